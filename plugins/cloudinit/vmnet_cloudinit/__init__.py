@@ -1,0 +1,1 @@
+"""``cloudinit``: a NoCloud seed."""

@@ -1,0 +1,32 @@
+"""``dnsmasq``: a DHCP and DNS server for this one VM."""
+
+from __future__ import annotations
+
+from vmnet.delivery import Delivery
+from vmnet.errors import DeliveryError
+from vmnet.hookspecs import hookimpl
+from vmnet.identity import Identity
+from vmnet.settings import RUN_DIR, Settings
+from vmnet.wiring import Requirements, Wiring
+
+
+@hookimpl
+def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
+    """We answer DHCP ourselves; a DNS forwarder must reach its upstream servers."""
+    if not any(one.addresses for one in identity.interfaces):
+        names = ", ".join(one.name for one in identity.interfaces)
+        raise DeliveryError(
+            f"no IP address to hand over by DHCP: {names} has none",
+            "connect the container to a network that gives it one, or set NO_DHCP=true "
+            "where another system serves DHCP",
+        )
+    from vmnet_dnsmasq.config import serves_dns
+
+    return Requirements(contain=True, egress=serves_dns(identity))
+
+
+@hookimpl
+def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    from vmnet_dnsmasq import service
+
+    return service.deliver(settings[RUN_DIR], identity, wiring)

@@ -1,0 +1,31 @@
+"""Which QEMU to become."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from vmnet import process
+from vmnet.errors import LaunchError
+
+_HINT = "the image has one; elsewhere `apt-get install qemu-system-x86`, or name it with VMNET_QEMU"
+
+
+def find(wish: Path | None) -> Path:
+    """QEMU's binary.
+
+    :param wish: VMNET_QEMU
+    :raises LaunchError: there is none, or it can't be executed
+    """
+    if wish is not None:
+        if not wish.exists():
+            raise LaunchError(f"VMNET_QEMU={wish}: there is no such file", _HINT)
+        if not os.access(wish, os.X_OK) or wish.is_dir():
+            raise LaunchError(f"VMNET_QEMU={wish} can't be executed", _HINT)
+        return wish
+    name = f"qemu-system-{platform.machine()}"
+    path = process.find(name)
+    if path is None:
+        raise LaunchError(f"{name} is not installed", _HINT)
+    return path

@@ -1,0 +1,27 @@
+"""``vmnet`` and ``python -m vmnet``: the only place that exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from vmnet import cli, log
+from vmnet.errors import VmnetError
+
+
+def main() -> None:
+    """Run the command line and exit with the code of docs/operations.md."""
+    log.configure(os.environ)
+    try:
+        status = cli.main(sys.argv[1:], os.environ)
+    except VmnetError as error:
+        log.report(error)
+        status = error.exit_code
+    except BrokenPipeError:  # `vmnet config | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Put the machine together: what it boots from, and its place on the wiring."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import stat
+from pathlib import Path
+
+from attrs import frozen
+
+from vmnet import settings as table
+from vmnet.errors import MachineError, SettingsError
+from vmnet.identity import Identity
+from vmnet.image import disk_format
+from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.settings import Setting, Settings
+from vmnet.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+_KVM = Path("/dev/kvm")
+_CPUINFO = Path("/proc/cpuinfo")
+_DEMO_APPEND = "console=ttyS0 quiet panic=-1"
+
+
+@frozen
+class Boot:
+    """What the user gave the machine to boot from."""
+
+    devices: tuple[Disk | Cdrom, ...] = ()
+    kernel: Kernel | None = None
+
+
+def boot_devices(settings: Settings) -> Boot:
+    """The disk, CD and kernel of the settings, else the demonstration Linux.
+
+    :raises MachineError: one is missing, unreadable or of an unsafe format
+    :raises SettingsError: a setting makes no sense without another
+    """
+    devices: list[Disk | Cdrom] = []
+    if settings[table.DISK]:
+        devices.append(_disk(settings))
+    cdrom = _file(settings, table.CDROM)
+    if cdrom:
+        devices.append(Cdrom(cdrom))
+    kernel = _kernel(settings)
+    if not devices and kernel is None:
+        kernel = _demonstration(settings[table.DEMO])
+    return Boot(tuple(devices), kernel)
+
+
+def assemble(
+    settings: Settings,
+    identity: Identity,
+    wiring: Wiring,
+    boot: Boot,
+    contributed: tuple[Disk | Cdrom, ...],
+) -> Machine:
+    """The machine: NICs in the order of the wiring, plugins' devices behind the user's."""
+    return Machine(
+        name=identity.hostname,
+        memory=settings[table.MEMORY],
+        cpus=settings[table.CPUS],
+        accelerator=_accelerator(settings[table.ACCEL]),
+        run_dir=settings[table.RUN_DIR],
+        nics=tuple(
+            Nic(f"net{number}", port.guest_mac, port.mtu, port.tap_fds)
+            for number, port in enumerate(wiring.ports)
+        ),
+        devices=boot.devices + contributed,
+        kernel=boot.kernel,
+    )
+
+
+def _disk(settings: Settings) -> Disk:
+    ephemeral = settings[table.DISK_MODE] == "ephemeral"
+    path = _file(settings, table.DISK, writable=not ephemeral)
+    assert path is not None
+    return Disk(path, disk_format(path, settings[table.DISK_FORMAT]), ephemeral)
+
+
+def _kernel(settings: Settings) -> Kernel | None:
+    path = _file(settings, table.KERNEL)
+    if path is not None:
+        append = settings[table.APPEND] or ""
+        return Kernel(path, _file(settings, table.INITRD), append)
+    for row in (table.INITRD, table.APPEND):
+        if settings.is_given(row):
+            raise SettingsError(
+                f"{row.name}={settings.given[row.name]} needs a kernel",
+                "set VMNET_KERNEL, or leave it out to boot from the disk",
+            )
+    return None
+
+
+def _demonstration(folder: Path) -> Kernel:
+    kernel, initrd = folder / "vmlinuz", folder / "initrd"
+    if not (kernel.exists() and initrd.exists()):
+        raise MachineError(
+            f"there is nothing to boot: no VMNET_DISK, VMNET_CDROM or VMNET_KERNEL, "
+            f"and no demonstration Linux in {folder}",
+            "`-v /path/to/disk.qcow2:/disk.qcow2 -e VMNET_DISK=/disk.qcow2` boots a disk",
+        )
+    return Kernel(kernel, initrd, _DEMO_APPEND)
+
+
+def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = False) -> Path | None:
+    """The file a setting names, proved to be there and of use.
+
+    :raises MachineError: it is not
+    """
+    path = settings[row]
+    if path is None:
+        return None
+    try:
+        mode = path.stat().st_mode
+        os.close(os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise MachineError(
+            f"{row.name}={path}: there is no such file in the container",
+            f"mount it: `-v /path/on/the/host:{path}`",
+        ) from None
+    except OSError as error:
+        verb = "opened for writing" if writable else "read"
+        remedy = "check its owner and mode, and that it is not mounted `:ro`"
+        if writable:
+            remedy += "; VMNET_DISK_MODE=ephemeral only reads it"
+        raise MachineError(f"{row.name}={path} can't be {verb}: {error.strerror}", remedy) from None
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise MachineError(
+            f"{row.name}={path} is neither a file nor a block device",
+            "docker makes a folder of a missing `-v` source: check the path on the host",
+        )
+    return path
+
+
+def _accelerator(wish: str) -> str:
+    """KVM only where it works: a device that opens is no proof on a CPU without the extension."""
+    obstacle = _kvm_obstacle()
+    if wish == "kvm" and obstacle:
+        raise MachineError(
+            f"VMNET_ACCEL=kvm, but {obstacle}",
+            "add `--device /dev/kvm` on a host with virtualisation, or set VMNET_ACCEL=auto",
+        )
+    if wish == "auto" and obstacle:
+        _log.warning("no KVM (%s): the guest runs in slow software emulation", obstacle)
+    return "tcg" if wish == "tcg" or obstacle else "kvm"
+
+
+def _kvm_obstacle() -> str:
+    try:
+        os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{_KVM} can't be opened: {error.strerror}"
+    if platform.machine() == "x86_64":
+        flags = next(
+            (line for line in _CPUINFO.read_text().splitlines() if line.startswith("flags")), ""
+        ).split()
+        if "vmx" not in flags and "svm" not in flags:
+            return "the CPU offers neither vmx nor svm"
+    return ""

@@ -1,0 +1,56 @@
+"""The command line: one module a command, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+
+from vmnet import __version__
+from vmnet.errors import UsageError
+from vmnet.values import nearest
+
+COMMANDS: Mapping[str, str] = {
+    "run": "take over the container's network and become the VM (the entry point)",
+    "plan": "show what `run` would do, changing nothing",
+    "check": "tell whether this host and container can run a VM",
+    "hooks": "list the stages, their hooks and the active strategies",
+    "config": "list every environment variable",
+}
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run one command.
+
+    :return: the exit code
+    :raises vmnet.errors.VmnetError: what went wrong
+    """
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    name, *rest = arguments
+    if name in ("-V", "--version", "version"):
+        print(f"vmnet {__version__}")
+        return 0
+    if name not in COMMANDS:
+        raise UsageError(
+            f"there is no command {name}{nearest(name, tuple(COMMANDS))}",
+            "`vmnet --help` lists the commands",
+        )
+    status: int = importlib.import_module(f"vmnet.cli.{name}").main(rest, environ)
+    return status
+
+
+def usage() -> str:
+    lines = [f"  {name:<8} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: vmnet COMMAND [OPTIONS]",
+            "",
+            "Hands the container's network identity to the virtual machine inside it.",
+            "",
+            *lines,
+            "",
+            "`vmnet COMMAND --help` tells a command's options.",
+            "",
+        )
+    )

@@ -1,0 +1,41 @@
+"""``vmnet run``: the container's entry point."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from vmnet import pipeline
+from vmnet.lifecycle import start
+
+_log = logging.getLogger(__name__)
+_HELP = """\
+usage: vmnet run [QEMU ARGUMENT …]
+
+Hands the container's network identity to a virtual machine and becomes it. Arguments go to QEMU,
+behind vmnet's own; the environment says everything else (`vmnet config`).
+"""
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    if list(arguments) in (["--help"], ["-h"]):
+        print(_HELP, end="")
+        return 0
+    become_machine(arguments, environ)
+
+
+def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """Plan, say what goes to the guest, and start.
+
+    :raises vmnet.errors.VmnetError: the start failed; the network is as it was
+    """
+    hooks = pipeline.select(environ)
+    start.recover(hooks)
+    plan = pipeline.plan(hooks, arguments)
+    for interface in plan.identity.interfaces:
+        addresses = " ".join(map(str, interface.addresses)) or "no address"
+        _log.info("%s: %s, %s goes to the guest", interface.name, interface.mac, addresses)
+    for line in plan.not_carried:
+        _log.warning("not carried by %s", line)
+    start.start(hooks, plan)

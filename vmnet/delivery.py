@@ -1,0 +1,52 @@
+"""Delivery: how an IPAM strategy gets the identity to the guest. Pure data.
+
+A strategy says which files and daemons it needs; the pipeline makes them, and unmakes them when
+the start fails, so that no strategy needs clean-up code of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+
+@frozen
+class File:
+    """A file below the run directory.
+
+    :param mode: permission bits
+    """
+
+    path: Path
+    content: bytes
+    mode: int = 0o600
+
+
+@frozen
+class Daemon:
+    """A helper that outlives the start, beside the hypervisor.
+
+    :param argv: a program that puts itself into the background once it is ready, or exits
+        with a status other than 0 and says why on its standard error
+    :param pidfile: where it writes its process id
+    :param log: where its log goes, for the error message when it fails
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    pidfile: Path
+    log: Path | None = None
+
+
+@frozen
+class Delivery:
+    """What one strategy contributes.
+
+    :param not_carried: one line for each part of the identity that this strategy can't hand over
+    """
+
+    strategy: str
+    files: tuple[File, ...] = ()
+    daemons: tuple[Daemon, ...] = ()
+    not_carried: tuple[str, ...] = ()

@@ -1,0 +1,206 @@
+"""The typed façade over pluggy: nothing else in vmnet touches the plugin manager."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import pluggy
+from attrs import frozen
+
+from vmnet import hookspecs, settings
+from vmnet.delivery import Delivery
+from vmnet.discovery import Plugin
+from vmnet.errors import PluginError, VmnetError
+from vmnet.hookspecs.markers import PROJECT
+from vmnet.identity import Identity
+from vmnet.machine import Cdrom, Command, Disk, Machine
+from vmnet.selection import Choice, Selection
+from vmnet.settings import Setting, Settings
+from vmnet.values import nearest
+from vmnet.wiring import Requirements, Wiring
+
+Result = TypeVar("Result")
+
+
+@frozen
+class Plugins:
+    """Plugins that are loaded and registered, whether a setting selects them or not."""
+
+    manager: pluggy.PluginManager
+    installed: Mapping[str, Plugin]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.installed)
+
+    def settings(self) -> list[Setting[Any]]:
+        """The core's settings and every plugin's."""
+        rows = list(settings.CORE)
+        for name in self.installed:
+            rows += self.call(name, "vmnet_settings", (list, tuple)) or ()
+        return rows
+
+    def implements(self, name: str, hook: str) -> bool:
+        return any(one.plugin_name == name for one in self._caller(hook).get_hookimpls())
+
+    def call(
+        self, name: str, hook: str, kind: type[Any] | tuple[type[Any], ...], **given: Any
+    ) -> Any:
+        """What one plugin answers to a hook; None where it does not implement it.
+
+        :param kind: what the answer must be an instance of
+        :raises PluginError: the plugin failed, or answered something else
+        """
+        if not self.implements(name, hook):
+            return None
+        others = [plugin for other, plugin in self.manager.list_name_plugin() if other != name]
+        try:
+            answer = self.manager.subset_hook_caller(hook, others)(**given)
+        except VmnetError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"plugin {self.installed[name]} failed in {hook}: {type(error).__name__}: {error}",
+                "this is an error of the plugin; VMNET_LOG_LEVEL=debug shows where",
+            ) from error
+        if isinstance(answer, list):  # pluggy's list of answers, here of one plugin
+            answer = answer[0] if answer else None
+        if answer is not None and not isinstance(answer, kind):
+            raise PluginError(
+                f"plugin {self.installed[name]} returned {type(answer).__name__} from {hook}",
+                "docs/hooks.md tells what each hook returns",
+            )
+        return answer
+
+    def _caller(self, hook: str) -> pluggy.HookCaller:
+        caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
+        return caller
+
+
+def load(found: Sequence[Plugin]) -> Plugins:
+    """Import and register plugins.
+
+    :raises PluginError: one can't be imported, or implements a hook that does not exist
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    for stage in hookspecs.STAGES:
+        manager.add_hookspecs(stage)
+    for plugin in found:
+        manager.register(_import(plugin), plugin.name)
+    installed = {plugin.name: plugin for plugin in found}
+    _refuse_misspelt(manager, installed)
+    return Plugins(manager, installed)
+
+
+def _import(plugin: Plugin) -> Any:
+    try:
+        return importlib.import_module(plugin.module)
+    except Exception as error:
+        raise PluginError(
+            f"plugin {plugin} can't be imported: {type(error).__name__}: {error}",
+            f"mend or remove it: `pip uninstall {plugin.distribution}`",
+        ) from error
+
+
+def _refuse_misspelt(manager: pluggy.PluginManager, installed: Mapping[str, Plugin]) -> None:
+    """pluggy finds an implementation without a specification only when asked."""
+    known = tuple(
+        name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith("vmnet_")
+    )
+    for name, plugin in manager.list_name_plugin():
+        for caller in manager.get_hookcallers(plugin) or ():
+            if not caller.has_spec():
+                raise PluginError(
+                    f"plugin {installed[name]} implements an unknown hook "
+                    f"{caller.name}{nearest(caller.name, known)}",
+                    "docs/hooks.md lists the hooks",
+                )
+
+
+@frozen
+class Hooks:
+    """The stages, each answered by the strategies that the settings selected."""
+
+    plugins: Plugins
+    selection: Selection
+    settings: Settings
+
+    def capture(self) -> Identity:
+        return self._strategy(self.selection.capture, "vmnet_capture", Identity)
+
+    def requirements(self, identity: Identity) -> Requirements:
+        """What all selected IPAM strategies need of the bridge, added up."""
+        total = Requirements()
+        for name in self.selection.ipam.names:
+            self._must_implement(name, "vmnet_ipam_deliver")
+            answer = self._call(name, "vmnet_ipam_requirements", Requirements, identity=identity)
+            total |= answer or Requirements()
+        return total
+
+    def plan_bridge(self, identity: Identity, requirements: Requirements) -> Wiring:
+        return self._strategy(
+            self.selection.bridge,
+            "vmnet_bridge_plan",
+            Wiring,
+            identity=identity,
+            requirements=requirements,
+        )
+
+    def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
+        return self._all_ipam("vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring)
+
+    def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
+        answers = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)
+        return tuple(device for answer in answers for device in answer)
+
+    def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
+        return self._strategy(
+            self.selection.launch,
+            "vmnet_launch_command",
+            Command,
+            machine=machine,
+            arguments=arguments,
+        )
+
+    def build_bridge(self, wiring: Wiring) -> None:
+        self._strategy(self.selection.bridge, "vmnet_bridge_build", bool, wiring=wiring)
+
+    def restore_bridge(self, wiring: Wiring) -> None:
+        self._strategy(self.selection.bridge, "vmnet_bridge_restore", bool, wiring=wiring)
+
+    def launch(self, command: Command) -> None:
+        (name,) = self.selection.launch.names
+        self._must_implement(name, "vmnet_launch")
+        self._call(name, "vmnet_launch", type(None), command=command)
+
+    def _strategy(self, stage: Choice, hook: str, kind: type[Result], **given: Any) -> Result:
+        (name,) = stage.names
+        self._must_implement(name, hook)
+        answer: Result | None = self._call(name, hook, kind, **given)
+        if answer is None:
+            raise PluginError(
+                f"plugin {self.plugins.installed[name]} returned nothing from {hook}",
+                "docs/hooks.md tells what each hook returns",
+            )
+        return answer
+
+    def _all_ipam(self, hook: str, kind: type[Result], **given: Any) -> tuple[Result, ...]:
+        answers = (self._call(name, hook, kind, **given) for name in self.selection.ipam.names)
+        return tuple(answer for answer in answers if answer is not None)
+
+    def _call(self, name: str, hook: str, kind: type[Any], **given: Any) -> Any:
+        wanted = self.plugins.manager.hook.__getattribute__(hook).spec.argnames
+        if "settings" in wanted:
+            given["settings"] = self.settings
+        return self.plugins.call(name, hook, kind, **given)
+
+    def _must_implement(self, name: str, hook: str) -> None:
+        if self.plugins.implements(name, hook):
+            return
+        able = [one for one in self.plugins.names if self.plugins.implements(one, hook)]
+        raise PluginError(
+            f"plugin {self.plugins.installed[name]} has no {hook}, which its stage needs",
+            f"strategies of that stage: {', '.join(able)}",
+        )

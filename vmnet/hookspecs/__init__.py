@@ -1,0 +1,8 @@
+"""The hook specifications, one module a stage, in the order in which they are called."""
+
+from vmnet.hookspecs import bridge, capture, devices, ipam, launch, settings
+from vmnet.hookspecs.markers import hookimpl, hookspec
+
+STAGES = (settings, capture, ipam, bridge, devices, launch)
+
+__all__ = ["STAGES", "hookimpl", "hookspec"]

@@ -1,0 +1,22 @@
+"""Devices: what strategies add to the machine."""
+
+from __future__ import annotations
+
+from vmnet.hookspecs.markers import hookspec
+from vmnet.identity import Identity
+from vmnet.machine import Cdrom, Disk
+from vmnet.settings import Settings
+from vmnet.wiring import Wiring
+
+
+@hookspec
+def vmnet_devices(
+    settings: Settings, identity: Identity, wiring: Wiring
+) -> tuple[Disk | Cdrom, ...]:
+    """Contribute devices to the machine: a seed ISO, for one.
+
+    Called on each strategy that ``VMNET_IPAM`` names, in that order, after every delivery has been
+    planned. A device's file may be one that the strategy's own delivery writes.
+
+    :return: the devices; None means none
+    """

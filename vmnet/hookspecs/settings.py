@@ -1,0 +1,20 @@
+"""Settings: the environment variables that plugins read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vmnet.hookspecs.markers import hookspec
+from vmnet.settings import Setting
+
+
+@hookspec
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    """Declare the variables this plugin reads.
+
+    Called on every installed plugin, selected or not, before the environment is parsed: a variable
+    that nobody declares is refused.
+
+    :return: rows made with ``vmnet.settings.setting`` or ``optional``, named ``VMNET_…``
+    """

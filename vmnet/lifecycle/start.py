@@ -1,0 +1,109 @@
+"""Carry out a plan, or leave no trace of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from vmnet import process
+from vmnet.delivery import Daemon, Delivery
+from vmnet.errors import DeliveryError, LaunchError, VmnetError
+from vmnet.hooks import Hooks
+from vmnet.lifecycle import files, state
+from vmnet.pipeline import Plan
+from vmnet.settings import RUN_DIR
+from vmnet.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+
+
+class InterruptedStartError(VmnetError):
+    """A signal arrived during the start; its exit code is the shell's for that signal."""
+
+    meaning = "a signal ended the start (128 + its number)"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name} during the start")
+        self.exit_code = 128 + number  # type: ignore[misc]
+
+
+def recover(hooks: Hooks) -> None:
+    """Undo what an earlier start left in this network namespace.
+
+    :raises VmnetError: it can't be undone
+    """
+    run_dir = hooks.settings[RUN_DIR]
+    left = state.load(run_dir)
+    if left is not None:
+        _log.info("restoring the network that an earlier start left in this namespace")
+        hooks.restore_bridge(left.wiring)
+        state.discard(run_dir)
+
+
+def start(hooks: Hooks, plan: Plan) -> NoReturn:
+    """Build, deliver and launch; on any failure undo all of it, newest first.
+
+    :raises VmnetError: a step failed; the network is as it was
+    """
+    run_dir = hooks.settings[RUN_DIR]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    with ExitStack() as undo:
+        state.save(run_dir, plan.identity, plan.wiring)
+        undo.callback(state.discard, run_dir)
+        undo.callback(_restore, hooks, plan.wiring)
+        hooks.build_bridge(plan.wiring)
+        for delivery in plan.deliveries:
+            _deliver(delivery, undo)
+        hooks.launch(plan.command)
+    raise LaunchError("the launch strategy returned instead of becoming the machine")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise InterruptedStartError(number)
+
+
+def _restore(hooks: Hooks, wiring: Wiring) -> None:
+    hooks.restore_bridge(wiring)
+    _log.info("the network is as it was before the start")
+
+
+def _deliver(delivery: Delivery, undo: ExitStack) -> None:
+    for file in delivery.files:
+        undo.callback(file.path.unlink, missing_ok=True)
+        files.write(file.path, file.content, file.mode)
+    for daemon in delivery.daemons:
+        undo.callback(_stop, daemon)
+        _launch_daemon(daemon)
+
+
+def _launch_daemon(daemon: Daemon) -> None:
+    hint = f"its log is {daemon.log}" if daemon.log else "`vmnet plan` shows its configuration"
+    try:
+        outcome = process.run(daemon.argv)
+    except OSError as error:  # TimeoutError included
+        raise DeliveryError(f"can't start {daemon.name}: {error}", hint) from None
+    if outcome.status != 0:
+        raise DeliveryError(
+            f"{daemon.name} ended with status {outcome.status}: {outcome.stderr or 'no message'}",
+            hint,
+        )
+
+
+def _stop(daemon: Daemon) -> None:
+    pid = _read_pid(daemon.pidfile)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        daemon.pidfile.unlink()
+
+
+def _read_pid(pidfile: Path) -> int | None:
+    try:
+        return int(pidfile.read_text())
+    except FileNotFoundError:
+        return None

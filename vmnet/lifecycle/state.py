@@ -1,0 +1,69 @@
+"""What a start saves before its first change, so that the next one can undo it.
+
+A Kubernetes pod keeps its network namespace when a container in it restarts, and a start can be
+killed at any moment. The saved wiring, which holds the NICs exactly as they were, is the way back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from vmnet.errors import StateError
+from vmnet.identity import Identity
+from vmnet.lifecycle import files
+from vmnet.serial import from_json, to_json
+from vmnet.wiring import Wiring
+
+VERSION = 1
+_FILE = "state.json"
+_NAMESPACE = Path("/proc/self/ns/net")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@frozen
+class State:
+    """:param namespace: which network namespace this describes, and of which boot"""
+
+    version: int
+    namespace: str
+    identity: Identity
+    wiring: Wiring
+
+
+def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
+    """Write the state to the disk.
+
+    :raises StateError: the run directory can't be written
+    """
+    state = State(VERSION, _namespace(), identity, wiring)
+    files.write(run_dir / _FILE, to_json(state).encode(), durable=True)
+
+
+def load(run_dir: Path) -> State | None:
+    """The saved state; None where there is none for this network namespace.
+
+    :raises StateError: there is one, but it can't be read
+    """
+    path = run_dir / _FILE
+    try:
+        state = from_json(path.read_text(encoding="utf-8"), State)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StateError(
+            f"can't read {path}: {error}",
+            "it holds the network's original configuration; restart the pod or container anew "
+            f"and remove it with `rm {path}`",
+        ) from None
+    return state if (state.version, state.namespace) == (VERSION, _namespace()) else None
+
+
+def discard(run_dir: Path) -> None:
+    """Forget the state: the network is as it was."""
+    (run_dir / _FILE).unlink(missing_ok=True)
+
+
+def _namespace() -> str:
+    return f"{_BOOT_ID.read_text().strip()} {_NAMESPACE.stat().st_ino}"

@@ -1,0 +1,59 @@
+"""The log: lines on standard error, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+
+from vmnet.errors import VmnetError
+
+
+def configure(environ: Mapping[str, str]) -> None:
+    """Set up logging before the settings are parsed, since their errors are logged too.
+
+    A wrong VMNET_LOG or VMNET_LOG_LEVEL is reported by the settings themselves.
+    """
+    handler = logging.StreamHandler()
+    is_json = environ.get("VMNET_LOG", "").lower() == "json"
+    handler.setFormatter(_Json() if is_json else _Text())
+    level = environ.get("VMNET_LOG_LEVEL", "").upper()
+    logging.basicConfig(
+        level=level if level in ("DEBUG", "INFO", "WARNING", "ERROR") else "INFO",
+        handlers=[handler],
+        force=True,
+    )
+
+
+def report(error: VmnetError) -> None:
+    """Log an error once: what went wrong, and what to do."""
+    log = logging.getLogger("vmnet")
+    log.error("%s", error.message, extra={"hint": error.hint})
+    log.debug("where it was raised:", exc_info=error)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        mark = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        hint: str = getattr(record, "hint", "")
+        text = f"vmnet: {mark}{record.getMessage()}"
+        if hint:
+            text += f"\nvmnet: hint: {hint}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if hint := getattr(record, "hint", ""):
+            entry["hint"] = hint
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)

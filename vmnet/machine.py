@@ -1,0 +1,80 @@
+"""Machine: what the launcher starts. Pure data; a launch plugin turns it into a command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+
+@frozen
+class Nic:
+    """A virtio network card on a tap.
+
+    :param fds: the tap's descriptors, one for each queue
+    :param mtu: in bytes, told to the guest by virtio's ``host_mtu``
+    """
+
+    name: str
+    mac: str
+    mtu: int
+    fds: tuple[int, ...]
+
+
+@frozen
+class Disk:
+    """A block device.
+
+    :param format: ``qcow2`` or ``raw``
+    :param ephemeral: writes go to a temporary overlay that ends with the VM
+    """
+
+    path: Path
+    format: str
+    ephemeral: bool = False
+
+
+@frozen
+class Cdrom:
+    """A read-only ISO 9660 image."""
+
+    path: Path
+
+
+@frozen
+class Kernel:
+    """A kernel booted directly."""
+
+    path: Path
+    initrd: Path | None = None
+    append: str = ""
+
+
+@frozen
+class Machine:
+    """A virtual machine.
+
+    :param memory: in bytes
+    :param accelerator: ``kvm`` or ``tcg``
+    :param run_dir: where control sockets go
+    """
+
+    name: str
+    memory: int
+    cpus: int
+    accelerator: str
+    run_dir: Path
+    nics: tuple[Nic, ...] = ()
+    devices: tuple[Disk | Cdrom, ...] = ()
+    kernel: Kernel | None = None
+
+
+@frozen
+class Command:
+    """A program to become.
+
+    :param keep_fds: descriptors it inherits
+    """
+
+    argv: tuple[str, ...]
+    keep_fds: tuple[int, ...] = ()

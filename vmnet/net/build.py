@@ -1,0 +1,98 @@
+"""Make the wiring, and unmake it from whatever state it is in."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vmnet.errors import BridgeError, PrivilegeError
+from vmnet.net import links, rtnl, snapshot, tap
+from vmnet.wiring import Port, Wiring
+
+
+def build(wiring: Wiring) -> None:
+    """Make every tap, then every bridge.
+
+    :raises PrivilegeError: a capability or device is missing; nothing has changed
+    :raises BridgeError: the kernel refused a step
+    """
+    for port in wiring.ports:
+        for fd in port.tap_fds:
+            tap.open_tap(port.tap, fd)
+    with rtnl.Rtnl() as kernel:
+        for port in wiring.ports:
+            _build_port(kernel, port)
+
+
+def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
+    with _step(f"make the bridge {port.bridge}"):
+        links.add_bridge(kernel, port.bridge, port.bridge_mac, port.mtu)
+        links.silence_ipv6(kernel, port.bridge)
+        links.set_arp_ignore(kernel, port.bridge, 1)
+        links.disable_tx_checksum(port.bridge)
+    bridge = links.index(port.bridge)
+    with _step(f"move {port.uplink} to {port.bridge}"):
+        links.change(kernel, port.uplink, up=False)
+        links.delete_addresses(kernel, port.uplink)
+        links.silence_ipv6(kernel, port.uplink)
+        links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge, up=True)
+    with _step(f"connect {port.tap} to {port.bridge}"):
+        links.silence_ipv6(kernel, port.tap)
+        links.change(kernel, port.tap, mtu=port.mtu, master=bridge, up=True)
+    with _step(f"give {port.bridge} the address {port.bridge_address}"):
+        links.change(kernel, port.bridge, up=True)
+        links.add_address(kernel, port.bridge, port.bridge_address)
+        if port.gateway is not None:
+            onlink = port.gateway not in port.bridge_address.network
+            links.add_default_route(kernel, port.bridge, str(port.gateway), onlink)
+
+
+def restore(wiring: Wiring) -> None:
+    """Give every uplink back what it had, from any state between untouched and fully wired.
+
+    :raises BridgeError: the kernel refused a step
+    """
+    with rtnl.Rtnl() as kernel:
+        for port in wiring.ports:
+            with _step(f"take {port.uplink} out of {port.bridge}"):
+                _remove_bridge(kernel, port)
+                tap.close_tap(port.tap_fds)
+                _restore_link(kernel, port)
+                snapshot.replay_addresses(kernel, port.saved)
+        for port in wiring.ports:  # when all addresses are back: a route may need another's NIC
+            with _step(f"give {port.uplink} its routes back"):
+                snapshot.replay_routes(kernel, port.saved)
+
+
+def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
+    """Delete our bridge, recognised by the MAC we gave it; a stranger of that name stays."""
+    bridge = links.find(kernel, port.bridge)
+    if bridge is not None and bridge.get_attr("IFLA_ADDRESS") == port.bridge_mac:
+        links.delete(kernel, port.bridge)
+
+
+def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
+    """The MAC and IPv6 address generation that the NIC had, touching neither if they are right."""
+    now, saved = links.find(kernel, port.uplink), snapshot.link_of(port.saved)
+    mac = saved.get_attr("IFLA_ADDRESS")
+    mode = links.addr_gen_mode(saved)
+    if (now.get_attr("IFLA_ADDRESS"), links.addr_gen_mode(now)) != (mac, mode):
+        links.change(kernel, port.uplink, up=False)
+        links.change(kernel, port.uplink, mac=mac, addr_gen_mode=mode)
+    links.change(kernel, port.uplink, up=bool(saved["flags"] & links.IFF_UP))
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Name the step in the error when the kernel refuses it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            raise PrivilegeError(
+                f"no permission to {what}", "run the container with `--cap-add NET_ADMIN`"
+            ) from None
+        raise BridgeError(
+            f"can't {what}: {error.strerror}", "`vmnet check` tells what this host lacks"
+        ) from error

@@ -1,0 +1,168 @@
+"""The ``netns`` capture strategy: the identity of the network namespace we run in."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
+
+from attrs import evolve
+
+from vmnet.errors import CaptureError
+from vmnet.hookspecs import hookimpl
+from vmnet.identity import Identity, Interface, Resolver, Route
+from vmnet.net import resolver
+from vmnet.settings import DNS, INTERFACES, NTP, Settings
+
+_ARPHRD_ETHER = 1
+_IFF_UP = 1
+_RT_TABLE_MAIN, _RTPROT_KERNEL, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 2, 1, 4
+_SCOPE_UNIVERSE = 0
+# Made by us or by the kernel for itself; none is a container's NIC.
+_NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
+# A port of a bridge must carry frames of other MACs than its own; these kinds don't.
+_NOT_BRIDGEABLE = frozenset(("macvlan", "ipvlan"))
+
+
+@hookimpl
+def vmnet_capture(settings: Settings) -> Identity:
+    """Read links, addresses and routes by rtnetlink, names from the files that the engine wrote."""
+    hostname, domain = resolver.read_names()
+    ntp = settings[NTP]
+    own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
+    return Identity(
+        hostname=hostname,
+        domain=domain,
+        interfaces=read_interfaces(settings[INTERFACES]),
+        resolver=_resolver(settings),
+        hosts=resolver.read_hosts(own),
+        ntp=ntp or (),
+    )
+
+
+def _resolver(settings: Settings) -> Resolver:
+    found = resolver.read_resolver()
+    nameservers = settings[DNS]
+    return found if nameservers is None else evolve(found, nameservers=nameservers)
+
+
+def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
+    """The container's NICs in natural order of their names: eth2 before eth10.
+
+    :param wanted: the names to restrict to; None means every Ethernet NIC that is up
+    :raises CaptureError: there is none, a wanted one is missing, or one can't be bridged
+    """
+    from vmnet.net import rtnl
+
+    with rtnl.Rtnl() as kernel:
+        links = [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)]
+        addresses = [rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)]
+        routes = [rtnl.decode(rtnl.RTM_NEWROUTE, one) for one in kernel.dump(rtnl.RTM_NEWROUTE)]
+    chosen = _choose(links, wanted)
+    for link in chosen:
+        _refuse_unbridgeable(link)
+    return tuple(_interface(link, addresses, routes) for link in chosen)
+
+
+def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
+    nics = {link.get_attr("IFLA_IFNAME"): link for link in links if _is_nic(link)}
+    if wanted is None:
+        chosen = [link for link in nics.values() if link["flags"] & _IFF_UP]
+        if not chosen:
+            raise CaptureError(
+                f"no network interface to hand over (found: {', '.join(nics) or 'none'})",
+                "give the container a network: `docker run` without `--network none` or `host`",
+            )
+    else:
+        missing = [name for name in wanted if name not in nics]
+        if missing:
+            raise CaptureError(
+                f"VMNET_INTERFACES={','.join(wanted)}: there is no interface {missing[0]}",
+                f"the container has: {', '.join(nics) or 'none'}",
+            )
+        chosen = [nics[name] for name in wanted]
+    return sorted(chosen, key=lambda link: _natural(link.get_attr("IFLA_IFNAME")))
+
+
+def _is_nic(link: Any) -> bool:
+    return link["ifi_type"] == _ARPHRD_ETHER and _kind(link) not in _NOT_A_NIC
+
+
+def _kind(link: Any) -> str:
+    info = link.get_attr("IFLA_LINKINFO")
+    return (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D+)(\d*)", name)]
+
+
+def _refuse_unbridgeable(link: Any) -> None:
+    if _kind(link) in _NOT_BRIDGEABLE:
+        raise CaptureError(
+            f"{link.get_attr('IFLA_IFNAME')} is a {_kind(link)} interface, which can't be bridged",
+            "use a bridge or overlay network, or leave it out with VMNET_INTERFACES",
+        )
+
+
+def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
+    index = link["index"]
+    return Interface(
+        name=link.get_attr("IFLA_IFNAME"),
+        mac=link.get_attr("IFLA_ADDRESS"),
+        mtu=link.get_attr("IFLA_MTU"),
+        kind=_kind(link),
+        addresses=tuple(
+            ip_interface(f"{_own_address(one)}/{one['prefixlen']}")
+            for one in addresses
+            if one["index"] == index and one["scope"] == _SCOPE_UNIVERSE
+        ),
+        routes=tuple(found for one in routes for found in _routes_through(one, index)),
+    )
+
+
+def _own_address(message: Any) -> str:
+    """IFA_LOCAL where there is one: on point-to-point links IFA_ADDRESS is the peer's."""
+    local: str = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    return local
+
+
+def _routes_through(message: Any, index: int) -> list[Route]:
+    """The routes a message holds for one interface; a multipath route has several next hops."""
+    if (
+        message.get_attr("RTA_TABLE") != _RT_TABLE_MAIN
+        or message["proto"] == _RTPROT_KERNEL
+        or message["type"] != _RTN_UNICAST
+    ):
+        return []
+    hops = message.get_attr("RTA_MULTIPATH") or [message]
+    return [
+        _route(message, hop)
+        for hop in hops
+        if (hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")) == index
+    ]
+
+
+def _route(message: Any, hop: Any) -> Route:
+    wildcard = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+    gateway = hop.get_attr("RTA_GATEWAY") or _gateway_of_other_family(hop)
+    source = message.get_attr("RTA_PREFSRC")
+    metrics = message.get_attr("RTA_METRICS")
+    return Route(
+        destination=ip_network(
+            f"{message.get_attr('RTA_DST') or wildcard}/{message['dst_len']}", strict=False
+        ),
+        gateway=ip_address(gateway) if gateway else None,
+        onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
+        metric=message.get_attr("RTA_PRIORITY") or 0,
+        source=ip_address(source) if source else None,
+        mtu=metrics.get_attr("RTAX_MTU") if metrics is not None else None,
+    )
+
+
+def _gateway_of_other_family(hop: Any) -> str | None:
+    """RFC 8950: an IPv4 route with an IPv6 next hop."""
+    via = hop.get_attr("RTA_VIA")
+    return via["addr"] if via is not None else None

@@ -1,0 +1,163 @@
+"""Changes to links and addresses, a verb each."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import sys
+from array import array
+from ipaddress import IPv4Interface
+from typing import Any
+
+from vmnet.net import rtnl
+
+IFF_UP = 1
+_IFLA_AF_SPEC, _IFLA_INET_CONF, _IPV4_DEVCONF_ARP_IGNORE = 26, 1, 19
+_ADDR_GEN_MODE_NONE = 1
+_SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
+_NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
+
+
+def find(kernel: rtnl.Rtnl, name: str) -> Any:
+    """The link of that name, or None."""
+    for body in kernel.dump(rtnl.RTM_NEWLINK):
+        link = rtnl.decode(rtnl.RTM_NEWLINK, body)
+        if link.get_attr("IFLA_IFNAME") == name:
+            return link
+    return None
+
+
+def index(name: str) -> int:
+    """The index of the interface of that name.
+
+    :raises OSError: there is none
+    """
+    return socket.if_nametoindex(name)
+
+
+def add_bridge(kernel: rtnl.Rtnl, name: str, mac: str, mtu: int) -> None:
+    """A bridge that forwards from the first frame on and knows nothing of spanning tree."""
+    bridge = {
+        "attrs": [
+            ("IFLA_BR_FORWARD_DELAY", 0),
+            ("IFLA_BR_STP_STATE", 0),
+            ("IFLA_BR_MCAST_SNOOPING", 0),  # no querier here: neighbour discovery must pass
+        ]
+    }
+    info = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", bridge)]}
+    attributes = [
+        ("IFLA_IFNAME", name),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_MTU", mtu),
+        ("IFLA_LINKINFO", info),
+    ]
+    kernel.request(rtnl.RTM_NEWLINK, _NEW, {"attrs": attributes})
+
+
+def change(
+    kernel: rtnl.Rtnl,
+    name: str,
+    *,
+    up: bool | None = None,
+    mac: str | None = None,
+    mtu: int | None = None,
+    master: int | None = None,
+    addr_gen_mode: int | None = None,
+) -> None:
+    """Change what is given and leave the rest.
+
+    :param master: the bridge's index; 0 takes the link out of its bridge
+    :param addr_gen_mode: how the link makes its own IPv6 link-local address (rtnetlink(7))
+    """
+    attributes: list[tuple[str, Any]] = [
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_MTU", mtu),
+        ("IFLA_MASTER", master),
+    ]
+    if addr_gen_mode is not None:
+        inet6 = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", addr_gen_mode)]}
+        attributes.append(("IFLA_AF_SPEC", {"attrs": [("AF_INET6", inet6)]}))
+    fields: dict[str, Any] = {"index": index(name), "attrs": attributes}
+    if up is not None:
+        fields |= {"flags": IFF_UP if up else 0, "change": IFF_UP}
+    kernel.request(rtnl.RTM_NEWLINK, 0, fields)
+
+
+def addr_gen_mode(link: Any) -> int | None:
+    """The mode that :func:`change` sets, None where the kernel has no IPv6."""
+    families = link.get_attr("IFLA_AF_SPEC")
+    inet6 = families.get_attr("AF_INET6") if families is not None else None
+    mode: int | None = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if inet6 is not None else None
+    return mode
+
+
+def silence_ipv6(kernel: rtnl.Rtnl, name: str) -> None:
+    """No link-local address for this link, so that it says nothing of its own in IPv6."""
+    if addr_gen_mode(find(kernel, name)) is not None:
+        change(kernel, name, addr_gen_mode=_ADDR_GEN_MODE_NONE)
+
+
+def delete(kernel: rtnl.Rtnl, name: str) -> None:
+    kernel.request(rtnl.RTM_DELLINK, 0, {"index": index(name)})
+
+
+def delete_addresses(kernel: rtnl.Rtnl, name: str) -> None:
+    """Take every address off a link."""
+    own = index(name)
+    for body in kernel.dump(rtnl.RTM_NEWADDR):
+        if int.from_bytes(body[4:8], sys.byteorder) == own:
+            kernel.send_body(rtnl.RTM_DELADDR, 0, body)
+
+
+def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface) -> None:
+    fields = {
+        "family": socket.AF_INET,
+        "prefixlen": address.network.prefixlen,
+        "index": index(name),
+        "attrs": [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))],
+    }
+    kernel.request(rtnl.RTM_NEWADDR, _NEW, fields)
+
+
+def add_default_route(kernel: rtnl.Rtnl, name: str, gateway: str, onlink: bool) -> None:
+    """A default route in the main table."""
+    fields = {
+        "family": socket.AF_INET,
+        "table": 254,
+        "proto": 4,  # RTPROT_STATIC
+        "type": 1,  # RTN_UNICAST
+        "flags": 4 if onlink else 0,  # RTNH_F_ONLINK
+        "attrs": [("RTA_GATEWAY", gateway), ("RTA_OIF", index(name))],
+    }
+    kernel.request(rtnl.RTM_NEWROUTE, _NEW, fields)
+
+
+def set_arp_ignore(kernel: rtnl.Rtnl, name: str, level: int) -> None:
+    """``net.ipv4.conf.NAME.arp_ignore``, by netlink because /proc/sys is read-only in containers.
+
+    The kernel takes such knobs as nested attributes, one a knob; pyroute2 only knows the array in
+    which it reports them, so the body is packed here.
+
+    :param level: 1 answers only for addresses of the link that was asked
+    """
+    knob = _attribute(_IPV4_DEVCONF_ARP_IGNORE, struct.pack("=I", level))
+    specification = _attribute(socket.AF_INET, _attribute(_IFLA_INET_CONF, knob))
+    header = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index(name), 0, 0)  # struct ifinfomsg
+    kernel.send_body(rtnl.RTM_NEWLINK, 0, header + _attribute(_IFLA_AF_SPEC, specification))
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    """A struct rtattr; every payload here is a multiple of four bytes long."""
+    return struct.pack("=HH", 4 + len(payload), kind) + payload
+
+
+def disable_tx_checksum(name: str) -> None:
+    """Have the kernel finish checksums of what the bridge itself sends.
+
+    Some DHCP clients read raw frames and drop replies whose checksum a NIC was to complete.
+    """
+    value = array("I", (_ETHTOOL_STXCSUM, 0))  # struct ethtool_value
+    request = struct.pack("16sP16x", name.encode(), value.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCETHTOOL, request)

@@ -1,0 +1,81 @@
+"""The container's names: resolv.conf(5), hosts(5), its host name and domain."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from vmnet.identity import Host, Resolver
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+HOSTS = Path("/etc/hosts")
+DOMAINNAME = Path("/proc/sys/kernel/domainname")
+
+
+def read_resolver(path: Path = RESOLV_CONF) -> Resolver:
+    """The resolver's configuration; an absent file is an empty one, as it is for libc."""
+    nameservers: list[IPv4Address | IPv6Address] = []
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    for line in _lines(path):
+        keyword, *arguments = line.split()
+        if keyword == "nameserver" and arguments and (address := _address(arguments[0])):
+            nameservers.append(address)
+        elif keyword in ("search", "domain") and arguments:
+            search = tuple(arguments)
+        elif keyword == "options":
+            options += tuple(arguments)
+    return Resolver(tuple(dict.fromkeys(nameservers)), search, options)
+
+
+def read_hosts(own: frozenset[str], path: Path = HOSTS) -> tuple[Host, ...]:
+    """The links and added hosts: lines that neither belong to loopback nor name ourselves.
+
+    :param own: the container's own names, which its own line in the file carries
+    """
+    found = []
+    for line in _lines(path):
+        first, *names = line.split("#")[0].split() or [""]
+        address = _address(first)
+        if address is None or not names or _is_standard(address):
+            continue
+        if not own.isdisjoint(names):
+            continue
+        found.append(Host(address, tuple(names)))
+    return tuple(found)
+
+
+def read_names() -> tuple[str, str]:
+    """The host name without its domain, and the domain.
+
+    A domain comes from a host name that has one, else from the kernel's domain name, which is
+    where ``docker run --domainname`` puts it.
+    """
+    hostname, _, domain = os.uname().nodename.partition(".")
+    if not domain:
+        domain = DOMAINNAME.read_text().strip()
+    return hostname, "" if domain == "(none)" else domain
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return [line for line in map(str.strip, text.splitlines()) if line and line[0] not in "#;"]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, or None for what libc would skip too; a zone (``%eth0``) is dropped with it."""
+    try:
+        return ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _is_standard(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_loopback or address.is_multicast or address in _IPV6_LOCALNET
+
+
+_IPV6_LOCALNET = (IPv6Address("fe00::0"), IPv6Address("ff00::0"))

@@ -1,0 +1,156 @@
+"""A blocking rtnetlink socket: requests with an acknowledgement, and dumps (rtnetlink(7)).
+
+pyroute2's own sockets run on asyncio; its message classes do the encoding and decoding here.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from vmnet.net import codec
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
+NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP_INTR = 0x200, 0x400, 0x10
+
+_CLASS = {
+    RTM_NEWLINK: codec.ifinfmsg,
+    RTM_NEWADDR: codec.ifaddrmsg,
+    RTM_NEWROUTE: codec.rtmsg,
+}
+_DUMP_REQUEST = {
+    RTM_NEWLINK: RTM_GETLINK,
+    RTM_NEWADDR: RTM_GETADDR,
+    RTM_NEWROUTE: RTM_GETROUTE,
+}
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_NLM_F_ACK_TLVS, _NLMSGERR_ATTR_MSG = 0x200, 1
+_BUFFER = 1 << 18
+_REPLY_SECONDS = 10.0
+
+
+class RtnlError(OSError):
+    """The kernel refused a request; ``strerror`` holds its own sentence where it gave one."""
+
+
+class Rtnl:
+    """An rtnetlink socket in the network namespace of the calling thread."""
+
+    def __init__(self) -> None:
+        self._sequence = itertools.count(1)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        self._socket.settimeout(_REPLY_SECONDS)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        self._socket.bind((0, 0))
+
+    def __enter__(self) -> Rtnl:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def dump(self, kind: int, family: int = socket.AF_UNSPEC) -> list[bytes]:
+        """Every object of a kind, each as the body of its message.
+
+        :param kind: RTM_NEWLINK, RTM_NEWADDR or RTM_NEWROUTE
+        :raises RtnlError: the kernel refused, or the dump kept changing under our eyes
+        """
+        for _ in range(5):
+            body = struct.pack("=B15x", family)  # long enough for each kind's fixed part
+            number = self._send(_DUMP_REQUEST[kind], NLM_F_DUMP, body)
+            answers = list(self._answers(number))
+            if not any(flags & NLM_F_DUMP_INTR for _, flags, _ in answers):
+                return [body for _, _, body in answers]
+        raise RtnlError(errno.EBUSY, "the network kept changing while it was read")
+
+    def request(self, kind: int, flags: int, fields: Mapping[str, Any]) -> None:
+        """One change, from the fields of pyroute2's message class.
+
+        :raises RtnlError: the kernel refused
+        """
+        message = _CLASS[kind & ~3]()  # NEW, DEL and GET of a kind share one class
+        message["attrs"] = [pair for pair in fields.get("attrs", ()) if pair[1] is not None]
+        for name, value in fields.items():
+            if name != "attrs":
+                message[name] = value
+        message.encode()
+        self.send_body(kind, flags, bytes(message.data[_HEADER.size :]))
+
+    def send_body(self, kind: int, flags: int, body: bytes) -> None:
+        """One change, from the body of a message.
+
+        :raises RtnlError: the kernel refused
+        """
+        number = self._send(kind, flags | NLM_F_ACK, body)
+        for _ in self._answers(number):
+            pass
+
+    def _send(self, kind: int, flags: int, body: bytes) -> int:
+        number = next(self._sequence)
+        header = _HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | flags, number, 0)
+        self._socket.send(header + body)
+        return number
+
+    def _answers(self, number: int) -> Iterator[tuple[int, int, bytes]]:
+        while True:
+            data = self._socket.recv(_BUFFER)
+            start = 0
+            while start < len(data):
+                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, start)
+                body = data[start + _HEADER.size : start + length]
+                start += (length + 3) & ~3
+                if sequence != number:
+                    continue
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    _raise_refusal(body, flags)
+                    return
+                yield kind, flags, body
+
+
+def decode(kind: int, body: bytes) -> Any:
+    """The pyroute2 message for a body that :meth:`Rtnl.dump` gave."""
+    header = _HEADER.pack(_HEADER.size + len(body), kind, 0, 0, 0)
+    message = _CLASS[kind](header + body)
+    message.decode()
+    return message
+
+
+def _raise_refusal(body: bytes, flags: int) -> None:
+    (code,) = struct.unpack_from("=i", body)
+    if code == 0:
+        return
+    sentence = _kernel_sentence(body) if flags & _NLM_F_ACK_TLVS else ""
+    raise RtnlError(-code, sentence or os.strerror(-code))
+
+
+def _kernel_sentence(body: bytes) -> str:
+    """The extended acknowledgement's text; requests are not echoed, see NETLINK_CAP_ACK."""
+    start = 4 + _HEADER.size
+    while start + 4 <= len(body):
+        length, kind = struct.unpack_from("=HH", body, start)
+        if length < 4:
+            break
+        if kind & 0x3FFF == _NLMSGERR_ATTR_MSG:
+            return body[start + 4 : start + length].rstrip(b"\0").decode("utf-8", "replace")
+        start += (length + 3) & ~3
+    return ""

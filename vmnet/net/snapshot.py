@@ -1,0 +1,95 @@
+"""Remember a NIC exactly as it was, and put it back.
+
+The kernel's own rtnetlink messages are kept and replayed, as ``ip address save`` and ``ip route
+save`` do, so every attribute survives, those that vmnet knows nothing of included.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from vmnet.net import rtnl
+from vmnet.wiring import Record
+
+_RT_TABLE_LOCAL = 255
+_RTNH_COMPARE_MASK = 0x59  # DEAD, LINKDOWN, UNRESOLVED, OFFLOAD…: state, refused in a request
+_CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
+
+
+def take(kernel: rtnl.Rtnl, index: int) -> tuple[Record, ...]:
+    """The link, addresses and routes of the interface with this index."""
+    link = [one for one in kernel.dump(rtnl.RTM_NEWLINK) if _index_of(one) == index]
+    addresses = [one for one in kernel.dump(rtnl.RTM_NEWADDR) if _index_of(one) == index]
+    routes = [one for one in kernel.dump(rtnl.RTM_NEWROUTE) if _passes(one, index)]
+    return (
+        *(Record(rtnl.RTM_NEWLINK, one.hex()) for one in link),
+        *(Record(rtnl.RTM_NEWADDR, one.hex()) for one in addresses),
+        *(Record(rtnl.RTM_NEWROUTE, one.hex()) for one in routes),
+    )
+
+
+def link_of(records: Iterable[Record]) -> Any:
+    """The saved link, decoded."""
+    (link,) = _bodies(records, rtnl.RTM_NEWLINK)
+    return rtnl.decode(rtnl.RTM_NEWLINK, link)
+
+
+def replay_addresses(kernel: rtnl.Rtnl, records: Iterable[Record]) -> None:
+    """Give the addresses back; those that are there already stay.
+
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused one
+    """
+    for body in _bodies(records, rtnl.RTM_NEWADDR):
+        _create(kernel, rtnl.RTM_NEWADDR, body)
+
+
+def replay_routes(kernel: rtnl.Rtnl, records: Iterable[Record]) -> None:
+    """Give the routes back, those first on which others' gateways depend.
+
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused one
+    """
+    waiting = [_clear_state(body) for body in _bodies(records, rtnl.RTM_NEWROUTE)]
+    while waiting:
+        refused = []
+        for body in waiting:
+            try:
+                _create(kernel, rtnl.RTM_NEWROUTE, body)
+            except rtnl.RtnlError as error:
+                refused.append((body, error))
+        if len(refused) == len(waiting):
+            raise refused[0][1]
+        waiting = [body for body, _ in refused]
+
+
+def _create(kernel: rtnl.Rtnl, kind: int, body: bytes) -> None:
+    try:
+        kernel.send_body(kind, _CREATE, body)
+    except rtnl.RtnlError as error:
+        if error.errno != errno.EEXIST:
+            raise
+
+
+def _bodies(records: Iterable[Record], kind: int) -> list[bytes]:
+    return [bytes.fromhex(one.body) for one in records if one.kind == kind]
+
+
+def _index_of(body: bytes) -> int:
+    """The interface index, at the same place in ``ifinfomsg`` and ``ifaddrmsg``."""
+    return int.from_bytes(body[4:8], sys.byteorder)
+
+
+def _passes(body: bytes, index: int) -> bool:
+    message = rtnl.decode(rtnl.RTM_NEWROUTE, body)
+    if message.get_attr("RTA_TABLE") == _RT_TABLE_LOCAL:
+        return False
+    hops = message.get_attr("RTA_MULTIPATH") or ()
+    return index in (message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops))
+
+
+def _clear_state(body: bytes) -> bytes:
+    """Without the flags of ``rtmsg`` that report a next hop's state."""
+    flags = int.from_bytes(body[8:12], sys.byteorder) & ~_RTNH_COMPARE_MASK
+    return body[:8] + flags.to_bytes(4, sys.byteorder) + body[12:]

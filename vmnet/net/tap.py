@@ -1,0 +1,69 @@
+"""Taps: the guest's end of a bridge, handed to the hypervisor as open descriptors."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from vmnet.errors import BridgeError, PrivilegeError
+
+TUN = Path("/dev/net/tun")
+_TUN_DEVICE = os.makedev(10, 200)
+_TUNSETIFF = 0x400454CA
+_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+_IFREQ = struct.Struct("16sH22x")
+
+
+def open_tap(name: str, fd: int) -> None:
+    """Make a tap that lives as long as its descriptor, under a descriptor number of our choice.
+
+    It carries virtio-net headers (IFF_VNET_HDR), so that the guest's checksum and segmentation
+    offloads work.
+
+    :raises PrivilegeError: the device or the capability is missing
+    :raises BridgeError: the name is taken
+    """
+    control = _open_tun()
+    try:
+        request = _IFREQ.pack(name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+        fcntl.ioctl(control, _TUNSETIFF, request)
+        os.dup2(control, fd, inheritable=True)
+    except PermissionError:
+        raise PrivilegeError(
+            f"no permission to make the tap {name}", "run the container with `--cap-add NET_ADMIN`"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise BridgeError(
+                f"there is an interface {name} already", "does another VM run in this namespace?"
+            ) from None
+        raise BridgeError(f"can't make the tap {name}: {error.strerror}") from None
+    finally:
+        os.close(control)
+
+
+def close_tap(fds: Iterable[int]) -> None:
+    """Close a tap's descriptors, and so remove it; those that are not open are passed over."""
+    for fd in fds:
+        os.closerange(fd, fd + 1)
+
+
+def _open_tun() -> int:
+    hint = "run the container with `--device /dev/net/tun`"
+    try:
+        if not TUN.exists():
+            TUN.parent.mkdir(mode=0o755, exist_ok=True)
+            os.mknod(TUN, 0o666 | stat.S_IFCHR, _TUN_DEVICE)
+    except OSError as error:
+        raise PrivilegeError(
+            f"there is no {TUN}, and it can't be made: {error.strerror}", hint
+        ) from None
+    try:
+        return os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise PrivilegeError(f"{TUN} can't be opened: {error.strerror}", hint) from None

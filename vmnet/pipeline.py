@@ -1,0 +1,62 @@
+"""The pipeline: capture, IPAM, bridge, devices, launch, planned as a whole before anything changes.
+
+Planning reads and decides; :mod:`vmnet.lifecycle.start` carries out. So `vmnet plan` shows exactly
+what `vmnet run` does, and bad input never costs a change to the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from vmnet import assembly, discovery, hooks, selection, settings
+from vmnet.delivery import Delivery
+from vmnet.hooks import Hooks
+from vmnet.identity import Identity
+from vmnet.machine import Command, Machine
+from vmnet.wiring import Wiring
+
+
+@frozen
+class Plan:
+    """All that a start will do, as data."""
+
+    identity: Identity
+    wiring: Wiring
+    deliveries: tuple[Delivery, ...]
+    machine: Machine
+    command: Command
+
+    @property
+    def not_carried(self) -> tuple[str, ...]:
+        """What of the identity doesn't reach the guest, each named by the strategy it concerns."""
+        return tuple(
+            f"{one.strategy}: {line}" for one in self.deliveries for line in one.not_carried
+        )
+
+
+def select(environ: Mapping[str, str]) -> Hooks:
+    """The strategies that the environment chooses, ready to be called.
+
+    :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
+    """
+    plugins = hooks.load(discovery.discover())
+    parsed = settings.parse(environ, plugins.settings())
+    return Hooks(plugins, selection.select(parsed, plugins.names), parsed)
+
+
+def plan(hooks: Hooks, arguments: Sequence[str] = ()) -> Plan:
+    """Decide everything, changing nothing.
+
+    :param arguments: for the hypervisor, behind its own
+    :raises vmnet.errors.VmnetError: the start can't succeed
+    """
+    boot = assembly.boot_devices(hooks.settings)
+    identity = hooks.capture()
+    wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
+    deliveries = hooks.deliver(identity, wiring)
+    devices = hooks.devices(identity, wiring)
+    machine = assembly.assemble(hooks.settings, identity, wiring, boot, devices)
+    command = hooks.launch_command(machine, arguments)
+    return Plan(identity, wiring, deliveries, machine, command)

@@ -1,0 +1,86 @@
+"""The nouns to JSON and back.
+
+Writing is on the path of every start and needs only attrs; cattrs is imported where something is
+read back.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+Noun = TypeVar("Noun")
+
+_AS_TEXT = (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    Path,
+)
+_CLASS_OF_VERSION = {
+    IPv4Address | IPv6Address: {4: IPv4Address, 6: IPv6Address},
+    IPv4Interface | IPv6Interface: {4: IPv4Interface, 6: IPv6Interface},
+    IPv4Network | IPv6Network: {4: IPv4Network, 6: IPv6Network},
+}
+
+
+def plain(noun: Any) -> Any:
+    """``noun`` as dictionaries, lists, text and numbers."""
+    return attrs.asdict(noun, value_serializer=_plain_value)
+
+
+def to_json(noun: Any) -> str:
+    """``noun`` as a JSON document that a person can read."""
+    return json.dumps(plain(noun), indent=2) + "\n"
+
+
+def from_json(text: str, noun: type[Noun]) -> Noun:
+    """The ``noun`` that :func:`to_json` wrote.
+
+    :raises ValueError: the text is not JSON, or not of that noun's form
+    """
+    import cattrs
+
+    try:
+        read: Noun = _converter().structure(json.loads(text), noun)
+        return read
+    except (cattrs.BaseValidationError, TypeError, KeyError) as error:
+        details = "; ".join(cattrs.transform_error(error, path=noun.__name__))
+        raise ValueError(details) from error
+
+
+def _plain_value(_noun: type, _field: Any, value: Any) -> Any:
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value
+
+
+def _converter() -> Any:
+    import cattrs
+
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for one in _AS_TEXT:
+        converter.register_structure_hook(one, lambda value, kind: kind(value))
+    for union, classes in _CLASS_OF_VERSION.items():
+        converter.register_structure_hook(
+            union, lambda value, _, classes=classes: classes[6 if ":" in value else 4](value)
+        )
+    converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value))
+    return converter

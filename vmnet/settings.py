@@ -1,0 +1,229 @@
+"""Settings: the environment, parsed once and frozen.
+
+Each setting is a row: name, parser, default, help. The rows of the core stand at the end of this
+module and plugins add theirs through the ``vmnet_settings`` hook. Parsing, its errors, ``vmnet
+config`` and docs/environment.md all come from the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import field, frozen
+
+from vmnet import values
+from vmnet.errors import PluginError, SettingsError
+
+Value = TypeVar("Value")
+
+# Docker links and Kubernetes services named vmnet (or vmnet-something) inject variables with our
+# prefix; they are neighbours' business, not misspelt settings.
+_INJECTED = re.compile(
+    r"VMNET(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT"
+    r"|PORT_START|PORT_END|PROTO))?)?|NAME|ENV_\w+)",
+    re.ASCII,
+)
+
+
+@frozen(eq=False)
+class Setting(Generic[Value]):
+    """A row of the table, and the typed key of its value in :class:`Settings`.
+
+    :param parse: text to value; its ValueError says what is expected
+    :param default: as text, parsed like a given one; empty where unset means None
+    :param help: one line for ``vmnet config`` and the reference
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    help: str
+
+
+def setting(name: str, parse: Callable[[str], Value], default: str, help: str) -> Setting[Value]:
+    """A row whose value is never None."""
+    return Setting(name, parse, default, help)
+
+
+def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Value | None]:
+    """A row whose value is None unless the environment gives one."""
+    return Setting(name, parse, "", help)
+
+
+@frozen
+class Settings:
+    """The parsed environment.
+
+    :param rows: every setting there is, by name
+    :param given: the raw text of those that the environment has
+    """
+
+    rows: Mapping[str, Setting[Any]]
+    given: Mapping[str, str]
+    _parsed: Mapping[str, Any] = field(repr=False)
+
+    def __getitem__(self, row: Setting[Value]) -> Value:
+        return cast("Value", self._parsed[row.name])
+
+    def __iter__(self) -> Iterator[Setting[Any]]:
+        return iter(self.rows.values())
+
+    def is_given(self, row: Setting[Any]) -> bool:
+        return row.name in self.given
+
+
+def parse(environ: Mapping[str, str], rows: Iterable[Setting[Any]]) -> Settings:
+    """The settings that ``environ`` holds.
+
+    An empty variable counts as unset, as Compose files pass it for a missing value.
+
+    :raises SettingsError: a value is malformed, or a ``VMNET_`` variable is unknown
+    :raises PluginError: two rows have one name
+    """
+    table = _table(rows)
+    given = {name: environ[name] for name in table if environ.get(name)}
+    _refuse_unknown(environ, tuple(table))
+    parsed = {row.name: _parse_one(row, given.get(row.name, row.default)) for row in table.values()}
+    return Settings(table, given, parsed)
+
+
+def _table(rows: Iterable[Setting[Any]]) -> dict[str, Setting[Any]]:
+    table: dict[str, Setting[Any]] = {}
+    for row in rows:
+        if table.setdefault(row.name, row) is not row:
+            raise PluginError(
+                f"the setting {row.name} is declared twice",
+                "a plugin's settings carry its name: VMNET_<PLUGIN>_…; `vmnet hooks` lists plugins",
+            )
+    return table
+
+
+def _refuse_unknown(environ: Mapping[str, str], known: tuple[str, ...]) -> None:
+    for variable in environ:
+        if variable.startswith("VMNET_") and variable not in known:
+            if _INJECTED.fullmatch(variable):
+                continue
+            raise SettingsError(
+                f"unknown variable {variable}{values.nearest(variable, known)}",
+                "`vmnet config` lists every variable",
+            )
+
+
+def _parse_one(row: Setting[Any], raw: str) -> Any:
+    if not raw:
+        return None
+    try:
+        return row.parse(raw)
+    except ValueError as error:
+        raise SettingsError(
+            f"{row.name}={raw} is not {error}",
+            f"{row.help}; set it with `-e {row.name}=…`",
+        ) from None
+
+
+NO_DHCP = setting(
+    "NO_DHCP",
+    values.boolean,
+    "false",
+    "serve no DHCP: another system gives the guest its address (the same as VMNET_IPAM=nodhcp)",
+)
+CAPTURE = setting("VMNET_CAPTURE", values.name, "netns", "strategy that records the identity")
+BRIDGE = setting("VMNET_BRIDGE", values.name, "bridge", "strategy that wires NICs to the guest")
+IPAM = setting(
+    "VMNET_IPAM",
+    values.listed(values.name),
+    "dnsmasq",
+    "strategies that hand the identity to the guest, a comma-separated list",
+)
+LAUNCH = setting("VMNET_LAUNCH", values.name, "qemu", "strategy that starts the machine")
+INTERFACES = optional(
+    "VMNET_INTERFACES",
+    values.listed(values.name),
+    "interfaces to hand over, a comma-separated list; unset means all",
+)
+BRIDGE_ADDRESS = setting(
+    "VMNET_BRIDGE_ADDRESS",
+    values.bridge_address,
+    "auto",
+    "the bridge's own address: auto, link-local, spare (a free one of the subnet), or a CIDR",
+)
+DNS = optional(
+    "VMNET_DNS",
+    values.listed(values.ip),
+    "nameservers for the guest in place of the container's, a comma-separated list",
+)
+NTP = optional(
+    "VMNET_NTP", values.listed(values.ip), "time servers for the guest, a comma-separated list"
+)
+DISK = optional("VMNET_DISK", values.absolute_path, "disk image or block device to boot")
+DISK_FORMAT = setting(
+    "VMNET_DISK_FORMAT",
+    values.choice("auto", "qcow2", "raw"),
+    "auto",
+    "format of VMNET_DISK; auto looks at the image",
+)
+DISK_MODE = setting(
+    "VMNET_DISK_MODE",
+    values.choice("persistent", "ephemeral"),
+    "persistent",
+    "whether the guest's writes to VMNET_DISK are kept",
+)
+CDROM = optional("VMNET_CDROM", values.absolute_path, "ISO image in the guest's CD drive")
+KERNEL = optional("VMNET_KERNEL", values.absolute_path, "kernel to boot directly")
+INITRD = optional("VMNET_INITRD", values.absolute_path, "initial ramdisk for VMNET_KERNEL")
+APPEND = optional("VMNET_APPEND", values.text, "kernel command line for VMNET_KERNEL")
+DEMO = setting(
+    "VMNET_DEMO",
+    values.absolute_path,
+    "/usr/share/vmnet/demo",
+    "folder of the demonstration Linux that boots when there is nothing else to boot",
+)
+MEMORY = setting("VMNET_MEMORY", values.size, "512M", "the guest's memory: 512M, 2G")
+CPUS = setting("VMNET_CPUS", values.integer(1, 1024), "1", "the guest's virtual CPUs")
+ACCEL = setting(
+    "VMNET_ACCEL",
+    values.choice("auto", "kvm", "tcg"),
+    "auto",
+    "accelerator; auto takes KVM where the device and the CPU offer it",
+)
+RUN_DIR = setting(
+    "VMNET_RUN_DIR",
+    values.absolute_path,
+    "/run/vmnet",
+    "folder for saved state, rendered files and control sockets",
+)
+LOG = setting("VMNET_LOG", values.choice("text", "json"), "text", "form of the log on stderr")
+LOG_LEVEL = setting(
+    "VMNET_LOG_LEVEL",
+    values.choice("debug", "info", "warning", "error"),
+    "info",
+    "how much is logged; debug adds tracebacks",
+)
+
+CORE: tuple[Setting[Any], ...] = (
+    NO_DHCP,
+    CAPTURE,
+    BRIDGE,
+    IPAM,
+    LAUNCH,
+    INTERFACES,
+    BRIDGE_ADDRESS,
+    DNS,
+    NTP,
+    DISK,
+    DISK_FORMAT,
+    DISK_MODE,
+    CDROM,
+    KERNEL,
+    INITRD,
+    APPEND,
+    DEMO,
+    MEMORY,
+    CPUS,
+    ACCEL,
+    RUN_DIR,
+    LOG,
+    LOG_LEVEL,
+)

@@ -1,0 +1,74 @@
+"""Wiring: how each of the container's interfaces reaches the guest. Pure data."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface
+
+from attrs import frozen
+
+
+@frozen
+class Requirements:
+    """What the chosen IPAM strategies need of the bridge, known before it is planned.
+
+    :param contain: this container answers DHCP, DHCPv6 or router solicitations itself, so such
+        messages must neither leave through the uplink nor enter from it
+    :param egress: a process in the container (a DNS forwarder) must still reach the network, so
+        one bridge needs an address of the subnet and the default route
+    """
+
+    contain: bool = False
+    egress: bool = False
+
+    def __or__(self, other: Requirements) -> Requirements:
+        return Requirements(self.contain or other.contain, self.egress or other.egress)
+
+
+@frozen
+class Record:
+    """One rtnetlink message as the kernel dumped it, kept to be replayed.
+
+    :param kind: the message's type (RTM_NEWADDR, RTM_NEWROUTE), see rtnetlink(7)
+    :param body: the message without its header, in hexadecimal
+    """
+
+    kind: int
+    body: str
+
+
+@frozen
+class Port:
+    """One interface's way to the guest: uplink, bridge, tap.
+
+    :param uplink: the container's own NIC, a port of the bridge from now on
+    :param uplink_mac: the NIC's new MAC; its old one is the guest's
+    :param bridge_address: link-local, or a spare address of the NIC's subnet
+    :param gateway: the bridge's own default gateway, where a process here must reach the network
+    :param tap_fds: descriptor numbers the launcher inherits, one for each queue
+    :param guest_mac: the MAC the container had
+    :param mtu: in bytes
+    :param saved: what restores the NIC's addresses and routes exactly
+    """
+
+    uplink: str
+    uplink_mac: str
+    bridge: str
+    bridge_mac: str
+    tap: str
+    tap_fds: tuple[int, ...]
+    guest_mac: str
+    mtu: int
+    bridge_address: IPv4Interface
+    gateway: IPv4Address | None = None
+    saved: tuple[Record, ...] = ()
+
+
+@frozen
+class Wiring:
+    """All ports, in the order of the identity's interfaces.
+
+    :param contain: keep DHCP and router advertisements on this side of the uplinks
+    """
+
+    ports: tuple[Port, ...] = ()
+    contain: bool = False
