@@ -149,7 +149,18 @@ class Hooks:
         )
 
     def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
-        return self._all_ipam("vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring)
+        """What each selected IPAM strategy delivers, and the forwarder where one is needed.
+
+        A strategy that delivers is trusted to forward as well: one process does both.
+        """
+        found = self._all_ipam("vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring)
+        (forwarder,) = self.selection.forwarder.names
+        if wiring.nameserver is None or forwarder in self.selection.ipam.names:
+            return found
+        delivery = self._strategy(
+            self.selection.forwarder, "vmnet_forwarder", Delivery, identity=identity, wiring=wiring
+        )
+        return (*found, delivery)
 
     def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
         answers = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)

@@ -7,7 +7,16 @@ from typing import Any
 from attrs import frozen
 
 from vmnet.errors import SettingsError
-from vmnet.settings import BRIDGE, CAPTURE, IPAM, LAUNCH, NO_DHCP, Setting, Settings
+from vmnet.settings import (
+    BRIDGE,
+    CAPTURE,
+    FORWARDER,
+    IPAM,
+    LAUNCH,
+    NO_DHCP,
+    Setting,
+    Settings,
+)
 from vmnet.values import nearest
 
 
@@ -27,11 +36,12 @@ class Selection:
     capture: Choice
     ipam: Choice
     bridge: Choice
+    forwarder: Choice
     launch: Choice
 
     @property
     def names(self) -> frozenset[str]:
-        stages = (self.capture, self.ipam, self.bridge, self.launch)
+        stages = (self.capture, self.ipam, self.bridge, self.forwarder, self.launch)
         return frozenset(name for stage in stages for name in stage.names)
 
 
@@ -45,9 +55,10 @@ def select(settings: Settings, installed: tuple[str, ...]) -> Selection:
         capture=_single(settings, CAPTURE),
         ipam=_ipam(settings),
         bridge=_single(settings, BRIDGE),
+        forwarder=_single(settings, FORWARDER),
         launch=_single(settings, LAUNCH),
     )
-    for row in (CAPTURE, IPAM, BRIDGE, LAUNCH):
+    for row in (CAPTURE, IPAM, BRIDGE, FORWARDER, LAUNCH):
         stage: Choice = getattr(selection, row.name.removeprefix("VMNET_").lower())
         _refuse_unknown(row, stage.names, installed)
     return selection

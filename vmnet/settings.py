@@ -137,6 +137,12 @@ IPAM = setting(
     "dnsmasq",
     "strategies that hand the identity to the guest, a comma-separated list",
 )
+FORWARDER = setting(
+    "VMNET_FORWARDER",
+    values.name,
+    "dnsmasq",
+    "strategy that forwards the guest's DNS queries where the container's resolver is on loopback",
+)
 LAUNCH = setting("VMNET_LAUNCH", values.name, "qemu", "strategy that starts the machine")
 INTERFACES = optional(
     "VMNET_INTERFACES",
@@ -207,6 +213,7 @@ CORE: tuple[Setting[Any], ...] = (
     CAPTURE,
     BRIDGE,
     IPAM,
+    FORWARDER,
     LAUNCH,
     INTERFACES,
     BRIDGE_ADDRESS,

@@ -13,15 +13,15 @@ class Requirements:
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself, so such
         messages must neither leave through the uplink nor enter from it
-    :param egress: a process in the container (a DNS forwarder) must still reach the network, so
-        one bridge needs an address of the subnet and the default route
+    :param dns: the guest asks a DNS forwarder in the container, so one bridge needs an address
+        that the guest reaches, and the forwarder a way to its upstream servers
     """
 
     contain: bool = False
-    egress: bool = False
+    dns: bool = False
 
     def __or__(self, other: Requirements) -> Requirements:
-        return Requirements(self.contain or other.contain, self.egress or other.egress)
+        return Requirements(self.contain or other.contain, self.dns or other.dns)
 
 
 @frozen
@@ -68,7 +68,10 @@ class Wiring:
     """All ports, in the order of the identity's interfaces.
 
     :param contain: keep DHCP and router advertisements on this side of the uplinks
+    :param nameserver: the bridge address on which a DNS forwarder answers the guest; None where
+        the guest asks the container's nameservers itself
     """
 
     ports: tuple[Port, ...] = ()
     contain: bool = False
+    nameserver: IPv4Address | None = None

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if list(arguments) in (["--help"], ["-h"]):
         print(_HELP, end="")
         return 0
-    become_machine(arguments, environ)
+    return become_machine(arguments, environ)
 
 
 def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:

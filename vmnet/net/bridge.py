@@ -31,8 +31,16 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
             _plan_port(kernel, number, interface, identity)
             for number, interface in enumerate(identity.interfaces)
         )
-    wiring = Wiring(ports, contain=requirements.contain)
-    return _give_own_address(wiring, identity, settings[BRIDGE_ADDRESS], requirements.egress)
+    exit_at = _exit(identity)
+    address = _address(
+        settings[BRIDGE_ADDRESS], identity.interfaces[exit_at], identity, requirements
+    )
+    if address is not None:
+        gateway = _gateway(identity.interfaces[exit_at])
+        port = evolve(ports[exit_at], bridge_address=address, gateway=gateway)
+        ports = (*ports[:exit_at], port, *ports[exit_at + 1 :])
+    nameserver = ports[exit_at].bridge_address.ip if requirements.dns else None
+    return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
 
 
 @hookimpl
@@ -76,38 +84,28 @@ def _plan_port(kernel: Rtnl, number: int, interface: Interface, identity: Identi
     )
 
 
-def _give_own_address(
-    wiring: Wiring, identity: Identity, wish: str | IPv4Interface, egress: bool
-) -> Wiring:
-    """The wiring with an address of a subnet on the bridge that has the default route, if need be.
-
-    :param wish: VMNET_BRIDGE_ADDRESS
-    :param egress: something in the container must reach the network
-    """
-    if wish == "link-local" or (wish == "auto" and not egress):
-        return wiring
-    position = _exit(identity)
-    if position is None:
-        return wiring
-    interface = identity.interfaces[position]
-    own = wish if isinstance(wish, IPv4Interface) else _free_address(interface, identity)
-    if own is None:
-        return wiring
-    ports = list(wiring.ports)
-    ports[position] = evolve(ports[position], bridge_address=own, gateway=_gateway(interface))
-    return evolve(wiring, ports=tuple(ports))
-
-
-def _exit(identity: Identity) -> int | None:
+def _exit(identity: Identity) -> int:
     """Which interface leads out: that of the preferred IPv4 default route, else the first."""
     routes = [
         (route.metric, position)
         for position, interface in enumerate(identity.interfaces)
         if (route := interface.default_route(4)) is not None
     ]
-    if routes:
-        return min(routes)[1]
-    return next((at for at, one in enumerate(identity.interfaces) if one.ipv4), None)
+    return min(routes)[1] if routes else 0
+
+
+def _address(
+    wish: str | IPv4Interface, interface: Interface, identity: Identity, requirements: Requirements
+) -> IPv4Interface | None:
+    """An address of the interface's subnet for its bridge; None where link-local will do.
+
+    :param wish: VMNET_BRIDGE_ADDRESS
+    """
+    if isinstance(wish, IPv4Interface):
+        return wish
+    if wish == "link-local" or (wish == "auto" and not requirements.dns):
+        return None
+    return _free_address(interface, identity)
 
 
 def _free_address(interface: Interface, identity: Identity) -> IPv4Interface | None:

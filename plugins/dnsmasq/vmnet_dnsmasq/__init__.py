@@ -22,11 +22,19 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
         )
     from vmnet_dnsmasq.config import serves_dns
 
-    return Requirements(contain=True, egress=serves_dns(identity))
+    return Requirements(contain=True, dns=serves_dns(identity))
 
 
 @hookimpl
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    from vmnet_dnsmasq import service
+
+    return service.deliver(settings[RUN_DIR], identity, wiring)
+
+
+@hookimpl
+def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    """The same service; without containment it leases nothing, only forwards."""
     from vmnet_dnsmasq import service
 
     return service.deliver(settings[RUN_DIR], identity, wiring)

@@ -65,6 +65,7 @@ class Service:
     """
 
     leases: tuple[Lease, ...]
+    bridges: tuple[str, ...]
     hostname: str
     domain: str
     search: tuple[str, ...]
@@ -78,10 +79,11 @@ class Service:
     def of(cls, identity: Identity, wiring: Wiring) -> Service:
         search = tuple(one for one in identity.resolver.search if is_domain(one))
         domain = identity.domain if is_domain(identity.domain) else ""
-        dns = _dns_address(identity, wiring)
-        pairs = list(zip(identity.interfaces, wiring.ports, strict=True))
+        dns = wiring.nameserver
+        served = zip(identity.interfaces, wiring.ports, strict=True) if wiring.contain else ()
         return cls(
-            leases=tuple(_lease(one, port, dns) for one, port in pairs if one.ipv4),
+            leases=tuple(_lease(one, port, dns) for one, port in served if one.ipv4),
+            bridges=tuple(port.bridge for port in wiring.ports),
             hostname=identity.hostname if is_label(identity.hostname) else "",
             domain=domain or (search[0] if search else ""),
             search=search,
@@ -93,7 +95,7 @@ class Service:
                 if (names := tuple(filter(is_domain, host.names)))
             ),
             ntp=_ipv4(identity.ntp),
-            not_carried=tuple(_not_carried(identity)),
+            not_carried=tuple(_not_carried(identity)) if wiring.contain else (),
         )
 
 
@@ -123,14 +125,6 @@ def render(service: Service, paths: Paths) -> str:
 def render_hosts(service: Service) -> str:
     """The hosts(5) file with the links."""
     return "".join(f"{host.address}\t{' '.join(host.names)}\n" for host in service.hosts)
-
-
-def _dns_address(identity: Identity, wiring: Wiring) -> IPv4Address | None:
-    """The bridge's address that answers DNS: the one in reach of the network, if there is one."""
-    if not serves_dns(identity):
-        return None
-    ports = sorted(wiring.ports, key=lambda port: port.gateway is None)
-    return ports[0].bridge_address.ip
 
 
 def _lease(interface: Interface, port: Port, dns: IPv4Address | None) -> Lease:
