@@ -74,7 +74,10 @@ class Command:
     """A program to become.
 
     :param keep_fds: descriptors it inherits
+    :param qmp: the control socket (QEMU Machine Protocol) on which it takes a power-down; None
+        where it has none, and a stop signal ends it at once
     """
 
     argv: tuple[str, ...]
     keep_fds: tuple[int, ...] = ()
+    qmp: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -29,6 +30,28 @@ def find(program: str) -> Path | None:
     """The program's path, from PATH; None where it is not installed."""
     path = shutil.which(program)
     return Path(path) if path else None
+
+
+def spawn(argv: Sequence[str]) -> int:
+    """Start a program that lives on beside us, and beside what we become; answer its PID.
+
+    It has its own session, so that a terminal's Ctrl-C does not reach it, and its standard output
+    and error are our standard error.
+
+    :raises OSError: it can't be executed
+    """
+    _log.debug("%s", shlex.join(argv))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        redirections = [
+            (os.POSIX_SPAWN_DUP2, null, 0),
+            (os.POSIX_SPAWN_DUP2, 2, 1),
+        ]
+        return os.posix_spawn(
+            argv[0], list(argv), os.environ, file_actions=redirections, setsid=True
+        )
+    finally:
+        os.close(null)
 
 
 def run(argv: Sequence[str]) -> Outcome:

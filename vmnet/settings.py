@@ -194,6 +194,18 @@ ACCEL = setting(
     "auto",
     "accelerator; auto takes KVM where the device and the CPU offer it",
 )
+GUARD = setting(
+    "VMNET_GUARD",
+    values.boolean,
+    "on",
+    "have a stop signal press the guest's power button; off: it ends the hypervisor at once",
+)
+STOP_TIMEOUT = setting(
+    "VMNET_STOP_TIMEOUT",
+    values.integer(1, 86400),
+    "8",
+    "seconds a guest has to power off before QEMU quits; keep `docker stop -t` above it",
+)
 RUN_DIR = setting(
     "VMNET_RUN_DIR",
     values.absolute_path,
@@ -230,6 +242,8 @@ CORE: tuple[Setting[Any], ...] = (
     MEMORY,
     CPUS,
     ACCEL,
+    GUARD,
+    STOP_TIMEOUT,
     RUN_DIR,
     LOG,
     LOG_LEVEL,

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from vmnet.errors import LaunchError
@@ -21,8 +22,7 @@ def become(command: Command) -> NoReturn:
         os.set_inheritable(fd, True)
     logging.shutdown()
     sys.stdout.flush()
-    # Ignored across exec, SIGCHLD has the kernel reap every orphan that lands on PID 1.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _reap_forever()
     try:
         os.execv(command.argv[0], command.argv)
     except OSError as error:
@@ -31,3 +31,15 @@ def become(command: Command) -> NoReturn:
             f"can't execute {command.argv[0]}: {error.strerror}",
             "name the hypervisor's binary with VMNET_QEMU",
         ) from None
+
+
+def _reap_forever() -> None:
+    """Leave no zombies to a PID 1 that will not wait for them.
+
+    Ignored across exec, SIGCHLD has the kernel reap every orphan from now on; those that a daemon's
+    own forks left before are waited for here.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -14,9 +15,9 @@ from vmnet import process
 from vmnet.delivery import Daemon, Delivery
 from vmnet.errors import DeliveryError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import files, state
+from vmnet.lifecycle import files, guard, state
 from vmnet.pipeline import Plan
-from vmnet.settings import RUN_DIR
+from vmnet.settings import GUARD, RUN_DIR, STOP_TIMEOUT
 from vmnet.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ def start(hooks: Hooks, plan: Plan) -> NoReturn:
         hooks.build_bridge(plan.wiring)
         for delivery in plan.deliveries:
             _deliver(delivery, undo)
+        if plan.command.qmp is not None and hooks.settings[GUARD]:
+            _start_guard(plan.command.qmp, hooks.settings[STOP_TIMEOUT], undo)
         hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of becoming the machine")
 
@@ -93,6 +96,21 @@ def _launch_daemon(daemon: Daemon) -> None:
             f"{daemon.name} ended with status {outcome.status}: {outcome.stderr or 'no message'}",
             hint,
         )
+
+
+def _start_guard(qmp: Path, deadline: int, undo: ExitStack) -> None:
+    """From here on stop signals stay pending; the guard and not this process acts on them.
+
+    Blocked signals survive the exec: see :mod:`vmnet.lifecycle.guard`.
+    """
+    argv = (sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(qmp), str(deadline))
+    pid = process.spawn(argv)
+    undo.callback(os.kill, pid, signal.SIGTERM)
+    undo.callback(
+        signal.pthread_sigmask,
+        signal.SIG_SETMASK,
+        signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS),
+    )
 
 
 def _stop(daemon: Daemon) -> None:

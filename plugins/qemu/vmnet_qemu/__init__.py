@@ -44,7 +44,8 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     )
     path = binary.find(settings[QEMU])
     fds = tuple(fd for nic in machine.nics for fd in nic.fds)
-    return Command((str(path), *make.arguments(machine, options)), keep_fds=fds)
+    argv = (str(path), *make.arguments(machine, options))
+    return Command(argv, keep_fds=fds, qmp=make.qmp_socket(machine))
 
 
 @hookimpl

@@ -45,12 +45,17 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         # Ctrl-C belongs to the guest's console, not to QEMU: signal=off.
         *("-chardev", "stdio,id=console,signal=off"),
         *("-serial", "chardev:console"),
-        *("-qmp", f"unix:{_escape(str(machine.run_dir / 'qmp.sock'))},server=on,wait=off"),
+        *("-qmp", f"unix:{_escape(str(qmp_socket(machine)))},server=on,wait=off"),
         *(word for number, one in enumerate(machine.devices) for word in _device(number, one)),
         *(word for nic in machine.nics for word in _nic(nic)),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )
+
+
+def qmp_socket(machine: Machine) -> Path:
+    """Where QEMU takes commands (QEMU Machine Protocol)."""
+    return machine.run_dir / "qmp.sock"
 
 
 def _machine_type(options: Options) -> str:
