@@ -137,7 +137,7 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
 
 def _accelerator(wish: str) -> str:
     """KVM only where it works: a device that opens is no proof on a CPU without the extension."""
-    obstacle = _kvm_obstacle()
+    obstacle = kvm_obstacle()
     if wish == "kvm" and obstacle:
         raise MachineError(
             f"VMNET_ACCEL=kvm, but {obstacle}",
@@ -148,7 +148,8 @@ def _accelerator(wish: str) -> str:
     return "tcg" if wish == "tcg" or obstacle else "kvm"
 
 
-def _kvm_obstacle() -> str:
+def kvm_obstacle() -> str:
+    """Why KVM can't be used here; empty if it can."""
     try:
         os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:

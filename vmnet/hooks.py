@@ -23,6 +23,15 @@ from vmnet.wiring import Requirements, Wiring
 
 Result = TypeVar("Result")
 
+# The hook that makes a plugin fit for the stage that a variable selects for.
+_MAIN_HOOKS: Mapping[Setting[Any], str] = {
+    settings.CAPTURE: "vmnet_capture",
+    settings.IPAM: "vmnet_ipam_deliver",
+    settings.BRIDGE: "vmnet_bridge_plan",
+    settings.FORWARDER: "vmnet_forwarder",
+    settings.LAUNCH: "vmnet_launch_command",
+}
+
 
 @frozen
 class Plugins:
@@ -41,6 +50,13 @@ class Plugins:
         for name in self.installed:
             rows += self.call(name, "vmnet_settings", (list, tuple)) or ()
         return rows
+
+    def strategies(self) -> dict[str, tuple[str, ...]]:
+        """For each variable that selects, the names of the plugins fit for its stage."""
+        return {
+            row.name: tuple(name for name in self.names if self.implements(name, hook))
+            for row, hook in _MAIN_HOOKS.items()
+        }
 
     def implements(self, name: str, hook: str) -> bool:
         return any(one.plugin_name == name for one in self._caller(hook).get_hookimpls())
@@ -134,7 +150,6 @@ class Hooks:
         """What all selected IPAM strategies need of the bridge, added up."""
         total = Requirements()
         for name in self.selection.ipam.names:
-            self._must_implement(name, "vmnet_ipam_deliver")
             answer = self._call(name, "vmnet_ipam_requirements", Requirements, identity=identity)
             total |= answer or Requirements()
         return total

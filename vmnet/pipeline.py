@@ -43,20 +43,27 @@ def select(environ: Mapping[str, str]) -> Hooks:
     """
     plugins = hooks.load(discovery.discover())
     parsed = settings.parse(environ, plugins.settings())
-    return Hooks(plugins, selection.select(parsed, plugins.names), parsed)
+    return Hooks(plugins, selection.select(parsed, plugins.strategies()), parsed)
 
 
-def plan(hooks: Hooks, arguments: Sequence[str] = ()) -> Plan:
+def plan(
+    hooks: Hooks, arguments: Sequence[str] = (), known: tuple[Identity, Wiring] | None = None
+) -> Plan:
     """Decide everything, changing nothing.
 
     :param arguments: for the hypervisor, behind its own
+    :param known: what an earlier plan found, where the container has handed it over already
     :raises vmnet.errors.VmnetError: the start can't succeed
     """
     boot = assembly.boot_devices(hooks.settings)
-    identity = hooks.capture()
-    wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
+    identity, wiring = known or _survey(hooks)
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
     machine = assembly.assemble(hooks.settings, identity, wiring, boot, devices)
     command = hooks.launch_command(machine, arguments)
     return Plan(identity, wiring, deliveries, machine, command)
+
+
+def _survey(hooks: Hooks) -> tuple[Identity, Wiring]:
+    identity = hooks.capture()
+    return identity, hooks.plan_bridge(identity, hooks.requirements(identity))

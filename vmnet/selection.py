@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
@@ -39,16 +40,11 @@ class Selection:
     forwarder: Choice
     launch: Choice
 
-    @property
-    def names(self) -> frozenset[str]:
-        stages = (self.capture, self.ipam, self.bridge, self.forwarder, self.launch)
-        return frozenset(name for stage in stages for name in stage.names)
 
-
-def select(settings: Settings, installed: tuple[str, ...]) -> Selection:
+def select(settings: Settings, strategies: Mapping[str, tuple[str, ...]]) -> Selection:
     """The strategies that the settings ask for.
 
-    :param installed: the names of all plugins
+    :param strategies: for each variable that selects, the names of the plugins fit for its stage
     :raises SettingsError: one is not installed, or two settings contradict each other
     """
     selection = Selection(
@@ -58,9 +54,11 @@ def select(settings: Settings, installed: tuple[str, ...]) -> Selection:
         forwarder=_single(settings, FORWARDER),
         launch=_single(settings, LAUNCH),
     )
-    for row in (CAPTURE, IPAM, BRIDGE, FORWARDER, LAUNCH):
-        stage: Choice = getattr(selection, row.name.removeprefix("VMNET_").lower())
-        _refuse_unknown(row, stage.names, installed)
+    _refuse_unknown(CAPTURE, selection.capture, strategies)
+    _refuse_unknown(IPAM, selection.ipam, strategies)
+    _refuse_unknown(BRIDGE, selection.bridge, strategies)
+    _refuse_unknown(FORWARDER, selection.forwarder, strategies)
+    _refuse_unknown(LAUNCH, selection.launch, strategies)
     return selection
 
 
@@ -88,11 +86,14 @@ def _reason(settings: Settings, row: Setting[Any]) -> str:
     return f"{row.name}={given}" if given is not None else "default"
 
 
-def _refuse_unknown(row: Setting[Any], names: tuple[str, ...], installed: tuple[str, ...]) -> None:
-    for name in names:
-        if name not in installed:
+def _refuse_unknown(
+    row: Setting[Any], choice: Choice, strategies: Mapping[str, tuple[str, ...]]
+) -> None:
+    fit = strategies[row.name]
+    for name in choice.names:
+        if name not in fit:
             raise SettingsError(
-                f"{row.name}={','.join(names)}: there is no strategy {name}"
-                f"{nearest(name, installed)}",
-                f"installed: {', '.join(installed)}; `vmnet hooks` tells more",
+                f"{row.name}={','.join(choice.names)}: there is no strategy {name} for that stage"
+                f"{nearest(name, fit)}",
+                f"installed for it: {', '.join(fit) or 'none'}; `vmnet hooks` tells more",
             )

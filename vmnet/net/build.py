@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vmnet.errors import BridgeError, PrivilegeError
-from vmnet.net import links, rtnl, snapshot, tap
+from vmnet.net import containment, links, rtnl, snapshot, tap
 from vmnet.wiring import Port, Wiring
+
+_log = logging.getLogger(__name__)
+_NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def build(wiring: Wiring) -> None:
@@ -22,25 +26,41 @@ def build(wiring: Wiring) -> None:
             tap.open_tap(port.tap, fd)
     with rtnl.Rtnl() as kernel:
         for port in wiring.ports:
+            if wiring.contain:
+                _contain(kernel, port.uplink)
             _build_port(kernel, port)
 
 
+def _contain(kernel: rtnl.Rtnl, uplink: str) -> None:
+    """Before the guest can speak. A kernel without the filter is reported, and lived with."""
+    try:
+        containment.contain(kernel, uplink)
+    except rtnl.RtnlError as error:
+        if error.errno not in _NO_SUCH_FILTER:
+            raise
+        _log.warning(
+            "%s is not contained (the kernel lacks clsact or cls_bpf): another DHCP server on its "
+            "network may answer the guest",
+            uplink,
+        )
+
+
 def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
-    with _step(f"make the bridge {port.bridge}"):
+    with step(f"make the bridge {port.bridge}"):
         links.add_bridge(kernel, port.bridge, port.bridge_mac, port.mtu)
         links.silence_ipv6(kernel, port.bridge)
         links.set_arp_ignore(kernel, port.bridge, 1)
         links.disable_tx_checksum(port.bridge)
     bridge = links.index(port.bridge)
-    with _step(f"move {port.uplink} to {port.bridge}"):
+    with step(f"move {port.uplink} to {port.bridge}"):
         links.change(kernel, port.uplink, up=False)
         links.delete_addresses(kernel, port.uplink)
         links.silence_ipv6(kernel, port.uplink)
         links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge, up=True)
-    with _step(f"connect {port.tap} to {port.bridge}"):
+    with step(f"connect {port.tap} to {port.bridge}"):
         links.silence_ipv6(kernel, port.tap)
         links.change(kernel, port.tap, mtu=port.mtu, master=bridge, up=True)
-    with _step(f"give {port.bridge} the address {port.bridge_address}"):
+    with step(f"give {port.bridge} the address {port.bridge_address}"):
         links.change(kernel, port.bridge, up=True)
         links.add_address(kernel, port.bridge, port.bridge_address)
         if port.gateway is not None:
@@ -55,13 +75,14 @@ def restore(wiring: Wiring) -> None:
     """
     with rtnl.Rtnl() as kernel:
         for port in wiring.ports:
-            with _step(f"take {port.uplink} out of {port.bridge}"):
+            with step(f"take {port.uplink} out of {port.bridge}"):
                 _remove_bridge(kernel, port)
+                containment.remove(kernel, port.uplink)
                 tap.close_tap(port.tap_fds)
                 _restore_link(kernel, port)
                 snapshot.replay_addresses(kernel, port.saved)
         for port in wiring.ports:  # when all addresses are back: a route may need another's NIC
-            with _step(f"give {port.uplink} its routes back"):
+            with step(f"give {port.uplink} its routes back"):
                 snapshot.replay_routes(kernel, port.saved)
 
 
@@ -84,7 +105,7 @@ def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def step(what: str) -> Iterator[None]:
     """Name the step in the error when the kernel refuses it."""
     try:
         yield

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -20,6 +21,8 @@ _ARPHRD_ETHER = 1
 _IFF_UP = 1
 _RT_TABLE_MAIN, _RTPROT_KERNEL, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 2, 1, 4
 _SCOPE_UNIVERSE = 0
+# A knob that the kernel shows in its first network namespace only.
+_ONLY_ON_THE_HOST = Path("/proc/sys/net/core/netdev_max_backlog")
 # Made by us or by the kernel for itself; none is a container's NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
 # A port of a bridge must carry frames of other MACs than its own; these kinds don't.
@@ -30,6 +33,7 @@ _NOT_BRIDGEABLE = frozenset(("macvlan", "ipvlan"))
 def vmnet_capture(settings: Settings) -> Identity:
     """Read links, addresses and routes by rtnetlink, names from the files that the engine wrote."""
     hostname, domain = resolver.read_names()
+    _refuse_host_namespace()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
     return Identity(
@@ -40,6 +44,15 @@ def vmnet_capture(settings: Settings) -> Identity:
         hosts=resolver.read_hosts(own),
         ntp=ntp or (),
     )
+
+
+def _refuse_host_namespace() -> None:
+    """`docker run --network host` shares the host's namespace: bridging there cuts the host off."""
+    if _ONLY_ON_THE_HOST.exists():
+        raise CaptureError(
+            "this is the host's own network namespace, and a VM must not take its network over",
+            "run in a container with a network of its own, not `--network host`",
+        )
 
 
 def _resolver(settings: Settings) -> Resolver:

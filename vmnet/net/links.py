@@ -11,6 +11,7 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from vmnet.net import rtnl
+from vmnet.net.attributes import attribute
 
 IFF_UP = 1
 _IFLA_AF_SPEC, _IFLA_INET_CONF, _IPV4_DEVCONF_ARP_IGNORE = 26, 1, 19
@@ -141,15 +142,10 @@ def set_arp_ignore(kernel: rtnl.Rtnl, name: str, level: int) -> None:
 
     :param level: 1 answers only for addresses of the link that was asked
     """
-    knob = _attribute(_IPV4_DEVCONF_ARP_IGNORE, struct.pack("=I", level))
-    specification = _attribute(socket.AF_INET, _attribute(_IFLA_INET_CONF, knob))
+    knob = attribute(_IPV4_DEVCONF_ARP_IGNORE, struct.pack("=I", level))
+    specification = attribute(socket.AF_INET, attribute(_IFLA_INET_CONF, knob))
     header = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index(name), 0, 0)  # struct ifinfomsg
-    kernel.send_body(rtnl.RTM_NEWLINK, 0, header + _attribute(_IFLA_AF_SPEC, specification))
-
-
-def _attribute(kind: int, payload: bytes) -> bytes:
-    """A struct rtattr; every payload here is a multiple of four bytes long."""
-    return struct.pack("=HH", 4 + len(payload), kind) + payload
+    kernel.send_body(rtnl.RTM_NEWLINK, 0, header + attribute(_IFLA_AF_SPEC, specification))
 
 
 def disable_tx_checksum(name: str) -> None:

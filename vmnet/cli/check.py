@@ -1,0 +1,132 @@
+"""``vmnet check``: can this host and container run a VM, and if not, what is missing?
+
+It goes through the same steps as a start, so what it finds is what a start would stumble over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from vmnet import assembly, pipeline
+from vmnet.cli.output import Parser, print_json, styled
+from vmnet.errors import VmnetError
+from vmnet.hooks import Hooks
+from vmnet.lifecycle import files, state
+from vmnet.serial import plain
+from vmnet.settings import ACCEL, RUN_DIR
+
+_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
+
+
+@frozen
+class Finding:
+    """:param result: ``ok``, ``warning`` (slower or less, but it works) or ``missing``"""
+
+    what: str
+    result: str
+    detail: str
+    remedy: str = ""
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = Parser("check", "Tell whether this host and container can run a VM.")
+    options = parser.parse_args(arguments)
+    findings = []
+    for finding in _examine(environ):
+        findings.append(finding)
+        if not options.json:
+            _show(finding)
+    failed = sum(finding.result == "missing" for finding in findings)
+    if options.json:
+        print_json([plain(finding) for finding in findings])
+    else:
+        print("\nready to run" if not failed else f"\n{failed} missing: a start would fail")
+    return 1 if failed else 0
+
+
+def _show(finding: Finding) -> None:
+    mark = styled(finding.result.ljust(8), _STYLE[finding.result])
+    print(f"{mark}  {finding.what.ljust(12)}  {finding.detail}")
+    if finding.remedy:
+        print(f"{'':8}  {'':12}  → {finding.remedy}")
+
+
+def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        hooks = pipeline.select(environ)
+    except VmnetError as error:
+        yield Finding("settings", "missing", error.message, error.hint)
+        return
+    chosen = hooks.selection
+    yield Finding("settings", "ok", f"IPAM by {', '.join(chosen.ipam.names)}")
+    yield _try("privileges", _privileges)
+    yield _try("run folder", lambda: _run_dir(hooks.settings[RUN_DIR]))
+    yield _accelerator(hooks)
+    yield _try("to boot", lambda: _boot(hooks))
+    yield from _network(hooks)
+
+
+def _try(what: str, step: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, "ok", step())
+    except VmnetError as error:
+        return Finding(what, "missing", error.message, error.hint)
+
+
+def _privileges() -> str:
+    from vmnet.net import probe
+
+    probe.wiring_allowed()
+    return "taps and bridges can be made"
+
+
+def _run_dir(run_dir: Path) -> str:
+    trial = run_dir / "check"
+    files.write(trial, b"")
+    trial.unlink()
+    return f"{run_dir} can be written"
+
+
+def _accelerator(hooks: Hooks) -> Finding:
+    obstacle = assembly.kvm_obstacle()
+    if not obstacle:
+        return Finding("accelerator", "ok", "KVM")
+    wish = hooks.settings[ACCEL]
+    remedy = "on a host with virtualisation add `--device /dev/kvm`"
+    result = "missing" if wish == "kvm" else "warning"
+    return Finding("accelerator", result, f"no KVM ({obstacle}): guests run in emulation", remedy)
+
+
+def _boot(hooks: Hooks) -> str:
+    boot = assembly.boot_devices(hooks.settings)
+    found = [str(device.path) for device in boot.devices]
+    return ", ".join(found + ([str(boot.kernel.path)] if boot.kernel else []))
+
+
+def _network(hooks: Hooks) -> Iterator[Finding]:
+    """The planning stages, as far as they get: each needs the one before."""
+    try:
+        running = state.load(hooks.settings[RUN_DIR])
+        if running is not None:
+            yield Finding("network", "ok", "a VM has this network namespace already")
+            return
+        identity = hooks.capture()
+        names = ", ".join(one.name for one in identity.interfaces)
+        yield Finding("identity", "ok", f"{identity.hostname}: {names}")
+        wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
+        bridges = ", ".join(f"{one.bridge} {one.bridge_address}" for one in wiring.ports)
+        yield Finding("bridge", "ok", bridges)
+        deliveries = hooks.deliver(identity, wiring)
+        yield Finding("IPAM", "ok", ", ".join(one.strategy for one in deliveries))
+        for delivery in deliveries:
+            for line in delivery.not_carried:
+                yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
+        boot = assembly.Boot()
+        machine = assembly.assemble(hooks.settings, identity, wiring, boot, ())
+        command = hooks.launch_command(machine, ())
+        yield Finding("hypervisor", "ok", command.argv[0])
+    except VmnetError as error:
+        yield Finding("network", "missing", error.message, error.hint)

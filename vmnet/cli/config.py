@@ -1,0 +1,31 @@
+"""``vmnet config``: every environment variable there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vmnet import discovery, hooks
+from vmnet.cli.output import Parser, print_json, table
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    options = Parser("config", "List every environment variable.").parse_args(arguments)
+    rows = hooks.load(discovery.discover()).settings()
+    if options.json:
+        print_json(
+            [
+                {
+                    "name": row.name,
+                    "default": row.default or None,
+                    "value": environ.get(row.name) or None,
+                    "help": row.help,
+                }
+                for row in rows
+            ]
+        )
+    else:
+        lines = [
+            (row.name, environ.get(row.name) or "", row.default or "-", row.help) for row in rows
+        ]
+        print(table(("variable", "set to", "default", "meaning"), lines))
+    return 0

@@ -1,0 +1,52 @@
+"""What commands share: options, tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from vmnet.errors import UsageError
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's options, with ``--json`` and errors of our own family."""
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(prog=f"vmnet {command}", description=description)
+        self.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` tells the options")
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they must be, the last one open-ended."""
+    lines = [tuple(cell.upper() for cell in head), *map(tuple, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
+    return "\n".join(
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]
+        ).rstrip()
+        for line in lines
+    )
+
+
+def styled(text: str, style: str) -> str:
+    """``text`` in a colour or weight, on a terminal that wants one (no-color.org)."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\033[{_STYLES[style]}m{text}\033[0m"
+
+
+def heading(text: str) -> None:
+    print(styled(text, "bold"))

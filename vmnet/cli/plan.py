@@ -1,0 +1,84 @@
+"""``vmnet plan``: what ``vmnet run`` would do, and nothing done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from vmnet import pipeline
+from vmnet.cli.output import Parser, heading, print_json, table
+from vmnet.delivery import File
+from vmnet.lifecycle import state
+from vmnet.pipeline import Plan
+from vmnet.serial import plain
+from vmnet.settings import RUN_DIR
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = Parser("plan", "Show what `vmnet run` would do, changing nothing.")
+    parser.add_argument("arguments", nargs="*", metavar="QEMU ARGUMENT", help="as for `vmnet run`")
+    options = parser.parse_args(arguments)
+    hooks = pipeline.select(environ)
+    running = state.load(hooks.settings[RUN_DIR])
+    known = None if running is None else (running.identity, running.wiring)
+    plan = pipeline.plan(hooks, options.arguments, known)
+    if options.json:
+        print_json(plain(plan))
+    else:
+        if running is not None:
+            print("A VM has this network already; this is what its start planned.\n")
+        _show(plan)
+    return 0
+
+
+def _show(plan: Plan) -> None:
+    _show_identity(plan)
+    heading("\nWiring")
+    ports = [
+        (
+            port.guest_mac,
+            port.tap,
+            port.bridge,
+            port.bridge_mac,
+            str(port.bridge_address),
+            f"{port.uplink} ({port.uplink_mac})",
+        )
+        for port in plan.wiring.ports
+    ]
+    head = ("guest's MAC", "tap", "bridge", "bridge's MAC", "its address", "uplink and its new MAC")
+    print(table(head, ports))
+    for delivery in plan.deliveries:
+        for file in delivery.files:
+            heading(f"\n{file.path} ({delivery.strategy})")
+            print(_content(file), end="")
+        for daemon in delivery.daemons:
+            heading(f"\nDaemon {daemon.name}")
+            print(shlex.join(daemon.argv))
+    heading("\nCommand")
+    print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
+    heading("\nNot carried to the guest")
+    print("\n".join(plan.not_carried) or "nothing: all of it is carried")
+
+
+def _show_identity(plan: Plan) -> None:
+    identity = plan.identity
+    heading("Identity")
+    rows = [
+        ("host name", ".".join(filter(None, (identity.hostname, identity.domain)))),
+        ("nameservers", " ".join(map(str, identity.resolver.nameservers)) or "-"),
+        ("search", " ".join(identity.resolver.search) or "-"),
+        *(("host", f"{host.address} {' '.join(host.names)}") for host in identity.hosts),
+    ]
+    for one in identity.interfaces:
+        rows.append((one.name, f"{one.mac} mtu {one.mtu} {' '.join(map(str, one.addresses))}"))
+        rows += (
+            ("", f"{route.destination} via {route.gateway or 'the link'}") for route in one.routes
+        )
+    print(table(("what", "value"), rows))
+
+
+def _content(file: File) -> str:
+    try:
+        return file.content.decode()
+    except UnicodeDecodeError:
+        return f"({len(file.content)} bytes)\n"

@@ -1,0 +1,21 @@
+"""Is wiring allowed and possible here? Found out by making a little of it and taking it away."""
+
+from __future__ import annotations
+
+from vmnet.net import links, rtnl, tap
+from vmnet.net.build import step
+
+_BRIDGE, _TAP, _FD = "vmnet-check-br", "vmnet-check-tap", 199
+
+
+def wiring_allowed() -> None:
+    """Make a tap and a bridge and remove both.
+
+    :raises vmnet.errors.PrivilegeError: a capability or device is missing
+    :raises vmnet.errors.BridgeError: the kernel can't
+    """
+    tap.open_tap(_TAP, _FD)
+    tap.close_tap((_FD,))
+    with rtnl.Rtnl() as kernel, step("make a bridge"):
+        links.add_bridge(kernel, _BRIDGE, "06:00:00:00:00:01", 1500)
+        links.delete(kernel, _BRIDGE)
