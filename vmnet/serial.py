@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Mapping
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -15,6 +16,9 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
 )
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,10 +36,10 @@ _AS_TEXT = (
     IPv6Network,
     Path,
 )
-_CLASS_OF_VERSION = {
-    IPv4Address | IPv6Address: {4: IPv4Address, 6: IPv6Address},
-    IPv4Interface | IPv6Interface: {4: IPv4Interface, 6: IPv6Interface},
-    IPv4Network | IPv6Network: {4: IPv4Network, 6: IPv6Network},
+_READERS: Mapping[Any, Callable[[str], Any]] = {
+    IPv4Address | IPv6Address: ip_address,
+    IPv4Interface | IPv6Interface: ip_interface,
+    IPv4Network | IPv6Network: ip_network,
 }
 
 
@@ -78,9 +82,10 @@ def _converter() -> Any:
     converter = cattrs.Converter(forbid_extra_keys=True)
     for one in _AS_TEXT:
         converter.register_structure_hook(one, lambda value, kind: kind(value))
-    for union, classes in _CLASS_OF_VERSION.items():
+    for union, read in _READERS.items():
+        converter.register_structure_hook(union, lambda value, _, read=read: read(value))
         converter.register_structure_hook(
-            union, lambda value, _, classes=classes: classes[6 if ":" in value else 4](value)
+            union | None, lambda value, _, read=read: None if value is None else read(value)
         )
     converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value))
     return converter

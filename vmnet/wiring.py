@@ -37,6 +37,21 @@ class Record:
 
 
 @frozen
+class Saved:
+    """A NIC as it was, beside its MAC, which the guest has.
+
+    :param queue_length: of its transmit queue, in frames
+    :param addr_gen_mode: how it makes its IPv6 link-local address; None without IPv6
+    :param records: its addresses and routes
+    """
+
+    up: bool
+    queue_length: int
+    addr_gen_mode: int | None
+    records: tuple[Record, ...]
+
+
+@frozen
 class Port:
     """One interface's way to the guest: uplink, bridge, tap.
 
@@ -47,7 +62,7 @@ class Port:
     :param tap_fds: descriptor numbers the launcher inherits, one for each queue
     :param guest_mac: the MAC the container had
     :param mtu: in bytes
-    :param saved: what restores the NIC's addresses and routes exactly
+    :param saved: what restores the NIC exactly
     """
 
     uplink: str
@@ -59,8 +74,8 @@ class Port:
     guest_mac: str
     mtu: int
     bridge_address: IPv4Interface
+    saved: Saved
     gateway: IPv4Address | None = None
-    saved: tuple[Record, ...] = ()
 
 
 @frozen

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "tell whether this host and container can run a VM",
     "hooks": "list the stages, their hooks and the active strategies",
     "config": "list every environment variable",
+    "demo": "see it work on this machine, without a container engine",
 }
 
 

@@ -80,7 +80,7 @@ def _plan_port(kernel: Rtnl, number: int, interface: Interface, identity: Identi
         tap_fds=(_FIRST_FD + number,),
         guest_mac=interface.mac,
         mtu=interface.mtu,
-        saved=snapshot.take(kernel, links.index(interface.name)),
+        saved=snapshot.take(kernel, interface.name),
     )
 
 

@@ -80,10 +80,10 @@ def restore(wiring: Wiring) -> None:
                 containment.remove(kernel, port.uplink)
                 tap.close_tap(port.tap_fds)
                 _restore_link(kernel, port)
-                snapshot.replay_addresses(kernel, port.saved)
+                snapshot.replay_addresses(kernel, port.saved.records)
         for port in wiring.ports:  # when all addresses are back: a route may need another's NIC
             with step(f"give {port.uplink} its routes back"):
-                snapshot.replay_routes(kernel, port.saved)
+                snapshot.replay_routes(kernel, port.saved.records)
 
 
 def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
@@ -95,13 +95,13 @@ def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
 
 def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
     """The MAC and IPv6 address generation that the NIC had, touching neither if they are right."""
-    now, saved = links.find(kernel, port.uplink), snapshot.link_of(port.saved)
-    mac = saved.get_attr("IFLA_ADDRESS")
-    mode = links.addr_gen_mode(saved)
-    if (now.get_attr("IFLA_ADDRESS"), links.addr_gen_mode(now)) != (mac, mode):
+    now, saved = links.find(kernel, port.uplink), port.saved
+    right = (port.guest_mac, saved.addr_gen_mode)
+    if (now.get_attr("IFLA_ADDRESS"), links.addr_gen_mode(now)) != right:
         links.change(kernel, port.uplink, up=False)
-        links.change(kernel, port.uplink, mac=mac, addr_gen_mode=mode)
-    links.change(kernel, port.uplink, up=bool(saved["flags"] & links.IFF_UP))
+        links.change(kernel, port.uplink, mac=port.guest_mac, addr_gen_mode=saved.addr_gen_mode)
+    # The kernel gives a NIC without a queue one of a thousand frames when it gets a filter.
+    links.change(kernel, port.uplink, up=saved.up, queue_length=saved.queue_length)
 
 
 @contextmanager

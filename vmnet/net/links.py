@@ -65,16 +65,19 @@ def change(
     mtu: int | None = None,
     master: int | None = None,
     addr_gen_mode: int | None = None,
+    queue_length: int | None = None,
 ) -> None:
     """Change what is given and leave the rest.
 
     :param master: the bridge's index; 0 takes the link out of its bridge
+    :param queue_length: of the transmit queue, in frames
     :param addr_gen_mode: how the link makes its own IPv6 link-local address (rtnetlink(7))
     """
     attributes: list[tuple[str, Any]] = [
         ("IFLA_ADDRESS", mac),
         ("IFLA_MTU", mtu),
         ("IFLA_MASTER", master),
+        ("IFLA_TXQLEN", queue_length),
     ]
     if addr_gen_mode is not None:
         inet6 = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", addr_gen_mode)]}
@@ -104,9 +107,9 @@ def delete(kernel: rtnl.Rtnl, name: str) -> None:
 
 
 def delete_addresses(kernel: rtnl.Rtnl, name: str) -> None:
-    """Take every address off a link."""
+    """Take every address off a link, secondary ones first: they go with their primary one."""
     own = index(name)
-    for body in kernel.dump(rtnl.RTM_NEWADDR):
+    for body in reversed(kernel.dump(rtnl.RTM_NEWADDR)):
         if int.from_bytes(body[4:8], sys.byteorder) == own:
             kernel.send_body(rtnl.RTM_DELADDR, 0, body)
 

@@ -7,34 +7,33 @@ save`` do, so every attribute survives, those that vmnet knows nothing of includ
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from collections.abc import Iterable
-from typing import Any
 
-from vmnet.net import rtnl
-from vmnet.wiring import Record
+from vmnet.net import links, rtnl
+from vmnet.wiring import Record, Saved
 
 _RT_TABLE_LOCAL = 255
 _RTNH_COMPARE_MASK = 0x59  # DEAD, LINKDOWN, UNRESOLVED, OFFLOAD…: state, refused in a request
 _CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
-def take(kernel: rtnl.Rtnl, index: int) -> tuple[Record, ...]:
-    """The link, addresses and routes of the interface with this index."""
-    link = [one for one in kernel.dump(rtnl.RTM_NEWLINK) if _index_of(one) == index]
+def take(kernel: rtnl.Rtnl, name: str) -> Saved:
+    """The state, addresses and routes of an interface."""
+    link = links.find(kernel, name)
+    index = link["index"]
     addresses = [one for one in kernel.dump(rtnl.RTM_NEWADDR) if _index_of(one) == index]
     routes = [one for one in kernel.dump(rtnl.RTM_NEWROUTE) if _passes(one, index)]
-    return (
-        *(Record(rtnl.RTM_NEWLINK, one.hex()) for one in link),
-        *(Record(rtnl.RTM_NEWADDR, one.hex()) for one in addresses),
-        *(Record(rtnl.RTM_NEWROUTE, one.hex()) for one in routes),
+    return Saved(
+        up=bool(link["flags"] & links.IFF_UP),
+        queue_length=link.get_attr("IFLA_TXQLEN"),
+        addr_gen_mode=links.addr_gen_mode(link),
+        records=(
+            *(Record(rtnl.RTM_NEWADDR, one.hex()) for one in addresses),
+            *(Record(rtnl.RTM_NEWROUTE, one.hex()) for one in routes),
+        ),
     )
-
-
-def link_of(records: Iterable[Record]) -> Any:
-    """The saved link, decoded."""
-    (link,) = _bodies(records, rtnl.RTM_NEWLINK)
-    return rtnl.decode(rtnl.RTM_NEWLINK, link)
 
 
 def replay_addresses(kernel: rtnl.Rtnl, records: Iterable[Record]) -> None:
@@ -42,7 +41,11 @@ def replay_addresses(kernel: rtnl.Rtnl, records: Iterable[Record]) -> None:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused one
     """
-    for body in _bodies(records, rtnl.RTM_NEWADDR):
+    bodies = _bodies(records, rtnl.RTM_NEWADDR)
+    ipv6 = [body for body in bodies if body[0] == socket.AF_INET6]
+    ipv4 = [body for body in bodies if body[0] != socket.AF_INET6]
+    # The kernel lists IPv4 addresses oldest first and IPv6 addresses newest first.
+    for body in ipv4 + ipv6[::-1]:
         _create(kernel, rtnl.RTM_NEWADDR, body)
 
 
@@ -77,7 +80,7 @@ def _bodies(records: Iterable[Record], kind: int) -> list[bytes]:
 
 
 def _index_of(body: bytes) -> int:
-    """The interface index, at the same place in ``ifinfomsg`` and ``ifaddrmsg``."""
+    """The interface index in ``ifaddrmsg``."""
     return int.from_bytes(body[4:8], sys.byteorder)
 
 

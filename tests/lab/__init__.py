@@ -1,0 +1,1 @@
+"""The test lab: real namespaces, DHCP clients, consoles and containers, in a few lines."""

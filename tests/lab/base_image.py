@@ -1,0 +1,94 @@
+"""``debian:trixie-slim`` without an image registry: debootstrap, and what this machine trusts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from .command import run
+from .progress import step
+
+TAG = "debian:trixie-slim"
+
+_MIRROR = "http://deb.debian.org/debian"
+_EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+# The settings that decide whether packages can be fetched from here at all.
+_APT_SETTINGS = re.compile(r"^Acquire::(?:https?::|Check-|Retries|ForceIPv).*;$", re.MULTILINE)
+_PIP_SETTINGS = ("index-url", "proxy", "timeout", "default-timeout")
+
+_DOCKERFILE = """\
+FROM {minimal}
+COPY machine/ /
+ENV {environment}
+CMD ["bash"]
+"""
+
+
+def cache() -> Path:
+    """Where downloads are kept between runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home, "vmnet-tests")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def minimal_tarball() -> Path:
+    """A minimal Debian trixie, from the cache or made by debootstrap."""
+    tarball = cache() / "trixie-minbase.tar"
+    if tarball.exists():
+        return tarball
+    with tempfile.TemporaryDirectory(prefix="vmnet-trixie-", dir="/var/tmp") as folder:
+        root = Path(folder, "root")
+        with step("debootstrap trixie"):
+            run("debootstrap", "--variant=minbase", "trixie", root, _MIRROR, timeout=900)
+        # Written beside it and renamed: a run that is killed leaves no half tarball.
+        partial = Path(folder, "tar")
+        left_out = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")
+        excludes = [f"--exclude={pattern}" for pattern in left_out]
+        run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", partial, ".", timeout=120)
+        shutil.copyfile(partial, tarball.with_suffix(f".{os.getpid()}"))
+        tarball.with_suffix(f".{os.getpid()}").rename(tarball)
+    return tarball
+
+
+def write_context(folder: Path, minimal: str) -> None:
+    """
+    A build context that turns the image *minimal* into one that works on this machine.
+
+    It gets the certificates that this machine trusts beyond Debian's, and this machine's own
+    settings for apt and pip: Dockerfiles that start from it stay what they are elsewhere.
+    """
+    machine = folder / "machine"
+    certificates = machine / "usr/local/share/ca-certificates"
+    certificates.mkdir(parents=True)
+    if _EXTRA_CERTIFICATES.is_dir():
+        shutil.copytree(_EXTRA_CERTIFICATES, certificates, dirs_exist_ok=True)
+    environment = _pip_environment()
+    if _BUNDLE.exists():
+        # For programs that come before, or without, the package ca-certificates.
+        bundle = machine / "usr/local/share/machine-ca-bundle.crt"
+        shutil.copyfile(_BUNDLE, bundle)
+        environment["PIP_CERT"] = f"/{bundle.relative_to(machine)}"
+    settings = _APT_SETTINGS.findall(run("apt-config", "dump").stdout)
+    apt = machine / "etc/apt/apt.conf.d/90machine"
+    apt.parent.mkdir(parents=True)
+    apt.write_text("".join(f"{line}\n" for line in settings))
+    pairs = " ".join(f'{name}="{value}"' for name, value in sorted(environment.items()))
+    text = _DOCKERFILE.format(minimal=minimal, environment=pairs or 'PIP_CERT=""')
+    (folder / "Dockerfile").write_text(text)
+
+
+def _pip_environment() -> dict[str, str]:
+    """This machine's way to a package index, if it has one of its own."""
+    listing = run("pip", "config", "list", check=False).stdout
+    found = re.findall(r"^[^.\n]+\.([a-z-]+)='(.*)'$", listing.replace(":env:.", "env."), re.M)
+    return {
+        f"PIP_{name.upper().replace('-', '_')}": value
+        for name, value in found
+        if name in _PIP_SETTINGS
+    }

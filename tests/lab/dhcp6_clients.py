@@ -1,0 +1,67 @@
+"""Real DHCPv6 clients, asked for an address in a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+from attrs import frozen
+
+from . import snapshot
+from .dhcp_hook import HIDE_DHCPCD, ask, hook
+from .namespace import Namespace
+from .wait import until
+
+
+@frozen
+class Lease6:
+    """A DHCPv6 address as the client understood it. Routers and prefixes are in no such lease."""
+
+    address: IPv6Address
+    dns: tuple[IPv6Address, ...]
+    """Option 23."""
+    search: tuple[str, ...]
+    """Option 24."""
+    environment: dict[str, str]
+    """All that the client told its script."""
+
+
+def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease6:
+    """ISC's client; it asks whether or not a router says that there is a DHCPv6 server."""
+    _await_link_local(where)
+    with hook() as (script, result):
+        config = script.with_name("dhclient.conf")
+        config.write_text("request dhcp6.name-servers, dhcp6.domain-search;\n")
+        files = ("-cf", config, "-lf", script.with_name("leases"), "-pf", script.with_name("pid"))
+        client = ("dhclient", "-6", "-d", "-sf", script, *files, interface)
+        said = ask(where, client, result, timeout)
+    return _lease(said, said["new_ip6_address"])
+
+
+def dhcpcd6(where: Namespace, interface: str = "eth0", *, timeout: float = 20) -> Lease6:
+    """Roy Marples' client; it asks when a router advertisement tells it to."""
+    _await_link_local(where)
+    with hook() as (script, result):
+        config = script.with_name("dhcpcd.conf")
+        config.write_text("duid\nnodelay\noption dhcp6_name_servers, dhcp6_domain_search\n")
+        client = ("dhcpcd", "-6", "-B", "--noconfigure", "-f", config, "-c", script, interface)
+        said = ask(where, (*HIDE_DHCPCD, *client), result, timeout)
+    return _lease(said, said["new_dhcp6_ia_na1_ia_addr1"])
+
+
+Client6 = Callable[[Namespace], Lease6]
+CLIENTS6 = (dhclient6, dhcpcd6)
+
+
+def _await_link_local(where: Namespace) -> None:
+    """A client cannot ask before its own link-local address has passed duplicate detection."""
+    until(lambda: not snapshot.tentative(where.name), 10, "duplicate address detection")
+
+
+def _lease(said: dict[str, str], address: str) -> Lease6:
+    return Lease6(
+        address=IPv6Address(address),
+        dns=tuple(map(IPv6Address, said.get("new_dhcp6_name_servers", "").split())),
+        search=tuple(n.rstrip(".") for n in said.get("new_dhcp6_domain_search", "").split()),
+        environment=said,
+    )

@@ -1,0 +1,159 @@
+"""A Docker daemon of our own: its network, mounts and files are apart from the machine's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from attrs import frozen
+
+from .command import Process, background, run
+from .namespace import Namespace, namespace
+from .progress import step
+from .wait import until
+
+ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
+"""A command that succeeds when the client reaches a daemon."""
+
+# A test run that is killed takes these programs along.
+_TIED = ("setpriv", "--pdeathsig", "TERM")
+
+# The daemon's root has to be on a real disk for overlay2; /tmp may be a tmpfs.
+_DISK = Path("/var/tmp")
+_PREFIX = "vmnet-engine-"
+
+# Below a private mount namespace these would still be the machine's own: the daemon writes its
+# key to the first, and takes a containerd in the second for its own.
+_HIDDEN = ("/etc/docker", "/run/containerd")
+_HIDE = """
+for folder in {} ; do
+    if [ -d $folder ]; then mount -t tmpfs vmt $folder; fi
+done
+exec "$@"
+""".format(" ".join(_HIDDEN))
+
+
+@frozen
+class Daemon:
+    """A running dockerd."""
+
+    socket: Path
+    host: Namespace
+    """Its network: the host that published ports are on."""
+    process: Process
+
+
+@contextmanager
+def dockerd(host: Namespace | None = None) -> Iterator[Daemon]:
+    """
+    Start a daemon, and at the end stop it and remove every trace of it.
+
+    Its bridges and packet filter rules are in a network namespace and end with it.
+
+    :param host: the network to run it in, such as a node of a cluster; unless given, one that
+        reaches what the machine reaches (image builds fetch packages).
+    """
+    _sweep()
+    with ExitStack() as stack:
+        folder = stack.enter_context(_folder())
+        host = host or stack.enter_context(outward())
+        socket = folder / "docker.sock"
+        process = stack.enter_context(
+            background(
+                *("nsenter", f"--net={host.path}"),
+                *("unshare", "--mount", "sh", "-c", _HIDE, "sh"),
+                *(*_TIED, "dockerd"),
+                *("--host", f"unix://{socket}"),
+                *("--config-file", _empty_config(folder)),
+                *("--data-root", folder / "data"),
+                *("--exec-root", folder / "exec"),
+                *("--pidfile", folder / "pid"),
+                *("--cgroup-parent", f"/{folder.name}"),
+                *("--bip", "10.213.0.1/24"),
+                *("--default-address-pool", "base=10.213.0.0/16,size=24"),
+                grace=30,
+            )
+        )
+
+        def answers() -> bool:
+            process.require_running()
+            env = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
+            return not run(*ANSWERS, check=False, env=env).returncode
+
+        with step("starting dockerd"):
+            until(answers, 60, "dockerd to answer", interval=0.2, detail=process.output)
+        yield Daemon(socket, host, process)
+
+
+@contextmanager
+def outward() -> Iterator[Namespace]:
+    """
+    A network namespace that reaches what the machine reaches, as its user would.
+
+    slirp4netns carries its connections over ordinary sockets, so the machine's routes, packet
+    filter and forwarding are left alone. Nothing can come in, nor reach the machine's loopback.
+    """
+    resolver = Path("/etc/resolv.conf").read_text()
+    with namespace("engine", resolv_conf=resolver) as made:
+        options = ("--configure", "--disable-host-loopback", "--mtu=1500", "--cidr=198.18.0.0/24")
+        place = ("--netns-type=path", made.path, "eth0")
+        with background(*_TIED, "slirp4netns", *options, *place) as slirp:
+
+            def connected() -> bool:
+                slirp.require_running()
+                return bool(made.routes())
+
+            until(connected, 10, "slirp4netns to connect a namespace", detail=slirp.output)
+            yield made
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_DISK))
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """End what a daemon may have left running, and remove its files and control groups."""
+    with suppress(AssertionError):
+        until(lambda: not _kill_users(folder), 10, "the daemon's helpers to end")
+    for group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}"):
+        for path, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):  # an empty group can go, another tells of a leftover
+                Path(path).rmdir()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_users(folder: Path) -> list[int]:
+    """Kill the processes that name the folder: containerd and the shims of containers."""
+    found = []
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if os.fsencode(folder) in cmdline.read_bytes():
+                found.append(int(cmdline.parent.name))
+                os.kill(found[-1], signal.SIGKILL)
+    return found
+
+
+def _sweep() -> None:
+    """Remove what an earlier run that was killed left behind; names hold their maker's pid."""
+    for folder in _DISK.glob(f"{_PREFIX}*"):
+        owner = re.match(rf"{_PREFIX}(\d+)-", folder.name)
+        if owner and not Path("/proc", owner[1]).exists():
+            _remove(folder)
+
+
+def _empty_config(folder: Path) -> Path:
+    """The machine's own /etc/docker/daemon.json is not for us."""
+    config = folder / "daemon.json"
+    config.write_text("{}\n")
+    return config

@@ -1,0 +1,222 @@
+"""A real Docker engine: the machine's own if it runs one, else one that lives for the tests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from . import base_image
+from .command import Argument, Completed, run
+from .dockerd import ANSWERS, Daemon, dockerd
+from .namespace import Namespace
+from .progress import step
+
+Json = dict[str, Any]
+
+
+@define
+class Container:
+    """A container by its identifier."""
+
+    engine: Engine
+    id: str
+
+    def inspect(self) -> Json:
+        """``docker inspect``."""
+        return self.engine.inspect(self.id)
+
+    def address(self, network: str = "bridge") -> str:
+        """Its IPv4 address on a network."""
+        found: str = self.inspect()["NetworkSettings"]["Networks"][network]["IPAddress"]
+        return found
+
+    def port(self, inside: str) -> int:
+        """The port on the engine's host that ``-p`` published one such as ``80/tcp`` as."""
+        published = self.inspect()["NetworkSettings"]["Ports"][inside]
+        return int(published[0]["HostPort"])
+
+    def running(self) -> bool:
+        """Whether it runs."""
+        return bool(self.inspect()["State"]["Running"])
+
+    def logs(self) -> str:
+        """Both of its output streams."""
+        said = self.engine.docker("logs", self.id)
+        return said.stdout + said.stderr
+
+    def exec(
+        self,
+        *command: Argument,
+        options: Sequence[str] = (),
+        check: bool = True,
+        timeout: float = 60,
+        input: str | None = None,
+    ) -> Completed:
+        """``docker exec``."""
+        interactive = ("-i",) if input is not None else ()
+        return self.engine.docker(
+            *("exec", *interactive, *options, self.id, *command),
+            check=check,
+            timeout=timeout,
+            input=input,
+        )
+
+    def stop(self, seconds: int = 10) -> None:
+        """``docker stop``, which kills it after *seconds*."""
+        self.engine.docker("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
+
+    def wait(self, timeout: float = 60) -> int:
+        """Await its end and return its exit status."""
+        return int(self.engine.docker("wait", self.id, timeout=timeout).stdout)
+
+    def rm(self) -> None:
+        """``docker rm -f``, with its anonymous volumes."""
+        self.engine.docker("rm", "-f", "-v", self.id)
+
+
+@define
+class Engine:
+    """A Docker engine; all that is made through this object goes at its end."""
+
+    env: Mapping[str, str]
+    """The environment for ``docker``: for programs that talk to this engine on their own."""
+    host: Namespace | None = None
+    """The network that published ports are on; None is the machine's."""
+    daemon: Daemon | None = None
+    label: str = field(factory=lambda: f"vmnet-tests={uuid.uuid4().hex}")
+    _tags: list[str] = field(factory=list)
+
+    def docker(
+        self,
+        *argv: Argument,
+        check: bool = True,
+        timeout: float = 60,
+        input: str | None = None,
+    ) -> Completed:
+        """Any docker command, run to its end."""
+        return run("docker", *argv, env=self.env, check=check, timeout=timeout, input=input)
+
+    def on_host(self, *argv: Argument, check: bool = True, timeout: float = 30) -> Completed:
+        """Run a program where published ports are on 127.0.0.1."""
+        if self.host:
+            return self.host.run(*argv, check=check, timeout=timeout)
+        return run(*argv, check=check, timeout=timeout)
+
+    def inspect(self, name: str) -> Json:
+        """``docker inspect`` of one thing of any type."""
+        found: list[Json] = self.docker("inspect", name).json()
+        return found[0]
+
+    def has_image(self, tag: str) -> bool:
+        """Whether an image is there."""
+        return not self.docker("image", "inspect", tag, check=False).returncode
+
+    def build(
+        self, context: Path, tag: str, *, options: Sequence[str] = (), timeout: float = 1200
+    ) -> str:
+        """``docker build`` of a folder; returns the tag."""
+        if not self.has_image(tag):
+            self._tags.append(tag)
+        with step(f"docker build -t {tag}"):
+            self.docker("build", "-t", tag, *options, context, timeout=timeout)
+        return tag
+
+    def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
+        """``docker run -d``."""
+        argv = ("run", "-d", "--label", self.label, *options, image, *command)
+        return Container(self, self.docker(*argv).stdout.strip())
+
+    def run(
+        self,
+        image: str,
+        *command: str,
+        options: Sequence[str] = (),
+        check: bool = True,
+        timeout: float = 60,
+        input: str | None = None,
+    ) -> Completed:
+        """``docker run --rm``, to its end."""
+        interactive = ("-i",) if input is not None else ()
+        argv = ("run", "--rm", "--label", self.label, *interactive, *options, image, *command)
+        return self.docker(*argv, check=check, timeout=timeout, input=input)
+
+    @contextmanager
+    def network(self, name: str, *options: str) -> Iterator[str]:
+        """``docker network create``, while the context lasts."""
+        self.docker("network", "create", "--label", self.label, *options, name)
+        try:
+            yield name
+        finally:
+            self.docker("network", "rm", name)
+
+    def ensure_base_image(self) -> str:
+        """See that ``debian:trixie-slim`` is there, as Dockerfiles expect."""
+        tag = base_image.TAG
+        if self.has_image(tag):
+            return tag
+        if self.daemon is None:
+            # A machine with an engine is set up to fetch images; if not, we make one below.
+            with step(f"docker pull {tag}"):
+                pulled = self.docker("pull", tag, check=False, timeout=300)
+            if not pulled.returncode:
+                self._tags.append(tag)
+                return tag
+        minimal = "vmnet-tests/minbase"
+        with step(f"docker import {tag}"):
+            self.docker("import", base_image.minimal_tarball(), minimal, timeout=300)
+        self._tags.append(minimal)
+        with tempfile.TemporaryDirectory(prefix="vmt-base-") as folder:
+            base_image.write_context(Path(folder), minimal)
+            return self.build(Path(folder), tag)
+
+    def clean(self) -> None:
+        """Remove the containers, networks and images that were made here."""
+        mine = ("--filter", f"label={self.label}", "-q")
+        if containers := self.docker("ps", "-a", *mine).stdout.split():
+            self.docker("rm", "-f", "-v", *containers)
+        if networks := self.docker("network", "ls", *mine).stdout.split():
+            self.docker("network", "rm", *networks)
+        if self._tags and self.daemon is None:  # else they go with the daemon
+            self.docker("rmi", *reversed(self._tags), check=False)
+
+
+@contextmanager
+def engine() -> Iterator[Engine]:
+    """The engine that runs on this machine, left as it was, or else one of our own."""
+    ambient = dict(os.environ)
+    if not run(*ANSWERS, check=False, env=ambient).returncode:
+        with _cleaned(Engine(ambient)) as made:
+            yield made
+    else:
+        with own_engine() as made:
+            yield made
+
+
+@contextmanager
+def own_engine(host: Namespace | None = None) -> Iterator[Engine]:
+    """An engine of our own; *host* is its network, as in :func:`dockerd.dockerd`."""
+    with dockerd(host) as daemon:
+        folder = daemon.socket.parent
+        env = {
+            **os.environ,
+            "DOCKER_HOST": f"unix://{daemon.socket}",
+            "DOCKER_CONFIG": str(folder / "client"),  # the user's own may name another context
+            "DOCKER_BUILDKIT": "0",  # needs a plugin that a plain client does not have
+        }
+        with _cleaned(Engine(env, daemon.host, daemon)) as made:
+            yield made
+
+
+@contextmanager
+def _cleaned(made: Engine) -> Iterator[Engine]:
+    try:
+        yield made
+    finally:
+        made.clean()

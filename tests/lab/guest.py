@@ -1,0 +1,27 @@
+"""A guest without a VM: a namespace on a cable to the bridge inside a container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .namespace import Namespace, namespace
+
+PORT = "guest0"
+
+
+@contextmanager
+def guest(
+    container: Namespace, bridge: str, mac: str, *, name: str = "eth0"
+) -> Iterator[Namespace]:
+    """
+    A namespace whose *name* is plugged into a container's bridge and has nothing but a MAC.
+
+    It stands where a VM's NIC would: what a DHCP client gets here, the VM's own would get.
+    """
+    with namespace("guest") as made:
+        peer = ("peer", "name", name, "netns", made.name, "address", mac)
+        container.ip("link", "add", PORT, "type", "veth", *peer)
+        container.ip("link", "set", PORT, "master", bridge, "up")
+        made.ip("link", "set", name, "up")
+        yield made

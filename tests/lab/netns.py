@@ -1,0 +1,248 @@
+"""Networks of namespaces: a LAN as Docker lays it out, its containers, and the world beyond."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
+
+from attrs import define, field
+
+from .namespace import Namespace, Nic, namespace
+
+WORLD = "198.51.100.10"
+WORLD6 = "2001:db8:51::10"
+
+_cables = itertools.count(1)
+
+
+@define
+class Lan:
+    """A bridge in a namespace of its own, and whatever the test connects to it."""
+
+    host: Namespace
+    """The namespace with the bridge: gateway of the LAN, and a router."""
+    bridge: str
+    network: IPv4Network
+    network6: IPv6Network | None
+    mtu: int
+    _stack: ExitStack
+    _taken: set[IPv4Address] = field(factory=set, init=False)
+    _world: Namespace | None = field(default=None, init=False)
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's IPv4 address."""
+        return str(self.network[1])
+
+    @property
+    def gateway6(self) -> str | None:
+        """The bridge's IPv6 address."""
+        return str(self.network6[1]) if self.network6 else None
+
+    def container(
+        self,
+        name: str = "web",
+        *,
+        address: str | None = None,
+        mac: str | None = None,
+        mtu: int | None = None,
+        ipv6: bool | str = False,
+        gateway: str | bool = True,
+        extra: Sequence[str] = (),
+        routes: Sequence[str] = (),
+        resolv_conf: str | None = None,
+        hosts: str | None = None,
+        hostname: str | None = None,
+        domainname: str | None = None,
+    ) -> Namespace:
+        """
+        A container: its ``eth0`` is laid out as Docker does. See :meth:`attach` for the network.
+
+        :param resolv_conf: the text of its /etc/resolv.conf; the gateway as server unless given.
+        :param hosts: the text of its /etc/hosts; what Docker writes unless given.
+        """
+        made = self._stack.enter_context(
+            namespace(
+                name,
+                hostname=hostname,
+                domainname=domainname,
+                resolv_conf=f"nameserver {self.gateway}\n" if resolv_conf is None else resolv_conf,
+            )
+        )
+        # Docker 20.10 starts from "no IPv6" and then allows it for the interfaces that have it.
+        made.sysctl(net__ipv6__conf__all__disable_ipv6=1)
+        nic = self.attach(
+            made,
+            address=address,
+            mac=mac,
+            mtu=mtu,
+            ipv6=ipv6,
+            gateway=gateway,
+            extra=extra,
+            routes=routes,
+        )
+        text = _docker_hosts(made.hostname, nic) if hosts is None else hosts
+        (made.etc / "hosts").write_text(text)
+        return made
+
+    def station(self, name: str = "station", *, ipv6: bool = False) -> Namespace:
+        """A plain host on the LAN, which looks at containers from outside."""
+        made = self._stack.enter_context(_plain(name))
+        self.attach(made, ipv6=ipv6)
+        return made
+
+    def attach(
+        self,
+        container: Namespace,
+        name: str = "eth0",
+        *,
+        address: str | None = None,
+        mac: str | None = None,
+        mtu: int | None = None,
+        ipv6: bool | str = False,
+        gateway: str | bool = True,
+        extra: Sequence[str] = (),
+        routes: Sequence[str] = (),
+    ) -> Nic:
+        """
+        Give a namespace an interface on this LAN: for a container's second one, call it again.
+
+        :param address: with or without a prefix, the LAN's next free one unless given.
+        :param mac: Docker's 02:42 and the four bytes of the address unless given.
+        :param ipv6: True for an address that follows the IPv4 one, or the address itself.
+        :param gateway: True for the LAN's, False for no default route, or another address.
+        :param extra: more addresses, each as the arguments of ``ip address add``.
+        :param routes: each as the arguments of ``ip route add``, before the default route.
+        """
+        own = self._address(address)
+        mac = mac or "02:42:" + own.ip.packed.hex(":")
+        mtu = mtu or self.mtu
+        port = self._plug(container, name, mtu)
+        link = ("dev", name)
+        container.ip("link", "set", *link, "address", mac, "mtu", str(mtu))
+        container.ip("address", "add", str(own), "broadcast", "+", *link)
+        address6 = self._address6(own, ipv6)
+        if address6 or any(":" in more for more in extra):
+            # Before its first address of this family, loopback has none either.
+            for device in ("lo", name):
+                container.sysctl(**{f"net__ipv6__conf__{device}__disable_ipv6": 0})
+        if address6:
+            container.ip("address", "add", f"{address6}/64", *link, "nodad")
+        for more in extra:
+            container.ip("address", "add", *more.split(), *link)
+        container.ip("link", "set", *link, "up")
+        for route in routes:
+            family = ("-6",) if ":" in route else ()
+            container.ip(*family, "route", "add", *route.split())
+        if gateway:
+            via = self.gateway if gateway is True else str(gateway)
+            container.ip("route", "add", "default", "via", via, *link)
+            if address6 and self.gateway6:
+                container.ip("-6", "route", "add", "default", "via", self.gateway6, *link)
+        nic = Nic(name, mac, str(own.ip), own.network.prefixlen, address6, port)
+        container.nics[name] = nic
+        return nic
+
+    def world(self) -> Namespace:
+        """
+        A host beyond the gateway: 198.51.100.10, and 2001:db8:51::10 if the LAN has IPv6.
+
+        It knows the way back to every LAN of that host: of several, only one has a world.
+        """
+        if self._world is None:
+            self._world = self._stack.enter_context(_plain("world"))
+            self._route_to(self._world)
+        return self._world
+
+    def _route_to(self, world: Namespace) -> None:
+        self._cable(world, "eth0", "world0")
+        for end, name, last in ((world, "eth0", 10), (self.host, "world0", 1)):
+            end.ip("address", "add", f"198.51.100.{last}/24", "dev", name)
+            end.ip("address", "add", f"2001:db8:51::{last}/64", "dev", name, "nodad")
+            end.ip("link", "set", name, "up")
+        world.ip("route", "add", "default", "via", "198.51.100.1")
+        world.ip("-6", "route", "add", "default", "via", "2001:db8:51::1")
+
+    def _plug(self, container: Namespace, name: str, mtu: int) -> str:
+        """Put a cable into the bridge; the container's end is left down."""
+        port = f"veth{next(_cables):x}"
+        self._cable(container, name, port)
+        self.host.ip("link", "set", port, "mtu", str(mtu), "master", self.bridge, "up")
+        return port
+
+    def _cable(self, far: Namespace, far_name: str, near_name: str) -> None:
+        far_end = ("peer", "name", far_name, "netns", far.name, "txqueuelen", "0")
+        self.host.ip("link", "add", near_name, "txqueuelen", "0", "type", "veth", *far_end)
+
+    def _address(self, wanted: str | None) -> IPv4Interface:
+        if wanted is None:
+            after_gateway = itertools.islice(self.network.hosts(), 1, None)
+            wanted = str(next(free for free in after_gateway if free not in self._taken))
+        prefix = "" if "/" in wanted else f"/{self.network.prefixlen}"
+        address = IPv4Interface(wanted + prefix)
+        self._taken.add(address.ip)
+        return address
+
+    def _address6(self, own: IPv4Interface, wanted: bool | str) -> str | None:
+        if isinstance(wanted, str):
+            return str(IPv6Address(wanted))
+        if not wanted:
+            return None
+        assert self.network6, "this LAN has no IPv6: make it with ipv6=True"
+        return str(self.network6[int(own.ip) & 0xFF])
+
+
+@contextmanager
+def lan(
+    number: int = 1,
+    *,
+    ipv6: bool = False,
+    mtu: int = 1500,
+    bridge: str | None = None,
+    host: Namespace | None = None,
+) -> Iterator[Lan]:
+    """
+    A LAN with the network 172.30.NUMBER.0/24, and fd00:30:NUMBER::/64 if it has IPv6.
+
+    Everything made through it ends with it.
+
+    :param bridge: its name, docker0 for the first LAN and brNUMBER for others unless given.
+    :param host: the host of another LAN, to have both on one machine, as two Docker networks are.
+    """
+    network = IPv4Network(f"172.30.{number}.0/24")
+    network6 = IPv6Network(f"fd00:30:{number}::/64") if ipv6 else None
+    bridge = bridge or ("docker0" if number == 1 else f"br{number}")
+    with ExitStack() as stack:
+        if host is None:
+            host = stack.enter_context(_plain("host"))
+            host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        made = Lan(host, bridge, network, network6, mtu, stack)
+        host.ip("link", "add", bridge, "mtu", str(mtu), "type", "bridge")
+        host.ip("address", "add", f"{made.gateway}/24", "broadcast", "+", "dev", bridge)
+        if made.gateway6:
+            host.ip("address", "add", f"{made.gateway6}/64", "dev", bridge, "nodad")
+        host.ip("link", "set", bridge, "up")
+        yield made
+
+
+@contextmanager
+def _plain(label: str) -> Iterator[Namespace]:
+    """Not a container. Without duplicate address detection, so that nobody has to wait for it."""
+    with namespace(label) as made:
+        made.sysctl(net__ipv6__conf__default__accept_dad=0)
+        yield made
+
+
+def _docker_hosts(hostname: str, nic: Nic) -> str:
+    standard = (
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\n"
+        "ff00::0\tip6-mcastprefix\n"
+        "ff02::1\tip6-allnodes\n"
+        "ff02::2\tip6-allrouters\n"
+    )
+    own = [address for address in (nic.address, nic.address6) if address]
+    return standard + "".join(f"{address}\t{hostname}\n" for address in own)

@@ -1,0 +1,68 @@
+"""Servers that tests look for from a guest: a web server and dnsmasq, real ones, in a namespace."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from .command import Process, run
+from .namespace import Namespace
+from .wait import until
+
+
+@contextmanager
+def web_server(where: Namespace, page: str = "hello\n", port: int = 80) -> Iterator[Process]:
+    """Serve *page* at / on every address of a namespace, over IPv4 and IPv6."""
+    with tempfile.TemporaryDirectory(prefix="vmt-web-") as folder:
+        Path(folder, "index.html").write_text(page)
+        server = (sys.executable, "-m", "http.server", str(port), "--bind", "::", "-d", folder)
+        with where.popen(*server) as process:
+
+            def listens() -> bool:
+                process.require_running()
+                listing = run("ss", "-Hnlt", f"sport = :{port}", netns=where.name)
+                return bool(listing.stdout.strip())
+
+            until(listens, 10, f"a web server on port {port}", detail=process.output)
+            yield process
+
+
+@contextmanager
+def dnsmasq(where: Namespace, *options: str, port: int = 53) -> Iterator[Process]:
+    """
+    A dnsmasq in a namespace, with these long options and none of its host's configuration.
+
+    :param port: of its DNS server; 0 for none, in which case the options make it serve DHCP.
+    """
+    with tempfile.TemporaryDirectory(prefix="vmt-dnsmasq-") as folder:
+        private = (
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--log-facility=-",
+            "--log-dhcp",
+            "--log-queries",
+            "--user=root",  # else it drops to an account that cannot write to the folder
+            f"--pid-file={folder}/pid",
+            f"--dhcp-leasefile={folder}/leases",
+            f"--port={port}",
+        )
+        with where.popen("dnsmasq", *private, *options) as process:
+
+            def serves() -> bool:
+                process.require_running()
+                return (
+                    "started, version" in process.output()
+                )  # it says so when all sockets are open
+
+            until(serves, 10, "dnsmasq", detail=process.output)
+            yield process
+
+
+def dns_server(where: Namespace, names: Mapping[str, str]) -> AbstractContextManager[Process]:
+    """A name server that knows the addresses of these names and no others."""
+    return dnsmasq(where, *(f"--address=/{name}/{names[name]}" for name in names))

@@ -1,0 +1,126 @@
+"""The state of a network namespace as plain data, for proving that it was put back as it was."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from typing import Any
+
+from .command import run
+
+Json = dict[str, Any]
+
+# What the administrator chose. UP is a choice, LOWER_UP and NO-CARRIER are the weather.
+_CHOSEN_FLAGS = {"UP", "NOARP", "PROMISC", "ALLMULTI", "MULTICAST", "BROADCAST", "POINTOPOINT"}
+
+# Every other key of an address or a route is kept, so that a new one cannot slip through.
+_VOLATILE_ADDRESS = {"valid_life_time", "preferred_life_time", "tentative"}
+_VOLATILE_ROUTE = {"expires", "cache"}
+_VOLATILE_ROUTE_FLAGS = {"linkdown", "dead", "offload", "trap"}
+
+
+def take(netns: str) -> Json:
+    """
+    Everything a bridge, a filter or an address plan may change in a namespace.
+
+    Left out: counters, lifetimes, indexes, operational state, dynamic neighbours and the routing
+    table ``local``, which the kernel derives from the addresses.
+    """
+    ip = ("ip", "-n", netns, "-j")
+    links = run(*ip, "-d", "address", "show").json()
+    return {
+        "links": {link["ifname"]: _link(link) for link in links},
+        "addresses": {link["ifname"]: _addresses(link) for link in links},
+        "routes": [*_routes(netns, "-4"), *_routes(netns, "-6")],
+        "rules": [
+            *_list(run(*ip, "-4", "rule", "show").stdout),
+            *_list(run(*ip, "-6", "rule", "show").stdout),
+        ],
+        "neighbours": _list(run(*ip, "neighbour", "show", "nud", "permanent").stdout),
+        "queueing": _queueing(netns),
+        "knobs": _knobs(netns),
+    }
+
+
+def tentative(netns: str) -> list[str]:
+    """The IPv6 addresses whose duplicate detection has not ended yet."""
+    shown = run("ip", "-n", netns, "-j", "-6", "address", "show", "tentative").stdout
+    return [
+        address["local"]
+        for link in _list(shown)
+        for address in link.get("addr_info", [])
+        if address and not address.get("dadfailed")
+    ]
+
+
+def _link(link: Json) -> Json:
+    info = link.get("linkinfo", {})
+    return {
+        "mac": link.get("address"),
+        "mtu": link["mtu"],
+        "flags": sorted(_CHOSEN_FLAGS.intersection(link["flags"])),
+        "master": link.get("master"),
+        "kind": info.get("info_kind"),
+        "port": info.get("info_slave_data") and _port(info["info_slave_data"]),
+        "txqlen": link.get("txqlen"),
+        "address generation": link.get("inet6_addr_gen_mode"),
+    }
+
+
+def _port(port: Json) -> Json:
+    """A bridge port's settings, without its timers and identifiers."""
+    return {key: value for key, value in port.items() if isinstance(value, bool)}
+
+
+def _addresses(link: Json) -> list[Json]:
+    """The kernel's order is kept: the first address of a subnet is its primary one."""
+    return [
+        {key: value for key, value in address.items() if key not in _VOLATILE_ADDRESS}
+        for address in link["addr_info"]
+        if address  # iproute2 prints {} for an address that its filter hides
+    ]
+
+
+def _routes(netns: str, family: str) -> list[Json]:
+    shown = run("ip", "-n", netns, "-j", family, "route", "show", "table", "all").stdout
+    routes = [
+        {"family": family, **{key: route[key] for key in route.keys() - _VOLATILE_ROUTE}}
+        for route in _list(shown)
+        if route.get("table") != "local"
+    ]
+    for route in routes:
+        route["flags"] = sorted(set(route["flags"]) - _VOLATILE_ROUTE_FLAGS)
+    return sorted(routes, key=lambda route: json.dumps(route, sort_keys=True))
+
+
+def _queueing(netns: str) -> list[Json]:
+    """Queueing disciplines, among them the hooks of traffic filters, and those filters."""
+    disciplines = _list(run("tc", "-n", netns, "-j", "qdisc", "show").stdout)
+    return [
+        {key: discipline.get(key) for key in ("dev", "kind", "parent")}
+        for discipline in disciplines
+        if discipline.get("dev")
+    ]
+
+
+def _knobs(netns: str) -> dict[str, str]:
+    """The per-interface settings below /proc/sys/net, such as ``arp_ignore``."""
+    roots = [f"/proc/sys/net/{family}/conf" for family in ("ipv4", "ipv6")]
+    # Some knobs cannot be read, so grep's exit status says nothing.
+    shown = run("grep", "-rs", "", *roots, netns=netns, check=False).stdout
+    found = re.findall(r"^/proc/sys/net/(.*?):(.*)$", shown, re.MULTILINE)
+    assert found, f"no knobs to read in the namespace {netns}"
+    return dict(sorted(found))
+
+
+def _list(text: str) -> list[Json]:
+    """iproute2 prints nothing at all, rather than [], when some lists are empty."""
+    return [item for item in json.loads(text or "[]") if item]
+
+
+def require_same(before: Json, after: Json) -> None:
+    """Fail with a readable difference unless two snapshots are equal."""
+    old, new = (json.dumps(one, indent=1, sort_keys=True).splitlines() for one in (before, after))
+    changes = difflib.unified_diff(old, new, "before", "after", n=6, lineterm="")
+    assert before == after, "\n".join(changes)

@@ -1,0 +1,80 @@
+"""A console is read, typed at, and quoted in full when a test fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import background
+from tests.lab.console import ConsoleError, on_process, on_pty, on_socket, on_terminal
+
+
+def test_a_program_on_pipes() -> None:
+    with background("cat", pipe=True) as cat, on_process(cat) as console:
+        console.send_line("login: ")
+        console.send_line("welcome, 42")
+        assert console.expect(r"^login: $")
+        assert console.expect(r"welcome, (\d+)")[1] == "42"
+        assert console.transcript == "login: \nwelcome, 42\n"
+
+
+def test_a_failure_quotes_the_transcript() -> None:
+    with (
+        background("sh", "-c", "echo booting; echo oops >&2", pipe=True) as program,
+        on_process(program) as console,
+        pytest.raises(ConsoleError, match=r"(?s)closed before.*booting.*oops"),
+    ):
+        console.expect("login:", 5)
+
+
+def test_a_deadline_is_kept() -> None:
+    with (
+        background("cat", pipe=True) as cat,
+        on_process(cat) as console,
+        pytest.raises(ConsoleError, match=r"waited 0\.1 s for 'login:'"),
+    ):
+        console.expect("login:", 0.1)
+
+
+def test_a_unix_socket_that_comes_later(tmp_path: Path) -> None:
+    path = tmp_path / "serial"
+
+    def serve() -> None:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            server.listen()
+            with server.accept()[0] as peer:
+                peer.sendall(b"name? ")
+                peer.sendall(b"hello " + peer.recv(100))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with on_socket(path) as console:
+        console.expect(r"name\? $")
+        console.send_line("guest")
+        console.expect("hello guest\n")
+    thread.join()
+
+
+def test_a_program_that_wants_a_terminal() -> None:
+    with on_pty("sh", "-c", "test -t 0 && test -t 1 && echo yes; cat") as console:
+        console.expect("^yes$")
+        console.send_line("typed")
+        console.expect("typed\ntyped\n")
+
+
+def test_a_terminal() -> None:
+    ours, theirs = os.openpty()
+    try:
+        with on_terminal(Path(os.ttyname(theirs))) as console:
+            os.write(ours, b"ready\r\n# ")
+            console.expect("^# $")
+            console.send_line("halt")
+            assert os.read(ours, 100) == b"halt\n"
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -1,0 +1,79 @@
+"""vmnet for real in a network namespace, with a program that only waits in QEMU's place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from tests.lab.command import Completed, Process
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan, lan
+from tests.lab.wait import until
+
+VMNET = (sys.executable, "-m", "vmnet")
+# Inherits the taps as QEMU would, and so keeps them alive; ends on SIGTERM, as QEMU does.
+WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
+
+
+@frozen
+class Vmnet:
+    """The command line in a container's namespace, with settings of its own."""
+
+    run_dir: Path
+    environ: Mapping[str, str]
+
+    def __call__(self, container: Namespace, *arguments: str, **settings: str) -> Completed:
+        """Run a command to its end, whatever its exit status."""
+        assignments = [f"{name}={value}" for name, value in settings.items()]
+        return container.run(
+            *("env", *assignments, *VMNET, *arguments), env=self.environ, check=False, pid=True
+        )
+
+    @contextmanager
+    def running(self, container: Namespace, **settings: str) -> Iterator[Process]:
+        """``vmnet run`` up to its exec, and on while the context lasts."""
+        environ = {**self.environ, **settings}
+        with container.popen(*VMNET, "run", env=environ, pid=True) as process:
+            until(lambda: _is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+            yield process
+
+
+def _is_vm(process: Process) -> bool:
+    process.require_running()
+    return Path(f"/proc/{process.pid}/comm").read_text() == "hypervisor\n"
+
+
+@pytest.fixture
+def network() -> Iterator[Lan]:
+    """A LAN with both address families."""
+    with lan(ipv6=True) as made:
+        yield made
+
+
+@pytest.fixture
+def vmnet(tmp_path: Path) -> Vmnet:
+    hypervisor = tmp_path / "hypervisor"
+    hypervisor.write_text(WAITING_VM)
+    hypervisor.chmod(0o755)
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(b"")
+    # dnsmasq gives up root and must still reach its files.
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
+    return Vmnet(
+        tmp_path / "run",
+        {
+            **inherited,
+            "VMNET_RUN_DIR": str(tmp_path / "run"),
+            "VMNET_QEMU": str(hypervisor),
+            "VMNET_KERNEL": str(kernel),
+            "VMNET_GUARD": "off",
+        },
+    )

@@ -1,0 +1,140 @@
+"""What real DHCP clients, standing where the VM's NIC would be, are told."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import pytest
+
+from tests.lab.dhcp_clients import CLIENTS, Client, udhcpc
+from tests.lab.guest import guest
+from tests.lab.netns import Lan, lan
+from tests.lab.services import dnsmasq
+from tests.netns.conftest import Vmnet
+
+FOR_EVER = 2**32 - 1
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_client_gets_the_containers_address(network: Lan, vmnet: Vmnet, client: Client) -> None:
+    web = network.container("web", mtu=1450)
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = client(vm)
+    assert lease.address == IPv4Interface(f"{web.address}/24")
+    assert lease.routers == (IPv4Address(network.gateway),)
+    assert lease.dns == (IPv4Address(network.gateway),)
+    assert (lease.hostname, lease.mtu, lease.seconds) == ("web", 1450, FOR_EVER)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_static_and_on_link_routes_arrive_with_the_default_last(
+    network: Lan, vmnet: Vmnet, client: Client
+) -> None:
+    web = network.container(
+        "web",
+        routes=(
+            "10.1.0.0/16 via 172.30.1.1",
+            "169.254.1.1 dev eth0 scope link",
+            "10.2.0.0/16 via 169.254.1.1 dev eth0 onlink",
+        ),
+    )
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = client(vm)
+    assert set(lease.routes) == {
+        (IPv4Network("169.254.1.1/32"), IPv4Address(0)),
+        (IPv4Network("10.1.0.0/16"), IPv4Address("172.30.1.1")),
+        (IPv4Network("10.2.0.0/16"), IPv4Address("169.254.1.1")),
+        (IPv4Network("0.0.0.0/0"), IPv4Address(network.gateway)),
+    }
+    assert lease.routes[-1][0] == IPv4Network("0.0.0.0/0")
+
+
+def test_a_host_address_with_an_on_link_gateway(network: Lan, vmnet: Vmnet) -> None:
+    """As Calico lays a pod out."""
+    web = network.container(
+        "web", address="172.30.1.9/32", gateway=False, routes=("169.254.1.1 dev eth0 scope link",)
+    )
+    web.ip("route", "add", "default", "via", "169.254.1.1", "dev", "eth0")
+    network.host.ip("address", "add", "169.254.1.1/32", "dev", network.bridge)
+    network.host.ip("route", "add", "172.30.1.9/32", "dev", network.bridge)
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        vm.run("ping", "-c1", "-W5", network.gateway)
+    assert lease.address == IPv4Interface("172.30.1.9/32")
+
+
+def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with vmnet.running(web), guest(web, "br0", "02:42:00:00:00:99") as vm:
+        # -n: udhcpc exits when nobody answered its two requests.
+        asked = vm.run(
+            "udhcpc", "-n", "-q", "-t2", "-T1", "-i", "eth0", "-s", "/bin/true", check=False
+        )
+    assert asked.returncode == 1
+    assert "no lease" in asked.stderr + asked.stdout
+
+
+def test_two_containers_on_one_network_serve_their_own_guest_only(
+    network: Lan, vmnet: Vmnet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first, second = network.container("first"), network.container("second")
+    other = str(tmp_path_factory.mktemp("other") / "run")
+    with (
+        vmnet.running(first),
+        vmnet.running(second, VMNET_RUN_DIR=other),
+        guest(first, "br0", first.mac) as one,
+        guest(second, "br0", second.mac) as two,
+    ):
+        leases = [udhcpc(one), udhcpc(two)]
+        for lease, vm in zip(leases, (one, two), strict=True):
+            lease.configure(vm)
+        one.run("ping", "-c1", "-W5", second.address)
+    assert [str(lease.address.ip) for lease in leases] == [first.address, second.address]
+    assert [lease.hostname for lease in leases] == ["first", "second"]
+
+
+def test_several_interfaces_each_hand_over_their_own(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host, mtu=9000) as second:
+        web = network.container("web", gateway=False)
+        second.attach(web, "eth1")
+        with vmnet.running(web):
+            with guest(web, "br0", web.nic("eth0").mac) as vm:
+                first_lease = udhcpc(vm)
+            with guest(web, "br1", web.nic("eth1").mac) as vm:
+                second_lease = udhcpc(vm)
+    assert (str(first_lease.address.ip), first_lease.routers) == (web.nic("eth0").address, ())
+    assert str(second_lease.address.ip) == web.nic("eth1").address
+    assert second_lease.routers == (IPv4Address(second.gateway),)
+    assert (first_lease.mtu, second_lease.mtu) == (1500, 9000)
+
+
+def test_a_resolver_on_loopback_is_forwarded(network: Lan, vmnet: Vmnet) -> None:
+    """Docker's 127.0.0.11, here a name server in the container's namespace."""
+    web = network.container("web", resolv_conf="nameserver 127.0.0.11\nsearch example.test\n")
+    with (
+        dnsmasq(
+            web,
+            "--address=/db.example.test/172.30.1.77",
+            "--listen-address=127.0.0.11",
+            "--bind-interfaces",
+        ),
+        vmnet.running(web),
+        guest(web, "br0", web.mac) as vm,
+    ):
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        (server,) = lease.dns
+        answer = vm.run("busybox", "nslookup", "-type=a", "db.example.test", str(server))
+    assert "172.30.1.77" in answer.stdout
+    assert server in IPv4Network("172.30.1.0/24")
+    assert lease.search == ("example.test",)
+
+
+def test_links_resolve(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", hosts="127.0.0.1\tlocalhost\n172.30.1.66\tdatabase db\n")
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        answer = vm.run("busybox", "nslookup", "-type=a", "db", str(lease.dns[0]))
+    assert "172.30.1.66" in answer.stdout

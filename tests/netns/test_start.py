@@ -1,0 +1,259 @@
+"""The start itself: what it leaves behind when it succeeds, and that it leaves nothing if not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import Completed
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan, lan
+from tests.lab.snapshot import Json, require_same
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet
+from vmnet.errors import (
+    BridgeError,
+    CaptureError,
+    DeliveryError,
+    LaunchError,
+    PrivilegeError,
+    VmnetError,
+)
+
+
+@pytest.fixture
+def web(network: Lan) -> Namespace:
+    """A container with a bit of everything."""
+    return network.container(
+        "web",
+        ipv6=True,
+        extra=("172.30.1.200/24", "fd00:30:1::200/64 nodad"),
+        routes=(
+            "10.1.0.0/16 via 172.30.1.1 metric 50",
+            "10.2.0.0/16 via 172.30.1.1 mtu 1400",
+            "169.254.1.1 dev eth0 scope link",
+            "fd00:99::/64 via fd00:30:1::1",
+        ),
+    )
+
+
+def test_the_bridge_stands_between_the_nic_and_the_guest(web: Namespace, vmnet: Vmnet) -> None:
+    with vmnet.running(web):
+        eth0, br0, tap0 = (web.link(name) for name in ("eth0", "br0", "tap0"))
+        addresses = {(one["dev"], one["local"]) for one in web.addresses()}
+    assert eth0
+    assert br0
+    assert tap0
+    assert (eth0["master"], tap0["master"]) == ("br0", "br0")
+    assert len({web.mac, eth0["address"], br0["address"], tap0["address"]}) == 4
+    assert all("UP" in link["flags"] for link in (eth0, br0, tap0))
+    assert {dev for dev, _ in addresses} == {"lo", "br0"}
+    (own,) = (address for dev, address in addresses if dev == "br0")
+    assert own.startswith("169.254.")
+
+
+def test_the_guests_address_is_not_answered_by_the_bridge(
+    network: Lan, web: Namespace, vmnet: Vmnet
+) -> None:
+    station = network.station()
+    with vmnet.running(web):
+        asked = station.run("arping", "-c2", "-w2", "-I", "eth0", web.address, check=False)
+    assert asked.returncode == 1, asked.stdout
+
+
+def test_the_vm_is_process_1_and_leaves_no_zombies(web: Namespace, vmnet: Vmnet) -> None:
+    with vmnet.running(web, VMNET_GUARD="on") as process:
+        names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids()}
+        states = {Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in names}
+        process.signal(signal.SIGKILL)
+    assert names[process.pid] == "hypervisor"
+    assert sorted(names.values()) == ["dnsmasq", "hypervisor", "python3", "sleep", "unshare"]
+    assert "Z" not in states
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "named"),
+    [
+        ({"VMNET_QEMU": "/nonexistent"}, LaunchError, "VMNET_QEMU=/nonexistent"),
+        ({"VMNET_INTERFACES": "eth7"}, CaptureError, "VMNET_INTERFACES=eth7"),
+        ({"PATH": "/nonexistent"}, DeliveryError, "dnsmasq is not installed"),
+    ],
+)
+def test_what_is_missing_is_found_before_anything_changes(
+    web: Namespace,
+    vmnet: Vmnet,
+    settings: dict[str, str],
+    error: type[VmnetError],
+    named: str,
+) -> None:
+    before = web.dump()
+    ended = _run(vmnet, web, **settings)
+    assert (ended.returncode, named in ended.stderr) == (error.exit_code, True), ended.stderr
+    assert "hint:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    require_same(before, web.dump())
+    assert not (vmnet.run_dir / "state.json").exists()
+
+
+def test_a_dnsmasq_that_refuses_is_reported_and_everything_undone(
+    web: Namespace, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    before = web.dump()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "dnsmasq").write_text("#!/bin/sh\necho 'this dnsmasq is broken' >&2\nexit 3\n")
+    (folder / "dnsmasq").chmod(0o755)
+    ended = _run(vmnet, web, PATH=f"{folder}:{os.environ['PATH']}")
+    assert ended.returncode == DeliveryError.exit_code
+    assert "dnsmasq ended with status 3: this dnsmasq is broken" in ended.stderr
+    require_same(before, web.dump())
+
+
+def test_a_hypervisor_that_cannot_be_executed_undoes_everything(
+    web: Namespace, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    before = web.dump()
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\x7fELF but not really")
+    broken.chmod(0o755)
+    ended = _run(vmnet, web, VMNET_QEMU=str(broken))
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    assert f"can't execute {broken}" in ended.stderr
+    require_same(before, web.dump())
+    assert not [pid for pid in web.pids() if "dnsmasq" in Path(f"/proc/{pid}/comm").read_text()]
+
+
+def test_a_foreign_bridge_of_our_name_is_left_alone(web: Namespace, vmnet: Vmnet) -> None:
+    web.ip("link", "add", "br0", "type", "bridge")
+    before = web.dump()
+    ended = _run(vmnet, web)
+    assert ended.returncode == BridgeError.exit_code
+    assert "there is an interface br0 already" in ended.stderr
+    require_same(before, web.dump())
+
+
+def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None:
+    before = web.dump()
+    ended = web.run(
+        *("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"),
+        *(*VMNET, "run"),
+        env=vmnet.environ,
+        check=False,
+    )
+    assert ended.returncode == PrivilegeError.exit_code, ended.stderr
+    assert "--cap-add NET_ADMIN" in ended.stderr
+    require_same(before, web.dump())
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_start_undoes_everything(
+    web: Namespace, vmnet: Vmnet, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    before = web.dump()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "dnsmasq").write_text(f"#!/bin/sh\n: > {tmp_path}/reached\nexec sleep 600\n")
+    (folder / "dnsmasq").chmod(0o755)
+    environ = {**vmnet.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    with web.popen(*VMNET, "run", env=environ, pid=True) as process:
+        until((tmp_path / "reached").exists, 15, "dnsmasq to be started", detail=process.output)
+        assert web.link("br0")
+        process.signal(signal_number)
+        process.wait(15)
+        assert f"interrupted by {signal_number.name}" in process.output()
+    require_same(before, web.dump())
+
+
+def test_no_interface_is_an_error(vmnet: Vmnet, network: Lan) -> None:
+    web = network.container("web")
+    web.ip("link", "delete", "eth0")
+    ended = _run(vmnet, web)
+    assert ended.returncode == CaptureError.exit_code
+    assert "no network interface to hand over" in ended.stderr
+
+
+def test_an_interface_without_an_address_needs_another_system(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    web.ip("address", "flush", "dev", "eth0")
+    before = web.dump()
+    ended = _run(vmnet, web)
+    assert ended.returncode == DeliveryError.exit_code
+    assert "NO_DHCP=true" in ended.stderr
+    require_same(before, web.dump())
+    with vmnet.running(web, NO_DHCP="true"):
+        assert web.link("br0")
+
+
+def test_nodhcp_starts_no_dnsmasq(web: Namespace, vmnet: Vmnet) -> None:
+    with vmnet.running(web, NO_DHCP="TRUE"):
+        names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids()}
+    assert "dnsmasq" not in names
+
+
+def test_a_second_start_in_the_same_namespace_converges(web: Namespace, vmnet: Vmnet) -> None:
+    """A pod's namespace outlives its containers."""
+    before = web.dump()
+    with vmnet.running(web):
+        first = web.dump()
+        identity = json.loads((vmnet.run_dir / "state.json").read_text())["identity"]
+    with vmnet.running(web) as process:
+        assert "restoring the network" in process.output()
+        assert _without_tap(web.dump()) == _without_tap(first)
+        assert json.loads((vmnet.run_dir / "state.json").read_text())["identity"] == identity
+    ended = _run(vmnet, web, VMNET_QEMU="/nonexistent")
+    assert ended.returncode == LaunchError.exit_code
+    require_same(before, web.dump())
+
+
+def test_plan_changes_nothing_and_says_what_run_does(web: Namespace, vmnet: Vmnet) -> None:
+    before = web.dump()
+    plan = vmnet(web, "plan", "--json")
+    assert plan.returncode == 0, plan.stderr
+    require_same(before, web.dump())
+    planned = plan.json()
+    with vmnet.running(web) as process:
+        argv = Path(f"/proc/{process.pid}/environ")
+        assert argv.exists()
+        state = json.loads((vmnet.run_dir / "state.json").read_text())
+        running = vmnet(web, "plan", "--json").json()
+    assert state["identity"] == planned["identity"]
+    assert state["wiring"] == planned["wiring"]
+    assert running == planned
+    written = (vmnet.run_dir / "dnsmasq.conf").read_text()
+    assert "dhcp-host=02:42:ac:1e:01:02" in written
+
+
+def test_check_tells_readiness(web: Namespace, vmnet: Vmnet) -> None:
+    before = web.dump()
+    ready = vmnet(web, "check")
+    assert (ready.returncode, "ready to run" in ready.stdout) == (0, True), ready.stdout
+    bad = vmnet(web, "check", "--json", VMNET_DISK="/missing.qcow2")
+    assert bad.returncode == 1
+    (missing,) = (one for one in bad.json() if one["result"] == "missing")
+    assert "VMNET_DISK=/missing.qcow2" in missing["detail"]
+    require_same(before, web.dump())
+
+
+def test_two_networks_are_restored_together(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host) as second:
+        web = network.container("web", gateway=False)
+        second.attach(web, "eth1", routes=("10.9.0.0/16 via 172.30.1.1",))
+        before = web.dump()
+        with vmnet.running(web):
+            assert web.dump() != before
+        _run(vmnet, web, VMNET_QEMU="/nonexistent")
+        require_same(before, web.dump())
+
+
+def _run(vmnet: Vmnet, container: Namespace, **settings: str) -> Completed:
+    return vmnet(container, "run", **settings)
+
+
+def _without_tap(dump: Json) -> Json:
+    """The kernel gives each new tap a random MAC; ours is only ever a bridge port."""
+    dump["links"]["tap0"].pop("mac")
+    return dump

@@ -1,0 +1,45 @@
+"""``vmnet demo``: see it work on this machine, without a container engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+from vmnet.cli.output import Parser, print_json, styled
+from vmnet.demo import acts
+from vmnet.demo.errors import DemoError
+from vmnet.demo.story import Story
+from vmnet.serial import plain
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = Parser(
+        "demo", "Hand a container's network to a VM, in network namespaces of this machine."
+    )
+    options = parser.parse_args(arguments)
+    if os.geteuid() != 0:
+        raise DemoError("network namespaces need root", "run it as root: `sudo vmnet demo`")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        facts = acts.play(Story(quiet=options.json), environ)
+    except DemoError as error:
+        print(acts.explain(error), file=sys.stderr)
+        raise
+    except KeyboardInterrupt:
+        print("\ninterrupted; everything is cleaned up", file=sys.stderr)
+        return _INTERRUPTED
+    if options.json:
+        print_json(plain(facts))
+    else:
+        print(styled(f"\nthe demo succeeded in {facts.seconds:.0f} s", "bold"))
+    return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,95 @@
+"""Tell what happens, step by step: to a person at a terminal, to a log, or to nobody."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from vmnet.cli.output import heading, styled
+
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_FRAME_SECONDS = 0.1
+_INDENT = "   "
+_ERASE = "\r\033[K"
+
+
+class Story:
+    """:param quiet: tell nothing"""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._chapters = 0
+
+    def chapter(self, title: str) -> None:
+        self._chapters += 1
+        if not self._quiet:
+            heading(f"\n{self._chapters}. {title}")
+
+    def say(self, text: str = "") -> None:
+        if not self._quiet:
+            print(f"{_INDENT}{text}".rstrip(), flush=True)
+
+    def quote(self, lines: Sequence[str]) -> None:
+        """What somebody else said, word for word."""
+        for line in lines:
+            self.say(styled(f"│ {line}", "dim"))
+
+    def done(self, text: str) -> None:
+        """An expectation that was met."""
+        self.say(f"{styled('✓', 'green')} {text}")
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Columns as wide as they must be; a check mark behind each row."""
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        for row in (head, *rows):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            line = "   ".join(cells)
+            if row is head:
+                self.say(styled(line.rstrip(), "bold"))
+            else:
+                self.say(f"{line} {styled('✓', 'green')}")
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[Stopwatch]:
+        """Show that something is awaited, where there is a terminal to show it on.
+
+        The line vanishes in the end; what came of it is for :meth:`done` to tell.
+        """
+        watch = Stopwatch()
+        if self._quiet or not sys.stdout.isatty():
+            yield watch
+            return
+        over = threading.Event()
+        spinner = threading.Thread(target=_spin, args=(what, watch, over), daemon=True)
+        spinner.start()
+        try:
+            yield watch
+        finally:
+            over.set()
+            spinner.join()
+
+
+class Stopwatch:
+    """Runs from its making on."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s"
+
+
+def _spin(what: str, watch: Stopwatch, over: threading.Event) -> None:
+    frame = 0
+    while not over.wait(_FRAME_SECONDS):
+        mark = styled(_FRAMES[frame % len(_FRAMES)], "green")
+        print(f"{_ERASE}{_INDENT}{mark} {what} … {watch}", end="", flush=True)
+        frame += 1
+    print(_ERASE, end="", flush=True)
