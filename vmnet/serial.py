@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -83,9 +84,11 @@ def _converter() -> Any:
     for one in _AS_TEXT:
         converter.register_structure_hook(one, lambda value, kind: kind(value))
     for union, read in _READERS.items():
-        converter.register_structure_hook(union, lambda value, _, read=read: read(value))
-        converter.register_structure_hook(
-            union | None, lambda value, _, read=read: None if value is None else read(value)
-        )
+        converter.register_structure_hook(union, partial(_read, read))
+        converter.register_structure_hook(union | None, partial(_read, read))
     converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value))
     return converter
+
+
+def _read(read: Callable[[str], Any], value: str | None, _kind: type) -> Any:
+    return None if value is None else read(value)

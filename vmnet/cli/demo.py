@@ -14,6 +14,7 @@ from vmnet.demo.errors import DemoError
 from vmnet.demo.story import Story
 from vmnet.serial import plain
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
 
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
         raise DemoError("network namespaces need root", "run it as root: `sudo vmnet demo`")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
         facts = acts.play(Story(quiet=options.json), environ)
@@ -42,4 +43,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Clean up, and let no second signal disturb that: all of it is bounded."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

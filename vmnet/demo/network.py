@@ -86,13 +86,14 @@ def network() -> Iterator[Network]:
 @contextmanager
 def _namespace(name: str) -> Iterator[Namespace]:
     made = Namespace(name)
-    tools.run("ip", "netns", "add", name)
     try:
+        tools.run("ip", "netns", "add", name)
         made.ip("link", "set", "lo", "up")
         yield made
     finally:
-        _end_all(name)
-        tools.run("ip", "netns", "delete", name)
+        if Path("/run/netns", name).exists():
+            _end_all(name)
+            tools.run("ip", "netns", "delete", name)
 
 
 def _end_all(name: str) -> None:

@@ -27,6 +27,7 @@ class Story:
         self._chapters += 1
         if not self._quiet:
             heading(f"\n{self._chapters}. {title}")
+            sys.stdout.flush()  # errors go to standard error, and the two may be one file
 
     def say(self, text: str = "") -> None:
         if not self._quiet:
