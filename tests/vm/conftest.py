@@ -1,0 +1,104 @@
+"""The demonstration Linux in a real QEMU, in a container's namespace."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from tests.lab.base_image import cache
+from tests.lab.command import Process, run
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan, lan
+from tests.lab.progress import step
+from tests.lab.wait import until
+
+VMNET = (sys.executable, "-m", "vmnet")
+BUILDER = Path(__file__).parents[2] / "guest" / "build"
+BOOT_SECONDS = 90  # under TCG, on a machine that does other things as well
+
+
+@frozen
+class Guest:
+    """A running VM: its process, and its console's output."""
+
+    process: Process
+
+    def says(self, text: str, timeout: float = BOOT_SECONDS) -> str:
+        """Await a text on the console."""
+        until(lambda: self._has(text), timeout, f"{text!r} on the console", detail=self.output)
+        return self.output()
+
+    def output(self) -> str:
+        return self.process.output()
+
+    def _has(self, text: str) -> bool:
+        if text in self.output():
+            return True
+        self.process.require_running()
+        return False
+
+
+@frozen
+class Machine:
+    """``vmnet run`` with the demonstration Linux."""
+
+    environ: Mapping[str, str]
+
+    @contextmanager
+    def booted(self, container: Namespace, *arguments: str, **settings: str) -> Iterator[Guest]:
+        """A VM whose QEMU is running; it may not have booted yet."""
+        environ = {**self.environ, **settings}
+        with container.popen(*VMNET, "run", *arguments, env=environ, pid=True) as process:
+            until(lambda: _is_qemu(process), 30, "QEMU to be process 1", detail=process.output)
+            yield Guest(process)
+
+
+def _is_qemu(process: Process) -> bool:
+    process.require_running()
+    return Path(f"/proc/{process.pid}/comm").read_text().startswith("qemu-system")
+
+
+def ask(station: Namespace, address: str, page: str) -> Any:
+    """A JSON page of the guest's web server, asked for from outside."""
+    url = f"http://{address}/cgi-bin/{page}"
+    asked = ("curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
+    return station.run(*asked, "--max-time", "20", url, timeout=60).json()
+
+
+@pytest.fixture(scope="session")
+def demo_guest() -> Path:
+    """The folder with the demonstration Linux, built once."""
+    if folder := os.environ.get("VMNET_DEMO"):
+        return Path(folder)
+    made = cache() / "guest"
+    with step("building the demonstration guest"):
+        run(BUILDER, made, timeout=600)
+    return made
+
+
+@pytest.fixture
+def network() -> Iterator[Lan]:
+    with lan(ipv6=True) as made:
+        yield made
+
+
+@pytest.fixture
+def machine(demo_guest: Path, tmp_path: Path) -> Machine:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
+    return Machine(
+        {
+            **inherited,
+            "VMNET_DEMO": str(demo_guest),
+            "VMNET_RUN_DIR": str(tmp_path / "run"),
+            "VMNET_MEMORY": "256M",
+        }
+    )

@@ -1,0 +1,133 @@
+"""A real guest has the container's place on the network."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.lab.netns import WORLD, Lan, lan
+from tests.lab.services import dns_server, dnsmasq, web_server
+from tests.vm.conftest import Machine, ask
+
+pytestmark = pytest.mark.vm
+
+
+def test_the_guest_is_the_container(network: Lan, machine: Machine) -> None:
+    web = network.container("web", mtu=1450, routes=("10.1.0.0/16 via 172.30.1.1",))
+    station = network.station()
+    with machine.booted(web) as guest:
+        guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
+        identity = ask(station, web.address, "identity")
+        ping = station.run("ping", "-c3", "-i0.2", "-W5", web.address)
+    assert identity["hostname"] == "web"
+    (eth0,) = identity["interfaces"]
+    assert (eth0["mac"], eth0["mtu"]) == (web.mac, 1450)
+    assert eth0["ipv4"] == [f"{web.address}/24"]
+    assert f"default via {network.gateway} dev eth0" in identity["routes"]
+    assert f"10.1.0.0/16 via {network.gateway} dev eth0" in identity["routes"]
+    assert identity["nameservers"] == [network.gateway]
+    assert " 0% packet loss" in ping.stdout
+
+
+def test_a_stop_signal_shuts_the_guest_down(network: Lan, machine: Machine) -> None:
+    web = network.container("web")
+    with machine.booted(web) as guest:
+        guest.says("vmnet-guest: eth0")
+        guest.process.signal(signal.SIGTERM)
+        status = guest.process.wait(20)
+        said = guest.output()
+    assert "vmnet-guest: power button, shutting down" in said
+    assert "forcing" not in said
+    assert status == 0
+
+
+def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: Machine) -> None:
+    web = network.container("web")
+    with machine.booted(web, "-S", VMNET_STOP_TIMEOUT="2") as guest:  # -S: the CPU never starts
+        guest.process.signal(signal.SIGTERM)
+        guest.process.wait(20)
+        assert "did not power off within 2 s: forcing QEMU to quit" in guest.output()
+
+
+def test_without_the_guard_a_stop_signal_ends_qemu_at_once(network: Lan, machine: Machine) -> None:
+    web = network.container("web")
+    with machine.booted(web, VMNET_GUARD="off") as guest:
+        guest.says("vmnet-guest: eth0")
+        guest.process.signal(signal.SIGTERM)
+        guest.process.wait(10)
+        assert "power button" not in guest.output()
+
+
+def test_another_system_gives_the_address_with_no_dhcp(network: Lan, machine: Machine) -> None:
+    web = network.container("web")
+    station = network.station()
+    given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", f"--interface={network.bridge}")
+    with (
+        dnsmasq(network.host, *given, port=0) as server,
+        machine.booted(web, NO_DHCP="true") as guest,
+    ):
+        guest.says("vmnet-guest: eth0 172.30.1.100/24")
+        assert web.mac in server.output()
+        identity = ask(station, "172.30.1.100", "identity")
+    assert identity["interfaces"][0]["mac"] == web.mac
+
+
+def test_a_foreign_dhcp_server_neither_hears_nor_disturbs(network: Lan, machine: Machine) -> None:
+    web = network.container("web")
+    given = ("--dhcp-range=172.30.1.100,172.30.1.110,1h", f"--interface={network.bridge}")
+    with dnsmasq(network.host, *given, port=0) as server, machine.booted(web) as guest:
+        guest.says(f"vmnet-guest: eth0 {web.address}/24")
+        assert "DHCPDISCOVER" not in server.output()
+        assert web.mac not in server.output()
+
+
+def test_names_resolve_as_they_did_in_the_container(network: Lan, machine: Machine) -> None:
+    """Docker's resolver knows the other containers, and asks a server beyond the gateway."""
+    web = network.container(
+        "web",
+        resolv_conf="nameserver 127.0.0.11\nsearch internal.test\noptions ndots:0\n",
+        hosts="127.0.0.1 localhost\n172.30.1.2 web\n172.30.1.55 linked\n",
+    )
+    station, world = network.station(), network.world()
+    resolver = (
+        "--listen-address=127.0.0.11",
+        "--bind-interfaces",
+        "--address=/db.internal.test/172.30.1.77",
+        f"--server=/example.test/{WORLD}",
+    )
+    with (
+        dns_server(world, {"www.example.test": WORLD}),
+        web_server(world, "beyond\n"),
+        dnsmasq(web, *resolver),
+        machine.booted(web) as guest,
+    ):
+        guest.says(f"vmnet-guest: eth0 {web.address}/24")
+        answers = {
+            name: ask(station, web.address, f"lookup?name={name}")["addresses"]
+            for name in ("db", "linked", "www.example.test")
+        }
+    assert answers == {
+        "db": ["172.30.1.77"],
+        "linked": ["172.30.1.55"],
+        "www.example.test": [WORLD],
+    }
+
+
+def test_every_interface_is_handed_over_in_order(network: Lan, machine: Machine) -> None:
+    with lan(2, host=network.host, mtu=9000) as second:
+        web = network.container("web", gateway=False)
+        second.attach(web, "eth1")
+        station = second.station()
+        with machine.booted(web) as guest:
+            guest.says("vmnet-guest: eth0 172.30.1.2/24")
+            guest.says("vmnet-guest: eth1 172.30.2.2/24 via 172.30.2.1")
+            identity = ask(station, "172.30.2.2", "identity")
+    found = [(one["name"], one["mac"], one["mtu"], one["ipv4"]) for one in identity["interfaces"]]
+    assert found == [
+        ("eth0", web.nic("eth0").mac, 1500, ["172.30.1.2/24"]),
+        ("eth1", web.nic("eth1").mac, 9000, ["172.30.2.2/24"]),
+    ]
+    defaults = [route for route in identity["routes"] if route.startswith("default")]
+    assert len(defaults) == 1
+    assert "via 172.30.2.1 dev eth1" in defaults[0]
