@@ -42,6 +42,24 @@ class Route:
 
 
 @frozen
+class Router:
+    """The next hop of an interface's IPv6 routes, as its neighbours know it.
+
+    Engines configure a gateway's global address; router advertisements come from its link-local one
+    (RFC 4861 section 4.2), which has to be asked for.
+
+    :param gateway: the next hop that the routes name
+    :param address: its link-local address; None where it tells none
+    :param mac: the MAC that answered for the gateway; empty where nothing answered, or nothing was
+        asked because the gateway is link-local itself
+    """
+
+    gateway: IPv6Address
+    address: IPv6Address | None = None
+    mac: str = ""
+
+
+@frozen
 class Interface:
     """One of the container's network interfaces and all it carried.
 
@@ -49,6 +67,7 @@ class Interface:
     :param mtu: in bytes
     :param addresses: global addresses in the kernel's order, the first of a family its primary one
     :param routes: IPv4 and IPv6, without those that the kernel derives from the addresses
+    :param router: None where no IPv6 route has a gateway
     """
 
     name: str
@@ -57,6 +76,7 @@ class Interface:
     kind: str = ""
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     routes: tuple[Route, ...] = ()
+    router: Router | None = None
 
     @property
     def ipv4(self) -> tuple[IPv4Interface, ...]:

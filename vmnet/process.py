@@ -62,17 +62,16 @@ def spawn(argv: Sequence[str]) -> int:
 def run(argv: Sequence[str]) -> Outcome:
     """Run a program that ends by itself, or goes into the background, within ten seconds.
 
-    Its standard error goes to a file and not to a pipe: a daemon that keeps a pipe open would have
-    us wait for the daemon's end.
+    What it says goes to a file in memory and not to a pipe: a daemon that keeps a pipe open would
+    have us wait for the daemon's end.
 
     :raises TimeoutError: it did not; it has been killed
     :raises OSError: it can't be executed
     """
     import subprocess
-    import tempfile
 
     _log.debug("%s", shlex.join(argv))
-    with tempfile.TemporaryFile() as stderr:
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as stderr:
         try:
             done = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, timeout=_SECONDS

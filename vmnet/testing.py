@@ -73,7 +73,10 @@ def wiring(identity: Identity, *, contain: bool = True, nameserver: str = "") ->
     :param nameserver: the first bridge's address with its prefix length, where the guest asks a
         forwarder there; the bridges are link-local otherwise
     """
-    ports = tuple(_port(number, one, identity) for number, one in enumerate(identity.interfaces))
+    ports = tuple(
+        _port(number, interface, identity, contain=contain)
+        for number, interface in enumerate(identity.interfaces)
+    )
     if not nameserver:
         return Wiring(ports, contain)
     address = IPv4Interface(nameserver)
@@ -120,7 +123,7 @@ def _mac(own: tuple[Any, ...]) -> str:
     return f"02:42:{own[0].packed[-4:].hex(':') if own else '00:00:00:01'}"
 
 
-def _port(number: int, interface: Interface, identity: Identity) -> Port:
+def _port(number: int, interface: Interface, identity: Identity, *, contain: bool) -> Port:
     return Port(
         uplink=interface.name,
         uplink_mac=addressing.new_mac(interface.mac, "uplink"),

@@ -58,6 +58,8 @@ class Port:
     :param uplink: the container's own NIC, a port of the bridge from now on
     :param uplink_mac: the NIC's new MAC; its old one is the guest's
     :param bridge_address: link-local, or a spare address of the NIC's subnet
+    :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for its answers
+    :param contain: keep DHCP and router messages on this side of the uplink
     :param gateway: the bridge's own default gateway, where a process here must reach the network
     :param tap_fds: descriptor numbers the launcher inherits, one for each queue
     :param guest_mac: the MAC the container had
@@ -75,6 +77,8 @@ class Port:
     mtu: int
     bridge_address: IPv4Interface
     saved: Saved
+    guest_addresses: tuple[IPv4Address, ...] = ()
+    contain: bool = False
     gateway: IPv4Address | None = None
 
 
@@ -82,7 +86,7 @@ class Port:
 class Wiring:
     """All ports, in the order of the identity's interfaces.
 
-    :param contain: keep DHCP and router advertisements on this side of the uplinks
+    :param contain: this container answers DHCP itself
     :param nameserver: the bridge address on which a DNS forwarder answers the guest; None where
         the guest asks the container's nameservers itself
     """

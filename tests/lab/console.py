@@ -82,7 +82,8 @@ class Console:
         """Run a shell command at a prompt and return what it printed."""
         self.send_line(text)
         start = self.expect(re.escape(text) + r"\n", timeout).end()
-        return self.transcript[start : self.expect(prompt, timeout).start()]
+        end = self.expect(prompt, timeout).start()
+        return self.transcript[start:end]
 
     def close(self) -> None:
         """Stop reading. The descriptors are their opener's to close."""

@@ -6,6 +6,8 @@ killed at any moment. The saved wiring, which holds the NICs exactly as they wer
 
 from __future__ import annotations
 
+import socket
+import sys
 from pathlib import Path
 
 from attrs import frozen
@@ -18,7 +20,7 @@ from vmnet.wiring import Wiring
 
 VERSION = 1
 _FILE = "state.json"
-_NAMESPACE = Path("/proc/self/ns/net")
+_SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -66,4 +68,10 @@ def discard(run_dir: Path) -> None:
 
 
 def _namespace() -> str:
-    return f"{_BOOT_ID.read_text().strip()} {_NAMESPACE.stat().st_ino}"
+    """What tells this network namespace from every other of this boot, and of others.
+
+    Not its inode number, which the kernel gives to a new namespace when the old one has gone.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    return f"{_BOOT_ID.read_text().strip()} {int.from_bytes(cookie, sys.byteorder)}"

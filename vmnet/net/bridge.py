@@ -28,7 +28,7 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
 
     with rtnl.Rtnl() as kernel:
         ports = tuple(
-            _plan_port(kernel, number, interface, identity)
+            _plan_port(kernel, number, interface, identity, requirements)
             for number, interface in enumerate(identity.interfaces)
         )
     exit_at = _exit(identity)
@@ -60,7 +60,9 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
     return True
 
 
-def _plan_port(kernel: Rtnl, number: int, interface: Interface, identity: Identity) -> Port:
+def _plan_port(
+    kernel: Rtnl, number: int, interface: Interface, identity: Identity, requirements: Requirements
+) -> Port:
     from vmnet.net import links, snapshot
 
     bridge, tap = f"br{number}", f"tap{number}"
@@ -81,17 +83,24 @@ def _plan_port(kernel: Rtnl, number: int, interface: Interface, identity: Identi
         guest_mac=interface.mac,
         mtu=interface.mtu,
         saved=snapshot.take(kernel, interface.name),
+        guest_addresses=tuple(one.ip for one in interface.ipv4),
+        # A NIC without an address is plain layer 2: its guest may well ask a server out there.
+        contain=requirements.contain and bool(interface.addresses),
     )
 
 
 def _exit(identity: Identity) -> int:
-    """Which interface leads out: that of the preferred IPv4 default route, else the first."""
-    routes = [
-        (route.metric, position)
-        for position, interface in enumerate(identity.interfaces)
-        if (route := interface.default_route(4)) is not None
-    ]
-    return min(routes)[1] if routes else 0
+    """Which interface leads out: that of the preferred IPv4 default route, else the first.
+
+    Of those without such a route, one with an IPv4 address goes first.
+    """
+
+    def rank(position: int) -> tuple[bool, int, bool]:
+        interface = identity.interfaces[position]
+        route = interface.default_route(4)
+        return route is None, route.metric if route else 0, not interface.ipv4
+
+    return min(range(len(identity.interfaces)), key=rank)
 
 
 def _address(

@@ -26,7 +26,7 @@ def build(wiring: Wiring) -> None:
             tap.open_tap(port.tap, fd)
     with rtnl.Rtnl() as kernel:
         for port in wiring.ports:
-            if wiring.contain:
+            if port.contain:
                 _contain(kernel, port.uplink)
             _build_port(kernel, port)
 
@@ -63,9 +63,12 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
     with step(f"give {port.bridge} the address {port.bridge_address}"):
         links.change(kernel, port.bridge, up=True)
         links.add_address(kernel, port.bridge, port.bridge_address)
+        for address in port.guest_addresses:
+            if address not in port.bridge_address.network:
+                links.add_host_route(kernel, port.bridge, address)
         if port.gateway is not None:
             onlink = port.gateway not in port.bridge_address.network
-            links.add_default_route(kernel, port.bridge, str(port.gateway), onlink)
+            links.add_default_route(kernel, port.bridge, port.gateway, onlink)
 
 
 def restore(wiring: Wiring) -> None:

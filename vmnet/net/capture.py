@@ -76,7 +76,7 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)
-    return tuple(_interface(link, addresses, routes) for link in chosen)
+    return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
 
 
 def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
@@ -134,6 +134,14 @@ def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
         ),
         routes=tuple(found for one in routes for found in _routes_through(one, index)),
     )
+
+
+def _with_router(interface: Interface) -> Interface:
+    if not interface.routes_of(6):
+        return interface
+    from vmnet.net import router
+
+    return evolve(interface, router=router.find(interface))
 
 
 def _own_address(message: Any) -> str:

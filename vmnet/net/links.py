@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 from array import array
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from vmnet.net import rtnl
@@ -16,6 +16,7 @@ from vmnet.net.attributes import attribute
 IFF_UP = 1
 _IFLA_AF_SPEC, _IFLA_INET_CONF, _IPV4_DEVCONF_ARP_IGNORE = 26, 1, 19
 _ADDR_GEN_MODE_NONE = 1
+_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 254, 4, 1, 253, 4
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
@@ -124,15 +125,29 @@ def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface) -> None:
     kernel.request(rtnl.RTM_NEWADDR, _NEW, fields)
 
 
-def add_default_route(kernel: rtnl.Rtnl, name: str, gateway: str, onlink: bool) -> None:
-    """A default route in the main table."""
+def add_default_route(kernel: rtnl.Rtnl, name: str, gateway: IPv4Address, onlink: bool) -> None:
+    """A default route in the main table.
+
+    :param onlink: the gateway lies outside the link's subnets
+    """
+    _add_route(kernel, name, flags=_RTNH_F_ONLINK if onlink else 0, RTA_GATEWAY=str(gateway))
+
+
+def add_host_route(kernel: rtnl.Rtnl, name: str, address: IPv4Address) -> None:
+    """Say that an address is on the link, though in none of its subnets."""
+    _add_route(kernel, name, scope=_RT_SCOPE_LINK, dst_len=32, RTA_DST=str(address))
+
+
+def _add_route(kernel: rtnl.Rtnl, name: str, **given: Any) -> None:
+    """:param given: fields of ``rtmsg``, and attributes by their ``RTA_`` names"""
+    attributes = {key: value for key, value in given.items() if key.startswith("RTA_")}
     fields = {
         "family": socket.AF_INET,
-        "table": 254,
-        "proto": 4,  # RTPROT_STATIC
-        "type": 1,  # RTN_UNICAST
-        "flags": 4 if onlink else 0,  # RTNH_F_ONLINK
-        "attrs": [("RTA_GATEWAY", gateway), ("RTA_OIF", index(name))],
+        "table": _RT_TABLE_MAIN,
+        "proto": _RTPROT_STATIC,
+        "type": _RTN_UNICAST,
+        **{key: value for key, value in given.items() if key not in attributes},
+        "attrs": [*attributes.items(), ("RTA_OIF", index(name))],
     }
     kernel.request(rtnl.RTM_NEWROUTE, _NEW, fields)
 

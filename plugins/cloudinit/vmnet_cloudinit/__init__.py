@@ -1,1 +1,65 @@
-"""``cloudinit``: a NoCloud seed."""
+"""``cloudinit``: a NoCloud seed, from which the guest configures itself without DHCP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vmnet.delivery import Delivery
+from vmnet.hookspecs import hookimpl
+from vmnet.identity import Identity
+from vmnet.machine import Cdrom
+from vmnet.settings import RUN_DIR, Setting, Settings, optional
+from vmnet.wiring import Requirements, Wiring
+
+
+def path_or_content(value: str) -> Path | str:
+    """A value that starts with ``/`` names a file; anything else is the content itself.
+
+    The two can't be confused: nothing that cloud-init understands starts with a slash.
+    """
+    return Path(value) if value.startswith("/") else value
+
+
+USER_DATA = optional(
+    "VMNET_USER_DATA",
+    path_or_content,
+    "cloud-init's user-data: an absolute path, or the content itself (#cloud-config, #!/bin/sh …)",
+)
+VENDOR_DATA = optional(
+    "VMNET_VENDOR_DATA",
+    path_or_content,
+    "cloud-init's vendor-data, beside vmnet's own: an absolute path, or the content itself",
+)
+
+
+@hookimpl
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    return (USER_DATA, VENDOR_DATA)
+
+
+@hookimpl
+def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
+    """We serve no DHCP. A resolver on the container's loopback needs a forwarder; links don't."""
+    return Requirements(contain=False, dns=identity.resolver.is_local)
+
+
+@hookimpl
+def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    from vmnet_cloudinit import content, seed
+
+    own = content.Own(
+        user_data=content.load(USER_DATA.name, settings[USER_DATA]),
+        vendor_data=content.load(VENDOR_DATA.name, settings[VENDOR_DATA]),
+    )
+    return seed.deliver(_seed(settings), identity, wiring, own)
+
+
+@hookimpl
+def vmnet_devices(settings: Settings, identity: Identity, wiring: Wiring) -> tuple[Cdrom, ...]:
+    return (Cdrom(_seed(settings)),)
+
+
+def _seed(settings: Settings) -> Path:
+    return settings[RUN_DIR] / "seed.iso"

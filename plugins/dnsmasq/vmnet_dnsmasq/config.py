@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from attrs import frozen
 
-from vmnet.identity import Host, Identity, Interface, Route
+from vmnet.identity import Host, Identity, Interface
 from vmnet.names import is_domain, is_label
 from vmnet.wiring import Port, Wiring
-
-_ON_LINK = IPv4Address(0)
-_EVERYWHERE = IPv4Network("0.0.0.0/0")
+from vmnet_dnsmasq.routes import Pair, classless, gateway_of
+from vmnet_dnsmasq.uncarried import reachable, uncarried
 
 
 @frozen
@@ -53,7 +52,7 @@ class Lease:
     shared: bool
     mtu: int
     router: IPv4Address | None
-    classless: tuple[tuple[IPv4Network, IPv4Address], ...]
+    classless: tuple[Pair, ...]
 
 
 @frozen
@@ -80,31 +79,49 @@ class Service:
         search = tuple(one for one in identity.resolver.search if is_domain(one))
         domain = identity.domain if is_domain(identity.domain) else ""
         dns = wiring.nameserver
-        served = zip(identity.interfaces, wiring.ports, strict=True) if wiring.contain else ()
+        served = [
+            (interface, port)
+            for interface, port in zip(identity.interfaces, wiring.ports, strict=True)
+            if wiring.contain and interface.ipv4
+        ]
         return cls(
-            leases=tuple(_lease(one, port, dns) for one, port in served if one.ipv4),
-            bridges=tuple(port.bridge for port in wiring.ports),
+            leases=tuple(_lease(interface, port, dns) for interface, port in served),
+            bridges=tuple(
+                port.bridge
+                for port in wiring.ports
+                if port.bridge_address.ip == dns or any(port is one for _, one in served)
+            ),
             hostname=identity.hostname if is_label(identity.hostname) else "",
             domain=domain or (search[0] if search else ""),
             search=search,
             nameservers=(dns,) if dns else _ipv4(identity.resolver.nameservers),
-            upstream=tuple(map(str, identity.resolver.nameservers)) if dns else None,
+            upstream=tuple(map(str, reachable(identity.resolver))) if dns else None,
             hosts=tuple(
                 Host(host.address, names)
                 for host in identity.hosts
                 if (names := tuple(filter(is_domain, host.names)))
             ),
             ntp=_ipv4(identity.ntp),
-            not_carried=tuple(_not_carried(identity)) if wiring.contain else (),
+            not_carried=uncarried(identity, wiring) if wiring.contain else (),
         )
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything for dnsmasq to do."""
+        return bool(self.leases) or self.upstream is not None
 
 
 def serves_dns(identity: Identity) -> bool:
-    """Whether the guest needs us as its nameserver.
+    """Whether the guest needs us as its nameserver, and can have us.
 
-    A resolver on loopback is out of the guest's reach, and the names of links are in no DNS.
+    A resolver on loopback is out of the guest's reach, and the names of links are in no DNS. But
+    the bridge speaks IPv4 alone: a guest without it can't ask there, and nameservers without it
+    can't be asked from there.
     """
-    return identity.resolver.is_local or bool(identity.hosts)
+    resolver = identity.resolver
+    needed = resolver.is_local or bool(identity.hosts)
+    cut_off = resolver.nameservers and not reachable(resolver)
+    return needed and not cut_off and any(one.ipv4 for one in identity.interfaces)
 
 
 def render(service: Service, paths: Paths) -> str:
@@ -129,7 +146,7 @@ def render_hosts(service: Service) -> str:
 
 def _lease(interface: Interface, port: Port, dns: IPv4Address | None) -> Lease:
     address = interface.ipv4[0]
-    default = interface.default_route(4)
+    own_dns = dns if dns == port.bridge_address.ip else None
     return Lease(
         tag=port.tap,
         bridge=port.bridge,
@@ -137,57 +154,10 @@ def _lease(interface: Interface, port: Port, dns: IPv4Address | None) -> Lease:
         address=address,
         shared=port.bridge_address.ip not in address.network,
         mtu=port.mtu,
-        router=default.gateway if default and isinstance(default.gateway, IPv4Address) else None,
-        classless=tuple(_classless(interface, port, dns)),
+        router=gateway_of(interface.default_route(4)),
+        classless=classless(interface, own_dns).pairs,
     )
-
-
-def _classless(
-    interface: Interface, port: Port, dns: IPv4Address | None
-) -> Iterator[tuple[IPv4Network, IPv4Address]]:
-    """Option 121's routes, nearest first and the default last; none where option 3 suffices.
-
-    A client that gets option 121 ignores option 3 (RFC 3442), so the default route is in both. A
-    gateway outside the subnet is itself made reachable on the link first.
-    """
-    default = interface.default_route(4)
-    others = [one for one in interface.routes_of(4) if not one.is_default]
-    routes = [*others, *([default] if default else [])]
-    on_link = [_host(one.gateway) for one in routes if _is_far(one, interface)]
-    if dns == port.bridge_address.ip and dns not in interface.ipv4[0].network:
-        on_link.append(_host(dns))
-    if not others and not on_link:
-        return
-    for destination in dict.fromkeys(on_link):
-        yield destination, _ON_LINK
-    for route in routes:
-        if isinstance(route.destination, IPv4Network):
-            gateway = route.gateway if isinstance(route.gateway, IPv4Address) else _ON_LINK
-            yield route.destination, gateway
-
-
-def _is_far(route: Route, interface: Interface) -> bool:
-    gateway = route.gateway
-    return isinstance(gateway, IPv4Address) and gateway not in interface.ipv4[0].network
-
-
-def _host(address: object) -> IPv4Network:
-    return IPv4Network(f"{address}/32")
 
 
 def _ipv4(addresses: Iterable[object]) -> tuple[IPv4Address, ...]:
     return tuple(one for one in addresses if isinstance(one, IPv4Address))
-
-
-def _not_carried(identity: Identity) -> Iterator[str]:
-    for interface in identity.interfaces:
-        more = [*interface.ipv4[1:], *interface.ipv6]
-        if more:
-            yield f"further addresses of {interface.name}: {', '.join(map(str, more))}"
-        defaults = [one for one in interface.routes_of(4) if one.is_default]
-        if len(defaults) > 1:
-            yield f"all but the first of {len(defaults)} default routes of {interface.name}"
-    if identity.resolver.options:
-        yield f"resolv.conf options: {' '.join(identity.resolver.options)}"
-    if not is_label(identity.hostname):
-        yield f"the host name {identity.hostname!r}, which is not a valid one"

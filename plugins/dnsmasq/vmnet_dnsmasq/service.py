@@ -1,8 +1,10 @@
-"""The dnsmasq process: its files, its command line."""
+"""The processes that serve the guest: their files, their command lines."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from attrs import evolve
 
 from vmnet import process
 from vmnet.delivery import Daemon, Delivery, File
@@ -13,25 +15,40 @@ from vmnet_dnsmasq import config
 
 
 def deliver(run_dir: Path, identity: Identity, wiring: Wiring) -> Delivery:
-    """Its configuration, its hosts file and the daemon itself.
+    """dnsmasq for IPv4 and DNS, and beside it our own responder for IPv6: each where it is needed.
 
     :raises DeliveryError: dnsmasq is not installed
     """
+    service = config.Service.of(identity, wiring)
+    made = Delivery(strategy="dnsmasq", not_carried=service.not_carried)
+    if service.is_needed:
+        made = _with_dnsmasq(made, service, config.Paths.below(run_dir))
+    if wiring.contain and any(one.ipv6 for one in identity.interfaces):
+        from vmnet_dnsmasq import ipv6
+
+        responder = ipv6.deliver(run_dir, identity, wiring)
+        made = evolve(
+            made,
+            files=made.files + responder.files,
+            daemons=made.daemons + responder.daemons,
+            not_carried=made.not_carried + responder.not_carried,
+        )
+    return made
+
+
+def _with_dnsmasq(made: Delivery, service: config.Service, paths: config.Paths) -> Delivery:
     program = process.find("dnsmasq")
     if program is None:
         raise DeliveryError(
             "dnsmasq is not installed",
             "`apt-get install dnsmasq-base`, or set NO_DHCP=true where another system serves DHCP",
         )
-    paths = config.Paths.below(run_dir)
-    service = config.Service.of(identity, wiring)
     argv = (str(program), f"--conf-file={paths.config}")
-    return Delivery(
-        strategy="dnsmasq",
+    return evolve(
+        made,
         files=(
             File(paths.config, config.render(service, paths).encode(), 0o644),
             File(paths.hosts, config.render_hosts(service).encode(), 0o644),
         ),
         daemons=(Daemon("dnsmasq", argv, paths.pidfile, paths.log),),
-        not_carried=service.not_carried,
     )

@@ -1,0 +1,47 @@
+# A container that becomes a virtual machine: docker run --rm -it --cap-add NET_ADMIN IMAGE
+# Builds on amd64 and arm64, with BuildKit and without.
+
+# The demonstration Linux, which boots when there is nothing else to boot.
+FROM debian:trixie-slim AS guest
+COPY guest /src/guest
+RUN /src/guest/build /demo
+
+# vmnet and what it needs from PyPI, in a virtual environment without pip.
+FROM debian:trixie-slim AS python
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3-venv python3-pip
+RUN python3 -m venv --without-pip /opt/vmnet
+COPY pyproject.toml README.md /src/
+COPY vmnet /src/vmnet
+COPY plugins /src/plugins
+# The script gives way to one that listens to no PYTHON… variable and to no file of the user's (-I).
+# Compiled without time stamps (PEP 552), so that no start compiles again, whatever dates the files
+# get on their way.
+RUN pip --python /opt/vmnet/bin/python install --no-cache-dir --no-compile /src \
+    && printf '%s\n' '#!/opt/vmnet/bin/python -I' 'from vmnet.__main__ import main' 'main()' \
+        >/opt/vmnet/bin/vmnet \
+    && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/vmnet/lib
+
+FROM debian:trixie-slim
+LABEL org.opencontainers.image.title="vmnet" \
+      org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# QEMU's packages bring more than one machine needs: emulators of the same CPU in other shapes, and
+# the firmware of other CPUs.
+RUN case "$(dpkg --print-architecture)" in \
+        amd64) qemu="qemu-system-x86" ;; \
+        arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
+        *) echo "there is no machine type for this CPU" >&2; exit 1 ;; \
+    esac \
+    && apt-get update \
+    && apt-get install -y --no-install-recommends dnsmasq-base python3 $qemu \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
+    && cd /usr/bin \
+    && rm -f qemu-system-i386 qemu-system-arm qemu-system-*-microvm qemu-pr-helper qemu-vmsr-helper \
+    && cd /usr/share/qemu \
+    && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
+COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
+COPY --from=python /opt/vmnet /opt/vmnet
+RUN ln -s /opt/vmnet/bin/vmnet /usr/local/bin/vmnet
+ENTRYPOINT ["vmnet", "run"]

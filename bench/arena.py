@@ -1,0 +1,223 @@
+"""A fresh container for each start, the clock, and what the start has made of the container."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from tests.lab.command import Process
+from tests.lab.namespace import Namespace
+from tests.lab.netns import lan
+
+HERE = Path(__file__).parent
+QEMU = HERE / "qemu.sh"
+# Says "started" in the very process that then becomes the entry point: all that comes before, the
+# entering of namespaces, is not on the clock.
+_STARTER = ("/bin/sh", "-c", 'echo started; exec "$@"', "starter")
+_TOOLS = ("ip", "dnsmasq", "ethtool", "nsenter", "unshare", "tc", "sync")
+
+
+class BenchmarkError(Exception):
+    """The benchmark can't be run, or what it measures does not do its work."""
+
+
+@frozen
+class Entry:
+    """An entry point to measure.
+
+    :param environ: what it finds in its environment beyond the common variables
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Made:
+    """What a start has made of the container, in a form that two entry points can share.
+
+    MACs are told apart by their role, since each entry point invents its own.
+    """
+
+    links: tuple[str, ...]
+    addresses: tuple[str, ...]
+    routes: tuple[str, ...]
+    filters: tuple[str, ...]
+    knobs: tuple[str, ...]
+    dnsmasq: tuple[str, ...]
+
+    def differences(self, other: Made) -> list[str]:
+        """One line for each thing that only one of the two has."""
+        lines = []
+        for row in ("links", "addresses", "routes", "filters", "knobs", "dnsmasq"):
+            mine, theirs = set(getattr(self, row)), set(getattr(other, row))
+            lines += [f"{row}: - {line}" for line in sorted(mine - theirs)]
+            lines += [f"{row}: + {line}" for line in sorted(theirs - mine)]
+        return lines
+
+
+@frozen
+class Timing:
+    """:param seconds: from the exec of the entry point to the first word of what stands for QEMU"""
+
+    seconds: float
+    made: Made
+
+
+@frozen
+class Start:
+    """A start that has reached QEMU, or what stands for it."""
+
+    container: Namespace
+    process: Process
+    run_dir: Path
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """Its standard error."""
+        return self.process.output()
+
+
+def require_tools() -> None:
+    """:raises BenchmarkError: the machine lacks something"""
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if missing:
+        hint = "apt-get install iproute2 dnsmasq-base ethtool util-linux"
+        raise BenchmarkError(f"missing: {', '.join(missing)}: {hint}")
+    if os.geteuid():
+        raise BenchmarkError("namespaces need root")
+
+
+def measure(entry: Entry) -> Timing:
+    """One start in a container of its own.
+
+    :raises BenchmarkError: it failed
+    """
+    with started(entry, QEMU) as start:
+        return Timing(start.seconds, _look(start))
+
+
+@contextmanager
+def started(entry: Entry, qemu: Path) -> Iterator[Start]:
+    """Start an entry point in a container of its own, and end both.
+
+    :param qemu: a program that says "reached" and runs until its standard input ends
+    """
+    with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, lan() as network:
+        resolv_conf = "nameserver 198.51.100.53\nsearch example.test\n"
+        container = network.container("vm", hostname="bench", resolv_conf=resolv_conf)
+        run_dir = Path(folder, "run")
+        environ = {
+            "PATH": os.environ["PATH"],
+            "VMNET_QEMU": str(qemu),
+            "VMNET_RUN_DIR": str(run_dir),
+            "VMNET_DEMO": str(_nothing_to_boot(Path(folder, "demo"))),
+            **entry.environ,
+        }
+        command = (*_STARTER, *entry.argv)
+        with container.popen(*command, env=environ, pid=True, pipe=True) as process:
+            _await(process, "started")
+            start = time.perf_counter()
+            _await(process, "reached")
+            yield Start(container, process, run_dir, time.perf_counter() - start)
+            process.stdin.close()
+            process.wait()
+
+
+def _await(process: Process, word: str) -> None:
+    line = process.stdout.readline().decode().strip()
+    if line != word:
+        said = process.output().strip()
+        raise BenchmarkError(f"expected {word!r}, but the entry point said {line!r}:\n{said}")
+
+
+def _nothing_to_boot(folder: Path) -> Path:
+    """Nothing boots here, but the files have to exist."""
+    folder.mkdir()
+    for name in ("vmlinuz", "initrd"):
+        (folder / name).touch()
+    return folder
+
+
+def _look(start: Start) -> Made:
+    container = start.container
+    roles = {container.mac: "guest"}
+    for number, interface in ((0, "eth0"), (1, "br0")):
+        link = container.link(interface)
+        roles[link["address"] if link else ""] = f"new{number}"
+    return Made(
+        links=tuple(_link(link, roles) for link in container.links() if link["ifname"] != "lo"),
+        addresses=tuple(map(_address, container.addresses())),
+        routes=tuple(f"{one['dst']} dev {one['dev']}" for one in container.routes()),
+        filters=tuple(_filters(container)),
+        knobs=tuple(_knobs(container)),
+        dnsmasq=tuple(_dnsmasq(container, start.run_dir)),
+    )
+
+
+def _link(link: Any, roles: Mapping[str, str]) -> str:
+    kind = link.get("linkinfo", {}).get("info_kind", "")
+    words = [link["ifname"], kind, f"mtu {link['mtu']}", f"master {link.get('master')}"]
+    # A tap's own MAC is nobody's business: the guest's frames carry the guest's.
+    words.append("mac " + ("any" if kind == "tun" else roles.get(link["address"], "unknown")))
+    words += ["up"] if "UP" in link["flags"] else ["down"]
+    words.append(f"addrgenmode {link.get('inet6_addr_gen_mode')}")
+    data = link.get("linkinfo", {}).get("info_data", {})
+    wanted = ("forward_delay", "stp_state", "mcast_snooping", "type", "vnet_hdr")
+    words += [f"{name} {data[name]}" for name in wanted if name in data]
+    return " ".join(words)
+
+
+def _address(one: Any) -> str:
+    local = "169.254.x.x" if one["local"].startswith("169.254.") else one["local"]
+    return f"{one['dev']} {local}/{one['prefixlen']}"
+
+
+def _filters(container: Namespace) -> Iterator[str]:
+    """Which tc filters sit where; what they hold, such as a BPF program, is theirs."""
+    for interface in ("eth0", "br0", "tap0"):
+        for parent in ("ingress", "egress"):
+            shown = container.run("tc", "-j", "filter", "show", "dev", interface, parent)
+            for one in shown.json():
+                if "options" in one:  # the others are the heads of chains
+                    yield f"{interface} {parent} {one['kind']} protocol {one['protocol']}"
+
+
+def _knobs(container: Namespace) -> Iterator[str]:
+    arp = container.run("sysctl", "-n", "net.ipv4.conf.br0.arp_ignore").stdout.strip()
+    yield f"arp_ignore {arp}"
+    for line in container.run("ethtool", "-k", "br0").stdout.splitlines():
+        if line.startswith("tx-checksumming:"):
+            yield line
+
+
+def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
+    """Whether it runs, and its configuration without comments, whatever the order of its lines."""
+    for pid in container.pids():
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        if name == "dnsmasq" and Path(f"/proc/{pid}/cmdline").read_text():
+            yield "a running dnsmasq"
+    for line in (run_dir / "dnsmasq.conf").read_text().splitlines():
+        if line and not line.startswith("#"):
+            yield line.replace(str(run_dir), "RUN")
+
+
+def entries(vmnet: Sequence[str]) -> tuple[Entry, Entry, Entry]:
+    """The script, vmnet doing the same, and vmnet as it comes.
+
+    As it comes it starts the guard, which a script can't have: no shell blocks signals across exec.
+    """
+    script = Entry("startvm.sh", (str(HERE / "startvm.sh"),))
+    like_for_like = Entry("vmnet", (*vmnet, "run"), {"VMNET_GUARD": "off"})
+    as_it_comes = Entry("vmnet with guard", (*vmnet, "run"))
+    return script, like_for_like, as_it_comes

@@ -1,0 +1,118 @@
+"""``python -m bench.memory``: what runs beside QEMU for as long as the VM does, and its memory.
+
+PSS (proportional set size, proc_pid_smaps(5)) divides each shared page by its users and is what the
+budget is about. RSS counts shared pages in full: the upper bound, should nobody else use them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from bench import arena, installed
+from bench.arena import BenchmarkError, Start
+from tests.lab.command import CommandError
+from tests.lab.wait import until
+
+BUDGET_KIB = 16 * 1024
+
+
+@frozen
+class Usage:
+    """A process and its memory, in KiB."""
+
+    process: str
+    pss: int
+    rss: int
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    try:
+        arena.require_tools()
+        python = options.python or installed.python()
+        entry = arena.entries((str(python.with_name("vmnet")),))[-1]
+        with arena.started(entry, arena.QEMU) as start:
+            usages = _settled(start)
+    except (BenchmarkError, CommandError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    total = sum(one.pss for one in usages)
+    if options.json:
+        print(json.dumps({"budget": BUDGET_KIB, "processes": list(map(asdict, usages))}, indent=2))
+    else:
+        print(table(usages))
+    return 0 if total <= BUDGET_KIB else 1
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="for programs; in KiB")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PATH",
+        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
+    )
+    return parser.parse_args(arguments)
+
+
+def _settled(start: Start) -> list[Usage]:
+    """The usages, once three looks have found the same processes with the same memory."""
+    looks: list[list[Usage]] = []
+
+    def same() -> list[Usage] | None:
+        looks.append(_beside(start))
+        return looks[-1] if looks[-3:] == [looks[-1]] * 3 else None
+
+    return until(same, 20, "the processes to settle", interval=0.5)
+
+
+def _beside(start: Start) -> list[Usage]:
+    """All processes of the container but PID 1 itself."""
+    found = (_usage(pid) for pid in start.container.pids() if pid not in _outside(start))
+    return sorted((one for one in found if one), key=lambda one: -one.pss)
+
+
+def _outside(start: Start) -> tuple[int, ...]:
+    """PID 1, which is QEMU, and the lab's own program that waits for it outside."""
+    parent = Path(f"/proc/{start.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]
+    return start.process.pid, int(parent)
+
+
+def _usage(pid: int) -> Usage | None:
+    """None for a process that has ended: a zombie has no memory."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text() if words[0] else ""
+    lines = (line.split() for line in rollup.splitlines())
+    sizes = {line[0]: int(line[1]) for line in lines if line[-1] == "kB"}
+    if not sizes:
+        return None
+    return Usage(_name(words), sizes["Pss:"], sizes["Rss:"])
+
+
+def _name(words: Sequence[str]) -> str:
+    """The program, or the script that an interpreter runs."""
+    script = next((word for word in words[1:] if word.endswith(".py")), words[0])
+    return Path(script).name
+
+
+def table(usages: Sequence[Usage]) -> str:
+    lines = [f"{'beside QEMU':<18}{'PSS':>11}{'RSS':>11}"]
+    total = Usage("in all", sum(one.pss for one in usages), sum(one.rss for one in usages))
+    lines += [
+        f"{one.process:<18}{one.pss / 1024:>7.1f} MiB{one.rss / 1024:>7.1f} MiB"
+        for one in (*usages, total)
+    ]
+    verdict = "within" if total.pss <= BUDGET_KIB else "OVER"
+    lines.append(f"{verdict} the budget of {BUDGET_KIB / 1024:.0f} MiB (PSS)")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""``vmnet run`` with a stopwatch: the last line on standard error is JSON, milliseconds by phase.
+
+Runs in the interpreter that has vmnet installed, which has nothing of the tests or the benchmarks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+_marks: dict[str, float] = {}
+_last = time.perf_counter()
+
+
+def _lap(phase: str) -> None:
+    """Add the time since the last lap to a phase."""
+    global _last
+    now = time.perf_counter()
+    _marks[phase] = _marks.get(phase, 0) + (now - _last) * 1000
+    _last = now
+
+
+def _timed(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*arguments: Any, **named: Any) -> Any:
+        _lap("between")
+        try:
+            return function(*arguments, **named)
+        finally:
+            _lap(phase)
+
+    return run
+
+
+def _stop_at_exec(execv: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*arguments: Any) -> Any:
+        _lap("between")
+        print(json.dumps(_marks), file=sys.stderr, flush=True)
+        return execv(*arguments)
+
+    return run
+
+
+def main() -> None:
+    from vmnet import cli, hooks, log, pipeline, process
+    from vmnet.cli import run
+    from vmnet.lifecycle import start, state
+
+    _lap("imports at the top")
+    for phase, owner, name in (
+        ("select", pipeline, "select"),
+        ("plan", pipeline, "plan"),
+        ("recover", start, "recover"),
+        ("save", state, "save"),
+        ("build", hooks.Hooks, "build_bridge"),
+        ("daemons", process, "run"),
+    ):
+        setattr(owner, name, _timed(phase, getattr(owner, name)))
+    os.execv = _stop_at_exec(os.execv)
+    log.configure(os.environ)
+    assert run is not None
+    cli.main(["run"], os.environ)
+
+
+if __name__ == "__main__":
+    main()

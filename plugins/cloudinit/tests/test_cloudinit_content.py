@@ -1,0 +1,109 @@
+"""What the user gives is passed on byte for byte, or refused with a remedy."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from vmnet_cloudinit import content
+
+from vmnet.errors import SettingsError
+
+MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n#!/bin/sh\n--x--\n"
+
+UNDERSTOOD = {
+    "cloud-config": b"#cloud-config\nruncmd: [ls]\n",
+    "cloud-config-empty": b"#cloud-config\n",
+    "cloud-config-json": b'#cloud-config\n{"runcmd": ["ls"]}',
+    "cloud-config-crlf": b"#cloud-config\r\nruncmd: [ls]\r\n",
+    "cloud-config-after-space": b"\n  #Cloud-Config\nruncmd: [ls]\n",
+    "cloud-config-about-mime": b"#cloud-config\n# MIME-Version: 1.0\nruncmd: [ls]\n",
+    "archive": b"#cloud-config-archive\n- content: x\n",
+    "jsonp": b'#cloud-config-jsonp\n[{"op": "add", "path": "/a", "value": 1}]\n',
+    "script": "#!/bin/sh\necho grüße\n".encode(),
+    "boothook": b"#cloud-boothook\n#!/bin/sh\n",
+    "part-handler": b"#part-handler\ndef list_types(): return []\n",
+    "include": b"#include\nhttp://192.0.2.1/user-data\n",
+    "include-once": b"#include-once\nhttp://192.0.2.1/user-data\n",
+    "jinja": b"## template: jinja\n#cloud-config\n{% if x %}a: [{% endif %}\n",
+    "mime": MIME,
+    "gzip": gzip.compress(b"#!/bin/sh\n"),
+    "gzip-mime": gzip.compress(MIME),
+}
+REFUSED = {
+    b"": "is empty",
+    b" \n\t\n": "is empty",
+    b"runcmd: [ls]\n": r"starts with b'runcmd: \[ls\]\\n', which is nothing that cloud-init knows",
+    b"user-data.yaml": "starts with b'user-data.yaml'",
+    b"#clod-config\n": "nothing that cloud-init knows",
+    b"\xef\xbb\xbf#cloud-config\na: b\n": "nothing that cloud-init knows",
+    b"#!/bin/sh\necho \xff\n": "nothing that cloud-init knows",
+    b"#cloud-config\na: b: c\n": "not valid YAML: line 2, column 5: mapping values are not allowed",
+    b"#cloud-config\n\ta: b\n": "not valid YAML: line 2, column 1: ",
+    b"#cloud-config\na: !!python/object:os.system x\n": "not valid YAML: line 2, column 4: ",
+    b"#cloud-config\n- a\n": "holds a list, not a mapping of keys",
+    b"#cloud-config\npassword\n": "holds a str, not a mapping of keys",
+    b"#cloud-config-archive\na: b\n": "holds a dict, not a list",
+    gzip.compress(b"#!/bin/sh\n" * 99)[:-9]: "is damaged gzip data",
+    gzip.compress(b"nothing known"): "nothing that cloud-init knows",
+    gzip.compress(b"#!/bin/sh\n" + bytes(content.LIMIT)): "is more than 4 MiB when decompressed",
+    b"#!/bin/sh\n" + b"x" * content.LIMIT: "is larger than 4 MiB",
+}
+
+
+@pytest.mark.parametrize("given", UNDERSTOOD.values(), ids=UNDERSTOOD)
+def test_what_cloud_init_understands_is_not_touched(given: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "user-data"
+    path.write_bytes(given)
+    assert content.load("VMNET_USER_DATA", path) == given
+    if b"\0" not in given:  # which no environment can hold
+        assert content.load("VMNET_USER_DATA", os.fsdecode(given)) == given
+
+
+@pytest.mark.parametrize(("given", "problem"), REFUSED.items(), ids=REFUSED.values())
+def test_what_it_would_pass_over_is_refused(given: bytes, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "user-data"
+    path.write_bytes(given)
+    with pytest.raises(SettingsError, match=problem) as caught:
+        content.load("VMNET_USER_DATA", path)
+    assert caught.value.message.startswith(f"VMNET_USER_DATA={path} ")
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_nothing_given_is_nothing() -> None:
+    assert content.load("VMNET_USER_DATA", None) is None
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no such file") as caught:
+        content.load("VMNET_USER_DATA", tmp_path / "none")
+    assert caught.value.hint == f"mount it: `-v /path/on/the/host:{tmp_path / 'none'}:ro`"
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (tmp_path, fifo, Path("/dev/null")):
+        with pytest.raises(SettingsError, match="is not a regular file"):
+            content.load("VMNET_USER_DATA", path)
+
+
+@pytest.mark.parametrize("path", ["/proc/self/mem", "/nul\0"], ids=["io-error", "nul"])
+def test_what_cannot_be_read(path: str) -> None:
+    with pytest.raises(SettingsError, match="can't be read"):
+        content.load("VMNET_USER_DATA", Path(path))
+
+
+def test_passwords_stay_out_of_errors() -> None:
+    given = "#cloud-config\npassword: hunter2: x\n"
+    with pytest.raises(SettingsError) as caught:
+        content.load("VMNET_USER_DATA", given)
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+def test_deep_nesting_is_no_crash() -> None:
+    with pytest.raises(SettingsError):
+        content.load("VMNET_USER_DATA", "#cloud-config\na: " + "[" * 100_000)

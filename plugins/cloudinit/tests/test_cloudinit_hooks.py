@@ -1,0 +1,63 @@
+"""The plugin as vmnet sees it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import vmnet_cloudinit
+
+from tests.lab.command import run
+from vmnet import testing
+from vmnet.delivery import Delivery
+from vmnet.errors import SettingsError
+from vmnet.machine import Cdrom
+from vmnet.settings import Settings
+from vmnet.wiring import Requirements
+
+
+def settings(**environ: str) -> Settings:
+    return testing.settings(environ, *vmnet_cloudinit.vmnet_settings())
+
+
+def deliver(given: Settings) -> Delivery:
+    identity = testing.identity()
+    return vmnet_cloudinit.vmnet_ipam_deliver(given, identity, testing.wiring(identity))
+
+
+@pytest.mark.parametrize(
+    ("nameserver", "required"),
+    [("192.0.2.53", Requirements()), ("127.0.0.11", Requirements(dns=True))],
+)
+def test_a_resolver_on_loopback_needs_a_forwarder(nameserver: str, required: Requirements) -> None:
+    identity = testing.identity(resolver=testing.resolver(nameserver))
+    assert vmnet_cloudinit.vmnet_ipam_requirements(settings(), identity) == required
+
+
+def test_the_image_that_is_written_is_in_the_drive() -> None:
+    given = settings(VMNET_RUN_DIR="/run/elsewhere")
+    identity = testing.identity()
+    (file,) = deliver(given).files
+    devices = vmnet_cloudinit.vmnet_devices(given, identity, testing.wiring(identity))
+    assert devices == (Cdrom(file.path),) == (Cdrom(Path("/run/elsewhere/seed.iso")),)
+
+
+def test_user_data_inline_and_from_a_file(tmp_path: Path) -> None:
+    script = "#!/bin/sh\necho 'grüße'\n"
+    path = tmp_path / "user-data"
+    path.write_text(script)
+    inline, file = (deliver(settings(VMNET_USER_DATA=one)) for one in (script, str(path)))
+    assert inline == file
+    assert script.encode() in inline.files[0].content
+
+
+def test_the_error_names_the_variable() -> None:
+    with pytest.raises(SettingsError, match=r"^VMNET_VENDOR_DATA=/nowhere: "):
+        deliver(settings(VMNET_VENDOR_DATA="/nowhere"))
+
+
+def test_importing_the_plugin_costs_nothing() -> None:
+    program = "import sys, vmnet_cloudinit; print(*sys.modules)"
+    loaded = run(sys.executable, "-c", program).stdout.split()
+    assert not {"yaml", "pycdlib", "gzip", "hashlib"}.intersection(loaded)

@@ -1,0 +1,137 @@
+"""Links and time servers reach the guest beside whatever the user says."""
+
+from __future__ import annotations
+
+import email
+import gzip
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from vmnet_cloudinit.vendordata import vendor_data
+
+from tests.lab.command import run
+from vmnet import testing
+from vmnet.identity import Host, Identity
+
+LINKED = testing.identity(
+    hosts=(
+        Host(ip_address("172.17.0.9"), ("db", "db.example.org")),
+        Host(ip_address("fd00::9"), ("db",)),
+    )
+)
+TIMED = testing.identity(ntp=(ip_address("192.0.2.123"), IPv6Address("2001:db8::123%eth0")))
+MIME = b'Content-Type: multipart/mixed; boundary="x"\nMIME-Version: 1.0\n\n--x\n\n#!/bin/sh\n--x--'
+
+
+def parts(identity: Identity, own: bytes | None = None) -> list[tuple[str, Any]]:
+    """Type and content of each part, as Python's parser, which cloud-init uses, reads them."""
+    message = email.message_from_string(vendor_data(identity, own).decode())
+    return [
+        (part.get_content_type(), part.get_payload(decode=True))
+        for part in message.walk()
+        if not part.is_multipart()
+    ]
+
+
+def test_a_single_part_is_no_message() -> None:
+    assert vendor_data(testing.identity(), None).startswith(b"#cloud-boothook\n#!/bin/sh\n")
+
+
+def test_time_servers_are_a_cloud_config() -> None:
+    _, (kind, config) = parts(TIMED)
+    assert kind == "text/cloud-config"
+    assert config.startswith(b"#cloud-config\n")
+    assert yaml.safe_load(config) == {
+        "ntp": {"enabled": True, "servers": ["192.0.2.123", "2001:db8::123"]}
+    }
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        b"#cloud-config\nntp: {}\n",
+        b"#!/bin/sh",
+        b"#!/bin/sh\n\n\n",
+        b"#!/bin/sh\r\necho\r\n",
+        "#!/bin/sh\necho grüße\n".encode(),
+        b"#!/bin/sh\n--vmnet--\n\n--vmnet\n",
+        b"## template: jinja\n#cloud-config\n",
+    ],
+)
+def test_the_users_own_document_comes_last_and_whole(own: bytes) -> None:
+    assert parts(TIMED, own)[-1] == ("text/plain", own)
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_no_document_loses_a_byte(tail: bytes) -> None:
+    own = b"#!" + tail
+    assert parts(LINKED, own)[1:] == [("text/plain", own)]
+
+
+def test_a_compressed_document_is_expanded() -> None:
+    assert parts(LINKED, gzip.compress(b"#!/bin/sh\n"))[-1][1] == b"#!/bin/sh\n"
+
+
+@pytest.mark.parametrize("own", [MIME, gzip.compress(MIME)], ids=["plain", "compressed"])
+def test_a_message_becomes_a_part(own: bytes) -> None:
+    assert MIME in vendor_data(LINKED, own)
+    assert parts(LINKED, own)[-1] == ("text/plain", b"#!/bin/sh")
+
+
+# -- the script that keeps /etc/hosts ---------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    templates = tmp_path / "etc/cloud/templates"
+    templates.mkdir(parents=True)
+    (tmp_path / "etc/hosts").write_text("127.0.0.1\tlocalhost\n10.0.0.1\tmine # of the user\n")
+    (templates / "hosts.debian.tmpl").write_text("## template:jinja\n127.0.1.1 {{fqdn}}\n")
+    (templates / "chrony.conf.debian.tmpl").write_text("not a hosts file\n")
+    return tmp_path
+
+
+def boot(root: Path, identity: Identity) -> dict[str, str]:
+    """Run the script as cloud-init does, for files below ``root``; all files there afterwards."""
+    script = vendor_data(identity, None).decode().removeprefix("#cloud-boothook").lstrip()
+    path = root.with_suffix(".sh")
+    path.write_text(script.replace("/etc/", f"{root}/etc/"))
+    run("sh", path)
+    files = (one for one in root.rglob("*") if one.is_file())
+    return {one.name: one.read_text() for one in files}
+
+
+ADDED = "172.17.0.9\tdb db.example.org\t# vmnet\nfd00::9\tdb\t# vmnet\n"
+
+
+def test_links_are_added_once(root: Path) -> None:
+    before = boot(root, testing.identity())
+    once, twice = boot(root, LINKED), boot(root, LINKED)
+    assert once == twice
+    assert once["hosts"] == before["hosts"] + ADDED
+    assert once["hosts.debian.tmpl"] == before["hosts.debian.tmpl"] + ADDED
+    assert once["chrony.conf.debian.tmpl"] == "not a hosts file\n"
+
+
+def test_links_end_with_their_container(root: Path) -> None:
+    before = boot(root, testing.identity())
+    boot(root, LINKED)
+    assert boot(root, testing.identity()) == before
+
+
+def test_a_file_that_needs_no_change_is_not_written(root: Path) -> None:
+    hosts = root / "etc/hosts"
+    hosts.write_text("127.0.0.1 localhost")  # without the last line's end
+    boot(root, testing.identity())
+    assert hosts.read_text() == "127.0.0.1 localhost"
+
+
+def test_a_missing_file_is_made(root: Path) -> None:
+    (root / "etc/hosts").unlink()
+    assert "hosts" not in boot(root, testing.identity())
+    assert boot(root, LINKED)["hosts"].strip() == ADDED.strip()

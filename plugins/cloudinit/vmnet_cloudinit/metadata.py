@@ -1,0 +1,59 @@
+"""An identity as cloud-init's meta-data: who the instance is. Pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import attrs
+
+from vmnet.identity import Identity
+from vmnet.names import is_domain, is_label
+from vmnet.wiring import Wiring
+
+
+def metadata(identity: Identity, wiring: Wiring) -> dict[str, str]:
+    """What the file meta-data holds."""
+    found = {"instance-id": instance_id(identity, wiring)}
+    if is_label(identity.hostname):
+        found["local-hostname"] = _full_name(identity)
+    return found
+
+
+def instance_id(identity: Identity, wiring: Wiring) -> str:
+    """A name for this identity: another one has another name, the same one always the same.
+
+    cloud-init configures network and names once for each instance id. A new one also runs the
+    user's scripts again and renews the SSH host keys, so nothing but the identity may change it:
+    fields at their default are left out, lest a field that a later vmnet adds should rename every
+    guest.
+    """
+    plain = attrs.asdict(identity, filter=_is_told, value_serializer=_plain)
+    canonical = json.dumps([plain, str(wiring.nameserver)], sort_keys=True)
+    return f"vmnet-{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
+
+
+def not_carried(identity: Identity) -> tuple[str, ...]:
+    """The names that no program would take for names."""
+    lines = []
+    if not is_label(identity.hostname):
+        lines.append(f"host name {identity.hostname!r}, which is not a valid one")
+    if identity.domain and not is_domain(identity.domain):
+        lines.append(f"domain {identity.domain!r}, which is not a valid name")
+    return tuple(lines)
+
+
+def _full_name(identity: Identity) -> str:
+    """With the domain, from which cloud-init makes host name and FQDN of the guest."""
+    domain = identity.domain.rstrip(".")
+    return f"{identity.hostname}.{domain}" if is_domain(domain) else identity.hostname
+
+
+def _is_told(attribute: attrs.Attribute[Any], value: Any) -> bool:
+    return bool(value != attribute.default)
+
+
+def _plain(_noun: Any, _attribute: Any, value: Any) -> Any:
+    is_plain = isinstance(value, str | int | dict | list | tuple) or attrs.has(type(value))
+    return value if is_plain else str(value)

@@ -1,0 +1,108 @@
+"""Routes in netplan's words, such that every renderer makes them. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
+
+from attrs import frozen
+
+from vmnet.identity import Identity, Interface, Route
+from vmnet_cloudinit import addresses
+from vmnet_cloudinit.addresses import Address
+
+# The unspecified address as gateway says "on the link" to every renderer, as it does in DHCP's
+# option 121. cloud-init's ifupdown renderer fails on a route without `via`, and netplan's
+# NetworkManager renderer on `scope: link`.
+_ON_LINK: dict[int, Address] = {4: IPv4Address(0), 6: IPv6Address(0)}
+
+
+@frozen
+class Judged:
+    """A route of an interface, and why the guest can't have it; empty where it can."""
+
+    interface: Interface
+    route: Route
+    obstacle: str
+
+    @property
+    def line(self) -> str:
+        """What is not carried, and why."""
+        via = f" via {addresses.text(self.route.gateway)}" if self.route.gateway else ""
+        name = addresses.one_line(self.interface.name)
+        return f"route to {_destination(self.route)}{via} of {name}: {self.obstacle}"
+
+
+def judge(identity: Identity) -> Iterator[Judged]:
+    """Every route of every interface, in order."""
+    seen: set[tuple[IPv4Network | IPv6Network, int]] = set()
+    for interface in identity.interfaces:
+        for route in interface.routes:
+            key = route.destination, route.metric
+            obstacle = ""
+            if route.gateway and route.gateway.version != route.destination.version:
+                obstacle = "its gateway is of the other IP version"
+            elif key in seen:
+                obstacle = "one of several next hops, of which the guest gets the first"
+            else:
+                seen.add(key)
+            yield Judged(interface, route, obstacle)
+
+
+def in_order(routes: list[Route], interface: Interface) -> list[Route]:
+    """On-link routes first, and one to each far gateway that none of them covers.
+
+    To netplan alone, `on-link` says as much.
+    """
+    direct = [one for one in routes if one.gateway is None]
+    through = [one for one in routes if one.gateway is not None]
+    for route in through:
+        gateway = route.gateway
+        if gateway and is_far(gateway, interface) and not _is_covered(gateway, direct):
+            direct.append(to_host(gateway))
+    return [*direct, *through]
+
+
+def render(route: Route, interface: Interface) -> dict[str, Any]:
+    """One entry of `routes`."""
+    gateway = route.gateway
+    rendered: dict[str, Any] = {
+        "to": _destination(route),
+        "via": addresses.text(gateway or _ON_LINK[route.destination.version]),
+    }
+    if gateway and (route.onlink or is_far(gateway, interface)):
+        rendered["on-link"] = True
+    if route.metric:
+        rendered["metric"] = route.metric
+    if route.mtu:
+        rendered["mtu"] = route.mtu
+    if route.source:
+        rendered["from"] = addresses.text(route.source)
+    return rendered
+
+
+def is_far(gateway: Address, interface: Interface) -> bool:
+    """Whether no address of the interface makes the gateway a neighbour.
+
+    An IPv6 link-local one always is: every link has fe80::/10, though no identity lists it.
+    """
+    if isinstance(gateway, IPv6Address) and gateway.is_link_local:
+        return False
+    return not any(gateway in one.network for one in interface.addresses)
+
+
+def to_host(address: Address) -> Route:
+    """The route that makes an address a neighbour."""
+    prefix = f"{addresses.text(address)}/{address.max_prefixlen}"
+    is_ipv4 = isinstance(address, IPv4Address)
+    return Route(IPv4Network(prefix) if is_ipv4 else IPv6Network(prefix))
+
+
+def _destination(route: Route) -> str:
+    """Never the word ``default``: cloud-init's own renderers take it for a malformed address."""
+    return f"{addresses.text(route.destination.network_address)}/{route.destination.prefixlen}"
+
+
+def _is_covered(gateway: Address, direct: list[Route]) -> bool:
+    return any(gateway in one.destination for one in direct if not one.is_default)

@@ -1,0 +1,46 @@
+"""The seed: an ISO 9660 image that cloud-init's NoCloud datasource finds by its label.
+
+https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmnet.delivery import Delivery, File
+from vmnet.identity import Identity
+from vmnet.wiring import Wiring
+from vmnet_cloudinit import document, iso, metadata, vendordata
+from vmnet_cloudinit.content import Own
+from vmnet_cloudinit.network import Network
+
+LABEL = "cidata"
+# NoCloud refuses a seed without the file, and the schema a cloud-config that says nothing.
+_NO_USER_DATA = b"#cloud-config\n{}\n"
+_HEADER = b"# Written by vmnet: the network identity of the container.\n"
+
+
+def deliver(path: Path, identity: Identity, wiring: Wiring, own: Own) -> Delivery:
+    """The seed for this identity."""
+    network = Network.of(identity, wiring)
+    return Delivery(
+        strategy="cloudinit",
+        # It may hold passwords.
+        files=(File(path, iso.image(LABEL, files(identity, wiring, own)), 0o600),),
+        not_carried=(
+            *metadata.not_carried(identity),
+            *network.not_carried,
+            *vendordata.not_carried(identity),
+        ),
+    )
+
+
+def files(identity: Identity, wiring: Wiring, own: Own) -> dict[str, bytes]:
+    """What the image holds, by name."""
+    network = Network.of(identity, wiring).config
+    return {
+        "meta-data": _HEADER + document.dump(metadata.metadata(identity, wiring)),
+        "network-config": _HEADER + document.dump(network),
+        "user-data": _NO_USER_DATA if own.user_data is None else own.user_data,
+        "vendor-data": vendordata.vendor_data(identity, own.vendor_data),
+    }

@@ -1,0 +1,107 @@
+"""The guest's end of a tap: a packet socket that hears and speaks where the guest does.
+
+On a bridge port a socket for all protocols sees each frame before the bridge does, and what it
+sends leaves by the tap, to the guest: nothing here ever reaches the network behind the bridge.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from array import array
+
+from . import dhcp6, router
+from .frame import ICMPV6, UDP
+
+_ETH_P_ALL = 3
+_SO_ATTACH_FILTER, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 26, 263, 23
+_QUEUE, _LONGEST = 1 << 16, 2048  # bytes
+# Instructions of classic BPF (bpf(4)): load a word, half word or byte; jump if equal; return.
+_LD, _LDH, _LDB, _JEQ, _RET = 0x20, 0x28, 0x30, 0x15, 0x06
+_VLAN_TAG_PRESENT = 0xFFFFF030  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT
+_SOCK_FILTER = struct.Struct("=HBBI")
+_ACCEPT, _DROP = -2, -1  # the last two instructions
+_IS_DOWN = (errno.ENETDOWN, errno.ENXIO, errno.ENODEV)
+
+
+class Tap:
+    """A tap on which the guest is heard.
+
+    :param guest: the MAC to hear; other machines behind the tap are not our guest
+    :raises OSError: there is no such tap, or raw sockets are not allowed here
+    """
+
+    def __init__(self, name: str, guest: bytes) -> None:
+        self._name, self._index = name, socket.if_nametoindex(name)
+        # Protocol 0 hears nothing until the filter stands.
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE)
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        attach_filter(self._socket, packet_filter(guest))
+        self._socket.bind((name, _ETH_P_ALL))
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> bytes:
+        """A frame, cut at what any answered message fits in; empty if there is none after all."""
+        try:
+            return self._socket.recv(_LONGEST)
+        except OSError:  # the tap has gone down or away, which :meth:`exists` tells
+            return b""
+
+    def send(self, frame: bytes) -> None:
+        """To the guest; one that reads nothing loses it, as on any wire."""
+        try:
+            self._socket.send(frame)
+        except OSError as error:
+            if error.errno not in (*_IS_DOWN, errno.ENOBUFS, errno.EAGAIN, errno.EMSGSIZE):
+                raise
+
+    def exists(self) -> bool:
+        try:
+            return socket.if_nametoindex(self._name) == self._index
+        except OSError:
+            return False
+
+
+def attach_filter(to: socket.socket, program: bytes) -> None:
+    """Have the kernel drop what the program does (socket(7))."""
+    kept = array("B", program)
+    address, length = kept.buffer_info()
+    described = struct.pack("@HP", length // _SOCK_FILTER.size, address)  # struct sock_fprog
+    to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def packet_filter(guest: bytes) -> bytes:
+    """What is for a router or a DHCPv6 server, untagged, from the guest's MAC."""
+    program = [
+        *_require(_LD, _VLAN_TAG_PRESENT, 0),
+        *_require(_LDH, 12, 0x86DD),  # EtherType
+        *_require(_LD, 6, int.from_bytes(guest[:4], "big")),
+        *_require(_LDH, 10, int.from_bytes(guest[4:], "big")),
+        (_LDB, 20, 0, 0),  # next header
+        (_JEQ, ICMPV6, 3, 0),
+        *((_JEQ, UDP, 0, _DROP), (_LDH, 56, 0, 0)),  # destination port
+        (_JEQ, dhcp6.SERVER_PORT, _ACCEPT, _DROP),
+        (_LDB, 54, 0, 0),  # ICMPv6 type
+        (_JEQ, router.SOLICITATION, _ACCEPT, 0),
+        (_JEQ, router.NEIGHBOUR_SOLICITATION, _ACCEPT, _DROP),
+        (_RET, _LONGEST, 0, 0),
+        (_RET, 0, 0, 0),
+    ]
+    return b"".join(
+        _SOCK_FILTER.pack(code, *(_jump(to, at, len(program)) for to in (true, false)), operand)
+        for at, (code, operand, true, false) in enumerate(program)
+    )
+
+
+def _require(load: int, offset: int, value: int) -> tuple[tuple[int, int, int, int], ...]:
+    return (load, offset, 0, 0), (_JEQ, value, 0, _DROP)
+
+
+def _jump(to: int, at: int, length: int) -> int:
+    """How many instructions to skip."""
+    return length + to - at - 1 if to < 0 else to

@@ -1,0 +1,272 @@
+"""IPv6 as real clients and the kernel learn it, on the guest's end of the tap."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+from vmnet_dnsmasq import ipv6
+
+from tests.lab.dhcp6_clients import CLIENTS6, Client6, dhclient6, dhcpcd6
+from tests.lab.namespace import Namespace, namespace
+from tests.lab.netns import WORLD6, Lan, lan
+from tests.lab.services import dnsmasq
+from tests.lab.wait import TimedOutError, until
+from tests.netns.conftest import Vmnet
+from vmnet import testing
+from vmnet.errors import LaunchError
+
+# In QEMU's place: carries frames between the inherited taps and the devices guest0, guest1 ….
+# A tap gives each frame a virtio-net header of ten bytes, which without offloads is all zeros.
+CABLE = """#!{python} -IS
+import os, select, signal, socket
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+taps = [fd for fd in (100, 101) if os.path.exists(f"/proc/self/fd/{{fd}}")]
+ends = {{}}
+while True:
+    for number, tap in enumerate(taps):
+        if tap not in ends and os.path.exists(f"/sys/class/net/guest{{number}}"):
+            card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            card.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
+            card.bind((f"guest{{number}}", 3))
+            ends[tap] = ends[card.fileno()] = tap, card
+    for fd in select.select(list(ends), [], [], 0.05)[0]:
+        tap, card = ends[fd]
+        try:
+            if fd == tap:
+                card.send(os.read(tap, 65536)[10:])
+            else:
+                os.write(tap, bytes(10) + card.recv(65536))
+        except OSError:
+            pass
+"""
+
+
+@pytest.fixture
+def vmnet(vmnet: Vmnet) -> Vmnet:
+    cable = Path(vmnet.environ["VMNET_QEMU"])
+    cable.write_text(CABLE.format(python=sys.executable))
+    return vmnet
+
+
+@contextmanager
+def machine(container: Namespace, number: int = 0) -> Iterator[Namespace]:
+    """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's."""
+    nic = container.nic(f"eth{number}")
+    near, far = f"guest{number}", "eth0"
+    with namespace("machine") as made:
+        made.sysctl(net__ipv6__conf__default__accept_dad=0)
+        peer = ("peer", "name", far, "netns", made.name, "address", nic.mac)
+        container.ip("link", "add", near, "type", "veth", *peer)
+        # Frames are carried as they are: nobody is there to finish a checksum or cut a segment.
+        made.run("ethtool", "-K", far, "tx", "off", "gso", "off", "tso", "off")
+        container.ip("link", "set", near, "up")
+        made.ip("link", "set", far, "up")
+        yield made
+        container.ip("link", "delete", near)
+
+
+def routers(where: Namespace) -> list[str]:
+    """The gateways of the default routes, once there is one."""
+
+    def found() -> list[str]:
+        defaults = [one for one in where.routes() if one["dst"] == "default"]
+        return [one["gateway"] for one in defaults if ":" in one["gateway"]]
+
+    return until(found, 15, "a default route from a router advertisement")
+
+
+def global_addresses(where: Namespace) -> list[str]:
+    return [one["local"] for one in where.addresses("eth0") if one["scope"] == "global"]
+
+
+def link_local(where: Namespace, device: str, besides: str = "") -> str:
+    own = [one["local"] for one in where.addresses(device) if one["scope"] == "link"]
+    (found,) = (one for one in own if one != besides)
+    return str(found)
+
+
+def responders(container: Namespace) -> list[int]:
+    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in container.pids()}
+    return [pid for pid, name in names.items() if name == "vmnet-ipv6"]
+
+
+@pytest.mark.parametrize("client", CLIENTS6)
+def test_the_client_gets_exactly_the_containers_address(
+    network: Lan, vmnet: Vmnet, client: Client6
+) -> None:
+    resolver = "nameserver 2001:db8:51::53\nsearch one.test two.test\n"
+    web = network.container("web", ipv6=True, resolv_conf=resolver)
+    with vmnet.running(web), machine(web) as vm:
+        lease = client(vm)
+        assert "new_dhcp6_ia_na1_ia_addr2" not in lease.environment
+    assert str(lease.address) == web.nic().address6
+    assert lease.dns == (IPv6Address("2001:db8:51::53"),)
+    assert lease.search == ("one.test", "two.test")
+
+
+def test_the_guests_router_is_the_gateway_and_leads_beyond_it(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    network.world()
+    with vmnet.running(web), machine(web) as vm:
+        assert routers(vm) == [link_local(network.host, network.bridge)]
+        assert global_addresses(vm) == []  # none made of a prefix
+        on_link = {one["dst"] for one in vm.routes() if one["protocol"] == "kernel"}
+        assert on_link == {str(network.network6), "fe80::/64"}
+        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
+        vm.run("ping", "-6", "-c1", "-W5", WORLD6)
+        network.world().run("ping", "-6", "-c1", "-W5", str(web.nic().address6))
+        forwarding = web.run("sysctl", "-n", "net.ipv6.conf.all.forwarding").stdout
+    assert forwarding == "0\n"
+
+
+def test_a_gateway_that_hides_its_link_local_address_is_stood_in_for(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    web = network.container("web", ipv6=True)
+    network.world()
+    hidden = "fe80::5"  # neither customary nor made of its MAC
+    network.host.sysctl(net__ipv6__icmp__echo_ignore_multicast=1)
+    network.host.ip("address", "add", f"{hidden}/64", "dev", network.bridge, "nodad")
+    own = f"{link_local(network.host, network.bridge, besides=hidden)}/64"
+    network.host.ip("address", "delete", own, "dev", network.bridge)
+    with vmnet.running(web), machine(web) as vm:
+        assert routers(vm) != [hidden]
+        vm.ip("address", "add", f"{web.nic().address6}/128", "dev", "eth0", "nodad")
+        vm.run("ping", "-6", "-c1", "-W5", WORLD6)
+        vm.ip("-6", "neighbour", "flush", "dev", "eth0")
+        vm.run("ping", "-6", "-c1", "-W5", WORLD6)
+
+
+def test_a_gateway_that_is_silent_at_the_start_is_named(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    network.host.ip("link", "set", network.bridge, "down")
+    plan = vmnet(web, "plan", "--json", VMNET_INTERFACES="eth0")
+    assert plan.returncode == 0, plan.stderr
+    lines = [line for one in plan.json()["deliveries"] for line in one["not_carried"]]
+    (line,) = (one for one in lines if "route to ::/0" in one)
+    assert "nobody answers for its gateway" in line, line
+
+
+def test_a_container_without_a_default_route_has_no_router(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True, gateway=False)
+    with vmnet.running(web), machine(web) as vm:
+        lease = dhcpcd6(vm)  # it asks because a router advertisement tells it to
+        defaults = [one for one in vm.routes() if one["dst"] == "default"]
+    assert (str(lease.address), defaults) == (web.nic().address6, [])
+
+
+def test_several_addresses_come_together(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True, extra=("fd00:30:1::200/64 nodad",))
+    with vmnet.running(web), machine(web) as vm:
+        said = dhcpcd6(vm).environment
+    found = {said[f"new_dhcp6_ia_na1_ia_addr{number}"] for number in (1, 2)}
+    assert found == {web.nic().address6, "fd00:30:1::200"}
+
+
+def test_an_ipv6_only_container(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container(
+        "web", ipv6=True, resolv_conf="nameserver 2001:db8:51::53\nnameserver 127.0.0.11\n"
+    )
+    web.ip("-4", "address", "flush", "dev", "eth0")
+    network.world()
+    with vmnet.running(web) as process, machine(web) as vm:
+        lease = dhclient6(vm)
+        vm.ip("address", "add", f"{lease.address}/128", "dev", "eth0")
+        assert routers(vm)
+        vm.run("ping", "-6", "-c1", "-W5", WORLD6)
+        names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids()}
+        assert "nameserver 127.0.0.11: to forward to it takes IPv4" in process.output()
+    assert (str(lease.address), lease.dns) == (
+        web.nic().address6,
+        (IPv6Address("2001:db8:51::53"),),
+    )
+    assert "dnsmasq" not in names
+
+
+def test_several_interfaces_have_one_responder(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host, ipv6=True) as second:
+        web = network.container("web", ipv6=True, gateway=False)
+        second.attach(web, "eth1", ipv6=True)
+        with vmnet.running(web):
+            assert len(responders(web)) == 1
+            for number in (0, 1):
+                with machine(web, number) as vm:
+                    assert str(dhclient6(vm).address) == web.nic(f"eth{number}").address6
+                    if number:
+                        assert routers(vm) == [link_local(network.host, second.bridge)]
+
+
+def test_another_router_on_the_network_is_not_heard(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    serves = ("--enable-ra", "--dhcp-range=fd00:30:1::,slaac", f"--interface={network.bridge}")
+    with dnsmasq(network.host, *serves, port=0), vmnet.running(web), machine(web) as vm:
+        assert routers(vm) == [link_local(network.host, network.bridge)]
+        lease = dhclient6(vm)
+        assert global_addresses(vm) == []
+    assert str(lease.address) == web.nic().address6
+
+
+def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    with vmnet.running(web), machine(web) as vm:
+        vm.ip("link", "set", "eth0", "address", "02:42:00:00:00:99")
+        with pytest.raises(TimedOutError):
+            dhclient6(vm, timeout=4)
+        assert not [one for one in vm.routes() if one["dst"] == "default"]
+
+
+def test_a_hostile_guest_changes_nothing(network: Lan, vmnet: Vmnet) -> None:
+    """Frames that pass the filter and hold garbage."""
+    web = network.container("web", ipv6=True)
+    with vmnet.running(web), machine(web) as vm:
+        (pid,) = responders(web)
+        with vm.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
+            card.bind(("eth0", 0))
+            for frame in _garbage(bytes.fromhex(web.mac.replace(":", ""))):
+                card.send(frame)
+        assert str(dhcpcd6(vm).address) == web.nic().address6
+        assert responders(web) == [pid]
+
+
+def _garbage(mac: bytes) -> Iterator[bytes]:
+    head = b"\x33\x33\x00\x01\x00\x02" + mac + b"\x86\xdd"
+    for seed in range(200):
+        noise = bytes((seed * 7 + at * 13) & 0xFF for at in range(seed))
+        for protocol, start in ((17, b"\x02\x22\x02\x23"), (58, b"\x85\x00"), (58, b"\x87\x00")):
+            payload = start + noise
+            length = (len(payload), 0xFFFF)[seed % 2].to_bytes(2, "big")
+            yield head + b"\x60\0\0\0" + length + bytes((protocol, 255)) + bytes(32) + payload
+
+
+def test_a_start_that_fails_leaves_no_responder(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    Path(vmnet.environ["VMNET_QEMU"]).write_bytes(b"\x7fELF but not really")
+    ended = vmnet(web, "run")
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    assert responders(web) == []
+    assert [one.name for one in vmnet.run_dir.glob("ipv6.*")] == ["ipv6.log"]
+
+
+def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
+    web = network.container("web", ipv6=True)
+    interface = testing.interface("fd00:30:1::2/64")
+    identity = testing.identity(interface)
+    delivery = ipv6.deliver(tmp_path, identity, testing.wiring(identity))
+    (file,), (daemon,) = delivery.files, delivery.daemons
+    file.path.write_bytes(file.content)
+    web.ip("tuntap", "add", "tap0", "mode", "tap")
+    web.ip("link", "set", "tap0", "up")
+    web.run(*daemon.argv)
+    (pid,) = responders(web)
+    assert int(daemon.pidfile.read_text()) == pid
+    web.ip("link", "set", "tap0", "down")
+    web.ip("link", "set", "tap0", "up")
+    assert responders(web) == [pid]
+    web.ip("link", "delete", "tap0")
+    until(lambda: not responders(web), 5, "the responder to end")

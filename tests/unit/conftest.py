@@ -1,0 +1,25 @@
+"""Fixtures of the unit tests."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit import recorder
+
+INSTALLED = Path(__file__).with_name("installed")
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The recorder is installed, its book empty; the start's signal handlers go again."""
+    monkeypatch.syspath_prepend(INSTALLED)
+    recorder.CALLS.clear()
+    recorder.FAIL_AT.clear()
+    kept = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)

@@ -1,0 +1,58 @@
+"""Plugins made on the spot: modules that hold just the hooks a test is about."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from vmnet import hooks, selection, testing
+from vmnet.delivery import Delivery
+from vmnet.discovery import Plugin
+from vmnet.hooks import Hooks
+from vmnet.hookspecs import hookimpl
+from vmnet.machine import Command
+from vmnet.settings import Settings, parse
+
+Hook = Callable[..., Any]
+
+# One answer to every hook that a stage can't do without.
+GOOD: Mapping[str, Hook] = {
+    "vmnet_capture": lambda settings: testing.identity(),
+    "vmnet_ipam_deliver": lambda settings, identity, wiring: Delivery("fake"),
+    "vmnet_bridge_plan": lambda settings, identity, requirements: testing.wiring(identity),
+    "vmnet_bridge_build": lambda settings, wiring: True,
+    "vmnet_bridge_restore": lambda settings, wiring: True,
+    "vmnet_forwarder": lambda settings, identity, wiring: Delivery("fake forwarder"),
+    "vmnet_launch_command": lambda settings, machine, arguments: Command(("/bin/true",)),
+    "vmnet_launch": lambda settings, command: None,
+}
+STAGES = ("CAPTURE", "IPAM", "BRIDGE", "FORWARDER", "LAUNCH")
+
+
+def install(monkeypatch: pytest.MonkeyPatch, name: str, **implementations: Hook) -> Plugin:
+    """A module with these hooks, importable for the test, and its entry point."""
+    module = ModuleType(f"vmnet_fake_{name}")
+    for hook, function in implementations.items():
+        setattr(module, hook, hookimpl(function))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return Plugin(name, module.__name__, f"vmnet-{name}", "1.0")
+
+
+def stages(monkeypatch: pytest.MonkeyPatch, **changed: Hook) -> Hooks:
+    """Every stage answered by one plugin, a good one but for what is changed."""
+    return choose([install(monkeypatch, "fake", **{**GOOD, **changed})], "fake")
+
+
+def choose(plugins: list[Plugin], name: str) -> Hooks:
+    """The stages with one strategy chosen for all of them."""
+    loaded = hooks.load(plugins)
+    settings = _settings(loaded, name)
+    return Hooks(loaded, selection.select(settings, loaded.strategies()), settings)
+
+
+def _settings(loaded: hooks.Plugins, name: str) -> Settings:
+    return parse({f"VMNET_{stage}": name for stage in STAGES}, loaded.settings())

@@ -1,0 +1,121 @@
+"""A plugin fit for every stage that writes down each call and its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vmnet import pipeline, testing, values
+from vmnet.delivery import Delivery, File
+from vmnet.errors import LaunchError
+from vmnet.hooks import Hooks
+from vmnet.hookspecs import hookimpl
+from vmnet.identity import Identity
+from vmnet.machine import Cdrom, Command, Machine
+from vmnet.settings import RUN_DIR, Setting, Settings, optional
+from vmnet.wiring import Requirements, Wiring
+
+LABEL = optional("VMNET_RECORDER_LABEL", values.text, "a label to show that plugins' rows arrive")
+IDENTITY = testing.identity()
+WIRING = testing.wiring(IDENTITY, nameserver="172.17.255.254/16")
+SEED = Cdrom(Path("/run/vmnet/recorder.iso"))
+
+CALLS: list[tuple[str, dict[str, Any]]] = []
+FAIL_AT: set[str] = set()
+
+
+def select(tmp_path: Path, **changed: str) -> Hooks:
+    """The stages with this plugin chosen for each of them, and the second one for IPAM too."""
+    kernel = tmp_path / "vmlinuz"
+    kernel.touch()
+    return pipeline.select(
+        {
+            "VMNET_CAPTURE": "recorder",
+            "VMNET_IPAM": "recorder,second",
+            "VMNET_BRIDGE": "recorder",
+            "VMNET_FORWARDER": "recorder",
+            "VMNET_LAUNCH": "recorder",
+            "VMNET_KERNEL": str(kernel),
+            "VMNET_ACCEL": "tcg",
+            "VMNET_RUN_DIR": str(tmp_path / "run"),
+            **changed,
+        }
+    )
+
+
+def calls() -> list[str]:
+    """The hooks called so far."""
+    return [hook for hook, _ in CALLS]
+
+
+def record(hook: str, **given: Any) -> None:
+    CALLS.append((hook, given))
+    if hook in FAIL_AT:
+        raise LaunchError(f"{hook} was told to fail")
+
+
+@hookimpl
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    record("vmnet_settings")
+    return (LABEL,)
+
+
+@hookimpl
+def vmnet_capture(settings: Settings) -> Identity:
+    record("vmnet_capture", settings=settings)
+    return IDENTITY
+
+
+@hookimpl
+def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
+    record("vmnet_ipam_requirements", settings=settings, identity=identity)
+    return Requirements(contain=True)
+
+
+@hookimpl
+def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
+    record("vmnet_bridge_plan", settings=settings, identity=identity, requirements=requirements)
+    return WIRING
+
+
+@hookimpl
+def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    record("vmnet_ipam_deliver", settings=settings, identity=identity, wiring=wiring)
+    file = File(settings[RUN_DIR] / "recorder.txt", b"delivered")
+    return Delivery("recorder", files=(file,), not_carried=("the weather",))
+
+
+@hookimpl
+def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    record("vmnet_forwarder", settings=settings, identity=identity, wiring=wiring)
+    return Delivery("recorder's forwarder")
+
+
+@hookimpl
+def vmnet_devices(settings: Settings, identity: Identity, wiring: Wiring) -> tuple[Cdrom, ...]:
+    record("vmnet_devices", settings=settings, identity=identity, wiring=wiring)
+    return (SEED,)
+
+
+@hookimpl
+def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
+    record("vmnet_launch_command", settings=settings, machine=machine, arguments=arguments)
+    return Command(("/bin/true", *arguments))
+
+
+@hookimpl
+def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
+    record("vmnet_bridge_build", settings=settings, wiring=wiring)
+    return True
+
+
+@hookimpl
+def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
+    record("vmnet_bridge_restore", settings=settings, wiring=wiring)
+    return True
+
+
+@hookimpl
+def vmnet_launch(settings: Settings, command: Command) -> None:
+    record("vmnet_launch", settings=settings, command=command)

@@ -1,0 +1,22 @@
+"""A second IPAM strategy, to see in which order and to whom the calls go."""
+
+from __future__ import annotations
+
+from tests.unit.recorder import record
+from vmnet.delivery import Delivery
+from vmnet.hookspecs import hookimpl
+from vmnet.identity import Identity
+from vmnet.settings import Settings
+from vmnet.wiring import Requirements, Wiring
+
+
+@hookimpl
+def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
+    record("second: vmnet_ipam_requirements", identity=identity)
+    return Requirements(dns=True)
+
+
+@hookimpl
+def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    record("second: vmnet_ipam_deliver", wiring=wiring)
+    return Delivery("second")

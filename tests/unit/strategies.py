@@ -1,0 +1,112 @@
+"""Hypothesis strategies for the nouns: any value that their types allow."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
+from typing import TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from vmnet.identity import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.wiring import Port, Record, Saved, Wiring
+
+Value = TypeVar("Value")
+
+
+def tuples(of: SearchStrategy[Value], most: int = 3) -> SearchStrategy[tuple[Value, ...]]:
+    return st.lists(of, max_size=most).map(tuple)
+
+
+text = st.text(st.characters(codec="utf-8"), max_size=12)
+mtus = st.integers(68, 65535)
+macs = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+paths = text.filter(lambda one: "\0" not in one).map(lambda one: Path("/", one))
+fds = tuples(st.integers(3, 1000))
+
+ipv4 = st.ip_addresses(v=4)
+ipv6 = st.ip_addresses(v=6)
+addresses = ipv4 | ipv6
+ipv4_interfaces = st.tuples(ipv4, st.integers(0, 32)).map(IPv4Interface)
+interface_addresses = ipv4_interfaces | st.tuples(ipv6, st.integers(0, 128)).map(IPv6Interface)
+ipv4_networks = st.tuples(ipv4, st.integers(0, 32)).map(lambda one: IPv4Network(one, strict=False))
+networks = ipv4_networks | st.tuples(ipv6, st.integers(0, 128)).map(
+    lambda one: IPv6Network(one, strict=False)
+)
+
+routes = st.builds(
+    Route,
+    destination=networks,
+    gateway=st.none() | addresses,
+    onlink=st.booleans(),
+    metric=st.integers(0, 2**32 - 1),
+    source=st.none() | addresses,
+    mtu=st.none() | mtus,
+)
+routers = st.builds(Router, gateway=ipv6, address=st.none() | ipv6, mac=macs | st.just(""))
+interfaces = st.builds(
+    Interface,
+    name=text,
+    mac=macs,
+    mtu=mtus,
+    kind=text,
+    addresses=tuples(interface_addresses),
+    routes=tuples(routes),
+    router=st.none() | routers,
+)
+identities = st.builds(
+    Identity,
+    hostname=text,
+    domain=text,
+    interfaces=tuples(interfaces),
+    resolver=st.builds(
+        Resolver, nameservers=tuples(addresses), search=tuples(text), options=tuples(text)
+    ),
+    hosts=tuples(st.builds(Host, address=addresses, names=tuples(text))),
+    ntp=tuples(addresses),
+)
+
+records = st.builds(
+    Record, kind=st.integers(16, 26), body=st.binary(max_size=40).map(lambda body: body.hex())
+)
+saved = st.builds(
+    Saved,
+    up=st.booleans(),
+    queue_length=st.integers(0, 10000),
+    addr_gen_mode=st.none() | st.integers(0, 3),
+    records=tuples(records),
+)
+ports = st.builds(
+    Port,
+    uplink=text,
+    uplink_mac=macs,
+    bridge=text,
+    bridge_mac=macs,
+    tap=text,
+    tap_fds=fds,
+    guest_mac=macs,
+    mtu=mtus,
+    bridge_address=ipv4_interfaces,
+    gateway=st.none() | ipv4,
+    saved=saved,
+    guest_addresses=tuples(ipv4),
+    contain=st.booleans(),
+)
+wirings = st.builds(Wiring, ports=tuples(ports), contain=st.booleans(), nameserver=st.none() | ipv4)
+
+disks = st.builds(
+    Disk, path=paths, format=st.sampled_from(("raw", "qcow2")), ephemeral=st.booleans()
+)
+machines = st.builds(
+    Machine,
+    name=text,
+    memory=st.integers(1, 2**45),
+    cpus=st.integers(1, 1024),
+    accelerator=st.sampled_from(("kvm", "tcg")),
+    run_dir=paths,
+    nics=tuples(st.builds(Nic, name=text, mac=macs, mtu=mtus, fds=fds)),
+    devices=tuples(disks | st.builds(Cdrom, path=paths)),
+    kernel=st.none() | st.builds(Kernel, path=paths, initrd=st.none() | paths, append=text),
+)

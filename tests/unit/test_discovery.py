@@ -1,0 +1,160 @@
+"""Discovery: the same plugins that importlib.metadata would find, and clear words on doubles."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+from vmnet.discovery import GROUP, Plugin, discover
+from vmnet.errors import PluginError
+
+
+def distribution(
+    site: Path,
+    name: str,
+    entry_points: str,
+    *,
+    version: str = "1.0",
+    folder: str = "",
+    headers: str = "METADATA",
+) -> Path:
+    """A distribution's metadata as pip leaves it in site-packages."""
+    metadata = site / (folder or f"{name.replace('-', '_')}-{version}.dist-info")
+    metadata.mkdir(parents=True)
+    (metadata / "entry_points.txt").write_text(entry_points)
+    (metadata / headers).write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: Name: x\n\nName: y\n"
+    )
+    return metadata
+
+
+def by_importlib(path: list[str]) -> set[Plugin]:
+    """What importlib.metadata finds."""
+    found: set[Plugin] = set()
+    seen: set[str] = set()
+    for one in importlib.metadata.distributions(path=path):
+        name = one.name.lower().replace("-", "_")
+        if name in seen:
+            continue  # shadowed by an earlier one, which entry_points() passes over too
+        seen.add(name)
+        found |= {
+            Plugin(entry.name, entry.value, one.name, one.version)
+            for entry in one.entry_points
+            if entry.group == GROUP
+        }
+    return found
+
+
+def test_this_environment_as_importlib_sees_it() -> None:
+    found = discover()
+    assert set(found) == by_importlib(sys.path)
+    assert {"netns", "bridge", "dnsmasq", "nodhcp", "qemu"} <= {one.name for one in found}
+
+
+def test_sorted_by_name_with_distribution_and_version(tmp_path: Path) -> None:
+    distribution(
+        tmp_path, "Some-Plugin", f"[{GROUP}]\nzfs = some_zfs\nceph=some_ceph\n", version="2.3"
+    )
+    assert discover([str(tmp_path)]) == (
+        Plugin("ceph", "some_ceph", "Some-Plugin", "2.3"),
+        Plugin("zfs", "some_zfs", "Some-Plugin", "2.3"),
+    )
+    assert str(discover([str(tmp_path)])[0]) == "ceph (Some-Plugin 2.3)"
+
+
+@pytest.mark.parametrize(
+    "entry_points",
+    [
+        "[vmnet]\na = one\n\n# b = two\n[other]\nc = three\n",
+        "[console_scripts]\nvmnet = x:main\n\n[vmnet]\na=one\n",
+        "[console_scripts]\nvmnet = x:main\n",
+        "[vmnetwork]\na = one\n",
+        "[vmnet]\n",
+        "  [vmnet]\n  a  =  one\n",
+        "",
+    ],
+)
+def test_an_entry_points_file_as_importlib_reads_it(tmp_path: Path, entry_points: str) -> None:
+    distribution(tmp_path, "plugin", entry_points)
+    assert set(discover([str(tmp_path)])) == by_importlib([str(tmp_path)])
+
+
+@pytest.mark.xfail(
+    reason="BUG: discovery passes `module:object` and `module [extra]` on as a module's name; "
+    "pluggy's own loader takes both (EntryPoint.load)",
+    strict=True,
+)
+@pytest.mark.parametrize("value", ["module:plugin", "module [extra]"])
+def test_an_entry_point_names_a_module(tmp_path: Path, value: str) -> None:
+    distribution(tmp_path, "plugin", f"[vmnet]\na = {value}\n")
+    assert discover([str(tmp_path)])[0].module == "module"
+
+
+def test_two_distributions_with_a_plugin_of_one_name(tmp_path: Path) -> None:
+    distribution(tmp_path, "vmnet-first", "[vmnet]\nnfs = first\n")
+    distribution(tmp_path, "vmnet-second", "[vmnet]\nnfs = second\n")
+    with pytest.raises(PluginError) as caught:
+        discover([str(tmp_path)])
+    assert (
+        caught.value.message == "two distributions have a plugin nfs: vmnet-first and vmnet-second"
+    )
+    assert caught.value.hint == "remove one: `pip uninstall vmnet-second`"
+
+
+@pytest.mark.parametrize("name", ["vmnet-nfs", "Vmnet.NFS", "vmnet_nfs"])
+def test_an_earlier_folder_shadows_a_distribution_in_a_later_one(tmp_path: Path, name: str) -> None:
+    """A virtual environment over the system's packages, say."""
+    near, far = tmp_path / "near", tmp_path / "far"
+    distribution(near, name, "[vmnet]\nnfs = new\n", version="2.0", folder=f"{name}-2.0.dist-info")
+    distribution(far, "vmnet_nfs", "[vmnet]\nnfs = old\nsmb = old\n")
+    if name == "vmnet-nfs":  # a wheel's folder never holds a hyphen in the name
+        (near / f"{name}-2.0.dist-info").rename(near / "vmnet_nfs-2.0.dist-info")
+    assert discover([str(near), str(far)]) == (Plugin("nfs", "new", name, "2.0"),)
+
+
+def test_one_folder_twice_on_the_path(tmp_path: Path) -> None:
+    distribution(tmp_path, "vmnet-nfs", "[vmnet]\nnfs = module\n")
+    assert len(discover([str(tmp_path), str(tmp_path)])) == 1
+
+
+def test_an_egg_info_folder(tmp_path: Path) -> None:
+    """What a `setup.py develop` leaves beside the sources."""
+    distribution(
+        tmp_path, "vmnet-nfs", "[vmnet]\nnfs = m\n", folder="vmnet_nfs.egg-info", headers="PKG-INFO"
+    )
+    assert discover([str(tmp_path)]) == (Plugin("nfs", "m", "vmnet-nfs", "1.0"),)
+
+
+def test_what_is_no_distribution_is_passed_over(tmp_path: Path) -> None:
+    """An egg-info file as distutils wrote it, a folder that is not there, an archive."""
+    (tmp_path / "old-1.0.egg-info").write_text("Name: old\n")
+    (tmp_path / "empty-1.0.dist-info").mkdir()
+    (tmp_path / "dist-info").mkdir()
+    archive = tmp_path / "python311.zip"
+    archive.write_bytes(b"PK")
+    assert discover([str(tmp_path), str(tmp_path / "absent"), str(archive)]) == ()
+
+
+@pytest.mark.xfail(
+    reason="BUG: a distribution whose METADATA is gone (a broken uninstall) ends every start in a "
+    "FileNotFoundError traceback",
+    raises=FileNotFoundError,
+    strict=True,
+)
+def test_a_distribution_without_headers(tmp_path: Path) -> None:
+    (distribution(tmp_path, "nfs", "[vmnet]\nnfs = m\n") / "METADATA").unlink()
+    assert discover([str(tmp_path)])[0].name == "nfs"
+
+
+@pytest.mark.xfail(
+    reason="BUG: any distribution on the path whose entry_points.txt is not UTF-8 ends every start "
+    "in a UnicodeDecodeError traceback",
+    raises=UnicodeDecodeError,
+    strict=True,
+)
+def test_a_strangers_broken_entry_points(tmp_path: Path) -> None:
+    (distribution(tmp_path, "stranger", "") / "entry_points.txt").write_bytes(b"[x]\n\xff = y\n")
+    assert discover([str(tmp_path)]) == ()

@@ -1,0 +1,193 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from docs import reference
+from tests.docs import pages, plugin
+from tests.docs.pages import ROOT, Block, Example
+from tests.lab.command import Completed, run
+from vmnet import cli, hooks, hookspecs, settings
+from vmnet.errors import SettingsError
+
+_LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
+_PATH = re.compile(r"(?:\./)?(?:bench|deploy|docs|guest|plugins|tests|vmnet)/[\w./*-]+|\./\w+")
+_VARIABLE = re.compile(r"\bVMNET_\w*[A-Z0-9]\b")
+# Wrong on purpose, and the one of the plugin that a page makes.
+_OF_EXAMPLES = {"VMNET_MEMRY", "VMNET_JSONDISK_SIZE"}
+
+every_page = pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
+
+
+def rows() -> list[settings.Setting[Any]]:
+    return hooks.load(reference.shipped()).settings()
+
+
+@pytest.mark.parametrize("page", reference.pages(), ids=pages.name)
+def test_generated_parts_are_current(page: Path) -> None:
+    assert page.read_text() == reference.render(page), "run `python docs/reference.py --write`"
+
+
+def test_the_generator_writes_what_it_finds_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "page.md").write_text("<!-- generated: exit codes -->\nold\n<!-- end -->\nmine\n")
+    monkeypatch.setattr(reference, "HERE", tmp_path)
+    assert reference.main([]) == 1
+    assert reference.main(["--write"]) == 0
+    assert reference.main([]) == 0
+    assert "out of date" in capsys.readouterr().out
+    assert "| 12 | PrivilegeError |" in (tmp_path / "page.md").read_text()
+    assert (tmp_path / "page.md").read_text().endswith("<!-- end -->\nmine\n")
+
+
+def test_every_variable_is_in_the_reference_and_no_dhcp_is_first() -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", reference.environment(), re.MULTILINE)
+    assert documented[0] == "NO_DHCP"
+    assert sorted(documented) == sorted(row.name for row in rows())
+
+
+def test_every_hook_is_documented_and_no_other() -> None:
+    page = (ROOT / "docs/hooks.md").read_text()
+    documented = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    generated = re.findall(r"^<!-- generated: (\w+) -->$", page, re.MULTILINE)
+    existing = [name for stage in hookspecs.STAGES for name in reference.hooks_of(stage)]
+    assert documented == existing
+    assert generated == existing
+
+
+@every_page
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = [
+        target
+        for target in _LINK.findall(pages.prose(page))
+        if not target.startswith("https://") and not _leads_somewhere(page, target)
+    ]
+    assert not broken
+
+
+def _leads_somewhere(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    file = page.parent / path if path else page
+    return file.exists() and (not anchor or anchor in _anchors(file))
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", pages.prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@every_page
+def test_paths_that_are_named_exist(page: Path) -> None:
+    named = [span.split()[0] for span in pages.spans(page)]
+    for block in pages.blocks_of(page):
+        if block.language == "sh":
+            named += re.findall(r"^\./\w+", block.text, re.MULTILINE)
+    paths = {one.removeprefix("./").rstrip("/") for one in named if _PATH.fullmatch(one)}
+    assert not {one for one in paths if not any(ROOT.glob(one))}
+
+
+@every_page
+def test_commands_that_are_named_exist(page: Path) -> None:
+    code = [block.text for block in pages.blocks_of(page) if block.language in ("sh", "console")]
+    named = {
+        word
+        for text in (*code, *pages.spans(page))
+        for word in re.findall(r"(?<![\w/.-])vmnet(?= ([a-z]+))", text)
+    }
+    assert named <= {*cli.COMMANDS, "vmnet"}
+
+
+@every_page
+def test_variables_that_are_named_exist(page: Path) -> None:
+    unknown = set()
+    for variable in set(_VARIABLE.findall(page.read_text())) - _OF_EXAMPLES:
+        try:
+            settings.parse({variable: ""}, rows())
+        except SettingsError:
+            unknown.add(variable)
+    assert not unknown
+
+
+@pytest.mark.parametrize("block", pages.blocks("sh"), ids=lambda one: f"{one.page.name}:{one.line}")
+def test_shell_examples_parse(block: Block) -> None:
+    run("sh", "-n", input=block.text)
+
+
+@pytest.mark.parametrize(
+    "block", pages.blocks("yaml"), ids=lambda one: f"{one.page.name}:{one.line}"
+)
+def test_yaml_examples_parse(block: Block) -> None:
+    assert yaml.safe_load(block.text)
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("deploy/*.yaml")), ids=pages.name)
+def test_deployments_set_variables_that_exist_to_values_that_are_valid(page: Path) -> None:
+    found = list(_environments(yaml.safe_load(page.read_text())))
+    assert found
+    for environ in found:
+        settings.parse(environ, rows())
+
+
+def _environments(node: Any) -> Iterator[Mapping[str, str]]:
+    """Those of Compose files are mappings, those of Kubernetes lists of names and values."""
+    if isinstance(node, dict):
+        if "environment" in node:
+            yield node["environment"]
+        if "env" in node:
+            yield {one["name"]: one["value"] for one in node["env"]}
+    if isinstance(node, dict | list):
+        for one in node.values() if isinstance(node, dict) else node:
+            yield from _environments(one)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [one for one in pages.examples() if one.is_offline and one.page != plugin.PAGE],
+    ids=str,
+)
+def test_commands_print_what_is_shown(example: Example) -> None:
+    example.require(_vmnet(example))
+
+
+@pytest.fixture(scope="module")
+def jsondisk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugin of the page; its folder, beside which ``site`` has it installed."""
+    folder = tmp_path_factory.mktemp("example") / "vmnet-jsondisk"
+    plugin.write(folder)
+    plugin.install(folder, folder.parent / "site")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "example", [one for one in pages.examples() if one.page == plugin.PAGE], ids=str
+)
+def test_the_plugin_of_the_page_is_selected_by_name(example: Example, jsondisk: Path) -> None:
+    example.require(_vmnet(example, PYTHONPATH=str(jsondisk.parent / "site")))
+
+
+def test_the_plugin_of_the_page_passes_its_tests(jsondisk: Path) -> None:
+    options = ("-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", jsondisk)
+    command = (sys.executable, "-m", "pytest", *options, jsondisk / "tests")
+    done = run(*command, env=_environ(PYTHONPATH=str(jsondisk.parent / "site")), timeout=60)
+    assert "3 passed" in done.stdout
+
+
+def _vmnet(example: Example, **more: str) -> str:
+    command = (sys.executable, "-m", "vmnet", *example.arguments)
+    done: Completed = run(*command, env=_environ(**example.environ, **more), check=False)
+    return done.stdout + done.stderr
+
+
+def _environ(**more: str) -> dict[str, str]:
+    return {**pages.settled_environment(), **more}

@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from vmnet.errors import StateError
+from vmnet.lifecycle import files
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_a_file_in_folders_that_were_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    files.write(path, b"content\0")
+    assert path.read_bytes() == b"content\0"
+
+
+@pytest.mark.parametrize("wanted", [0o600, 0o644, 0o400, 0o666])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_mode_is_the_one_asked_for_whatever_the_umask(
+    wanted: int, umask: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        files.write(tmp_path / "file", b"", wanted)
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "file") == wanted
+
+
+def test_secret_unless_told_otherwise(tmp_path: Path) -> None:
+    files.write(tmp_path / "file", b"")
+    assert mode(tmp_path / "file") == 0o600
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, b"a longer first content", 0o644)
+    with path.open("rb") as reader:
+        files.write(path, b"second", 0o600)
+        assert reader.read() == b"a longer first content", "a reader keeps what it has opened"
+    assert path.read_bytes() == b"second"
+    assert mode(path) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_write_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    files.write(path, b"old")
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateError) as caught:
+        files.write(path, b"new", durable=True)
+    assert path.read_bytes() == b"old"
+    assert caught.value.message == f"can't write {path}: No space left on device"
+    assert caught.value.hint == (
+        "VMNET_RUN_DIR names the folder; with --read-only add `--tmpfs /run`"
+    )
+
+
+def test_durable_means_synced_before_it_is_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    rename = Path.rename
+
+    def recorded(path: Path, to: Path) -> Path:
+        order.append("rename")
+        return rename(path, to)
+
+    monkeypatch.setattr(os, "fsync", lambda fd: order.append("fsync"))
+    monkeypatch.setattr(Path, "rename", recorded)
+    files.write(tmp_path / "plain", b"x")
+    files.write(tmp_path / "durable", b"x", durable=True)
+    assert order == ["rename", "fsync", "rename"]
+
+
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [("file/x", "File exists"), ("file/a/x", "Not a directory"), ("folder", "Is a directory")],
+)
+def test_a_place_where_nothing_can_be_written(below: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(StateError, match=f"can't write {tmp_path / below}: {said}"):
+        files.write(tmp_path / below, b"")

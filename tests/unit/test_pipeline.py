@@ -1,0 +1,93 @@
+"""The order of the stages, seen by a plugin that is found, imported and chosen like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit import recorder
+from vmnet import pipeline
+from vmnet.errors import LaunchError, MachineError, SettingsError
+from vmnet.wiring import Requirements
+
+INSTALLED = Path(__file__).with_name("installed")
+PLANNING = [
+    "vmnet_capture",
+    "vmnet_ipam_requirements",
+    "second: vmnet_ipam_requirements",
+    "vmnet_bridge_plan",
+    "vmnet_ipam_deliver",
+    "second: vmnet_ipam_deliver",
+    "vmnet_devices",
+    "vmnet_launch_command",
+]
+UNDONE = ["vmnet_bridge_build", "vmnet_launch", "vmnet_bridge_restore"]
+
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+
+def test_planning(tmp_path: Path) -> None:
+    hooks = recorder.select(tmp_path, VMNET_RECORDER_LABEL="x")
+    assert recorder.calls() == ["vmnet_settings"]
+    plan = pipeline.plan(hooks, ["-S"])
+    assert recorder.calls() == ["vmnet_settings", *PLANNING]
+    assert plan.identity == recorder.IDENTITY
+    assert plan.wiring == recorder.WIRING
+    assert [one.strategy for one in plan.deliveries] == ["recorder", "second"]
+    assert plan.machine.devices == (recorder.SEED,)
+    assert plan.command.argv == ("/bin/true", "-S")
+    assert plan.not_carried == ("recorder: the weather",)
+
+
+def test_what_a_stage_says_is_what_later_ones_get(tmp_path: Path) -> None:
+    pipeline.plan(recorder.select(tmp_path))
+    given = dict(recorder.CALLS)
+    assert given["vmnet_bridge_plan"]["identity"] is recorder.IDENTITY
+    assert given["vmnet_bridge_plan"]["requirements"] == Requirements(contain=True, dns=True)
+    assert given["second: vmnet_ipam_deliver"]["wiring"] is recorder.WIRING
+    assert given["vmnet_devices"]["wiring"] is recorder.WIRING
+    (nic,) = given["vmnet_launch_command"]["machine"].nics
+    assert nic.mac == recorder.IDENTITY.interfaces[0].mac
+
+
+def test_ipam_strategies_are_called_in_the_order_of_the_list(tmp_path: Path) -> None:
+    plan = pipeline.plan(recorder.select(tmp_path, VMNET_IPAM="second,recorder"))
+    assert [one.strategy for one in plan.deliveries] == ["second", "recorder"]
+
+
+def test_the_forwarder_comes_behind_the_deliveries_that_don_t_serve_names(tmp_path: Path) -> None:
+    pipeline.plan(recorder.select(tmp_path, VMNET_IPAM="second"))
+    assert recorder.calls()[3:6] == [
+        "vmnet_bridge_plan",
+        "second: vmnet_ipam_deliver",
+        "vmnet_forwarder",
+    ]
+
+
+def test_what_is_known_already_is_not_captured_again(tmp_path: Path) -> None:
+    known = (recorder.IDENTITY, recorder.WIRING)
+    plan = pipeline.plan(recorder.select(tmp_path), known=known)
+    assert "vmnet_capture" not in recorder.calls()
+    assert "vmnet_bridge_plan" not in recorder.calls()
+    assert (plan.identity, plan.wiring) == known
+
+
+def test_a_disk_that_is_missing_is_found_before_the_network_is_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="there is no such file"):
+        pipeline.plan(recorder.select(tmp_path, VMNET_DISK=str(tmp_path / "absent.qcow2")))
+    assert recorder.calls() == ["vmnet_settings"]
+
+
+@pytest.mark.parametrize("stage", ["vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command"])
+def test_planning_ends_where_a_stage_fails(stage: str, tmp_path: Path) -> None:
+    recorder.FAIL_AT.add(stage)
+    with pytest.raises(LaunchError, match=f"{stage} was told to fail"):
+        pipeline.plan(recorder.select(tmp_path))
+    assert recorder.calls()[1:] == PLANNING[: PLANNING.index(stage) + 1]
+
+
+def test_a_plugin_that_is_not_fit_for_a_stage_is_no_strategy_of_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no strategy second for that stage"):
+        recorder.select(tmp_path, VMNET_CAPTURE="second")

@@ -1,0 +1,117 @@
+"""Child processes: real ones, bounded, their ends read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from vmnet import process
+from vmnet.process import Outcome
+
+
+def shell(script: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", script)
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        ("exit 0", Outcome(0, "")),
+        ("echo oops >&2; exit 3", Outcome(3, "oops")),
+        ("echo said; echo complained >&2", Outcome(0, "said\ncomplained")),
+        ("kill -TERM $$", Outcome(-signal.SIGTERM, "")),
+        ("printf 'a\\377b\\n' >&2", Outcome(0, "a\ufffdb")),
+        ("cat", Outcome(0, "")),
+    ],
+    ids=["success", "failure", "both streams", "signal", "no text", "no input"],
+)
+def test_status_and_words_of_a_program(script: str, outcome: Outcome) -> None:
+    assert process.run(shell(script)) == outcome
+
+
+def test_no_shell_looks_at_the_arguments(tmp_path: Path) -> None:
+    marker = tmp_path / "made"
+    assert process.run(("/bin/echo", f"$(touch {marker})", ";", "touch", str(marker))).status == 0
+    assert not marker.exists()
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(FileNotFoundError):
+        process.run(("/absent/program",))
+    with pytest.raises(FileNotFoundError):
+        process.spawn(("/absent/program",))
+
+
+def test_a_program_that_does_not_end_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process, "_SECONDS", 0.2)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match="/bin/sh did not finish in 0 s"):
+        process.run(shell(f"echo $$ > {tmp_path}/pid; exec sleep 60"))
+    assert time.monotonic() - started < 5
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_daemon_that_keeps_its_streams_open_does_not_keep_us(tmp_path: Path) -> None:
+    started = time.monotonic()
+    outcome = process.run(shell(f"sleep 30 & echo $! > {tmp_path}/pid"))
+    assert outcome.status == 0
+    assert time.monotonic() - started < 5
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_spawn_leaves_a_program_in_a_session_of_its_own(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pid = process.spawn(shell("echo out; echo err >&2; cat; ps -o sid= -p $$"))
+    assert os.waitpid(pid, 0) == (pid, 0)
+    out, err = capfd.readouterr()
+    assert out == "", "standard output is the machine's console"
+    assert err.split() == ["out", "err", str(pid)]
+
+
+def test_spawn_hands_no_descriptor_down(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("w"):
+        pid = process.spawn(shell(f"ls -l /proc/$$/fd > {tmp_path}/seen"))
+        os.waitpid(pid, 0)
+    assert f"{tmp_path}/open" not in (tmp_path / "seen").read_text()
+
+
+def test_find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "program"
+    program.touch(0o644)
+    assert process.find("program") is None, "what can't be executed is no program"
+    program.chmod(0o755)
+    assert process.find("program") == program
+    assert process.find("absent") is None
+
+
+def test_ask() -> None:
+    answer = process.ask(shell("echo out; echo err >&2; exit 4"))
+    assert (answer.status, answer.stdout, answer.stderr) == (4, "out\n", "err\n")
+
+
+def test_ask_waits_no_longer_than_it_was_told() -> None:
+    with pytest.raises(TimeoutError, match="/bin/sleep did not finish"):
+        process.ask(("/bin/sleep", "60"), seconds=0.2)
+
+
+def test_a_background_program_ends_with_its_context(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    argv = shell("echo $GREETING; exec sleep 60")
+    with process.background(argv, {"GREETING": "hello"}, output) as started:
+        deadline = time.monotonic() + 5
+        while not output.read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert started.poll() is None
+        assert os.getsid(started.pid) == started.pid
+    assert started.poll() == -signal.SIGKILL
+    assert output.read_text() == "hello\n"

@@ -1,0 +1,135 @@
+"""The nouns to JSON and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.unit import strategies
+from vmnet import testing
+from vmnet.delivery import Daemon, Delivery, File
+from vmnet.identity import Identity
+from vmnet.machine import Cdrom, Command, Disk, Kernel, Machine
+from vmnet.pipeline import Plan
+from vmnet.serial import from_json, to_json
+from vmnet.wiring import Wiring
+
+
+@given(strategies.identities)
+def test_an_identity_comes_back(identity: Identity) -> None:
+    assert from_json(to_json(identity), Identity) == identity
+
+
+@given(strategies.wirings)
+def test_a_wiring_comes_back(wiring: Wiring) -> None:
+    assert from_json(to_json(wiring), Wiring) == wiring
+
+
+@given(strategies.machines)
+def test_a_machine_comes_back(machine: Machine) -> None:
+    assert from_json(to_json(machine), Machine) == machine
+
+
+@given(st.binary(), strategies.paths, st.integers(0, 0o777))
+def test_a_file_comes_back(content: bytes, path: Path, mode: int) -> None:
+    file = File(path, content, mode)
+    assert from_json(to_json(file), File) == file
+
+
+def test_a_whole_plan_comes_back() -> None:
+    identity = testing.identity(
+        testing.interface("172.18.0.2/16", gateway="172.18.0.1"),
+        testing.interface("10.0.0.2/24", "2001:db8::2/64", name="eth1", gateway="fe80::1"),
+        resolver=testing.resolver("127.0.0.11", options=("ndots:0",)),
+    )
+    machine = testing.machine(
+        devices=(Disk(Path("/disk"), "raw"), Cdrom(Path("/seed"))),
+        kernel=Kernel(Path("/vmlinuz"), append="quiet"),
+    )
+    delivery = Delivery(
+        "dnsmasq",
+        files=(File(Path("/run/vmnet/x"), b"\0\xff", 0o644),),
+        daemons=(Daemon("dnsmasq", ("dnsmasq",), Path("/run/vmnet/pid")),),
+        not_carried=("nothing",),
+    )
+    command = Command(("/usr/bin/qemu", "-S"), (100, 101), Path("/run/vmnet/qmp.sock"))
+    plan = Plan(identity, testing.wiring(identity), (delivery,), machine, command)
+    assert from_json(to_json(plan), Plan) == plan
+
+
+def test_what_is_written_can_be_read_by_people() -> None:
+    interface = testing.interface("172.17.0.2/16", gateway="172.17.0.1")
+    assert json.loads(to_json(interface)) == {
+        "name": "eth0",
+        "mac": "02:42:ac:11:00:02",
+        "mtu": 1500,
+        "kind": "veth",
+        "addresses": ["172.17.0.2/16"],
+        "routes": [
+            {
+                "destination": "0.0.0.0/0",
+                "gateway": "172.17.0.1",
+                "onlink": False,
+                "metric": 0,
+                "source": None,
+                "mtu": None,
+            }
+        ],
+        "router": None,
+    }
+    assert to_json(interface).endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "Expecting value"),
+        ('{"hostname": "web"', "Expecting"),
+        ("null", "Identity"),
+        ("{}", "hostname"),
+        ('{"hostname": "web", "colour": "red"}', "colour"),
+        ('{"hostname": "web", "interfaces": 3}', "interfaces"),
+        ('{"hostname": "web", "ntp": ["here"]}', r"Identity\.ntp\[0\]"),
+    ],
+)
+def test_what_is_not_of_the_form_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        from_json(text, Identity)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.xfail(
+    reason="BUG: from_json lets cattrs's AttributeError out where a list or text stands for an "
+    "object ('list' object has no attribute 'keys'); a state file of `[]` ends in a traceback",
+    raises=AttributeError,
+    strict=True,
+)
+@given(json_values)
+@example([])
+@example("x")
+@example({"hostname": "web", "resolver": []})
+def test_any_json_is_a_noun_or_a_value_error(value: object) -> None:
+    try:
+        from_json(json.dumps(value), Identity)
+    except ValueError:
+        return
+
+
+@frozen
+class Numbers:
+    count: int
+
+
+def test_numbers_stay_numbers() -> None:
+    assert from_json('{"count": 7}', Numbers) == Numbers(7)

@@ -1,0 +1,202 @@
+"""A Debian guest with cloud-init boots on the container's identity from the seed alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from tests.lab.console import Console, on_process
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan, lan
+from tests.lab.services import dnsmasq
+from tests.vm.debian_guest import PROMPT, DebianGuest, debian_guest
+
+pytestmark = [pytest.mark.vm, pytest.mark.long]
+
+_BOOT_SECONDS = 400  # under TCG, on a machine that does other things as well
+_NETWORKD = "cc:{system_info: {network: {renderers: [networkd]}}} end_cc"
+
+_USER_DATA = """\
+#cloud-config
+manage_etc_hosts: true
+write_files:
+- path: /root/from-user
+  content: "the user's own\\n"
+"""
+_VENDOR_DATA = """\
+#!/bin/sh
+echo "grüße" >/root/from-vendor
+"""
+_SCRIPT = """\
+#!/bin/sh
+echo ran >/root/from-user
+"""
+
+
+@frozen
+class Guest:
+    """The root shell on the guest's serial console."""
+
+    console: Console
+
+    def ask(self, command: str) -> str:
+        """What a command prints."""
+        return self.console.command(command, f"^{PROMPT}$", 60)
+
+    def json(self, command: str) -> Any:
+        return json.loads(self.ask(command))
+
+    def routes(self) -> set[str]:
+        """Each route as ``ip route`` words it, without the interface and who made it."""
+        found = self.json("ip -j -4 route") + self.json("ip -j -6 route")
+        own = [one for one in found if one["protocol"] != "kernel"]
+        return {" ".join(_words(one)) for one in own}
+
+
+def _words(route: Mapping[str, Any]) -> Iterator[str]:
+    yield route["dst"]
+    names = {"gateway": "via", "scope": "scope", "prefsrc": "src", "metric": "metric"}
+    for key, word in names.items():
+        if key in route:
+            yield f"{word} {route[key]}"
+    for metrics in route.get("metrics", ()):
+        yield f"mtu {metrics['mtu']}"
+
+
+@pytest.fixture(scope="module")
+def debian() -> DebianGuest:
+    return debian_guest()
+
+
+@pytest.fixture
+def network() -> Iterator[Lan]:
+    with lan(ipv6=True) as made:
+        yield made
+
+
+@contextmanager
+def booted(container: Namespace, run_dir: Path, settings: Mapping[str, str]) -> Iterator[Guest]:
+    """A guest in which cloud-init has done all its work, without a complaint."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
+    environ = {**inherited, "VMNET_RUN_DIR": str(run_dir), **settings}
+    vmnet = (sys.executable, "-m", "vmnet", "run")
+    with (
+        container.popen(*vmnet, env=environ, pid=True, pipe=True) as process,
+        on_process(process) as console,
+    ):
+        console.expect(f"^{PROMPT}$", _BOOT_SECONDS)
+        guest = Guest(console)
+        status = console.command(
+            "cloud-init status --wait --format json", f"^{PROMPT}$", _BOOT_SECONDS
+        )
+        found = json.loads(status[status.index("{") : status.rindex("}") + 1])
+        assert (found["status"], found["extended_status"]) == ("done", "done"), status
+        assert (found["errors"], found["recoverable_errors"]) == ([], {}), status
+        assert found["detail"].startswith("DataSourceNoCloud [seed=/dev/sr0]")
+        yield guest
+
+
+def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path: Path) -> None:
+    """Two NICs, both families, a resolver on loopback, links; no DHCP; rendered by netplan."""
+    with lan(2, host=network.host, mtu=1450) as second:
+        web = network.container(
+            "web",
+            ipv6=True,
+            hostname="web",
+            domainname="example.org",
+            extra=("172.30.1.200/24",),
+            routes=(
+                "10.1.0.0/16 via 172.30.1.1 metric 50",
+                "10.2.0.0/16 dev eth0 scope link",
+                "10.3.0.0/16 via 172.30.1.1 src 172.30.1.200 mtu 1400",
+                "fd00:98::/64 dev eth0",
+                "fd00:99::/64 via fd00:30:1::1",
+            ),
+            resolv_conf="nameserver 127.0.0.11\nsearch corp.example\noptions ndots:0\n",
+            hosts="127.0.0.1\tlocalhost\n172.30.1.2\tweb\n172.30.1.9\tdb database\n",
+        )
+        second.attach(web, "eth1", gateway=False)
+        settings = {
+            "VMNET_IPAM": "cloudinit",
+            "VMNET_NTP": network.gateway,
+            "VMNET_USER_DATA": _USER_DATA,
+            "VMNET_VENDOR_DATA": _VENDOR_DATA,
+            **debian.settings(),
+        }
+        engine = ("--listen-address=127.0.0.11", "--address=/wiki.corp.example/192.0.2.80")
+        with (
+            dnsmasq(web, *engine, "--bind-interfaces"),
+            booted(web, tmp_path / "run", settings) as guest,
+        ):
+            for station, address in (
+                (network.station(ipv6=True), "172.30.1.2"),
+                (network.station("other"), "172.30.1.200"),
+                (second.station(), web.nic("eth1").address),
+            ):
+                station.run("ping", "-c2", "-W5", address)
+            network.host.run("ping", "-6", "-c2", "-W5", "fd00:30:1::2")
+
+            links = {one["address"]: one for one in guest.json("ip -j address")}
+            assert _told(links[web.mac]) == (
+                1500,
+                {"172.30.1.2/24", "172.30.1.200/24", "fd00:30:1::2/64"},
+            )
+            assert _told(links[web.nic("eth1").mac]) == (1450, {"172.30.2.2/24"})
+            assert guest.routes() == {
+                "default via 172.30.1.1",
+                "default via fd00:30:1::1 metric 1024",
+                "10.1.0.0/16 via 172.30.1.1 metric 50",
+                "10.2.0.0/16 scope link",
+                "10.3.0.0/16 via 172.30.1.1 src 172.30.1.200 mtu 1400",
+                "fd00:98::/64 metric 1024",
+                "fd00:99::/64 via fd00:30:1::1 metric 1024",
+            }
+            assert guest.ask("hostname -f") == "web.example.org\n"
+            assert guest.ask("getent hosts database").split() == ["172.30.1.9", "db", "database"]
+            assert guest.ask("getent ahostsv4 wiki").split()[0] == "192.0.2.80"
+            assert guest.ask("cat /root/from-user") == "the user's own\n"
+            assert guest.ask("cat /root/from-vendor") == "grüße\n"
+            ntp = guest.ask("timedatectl show-timesync -p SystemNTPServers")
+            assert ntp == f"SystemNTPServers={network.gateway}\n"
+            schema = guest.ask("cloud-init schema --system")
+            assert schema.count("Valid schema") == 3, schema
+
+
+def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_path: Path) -> None:
+    """As Calico lays it out; DHCP is offered as well; rendered by cloud-init for networkd."""
+    network.host.ip("address", "add", "169.254.1.1/32", "dev", network.bridge)
+    network.host.ip("route", "add", "10.1.2.3/32", "dev", network.bridge)
+    pod = network.container(
+        "pod",
+        address="10.1.2.3/32",
+        gateway="169.254.1.1",
+        routes=["169.254.1.1 dev eth0 scope link"],
+    )
+    settings = {
+        "VMNET_IPAM": "dnsmasq,cloudinit",
+        "VMNET_USER_DATA": _SCRIPT,
+        **debian.settings(append=_NETWORKD),
+    }
+    with booted(pod, tmp_path / "run", settings) as guest:
+        network.host.run("ping", "-c2", "-W5", "10.1.2.3")
+        (link,) = (one for one in guest.json("ip -j address") if one["ifname"] != "lo")
+        assert link["address"] == pod.mac
+        assert _told(link) == (1500, {"10.1.2.3/32"})
+        assert guest.routes() == {"default via 169.254.1.1", "169.254.1.1 scope link"}
+        assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {network.gateway}")
+        assert guest.ask("cat /root/from-user") == "ran\n"
+        assert guest.ask("ls /etc/netplan") == ""
+
+
+def _told(link: Mapping[str, Any]) -> tuple[int, set[str]]:
+    """A link's MTU and what addresses it was given."""
+    addresses = (one for one in link["addr_info"] if one["scope"] == "global")
+    return link["mtu"], {f"{one['local']}/{one['prefixlen']}" for one in addresses}

@@ -1,0 +1,93 @@
+"""``vmnet demo``, for real: the README's first command must work, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import Process, background
+from tests.lab.wait import until
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """The environment with the built guest, whose folder ./test names in VMNET_DEMO."""
+    folder = os.environ.get("VMNET_DEMO")
+    if not folder:
+        pytest.skip("VMNET_DEMO names no guest: make one with guest/build FOLDER")
+    return {"PATH": os.environ["PATH"], "VMNET_DEMO": folder}
+
+
+@contextmanager
+def demo(environ: Mapping[str, str], *options: str) -> Iterator[Process]:
+    """A running demonstration, which must leave nothing behind however it ends."""
+    with background(sys.executable, "-m", "vmnet", "demo", *options, env=environ) as process:
+        yield process
+    assert not traces(process.pid)
+
+
+def traces(pid: int) -> list[Path]:
+    """The namespaces of a demonstration: their names hold its process id."""
+    return [
+        path
+        for folder in (Path("/run/netns"), Path("/etc/netns"))
+        for path in folder.glob(f"vmnet-demo-{pid}*")
+    ]
+
+
+def test_the_guest_becomes_what_the_container_was(environ: dict[str, str]) -> None:
+    with demo(environ, "--json") as process:
+        assert process.wait(240) == 0, process.output()
+        facts = json.loads(process.output())
+    container = facts["container"]
+    assert container["address"] == "172.31.0.2/16"
+    assert facts["visit"]["guest"] == container
+    assert facts["visit"]["title"].startswith(container["hostname"])
+    assert facts["takeover"]["pid1"].startswith("qemu-system-")
+    assert facts["takeover"]["ports"] == ["eth0", "tap0"]
+    assert facts["takeover"]["left"] == []
+    assert container["mac"] in "\n".join(facts["takeover"]["log"])
+    assert facts["end"]["status"] == 0
+
+
+def test_it_tells_a_person_what_happens(environ: dict[str, str]) -> None:
+    with demo(environ) as process:
+        assert process.wait(240) == 0, process.output()
+        told = process.output()
+    assert [line for line in told.splitlines() if line[:1].isdigit()] == [
+        "1. A container on the network, as Docker lays it out",
+        "2. vmnet takes it over: `vmnet run` is the container's entry point",
+        "3. The container's network is bare: what it owned is the guest's",
+        "4. The guest boots",
+        "5. The host outside finds the guest where the container was",
+        "6. `docker stop`: SIGTERM to PID 1",
+    ]
+    assert "\033" not in told, "colours are for terminals"
+    assert "vmnet-guest: power button, shutting down" in told
+    assert told.splitlines()[-1].startswith("the demo succeeded in ")
+
+
+def test_a_failure_is_told_with_what_the_entry_point_said(environ: dict[str, str]) -> None:
+    with demo(environ | {"VMNET_DEMO": "/nonexistent"}) as process:
+        assert process.wait(60) == 1
+        told = process.output()
+    assert "no demonstration Linux in /nonexistent" in told
+    assert told.splitlines()[-1] == "vmnet: error: the machine ended before QEMU is PID 1"
+
+
+def test_an_interrupted_one_cleans_up(environ: dict[str, str]) -> None:
+    with demo(environ) as process:
+        until(lambda: "4. The guest boots" in process.output(), 60, "QEMU", detail=process.output)
+        assert traces(process.pid)
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 130
+        assert process.output().splitlines()[-1] == "interrupted; everything is cleaned up"
