@@ -44,4 +44,5 @@ RUN case "$(dpkg --print-architecture)" in \
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 RUN ln -s /opt/vmnet/bin/vmnet /usr/local/bin/vmnet
-ENTRYPOINT ["vmnet", "run"]
+ENTRYPOINT ["vmnet"]
+CMD ["run"]

@@ -115,7 +115,9 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
         return None
     try:
         mode = path.stat().st_mode
-        os.close(os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
+        is_usable = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+        if is_usable:  # opening a pipe would wait for its other end
+            os.close(os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
     except FileNotFoundError:
         raise MachineError(
             f"{row.name}={path}: there is no such file in the container",
@@ -127,7 +129,7 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
         if writable:
             remedy += "; VMNET_DISK_MODE=ephemeral only reads it"
         raise MachineError(f"{row.name}={path} can't be {verb}: {error.strerror}", remedy) from None
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+    if not is_usable:
         raise MachineError(
             f"{row.name}={path} is neither a file nor a block device",
             "docker makes a folder of a missing `-v` source: check the path on the host",

@@ -6,6 +6,7 @@ on every start. The files it reads are simple, and a test holds the two to the s
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ def _normalised(entry: str) -> str:
 
 def _plugins_of(metadata: Path) -> Iterator[Plugin]:
     try:
-        text = (metadata / "entry_points.txt").read_text(encoding="utf-8")
+        text = (metadata / "entry_points.txt").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return
     if f"[{GROUP}]" not in text:
@@ -87,7 +88,10 @@ def _plugins_of(metadata: Path) -> Iterator[Plugin]:
         if line.startswith("["):
             section = line.strip("[] ")
         elif section == GROUP and "=" in line and not line.startswith(("#", ";")):
-            name, module = (part.strip() for part in line.split("=", 1))
+            name, value = (part.strip() for part in line.split("=", 1))
+            # The object and the extras that an entry point may name behind its module say nothing
+            # here: hooks are the module's own functions.
+            module = re.split(r"[:\s\[]", value, maxsplit=1)[0]
             yield Plugin(name, module, distribution, version)
 
 
@@ -95,10 +99,14 @@ def _name_and_version(metadata: Path) -> tuple[str, str]:
     """From the headers of METADATA (or PKG-INFO), where the name is spelt as published."""
     headers: dict[str, str] = {}
     source = metadata / ("METADATA" if metadata.suffix == ".dist-info" else "PKG-INFO")
-    with source.open(encoding="utf-8") as lines:
-        for line in lines:
-            key, colon, value = line.partition(":")
-            if not colon or {"Name", "Version"} <= headers.keys():
-                break
-            headers[key] = value.strip()
-    return headers.get("Name", metadata.stem), headers.get("Version", "?")
+    try:
+        lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        lines = []  # half uninstalled; its folder's name still tells
+    for line in lines:
+        key, colon, value = line.partition(":")
+        if not colon or {"Name", "Version"} <= headers.keys():
+            break
+        headers[key] = value.strip()
+    name, _, version = metadata.stem.partition("-")
+    return headers.get("Name", name), headers.get("Version", version or "?")

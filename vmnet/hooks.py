@@ -48,7 +48,14 @@ class Plugins:
         """The core's settings and every plugin's."""
         rows = list(settings.CORE)
         for name in self.installed:
-            rows += self.call(name, "vmnet_settings", (list, tuple)) or ()
+            declared = self.call(name, "vmnet_settings", (list, tuple)) or ()
+            for row in declared:
+                if not isinstance(row, Setting):
+                    raise PluginError(
+                        f"plugin {self.installed[name]} declares {row!r} in vmnet_settings",
+                        "rows are made with vmnet.settings.setting or optional",
+                    )
+            rows += declared
         return rows
 
     def strategies(self) -> dict[str, tuple[str, ...]]:
@@ -81,7 +88,7 @@ class Plugins:
                 f"plugin {self.installed[name]} failed in {hook}: {type(error).__name__}: {error}",
                 "this is an error of the plugin; VMNET_LOG_LEVEL=debug shows where",
             ) from error
-        if isinstance(answer, list):  # pluggy's list of answers, here of one plugin
+        if not self._spec(hook).opts["firstresult"]:  # pluggy's list of answers, here of one
             answer = answer[0] if answer else None
         if answer is not None and not isinstance(answer, kind):
             raise PluginError(
@@ -90,9 +97,15 @@ class Plugins:
             )
         return answer
 
+    def takes_settings(self, hook: str) -> bool:
+        return "settings" in self._spec(hook).argnames
+
     def _caller(self, hook: str) -> pluggy.HookCaller:
         caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
         return caller
+
+    def _spec(self, hook: str) -> Any:
+        return self._caller(hook).spec
 
 
 def load(found: Sequence[Plugin]) -> Plugins:
@@ -104,16 +117,42 @@ def load(found: Sequence[Plugin]) -> Plugins:
     for stage in hookspecs.STAGES:
         manager.add_hookspecs(stage)
     for plugin in found:
-        manager.register(_import(plugin), plugin.name)
+        _register(manager, plugin)
     installed = {plugin.name: plugin for plugin in found}
     _refuse_misspelt(manager, installed)
     return Plugins(manager, installed)
 
 
+def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
+    module = _import(plugin)
+    for hook in _hooks():
+        if hasattr(module, hook) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
+            raise PluginError(
+                f"plugin {plugin} has {hook} without @hookimpl",
+                "decorate it with vmnet.hookspecs.hookimpl",
+            )
+    try:
+        manager.register(module, plugin.name)
+    except ValueError:
+        raise PluginError(
+            f"the module {plugin.module} has two names, one of them {plugin}",
+            "give each entry point of group vmnet a module of its own",
+        ) from None
+    except pluggy.PluginValidationError as error:
+        reason = " ".join(str(error).split())
+        raise PluginError(f"plugin {plugin}: {reason}", "docs/hooks.md lists the hooks") from None
+
+
+def _hooks() -> tuple[str, ...]:
+    return tuple(
+        name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith("vmnet_")
+    )
+
+
 def _import(plugin: Plugin) -> Any:
     try:
         return importlib.import_module(plugin.module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"plugin {plugin} can't be imported: {type(error).__name__}: {error}",
             f"mend or remove it: `pip uninstall {plugin.distribution}`",
@@ -122,15 +161,12 @@ def _import(plugin: Plugin) -> Any:
 
 def _refuse_misspelt(manager: pluggy.PluginManager, installed: Mapping[str, Plugin]) -> None:
     """pluggy finds an implementation without a specification only when asked."""
-    known = tuple(
-        name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith("vmnet_")
-    )
     for name, plugin in manager.list_name_plugin():
         for caller in manager.get_hookcallers(plugin) or ():
             if not caller.has_spec():
                 raise PluginError(
                     f"plugin {installed[name]} implements an unknown hook "
-                    f"{caller.name}{nearest(caller.name, known)}",
+                    f"{caller.name}{nearest(caller.name, _hooks())}",
                     "docs/hooks.md lists the hooks",
                 )
 
@@ -217,8 +253,7 @@ class Hooks:
         return tuple(answer for answer in answers if answer is not None)
 
     def _call(self, name: str, hook: str, kind: type[Any], **given: Any) -> Any:
-        wanted = self.plugins.manager.hook.__getattribute__(hook).spec.argnames
-        if "settings" in wanted:
+        if self.plugins.takes_settings(hook):
             given["settings"] = self.settings
         return self.plugins.call(name, hook, kind, **given)
 

@@ -16,9 +16,9 @@ def configure(environ: Mapping[str, str]) -> None:
     A wrong VMNET_LOG or VMNET_LOG_LEVEL is reported by the settings themselves.
     """
     handler = logging.StreamHandler()
-    is_json = environ.get("VMNET_LOG", "").lower() == "json"
+    is_json = environ.get("VMNET_LOG", "").strip().lower() == "json"
     handler.setFormatter(_Json() if is_json else _Text())
-    level = environ.get("VMNET_LOG_LEVEL", "").upper()
+    level = environ.get("VMNET_LOG_LEVEL", "").strip().upper()
     logging.basicConfig(
         level=level if level in ("DEBUG", "INFO", "WARNING", "ERROR") else "INFO",
         handlers=[handler],

@@ -64,7 +64,7 @@ def from_json(text: str, noun: type[Noun]) -> Noun:
     try:
         read: Noun = _converter().structure(json.loads(text), noun)
         return read
-    except (cattrs.BaseValidationError, TypeError, KeyError) as error:
+    except (cattrs.BaseValidationError, AttributeError, TypeError, KeyError) as error:
         details = "; ".join(cattrs.transform_error(error, path=noun.__name__))
         raise ValueError(details) from error
 

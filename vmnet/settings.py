@@ -21,8 +21,8 @@ Value = TypeVar("Value")
 # Docker links and Kubernetes services named vmnet (or vmnet-something) inject variables with our
 # prefix; they are neighbours' business, not misspelt settings.
 _INJECTED = re.compile(
-    r"VMNET(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT"
-    r"|PORT_START|PORT_END|PROTO))?)?|NAME|ENV_\w+)",
+    r"VMNET(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PROTO"
+    r"|START|END|PORT(_START|_END)?))?)?|NAME|ENV_.+)",
     re.ASCII,
 )
 
@@ -117,8 +117,9 @@ def _parse_one(row: Setting[Any], raw: str) -> Any:
     try:
         return row.parse(raw)
     except ValueError as error:
+        shown = raw if len(raw.splitlines()) == 1 else repr(raw)  # an error is one line
         raise SettingsError(
-            f"{row.name}={raw} is not {error}",
+            f"{row.name}={shown} is not {error}",
             f"{row.help}; set it with `-e {row.name}=…`",
         ) from None
 

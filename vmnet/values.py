@@ -96,8 +96,10 @@ def absolute_path(value: str) -> Path:
 
 
 def ip(value: str) -> IPv4Address | IPv6Address:
-    """An IPv4 or IPv6 address."""
+    """An IPv4 or IPv6 address, without a zone: the guest's links have other names than ours."""
     try:
+        if "%" in value:
+            raise ValueError
         return ip_address(value.strip())
     except ValueError:
         raise ValueError("a list of IP addresses such as 192.0.2.53,2001:db8::53") from None

@@ -103,11 +103,6 @@ def test_no_ipv4_address_means_none_to_spare() -> None:
     assert spare_candidates(nic, testing.identity(nic)) == ()
 
 
-@pytest.mark.xfail(
-    reason="BUG: addressing._mentioned leaves out the time servers (VMNET_NTP) and the preferred "
-    "sources of routes",
-    strict=True,
-)
 @pytest.mark.parametrize("where", ["ntp", "source"])
 def test_a_time_server_and_a_route_s_source_are_taken_too(where: str) -> None:
     nic = testing.interface("10.0.0.2/29")

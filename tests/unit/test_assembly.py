@@ -132,11 +132,6 @@ FOLDER = "docker makes a folder of a missing `-v` source: check the path on the 
         pytest.param(
             "VMNET_DISK",
             "persistent",
-            marks=pytest.mark.xfail(
-                reason="BUG: a persistent disk is opened for writing before it is looked at, so a "
-                "folder (docker's most common mistake) reads `Is a directory … not mounted :ro`",
-                strict=True,
-            ),
         ),
         ("VMNET_DISK", "ephemeral"),
         ("VMNET_CDROM", "ephemeral"),
@@ -165,10 +160,6 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.xfail(
-    reason="BUG: a FIFO is opened before it is looked at, and opening it waits for ever",
-    strict=True,
-)
 def test_a_pipe_in_a_files_place(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

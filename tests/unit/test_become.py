@@ -64,11 +64,6 @@ def test_a_program_that_can_t_be_executed(program: str, said: str) -> None:
     assert is_default == "True", "the undoing may start programs and wait for them"
 
 
-@pytest.mark.xfail(
-    reason="BUG: a descriptor in keep_fds that is not open ends in a bare OSError (EBADF)",
-    raises=OSError,
-    strict=True,
-)
 def test_a_descriptor_that_is_not_open() -> None:
     with pytest.raises(LaunchError, match="999"):
         become(Command(("/bin/true",), keep_fds=(999,)))

@@ -82,11 +82,6 @@ def test_an_entry_points_file_as_importlib_reads_it(tmp_path: Path, entry_points
     assert set(discover([str(tmp_path)])) == by_importlib([str(tmp_path)])
 
 
-@pytest.mark.xfail(
-    reason="BUG: discovery passes `module:object` and `module [extra]` on as a module's name; "
-    "pluggy's own loader takes both (EntryPoint.load)",
-    strict=True,
-)
 @pytest.mark.parametrize("value", ["module:plugin", "module [extra]"])
 def test_an_entry_point_names_a_module(tmp_path: Path, value: str) -> None:
     distribution(tmp_path, "plugin", f"[vmnet]\na = {value}\n")
@@ -138,23 +133,11 @@ def test_what_is_no_distribution_is_passed_over(tmp_path: Path) -> None:
     assert discover([str(tmp_path), str(tmp_path / "absent"), str(archive)]) == ()
 
 
-@pytest.mark.xfail(
-    reason="BUG: a distribution whose METADATA is gone (a broken uninstall) ends every start in a "
-    "FileNotFoundError traceback",
-    raises=FileNotFoundError,
-    strict=True,
-)
 def test_a_distribution_without_headers(tmp_path: Path) -> None:
     (distribution(tmp_path, "nfs", "[vmnet]\nnfs = m\n") / "METADATA").unlink()
     assert discover([str(tmp_path)])[0].name == "nfs"
 
 
-@pytest.mark.xfail(
-    reason="BUG: any distribution on the path whose entry_points.txt is not UTF-8 ends every start "
-    "in a UnicodeDecodeError traceback",
-    raises=UnicodeDecodeError,
-    strict=True,
-)
 def test_a_strangers_broken_entry_points(tmp_path: Path) -> None:
     (distribution(tmp_path, "stranger", "") / "entry_points.txt").write_bytes(b"[x]\n\xff = y\n")
     assert discover([str(tmp_path)]) == ()

@@ -156,10 +156,6 @@ def test_no_answer_where_one_is_needed(hook: str, monkeypatch: Patch) -> None:
     assert caught.value.message == f"plugin fake (vmnet-fake 1.0) returned nothing from {hook}"
 
 
-@pytest.mark.xfail(
-    reason="BUG: Plugins.call unwraps any list, so a firstresult hook's [answer] passes as answer",
-    strict=True,
-)
 @pytest.mark.parametrize("hook", ["vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command"])
 def test_an_answer_wrapped_in_a_list_is_of_the_wrong_type(hook: str, monkeypatch: Patch) -> None:
     answer = CALLS[hook][1]
@@ -224,12 +220,6 @@ def test_settings_that_are_no_list(monkeypatch: Patch) -> None:
         hooks.load([plugin]).settings()
 
 
-@pytest.mark.xfail(
-    reason="BUG: rows of vmnet_settings are not looked at: settings._table ends in an "
-    "AttributeError traceback",
-    raises=AttributeError,
-    strict=True,
-)
 def test_settings_that_are_no_rows(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", vmnet_settings=lambda: ["VMNET_FAKE"])
     with pytest.raises(PluginError, match="vmnet_settings"):
@@ -326,20 +316,11 @@ def test_a_module_that_is_not_there() -> None:
     assert caught.value.hint == "mend or remove it: `pip uninstall vmnet-gone`"
 
 
-@pytest.mark.xfail(
-    reason="BUG: hooks.load lets pluggy's own errors out of register() as a traceback",
-    strict=True,
-)
 def test_a_hook_with_a_parameter_that_there_is_not(tmp_path: Path, monkeypatch: Patch) -> None:
     with pytest.raises(PluginError, match=r"plugin broken \(vmnet-broken 0.3\)"):
         load(tmp_path, monkeypatch, f"{HEAD}def vmnet_capture(settings, colour): ...")
 
 
-@pytest.mark.xfail(
-    reason="BUG: two entry points that name one module end in pluggy's ValueError",
-    raises=ValueError,
-    strict=True,
-)
 def test_two_names_for_one_module(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", **fakes.GOOD)
     again = Plugin("again", plugin.module, plugin.distribution, plugin.version)
@@ -347,19 +328,11 @@ def test_two_names_for_one_module(monkeypatch: Patch) -> None:
         hooks.load([plugin, again])
 
 
-@pytest.mark.xfail(
-    reason="BUG: a plugin that exits while it is imported ends vmnet without a word",
-    raises=SystemExit,
-    strict=True,
-)
 def test_a_plugin_that_exits_at_import(tmp_path: Path, monkeypatch: Patch) -> None:
     with pytest.raises(PluginError, match="can't be imported: SystemExit"):
         load(tmp_path, monkeypatch, "raise SystemExit(3)")
 
 
-@pytest.mark.xfail(
-    reason="BUG: a hook without its @hookimpl is passed over in silence", strict=True
-)
 def test_a_hook_without_its_marker(tmp_path: Path, monkeypatch: Patch) -> None:
     with pytest.raises(PluginError, match="hookimpl"):
         load(tmp_path, monkeypatch, "def vmnet_capture(settings): ...")

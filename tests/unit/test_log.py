@@ -99,10 +99,6 @@ def test_levels(level: str, shown: list[str], capsys: Capture) -> None:
     assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == shown
 
 
-@pytest.mark.xfail(
-    reason="BUG: log.configure does not strip VMNET_LOG and VMNET_LOG_LEVEL as their parsers do",
-    strict=True,
-)
 def test_a_spelling_that_the_settings_take_is_taken_here_too(capsys: Capture) -> None:
     environ = {"VMNET_LOG": "json ", "VMNET_LOG_LEVEL": " error"}
     parsed = testing.settings(environ)

@@ -109,12 +109,6 @@ json_values = st.recursive(
 )
 
 
-@pytest.mark.xfail(
-    reason="BUG: from_json lets cattrs's AttributeError out where a list or text stands for an "
-    "object ('list' object has no attribute 'keys'); a state file of `[]` ends in a traceback",
-    raises=AttributeError,
-    strict=True,
-)
 @given(json_values)
 @example([])
 @example("x")

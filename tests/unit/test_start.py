@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -162,21 +163,10 @@ def test_a_daemon_that_is_not_there(hooks: Hooks, plan: Plan, tmp_path: Path) ->
         pytest.param(
             "true & echo $! > helper.pid; wait",
             id="ended",
-            marks=pytest.mark.xfail(
-                reason="BUG: start._stop: a daemon that has died by itself makes the undoing raise "
-                "ProcessLookupError, which hides what went wrong behind a traceback",
-                raises=ProcessLookupError,
-                strict=True,
-            ),
         ),
         pytest.param(
             ": > helper.pid",
             id="empty",
-            marks=pytest.mark.xfail(
-                reason="BUG: start._stop: an empty pidfile raises ValueError over the error",
-                raises=ValueError,
-                strict=True,
-            ),
         ),
     ],
 )
@@ -211,11 +201,6 @@ def test_a_signal_during_the_start_undoes_it(
     assert recorder.calls()[-1] == "vmnet_bridge_restore"
 
 
-@pytest.mark.xfail(
-    reason="BUG: the handler stays while the start is undone: a second Ctrl-C or `docker stop` "
-    "interrupts vmnet_bridge_restore itself, and the network stays half restored",
-    strict=True,
-)
 def test_a_second_signal_does_not_disturb_the_undoing(
     hooks: Hooks, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +223,12 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     guards: list[int] = []
     blocked: list[set[int]] = []
     spawn = process.spawn
-    monkeypatch.setattr(process, "spawn", lambda argv: guards.append(spawn(argv)) or guards[-1])
+
+    def noting_spawn(argv: Sequence[str]) -> int:
+        guards.append(spawn(argv))
+        return guards[-1]
+
+    monkeypatch.setattr(process, "spawn", noting_spawn)
     monkeypatch.setattr(
         Hooks,
         "launch",
@@ -283,11 +273,6 @@ def test_what_can_t_be_restored_keeps_its_state(hooks: Hooks, plan: Plan, run_di
     assert state.load(run_dir) is not None
 
 
-@pytest.mark.xfail(
-    reason="BUG: the undoing goes on to state.discard when vmnet_bridge_restore has failed, so the "
-    "next start in this namespace has nothing to restore from",
-    strict=True,
-)
 def test_a_failed_undoing_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     recorder.FAIL_AT |= {"vmnet_launch", "vmnet_bridge_restore"}
     with pytest.raises(LaunchError):

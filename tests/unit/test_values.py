@@ -108,11 +108,6 @@ def test_any_text_is_a_value_or_a_value_error(parser: str, value: str) -> None:
 
 @given(st.ip_addresses(), st.text(st.characters(exclude_characters="%"), min_size=1))
 @example(ip_address("fe80::1"), "eth0\ndhcp-script=/bin/sh")
-@pytest.mark.xfail(
-    reason="BUG: values.ip takes a zone of any characters, newlines included: VMNET_DNS="
-    "'fe80::1%x<newline>dhcp-script=…' writes a line of its own into dnsmasq.conf",
-    strict=True,
-)
 def test_an_address_holds_nothing_but_an_address(address: object, zone: str) -> None:
     try:
         parsed = values.ip(f"{address}%{zone}")

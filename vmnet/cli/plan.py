@@ -16,12 +16,13 @@ from vmnet.settings import RUN_DIR
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("plan", "Show what `vmnet run` would do, changing nothing.")
-    parser.add_argument("arguments", nargs="*", metavar="QEMU ARGUMENT", help="as for `vmnet run`")
-    options = parser.parse_args(arguments)
+    parser.epilog = "Any other argument is for QEMU, as with `vmnet run`."
+    options, others = parser.parse_known_args(arguments)
+    for_qemu = others[1:] if others[:1] == ["--"] else others
     hooks = pipeline.select(environ)
     running = state.load(hooks.settings[RUN_DIR])
     known = None if running is None else (running.identity, running.wiring)
-    plan = pipeline.plan(hooks, options.arguments, known)
+    plan = pipeline.plan(hooks, for_qemu, known)
     if options.json:
         print_json(plain(plan))
     else:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -18,8 +19,7 @@ def become(command: Command) -> NoReturn:
 
     :raises LaunchError: it can't be executed
     """
-    for fd in command.keep_fds:
-        os.set_inheritable(fd, True)
+    _hand_down(command.keep_fds)
     logging.shutdown()
     sys.stdout.flush()
     _reap_forever()
@@ -31,6 +31,17 @@ def become(command: Command) -> NoReturn:
             f"can't execute {command.argv[0]}: {error.strerror}",
             "name the hypervisor's binary with VMNET_QEMU",
         ) from None
+
+
+def _hand_down(fds: Iterable[int]) -> None:
+    for fd in fds:
+        try:
+            os.set_inheritable(fd, True)
+        except OSError as error:
+            raise LaunchError(
+                f"the descriptor {fd} can't be handed down: {error.strerror}",
+                "a plugin named it in Command.keep_fds, and it is not open",
+            ) from None
 
 
 def _reap_forever() -> None:

@@ -30,7 +30,10 @@ _QMP_SECONDS = 2.0
 
 def main(pid: int, qmp: str, deadline: float) -> None:
     """Wait for a stop signal, then stop the machine; return when the hypervisor has ended."""
-    status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+    try:
+        status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+    except FileNotFoundError:  # it has ended already
+        return
     signal = _wait_for_signal(status)
     if signal:
         _say(f"signal {signal}: pressing the guest's power button")

@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -51,20 +52,31 @@ def start(hooks: Hooks, plan: Plan) -> NoReturn:
 
     :raises VmnetError: a step failed; the network is as it was
     """
-    run_dir = hooks.settings[RUN_DIR]
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    with ExitStack() as undo:
-        state.save(run_dir, plan.identity, plan.wiring)
-        undo.callback(state.discard, run_dir)
-        undo.callback(_restore, hooks, plan.wiring)
-        hooks.build_bridge(plan.wiring)
-        for delivery in plan.deliveries:
-            _deliver(delivery, undo)
-        if plan.command.qmp is not None and hooks.settings[GUARD]:
-            _start_guard(plan.command.qmp, hooks.settings[STOP_TIMEOUT], undo)
-        hooks.launch(plan.command)
+    _on_signals(_interrupt)
+    undo = ExitStack()
+    try:
+        _carry_out(hooks, plan, undo)
+    except BaseException:
+        _on_signals(signal.SIG_IGN)  # a second one must not interrupt the undoing
+        undo.close()
+        raise
+
+
+def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
+    state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
+    undo.callback(_restore, hooks, plan.wiring)
+    hooks.build_bridge(plan.wiring)
+    for delivery in plan.deliveries:
+        _deliver(delivery, undo)
+    if plan.command.qmp is not None and hooks.settings[GUARD]:
+        _start_guard(plan.command.qmp, hooks.settings[STOP_TIMEOUT], undo)
+    hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of becoming the machine")
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handler)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -72,13 +84,19 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _restore(hooks: Hooks, wiring: Wiring) -> None:
-    hooks.restore_bridge(wiring)
+    """The saved state goes only when the network is back: else it is the next start's way back."""
+    try:
+        hooks.restore_bridge(wiring)
+    except VmnetError as error:
+        _log.error("the network could not be restored: %s", error, extra={"hint": error.hint})
+        return
+    state.discard(hooks.settings[RUN_DIR])
     _log.info("the network is as it was before the start")
 
 
 def _deliver(delivery: Delivery, undo: ExitStack) -> None:
     for file in delivery.files:
-        undo.callback(file.path.unlink, missing_ok=True)
+        undo.callback(_remove, file.path)
         files.write(file.path, file.content, file.mode)
     for daemon in delivery.daemons:
         undo.callback(_stop, daemon)
@@ -114,14 +132,12 @@ def _start_guard(qmp: Path, deadline: int, undo: ExitStack) -> None:
 
 
 def _stop(daemon: Daemon) -> None:
-    pid = _read_pid(daemon.pidfile)
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        daemon.pidfile.unlink()
+    """End a daemon; one that never came up, or has died by itself, needs none."""
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        os.kill(int(daemon.pidfile.read_text()), signal.SIGTERM)
+    _remove(daemon.pidfile)
 
 
-def _read_pid(pidfile: Path) -> int | None:
-    try:
-        return int(pidfile.read_text())
-    except FileNotFoundError:
-        return None
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()

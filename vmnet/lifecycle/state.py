@@ -6,6 +6,7 @@ killed at any moment. The saved wiring, which holds the NICs exactly as they wer
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -50,7 +51,10 @@ def load(run_dir: Path) -> State | None:
     """
     path = run_dir / _FILE
     try:
-        state = from_json(path.read_text(encoding="utf-8"), State)
+        text = path.read_text(encoding="utf-8")
+        if not _is_ours(json.loads(text)):
+            return None
+        return from_json(text, State)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -59,7 +63,16 @@ def load(run_dir: Path) -> State | None:
             "it holds the network's original configuration; restart the pod or container anew "
             f"and remove it with `rm {path}`",
         ) from None
-    return state if (state.version, state.namespace) == (VERSION, _namespace()) else None
+
+
+def _is_ours(document: object) -> bool:
+    """Whether it is of this version and namespace; what can't be told apart is read, and refused.
+
+    The version goes first: the rest may have another form in another one.
+    """
+    if not isinstance(document, dict) or not {"version", "namespace"} <= document.keys():
+        return True
+    return (document["version"], document["namespace"]) == (VERSION, _namespace())
 
 
 def discard(run_dir: Path) -> None:

@@ -60,9 +60,11 @@ def _from_the_top(network: IPv4Network) -> Iterator[IPv4Address]:
 def _mentioned(identity: Identity) -> frozenset[object]:
     found: set[object] = set(identity.resolver.nameservers)
     found.update(host.address for host in identity.hosts)
+    found.update(identity.ntp)
     for interface in identity.interfaces:
         found.update(one.ip for one in interface.addresses)
         found.update(route.gateway for route in interface.routes)
+        found.update(route.source for route in interface.routes)
         found.update(
             route.destination.network_address
             for route in interface.routes

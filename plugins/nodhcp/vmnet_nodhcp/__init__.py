@@ -6,6 +6,8 @@ of a bridge to the host's network. So there is nothing to deliver and nothing to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vmnet.delivery import Delivery
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity
@@ -16,4 +18,12 @@ from vmnet.wiring import Wiring
 @hookimpl
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     """Deliver nothing; the guest has the container's MAC, which the other system knows."""
-    return Delivery("nodhcp")
+    return Delivery("nodhcp", not_carried=tuple(_not_carried(identity)))
+
+
+def _not_carried(identity: Identity) -> Iterator[str]:
+    """Names that no other system can know: they exist inside this container only."""
+    if identity.resolver.is_local:
+        yield "the container's own resolver, which is out of the guest's reach"
+    if identity.hosts:
+        yield f"links and added hosts: {', '.join(host.names[0] for host in identity.hosts)}"
