@@ -14,6 +14,7 @@ from attrs import define, field
 
 from . import base_image
 from .command import Argument, Completed, run
+from .console import Console, on_pty
 from .dockerd import ANSWERS, Daemon, dockerd
 from .namespace import Namespace
 from .progress import step
@@ -146,6 +147,13 @@ class Engine:
         interactive = ("-i",) if input is not None else ()
         argv = ("run", "--rm", "--label", self.label, *interactive, *options, image, *command)
         return self.docker(*argv, check=check, timeout=timeout, input=input)
+
+    @contextmanager
+    def console(self, image: str, *command: str, options: Sequence[str] = ()) -> Iterator[Console]:
+        """``docker run --rm -it`` on a terminal, while the context lasts."""
+        argv = ("run", "--rm", "-it", "--label", self.label, *options, image, *command)
+        with on_pty("docker", *argv, env=self.env) as made:
+            yield made
 
     @contextmanager
     def network(self, name: str, *options: str) -> Iterator[str]:

@@ -1,0 +1,170 @@
+"""A VM is managed as a container is, and has the container's place on Docker's networks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import NET_ADMIN, Vms
+from tests.lab.bootable import convert, make_disk
+from tests.lab.command import run
+from tests.lab.engine import Engine
+from vmnet.errors import MachineError, PrivilegeError, SettingsError, VmnetError
+
+pytestmark = pytest.mark.engine
+
+FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
+
+
+def test_the_guest_has_what_docker_gave_the_container(vms: Vms) -> None:
+    vm = vms.start("--hostname", "web", "-p", "127.0.0.1::80")
+    network = vm.inspect()["NetworkSettings"]
+    vms.says(vm, f"vmnet-guest: eth0 {network['IPAddress']}/{network['IPPrefixLen']}")
+    identity = vms.ask(network["IPAddress"], "identity")
+    (eth0,) = identity["interfaces"]
+    assert eth0["mac"] == network["MacAddress"]
+    assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
+    assert f"default via {network['Gateway']} dev eth0" in identity["routes"]
+    assert identity["hostname"] == "web"
+
+    published = vms.ask(f"127.0.0.1:{vm.port('80/tcp')}", "identity")
+    assert published == identity
+
+    page = vms.docker.run(
+        vms.image,
+        "-c",
+        FETCH,
+        f"http://{network['IPAddress']}/",
+        options=["--entrypoint", "python3"],
+    )
+    assert network["IPAddress"] in page.stdout
+
+    assert vm.exec("cat", "/proc/1/comm").stdout.startswith("qemu-system")
+    capabilities = vm.exec("cat", "/proc/1/status").stdout
+    assert "PPid:\t0" in capabilities
+
+    vm.stop(20)
+    assert "vmnet-guest: power button, shutting down" in vm.logs()
+    assert vm.wait() == 0
+
+
+def test_names_on_a_network_of_ones_own(vms: Vms) -> None:
+    with vms.docker.network("vmt-names", "--subnet", "10.213.77.0/24") as network:
+        database = vms.docker.start(
+            vms.image,
+            *("-m", "http.server", "80"),
+            options=["--network", network, "--name", "vmt-db", "--entrypoint", "python3"],
+        )
+        vm = vms.start("--network", network, "--name", "vmt-vm", "--network-alias", "site")
+        vms.says(vm, f"vmnet-guest: eth0 {vm.address(network)}/24")
+        found = vms.ask(vm.address(network), "lookup?name=vmt-db")
+        assert found["addresses"] == [database.address(network)]
+        page = vms.docker.run(
+            vms.image,
+            *("-c", FETCH, "http://site/"),
+            options=["--network", network, "--entrypoint", "python3"],
+        )
+        assert vm.address(network) in page.stdout
+        vm.rm()
+        database.rm()
+
+
+def test_no_dhcp_leaves_the_guest_to_another_server(vms: Vms) -> None:
+    with vms.docker.network("vmt-outside", "--subnet", "10.213.78.0/24") as network:
+        server = vms.docker.start(
+            vms.image,
+            *("--no-daemon", "--port=0", "--log-facility=-", "--dhcp-authoritative"),
+            "--dhcp-range=10.213.78.200,10.213.78.200,1h",
+            options=["--network", network, *NET_ADMIN, "--entrypoint", "dnsmasq"],
+        )
+        vm = vms.start("--network", network, "-e", "NO_DHCP=true")
+        vms.says(vm, "vmnet-guest: eth0 10.213.78.200/24")
+        mac = vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
+        assert mac in server.logs()
+        names = vm.exec("sh", "-c", "cat /proc/[0-9]*/comm").stdout
+        assert "dnsmasq" not in names
+        vm.rm()
+        server.rm()
+
+
+@pytest.fixture(scope="module")
+def bootable(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw disk with a boot loader and the image's own demonstration Linux."""
+    folder = tmp_path_factory.mktemp("disks")
+    copied = docker.start(image, options=["--entrypoint", "true"])
+    for name in ("vmlinuz", "initrd"):
+        docker.docker("cp", f"{copied.id}:/usr/share/vmnet/demo/{name}", folder / name)
+    copied.rm()
+    return make_disk(folder / "disk.img", folder)
+
+
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_a_disk_of_the_users_own_boots(
+    vms: Vms, bootable: Path, tmp_path: Path, disk_format: str
+) -> None:
+    disk = bootable if disk_format == "raw" else convert(bootable, tmp_path / "disk.qcow2")
+    vm = vms.start("-v", f"{disk}:/disk.qcow2", "-e", "VMNET_DISK=/disk.qcow2")
+    vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
+    assert f"format={disk_format}" in vm.exec("cat", "/proc/1/cmdline").stdout
+
+
+@pytest.mark.parametrize("mode", ["persistent", "ephemeral"])
+def test_what_the_guest_writes(vms: Vms, tmp_path: Path, mode: str) -> None:
+    disk = tmp_path / "data.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", disk, "8M")
+    before = hashlib.sha256(disk.read_bytes()).digest()
+    demo = "/usr/share/vmnet/demo"
+    options = (
+        *("-v", f"{disk}:/data.qcow2", "-e", "VMNET_DISK=/data.qcow2"),
+        *("-e", f"VMNET_DISK_MODE={mode}"),
+        *("-e", f"VMNET_KERNEL={demo}/vmlinuz", "-e", f"VMNET_INITRD={demo}/initrd"),
+        *("-e", "VMNET_APPEND=console=ttyS0 quiet"),
+    )
+    console = vms.docker.console(vms.image, options=(*NET_ADMIN, *options))
+    with console as guest:
+        guest.expect("vmnet-guest# ", 90)
+        guest.send_line("echo written by the guest > /dev/vda; sync; poweroff")
+        guest.expect("Power down|reboot: ", 60)
+    after = hashlib.sha256(disk.read_bytes()).digest()
+    if mode == "ephemeral":
+        assert after == before
+    else:
+        raw = tmp_path / "data.raw"
+        run("qemu-img", "convert", "-O", "raw", disk, raw)
+        assert raw.read_bytes().startswith(b"written by the guest\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ((), PrivilegeError, "--cap-add NET_ADMIN"),
+        ((*NET_ADMIN, "-e", "VMNET_DISK=/none.qcow2"), MachineError, "VMNET_DISK=/none.qcow2"),
+        ((*NET_ADMIN, "-e", "VMNET_MEMORY=lots"), SettingsError, "VMNET_MEMORY=lots"),
+        ((*NET_ADMIN, "-e", "VMNET_IPAM=dnsmaks"), SettingsError, "did you mean 'dnsmasq'?"),
+        ((*NET_ADMIN, "-e", "NO_DHCP=1", "-e", "VMNET_IPAM=dnsmasq"), SettingsError, "NO_DHCP=1"),
+    ],
+)
+def test_bad_input_ends_with_a_reason_and_a_documented_code(
+    vms: Vms, options: tuple[str, ...], error: type[VmnetError], named: str
+) -> None:
+    ended = vms.docker.run(vms.image, options=options, check=False)
+    assert ended.returncode == error.exit_code, ended.stderr
+    assert named in ended.stderr
+    assert "hint:" in ended.stderr
+
+
+def test_a_read_only_root_and_a_restart(vms: Vms) -> None:
+    vm = vms.start("--read-only", "--tmpfs", "/run")
+    vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
+    vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
+    identity = vms.ask(vm.address(), "identity")
+    assert identity["interfaces"][0]["mac"] == vm.inspect()["NetworkSettings"]["MacAddress"]
+
+
+def test_check_and_hooks_in_the_image(vms: Vms) -> None:
+    ready = vms.docker.run(vms.image, "check", options=NET_ADMIN)
+    assert "ready to run" in ready.stdout
+    hooks = vms.docker.run(vms.image, "hooks")
+    assert "dnsmasq (vmnet " in hooks.stdout
