@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
@@ -55,13 +56,13 @@ def vmnet(vmnet: Vmnet) -> Vmnet:
 
 
 @contextmanager
-def machine(container: Namespace, number: int = 0) -> Iterator[Namespace]:
+def machine(container: Namespace, number: int = 0, mac: str = "") -> Iterator[Namespace]:
     """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's."""
-    nic = container.nic(f"eth{number}")
+    own = mac or container.nic(f"eth{number}").mac
     near, far = f"guest{number}", "eth0"
     with namespace("machine") as made:
         made.sysctl(net__ipv6__conf__default__accept_dad=0)
-        peer = ("peer", "name", far, "netns", made.name, "address", nic.mac)
+        peer = ("peer", "name", far, "netns", made.name, "address", own)
         container.ip("link", "add", near, "type", "veth", *peer)
         # Frames are carried as they are: nobody is there to finish a checksum or cut a segment.
         made.run("ethtool", "-K", far, "tx", "off", "gso", "off", "tso", "off")
@@ -153,6 +154,19 @@ def test_a_gateway_that_is_silent_at_the_start_is_named(network: Lan, vmnet: Vmn
     assert "nobody answers for its gateway" in line, line
 
 
+def test_a_gateway_that_begins_to_answer_is_waited_for(network: Lan, vmnet: Vmnet) -> None:
+    """The first container on a network finds it looking for duplicates of its own address."""
+    web = network.container("web", ipv6=True)
+    network.host.ip("address", "delete", f"{network.gateway6}/64", "dev", network.bridge)
+    late = ("address", "add", f"{network.gateway6}/64", "dev", network.bridge, "nodad")
+    timer = threading.Timer(1, network.host.ip, late)
+    timer.start()
+    plan = vmnet(web, "plan", "--json")
+    timer.join()
+    (eth0,) = plan.json()["identity"]["interfaces"]
+    assert eth0["router"]["address"] == link_local(network.host, network.bridge)
+
+
 def test_a_container_without_a_default_route_has_no_router(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True, gateway=False)
     with vmnet.running(web), machine(web) as vm:
@@ -214,8 +228,7 @@ def test_another_router_on_the_network_is_not_heard(network: Lan, vmnet: Vmnet) 
 
 def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
-    with vmnet.running(web), machine(web) as vm:
-        vm.ip("link", "set", "eth0", "address", "02:42:00:00:00:99")
+    with vmnet.running(web), machine(web, mac="02:42:00:00:00:99") as vm:
         with pytest.raises(TimedOutError):
             dhclient6(vm, timeout=4)
         assert not [one for one in vm.routes() if one["dst"] == "default"]

@@ -18,8 +18,10 @@ from attrs import frozen
 
 from vmnet.identity import Interface, Router
 
-# As for ARP: the link is a virtual switch, which answers in well under a millisecond.
-_ATTEMPTS, _INTERVAL = 3, 0.05
+# A virtual switch answers in well under a millisecond. But the first container on a network finds
+# the gateway looking for duplicates of its own addresses: two seconds at most (RFC 4862 section
+# 5.4.2), in which it keeps silent.
+_INTERVAL, _GATEWAY_SECONDS, _ADDRESS_SECONDS = 0.05, 3.0, 0.15
 _ETH_P_IPV6, _ICMPV6 = 0x86DD, 58
 _ECHO_REQUEST, _ECHO_REPLY, _SOLICITATION, _ADVERTISEMENT = 128, 129, 135, 136
 _ALL_ROUTERS = IPv6Address("ff02::2")
@@ -47,7 +49,8 @@ class _Answer:
 def find(interface: Interface) -> Router | None:
     """The router behind the interface's IPv6 routes; None where none has a gateway.
 
-    Asking takes up to 0.3 s, where nobody answers. A link that can't be asked counts as silent.
+    Asking takes a millisecond, or three seconds if nobody answers for the gateway. A link that
+    can't be asked counts as silent.
     """
     gateway = _gateway(interface)
     if gateway is None:
@@ -76,17 +79,22 @@ def _open(interface: str) -> socket.socket:
 
 
 def _ask(link: socket.socket, own: bytes, gateway: IPv6Address) -> Router:
-    first = _dialogue(link, own, (_who_has(gateway, own),), lambda one: one.address == gateway)
+    question = _who_has(gateway, own)
+    first = _dialogue(link, own, (question,), _GATEWAY_SECONDS, lambda one: one.address == gateway)
     if first is None:
         return Router(gateway)
-    # A machine answers to several of these or to one: each is worth a frame.
+    # A machine answers to several of these, or to one: each is worth a frame.
     questions = (
         _who_has(_DOCKERS, own),
         _who_has(_link_local(first.mac), own),
         _Question(_ALL_ROUTERS, struct.pack("!BxxxI", _ECHO_REQUEST, 0)),
     )
     answer = _dialogue(
-        link, own, questions, lambda one: one.mac == first.mac and one.address.is_link_local
+        link,
+        own,
+        questions,
+        _ADDRESS_SECONDS,
+        lambda one: one.mac == first.mac and one.address.is_link_local,
     )
     return Router(gateway, answer.address if answer else None, first.mac.hex(":"))
 
@@ -95,11 +103,13 @@ def _dialogue(
     link: socket.socket,
     own: bytes,
     questions: Iterable[_Question],
+    seconds: float,
     accept: Callable[[_Answer], bool],
 ) -> _Answer | None:
-    """Ask, and again, until an answer is accepted."""
+    """Ask, and again, until an answer is accepted or the time is over."""
+    end = time.monotonic() + seconds
     packets = [(_packet(one, own), _multicast_mac(one.destination)) for one in questions]
-    for _ in range(_ATTEMPTS):
+    while time.monotonic() < end:
         for packet, mac in packets:
             link.sendto(packet, (link.getsockname()[0], _ETH_P_IPV6, 0, 0, mac))
         for answer in _heard(link, time.monotonic() + _INTERVAL):

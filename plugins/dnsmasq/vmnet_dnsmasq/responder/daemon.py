@@ -43,7 +43,7 @@ class Port:
 
 
 def main(path: str) -> None:
-    """Serve in the background; return in the foreground when that has begun.
+    """Serve in the background; exit in the foreground when that has begun.
 
     :param path: of the configuration, see :class:`vmnet_dnsmasq.ipv6.Config`
     """
@@ -56,7 +56,7 @@ def main(path: str) -> None:
     log = os.open(config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     if pid := os.fork():
         os.write(pidfile, b"%d\n" % pid)
-        return
+        os._exit(0)  # at once: the sockets are the child's now
     os.close(pidfile)
     _leave_foreground(log)
     serve(ports)

@@ -1,0 +1,67 @@
+"""The root's wheel and the plugin folders' own agree, and hold what they need."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.command import run
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
+
+
+def project(folder: Path) -> dict[str, Any]:
+    with (folder / "pyproject.toml").open("rb") as file:
+        found: dict[str, Any] = tomllib.load(file)["project"]
+    return found
+
+
+def entry_points(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = project(folder)["entry-points"]["vmnet"]
+    return found
+
+
+def wheel(folder: Path, into: Path) -> set[str]:
+    """The names in a wheel of a folder, built with what is installed."""
+    options = ("--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(into))
+    run(sys.executable, "-m", "pip", "wheel", *options, str(folder), timeout=120)
+    (made,) = into.glob("*.whl")
+    return set(zipfile.ZipFile(made).namelist())
+
+
+def test_the_root_offers_what_the_folders_offer() -> None:
+    own = {name: module for name, module in entry_points(ROOT).items() if module[5] == "_"}
+    assert own == {
+        name: m for one in PLUGINS for name, m in entry_points(ROOT / "plugins" / one).items()
+    }
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_what_a_plugin_needs_the_root_needs_too(plugin: str) -> None:
+    needed = set(project(ROOT / "plugins" / plugin)["dependencies"]) - {"vmnet"}
+    assert needed <= set(project(ROOT)["dependencies"])
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_folder_is_a_distribution(plugin: str, tmp_path: Path) -> None:
+    source = ROOT / "plugins" / plugin / f"vmnet_{plugin}"
+    names = wheel(source.parent, tmp_path)
+    files = {path for path in source.rglob("*") if path.suffix in (".py", ".j2")}
+    assert {str(path.relative_to(source.parent)) for path in files} <= names
+
+
+def test_the_root_s_wheel_holds_everything(tmp_path: Path) -> None:
+    names = wheel(ROOT, tmp_path)
+    for base, package in [
+        (ROOT, "vmnet"),
+        *((ROOT / "plugins" / p, f"vmnet_{p}") for p in PLUGINS),
+    ]:
+        files = {path for path in (base / package).rglob("*") if path.suffix in (".py", ".j2")}
+        assert {str(path.relative_to(base)) for path in files} <= names
+    assert "vmnet/py.typed" in names
