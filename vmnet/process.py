@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import shlex
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,18 +47,7 @@ def spawn(argv: Sequence[str]) -> int:
 
     :raises OSError: it can't be executed
     """
-    _log.debug("%s", shlex.join(argv))
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        redirections = [
-            (os.POSIX_SPAWN_DUP2, null, 0),
-            (os.POSIX_SPAWN_DUP2, 2, 1),
-        ]
-        return os.posix_spawn(
-            argv[0], list(argv), os.environ, file_actions=redirections, setsid=True
-        )
-    finally:
-        os.close(null)
+    return _start(argv, output=2)
 
 
 def run(argv: Sequence[str]) -> Outcome:
@@ -68,18 +59,37 @@ def run(argv: Sequence[str]) -> Outcome:
     :raises TimeoutError: it did not; it has been killed
     :raises OSError: it can't be executed
     """
-    import subprocess
-
-    _log.debug("%s", shlex.join(argv))
-    with os.fdopen(os.memfd_create("stderr"), "w+b") as stderr:
+    with os.fdopen(os.memfd_create("output"), "w+b") as output:
+        pid = _start(argv, output.fileno())
         try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, timeout=_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{argv[0]} did not finish in {_SECONDS:.0f} s") from None
-        stderr.seek(0)
-        return Outcome(done.returncode, stderr.read().decode("utf-8", "replace").strip())
+            _await_end(pid, argv[0])
+        except BaseException:  # a signal's exception, too
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        output.seek(0)
+        return Outcome(status, output.read().decode("utf-8", "replace").strip())
+
+
+def _start(argv: Sequence[str], output: int) -> int:
+    """posix_spawn(3), and not the subprocess module, which takes longer to import than to use."""
+    _log.debug("%s", shlex.join(argv))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        streams = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate((null, output, output))]
+        return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=streams, setsid=True)
+    finally:
+        os.close(null)
+
+
+def _await_end(pid: int, program: str) -> None:
+    end = os.pidfd_open(pid)
+    try:
+        if not select.select([end], [], [], _SECONDS)[0]:
+            raise TimeoutError(f"{program} did not finish in {_SECONDS:.0f} s")
+    finally:
+        os.close(end)
 
 
 @frozen

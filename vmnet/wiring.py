@@ -58,7 +58,7 @@ class Port:
     :param uplink: the container's own NIC, a port of the bridge from now on
     :param uplink_mac: the NIC's new MAC; its old one is the guest's
     :param bridge_address: link-local, or a spare address of the NIC's subnet
-    :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for its answers
+    :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for DNS answers
     :param contain: keep DHCP and router messages on this side of the uplink
     :param gateway: the bridge's own default gateway, where a process here must reach the network
     :param tap_fds: descriptor numbers the launcher inherits, one for each queue

@@ -74,6 +74,8 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
     ):
         console.expect(f"^{PROMPT}$", _BOOT_SECONDS)
         guest = partial(console.command, prompt=f"^{PROMPT}$", timeout=60)
+        # Until its end cloud-init writes to the console as well.
+        guest("cloud-init status --wait", timeout=_BOOT_SECONDS)
         until(lambda: "configured" in guest("networkctl"), 60, "networkd to configure the link")
         assert _told(json.loads(guest("ip -j -6 address"))) == {
             f"{web.nic().address6}/128",

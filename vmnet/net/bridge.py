@@ -83,7 +83,7 @@ def _plan_port(
         guest_mac=interface.mac,
         mtu=interface.mtu,
         saved=snapshot.take(kernel, interface.name),
-        guest_addresses=tuple(one.ip for one in interface.ipv4),
+        guest_addresses=tuple(one.ip for one in interface.ipv4) if requirements.dns else (),
         # A NIC without an address is plain layer 2: its guest may well ask a server out there.
         contain=requirements.contain and bool(interface.addresses),
     )

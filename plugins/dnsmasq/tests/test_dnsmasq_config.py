@@ -1,0 +1,126 @@
+"""dnsmasq.conf: golden files to read, and properties for what must never happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from vmnet_dnsmasq.config import Paths, Service, render, render_hosts
+from vmnet_dnsmasq.routes import classless
+
+from tests.lab.namespace import namespace
+from vmnet import testing
+from vmnet.identity import Host, Identity
+from vmnet.testing import golden, interface, resolver, route
+from vmnet.wiring import Wiring
+
+PATHS = Paths.below(Path("/run/vmnet"))
+GOLDEN = Path(__file__).with_name("golden")
+Case = tuple[Identity, Wiring]
+
+
+def simple() -> Case:
+    identity = testing.identity()
+    return identity, testing.wiring(identity)
+
+
+def everything() -> Case:
+    """Routes, a gateway off the subnet, links, a resolver on loopback, two NICs, MTU, NTP."""
+    eth0 = interface("172.18.0.2/16", name="eth0", mtu=1450)
+    eth0 = evolve(eth0, routes=(route("10.1.0.0/16", "172.18.0.9"),))
+    eth1 = interface("10.65.0.7/32", name="eth1", gateway="169.254.1.1")
+    identity = testing.identity(
+        eth0,
+        eth1,
+        hostname="web",
+        domain="example.org",
+        resolver=resolver("127.0.0.11", search=("example.org", "corp.example.org")),
+        hosts=(Host(ip_address("172.18.0.66"), ("database", "db")),),
+        ntp=(ip_address("192.0.2.123"),),
+    )
+    return identity, testing.wiring(identity, nameserver="172.18.255.254/16")
+
+
+def forwarder_only() -> Case:
+    """For a strategy that needs no DHCP."""
+    identity = testing.identity(resolver=resolver("127.0.0.11"))
+    wiring = testing.wiring(identity, contain=False, nameserver="172.17.255.254/16")
+    return identity, wiring
+
+
+@pytest.mark.parametrize("case", [simple, everything, forwarder_only], ids=lambda one: one.__name__)
+def test_golden(case: Callable[[], Case]) -> None:
+    text = render(Service.of(*case()), PATHS)
+    assert text == golden(GOLDEN / f"{case.__name__}.conf", text)
+
+
+@pytest.mark.parametrize("case", [simple, everything, forwarder_only], ids=lambda one: one.__name__)
+def test_dnsmasq_itself_accepts_it(case: Callable[[], Case], tmp_path: Path) -> None:
+    config = tmp_path / "dnsmasq.conf"
+    config.write_text(render(Service.of(*case()), PATHS))
+    with namespace("dnsmasq") as container:  # it looks for the bridges that the file names
+        for bridge in ("br0", "br1"):
+            container.ip("link", "add", bridge, "type", "bridge")
+        checked = container.run("dnsmasq", "--test", f"--conf-file={config}")
+    assert "syntax check OK" in checked.stderr
+
+
+NAMES = st.text(min_size=1, max_size=40) | st.sampled_from(
+    ["a\ndhcp-script=/bin/sh", "a,b", "a b", "#", "x\0", "web\r", "..", "-a", "ünï"]
+)
+
+
+@given(hostname=NAMES, domain=NAMES, search=st.lists(NAMES, max_size=3), name=NAMES)
+def test_no_name_breaks_out_of_its_line(
+    hostname: str, domain: str, search: list[str], name: str
+) -> None:
+    """Whatever the names, every line is one of those that dnsmasq.conf is made of."""
+    identity = testing.identity(
+        hostname=hostname,
+        domain=domain,
+        resolver=resolver("127.0.0.11", search=tuple(search)),
+        hosts=(Host(ip_address("172.17.0.9"), (name,)),),
+    )
+    service = Service.of(identity, testing.wiring(identity, nameserver="172.17.255.254/16"))
+    known = {
+        line.partition("=")[0] for line in render(Service.of(*everything()), PATHS).split("\n")
+    }
+    for line in render(service, PATHS).split("\n"):
+        assert line.partition("=")[0] in known
+        assert line.isascii()
+        assert line.isprintable()
+    for line in render_hosts(service).splitlines():
+        address, names = line.split("\t")
+        assert ip_address(address) == ip_address("172.17.0.9")
+        assert names == name
+
+
+def test_a_thousand_routes_fill_the_option_and_the_rest_is_named() -> None:
+    nic = interface("172.17.0.2/16", gateway="172.17.0.1")
+    many = tuple(route(f"10.{n // 256}.{n % 256}.0/24", "172.17.0.9") for n in range(1000))
+    identity = testing.identity(evolve(nic, routes=nic.routes + many))
+    said = classless(identity.interfaces[0])
+    assert sum(5 + -(-destination.prefixlen // 8) for destination, _ in said.pairs) <= 255
+    assert said.pairs[-1] == (route("0.0.0.0/0").destination, IPv4Address("172.17.0.1"))
+    assert len(said.left_out) + len(said.pairs) == 1001
+    (line,) = Service.of(identity, testing.wiring(identity)).not_carried
+    assert f"{len(said.left_out)} of 1001 routes of eth0" in line
+    assert "VMNET_IPAM=cloudinit" in line
+
+
+def test_metrics_and_several_default_routes_are_named() -> None:
+    nic = interface("172.17.0.2/16")
+    routes = (
+        route("0.0.0.0/0", "172.17.0.9", metric=200),
+        route("0.0.0.0/0", "172.17.0.1", metric=100),
+    )
+    identity = testing.identity(evolve(nic, routes=routes))
+    service = Service.of(identity, testing.wiring(identity))
+    assert service.leases[0].router == IPv4Address("172.17.0.1")
+    assert any("all but the first of 2 default routes" in line for line in service.not_carried)
+    assert any("route metrics of eth0" in line for line in service.not_carried)

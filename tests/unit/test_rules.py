@@ -1,0 +1,103 @@
+"""The lines that the architecture draws, held by looking at the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORE = sorted((ROOT / "vmnet").rglob("*.py"))
+PLUGINS = sorted(ROOT.glob("plugins/*/vmnet_*/**/*.py"))
+PUBLIC = {"delivery", "errors", "hookspecs", "identity", "lifecycle", "machine", "names"}
+PUBLIC |= {"process", "serial", "settings", "values", "wiring"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def calls(path: Path, *names: str) -> bool:
+    found = (ast.unparse(one.func) for one in _nodes(path, ast.Call) if isinstance(one, ast.Call))
+    return any(call in names for call in found)
+
+
+def _nodes(path: Path, kind: type[ast.AST]) -> Iterator[ast.AST]:
+    return (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kind))
+
+
+def importers(package: str, files: list[Path]) -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for path in files
+        if any(one.split(".")[0] == package for one in imports(path))
+    }
+
+
+def test_only_net_speaks_to_pyroute2() -> None:
+    assert importers("pyroute2", CORE + PLUGINS) == {"vmnet/net/codec.py"}
+
+
+def test_one_door_to_child_processes() -> None:
+    assert importers("subprocess", CORE + PLUGINS) == {"vmnet/process.py"}
+    assert not [one for one in CORE + PLUGINS if calls(one, "os.system", "os.popen")]
+    spawning = [one.name for one in CORE + PLUGINS if calls(one, "os.posix_spawn")]
+    assert spawning == ["process.py"]
+
+
+def test_only_main_exits() -> None:
+    exiting = [one for one in CORE + PLUGINS if calls(one, "sys.exit", "os._exit", "exit", "quit")]
+    # The IPv6 responder is a program of its own, and a daemon's parent ends by _exit (daemon(7)).
+    assert {str(one.relative_to(ROOT)) for one in exiting} <= {
+        "vmnet/__main__.py",
+        "plugins/dnsmasq/vmnet_dnsmasq/responder/__main__.py",
+        "plugins/dnsmasq/vmnet_dnsmasq/responder/daemon.py",
+    }
+
+
+def test_only_the_facade_and_the_markers_touch_pluggy() -> None:
+    assert importers("pluggy", CORE + PLUGINS) == {"vmnet/hooks.py", "vmnet/hookspecs/markers.py"}
+
+
+def test_the_core_imports_no_plugin() -> None:
+    found = {one for path in CORE for one in imports(path) if one.startswith("vmnet_")}
+    assert not {one for one in found if "." not in one and not one.startswith("vmnet_ipam")}
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT / "plugins")))
+def test_plugins_import_public_names_and_never_each_other(path: Path) -> None:
+    own = next(part for part in path.parts if part.startswith("vmnet_"))
+    for one in imports(path):
+        package, *rest = one.split(".")
+        if package == "vmnet" and rest:
+            assert rest[0] in PUBLIC, one
+        if package.startswith("vmnet_"):
+            assert package == own, one
+
+
+def test_a_start_imports_only_what_it_needs() -> None:
+    """``vmnet run`` up to the end of planning, which fails here for want of something to boot."""
+    program = (
+        "import sys; from vmnet import cli\n"
+        "from vmnet.errors import VmnetError\n"
+        "try: cli.main(['run'], {'VMNET_DEMO': '/nonexistent'})\n"
+        "except VmnetError: pass\n"
+        "from vmnet.net import capture, build; import vmnet_dnsmasq.service, vmnet_qemu.arguments\n"
+        "print(*sys.modules)"
+    )
+    run = subprocess.run(
+        (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
+    )
+    heavy = {"argparse", "asyncio", "cattrs", "email", "importlib.metadata", "jinja2", "pycdlib"}
+    heavy |= {"subprocess", "tempfile", "yaml", "pyroute2.iproute", "difflib"}
+    assert not heavy & set(run.stdout.split())
