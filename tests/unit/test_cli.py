@@ -29,7 +29,7 @@ def test_usage(arguments: tuple[str, ...], capsys: Capture) -> None:
     text = capsys.readouterr().out
     assert text.startswith("usage: vmnet COMMAND [OPTIONS]\n")
     for name, meaning in cli.COMMANDS.items():
-        assert f"{name.ljust(8)} {meaning}" in text
+        assert f"{name.ljust(11)} {meaning}" in text
     assert all(len(line) <= 100 for line in text.splitlines())
 
 

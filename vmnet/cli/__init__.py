@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "plan": "show what `run` would do, changing nothing",
     "check": "tell whether this host and container can run a VM",
     "hooks": "list the stages, their hooks and the active strategies",
+    "host-bridge": "configuration for guests on the host's own network",
     "config": "list every environment variable",
     "demo": "see it work on this machine, without a container engine",
 }
@@ -37,12 +38,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             f"there is no command {name}{nearest(name, tuple(COMMANDS))}",
             "`vmnet --help` lists the commands",
         )
-    status: int = importlib.import_module(f"vmnet.cli.{name}").main(rest, environ)
+    status: int = importlib.import_module(f"vmnet.cli.{name.replace('-', '_')}").main(rest, environ)
     return status
 
 
 def usage() -> str:
-    lines = [f"  {name:<8} {text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:<11} {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         (
             "usage: vmnet COMMAND [OPTIONS]",

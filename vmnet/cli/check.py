@@ -8,50 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet import assembly, pipeline
-from vmnet.cli.output import Parser, print_json, styled
+from vmnet.cli.findings import Finding, report
+from vmnet.cli.output import Parser
 from vmnet.errors import VmnetError
 from vmnet.hooks import Hooks
 from vmnet.lifecycle import files, state
-from vmnet.serial import plain
 from vmnet.settings import ACCEL, RUN_DIR
-
-_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
-
-
-@frozen
-class Finding:
-    """:param result: ``ok``, ``warning`` (slower or less, but it works) or ``missing``"""
-
-    what: str
-    result: str
-    detail: str
-    remedy: str = ""
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("check", "Tell whether this host and container can run a VM.")
     options = parser.parse_args(arguments)
-    findings = []
-    for finding in _examine(environ):
-        findings.append(finding)
-        if not options.json:
-            _show(finding)
-    failed = sum(finding.result == "missing" for finding in findings)
-    if options.json:
-        print_json([plain(finding) for finding in findings])
-    else:
-        print("\nready to run" if not failed else f"\n{failed} missing: a start would fail")
-    return 1 if failed else 0
-
-
-def _show(finding: Finding) -> None:
-    mark = styled(finding.result.ljust(8), _STYLE[finding.result])
-    print(f"{mark}  {finding.what.ljust(12)}  {finding.detail}")
-    if finding.remedy:
-        print(f"{'':8}  {'':12}  → {finding.remedy}")
+    return report(
+        _examine(environ),
+        as_json=options.json,
+        good="ready to run",
+        bad="a start would fail",
+    )
 
 
 def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -1,0 +1,105 @@
+"""``vmnet host-bridge`` writes what each network system takes, and keeps what is there."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from ipaddress import IPv4Address, IPv4Interface, ip_address
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmnet import cli
+from vmnet.errors import UsageError
+from vmnet.host_bridge.layout import FORMATS, Layout, daemon_json, render
+from vmnet.testing import golden
+from vmnet.values import is_interface, is_mac
+
+GOLDEN = Path(__file__).with_name("golden_host_bridge")
+DHCP = Layout("eth0", "br0")
+STATIC = Layout(
+    "enp1s0",
+    "br-lan",
+    "02:42:ac:11:00:02",
+    IPv4Interface("192.0.2.10/24"),
+    IPv4Address("192.0.2.1"),
+    (ip_address("192.0.2.53"), ip_address("192.0.2.54")),
+)
+
+
+@pytest.mark.parametrize("network_system", FORMATS)
+@pytest.mark.parametrize(("name", "layout"), [("dhcp", DHCP), ("static", STATIC)])
+def test_golden(network_system: str, name: str, layout: Layout) -> None:
+    files = render(layout, network_system)
+    text = "\n".join(f"# {path}\n{content}" for path, content in files.items())
+    assert text == golden(GOLDEN / f"{network_system}-{name}.txt", text)
+
+
+@pytest.mark.parametrize("layout", [DHCP, STATIC])
+def test_netplan_is_the_yaml_that_was_meant(layout: Layout) -> None:
+    (text,) = render(layout, "netplan").values()
+    bridge = yaml.safe_load(text)["network"]["bridges"][layout.bridge]
+    assert bridge["interfaces"] == [layout.nic]
+    assert bridge["dhcp4"] is (layout.address is None)
+    assert bridge.get("addresses", []) == ([str(layout.address)] if layout.address else [])
+
+
+@pytest.mark.parametrize("network_system", ["networkd", "networkmanager"])
+def test_ini_files_parse(network_system: str) -> None:
+    for text in render(STATIC, network_system).values():
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        parser.read_string(text)
+        assert parser.sections()
+
+
+def test_what_daemon_json_holds_is_kept() -> None:
+    kept = json.loads(daemon_json(DHCP, '{"log-driver": "journald", "bridge": "old"}'))
+    assert kept == {"log-driver": "journald", "bridge": "br0"}
+    assert json.loads(daemon_json(DHCP, "")) == {"bridge": "br0"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"bip": "10.0.0.1/24"}'])
+def test_a_daemon_json_that_can_not_take_it_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"daemon\.json"):
+        daemon_json(DHCP, text)
+
+
+@given(st.text())
+def test_no_name_breaks_out(text: str) -> None:
+    """What passes as a name is made of harmless characters, whatever the file."""
+    harmless = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    assert not is_interface(text) or (len(text) <= 15 and set(text) <= harmless)
+    assert not is_mac(text) or set(text) <= set("0123456789abcdefABCDEF:")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--nic", "eth0\nauto evil"),
+        ("--bridge", "sixteen-letters-"),
+        ("--mac", "02:42"),
+        ("--address", "192.0.2.300/24"),
+        ("--gateway", "fe80::1"),
+        ("--nameserver", "dns"),
+        ("--format", "wicked"),
+    ],
+)
+def test_bad_options_are_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=arguments[0]):
+        cli.main(["host-bridge", *arguments], {})
+
+
+def test_the_command_prints_files_and_what_to_do(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    absent = str(tmp_path / "daemon.json")
+    assert cli.main(["host-bridge", "--nic", "ens3", "--daemon-json", absent], {}) == 0
+    said = capsys.readouterr().out
+    assert "# /etc/network/interfaces" in said
+    assert "bridge_ports ens3" in said
+    assert "vmnet host-bridge --check --nic ens3 --bridge br0" in said
+    assert cli.main(["host-bridge", "--json", "--daemon-json", absent], {}) == 0
+    assert "/etc/docker/daemon.json" in json.loads(capsys.readouterr().out)

@@ -1,0 +1,49 @@
+"""What a check found: one line each, with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from vmnet.cli.output import print_json, styled
+from vmnet.serial import plain
+
+_STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
+
+
+@frozen
+class Finding:
+    """:param result: ``ok``, ``warning`` (slower or less, but it works) or ``missing``"""
+
+    what: str
+    result: str
+    detail: str
+    remedy: str = ""
+
+
+def report(findings: Iterable[Finding], *, as_json: bool, good: str, bad: str) -> int:
+    """Show findings as they come.
+
+    :param good: the last line when nothing is missing
+    :param bad: what it means otherwise
+    :return: the exit code: 1 if something is missing
+    """
+    seen = []
+    for finding in findings:
+        seen.append(finding)
+        if not as_json:
+            _show(finding)
+    missing = sum(finding.result == "missing" for finding in seen)
+    if as_json:
+        print_json([plain(finding) for finding in seen])
+    else:
+        print(f"\n{good}" if not missing else f"\n{missing} missing: {bad}")
+    return 1 if missing else 0
+
+
+def _show(finding: Finding) -> None:
+    mark = styled(finding.result.ljust(8), _STYLE[finding.result])
+    print(f"{mark}  {finding.what.ljust(12)}  {finding.detail}")
+    if finding.remedy:
+        print(f"{'':8}  {'':12}  → {finding.remedy}")

@@ -1,0 +1,4 @@
+"""A bridge to the host's network: the configuration a host needs, and whether it has it.
+
+Nothing here changes a host; it writes text and looks.
+"""

@@ -1,0 +1,120 @@
+"""Whether a host has the bridge that its layout asks for."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmnet.cli.findings import Finding
+from vmnet.host_bridge.layout import Layout
+
+_NET = Path("/sys/class/net")
+_CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+_DOCKER = Path("/var/run/docker.sock")
+_DOCKER_NAME = "com.docker.network.bridge.name"
+_SECONDS = 5.0
+
+
+def inspect(layout: Layout, docker: Path = _DOCKER) -> Iterator[Finding]:
+    """Each part of the layout, and what to do where it is missing."""
+    bridge, nic = _NET / layout.bridge, _NET / layout.nic
+    write = f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge}` writes what makes it"
+    for name, path in ((layout.nic, nic), (layout.bridge, bridge)):
+        if not path.exists():
+            yield Finding("interface", "missing", f"there is no {name}", write)
+            return
+    if not (bridge / "bridge").exists():
+        yield Finding("bridge", "missing", f"{layout.bridge} is no bridge", write)
+        return
+    yield _port(layout, write)
+    yield from _addresses(layout, write)
+    yield _mac(layout)
+    yield _forward_delay(layout)
+    yield _iptables()
+    yield _engine(layout, docker)
+
+
+def _port(layout: Layout, write: str) -> Finding:
+    master = _NET / layout.nic / "master"
+    if master.exists() and master.resolve().name == layout.bridge:
+        return Finding("port", "ok", f"{layout.nic} is in {layout.bridge}")
+    return Finding("port", "missing", f"{layout.nic} is not in {layout.bridge}", write)
+
+
+def _addresses(layout: Layout, write: str) -> Iterator[Finding]:
+    from vmnet.net import host
+
+    held = host.addresses()
+    if held.get(layout.bridge):
+        yield Finding("address", "ok", f"{layout.bridge} has {', '.join(held[layout.bridge])}")
+    else:
+        yield Finding("address", "missing", f"{layout.bridge} has no IPv4 address", write)
+    if held.get(layout.nic):
+        listed = ", ".join(held[layout.nic])
+        yield Finding("address", "missing", f"{layout.nic} still has {listed}", write)
+
+
+def _mac(layout: Layout) -> Finding:
+    macs = [(_NET / one / "address").read_text().strip() for one in (layout.bridge, layout.nic)]
+    if macs[0] == macs[1]:
+        return Finding("MAC", "ok", f"{layout.bridge} and {layout.nic} both have {macs[0]}")
+    return Finding(
+        "MAC",
+        "warning",
+        f"{layout.bridge} has {macs[0]}, {layout.nic} has {macs[1]}",
+        "fix the bridge's MAC to the NIC's, or its DHCP lease may change with its ports",
+    )
+
+
+def _forward_delay(layout: Layout) -> Finding:
+    settings = _NET / layout.bridge / "bridge"
+    stp = (settings / "stp_state").read_text().strip() != "0"
+    hundredths = int((settings / "forward_delay").read_text())
+    if not stp:
+        return Finding("forwarding", "ok", "new ports forward at once")
+    return Finding(
+        "forwarding",
+        "warning",
+        f"a new port is mute for {2 * hundredths / 100:.0f} s: spanning tree is on",
+        "guests' DHCP may give up before: switch STP off and set the forward delay to 0",
+    )
+
+
+def _iptables() -> Finding:
+    if not _CALL_IPTABLES.exists() or _CALL_IPTABLES.read_text().strip() == "0":
+        return Finding("iptables", "ok", "bridged frames bypass iptables")
+    return Finding(
+        "iptables",
+        "warning",
+        "bridged frames pass iptables (bridge-nf-call-iptables=1), where Docker drops by default",
+        "`iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT`, or `sysctl -w "
+        "net.bridge.bridge-nf-call-iptables=0`",
+    )
+
+
+def _engine(layout: Layout, docker: Path) -> Finding:
+    remedy = f'set "bridge": "{layout.bridge}" in /etc/docker/daemon.json and restart Docker'
+    try:
+        used = _bridge_of_docker(docker)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Finding("docker", "warning", f"Docker can't be asked at {docker}: {error}", remedy)
+    if used == layout.bridge:
+        return Finding("docker", "ok", f"Docker puts containers on {layout.bridge}")
+    return Finding("docker", "missing", f"Docker puts containers on {used or 'no bridge'}", remedy)
+
+
+def _bridge_of_docker(path: Path) -> str:
+    """The bridge of Docker's default network (Engine API, ``GET /networks/bridge``)."""
+    connection = http.client.HTTPConnection("localhost", timeout=_SECONDS)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(_SECONDS)
+    try:
+        connection.sock.connect(str(path))
+        connection.request("GET", "/networks/bridge")
+        answer = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    return str((answer.get("Options") or {}).get(_DOCKER_NAME, ""))
