@@ -15,6 +15,7 @@ from vmnet.errors import MachineError, SettingsError
 from vmnet.identity import Identity
 from vmnet.image import disk_format
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.noun import Noun
 from vmnet.settings import Setting, Settings
 from vmnet.wiring import Wiring
 
@@ -24,8 +25,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 _DEMO_APPEND = "console=ttyS0 quiet panic=-1"
 
 
-@frozen
-class Boot:
+@frozen(repr=False)
+class Boot(Noun):
     """What the user gave the machine to boot from."""
 
     devices: tuple[Disk | Cdrom, ...] = ()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from attrs import frozen
 
+from vmnet.noun import Noun
 
-@frozen
-class File:
+
+@frozen(repr=False)
+class File(Noun):
     """A file below the run directory.
 
     :param mode: permission bits
@@ -23,8 +25,8 @@ class File:
     mode: int = 0o600
 
 
-@frozen
-class Daemon:
+@frozen(repr=False)
+class Daemon(Noun):
     """A helper that outlives the start, beside the hypervisor.
 
     :param argv: a program that puts itself into the background once it is ready, or exits
@@ -39,8 +41,8 @@ class Daemon:
     log: Path | None = None
 
 
-@frozen
-class Delivery:
+@frozen(repr=False)
+class Delivery(Noun):
     """What one strategy contributes.
 
     :param not_carried: one line for each part of the identity that this strategy can't hand over

@@ -14,13 +14,14 @@ from pathlib import Path
 from attrs import frozen
 
 from vmnet.errors import PluginError
+from vmnet.noun import Noun
 
 GROUP = "vmnet"
 _SUFFIXES = (".dist-info", ".egg-info")
 
 
-@frozen
-class Plugin:
+@frozen(repr=False)
+class Plugin(Noun):
     """An entry point.
 
     :param name: what the environment selects it by

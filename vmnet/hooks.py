@@ -16,12 +16,15 @@ from vmnet.errors import PluginError, VmnetError
 from vmnet.hookspecs.markers import PROJECT
 from vmnet.identity import Identity
 from vmnet.machine import Cdrom, Command, Disk, Machine
+from vmnet.noun import Noun
 from vmnet.selection import Choice, Selection
 from vmnet.settings import Setting, Settings
 from vmnet.values import nearest
 from vmnet.wiring import Requirements, Wiring
 
 Result = TypeVar("Result")
+
+_PREFIX = "vmnet_"
 
 # The hook that makes a plugin fit for the stage that a variable selects for.
 _MAIN_HOOKS: Mapping[Setting[Any], str] = {
@@ -33,8 +36,16 @@ _MAIN_HOOKS: Mapping[Setting[Any], str] = {
 }
 
 
-@frozen
-class Plugins:
+class _Manager(pluggy.PluginManager):
+    """Looks for the marker first: pluggy examines every name of a module much more thoroughly."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        is_marked = hasattr(getattr(plugin, name, None), f"{PROJECT}_impl")
+        return super().parse_hookimpl_opts(plugin, name) if is_marked else None
+
+
+@frozen(repr=False)
+class Plugins(Noun):
     """Plugins that are loaded and registered, whether a setting selects them or not."""
 
     manager: pluggy.PluginManager
@@ -113,7 +124,7 @@ def load(found: Sequence[Plugin]) -> Plugins:
 
     :raises PluginError: one can't be imported, or implements a hook that does not exist
     """
-    manager = pluggy.PluginManager(PROJECT)
+    manager = _Manager(PROJECT)
     for stage in hookspecs.STAGES:
         manager.add_hookspecs(stage)
     for plugin in found:
@@ -145,7 +156,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
 
 def _hooks() -> tuple[str, ...]:
     return tuple(
-        name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith("vmnet_")
+        name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith(_PREFIX)
     )
 
 
@@ -171,8 +182,8 @@ def _refuse_misspelt(manager: pluggy.PluginManager, installed: Mapping[str, Plug
                 )
 
 
-@frozen
-class Hooks:
+@frozen(repr=False)
+class Hooks(Noun):
     """The stages, each answered by the strategies that the settings selected."""
 
     plugins: Plugins

@@ -16,9 +16,11 @@ from ipaddress import (
 
 from attrs import frozen
 
+from vmnet.noun import Noun
 
-@frozen
-class Route:
+
+@frozen(repr=False)
+class Route(Noun):
     """A route through one interface, from the kernel's main table.
 
     :param destination: the prefix; ``0.0.0.0/0`` or ``::/0`` for a default route
@@ -41,8 +43,8 @@ class Route:
         return self.destination.prefixlen == 0
 
 
-@frozen
-class Router:
+@frozen(repr=False)
+class Router(Noun):
     """The next hop of an interface's IPv6 routes, as its neighbours know it.
 
     Engines configure a gateway's global address; router advertisements come from its link-local one
@@ -59,8 +61,8 @@ class Router:
     mac: str = ""
 
 
-@frozen
-class Interface:
+@frozen(repr=False)
+class Interface(Noun):
     """One of the container's network interfaces and all it carried.
 
     :param kind: the link kind rtnetlink reports (``veth``, ``macvlan`` …), empty for a physical NIC
@@ -96,8 +98,8 @@ class Interface:
         return min(defaults, key=lambda one: one.metric, default=None)
 
 
-@frozen
-class Resolver:
+@frozen(repr=False)
+class Resolver(Noun):
     """What resolv.conf(5) said."""
 
     nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
@@ -110,16 +112,16 @@ class Resolver:
         return any(one.is_loopback for one in self.nameservers)
 
 
-@frozen
-class Host:
+@frozen(repr=False)
+class Host(Noun):
     """A line of hosts(5) beyond the standard ones: a link, ``--add-host``."""
 
     address: IPv4Address | IPv6Address
     names: tuple[str, ...]
 
 
-@frozen
-class Identity:
+@frozen(repr=False)
+class Identity(Noun):
     """Everything that passes from the container to the guest.
 
     :param interfaces: in the container's order, which becomes the guest's

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from attrs import frozen
 
+from vmnet.noun import Noun
 
-@frozen
-class Nic:
+
+@frozen(repr=False)
+class Nic(Noun):
     """A virtio network card on a tap.
 
     :param fds: the tap's descriptors, one for each queue
@@ -21,8 +23,8 @@ class Nic:
     fds: tuple[int, ...]
 
 
-@frozen
-class Disk:
+@frozen(repr=False)
+class Disk(Noun):
     """A block device.
 
     :param format: ``qcow2`` or ``raw``
@@ -34,15 +36,15 @@ class Disk:
     ephemeral: bool = False
 
 
-@frozen
-class Cdrom:
+@frozen(repr=False)
+class Cdrom(Noun):
     """A read-only ISO 9660 image."""
 
     path: Path
 
 
-@frozen
-class Kernel:
+@frozen(repr=False)
+class Kernel(Noun):
     """A kernel booted directly."""
 
     path: Path
@@ -50,8 +52,8 @@ class Kernel:
     append: str = ""
 
 
-@frozen
-class Machine:
+@frozen(repr=False)
+class Machine(Noun):
     """A virtual machine.
 
     :param memory: in bytes
@@ -69,8 +71,8 @@ class Machine:
     kernel: Kernel | None = None
 
 
-@frozen
-class Command:
+@frozen(repr=False)
+class Command(Noun):
     """A program to become.
 
     :param keep_fds: descriptors it inherits

@@ -15,11 +15,12 @@ from vmnet.delivery import Delivery
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity
 from vmnet.machine import Command, Machine
+from vmnet.noun import Noun
 from vmnet.wiring import Wiring
 
 
-@frozen
-class Plan:
+@frozen(repr=False)
+class Plan(Noun):
     """All that a start will do, as data."""
 
     identity: Identity

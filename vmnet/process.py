@@ -1,4 +1,4 @@
-"""The only door to child processes: argument lists, bounded waits, exit statuses read."""
+"""The only door of a start to child processes: argument lists, bounded waits, statuses read."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import logging
 import os
 import select
 import shlex
-import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from subprocess import Popen
+from vmnet.noun import Noun
 
 _log = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
-@frozen
-class Outcome:
+@frozen(repr=False)
+class Outcome(Noun):
     """How a child ended.
 
     :param status: its exit status, negative for a signal's number
@@ -35,8 +31,11 @@ class Outcome:
 
 def find(program: str) -> Path | None:
     """The program's path, from PATH; None where it is not installed."""
-    path = shutil.which(program)
-    return Path(path) if path else None
+    for folder in os.get_exec_path():
+        path = Path(folder, program)
+        if path.is_file() and os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def spawn(argv: Sequence[str]) -> int:
@@ -90,81 +89,3 @@ def _await_end(pid: int, program: str) -> None:
             raise TimeoutError(f"{program} did not finish in {_SECONDS:.0f} s")
     finally:
         os.close(end)
-
-
-@frozen
-class Answer:
-    """What a program had to say.
-
-    :param status: its exit status, negative for a signal's number
-    """
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Answer:
-    """Run a program for its output.
-
-    :raises TimeoutError: it did not end in time; it has been killed
-    :raises OSError: it can't be executed
-    """
-    import subprocess
-
-    _log.debug("%s", shlex.join(argv))
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        raise TimeoutError(f"{argv[0]} did not finish in {seconds:.0f} s") from None
-    return Answer(done.returncode, done.stdout, done.stderr)
-
-
-@frozen
-class Background:
-    """A program that :func:`background` has started."""
-
-    pid: int
-    _popen: Popen[bytes]
-
-    def poll(self) -> int | None:
-        """Its exit status, None while it runs."""
-        return self._popen.poll()
-
-
-@contextmanager
-def background(
-    argv: Sequence[str], environ: Mapping[str, str], output: Path
-) -> Iterator[Background]:
-    """A program that runs while the context lasts, and is killed at its end.
-
-    It has a session of its own, so that a terminal's Ctrl-C is ours alone to handle.
-
-    :param environ: its whole environment
-    :param output: the file to which its standard output and error go
-    :raises OSError: it can't be executed
-    """
-    import subprocess
-
-    _log.debug("%s", shlex.join(argv))
-    with output.open("wb") as file:
-        started = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            env=environ,
-            start_new_session=True,
-        )
-    try:
-        yield Background(started.pid, started)
-    finally:
-        started.kill()
-        started.wait(_SECONDS)

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from vmnet.errors import SettingsError
+from vmnet.noun import Noun
 from vmnet.settings import (
     BRIDGE,
     CAPTURE,
@@ -21,8 +22,8 @@ from vmnet.settings import (
 from vmnet.values import nearest
 
 
-@frozen
-class Choice:
+@frozen(repr=False)
+class Choice(Noun):
     """The strategies of one stage, in the order in which they are called.
 
     :param reason: why these: ``default`` or the variable that asked for them
@@ -32,8 +33,8 @@ class Choice:
     reason: str
 
 
-@frozen
-class Selection:
+@frozen(repr=False)
+class Selection(Noun):
     capture: Choice
     ipam: Choice
     bridge: Choice

@@ -15,20 +15,20 @@ from attrs import field, frozen
 
 from vmnet import values
 from vmnet.errors import PluginError, SettingsError
+from vmnet.noun import Noun
 
 Value = TypeVar("Value")
 
 # Docker links and Kubernetes services named vmnet (or vmnet-something) inject variables with our
 # prefix; they are neighbours' business, not misspelt settings.
-_INJECTED = re.compile(
+_INJECTED = (
     r"VMNET(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PROTO"
-    r"|START|END|PORT(_START|_END)?))?)?|NAME|ENV_.+)",
-    re.ASCII,
+    r"|START|END|PORT(_START|_END)?))?)?|NAME|ENV_.+)"
 )
 
 
-@frozen(eq=False)
-class Setting(Generic[Value]):
+@frozen(eq=False, repr=False)
+class Setting(Noun, Generic[Value]):
     """A row of the table, and the typed key of its value in :class:`Settings`.
 
     :param parse: text to value; its ValueError says what is expected
@@ -52,8 +52,8 @@ def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Val
     return Setting(name, parse, "", help)
 
 
-@frozen
-class Settings:
+@frozen(repr=False)
+class Settings(Noun):
     """The parsed environment.
 
     :param rows: every setting there is, by name
@@ -103,7 +103,7 @@ def _table(rows: Iterable[Setting[Any]]) -> dict[str, Setting[Any]]:
 def _refuse_unknown(environ: Mapping[str, str], known: tuple[str, ...]) -> None:
     for variable in environ:
         if variable.startswith("VMNET_") and variable not in known:
-            if _INJECTED.fullmatch(variable):
+            if re.fullmatch(_INJECTED, variable, re.ASCII):
                 continue
             raise SettingsError(
                 f"unknown variable {variable}{values.nearest(variable, known)}",

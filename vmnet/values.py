@@ -18,7 +18,6 @@ _TRUE = frozenset(("true", "1", "yes", "on"))
 _FALSE = frozenset(("false", "0", "no", "off"))
 _UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
-_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -103,7 +102,7 @@ def is_interface(value: str) -> bool:
 
 def is_mac(value: str) -> bool:
     """Whether it is a MAC address, colons between its bytes."""
-    return _MAC.fullmatch(value) is not None
+    return re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value, re.ASCII) is not None
 
 
 def ip(value: str) -> IPv4Address | IPv6Address:

@@ -6,9 +6,11 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from attrs import frozen
 
+from vmnet.noun import Noun
 
-@frozen
-class Requirements:
+
+@frozen(repr=False)
+class Requirements(Noun):
     """What the chosen IPAM strategies need of the bridge, known before it is planned.
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself, so such
@@ -24,8 +26,8 @@ class Requirements:
         return Requirements(self.contain or other.contain, self.dns or other.dns)
 
 
-@frozen
-class Record:
+@frozen(repr=False)
+class Record(Noun):
     """One rtnetlink message as the kernel dumped it, kept to be replayed.
 
     :param kind: the message's type (RTM_NEWADDR, RTM_NEWROUTE), see rtnetlink(7)
@@ -36,8 +38,8 @@ class Record:
     body: str
 
 
-@frozen
-class Saved:
+@frozen(repr=False)
+class Saved(Noun):
     """A NIC as it was, beside its MAC, which the guest has.
 
     :param queue_length: of its transmit queue, in frames
@@ -51,8 +53,8 @@ class Saved:
     records: tuple[Record, ...]
 
 
-@frozen
-class Port:
+@frozen(repr=False)
+class Port(Noun):
     """One interface's way to the guest: uplink, bridge, tap.
 
     :param uplink: the container's own NIC, a port of the bridge from now on
@@ -82,8 +84,8 @@ class Port:
     gateway: IPv4Address | None = None
 
 
-@frozen
-class Wiring:
+@frozen(repr=False)
+class Wiring(Noun):
     """All ports, in the order of the identity's interfaces.
 
     :param contain: this container answers DHCP itself

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmnet import process
+from vmnet.demo import programs
 from vmnet.process import Outcome
 
 
@@ -95,19 +96,19 @@ def test_find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_ask() -> None:
-    answer = process.ask(shell("echo out; echo err >&2; exit 4"))
+    answer = programs.ask(shell("echo out; echo err >&2; exit 4"))
     assert (answer.status, answer.stdout, answer.stderr) == (4, "out\n", "err\n")
 
 
 def test_ask_waits_no_longer_than_it_was_told() -> None:
     with pytest.raises(TimeoutError, match="/bin/sleep did not finish"):
-        process.ask(("/bin/sleep", "60"), seconds=0.2)
+        programs.ask(("/bin/sleep", "60"), seconds=0.2)
 
 
 def test_a_background_program_ends_with_its_context(tmp_path: Path) -> None:
     output = tmp_path / "output"
     argv = shell("echo $GREETING; exec sleep 60")
-    with process.background(argv, {"GREETING": "hello"}, output) as started:
+    with programs.background(argv, {"GREETING": "hello"}, output) as started:
         deadline = time.monotonic() + 5
         while not output.read_text() and time.monotonic() < deadline:
             time.sleep(0.01)

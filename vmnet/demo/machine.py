@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vmnet import process
+from vmnet.demo import programs
 from vmnet.demo.errors import DemoError
 from vmnet.demo.network import HOSTNAME, Namespace
 from vmnet.demo.wait import Found, until
@@ -29,7 +29,7 @@ class Machine:
     :param started: the program outside that waits for it, and answers its exit status
     """
 
-    started: process.Background
+    started: programs.Background
     output: Path
 
     def console(self) -> str:
@@ -104,5 +104,5 @@ def machine(container: Namespace, environ: Mapping[str, str], folder: Path) -> I
     own["VMNET_RUN_DIR"] = str(folder / "run")
     entry = (sys.executable, "-P", "-m", "vmnet.demo.inside", HOSTNAME)
     output = folder / "console"
-    with process.background(container.command(*_INIT, *entry), own, output) as started:
+    with programs.background(container.command(*_INIT, *entry), own, output) as started:
         yield Machine(started, output)

@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 from vmnet import process
+from vmnet.demo import programs
 from vmnet.demo.errors import DemoError
 
 _PACKAGES = {
@@ -57,12 +58,12 @@ def parse(text: str) -> Any:
         raise DemoError(f"not JSON: {error}", excerpt=text) from None
 
 
-def ask(*argv: str, seconds: float = 10) -> process.Answer:
+def ask(*argv: str, seconds: float = 10) -> programs.Answer:
     """All that a program answers, its failure included.
 
     :raises DemoError: it can't be run, or does not end
     """
     try:
-        return process.ask(argv, seconds=seconds)
+        return programs.ask(argv, seconds=seconds)
     except OSError as error:  # TimeoutError included
         raise DemoError(f"`{shlex.join(argv)}`: {error}") from None

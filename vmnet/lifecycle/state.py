@@ -16,7 +16,8 @@ from attrs import frozen
 from vmnet.errors import StateError
 from vmnet.identity import Identity
 from vmnet.lifecycle import files
-from vmnet.serial import from_json, to_json
+from vmnet.noun import Noun
+from vmnet.serial import from_json, plain
 from vmnet.wiring import Wiring
 
 VERSION = 1
@@ -25,8 +26,8 @@ _SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-@frozen
-class State:
+@frozen(repr=False)
+class State(Noun):
     """:param namespace: which network namespace this describes, and of which boot"""
 
     version: int
@@ -41,7 +42,7 @@ def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
     :raises StateError: the run directory can't be written
     """
     state = State(VERSION, _namespace(), identity, wiring)
-    files.write(run_dir / _FILE, to_json(state).encode(), durable=True)
+    files.write(run_dir / _FILE, json.dumps(plain(state)).encode(), durable=True)
 
 
 def load(run_dir: Path) -> State | None:

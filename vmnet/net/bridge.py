@@ -67,7 +67,7 @@ def _plan_port(
 
     bridge, tap = f"br{number}", f"tap{number}"
     for name in (bridge, tap):
-        if links.find(kernel, name) is not None:
+        if links.exists(name):
             raise BridgeError(
                 f"there is an interface {name} already",
                 "vmnet makes that one itself; does another VM run in this network namespace?",

@@ -72,7 +72,11 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
     with rtnl.Rtnl() as kernel:
         links = [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)]
         addresses = [rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)]
-        routes = [rtnl.decode(rtnl.RTM_NEWROUTE, one) for one in kernel.dump(rtnl.RTM_NEWROUTE)]
+        routes = [
+            rtnl.decode(rtnl.RTM_NEWROUTE, one)
+            for one in kernel.dump(rtnl.RTM_NEWROUTE)
+            if not rtnl.is_local_route(one)
+        ]
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)

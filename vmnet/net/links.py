@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
@@ -28,6 +29,15 @@ def find(kernel: rtnl.Rtnl, name: str) -> Any:
         if link.get_attr("IFLA_IFNAME") == name:
             return link
     return None
+
+
+def exists(name: str) -> bool:
+    """Whether there is an interface of that name."""
+    try:
+        index(name)
+    except OSError:
+        return False
+    return True
 
 
 def index(name: str) -> int:
@@ -99,8 +109,11 @@ def addr_gen_mode(link: Any) -> int | None:
 
 def silence_ipv6(kernel: rtnl.Rtnl, name: str) -> None:
     """No link-local address for this link, so that it says nothing of its own in IPv6."""
-    if addr_gen_mode(find(kernel, name)) is not None:
+    try:
         change(kernel, name, addr_gen_mode=_ADDR_GEN_MODE_NONE)
+    except rtnl.RtnlError as error:
+        if error.errno != errno.EAFNOSUPPORT:  # a kernel without IPv6 says nothing anyway
+            raise
 
 
 def delete(kernel: rtnl.Rtnl, name: str) -> None:

@@ -36,6 +36,7 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLM_F_ACK_TLVS, _NLMSGERR_ATTR_MSG = 0x200, 1
+_RT_TABLE_LOCAL = 255
 _BUFFER = 1 << 18
 _REPLY_SECONDS = 10.0
 
@@ -133,6 +134,14 @@ def decode(kind: int, body: bytes) -> Any:
     message = _CLASS[kind](header + body)
     message.decode()
     return message
+
+
+def is_local_route(body: bytes) -> bool:
+    """Whether a route is of the table that the kernel derives from the addresses.
+
+    Most routes are; this byte of ``rtmsg`` saves decoding them.
+    """
+    return body[4] == _RT_TABLE_LOCAL
 
 
 def _raise_refusal(body: bytes, flags: int) -> None:

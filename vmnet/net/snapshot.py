@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from vmnet.net import links, rtnl
 from vmnet.wiring import Record, Saved
 
-_RT_TABLE_LOCAL = 255
 _RTNH_COMPARE_MASK = 0x59  # DEAD, LINKDOWN, UNRESOLVED, OFFLOAD…: state, refused in a request
 _CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
@@ -85,9 +84,9 @@ def _index_of(body: bytes) -> int:
 
 
 def _passes(body: bytes, index: int) -> bool:
-    message = rtnl.decode(rtnl.RTM_NEWROUTE, body)
-    if message.get_attr("RTA_TABLE") == _RT_TABLE_LOCAL:
+    if rtnl.is_local_route(body):
         return False
+    message = rtnl.decode(rtnl.RTM_NEWROUTE, body)
     hops = message.get_attr("RTA_MULTIPATH") or ()
     return index in (message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops))
 

@@ -10,13 +10,14 @@ from attrs import frozen
 
 from vmnet.identity import Host, Identity, Interface
 from vmnet.names import is_domain, is_label
+from vmnet.noun import Noun
 from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import reachable, uncarried
 
 
-@frozen
-class Paths:
+@frozen(repr=False)
+class Paths(Noun):
     """Where dnsmasq finds and leaves its files."""
 
     config: Path
@@ -36,8 +37,8 @@ class Paths:
         )
 
 
-@frozen
-class Lease:
+@frozen(repr=False)
+class Lease(Noun):
     """What one NIC of the guest is told.
 
     :param shared: the bridge has no address of the lease's subnet
@@ -55,8 +56,8 @@ class Lease:
     classless: tuple[Pair, ...]
 
 
-@frozen
-class Service:
+@frozen(repr=False)
+class Service(Noun):
     """All that dnsmasq is to do.
 
     :param nameservers: what the guest is told to ask

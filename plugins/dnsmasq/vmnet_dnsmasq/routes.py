@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from attrs import frozen
 
 from vmnet.identity import Interface, Route
+from vmnet.noun import Noun
 
 Pair = tuple[IPv4Network, IPv4Address]
 
@@ -14,8 +15,8 @@ ON_LINK = IPv4Address(0)
 _CAPACITY = 255  # bytes: an option's length is one byte (RFC 2132 section 2)
 
 
-@frozen
-class Classless:
+@frozen(repr=False)
+class Classless(Noun):
     """What option 121 says.
 
     :param pairs: destination and gateway, 0.0.0.0 for the link itself; the default route last;
@@ -60,8 +61,8 @@ def gateway_of(route: Route | None) -> IPv4Address | None:
     return route.gateway if route and isinstance(route.gateway, IPv4Address) else None
 
 
-@frozen
-class _Draft:
+@frozen(repr=False)
+class _Draft(Noun):
     """An option in the making."""
 
     hosts: tuple[Pair, ...] = ()

@@ -9,14 +9,15 @@ from pathlib import Path
 from attrs import frozen
 
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.noun import Noun
 
 _MIB = 1 << 20
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
-@frozen
-class Options:
+@frozen(repr=False)
+class Options(Noun):
     """What only QEMU understands.
 
     :param extra: the user's own arguments, behind ours so that theirs win
