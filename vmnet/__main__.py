@@ -6,8 +6,13 @@ import gc
 import os
 import sys
 
-from vmnet import cli, log
-from vmnet.errors import VmnetError
+from vmnet.deferred import defer
+
+# attrs' validators are a dozen classes, each compiled anew; before the first import of attrs.
+defer("attr.validators", "attrs.validators")
+
+from vmnet import cli, log  # noqa: E402
+from vmnet.errors import VmnetError  # noqa: E402
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pluggy
@@ -42,6 +43,12 @@ class _Manager(pluggy.PluginManager):
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         is_marked = hasattr(getattr(plugin, name, None), f"{PROJECT}_impl")
         return super().parse_hookimpl_opts(plugin, name) if is_marked else None
+
+    def parse_hookspec_opts(
+        self, module_or_class: ModuleType | type, name: str
+    ) -> pluggy.HookspecOpts | None:
+        is_marked = hasattr(getattr(module_or_class, name, None), f"{PROJECT}_spec")
+        return super().parse_hookspec_opts(module_or_class, name) if is_marked else None
 
 
 @frozen(repr=False)

@@ -5,19 +5,28 @@ debootstrap makes it once; what boots is kept in the tests' cache.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from tests.lab.base_image import cache
 from tests.lab.command import run
+from tests.lab.console import Console, on_socket
+from tests.lab.namespace import Namespace
 from tests.lab.progress import step
 
-PROMPT = "guest> "
-"""What the root shell on the serial console shows when it is ready."""
+BOOT_SECONDS = 400
+"""For a whole Debian under TCG, on a machine that does other things as well."""
+
+_PROMPT = "guest> "
 
 _MIRROR = "http://deb.debian.org/debian"
 _RELEASE = "trixie"
@@ -39,7 +48,7 @@ _PACKAGES = (
     "udev",
 )
 _SIZE = "1500M"
-_CHANGE = 1
+_CHANGE = 2
 """To be raised with every change here that the cached guest should show."""
 
 _SETTINGS = {
@@ -49,10 +58,11 @@ _SETTINGS = {
     "etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost\n",
     "etc/machine-id": "",
     "etc/cloud/cloud.cfg.d/90-test.cfg": "datasource_list: [NoCloud, None]\n",
-    # A root shell without line editing or colours, so that a test reads exactly what it typed.
-    "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf": (
+    # A root shell without line editing or colours, so that a test reads exactly what it typed, and
+    # not on the console, where the kernel and cloud-init break into any line.
+    "etc/systemd/system/serial-getty@ttyS1.service.d/autologin.conf": (
         "[Service]\n"
-        f"Environment='PS1={PROMPT}' SYSTEMD_COLORS=0 SYSTEMD_PAGER=\n"
+        f"Environment='PS1={_PROMPT}' SYSTEMD_COLORS=0 SYSTEMD_PAGER=\n"
         "ExecStart=\n"
         "ExecStart=-/sbin/agetty --login-program /bin/sh --skip-login --noclear %I dumb\n"
     ),
@@ -90,6 +100,40 @@ class DebianGuest:
         }
 
 
+@frozen
+class Shell:
+    """A root shell in the guest."""
+
+    console: Console
+
+    def ask(self, command: str, seconds: float = 60) -> str:
+        """What a command prints."""
+        return self.console.command(command, f"^{_PROMPT}$", seconds)
+
+    def json(self, command: str, seconds: float = 60) -> Any:
+        return json.loads(self.ask(command, seconds))
+
+
+@contextmanager
+def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> Iterator[Shell]:
+    """The guest in a container of its own, when cloud-init has done all its work."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
+    shell = folder / "shell"
+    own = {
+        "VMNET_RUN_DIR": str(folder / "run"),
+        "VMNET_QEMU_ARGS": f"-serial unix:{shell},server=on,wait=off",
+    }
+    vmnet = (sys.executable, "-m", "vmnet", "run")
+    with (
+        container.popen(*vmnet, env={**inherited, **own, **settings}, pid=True) as process,
+        on_socket(shell, 30, process.output) as console,
+    ):
+        console.expect(f"^{_PROMPT}$", BOOT_SECONDS)
+        guest = Shell(console)
+        guest.ask("cloud-init status --wait", BOOT_SECONDS)
+        yield guest
+
+
 def debian_guest() -> DebianGuest:
     """The guest, from the cache or made anew in some two minutes."""
     folder = cache() / f"debian-{_RELEASE}-cloud-init-{_CHANGE}"
@@ -113,7 +157,7 @@ def _make(root: Path, made: Path) -> None:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    run("systemctl", f"--root={root}", "enable", "systemd-networkd")
+    run("systemctl", f"--root={root}", "enable", "systemd-networkd", "serial-getty@ttyS1")
     run("systemctl", f"--root={root}", "mask", *_OFF)
     for kind in ("vmlinuz", "initrd.img"):
         (file,) = (root / "boot").glob(f"{kind}-*")

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
 
-from tests.lab.console import Console, on_process
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
 from tests.lab.services import dnsmasq
-from tests.vm.debian_guest import PROMPT, DebianGuest, debian_guest
+from tests.vm.debian_guest import DebianGuest, Shell, booted, debian_guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
-_BOOT_SECONDS = 400  # under TCG, on a machine that does other things as well
 _NETWORKD = "cc:{system_info: {network: {renderers: [networkd]}}} end_cc"
 
 _USER_DATA = """\
@@ -41,24 +35,11 @@ echo ran >/root/from-user
 """
 
 
-@frozen
-class Guest:
-    """The root shell on the guest's serial console."""
-
-    console: Console
-
-    def ask(self, command: str) -> str:
-        """What a command prints."""
-        return self.console.command(command, f"^{PROMPT}$", 60)
-
-    def json(self, command: str) -> Any:
-        return json.loads(self.ask(command))
-
-    def routes(self) -> set[str]:
-        """Each route as ``ip route`` words it, without the interface and who made it."""
-        found = self.json("ip -j -4 route") + self.json("ip -j -6 route")
-        own = [one for one in found if one["protocol"] != "kernel"]
-        return {" ".join(_words(one)) for one in own}
+def _routes(guest: Shell) -> set[str]:
+    """Each route as ``ip route`` words it, without the interface and who made it."""
+    found = guest.json("ip -j -4 route") + guest.json("ip -j -6 route")
+    own = [one for one in found if one["protocol"] != "kernel"]
+    return {" ".join(_words(one)) for one in own}
 
 
 def _words(route: Mapping[str, Any]) -> Iterator[str]:
@@ -83,24 +64,13 @@ def network() -> Iterator[Lan]:
 
 
 @contextmanager
-def booted(container: Namespace, run_dir: Path, settings: Mapping[str, str]) -> Iterator[Guest]:
-    """A guest in which cloud-init has done all its work, without a complaint."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
-    environ = {**inherited, "VMNET_RUN_DIR": str(run_dir), **settings}
-    vmnet = (sys.executable, "-m", "vmnet", "run")
-    with (
-        container.popen(*vmnet, env=environ, pid=True, pipe=True) as process,
-        on_process(process) as console,
-    ):
-        console.expect(f"^{PROMPT}$", _BOOT_SECONDS)
-        guest = Guest(console)
-        status = console.command(
-            "cloud-init status --wait --format json", f"^{PROMPT}$", _BOOT_SECONDS
-        )
-        found = json.loads(status[status.index("{") : status.rindex("}") + 1])
-        assert (found["status"], found["extended_status"]) == ("done", "done"), status
-        assert (found["errors"], found["recoverable_errors"]) == ([], {}), status
-        assert found["detail"].startswith("DataSourceNoCloud [seed=/dev/sr0]")
+def content(container: Namespace, folder: Path, settings: Mapping[str, str]) -> Iterator[Shell]:
+    """A guest in which cloud-init has taken all from the seed, without a complaint."""
+    with booted(container, folder, settings) as guest:
+        status = guest.json("cloud-init status --format json")
+        assert (status["status"], status["extended_status"]) == ("done", "done"), status
+        assert (status["errors"], status["recoverable_errors"]) == ([], {}), status
+        assert status["detail"].startswith("DataSourceNoCloud [seed=/dev/sr0]")
         yield guest
 
 
@@ -134,7 +104,7 @@ def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path:
         engine = ("--listen-address=127.0.0.11", "--address=/wiki.corp.example/192.0.2.80")
         with (
             dnsmasq(web, *engine, "--bind-interfaces"),
-            booted(web, tmp_path / "run", settings) as guest,
+            content(web, tmp_path, settings) as guest,
         ):
             for station, address in (
                 (network.station(ipv6=True), "172.30.1.2"),
@@ -150,7 +120,7 @@ def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path:
                 {"172.30.1.2/24", "172.30.1.200/24", "fd00:30:1::2/64"},
             )
             assert _told(links[web.nic("eth1").mac]) == (1450, {"172.30.2.2/24"})
-            assert guest.routes() == {
+            assert _routes(guest) == {
                 "default via 172.30.1.1",
                 "default via fd00:30:1::1 metric 1024",
                 "10.1.0.0/16 via 172.30.1.1 metric 50",
@@ -185,12 +155,12 @@ def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_pat
         "VMNET_USER_DATA": _SCRIPT,
         **debian.settings(append=_NETWORKD),
     }
-    with booted(pod, tmp_path / "run", settings) as guest:
+    with content(pod, tmp_path, settings) as guest:
         network.host.run("ping", "-c2", "-W5", "10.1.2.3")
         (link,) = (one for one in guest.json("ip -j address") if one["ifname"] != "lo")
         assert link["address"] == pod.mac
         assert _told(link) == (1500, {"10.1.2.3/32"})
-        assert guest.routes() == {"default via 169.254.1.1", "169.254.1.1 scope link"}
+        assert _routes(guest) == {"default via 169.254.1.1", "169.254.1.1 scope link"}
         assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {network.gateway}")
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("ls /etc/netplan") == ""

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.console import on_process
 from tests.lab.netns import WORLD6, Lan
 from tests.lab.wait import until
 from tests.vm.conftest import Machine, ask
-from tests.vm.debian_guest import PROMPT, debian_guest
+from tests.vm.debian_guest import booted, debian_guest
 
 pytestmark = pytest.mark.vm
-
-_BOOT_SECONDS = 400  # a whole Debian under TCG, on a machine that does other things as well
 
 
 def test_the_guest_is_reached_from_beyond_the_gateway(network: Lan, machine: Machine) -> None:
@@ -65,32 +58,22 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
     network.world()
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
-    environ = {**inherited, "VMNET_RUN_DIR": str(tmp_path), **debian_guest().settings()}
-    vmnet = (sys.executable, "-m", "vmnet", "run")
-    with (
-        web.popen(*vmnet, env=environ, pid=True, pipe=True) as process,
-        on_process(process) as console,
-    ):
-        console.expect(f"^{PROMPT}$", _BOOT_SECONDS)
-        guest = partial(console.command, prompt=f"^{PROMPT}$", timeout=60)
-        # Until its end cloud-init writes to the console as well.
-        guest("cloud-init status --wait", timeout=_BOOT_SECONDS)
-        until(lambda: "configured" in guest("networkctl"), 60, "networkd to configure the link")
-        assert _told(json.loads(guest("ip -j -6 address"))) == {
+    with booted(web, tmp_path, debian_guest().settings()) as guest:
+        until(lambda: "configured" in guest.ask("networkctl"), 60, "networkd to configure the link")
+        assert _told(guest.json("ip -j -6 address")) == {
             f"{web.nic().address6}/128",
             "fd00:30:1::200/128",
         }
-        assert _routes(json.loads(guest("ip -j -6 route"))) == {
+        assert _routes(guest.json("ip -j -6 route")) == {
             ("default", _gateway(network)),
             ("fd00:99::/64", _gateway(network)),
             ("fd00:30:1::/64", None),
             ("fd00:98::/64", None),
         }
         # Search domains it takes from no DHCP server, unless it is told to (UseDomains=).
-        resolver = guest("cat /run/systemd/resolve/resolv.conf").splitlines()
+        resolver = guest.ask("cat /run/systemd/resolve/resolv.conf").splitlines()
         assert f"nameserver {WORLD6}" in resolver
-        assert " 0% packet loss" in guest(f"ping -c2 -W5 {WORLD6}")
+        assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {WORLD6}")
 
 
 def _told(links: Any) -> set[str]:
