@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         arena.require_tools()
         python = options.python or installed.python()
         entry = arena.entries((str(python.with_name("vmnet")),))[-1]
-        with arena.started(entry, arena.QEMU) as start:
+        with arena.started(entry, arena.QEMU, ipv6=options.ipv6) as start:
             usages = _settled(start)
     except (BenchmarkError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
+    parser.add_argument("--ipv6", action="store_true", help="the container has IPv6 as well")
     parser.add_argument("--json", action="store_true", help="for programs; in KiB")
     parser.add_argument(
         "--python",
