@@ -25,7 +25,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _DEMO_APPEND = "console=ttyS0 quiet panic=-1"
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Boot(Noun):
     """What the user gave the machine to boot from."""
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from vmnet.noun import Noun
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class File(Noun):
     """A file below the run directory.
 
@@ -25,7 +25,7 @@ class File(Noun):
     mode: int = 0o600
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Daemon(Noun):
     """A helper that outlives the start, beside the hypervisor.
 
@@ -41,7 +41,7 @@ class Daemon(Noun):
     log: Path | None = None
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Delivery(Noun):
     """What one strategy contributes.
 

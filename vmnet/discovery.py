@@ -21,7 +21,7 @@ GROUP = "vmnet"
 _SUFFIXES = (".dist-info", ".egg-info")
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Plugin(Noun):
     """An entry point.
 

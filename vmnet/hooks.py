@@ -51,7 +51,7 @@ class _Manager(pluggy.PluginManager):
         return super().parse_hookspec_opts(module_or_class, name) if is_marked else None
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Plugins(Noun):
     """Plugins that are loaded and registered, whether a setting selects them or not."""
 
@@ -189,7 +189,7 @@ def _refuse_misspelt(manager: pluggy.PluginManager, installed: Mapping[str, Plug
                 )
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Hooks(Noun):
     """The stages, each answered by the strategies that the settings selected."""
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from vmnet.noun import Noun
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Nic(Noun):
     """A virtio network card on a tap.
 
@@ -23,7 +23,7 @@ class Nic(Noun):
     fds: tuple[int, ...]
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Disk(Noun):
     """A block device.
 
@@ -36,14 +36,14 @@ class Disk(Noun):
     ephemeral: bool = False
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Cdrom(Noun):
     """A read-only ISO 9660 image."""
 
     path: Path
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Kernel(Noun):
     """A kernel booted directly."""
 
@@ -52,7 +52,7 @@ class Kernel(Noun):
     append: str = ""
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Machine(Noun):
     """A virtual machine.
 
@@ -71,7 +71,7 @@ class Machine(Noun):
     kernel: Kernel | None = None
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Command(Noun):
     """A program to become.
 

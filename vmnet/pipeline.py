@@ -19,7 +19,7 @@ from vmnet.noun import Noun
 from vmnet.wiring import Wiring
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Plan(Noun):
     """All that a start will do, as data."""
 

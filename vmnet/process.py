@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Outcome(Noun):
     """How a child ended.
 

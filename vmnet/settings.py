@@ -27,8 +27,8 @@ _INJECTED = (
 )
 
 
-@frozen(eq=False, repr=False)
-class Setting(Noun, Generic[Value]):
+@frozen(eq=False)
+class Setting(Generic[Value]):
     """A row of the table, and the typed key of its value in :class:`Settings`.
 
     :param parse: text to value; its ValueError says what is expected
@@ -52,7 +52,7 @@ def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Val
     return Setting(name, parse, "", help)
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Settings(Noun):
     """The parsed environment.
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from vmnet.noun import Noun
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Requirements(Noun):
     """What the chosen IPAM strategies need of the bridge, known before it is planned.
 
@@ -26,7 +26,7 @@ class Requirements(Noun):
         return Requirements(self.contain or other.contain, self.dns or other.dns)
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Record(Noun):
     """One rtnetlink message as the kernel dumped it, kept to be replayed.
 
@@ -38,7 +38,7 @@ class Record(Noun):
     body: str
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Saved(Noun):
     """A NIC as it was, beside its MAC, which the guest has.
 
@@ -53,7 +53,7 @@ class Saved(Noun):
     records: tuple[Record, ...]
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Port(Noun):
     """One interface's way to the guest: uplink, bridge, tap.
 
@@ -84,7 +84,7 @@ class Port(Noun):
     gateway: IPv4Address | None = None
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Wiring(Noun):
     """All ports, in the order of the identity's interfaces.
 

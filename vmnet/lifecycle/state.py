@@ -26,7 +26,7 @@ _SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class State(Noun):
     """:param namespace: which network namespace this describes, and of which boot"""
 

@@ -16,7 +16,7 @@ from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import reachable, uncarried
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Paths(Noun):
     """Where dnsmasq finds and leaves its files."""
 
@@ -37,7 +37,7 @@ class Paths(Noun):
         )
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Lease(Noun):
     """What one NIC of the guest is told.
 
@@ -56,7 +56,7 @@ class Lease(Noun):
     classless: tuple[Pair, ...]
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Service(Noun):
     """All that dnsmasq is to do.
 

@@ -15,7 +15,7 @@ ON_LINK = IPv4Address(0)
 _CAPACITY = 255  # bytes: an option's length is one byte (RFC 2132 section 2)
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Classless(Noun):
     """What option 121 says.
 
@@ -61,7 +61,7 @@ def gateway_of(route: Route | None) -> IPv4Address | None:
     return route.gateway if route and isinstance(route.gateway, IPv4Address) else None
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class _Draft(Noun):
     """An option in the making."""
 

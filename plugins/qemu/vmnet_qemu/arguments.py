@@ -16,7 +16,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
-@frozen(repr=False)
+@frozen(eq=False, repr=False)
 class Options(Noun):
     """What only QEMU understands.
 
