@@ -9,7 +9,7 @@ from attrs import evolve
 
 from vmnet.errors import BridgeError
 from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity, Interface
+from vmnet.identity import Identity, Interface, Resolver
 from vmnet.net import addressing
 from vmnet.settings import BRIDGE_ADDRESS, Settings
 from vmnet.wiring import Port, Requirements, Wiring
@@ -39,7 +39,9 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
         gateway = _gateway(identity.interfaces[exit_at])
         port = evolve(ports[exit_at], bridge_address=address, gateway=gateway)
         ports = (*ports[:exit_at], port, *ports[exit_at + 1 :])
-    nameserver = ports[exit_at].bridge_address.ip if requirements.dns else None
+    # From a link-local address a forwarder asks nobody but a resolver in the container itself.
+    forwards = requirements.dns and (address is not None or _is_self_sufficient(identity.resolver))
+    nameserver = ports[exit_at].bridge_address.ip if forwards else None
     return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
 
 
@@ -126,6 +128,10 @@ def _free_address(interface: Interface, identity: Identity) -> IPv4Interface | N
         return None
     taken = arp.in_use(interface.name, [one.ip for one in candidates])
     return next((one for one in candidates if one.ip not in taken), None)
+
+
+def _is_self_sufficient(resolver: Resolver) -> bool:
+    return resolver.is_local or not resolver.nameservers
 
 
 def _gateway(interface: Interface) -> IPv4Address | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -122,5 +122,60 @@ def test_metrics_and_several_default_routes_are_named() -> None:
     identity = testing.identity(evolve(nic, routes=routes))
     service = Service.of(identity, testing.wiring(identity))
     assert service.leases[0].router == IPv4Address("172.17.0.1")
-    assert any("all but the first of 2 default routes" in line for line in service.not_carried)
+    beside = "routes of eth0 beside a better one: 0.0.0.0/0 via 172.17.0.9 "
+    assert any(line.startswith(beside) for line in service.not_carried)
     assert any("route metrics of eth0" in line for line in service.not_carried)
+
+
+def test_of_several_routes_to_a_destination_the_guest_gets_the_best() -> None:
+    hops = tuple(
+        route("10.1.0.0/16", f"172.17.0.{metric}", metric=metric) for metric in (50, 20, 30, 40, 60)
+    )
+    nic = evolve(interface("172.17.0.2/16"), routes=hops)
+    identity = testing.identity(nic)
+    assert classless(nic).pairs == ((hops[0].destination, IPv4Address("172.17.0.20")),)
+    (beside, metrics) = Service.of(identity, testing.wiring(identity)).not_carried
+    assert "10.1.0.0/16 via 172.17.0.50" in beside
+    assert "172.17.0.20" not in beside
+    assert "and 1 more" in beside
+    assert "route metrics" in metrics
+
+
+def test_a_source_address_other_than_the_first_is_named() -> None:
+    own, other = ip_address("172.17.0.2"), ip_address("172.17.0.3")
+    routes = (route("10.1.0.0/16", source=own), route("10.2.0.0/16", source=other))
+    nic = interface("172.17.0.2/16", "172.17.0.3/16")
+    for count, expected in ((1, 1), (2, 2)):  # the further address is a line of its own
+        identity = testing.identity(evolve(nic, routes=routes[:count]))
+        assert len(Service.of(identity, testing.wiring(identity)).not_carried) == expected
+
+
+def test_a_far_forwarder_takes_its_room_in_the_option() -> None:
+    """Each pair of a route to a /24 takes eight bytes, and so does each far gateway nine."""
+    nic = interface("10.0.0.2/32", gateway="169.254.1.1")
+    many = tuple(route(f"10.1.{n}.0/24", "169.254.1.1") for n in range(40))
+    identity = testing.identity(
+        evolve(nic, routes=nic.routes + many), resolver=resolver("127.0.0.11")
+    )
+    service = Service.of(identity, testing.wiring(identity, nameserver="169.254.7.7/32"))
+    (lease,) = service.leases
+    assert (IPv4Network("169.254.7.7/32"), IPv4Address(0)) in lease.classless
+    left_out = 40 + 3 - len(lease.classless)
+    assert any(line.startswith(f"{left_out} of 41 routes") for line in service.not_carried)
+
+
+def test_what_only_a_forwarder_can_lose_is_named_with_every_strategy() -> None:
+    identity = testing.identity(
+        interface("10.0.0.2/30", gateway="10.0.0.1"),
+        resolver=resolver("127.0.0.11", "2001:db8::53", options=("ndots:0",)),
+    )
+    wiring = testing.wiring(identity, contain=False, nameserver="169.254.7.7/32")
+    (nameserver, outside) = Service.of(identity, wiring).not_carried
+    assert nameserver.startswith("nameserver 2001:db8::53: to forward to it takes IPv4")
+    assert outside.startswith("names that the container's resolver asks outside servers for")
+
+
+def test_a_nameserver_that_the_container_could_not_reach_is_named() -> None:
+    identity = testing.identity(resolver=resolver("192.0.2.53", "2001:db8::53"))
+    (line,) = Service.of(identity, testing.wiring(identity)).not_carried
+    assert line == "nameserver 2001:db8::53: the container has no IPv6 address"

@@ -13,7 +13,7 @@ from vmnet.names import is_domain, is_label
 from vmnet.noun import Noun
 from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
-from vmnet_dnsmasq.uncarried import reachable, uncarried
+from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
 
 @frozen(eq=False, repr=False)
@@ -86,7 +86,9 @@ class Service(Noun):
             if wiring.contain and interface.ipv4
         ]
         return cls(
-            leases=tuple(_lease(interface, port, dns) for interface, port in served),
+            leases=tuple(
+                _lease(interface, port, own_nameserver(port, wiring)) for interface, port in served
+            ),
             bridges=tuple(
                 port.bridge
                 for port in wiring.ports
@@ -103,7 +105,7 @@ class Service(Noun):
                 if (names := tuple(filter(is_domain, host.names)))
             ),
             ntp=_ipv4(identity.ntp),
-            not_carried=uncarried(identity, wiring) if wiring.contain else (),
+            not_carried=uncarried(identity, wiring),
         )
 
     @property
@@ -145,6 +147,8 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         yield "port=0"
     else:
         yield f"addn-hosts={paths.hosts}"
+        # As libc does: nothing remembered, since services come and move, and one after the other.
+        yield from ("cache-size=0", "strict-order")
         yield from (f"server={address}" for address in service.upstream)
     if service.leases:
         yield from ("", "# Answer this guest and nobody else, and at once.")
@@ -188,9 +192,8 @@ def render_hosts(service: Service) -> str:
     return "".join(f"{host.address}\t{' '.join(host.names)}\n" for host in service.hosts)
 
 
-def _lease(interface: Interface, port: Port, dns: IPv4Address | None) -> Lease:
+def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lease:
     address = interface.ipv4[0]
-    own_dns = dns if dns == port.bridge_address.ip else None
     return Lease(
         tag=port.tap,
         bridge=port.bridge,

@@ -5,37 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from vmnet.identity import Identity, Interface, Resolver
+from vmnet.identity import Identity, Interface, Resolver, Route
 from vmnet.names import is_domain, is_label
-from vmnet.wiring import Wiring
+from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq.routes import classless
 
 _REMEDY = "VMNET_IPAM=cloudinit carries it"
+_LISTED = 3
+_NAME_ONE = "name one with VMNET_BRIDGE_ADDRESS"
+_NOT_FORWARDED = "to forward to it takes IPv4; name others with VMNET_DNS"
 
 
 def uncarried(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
-    """The parts of the identity that don't reach the guest, with the remedy where there is one."""
-    return tuple(_lines(identity, wiring))
+    """The parts of the identity that don't reach the guest, with the remedy where there is one.
+
+    Where another strategy hands them over and we only forward DNS, those that have to do with that.
+    """
+    lines = _of_forwarder(identity, wiring) if wiring.nameserver else ()
+    if not wiring.contain:
+        return tuple(lines)
+    return (*_of_leases(identity, wiring), *_of_dns(identity, wiring), *lines)
 
 
-def _lines(identity: Identity, wiring: Wiring) -> Iterator[str]:
-    for interface in identity.interfaces:
+def _of_leases(identity: Identity, wiring: Wiring) -> Iterator[str]:
+    for interface, port in zip(identity.interfaces, wiring.ports, strict=True):
         if interface.ipv4:
-            yield from _of_interface(interface)
-    resolver = identity.resolver
-    yield from _of_dns(identity, wiring)
-    if resolver.options:
-        yield f"resolv.conf options: {' '.join(resolver.options)}"
-    odd = [name for name in resolver.search if not is_domain(name) and name != "."]
-    if odd:
-        yield f"search domains that are no valid names: {' '.join(map(repr, odd))}"
+            yield from _of_interface(interface, own_nameserver(port, wiring))
     if not is_label(identity.hostname):
         yield f"the host name {identity.hostname!r}, which is not a valid one"
-    if wiring.nameserver is not None and not any(port.gateway for port in wiring.ports):
-        yield (
-            "names that the container's resolver asks outside servers for: no spare address for "
-            "the forwarder; name one with VMNET_BRIDGE_ADDRESS, or set VMNET_DNS"
-        )
+
+
+def own_nameserver(port: Port, wiring: Wiring) -> IPv4Address | None:
+    """The forwarder's address, if it is this port's bridge that has it."""
+    return wiring.nameserver if wiring.nameserver == port.bridge_address.ip else None
 
 
 def reachable(resolver: Resolver) -> tuple[IPv4Address | IPv6Address, ...]:
@@ -44,38 +46,74 @@ def reachable(resolver: Resolver) -> tuple[IPv4Address | IPv6Address, ...]:
 
 
 def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
-    """What needs a forwarder that the guest, or one that the nameservers, can be reached from."""
     resolver = identity.resolver
+    if resolver.options:
+        yield f"resolv.conf options: {' '.join(resolver.options)}"
+    odd = [name for name in resolver.search if not is_domain(name) and name != "."]
+    if odd:
+        yield f"search domains that are no valid names: {' '.join(map(repr, odd))}"
     if wiring.nameserver is not None:
-        lost = set(resolver.nameservers) - set(reachable(resolver))
-    else:
-        lost = {one for one in resolver.nameservers if one.is_loopback}
-        if identity.hosts:
-            names = ", ".join(host.names[0] for host in identity.hosts)
-            yield f"names from /etc/hosts ({names}): to serve them takes IPv4"
-    for one in sorted(map(str, lost)):
-        yield f"nameserver {one}: to forward to it takes IPv4; name others with VMNET_DNS"
+        return
+    if identity.hosts:
+        names = ", ".join(host.names[0] for host in identity.hosts)
+        yield f"names from /etc/hosts ({names}): {_obstacle(identity)} ({_REMEDY})"
+    families = {address.version for one in identity.interfaces for address in one.addresses}
+    for address in resolver.nameservers:
+        if address.is_loopback:
+            yield f"nameserver {address}: {_NOT_FORWARDED}"
+        elif address.version not in families:
+            yield f"nameserver {address}: the container has no IPv{address.version} address"
 
 
-def _of_interface(interface: Interface) -> Iterator[str]:
+def _obstacle(identity: Identity) -> str:
+    """Why there is no forwarder."""
+    has_ipv4 = any(one.ipv4 for one in identity.interfaces)
+    if has_ipv4 and reachable(identity.resolver):
+        return f"no spare address for a forwarder; {_NAME_ONE}"
+    return "to serve them takes IPv4"
+
+
+def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
+    """What a forwarder can't ask: it speaks IPv4, and needs an address to ask from."""
+    resolver = identity.resolver
+    for address in resolver.nameservers:
+        if address not in reachable(resolver):
+            yield f"nameserver {address}: {_NOT_FORWARDED}"
+    is_cut_off = wiring.nameserver is not None and wiring.nameserver.is_link_local
+    if is_cut_off and reachable(resolver) and not any(port.gateway for port in wiring.ports):
+        yield (
+            "names that the container's resolver asks outside servers for: no spare address for "
+            f"the forwarder; {_NAME_ONE}, or set VMNET_DNS"
+        )
+
+
+def _of_interface(interface: Interface, nameserver: IPv4Address | None) -> Iterator[str]:
+    name, routes = interface.name, interface.routes_of(4)
     further = interface.ipv4[1:]
     if further:
-        listed = ", ".join(map(str, further))
-        yield f"further addresses of {interface.name}: {listed} ({_REMEDY})"
-    routes = interface.routes_of(4)
-    defaults = sum(route.is_default for route in routes)
-    if defaults > 1:
-        yield f"all but the first of {defaults} default routes of {interface.name} ({_REMEDY})"
-    left_out = len(classless(interface).left_out)
-    if left_out:
+        yield f"further addresses of {name}: {', '.join(map(str, further))} ({_REMEDY})"
+    said = classless(interface, nameserver)
+    if said.outranked:
+        listed = ", ".join(map(_named, said.outranked[:_LISTED]))
+        more = len(said.outranked) - _LISTED
+        others = f" and {more} more" if more > 0 else ""
+        yield f"routes of {name} beside a better one: {listed}{others} ({_REMEDY})"
+    if said.left_out:
         yield (
-            f"{left_out} of {len(routes)} routes of {interface.name}: option 121 holds 255 bytes "
+            f"{len(said.left_out)} of {len(routes)} routes of {name}: option 121 holds 255 bytes "
             f"({_REMEDY})"
         )
     if any(route.metric for route in routes):
-        yield f"route metrics of {interface.name} ({_REMEDY})"
+        yield f"route metrics of {name} ({_REMEDY})"
     if any(route.mtu for route in routes):
-        yield f"route MTUs of {interface.name} ({_REMEDY})"
+        yield f"route MTUs of {name} ({_REMEDY})"
+    if any(route.source not in (None, interface.ipv4[0].ip) for route in routes):
+        yield f"source addresses of routes of {name} ({_REMEDY})"
     ipv6_hops = sum(route.gateway is not None and route.gateway.version == 6 for route in routes)
     if ipv6_hops:
-        yield f"{ipv6_hops} IPv4 routes of {interface.name} with an IPv6 gateway ({_REMEDY})"
+        yield f"{ipv6_hops} IPv4 routes of {name} with an IPv6 gateway"
+
+
+def _named(route: Route) -> str:
+    via = f" via {route.gateway}" if route.gateway else ""
+    return f"{route.destination}{via}"
