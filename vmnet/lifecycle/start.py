@@ -122,7 +122,13 @@ def _start_guard(qmp: Path, deadline: int, undo: ExitStack) -> None:
     Blocked signals survive the exec: see :mod:`vmnet.lifecycle.guard`.
     """
     argv = (sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(qmp), str(deadline))
-    pid = process.spawn(argv)
+    try:
+        pid = process.spawn(argv)
+    except OSError as error:
+        raise LaunchError(
+            f"can't start the guard: {error.strerror}",
+            "VMNET_GUARD=off starts without one, and `docker stop` then cuts the guest off",
+        ) from None
     undo.callback(os.kill, pid, signal.SIGTERM)
     undo.callback(
         signal.pthread_sigmask,

@@ -6,6 +6,7 @@ killed at any moment. The saved wiring, which holds the NICs exactly as they wer
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
@@ -24,6 +25,7 @@ VERSION = 1
 _FILE = "state.json"
 _SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NETNS = Path("/proc/self/ns/net")
 
 
 @frozen(eq=False, repr=False)
@@ -84,8 +86,20 @@ def discard(run_dir: Path) -> None:
 def _namespace() -> str:
     """What tells this network namespace from every other of this boot, and of others.
 
-    Not its inode number, which the kernel gives to a new namespace when the old one has gone.
+    Not its inode number where there is better: the kernel gives it to a new namespace when the old
+    one has gone.
+
+    :raises StateError: the kernel refuses to tell
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
-    return f"{_BOOT_ID.read_text().strip()} {int.from_bytes(cookie, sys.byteorder)}"
+    boot = _BOOT_ID.read_text().strip()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise StateError(
+                f"can't tell this network namespace from others: {error.strerror}",
+                "does the engine's seccomp profile allow Unix sockets?",
+            ) from None
+        return f"{boot} inode {_NETNS.stat().st_ino}"
+    return f"{boot} {int.from_bytes(cookie, sys.byteorder)}"

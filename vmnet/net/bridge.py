@@ -25,8 +25,9 @@ _FIRST_FD = 100
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
     from vmnet.net import rtnl
+    from vmnet.net.steps import step
 
-    with rtnl.Rtnl() as kernel:
+    with step("read the network"), rtnl.Rtnl() as kernel:
         ports = tuple(
             _plan_port(kernel, number, interface, identity, requirements)
             for number, interface in enumerate(identity.interfaces)
@@ -122,11 +123,13 @@ def _address(
 def _free_address(interface: Interface, identity: Identity) -> IPv4Interface | None:
     """An address of the interface's subnet that nobody answers for, or None where none is left."""
     from vmnet.net import arp
+    from vmnet.net.steps import step
 
     candidates = addressing.spare_candidates(interface, identity)
     if not candidates:
         return None
-    taken = arp.in_use(interface.name, [one.ip for one in candidates])
+    with step(f"look for a free address on {interface.name}"):
+        taken = arp.in_use(interface.name, [one.ip for one in candidates])
     return next((one for one in candidates if one.ip not in taken), None)
 
 

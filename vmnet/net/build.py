@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from vmnet.errors import BridgeError, PrivilegeError
 from vmnet.net import containment, links, rtnl, snapshot, tap
+from vmnet.net.steps import step
 from vmnet.wiring import Port, Wiring
 
 _log = logging.getLogger(__name__)
@@ -24,10 +22,11 @@ def build(wiring: Wiring) -> None:
     for port in wiring.ports:
         for fd in port.tap_fds:
             tap.open_tap(port.tap, fd)
-    with rtnl.Rtnl() as kernel:
+    with step("speak to the kernel"), rtnl.Rtnl() as kernel:
         for port in wiring.ports:
             if port.contain:
-                _contain(kernel, port.uplink)
+                with step(f"contain {port.uplink}"):
+                    _contain(kernel, port.uplink)
             _build_port(kernel, port)
 
 
@@ -51,7 +50,7 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
         links.silence_ipv6(kernel, port.bridge)
         links.set_arp_ignore(kernel, port.bridge, 1)
         links.disable_tx_checksum(port.bridge)
-    bridge = links.index(port.bridge)
+        bridge = links.index(port.bridge)
     with step(f"move {port.uplink} to {port.bridge}"):
         links.change(kernel, port.uplink, up=False)
         links.delete_addresses(kernel, port.uplink)
@@ -76,7 +75,7 @@ def restore(wiring: Wiring) -> None:
 
     :raises BridgeError: the kernel refused a step
     """
-    with rtnl.Rtnl() as kernel:
+    with step("speak to the kernel"), rtnl.Rtnl() as kernel:
         for port in wiring.ports:
             with step(f"take {port.uplink} out of {port.bridge}"):
                 _remove_bridge(kernel, port)
@@ -105,18 +104,3 @@ def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
         links.change(kernel, port.uplink, mac=port.guest_mac, addr_gen_mode=saved.addr_gen_mode)
     # The kernel gives a NIC without a queue one of a thousand frames when it gets a filter.
     links.change(kernel, port.uplink, up=saved.up, queue_length=saved.queue_length)
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Name the step in the error when the kernel refuses it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EPERM:
-            raise PrivilegeError(
-                f"no permission to {what}", "run the container with `--cap-add NET_ADMIN`"
-            ) from None
-        raise BridgeError(
-            f"can't {what}: {error.strerror}", "`vmnet check` tells what this host lacks"
-        ) from error

@@ -69,14 +69,22 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
     """
     from vmnet.net import rtnl
 
-    with rtnl.Rtnl() as kernel:
-        links = [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)]
-        addresses = [rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)]
-        routes = [
-            rtnl.decode(rtnl.RTM_NEWROUTE, one)
-            for one in kernel.dump(rtnl.RTM_NEWROUTE)
-            if not rtnl.is_local_route(one)
-        ]
+    try:
+        with rtnl.Rtnl() as kernel:
+            links = [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)]
+            addresses = [
+                rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)
+            ]
+            routes = [
+                rtnl.decode(rtnl.RTM_NEWROUTE, one)
+                for one in kernel.dump(rtnl.RTM_NEWROUTE)
+                if not rtnl.is_local_route(one)
+            ]
+    except OSError as error:
+        raise CaptureError(
+            f"can't read the container's network: {error.strerror or error}",
+            "rtnetlink must not be filtered: does the engine's seccomp profile allow AF_NETLINK?",
+        ) from error
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)

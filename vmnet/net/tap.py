@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vmnet.errors import BridgeError, PrivilegeError
+from vmnet.net.steps import step
 
 TUN = Path("/dev/net/tun")
 _TUN_DEVICE = os.makedev(10, 200)
@@ -26,25 +27,27 @@ def open_tap(name: str, fd: int) -> None:
     offloads work.
 
     :raises PrivilegeError: the device or the capability is missing
-    :raises BridgeError: the name is taken
+    :raises BridgeError: the name is taken, or the kernel refuses otherwise
     """
     control = _open_tun()
     try:
-        request = _IFREQ.pack(name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+        with step(f"make the tap {name}"):
+            _attach(control, name)
+            os.dup2(control, fd, inheritable=True)
+    finally:
+        os.close(control)
+
+
+def _attach(control: int, name: str) -> None:
+    request = _IFREQ.pack(name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+    try:
         fcntl.ioctl(control, _TUNSETIFF, request)
-        os.dup2(control, fd, inheritable=True)
-    except PermissionError:
-        raise PrivilegeError(
-            f"no permission to make the tap {name}", "run the container with `--cap-add NET_ADMIN`"
-        ) from None
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise BridgeError(
                 f"there is an interface {name} already", "does another VM run in this namespace?"
             ) from None
-        raise BridgeError(f"can't make the tap {name}: {error.strerror}") from None
-    finally:
-        os.close(control)
+        raise
 
 
 def close_tap(fds: Iterable[int]) -> None:

@@ -1,0 +1,110 @@
+"""A start whose N-th system call of a kind fails, or is the last thing it does: strace(1) does it.
+
+strace traces the start once to find what it does to the world, and then injects a fault into one of
+these calls at a time (strace(1), "Tampering").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.lab.command import Completed
+from tests.lab.namespace import Namespace
+from tests.netns.conftest import VMNET
+
+_TRACED = (
+    "bind,clone,clone3,execve,fchmod,fsync,ioctl,mkdir,openat,rename,sendto,socket,unlink,vfork"
+    ",write"
+)
+_CALL = re.compile(r"(\w+)\((.*)\) += (?!\?)", re.DOTALL)
+# Of these calls only some are a start's own: Python reads files, asks about terminals, and the log
+# goes to standard error.
+_EFFECT = {
+    "openat": re.compile(r"O_CREAT|/dev/net/tun"),
+    "ioctl": re.compile(r"TUNSETIFF|SIOC|FIONCLEX"),
+    "write": re.compile(r"^(?!2,)"),
+}
+_ANY = re.compile("")
+# Reaped under /bin/sh, not strace: strace as PID 1 would wait for every daemon that is left to it.
+_PID_1 = ("/bin/sh", "-c", '"$@"; exit $?', "pid-1")
+
+
+@frozen
+class Effect:
+    """A system call of a start.
+
+    :param number: its place among the calls of that name
+    """
+
+    call: str
+    number: int
+    arguments: str
+
+    def __str__(self) -> str:
+        return f"{self.call}({self.arguments[:160]}), number {self.number}"
+
+
+@frozen
+class Start:
+    """``vmnet run`` in a container, under strace."""
+
+    container: Namespace
+    environ: Mapping[str, str]
+    log: Path
+
+    def effects(self) -> list[Effect]:
+        """All that an undisturbed start does up to its exec, in order."""
+        ended = self._strace("-s", "64", "-e", f"trace={_TRACED}")
+        assert ended.returncode == 0, ended.stderr
+        return list(_parse(self.log.read_text()))
+
+    def failing(self, effect: Effect, error: str) -> Completed:
+        """A start in which the kernel answers one call with *error*, such as ``EIO``."""
+        return self._strace("-e", f"inject={effect.call}:error={error}:when={effect.number}")
+
+    def killed(self, effect: Effect) -> Completed:
+        """A start that SIGKILL ends with one call, which has taken effect."""
+        return self._strace("-e", f"inject={effect.call}:signal=KILL:when={effect.number}")
+
+    def undisturbed(self, **settings: str) -> Completed:
+        environ = {**self.environ, **settings}
+        return self.container.run(*_PID_1, *VMNET, "run", env=environ, check=False, pid=True)
+
+    def _strace(self, *options: str) -> Completed:
+        strace = ("strace", "-o", str(self.log), *options)
+        return self.container.run(
+            *_PID_1, *strace, *VMNET, "run", env=self.environ, check=False, pid=True, timeout=120
+        )
+
+
+def environ_of(folder: Path) -> dict[str, str]:
+    """For a start whose hypervisor ends at once."""
+    folder.chmod(0o755)
+    (folder / "kernel").touch()
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
+    return {
+        **inherited,
+        "VMNET_RUN_DIR": str(folder / "run"),
+        "VMNET_QEMU": "/bin/true",
+        "VMNET_KERNEL": str(folder / "kernel"),
+        # Under strace several times slower, and its own bytecode must not be written between runs.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _parse(log: str) -> Iterator[Effect]:
+    numbers: Counter[str] = Counter()
+    for line in log.splitlines():
+        if match := _CALL.match(line):
+            call, arguments = match.groups()
+            if call == "execve" and "vmnet" in arguments.split("]")[0]:
+                continue  # of Python itself, which strace does not count either
+            numbers[call] += 1
+            if _EFFECT.get(call, _ANY).search(arguments):
+                yield Effect(call, numbers[call], arguments)
