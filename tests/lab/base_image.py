@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def write_context(folder: Path, minimal: str) -> None:
 
 def _pip_environment() -> dict[str, str]:
     """This machine's way to a package index, if it has one of its own."""
-    listing = run("pip", "config", "list", check=False).stdout
+    listing = run(sys.executable, "-m", "pip", "config", "list", check=False).stdout
     found = re.findall(r"^[^.\n]+\.([a-z-]+)='(.*)'$", listing.replace(":env:.", "env."), re.M)
     return {
         f"PIP_{name.upper().replace('-', '_')}": value
