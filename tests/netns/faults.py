@@ -46,6 +46,12 @@ class Effect:
     number: int
     arguments: str
 
+    @property
+    def changes_something(self) -> bool:
+        """Whether the world differs after it; not so for a question or a new socket."""
+        asks = "SIOCGIF" in self.arguments or "RTM_GET" in self.arguments
+        return self.call not in ("bind", "socket") and not asks
+
     def __str__(self) -> str:
         return f"{self.call}({self.arguments[:160]}), number {self.number}"
 

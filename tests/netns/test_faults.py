@@ -4,7 +4,6 @@ it as it was. Every system call with an effect is tried, each in a start of its 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ def test_a_start_that_is_killed(start: Start, web: Namespace) -> None:
     wired = _wired(web)
     _recover(start)
     wrong = []
-    for effect in effects:
+    for effect in (one for one in effects if one.changes_something):
         killed = start.killed(effect)
         assert killed.returncode == 128 + 9, killed.stderr
         recovered = _recover(start)
@@ -83,7 +82,7 @@ def test_a_recovery_that_is_killed(start: Start, web: Namespace) -> None:
     until_saved = _up_to_the_save(start.effects())
     _recover(start)
     wrong = []
-    for effect in until_saved:
+    for effect in (one for one in until_saved if one.changes_something):
         assert start.undisturbed().returncode == 0
         killed = start.killed(effect)
         assert killed.returncode == 128 + 9, killed.stderr
@@ -131,5 +130,6 @@ def _up_to_the_save(effects: list[Effect]) -> list[Effect]:
 
 def _wired(web: Namespace) -> Json:
     """The network as the guest has it, without what the kernel makes up for each new bridge."""
-    found: Json = json.loads(json.dumps(web.dump()))
+    found = web.dump()
+    found["links"].pop("tap0", None)
     return found

@@ -1,0 +1,126 @@
+"""Whatever ends a VM: what its guest has synced is on the disk, and the disk is whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import Process, run
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan
+from tests.vm.conftest import Guest, Machine
+
+pytestmark = [pytest.mark.vm, pytest.mark.long]
+
+_WRITER = Path(__file__).with_name("writer")
+_STRIDE = 8  # sectors: one cluster of the image, so that each record makes the image grow
+_SECTOR = 512
+_CLUSTER = _STRIDE * _SECTOR
+_SETTLED_SECONDS = 1.5
+
+End = Callable[[Namespace, Process], None]
+
+
+def _cut(container: Namespace, vm: Process) -> None:
+    """`docker kill`: the plug is pulled."""
+    vm.signal(signal.SIGKILL)
+
+
+def _stop(container: Namespace, vm: Process) -> None:
+    """`docker stop`: this guest does not listen to its power button, so QEMU is told to quit."""
+    vm.signal(signal.SIGTERM)
+
+
+def _lose_the_guard(container: Namespace, vm: Process) -> None:
+    _kill(container, "vmnet-guard")
+    time.sleep(random.uniform(0, _SETTLED_SECONDS))
+    _cut(container, vm)
+
+
+def _lose_dnsmasq(container: Namespace, vm: Process) -> None:
+    _kill(container, "dnsmasq")
+    time.sleep(random.uniform(0, _SETTLED_SECONDS))
+    _stop(container, vm)
+
+
+def _kill(container: Namespace, name: str) -> None:
+    (pid,) = (pid for pid in container.pids() if _name(pid) == name)
+    os.kill(pid, signal.SIGKILL)
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+_ENDS: tuple[End, ...] = (_cut, _stop, _lose_the_guard, _lose_dnsmasq)
+
+
+def test_no_record_is_lost(
+    network: Lan, machine: Machine, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """As often as ``--kills`` says, at a random moment each time."""
+    kills: int = request.config.getoption("--kills")
+    container = network.container("db")
+    disk = tmp_path / "disk.qcow2"
+    options = ("-o", f"cluster_size={_CLUSTER}")
+    run("qemu-img", "create", "-q", "-f", "qcow2", *options, disk, "1G")
+    settings = {"VMNET_DISK": str(disk), "VMNET_STOP_TIMEOUT": "1", **_boot(machine, tmp_path)}
+    written = -1
+    for number in range(kills):
+        end = _ENDS[number % len(_ENDS)]
+        append = f"console=ttyS0 quiet panic=-1 rdinit=/writer first={written + 1} stride={_STRIDE}"
+        with machine.booted(container, **settings, VMNET_APPEND=append) as guest:
+            guest.says(f"written {written + 1}\r\n")
+            time.sleep(random.uniform(0, _SETTLED_SECONDS))
+            end(container, guest.process)
+            guest.process.wait(30)
+            last = _last_written(guest)
+        _require_whole(disk)
+        _require_records(disk, tmp_path / "raw", last, f"{end.__name__}, after {number} others")
+        written = last
+
+
+def _boot(machine: Machine, folder: Path) -> dict[str, str]:
+    """The demonstration Linux with another first program."""
+    demo = Path(machine.environ["VMNET_DEMO"])
+    own = folder / "own"
+    own.mkdir()
+    (own / "writer").write_bytes((_WRITER / "init").read_bytes())
+    (own / "writer").chmod(0o755)
+    archive = run("cpio", "-o", "-H", "newc", "--quiet", cwd=own, input="writer\n").stdout
+    initrd = folder / "initrd"
+    initrd.write_bytes((demo / "initrd").read_bytes() + archive.encode())
+    return {"VMNET_KERNEL": str(demo / "vmlinuz"), "VMNET_INITRD": str(initrd)}
+
+
+def _last_written(guest: Guest) -> int:
+    """What the guest has said in full: a line that the end has cut short counts for nothing."""
+    return max(map(int, re.findall(r"^written (\d+)\r?\n", guest.output(), re.MULTILINE)))
+
+
+def _require_whole(disk: Path) -> None:
+    """Clean, or clean once clusters that nobody refers to have been freed."""
+    checked = run("qemu-img", "check", "-f", "qcow2", disk, check=False)
+    if checked.returncode == 3:  # leaks, and nothing else: qemu-img(1)
+        run("qemu-img", "check", "-q", "-f", "qcow2", "-r", "leaks", disk)
+        checked = run("qemu-img", "check", "-f", "qcow2", disk, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def _require_records(disk: Path, raw: Path, last: int, when: str) -> None:
+    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw)
+    with raw.open("rb") as file:
+        lost = [number for number in range(last + 1) if not _has(file.fileno(), number)]
+    assert not lost, f"{when}: of {last + 1} records these are gone: {lost}"
+
+
+def _has(file: int, number: int) -> bool:
+    wanted = f"record {number:010}\n".encode()
+    return os.pread(file, len(wanted), number * _CLUSTER) == wanted
