@@ -73,6 +73,10 @@ class Container:
         """``docker stop``, which kills it after *seconds*."""
         self.engine.docker("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
 
+    def kill(self, signal: str = "KILL") -> None:
+        """``docker kill``."""
+        self.engine.docker("kill", "-s", signal, self.id)
+
     def wait(self, timeout: float = 60) -> int:
         """Await its end and return its exit status."""
         return int(self.engine.docker("wait", self.id, timeout=timeout).stdout)

@@ -1,0 +1,59 @@
+"""A VM container goes on after whatever ends it, on its own network identity."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.conftest import NET_ADMIN, Vms
+from tests.lab.engine import Container
+
+pytestmark = pytest.mark.engine
+
+
+def require_identity(vms: Vms, vm: Container) -> None:
+    """The guest answers, and is what Docker says the container is."""
+    network = vm.inspect()["NetworkSettings"]
+    (eth0,) = vms.ask(network["IPAddress"], "identity")["interfaces"]
+    assert eth0["mac"] == network["MacAddress"]
+    assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
+
+
+def test_a_crash_a_pause_and_a_restart(vms: Vms) -> None:
+    """The run directory is in the container's own file system: each start finds the last one's."""
+    vm = vms.start()
+    require_identity(vms, vm)
+
+    vm.kill()
+    assert vm.wait() == 128 + 9
+    vms.docker.docker("start", vm.id)
+    require_identity(vms, vm)
+
+    vms.docker.docker("pause", vm.id)
+    vms.docker.docker("unpause", vm.id)
+    require_identity(vms, vm)
+
+    vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
+    require_identity(vms, vm)
+    assert "vmnet-guest: power button, shutting down" in vm.logs()
+    assert "restoring the network" not in vm.logs()
+
+
+def test_a_namespace_that_outlives_the_container(vms: Vms) -> None:
+    """As in a Kubernetes pod: another container holds the network, a volume the run directory."""
+    holder = vms.docker.start(vms.image, "600", options=["--entrypoint", "sleep"])
+    pod = ("--network", f"container:{holder.id}", "-v", "/run/vmnet")
+    vm = vms.docker.start(vms.image, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *pod))
+    network = holder.inspect()["NetworkSettings"]
+
+    def require_the_pods() -> None:
+        (eth0,) = vms.ask(network["IPAddress"], "identity")["interfaces"]
+        assert eth0["mac"] == network["MacAddress"]
+
+    require_the_pods()
+    vm.kill()
+    vm.wait()
+    vms.docker.docker("start", vm.id)
+    vms.says(vm, "restoring the network that an earlier start left in this namespace")
+    require_the_pods()
+    vm.rm()
+    holder.rm()
