@@ -75,25 +75,6 @@ def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
     assert "no lease" in asked.stderr + asked.stdout
 
 
-def test_two_containers_on_one_network_serve_their_own_guest_only(
-    network: Lan, vmnet: Vmnet, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    first, second = network.container("first"), network.container("second")
-    other = str(tmp_path_factory.mktemp("other") / "run")
-    with (
-        vmnet.running(first),
-        vmnet.running(second, VMNET_RUN_DIR=other),
-        guest(first, "br0", first.mac) as one,
-        guest(second, "br0", second.mac) as two,
-    ):
-        leases = [udhcpc(one), udhcpc(two)]
-        for lease, vm in zip(leases, (one, two), strict=True):
-            lease.configure(vm)
-        one.run("ping", "-c1", "-W5", second.address)
-    assert [str(lease.address.ip) for lease in leases] == [first.address, second.address]
-    assert [lease.hostname for lease in leases] == ["first", "second"]
-
-
 def test_several_interfaces_each_hand_over_their_own(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host, mtu=9000) as second:
         web = network.container("web", gateway=False)
