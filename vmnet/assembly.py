@@ -13,7 +13,7 @@ from attrs import frozen
 from vmnet import settings as table
 from vmnet.errors import MachineError, SettingsError
 from vmnet.identity import Identity
-from vmnet.image import disk_format
+from vmnet.image import disk_format, refers_elsewhere
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
 from vmnet.noun import Noun
 from vmnet.settings import Setting, Settings
@@ -44,7 +44,7 @@ def boot_devices(settings: Settings) -> Boot:
         devices.append(_disk(settings))
     cdrom = _file(settings, table.CDROM)
     if cdrom:
-        devices.append(Cdrom(cdrom))
+        devices.append(Cdrom(cdrom, cdrom.is_block_device()))
     kernel = _kernel(settings)
     if not devices and kernel is None:
         kernel = _demonstration(settings[table.DEMO])
@@ -78,7 +78,14 @@ def _disk(settings: Settings) -> Disk:
     ephemeral = settings[table.DISK_MODE] == "ephemeral"
     path = _file(settings, table.DISK, writable=not ephemeral)
     assert path is not None
-    return Disk(path, disk_format(path, settings[table.DISK_FORMAT]), ephemeral)
+    image_format = disk_format(path, settings[table.DISK_FORMAT])
+    return Disk(
+        path,
+        image_format,
+        ephemeral,
+        block=path.is_block_device(),
+        backed=image_format == "qcow2" and refers_elsewhere(path),
+    )
 
 
 def _kernel(settings: Settings) -> Kernel | None:

@@ -25,14 +25,31 @@ def disk_format(path: Path, wish: str) -> str:
     """
     if wish != "auto":
         return wish
-    with path.open("rb") as image:
-        header = image.read(_HEADER.size)
+    header = _header(path)
     if not header.startswith(_MAGIC):
         return "raw"
-    _, version, backing_offset, _, features = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
-    if backing_offset or (version >= 3 and features & _EXTERNAL_DATA_FILE):
+    if _refers(header):
         raise MachineError(
             f"VMNET_DISK={path} is a qcow2 image that refers to another file",
             "set VMNET_DISK_FORMAT=qcow2 if you made it so yourself, and mount that file too",
         )
     return "qcow2"
+
+
+def refers_elsewhere(path: Path) -> bool:
+    """Whether what lies there, read as a qcow2 image, has a backing file or keeps its data apart.
+
+    :raises OSError: it can't be read
+    """
+    header = _header(path)
+    return header.startswith(_MAGIC) and _refers(header)
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as image:
+        return image.read(_HEADER.size).ljust(_HEADER.size, b"\0")
+
+
+def _refers(header: bytes) -> bool:
+    _, version, backing_offset, _, features = _HEADER.unpack(header)
+    return bool(backing_offset or (version >= 3 and features & _EXTERNAL_DATA_FILE))

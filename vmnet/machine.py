@@ -29,18 +29,26 @@ class Disk(Noun):
 
     :param format: ``qcow2`` or ``raw``
     :param ephemeral: writes go to a temporary overlay that ends with the VM
+    :param block: a block device and not a file
+    :param backed: a qcow2 image that names other files, which only the hypervisor can follow
     """
 
     path: Path
     format: str
     ephemeral: bool = False
+    block: bool = False
+    backed: bool = False
 
 
 @frozen(eq=False, repr=False)
 class Cdrom(Noun):
-    """A read-only ISO 9660 image."""
+    """A read-only ISO 9660 image.
+
+    :param block: a block device and not a file
+    """
 
     path: Path
+    block: bool = False
 
 
 @frozen(eq=False, repr=False)
@@ -72,14 +80,55 @@ class Machine(Noun):
 
 
 @frozen(eq=False, repr=False)
+class User(Noun):
+    """Whom the hypervisor runs as; it holds no capability, whoever it is.
+
+    :param groups: supplementary groups
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@frozen(eq=False, repr=False)
+class Opened(Noun):
+    """A file that is opened for the hypervisor before it gives up root.
+
+    :param fd: the descriptor's number there
+    """
+
+    path: Path
+    fd: int
+    writable: bool = False
+
+
+@frozen(eq=False, repr=False)
+class Listener(Noun):
+    """A Unix socket that is made for the hypervisor: root's own, mode 0600.
+
+    :param fd: the listening descriptor's number there
+    """
+
+    path: Path
+    fd: int
+
+
+@frozen(eq=False, repr=False)
 class Command(Noun):
     """A program to become.
 
     :param keep_fds: descriptors it inherits
     :param qmp: the control socket (QEMU Machine Protocol) on which it takes a power-down; None
         where it has none, and a stop signal ends it at once
+    :param opened: files it inherits open
+    :param listeners: sockets it inherits listening
+    :param user: whom it runs as, without a capability; None if it keeps this process's privileges
     """
 
     argv: tuple[str, ...]
     keep_fds: tuple[int, ...] = ()
     qmp: Path | None = None
+    opened: tuple[Opened, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    user: User | None = None

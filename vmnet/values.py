@@ -18,6 +18,7 @@ _TRUE = frozenset(("true", "1", "yes", "on"))
 _FALSE = frozenset(("false", "0", "no", "off"))
 _UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_NO_USER = (1 << 32) - 1  # setresuid(2) takes it for "no change"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -126,6 +127,17 @@ def bridge_address(value: str) -> str | IPv4Interface:
     except ValueError:
         pass
     raise ValueError("auto, link-local, spare, or an address such as 10.0.0.250/24")
+
+
+def user(value: str) -> str | tuple[int, int]:
+    """auto, root, or the numbers of a user and, behind a colon, of a group."""
+    lowered = value.strip().lower()
+    if lowered in ("auto", "root"):
+        return lowered
+    match = re.fullmatch(r"(\d{1,10})(?::(\d{1,10}))?", lowered, re.ASCII)
+    if match is None or int(match[1]) == 0 or max(map(int, match.groups("1"))) >= _NO_USER:
+        raise ValueError("auto, root, or numbers such as 1000 or 1000:1000")
+    return int(match[1]), int(match[2] or match[1])
 
 
 def shell_words(value: str) -> tuple[str, ...]:

@@ -49,6 +49,14 @@ def _is_vm(process: Process) -> bool:
     return Path(f"/proc/{process.pid}/comm").read_text() == "hypervisor\n"
 
 
+def hypervisor(container: Namespace) -> int:
+    """The process id of the program in QEMU's place."""
+    (found,) = (
+        pid for pid in container.pids() if Path(f"/proc/{pid}/comm").read_text() == "hypervisor\n"
+    )
+    return found
+
+
 @pytest.fixture
 def network() -> Iterator[Lan]:
     """A LAN with both address families."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,46 +12,15 @@ from pathlib import Path
 import pytest
 from vmnet_dnsmasq import ipv6
 
+from tests.lab.cable import plugged
 from tests.lab.dhcp6_clients import CLIENTS6, Client6, dhclient6, dhcpcd6
 from tests.lab.namespace import Namespace, namespace
 from tests.lab.netns import WORLD6, Lan, lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
-from tests.netns.conftest import Vmnet
+from tests.netns.conftest import Vmnet, hypervisor
 from vmnet import testing
 from vmnet.errors import LaunchError
-
-# In QEMU's place: carries frames between the inherited taps and the devices guest0, guest1 ….
-# A tap gives each frame a virtio-net header of ten bytes, which without offloads is all zeros.
-CABLE = """#!{python} -IS
-import os, select, signal, socket
-signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-taps = [fd for fd in (100, 101) if os.path.exists(f"/proc/self/fd/{{fd}}")]
-ends = {{}}
-while True:
-    for number, tap in enumerate(taps):
-        if tap not in ends and os.path.exists(f"/sys/class/net/guest{{number}}"):
-            card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-            card.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
-            card.bind((f"guest{{number}}", 3))
-            ends[tap] = ends[card.fileno()] = tap, card
-    for fd in select.select(list(ends), [], [], 0.05)[0]:
-        tap, card = ends[fd]
-        try:
-            if fd == tap:
-                card.send(os.read(tap, 65536)[10:])
-            else:
-                os.write(tap, bytes(10) + card.recv(65536))
-        except OSError:
-            pass
-"""
-
-
-@pytest.fixture
-def vmnet(vmnet: Vmnet) -> Vmnet:
-    cable = Path(vmnet.environ["VMNET_QEMU"])
-    cable.write_text(CABLE.format(python=sys.executable))
-    return vmnet
 
 
 @contextmanager
@@ -68,7 +36,8 @@ def machine(container: Namespace, number: int = 0, mac: str = "") -> Iterator[Na
         made.run("ethtool", "-K", far, "tx", "off", "gso", "off", "tso", "off")
         container.ip("link", "set", near, "up")
         made.ip("link", "set", far, "up")
-        yield made
+        with plugged(container, hypervisor(container), 100 + number, near):
+            yield made
         container.ip("link", "delete", near)
 
 

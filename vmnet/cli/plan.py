@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from vmnet import pipeline
 from vmnet.cli.output import Parser, heading, print_json, table
 from vmnet.delivery import File
 from vmnet.lifecycle import state
+from vmnet.machine import Command
 from vmnet.pipeline import Plan
 from vmnet.serial import plain
 from vmnet.settings import RUN_DIR
@@ -57,8 +58,19 @@ def _show(plan: Plan) -> None:
             print(shlex.join(daemon.argv))
     heading("\nCommand")
     print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
+    print("\n".join(_inherited(plan.command)))
     heading("\nNot carried to the guest")
     print("\n".join(plan.not_carried) or "nothing: all of it is carried")
+
+
+def _inherited(command: Command) -> Iterator[str]:
+    """What the command line can't say."""
+    for one in command.opened:
+        yield f"descriptor {one.fd}: {one.path}, for {'writing' if one.writable else 'reading'}"
+    for listener in command.listeners:
+        yield f"descriptor {listener.fd}: the socket {listener.path}"
+    if command.user is not None:
+        yield f"user {command.user.uid}, group {command.user.gid}, without capabilities"
 
 
 def _show_identity(plan: Plan) -> None:

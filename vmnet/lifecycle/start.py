@@ -16,7 +16,7 @@ from vmnet import process
 from vmnet.delivery import Daemon, Delivery
 from vmnet.errors import DeliveryError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import files, guard, state
+from vmnet.lifecycle import files, guard, privileges, state
 from vmnet.pipeline import Plan
 from vmnet.settings import GUARD, RUN_DIR, STOP_TIMEOUT
 from vmnet.wiring import Wiring
@@ -63,11 +63,16 @@ def start(hooks: Hooks, plan: Plan) -> NoReturn:
 
 
 def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
+    """Privileges go in two steps: no new ones for any child, none at all from the guard on."""
+    if plan.command.user is not None:
+        privileges.refuse_new()
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:
         _deliver(delivery, undo)
+    if plan.command.user is not None:
+        privileges.shed()
     if plan.command.qmp is not None and hooks.settings[GUARD]:
         _start_guard(plan.command.qmp, hooks.settings[STOP_TIMEOUT], undo)
     hooks.launch(plan.command)

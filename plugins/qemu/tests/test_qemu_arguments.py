@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vmnet_qemu.arguments import Options, arguments
+from vmnet_qemu.arguments import Options, arguments, opened, qmp
 
 from vmnet import testing
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
@@ -25,10 +25,13 @@ def demonstration() -> Case:
 
 
 def disks() -> Case:
-    """A user's disk, a CD, a plugin's seed, two NICs, one with two queues."""
+    """Disks of each kind, a CD in a drive, a plugin's seed, two NICs, one with two queues."""
     devices = (
         Disk(Path("/disk.qcow2"), "qcow2"),
-        Disk(Path("/with,comma.img"), "raw", ephemeral=True),
+        Disk(Path("/scratch.img"), "raw", ephemeral=True),
+        Disk(Path("/dev/sdb"), "raw", block=True),
+        Disk(Path("/with,comma.qcow2"), "qcow2", backed=True),
+        Cdrom(Path("/dev/sr0"), block=True),
         Cdrom(Path("/run/vmnet/seed.iso")),
     )
     nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, (101, 102)))
@@ -41,7 +44,7 @@ def options() -> Case:
         machine_type="pc",
         cpu="Haswell",
         firmware=Path("/OVMF.fd"),
-        vnc="unix:/run/vmnet/vnc.sock",
+        vnc="unix:/tmp/vnc.sock",
         extra=("-device", "usb-tablet"),
     )
 
@@ -57,9 +60,22 @@ def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> No
 @given(name=st.text(st.characters(exclude_characters="\0"), min_size=1))
 def test_a_path_is_one_value_whatever_it_holds(name: str) -> None:
     """QEMU splits options at single commas (qemu-options, QemuOpts)."""
-    disk = Disk(Path("/") / name.strip("/"), "raw")
+    disk = Disk(Path("/") / name.strip("/"), "qcow2", backed=True)
     words = arguments(testing.machine(devices=(disk,)), Options())
     drive = words[words.index("-drive") + 1]
     fields = drive.replace(",,", "\0").split(",")
     assert [field.partition("=")[0] for field in fields] == ["if", "id", "file", "format", "cache"]
     assert fields[2].replace("\0", ",") == f"file={disk.path}"
+
+
+def test_each_descriptor_is_one_file_and_in_the_arguments() -> None:
+    """A number that is used twice would put one file in the place of another."""
+    machine, given = disks()
+    files, words = opened(machine), " ".join(arguments(machine, given))
+    numbers = [fd for nic in machine.nics for fd in nic.fds] + [qmp(machine).fd]
+    numbers += [one.fd for one in files]
+    assert len(set(numbers)) == len(numbers)
+    assert all(f"fd={one.fd},set=" in words for one in files)
+    writable = {str(one.path) for one in files if one.writable}
+    assert writable == {"/disk.qcow2", "/dev/sdb"}
+    assert "/with,comma.qcow2" not in {str(one.path) for one in files}

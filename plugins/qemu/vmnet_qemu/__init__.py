@@ -9,7 +9,7 @@ from vmnet import values
 from vmnet.hookspecs import hookimpl
 from vmnet.lifecycle.become import become
 from vmnet.machine import Command, Machine
-from vmnet.settings import Setting, Settings, optional
+from vmnet.settings import Setting, Settings, optional, setting
 
 QEMU = optional("VMNET_QEMU", values.absolute_path, "QEMU's binary; unset means the host's own CPU")
 QEMU_ARGS = optional("VMNET_QEMU_ARGS", values.shell_words, "further arguments for QEMU")
@@ -22,18 +22,24 @@ CPU = optional(
 FIRMWARE = optional(
     "VMNET_FIRMWARE", values.absolute_path, "firmware image, `-bios`; unset: QEMU's"
 )
-VNC = optional("VMNET_VNC", values.text, "a VNC display, `-vnc`: unix:/run/vmnet/vnc.sock")
+VNC = optional("VMNET_VNC", values.text, "a VNC display, `-vnc`: unix:/tmp/vnc.sock")
+USER = setting(
+    "VMNET_USER",
+    values.user,
+    "auto",
+    "whom QEMU runs as: root, numbers, or auto, which is 64055 where all can be opened by it",
+)
 
 
 @hookimpl
 def vmnet_settings() -> Sequence[Setting[Any]]:
-    return (QEMU, QEMU_ARGS, MACHINE, CPU, FIRMWARE, VNC)
+    return (QEMU, QEMU_ARGS, MACHINE, CPU, FIRMWARE, VNC, USER)
 
 
 @hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
-    from vmnet_qemu import binary
+    from vmnet_qemu import binary, user
 
     options = make.Options(
         machine_type=settings[MACHINE],
@@ -45,7 +51,15 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     path = binary.find(settings[QEMU])
     fds = tuple(fd for nic in machine.nics for fd in nic.fds)
     argv = (str(path), *make.arguments(machine, options))
-    return Command(argv, keep_fds=fds, qmp=make.qmp_socket(machine))
+    listener = make.qmp(machine)
+    return Command(
+        argv,
+        keep_fds=fds,
+        qmp=listener.path,
+        opened=make.opened(machine),
+        listeners=(listener,),
+        user=user.choose(settings[USER], path, machine, options),
+    )
 
 
 @hookimpl

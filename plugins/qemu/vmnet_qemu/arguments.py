@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.machine import Cdrom, Disk, Kernel, Listener, Machine, Nic, Opened
 from vmnet.noun import Noun
 
 _MIB = 1 << 20
@@ -47,36 +47,71 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         # Ctrl-C belongs to the guest's console, not to QEMU: signal=off.
         *("-chardev", "stdio,id=console,signal=off"),
         *("-serial", "chardev:console"),
-        *("-qmp", f"unix:{_escape(str(qmp_socket(machine)))},server=on,wait=off"),
-        *(word for number, one in enumerate(machine.devices) for word in _device(number, one)),
+        *("-chardev", f"socket,id=qmp,fd={qmp(machine).fd},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *_devices(machine),
         *(word for nic in machine.nics for word in _nic(nic)),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )
 
 
-def qmp_socket(machine: Machine) -> Path:
+def qmp(machine: Machine) -> Listener:
     """Where QEMU takes commands (QEMU Machine Protocol)."""
-    return machine.run_dir / "qmp.sock"
+    return Listener(machine.run_dir / "qmp.sock", _free_fd(machine))
+
+
+def opened(machine: Machine) -> tuple[Opened, ...]:
+    """What is opened for QEMU, which then needs no permission for it."""
+    return tuple(file for files in _files(machine) for file in files)
+
+
+def is_named(device: Disk | Cdrom) -> bool:
+    """Whether QEMU opens a device by its name, from which it finds what the image refers to."""
+    return isinstance(device, Disk) and device.backed
+
+
+def _free_fd(machine: Machine) -> int:
+    """The first number behind those of the taps."""
+    return max((fd for nic in machine.nics for fd in nic.fds), default=99) + 1
+
+
+def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
+    """For each device its descriptors: QEMU reads a disk before it opens it again for writing."""
+    fd = _free_fd(machine) + 1
+    for device in machine.devices:
+        files: tuple[Opened, ...] = ()
+        if not is_named(device):
+            files = (Opened(device.path, fd),)
+            if isinstance(device, Disk) and not device.ephemeral:
+                files += (Opened(device.path, fd + 1, writable=True),)
+        fd += len(files)
+        yield files
 
 
 def _machine_type(options: Options) -> str:
     return options.machine_type or _MACHINE_TYPES.get(platform.machine(), "virt")
 
 
-def _device(number: int, device: Disk | Cdrom) -> Iterator[str]:
+def _devices(machine: Machine) -> Iterator[str]:
+    for number, (device, files) in enumerate(zip(machine.devices, _files(machine), strict=True)):
+        for file in files:
+            yield from ("-add-fd", f"fd={file.fd},set={number}")
+        path = f"/dev/fdset/{number}" if files else _escape(str(device.path))
+        # QEMU tells a device from a file by its name, unless the name is that of a descriptor.
+        driver = "file.driver=host_device,file.filename" if device.block else "file"
+        yield from _device(number, device, f"{driver}={path}")
+
+
+def _device(number: int, device: Disk | Cdrom, file: str) -> Iterator[str]:
     if isinstance(device, Cdrom):
-        yield from ("-drive", _drive(f"cd{number}", device.path, "raw", "readonly=on"))
+        yield from ("-drive", f"if=none,id=cd{number},{file},format=raw,readonly=on")
         yield from ("-device", f"virtio-scsi-pci,id=scsi{number}")
         yield from ("-device", f"scsi-cd,bus=scsi{number}.0,drive=cd{number}")
     else:
-        snapshot = "snapshot=on" if device.ephemeral else "cache=writeback"
-        yield from ("-drive", _drive(f"disk{number}", device.path, device.format, snapshot))
+        mode = "snapshot=on" if device.ephemeral else "cache=writeback"
+        yield from ("-drive", f"if=none,id=disk{number},{file},format={device.format},{mode}")
         yield from ("-device", f"virtio-blk-pci,drive=disk{number}")
-
-
-def _drive(name: str, path: Path, image_format: str, option: str) -> str:
-    return f"if=none,id={name},file={_escape(str(path))},format={image_format},{option}"
 
 
 def _nic(nic: Nic) -> Iterator[str]:

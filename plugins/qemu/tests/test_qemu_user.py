@@ -1,0 +1,118 @@
+"""Whom QEMU runs as, from the permissions of real files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from vmnet_qemu import user
+from vmnet_qemu.arguments import Options
+
+from vmnet import testing
+from vmnet.errors import MachineError
+from vmnet.machine import Disk, Kernel, Machine, User
+
+PROGRAM = Path("/bin/true")
+ROOT, UNPRIVILEGED = User(0, 0), User(64055, 64055)
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that everybody may enter, as pytest's are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def file(folder: Path, mode: int) -> Path:
+    made = folder / f"{mode:o}"
+    made.touch()
+    made.chmod(mode)
+    return made
+
+
+def booting(kernel: Path) -> Machine:
+    return testing.machine(kernel=Kernel(kernel))
+
+
+def test_nobody_in_particular_where_all_is_readable(folder: Path) -> None:
+    machine = booting(file(folder, 0o644))
+    assert user.choose("auto", PROGRAM, machine, Options()) == UNPRIVILEGED
+    assert os.geteuid() == os.getegid() == 0, "we are ourselves again"
+
+
+def test_root_where_something_is_not_and_that_is_said(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    kernel = file(folder, 0o600)
+    assert user.choose("auto", PROGRAM, booting(kernel), Options()) == ROOT
+    assert f"{kernel} is not open to it" in caplog.text
+    assert "root without capabilities" in caplog.text
+
+
+@pytest.mark.parametrize("ephemeral", [False, True])
+def test_a_disk_is_opened_for_it_so_its_mode_does_not_count(folder: Path, ephemeral: bool) -> None:
+    machine = testing.machine(devices=(Disk(file(folder, 0o600), "raw", ephemeral=ephemeral),))
+    assert user.choose("auto", PROGRAM, machine, Options()) == UNPRIVILEGED
+
+
+def test_a_disk_with_a_backing_file_is_opened_by_name(folder: Path) -> None:
+    disk = Disk(file(folder, 0o644), "qcow2", backed=True)
+    assert user.choose("auto", PROGRAM, testing.machine(devices=(disk,)), Options()) == ROOT
+    disk = evolve(disk, path=file(folder, 0o666))
+    assert user.choose("auto", PROGRAM, testing.machine(devices=(disk,)), Options()) == UNPRIVILEGED
+
+
+def test_an_overlay_needs_a_folder_for_temporary_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    machine = testing.machine(devices=(Disk(file(folder, 0o644), "raw", ephemeral=True),))
+    assert user.choose("auto", PROGRAM, machine, Options()) == ROOT
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("-drive", "if=virtio,format=raw,file={private}"), ROOT),
+        (("-drive", "if=virtio,format=raw,file={public}"), UNPRIVILEGED),
+        (("-serial", "unix:{folder}/serial.sock,server=on"), ROOT),
+        (("-serial", "unix:/tmp/serial.sock,server=on"), UNPRIVILEGED),
+        (("-fsdev", "local,id=share,path={folder},security_model=none"), ROOT),
+        (("-append", "console=ttyS0 root=/dev/vda"), UNPRIVILEGED),
+        (("-drive", "file=https://192.0.2.1/disk"), UNPRIVILEGED),
+        (("-device", "usb-tablet"), UNPRIVILEGED),
+    ],
+)
+def test_paths_in_the_users_own_arguments_count(
+    folder: Path, words: tuple[str, ...], expected: User
+) -> None:
+    names = {"private": file(folder, 0o600), "public": file(folder, 0o666), "folder": folder}
+    options = Options(extra=tuple(word.format(**names) for word in words))
+    assert user.choose("auto", PROGRAM, testing.machine(), options) == expected
+
+
+def test_the_user_may_be_named_and_must_then_do(folder: Path) -> None:
+    mine = file(folder, 0o600)
+    os.chown(mine, 1234, 1234)
+    assert user.choose((1234, 1234), PROGRAM, booting(mine), Options()) == User(1234, 1234)
+    assert user.choose("root", PROGRAM, booting(mine), Options()) == ROOT
+    with pytest.raises(MachineError, match=f"VMNET_USER=4321:1: {mine} is not open to it"):
+        user.choose((4321, 1), PROGRAM, booting(mine), Options())
+
+
+def test_the_group_of_kvm_comes_along(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kvm = folder / "kvm"
+    os.mknod(kvm, 0o020660, os.makedev(1, 3))
+    os.chown(kvm, 0, 993)
+    kvm.chmod(0o660)
+    monkeypatch.setattr(user, "_KVM", kvm)
+    machine = testing.machine(accelerator="kvm")
+    assert user.choose("auto", PROGRAM, machine, Options()) == User(64055, 64055, (993,))

@@ -1,0 +1,160 @@
+"""What the processes of a VM container may do: no more than they need."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.command import run
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan
+from tests.lab.wait import until
+from tests.vm.conftest import VMNET, Machine
+from vmnet.errors import MachineError
+
+pytestmark = pytest.mark.vm
+
+SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+NOTHING = dict.fromkeys(SETS, 0)
+NET_ADMIN, NET_RAW, NET_BIND_SERVICE = 1 << 12, 1 << 13, 1 << 10
+STOPPED = "-S"  # the CPU never starts: what is looked at here is QEMU
+
+
+def statuses(container: Namespace) -> dict[str, dict[str, str]]:
+    """/proc/PID/status of each process, by its name."""
+    found = [_fields(Path(f"/proc/{pid}/status").read_text()) for pid in container.pids()]
+    return {one["Name"]: one for one in found}
+
+
+def _fields(text: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: " ".join(value.split()) for name, _, value in pairs}
+
+
+def capabilities(status: dict[str, str]) -> dict[str, int]:
+    return {one: int(status[one], 16) for one in SETS}
+
+
+def disk(folder: Path, image_format: str = "qcow2") -> Path:
+    """An image that only root may open."""
+    made = folder / f"disk.{image_format}"
+    run("qemu-img", "create", "-q", "-f", image_format, made, "8M")
+    made.chmod(0o600)
+    return made
+
+
+def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_path: Path) -> None:
+    web = network.container("web", ipv6=True)
+    settings = {"VMNET_DISK": str(disk(tmp_path)), "VMNET_IPAM": "dnsmasq,cloudinit"}
+    with machine.booted(web, STOPPED, **settings):
+        names = {"qemu-system-x86", "vmnet-guard", "dnsmasq", "vmnet-ipv6"}
+        until(lambda: names <= set(statuses(web)), 10, str(names))
+        found = statuses(web)
+        control = (tmp_path / "run" / "qmp.sock").stat()
+    qemu, guard = found["qemu-system-x86"], found["vmnet-guard"]
+    dnsmasq, ipv6 = found["dnsmasq"], found["vmnet-ipv6"]
+
+    assert capabilities(qemu) == NOTHING
+    assert (qemu["NoNewPrivs"], qemu["Seccomp"]) == ("1", "2")
+    assert (qemu["Uid"], qemu["Gid"]) == ("64055 64055 64055 64055",) * 2
+    assert (stat.S_IMODE(control.st_mode), control.st_uid) == (0o600, 0)
+
+    assert capabilities(guard) == NOTHING
+
+    assert "0" not in dnsmasq["Uid"].split()
+    assert capabilities(dnsmasq)["CapEff"] & ~(NET_ADMIN | NET_RAW | NET_BIND_SERVICE) == 0
+
+    assert "0" not in ipv6["Uid"].split()
+    assert capabilities(ipv6)["CapPrm"] == capabilities(ipv6)["CapEff"] == 0
+    assert {one["NoNewPrivs"] for one in (guard, dnsmasq, ipv6)} == {"1"}
+
+
+def test_what_nobody_else_may_open_leaves_root_without_capabilities(
+    network: Lan, machine: Machine, tmp_path: Path
+) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(Path(machine.environ["VMNET_DEMO"], "vmlinuz").read_bytes())
+    kernel.chmod(0o600)
+    web = network.container("web")
+    with machine.booted(web, STOPPED, VMNET_KERNEL=str(kernel), VMNET_GUARD="off") as guest:
+        qemu = statuses(web)["qemu-system-x86"]
+        said = guest.output()
+    assert (capabilities(qemu), qemu["Uid"], qemu["NoNewPrivs"]) == (NOTHING, "0 0 0 0", "1")
+    assert f"not as user 64055: {kernel} is not open to it" in said
+    refused = web.run(
+        *(*VMNET, "run"),
+        env={**machine.environ, "VMNET_USER": "1234", "VMNET_KERNEL": str(kernel)},
+        check=False,
+        pid=True,
+    )
+    assert refused.returncode == MachineError.exit_code, refused.stderr
+    assert f"VMNET_USER=1234:1234: {kernel} is not open to it" in refused.stderr
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "raw"])
+def test_a_disk_is_still_one_machines_alone(
+    network: Lan, machine: Machine, tmp_path: Path, image_format: str
+) -> None:
+    """QEMU locks images by their descriptors."""
+    settings = {"VMNET_DISK": str(disk(tmp_path, image_format)), "VMNET_GUARD": "off"}
+    web, other = network.container("web"), network.container("other")
+    with machine.booted(web, STOPPED, **settings) as guest:
+        until(lambda: _holds_locks(guest.process.pid), 20, "a lock", detail=guest.output)
+        second = other.run(
+            *(*VMNET, "run", STOPPED),
+            env={**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")},
+            check=False,
+            pid=True,
+        )
+    assert second.returncode == 1, second.stderr
+    assert 'Failed to get "write" lock' in second.stderr
+
+
+def _holds_locks(pid: int) -> bool:
+    """Whether a process has locked part of an open file (F_OFD_SETLK)."""
+    return any("OFDLCK" in one.read_text() for one in Path(f"/proc/{pid}/fdinfo").iterdir())
+
+
+def test_a_block_device_is_opened_for_it_too(
+    network: Lan, machine: Machine, tmp_path: Path
+) -> None:
+    with loop_device(disk(tmp_path, "raw")) as device:
+        web = network.container("web")
+        with machine.booted(web, STOPPED, VMNET_DISK=device, VMNET_GUARD="off") as guest:
+            assert statuses(web)["qemu-system-x86"]["Uid"] == "64055 64055 64055 64055"
+            monitor = tmp_path / "run" / "qmp.sock"
+            blocks = qmp(monitor, "query-block")
+        assert guest.process.poll() is not None
+    (block,) = blocks
+    assert block["inserted"]["drv"] == "raw"
+    assert block["inserted"]["image"]["virtual-size"] == 8 << 20
+
+
+def qmp(path: Path, command: str) -> Any:
+    """What QEMU answers to a command on its control socket."""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(30)
+        monitor.connect(str(path))
+        lines = monitor.makefile("rb")
+        lines.readline()  # the greeting
+        answer: dict[str, Any] = {}
+        for one in ("qmp_capabilities", command):
+            monitor.sendall(json.dumps({"execute": one}).encode() + b"\n")
+            answer = next(found for line in lines if "event" not in (found := json.loads(line)))
+        return answer["return"]
+
+
+@contextmanager
+def loop_device(image: Path) -> Iterator[str]:
+    device = run("losetup", "--find", "--show", image).stdout.strip()
+    try:
+        yield device
+    finally:
+        run("losetup", "--detach", device)
