@@ -71,6 +71,27 @@ def test_names_on_a_network_of_ones_own(vms: Vms) -> None:
         database.rm()
 
 
+def test_ipv6_on_a_network_that_has_it(vms: Vms) -> None:
+    subnets = ("--subnet", "10.213.79.0/24", "--ipv6", "--subnet", "fd00:213:79::/64")
+    with vms.docker.network("vmt-ipv6", *subnets) as network:
+        vm = vms.start("--network", network)
+        own = vm.inspect()["NetworkSettings"]["Networks"][network]
+        vms.says(vm, f"vmnet-guest: eth0 {own['GlobalIPv6Address']}/128")
+        identity = vms.ask(f"[{own['GlobalIPv6Address']}]", "identity")
+        (eth0,) = identity["interfaces"]
+        assert eth0["ipv4"] == [f"{own['IPAddress']}/24"]
+        assert eth0["ipv6"] == [f"{own['GlobalIPv6Address']}/128"]
+        (default,) = (one for one in identity["routes6"] if one.startswith("default "))
+        assert default.startswith("default via fe80::")
+        page = vms.docker.run(
+            vms.image,
+            *("-c", FETCH, f"http://[{own['GlobalIPv6Address']}]/"),
+            options=["--network", network, "--entrypoint", "python3"],
+        )
+        assert own["GlobalIPv6Address"] in page.stdout
+        vm.rm()
+
+
 def test_no_dhcp_leaves_the_guest_to_another_server(vms: Vms) -> None:
     with vms.docker.network("vmt-outside", "--subnet", "10.213.78.0/24") as network:
         server = vms.docker.start(
