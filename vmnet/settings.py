@@ -156,6 +156,12 @@ BRIDGE_ADDRESS = setting(
     "auto",
     "the bridge's own address: auto, link-local, spare (a free one of the subnet), or a CIDR",
 )
+FILTER = setting(
+    "VMNET_FILTER",
+    values.boolean,
+    "on",
+    "keep the guest to its own MAC and addresses; off: it may route, or be several machines",
+)
 DNS = optional(
     "VMNET_DNS",
     values.listed(values.ip),
@@ -230,6 +236,7 @@ CORE: tuple[Setting[Any], ...] = (
     LAUNCH,
     INTERFACES,
     BRIDGE_ADDRESS,
+    FILTER,
     DNS,
     NTP,
     DISK,

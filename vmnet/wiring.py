@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from attrs import frozen
 
@@ -17,13 +17,19 @@ class Requirements(Noun):
         messages must neither leave through the uplink nor enter from it
     :param dns: the guest asks a DNS forwarder in the container, so one bridge needs an address
         that the guest reaches, and the forwarder a way to its upstream servers
+    :param any_address: the guest's addresses come from elsewhere and can't be known here
     """
 
     contain: bool = False
     dns: bool = False
+    any_address: bool = False
 
     def __or__(self, other: Requirements) -> Requirements:
-        return Requirements(self.contain or other.contain, self.dns or other.dns)
+        return Requirements(
+            self.contain or other.contain,
+            self.dns or other.dns,
+            self.any_address or other.any_address,
+        )
 
 
 @frozen(eq=False, repr=False)
@@ -54,6 +60,18 @@ class Saved(Noun):
 
 
 @frozen(eq=False, repr=False)
+class Sender(Noun):
+    """Whom a guest may pass for in what it sends, beside its MAC, which is always its own.
+
+    :param addresses: its own; None for any, where they come from elsewhere
+    :param routers: link-local addresses of the network's routers, which are never its own
+    """
+
+    addresses: tuple[IPv4Address | IPv6Address, ...] | None = None
+    routers: tuple[IPv6Address, ...] = ()
+
+
+@frozen(eq=False, repr=False)
 class Port(Noun):
     """One interface's way to the guest: uplink, bridge, tap.
 
@@ -67,6 +85,7 @@ class Port(Noun):
     :param guest_mac: the MAC the container had
     :param mtu: in bytes
     :param saved: what restores the NIC exactly
+    :param sender: whom the guest may pass for; None for anybody
     """
 
     uplink: str
@@ -82,6 +101,7 @@ class Port(Noun):
     guest_addresses: tuple[IPv4Address, ...] = ()
     contain: bool = False
     gateway: IPv4Address | None = None
+    sender: Sender | None = None
 
 
 @frozen(eq=False, repr=False)

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit import bpf
-from vmnet.net import containment
+from vmnet.net import cbpf, containment
 
-PROGRAM = containment.assemble(containment._MESSAGES)
+PROGRAM = cbpf.assemble(containment._MESSAGES)
 PASS, DROP, TOO_SHORT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 UDP, TCP, ICMP, ICMPV6 = 17, 6, 1, 58
 MORE_FRAGMENTS = 0x2000

@@ -38,6 +38,7 @@ BAD: dict[str, str] = {
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",
     "VMNET_GUARD": "enabled",
+    "VMNET_FILTER": "enabled",
     "VMNET_STOP_TIMEOUT": "10s",
     "VMNET_RUN_DIR": "run",
     "VMNET_LOG": "xml",

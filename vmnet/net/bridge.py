@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface
+import logging
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -11,14 +12,17 @@ from vmnet.errors import BridgeError
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity, Interface, Resolver
 from vmnet.net import addressing
-from vmnet.settings import BRIDGE_ADDRESS, Settings
-from vmnet.wiring import Port, Requirements, Wiring
+from vmnet.settings import BRIDGE_ADDRESS, FILTER, Settings
+from vmnet.wiring import Port, Requirements, Sender, Wiring
 
 if TYPE_CHECKING:
     from vmnet.net.rtnl import Rtnl
 
 # The descriptors of the taps start here, well above whatever an engine or a shell hands down.
 _FIRST_FD = 100
+# What the kernel takes of a filter, 4096 instructions, holds some 220 IPv6 addresses.
+_MOST_ADDRESSES = 200
+_log = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -31,6 +35,11 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
         ports = tuple(
             _plan_port(kernel, number, interface, identity, requirements)
             for number, interface in enumerate(identity.interfaces)
+        )
+    if settings[FILTER]:
+        ports = tuple(
+            evolve(port, sender=_sender(interface, requirements))
+            for port, interface in zip(ports, identity.interfaces, strict=True)
         )
     exit_at = _exit(identity)
     address = _address(
@@ -90,6 +99,22 @@ def _plan_port(
         # A NIC without an address is plain layer 2: its guest may well ask a server out there.
         contain=requirements.contain and bool(interface.addresses),
     )
+
+
+def _sender(interface: Interface, requirements: Requirements) -> Sender:
+    """Whom the guest may pass for; a NIC without an address is plain layer 2."""
+    router = interface.router
+    gateways = (one.gateway for one in interface.routes_of(6))
+    found = (*gateways, *((router.address, router.gateway) if router else ()))
+    routers = dict.fromkeys(
+        one for one in found if isinstance(one, IPv6Address) and one.is_link_local
+    )
+    known = bool(interface.addresses) and not requirements.any_address
+    if known and len(interface.addresses) > _MOST_ADDRESSES:
+        _log.warning("%s has too many addresses to filter: any will do", interface.name)
+        known = False
+    addresses = tuple(one.ip for one in interface.addresses) if known else None
+    return Sender(addresses, tuple(routers))
 
 
 def _exit(identity: Identity) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 
-from vmnet.net import containment, links, rtnl, snapshot, tap
+from vmnet.net import antispoof, containment, links, rtnl, snapshot, tap
 from vmnet.net.steps import step
-from vmnet.wiring import Port, Wiring
+from vmnet.wiring import Port, Sender, Wiring
 
 _log = logging.getLogger(__name__)
-_NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def build(wiring: Wiring) -> None:
@@ -32,15 +30,20 @@ def build(wiring: Wiring) -> None:
 
 def _contain(kernel: rtnl.Rtnl, uplink: str) -> None:
     """Before the guest can speak. A kernel without the filter is reported, and lived with."""
-    try:
-        containment.contain(kernel, uplink)
-    except rtnl.RtnlError as error:
-        if error.errno not in _NO_SUCH_FILTER:
-            raise
+    if not containment.contain(kernel, uplink):
         _log.warning(
             "%s is not contained (the kernel lacks clsact or cls_bpf): another DHCP server on its "
             "network may answer the guest",
             uplink,
+        )
+
+
+def _filter(kernel: rtnl.Rtnl, tap: str, mac: str, sender: Sender) -> None:
+    if not antispoof.filter_tap(kernel, tap, mac, sender):
+        _log.warning(
+            "%s is not filtered (the kernel lacks clsact or cls_bpf): the guest can send from any "
+            "address",
+            tap,
         )
 
 
@@ -58,6 +61,8 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
         links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge, up=True)
     with step(f"connect {port.tap} to {port.bridge}"):
         links.silence_ipv6(kernel, port.tap)
+        if port.sender is not None:
+            _filter(kernel, port.tap, port.guest_mac, port.sender)
         links.change(kernel, port.tap, mtu=port.mtu, master=bridge, up=True)
     with step(f"give {port.bridge} the address {port.bridge_address}"):
         links.change(kernel, port.bridge, up=True)

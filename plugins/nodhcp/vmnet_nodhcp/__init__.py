@@ -12,7 +12,12 @@ from vmnet.delivery import Delivery
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity
 from vmnet.settings import Settings
-from vmnet.wiring import Wiring
+from vmnet.wiring import Requirements, Wiring
+
+
+@hookimpl
+def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
+    return Requirements(any_address=True)
 
 
 @hookimpl

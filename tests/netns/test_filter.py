@@ -1,0 +1,100 @@
+"""The filter on a real tap: the kernel decides as the BPF machine of the unit tests does."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.namespace import namespace
+from tests.lab.netns import Lan
+from tests.netns.conftest import Vmnet
+from tests.unit import frames
+from vmnet.net import antispoof, rtnl, tap
+from vmnet.wiring import Sender
+
+Exchange = Callable[[list[bytes]], list[bytes]]
+FD = 190
+VIRTIO_NET_HEADER = bytes(10)
+TAG = bytes.fromhex("81000005")
+
+
+def exchange(sender: Sender) -> Iterator[Exchange]:
+    """What arrives behind a bridge of frames that a guest has sent."""
+    with namespace("filter") as made, made.entered():
+        made.sysctl(net__ipv6__conf__default__disable_ipv6=1)
+        tap.open_tap("tap0", FD)
+        try:
+            with rtnl.Rtnl() as kernel:
+                assert antispoof.filter_tap(kernel, "tap0", frames.MAC.hex(":"), sender)
+            made.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+            made.ip("link", "add", "uplink", "type", "veth", "peer", "name", "outside")
+            for link in ("tap0", "uplink"):
+                made.ip("link", "set", link, "master", "br0", "up")
+            for link in ("br0", "outside"):
+                made.ip("link", "set", link, "up")
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as outside:
+                outside.bind(("outside", 3))
+                outside.settimeout(10)
+                yield lambda sent: _exchange(outside, sent)
+        finally:
+            tap.close_tap((FD,))
+
+
+def _exchange(outside: socket.socket, sent: list[bytes]) -> list[bytes]:
+    """Frames keep their order, so a last one that passes ends the wait."""
+    last = frames.arp(frames.OWN4, target="172.17.9.9")
+    for frame in (*sent, last):
+        os.write(FD, VIRTIO_NET_HEADER + frame)
+    return list(iter(lambda: outside.recv(65536), last))
+
+
+@pytest.fixture
+def own() -> Iterator[Exchange]:
+    yield from exchange(frames.OWN)
+
+
+@pytest.fixture
+def any_address() -> Iterator[Exchange]:
+    yield from exchange(frames.ANY)
+
+
+EVERYDAY = list(frames.EVERYDAY.values())
+ROGUE = list(frames.ROGUE.values())
+FOREIGN = [*frames.FOREIGN.values(), *frames.ROUTERS.values()]
+TAGGED = [frame[:12] + TAG + frame[12:] for frame in EVERYDAY]
+
+
+def test_a_guest_with_addresses_of_its_own(own: Exchange) -> None:
+    assert own(EVERYDAY) == EVERYDAY
+    assert own([*ROGUE, *FOREIGN, *TAGGED]) == []
+
+
+def test_a_guest_whose_addresses_come_from_elsewhere(any_address: Exchange) -> None:
+    assert any_address([*EVERYDAY, *FOREIGN]) == [*EVERYDAY, *FOREIGN]
+    assert any_address([*ROGUE, *TAGGED]) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "addresses"),
+    [
+        ({}, ["172.30.1.2", "172.30.1.200", "fd00:30:1::2"]),
+        ({"NO_DHCP": "true"}, None),
+        ({"VMNET_IPAM": "cloudinit"}, ["172.30.1.2", "172.30.1.200", "fd00:30:1::2"]),
+    ],
+    ids=["dnsmasq", "nodhcp", "cloudinit"],
+)
+def test_whom_a_guest_may_pass_for_follows_from_the_strategy(
+    network: Lan, vmnet: Vmnet, settings: dict[str, str], addresses: list[str] | None
+) -> None:
+    web = network.container("web", ipv6=True, extra=("172.30.1.200/24",))
+    plan = vmnet(web, "plan", "--json", **settings)
+    assert plan.returncode == 0, plan.stderr
+    (port,) = plan.json()["wiring"]["ports"]
+    assert port["sender"]["addresses"] == addresses
+    (router,) = port["sender"]["routers"]
+    assert router.startswith("fe80::")
+    off = vmnet(web, "plan", "--json", VMNET_FILTER="off", **settings).json()
+    assert off["wiring"]["ports"][0]["sender"] is None

@@ -1,0 +1,102 @@
+"""Classic BPF programs as filters of a link: assembled, and attached under clsact.
+
+The one kind of tc filter that needs no action module of its own, so it works on every kernel with
+cls_bpf (see tc-bpf(8)).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+
+from vmnet.net import links, rtnl
+from vmnet.net.attributes import attribute
+
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER = 36, 37, 44
+_CLSACT, INGRESS, EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
+_TCA_KIND, _TCA_OPTIONS = 1, 2
+_TCA_BPF_OPS_LEN, _TCA_BPF_OPS, _TCA_BPF_FLAGS, _ACT_DIRECT = 4, 5, 8, 1
+_TCMSG = struct.Struct("=BxxxiIII")
+_NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
+_ETH_P_ALL = 3
+_NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
+
+# An instruction (struct sock_filter, bpf(4)): code, operand, and where to go on true and on false,
+# as names of places in the program, or as how many instructions to skip; "" and 0 are the next one.
+Instruction = tuple[int, int, str | int, str | int]
+Program = Mapping[str, Sequence[Instruction]]
+# Load into A a word, half word or byte, from a place or from one behind X; the frame's length.
+LD, LDH, LDB, LDH_X, LDB_X, LD_LENGTH = 0x20, 0x28, 0x30, 0x48, 0x50, 0x80
+LDX_HEADER = 0xB1  # X = length of the IPv4 header
+AND, JEQ, JGE, JSET, JUMP, RET = 0x54, 0x15, 0x35, 0x45, 0x05, 0x06
+# What the kernel knows of a frame beside its bytes (SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT).
+VLAN_TAG_PRESENT = 0xFFFFF030
+UNSPEC, SHOT = 0xFFFFFFFF, 2  # TC_ACT_UNSPEC: as if there were no filter; TC_ACT_SHOT: drop
+
+_SOCK_FILTER = struct.Struct("=HBBI")
+
+
+def attach(kernel: rtnl.Rtnl, link: str, program: Program, directions: Iterable[int]) -> bool:
+    """Filter a link that has no filter yet; answer whether this kernel can.
+
+    :param directions: INGRESS, EGRESS
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    """
+    try:
+        _attach(kernel, links.index(link), assemble(program), directions)
+    except rtnl.RtnlError as error:
+        if error.errno not in _NO_SUCH_FILTER:
+            raise
+        return False
+    return True
+
+
+def _attach(kernel: rtnl.Rtnl, index: int, program: bytes, directions: Iterable[int]) -> None:
+    body = _TCMSG.pack(socket.AF_UNSPEC, index, 0xFFFF0000, _CLSACT, 0)
+    kernel.send_body(_RTM_NEWQDISC, _NEW, body + attribute(_TCA_KIND, b"clsact\0"))
+    options = (
+        attribute(_TCA_BPF_OPS_LEN, struct.pack("=H", len(program) // _SOCK_FILTER.size))
+        + attribute(_TCA_BPF_OPS, program)
+        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
+    )
+    for direction in directions:
+        info = 1 << 16 | socket.htons(_ETH_P_ALL)  # priority 1, every protocol
+        body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, direction, info)
+        attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, options)
+        kernel.send_body(_RTM_NEWTFILTER, _NEW, body + attributes)
+
+
+def detach(kernel: rtnl.Rtnl, link: str) -> None:
+    """Take a filter away again; there may be none.
+
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    """
+    body = _TCMSG.pack(socket.AF_UNSPEC, links.index(link), 0xFFFF0000, _CLSACT, 0)
+    try:
+        kernel.send_body(_RTM_DELQDISC, 0, body + attribute(_TCA_KIND, b"clsact\0"))
+    except rtnl.RtnlError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):  # EINVAL: no such qdisc there
+            raise
+
+
+def assemble(program: Program) -> bytes:
+    """The program's instructions, its jumps resolved.
+
+    A condition reaches 255 instructions far, a JUMP, whose place is that for true, anywhere.
+    """
+    places, count = {}, 0
+    for name, instructions in program.items():
+        places[name] = count
+        count += len(instructions)
+    flat = [one for instructions in program.values() for one in instructions]
+    return b"".join(_encode(places, at, one) for at, one in enumerate(flat))
+
+
+def _encode(places: Mapping[str, int], at: int, instruction: Instruction) -> bytes:
+    code, operand, *ways = instruction
+    true, false = (to if isinstance(to, int) else places[to] - at - 1 if to else 0 for to in ways)
+    if code == JUMP:
+        return _SOCK_FILTER.pack(code, 0, 0, true)
+    return _SOCK_FILTER.pack(code, true, false, operand)
