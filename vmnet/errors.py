@@ -74,6 +74,11 @@ class StateError(VmnetError):
     meaning = "the run directory can't be written, or what is saved there can't be read"
 
 
+class AllocationError(VmnetError):
+    exit_code = 21
+    meaning = "an IPAM strategy can't allocate the guest's addresses, or release earlier ones"
+
+
 FAMILY: tuple[type[VmnetError], ...] = (
     VmnetError,
     UsageError,
@@ -86,4 +91,5 @@ FAMILY: tuple[type[VmnetError], ...] = (
     MachineError,
     LaunchError,
     StateError,
+    AllocationError,
 )

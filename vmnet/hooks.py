@@ -27,13 +27,13 @@ Result = TypeVar("Result")
 
 _PREFIX = "vmnet_"
 
-# The hook that makes a plugin fit for the stage that a variable selects for.
-_MAIN_HOOKS: Mapping[Setting[Any], str] = {
-    settings.CAPTURE: "vmnet_capture",
-    settings.IPAM: "vmnet_ipam_deliver",
-    settings.BRIDGE: "vmnet_bridge_plan",
-    settings.FORWARDER: "vmnet_forwarder",
-    settings.LAUNCH: "vmnet_launch_command",
+# The hooks of which one makes a plugin fit for the stage that a variable selects for.
+_MAIN_HOOKS: Mapping[Setting[Any], tuple[str, ...]] = {
+    settings.CAPTURE: ("vmnet_capture",),
+    settings.IPAM: ("vmnet_ipam_deliver", "vmnet_ipam_allocate"),
+    settings.BRIDGE: ("vmnet_bridge_plan",),
+    settings.FORWARDER: ("vmnet_forwarder",),
+    settings.LAUNCH: ("vmnet_launch_command",),
 }
 
 
@@ -79,9 +79,20 @@ class Plugins(Noun):
     def strategies(self) -> dict[str, tuple[str, ...]]:
         """For each variable that selects, the names of the plugins fit for its stage."""
         return {
-            row.name: tuple(name for name in self.names if self.implements(name, hook))
-            for row, hook in _MAIN_HOOKS.items()
+            row.name: tuple(
+                name for name in self.names if any(self.implements(name, hook) for hook in hooks)
+            )
+            for row, hooks in _MAIN_HOOKS.items()
         }
+
+    def undelivering(self) -> tuple[str, ...]:
+        """The IPAM strategies that allocate, and leave it to others to tell the guest."""
+        return tuple(
+            name
+            for name in self.names
+            if self.implements(name, "vmnet_ipam_allocate")
+            and not self.implements(name, "vmnet_ipam_deliver")
+        )
 
     def implements(self, name: str, hook: str) -> bool:
         return any(one.plugin_name == name for one in self._caller(hook).get_hookimpls())
@@ -200,6 +211,32 @@ class Hooks(Noun):
     def capture(self) -> Identity:
         return self._strategy(self.selection.capture, "vmnet_capture", Identity)
 
+    @property
+    def allocators(self) -> tuple[str, ...]:
+        """The selected IPAM strategies that allocate, in the order in which they are asked."""
+        names = self.selection.ipam.names
+        return tuple(one for one in names if self.plugins.implements(one, "vmnet_ipam_allocate"))
+
+    def allocate(self, name: str, identity: Identity) -> Identity:
+        """The identity with what one strategy has allocated."""
+        self._must_implement(name, "vmnet_ipam_release")
+        answer = self._call(name, "vmnet_ipam_allocate", Identity, identity=identity)
+        if answer is None:
+            return identity
+        if _nics(answer) != _nics(identity):
+            raise PluginError(
+                f"plugin {self.plugins.installed[name]} returned other interfaces from "
+                f"vmnet_ipam_allocate: {_nics(answer)} instead of {_nics(identity)}",
+                "names, MACs and their order are the container's",
+            )
+        allocated: Identity = answer
+        return allocated
+
+    def release(self, name: str, identity: Identity) -> None:
+        """Have one strategy, selected or not, release what it allocated for an identity."""
+        self._must_implement(name, "vmnet_ipam_release")
+        self._call(name, "vmnet_ipam_release", type(None), identity=identity)
+
     def requirements(self, identity: Identity) -> Requirements:
         """What all selected IPAM strategies need of the bridge, added up."""
         total = Requirements()
@@ -283,3 +320,7 @@ class Hooks(Noun):
             f"plugin {self.plugins.installed[name]} has no {hook}, which its stage needs",
             f"strategies of that stage: {', '.join(able)}",
         )
+
+
+def _nics(identity: Identity) -> str:
+    return ", ".join(f"{one.name} {one.mac}" for one in identity.interfaces)

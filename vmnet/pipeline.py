@@ -6,7 +6,7 @@ what `vmnet run` does, and bad input never costs a change to the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -21,13 +21,18 @@ from vmnet.wiring import Wiring
 
 @frozen(eq=False, repr=False)
 class Plan(Noun):
-    """All that a start will do, as data."""
+    """All that a start will do, as data.
+
+    :param unallocated: strategies that allocate, and were not asked: a start may have another
+        identity than this
+    """
 
     identity: Identity
     wiring: Wiring
     deliveries: tuple[Delivery, ...]
     machine: Machine
     command: Command
+    unallocated: tuple[str, ...] = ()
 
     @property
     def not_carried(self) -> tuple[str, ...]:
@@ -44,27 +49,39 @@ def select(environ: Mapping[str, str]) -> Hooks:
     """
     plugins = hooks.load(discovery.discover())
     parsed = settings.parse(environ, plugins.settings())
-    return Hooks(plugins, selection.select(parsed, plugins.strategies()), parsed)
+    return Hooks(
+        plugins, selection.select(parsed, plugins.strategies(), plugins.undelivering()), parsed
+    )
 
 
 def plan(
-    hooks: Hooks, arguments: Sequence[str] = (), known: tuple[Identity, Wiring] | None = None
+    hooks: Hooks,
+    arguments: Sequence[str] = (),
+    known: tuple[Identity, Wiring] | None = None,
+    allocate: Callable[[Identity], Identity] | None = None,
 ) -> Plan:
-    """Decide everything, changing nothing.
+    """Decide everything, changing nothing in this container.
 
     :param arguments: for the hypervisor, behind its own
     :param known: what an earlier plan found, where the container has handed it over already
+    :param allocate: what has another system allocate what the guest is to have; it is not asked
+        where None
     :raises vmnet.errors.VmnetError: the start can't succeed
     """
     boot = assembly.boot_devices(hooks.settings)
-    identity, wiring = known or _survey(hooks)
+    identity, wiring = known or _survey(hooks, allocate)
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
     machine = assembly.assemble(hooks.settings, identity, wiring, boot, devices)
     command = hooks.launch_command(machine, arguments)
-    return Plan(identity, wiring, deliveries, machine, command)
+    unallocated = () if known or allocate else hooks.allocators
+    return Plan(identity, wiring, deliveries, machine, command, unallocated)
 
 
-def _survey(hooks: Hooks) -> tuple[Identity, Wiring]:
+def _survey(
+    hooks: Hooks, allocate: Callable[[Identity], Identity] | None
+) -> tuple[Identity, Wiring]:
     identity = hooks.capture()
+    if allocate is not None:
+        identity = allocate(identity)
     return identity, hooks.plan_bridge(identity, hooks.requirements(identity))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -42,15 +42,20 @@ class Selection(Noun):
     launch: Choice
 
 
-def select(settings: Settings, strategies: Mapping[str, tuple[str, ...]]) -> Selection:
+def select(
+    settings: Settings,
+    strategies: Mapping[str, tuple[str, ...]],
+    undelivering: Collection[str] = (),
+) -> Selection:
     """The strategies that the settings ask for.
 
     :param strategies: for each variable that selects, the names of the plugins fit for its stage
+    :param undelivering: IPAM strategies that allocate and deliver nothing
     :raises SettingsError: one is not installed, or two settings contradict each other
     """
     selection = Selection(
         capture=_single(settings, CAPTURE),
-        ipam=_ipam(settings),
+        ipam=_delivered(settings, _ipam(settings), undelivering),
         bridge=_single(settings, BRIDGE),
         forwarder=_single(settings, FORWARDER),
         launch=_single(settings, LAUNCH),
@@ -80,6 +85,14 @@ def _ipam(settings: Settings) -> Choice:
             "leave out NO_DHCP to have it served, or set VMNET_IPAM=nodhcp",
         )
     return Choice(names, _reason(settings, IPAM))
+
+
+def _delivered(settings: Settings, choice: Choice, undelivering: Collection[str]) -> Choice:
+    """Somebody must tell the guest what was allocated for it."""
+    if any(name not in undelivering for name in choice.names):
+        return choice
+    name = "nodhcp" if settings[NO_DHCP] else IPAM.default
+    return Choice((*choice.names, name), f"{choice.reason}, and {name} to deliver it")
 
 
 def _reason(settings: Settings, row: Setting[Any]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
+
+from attrs import evolve
 
 from vmnet import pipeline, testing, values
 from vmnet.delivery import Delivery, File
@@ -18,6 +21,10 @@ from vmnet.wiring import Requirements, Wiring
 
 LABEL = optional("VMNET_RECORDER_LABEL", values.text, "a label to show that plugins' rows arrive")
 IDENTITY = testing.identity()
+ALLOCATED = evolve(
+    IDENTITY,
+    interfaces=(evolve(IDENTITY.interfaces[0], addresses=(IPv4Interface("10.9.0.7/24"),)),),
+)
 WIRING = testing.wiring(IDENTITY, nameserver="172.17.255.254/16")
 SEED = Cdrom(Path("/run/vmnet/recorder.iso"))
 
@@ -65,6 +72,17 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 def vmnet_capture(settings: Settings) -> Identity:
     record("vmnet_capture", settings=settings)
     return IDENTITY
+
+
+@hookimpl
+def vmnet_ipam_allocate(settings: Settings, identity: Identity) -> Identity:
+    record("vmnet_ipam_allocate", settings=settings, identity=identity)
+    return ALLOCATED
+
+
+@hookimpl
+def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
+    record("vmnet_ipam_release", settings=settings, identity=identity)
 
 
 @hookimpl

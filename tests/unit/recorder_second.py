@@ -11,6 +11,16 @@ from vmnet.wiring import Requirements, Wiring
 
 
 @hookimpl
+def vmnet_ipam_allocate(identity: Identity) -> None:
+    record("second: vmnet_ipam_allocate", identity=identity)
+
+
+@hookimpl
+def vmnet_ipam_release(identity: Identity) -> None:
+    record("second: vmnet_ipam_release", identity=identity)
+
+
+@hookimpl
 def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
     record("second: vmnet_ipam_requirements", identity=identity)
     return Requirements(dns=True)

@@ -26,6 +26,7 @@ from vmnet.values import text
 from vmnet.wiring import Requirements
 
 IDENTITY = testing.identity(hostname="captured")
+ALLOCATED = evolve(IDENTITY, hostname="allocated")
 WIRING = testing.wiring(IDENTITY)
 DNS_WIRING = testing.wiring(IDENTITY, nameserver="172.17.255.254/16")
 MACHINE = testing.machine()
@@ -37,6 +38,12 @@ Patch = pytest.MonkeyPatch
 # How the façade calls each hook of a stage, a good answer, and what the façade makes of it.
 CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     "vmnet_capture": (lambda it: it.capture(), IDENTITY, IDENTITY),
+    "vmnet_ipam_allocate": (
+        lambda it: it.allocate("fake", IDENTITY),
+        ALLOCATED,
+        ALLOCATED,
+    ),
+    "vmnet_ipam_release": (lambda it: it.release("fake", IDENTITY), None, None),
     "vmnet_ipam_requirements": (
         lambda it: it.requirements(IDENTITY),
         Requirements(dns=True),
@@ -167,6 +174,7 @@ def test_an_answer_wrapped_in_a_list_is_of_the_wrong_type(hook: str, monkeypatch
 @pytest.mark.parametrize(
     ("hook", "nothing"),
     [
+        ("vmnet_ipam_allocate", IDENTITY),
         ("vmnet_ipam_requirements", Requirements()),
         ("vmnet_ipam_deliver", ()),
         ("vmnet_devices", ()),
@@ -190,6 +198,27 @@ def test_a_hook_of_the_stage_that_the_strategy_lacks(monkeypatch: Patch) -> None
         "plugin lacking (vmnet-lacking 1.0) has no vmnet_bridge_build, which its stage needs"
     )
     assert caught.value.hint == "strategies of that stage: able"
+
+
+def test_what_allocates_must_release(monkeypatch: Patch) -> None:
+    lacking = {name: hook for name, hook in fakes.GOOD.items() if name != "vmnet_ipam_release"}
+    lacking["vmnet_ipam_allocate"] = failing("vmnet_ipam_allocate", AssertionError())
+    stages = fakes.choose([fakes.install(monkeypatch, "lacking", **lacking)], "lacking")
+    with pytest.raises(PluginError, match="has no vmnet_ipam_release"):
+        stages.allocate("lacking", IDENTITY)
+
+
+def test_an_allocation_keeps_the_interfaces(monkeypatch: Patch) -> None:
+    other = evolve(IDENTITY, interfaces=(evolve(IDENTITY.interfaces[0], mac="02:00:00:00:00:09"),))
+    stages = fakes.stages(
+        monkeypatch, vmnet_ipam_allocate=implementation("vmnet_ipam_allocate", lambda **_: other)
+    )
+    with pytest.raises(PluginError) as caught:
+        stages.allocate("fake", IDENTITY)
+    assert caught.value.message == (
+        "plugin fake (vmnet-fake 1.0) returned other interfaces from vmnet_ipam_allocate: "
+        "eth0 02:00:00:00:00:09 instead of eth0 02:42:ac:11:00:02"
+    )
 
 
 def test_only_the_chosen_strategy_is_called(monkeypatch: Patch) -> None:

@@ -74,6 +74,26 @@ def test_what_is_known_already_is_not_captured_again(tmp_path: Path) -> None:
     assert (plan.identity, plan.wiring) == known
 
 
+def test_planning_allocates_nothing_and_says_so(tmp_path: Path) -> None:
+    plan = pipeline.plan(recorder.select(tmp_path))
+    assert "vmnet_ipam_allocate" not in recorder.calls()
+    assert plan.unallocated == ("recorder", "second")
+
+
+def test_what_is_allocated_is_what_later_stages_get(tmp_path: Path) -> None:
+    hooks = recorder.select(tmp_path)
+    plan = pipeline.plan(hooks, allocate=lambda captured: hooks.allocate("recorder", captured))
+    assert recorder.calls()[1:4] == [
+        "vmnet_capture",
+        "vmnet_ipam_allocate",
+        "vmnet_ipam_requirements",
+    ]
+    given = dict(recorder.CALLS)
+    assert given["vmnet_ipam_allocate"]["identity"] is recorder.IDENTITY
+    assert given["vmnet_bridge_plan"]["identity"] is recorder.ALLOCATED
+    assert (plan.identity, plan.unallocated) == (recorder.ALLOCATED, ())
+
+
 def test_a_disk_that_is_missing_is_found_before_the_network_is_looked_at(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="there is no such file"):
         pipeline.plan(recorder.select(tmp_path, VMNET_DISK=str(tmp_path / "absent.qcow2")))

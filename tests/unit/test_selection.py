@@ -151,3 +151,24 @@ def test_nothing_installed_for_a_stage() -> None:
     with pytest.raises(SettingsError, match="no strategy qemu") as caught:
         select(testing.settings(), {**INSTALLED, "VMNET_LAUNCH": ()})
     assert caught.value.hint.startswith("installed for it: none;")
+
+
+@pytest.mark.parametrize(
+    ("environ", "names", "reason"),
+    [
+        ({"VMNET_IPAM": "cni"}, ("cni", "dnsmasq"), "VMNET_IPAM=cni, and dnsmasq to deliver it"),
+        (
+            {"VMNET_IPAM": "cni", "NO_DHCP": "true"},
+            ("cni", "nodhcp"),
+            "VMNET_IPAM=cni, and nodhcp to deliver it",
+        ),
+        ({"VMNET_IPAM": "cni,cloudinit"}, ("cni", "cloudinit"), "VMNET_IPAM=cni,cloudinit"),
+        ({"VMNET_IPAM": "cni,dnsmasq"}, ("cni", "dnsmasq"), "VMNET_IPAM=cni,dnsmasq"),
+    ],
+)
+def test_what_is_allocated_is_delivered_by_somebody(
+    environ: dict[str, str], names: tuple[str, ...], reason: str
+) -> None:
+    installed = {**INSTALLED, "VMNET_IPAM": (*INSTALLED["VMNET_IPAM"], "cni")}
+    selection = select(testing.settings(environ), installed, undelivering=("cni",))
+    assert selection.ipam == Choice(names, reason)

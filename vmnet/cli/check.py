@@ -90,6 +90,8 @@ def _network(hooks: Hooks) -> Iterator[Finding]:
         identity = hooks.capture()
         names = ", ".join(one.name for one in identity.interfaces)
         yield Finding("identity", "ok", f"{identity.hostname}: {names}")
+        for name in hooks.allocators:
+            yield Finding("IPAM", "ok", f"{name} allocates at a start; it was not asked now")
         wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
         bridges = ", ".join(f"{one.bridge} {one.bridge_address}" for one in wiring.ports)
         yield Finding("bridge", "ok", bridges)

@@ -35,6 +35,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _show(plan: Plan) -> None:
     _show_identity(plan)
+    if plan.unallocated:
+        names = ", ".join(plan.unallocated)
+        print(
+            f"\nThis is the container's own: {names} allocates at a start, and has not been asked."
+        )
     heading("\nWiring")
     ports = [
         (

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NoReturn
 
-from vmnet import pipeline
+from vmnet import log, pipeline
+from vmnet.errors import VmnetError
+from vmnet.hooks import Hooks
 from vmnet.lifecycle import start
+from vmnet.pipeline import Plan
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -25,14 +29,31 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return become_machine(arguments, environ)
 
 
-def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Plan, say what goes to the guest, and start.
+def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Plan, say what goes to the guest, and start; returns only where the machine's end is awaited.
 
     :raises vmnet.errors.VmnetError: the start failed; the network is as it was
     """
     hooks = pipeline.select(environ)
     start.recover(hooks)
-    plan = pipeline.plan(hooks, arguments)
+    if not hooks.allocators:
+        _become(hooks, pipeline.plan(hooks, arguments))
+    from vmnet.lifecycle import allocation, supervisor
+
+    status = supervisor.fork()
+    if status is None:
+        start.interruptible()
+        _become(
+            hooks, pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks))
+        )
+    try:
+        start.recover(hooks)
+    except VmnetError as error:
+        log.report(error)  # the exit status stays the machine's
+    return status
+
+
+def _become(hooks: Hooks, plan: Plan) -> NoReturn:
     for interface in plan.identity.interfaces:
         addresses = " ".join(map(str, interface.addresses)) or "no address"
         _log.info("%s: %s, %s goes to the guest", interface.name, interface.mac, addresses)

@@ -1,4 +1,4 @@
-"""IPAM: hand the identity to the guest."""
+"""IPAM: decide which addresses the guest has, and hand them over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,33 @@ from vmnet.hookspecs.markers import hookspec
 from vmnet.identity import Identity
 from vmnet.settings import Settings
 from vmnet.wiring import Requirements, Wiring
+
+
+@hookspec
+def vmnet_ipam_allocate(settings: Settings, identity: Identity) -> Identity:
+    """Have another system allocate what the guest is to have: addresses, routes, DNS, names.
+
+    Called on each strategy that ``VMNET_IPAM`` names, in that order, at a start only: planning
+    calls it never. Each gets what the one before it returned. Before the call a record that it is
+    about to be made is on the disk, so :func:`vmnet_ipam_release` follows whatever happens.
+
+    :return: the identity with what was allocated; its interfaces keep their names, MACs and order.
+        None means unchanged
+    :raises vmnet.errors.AllocationError: there is nothing to be had
+    """
+
+
+@hookspec
+def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
+    """Give back what :func:`vmnet_ipam_allocate` took, or may have taken, for an identity.
+
+    Called when the VM has ended, when its start fails, and after a crash at the next start, once
+    the container's network is as it was. It is called again until it succeeds, so to release what
+    is not allocated is no error.
+
+    :param identity: the one that ``vmnet_ipam_allocate`` was given
+    :raises vmnet.errors.AllocationError: it may still be allocated
+    """
 
 
 @hookspec

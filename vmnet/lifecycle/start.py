@@ -35,16 +35,27 @@ class InterruptedStartError(VmnetError):
 
 
 def recover(hooks: Hooks) -> None:
-    """Undo what an earlier start left in this network namespace.
+    """Undo what an earlier start left: in this network namespace, and in other systems.
+
+    In this order, since those are reached through the network.
 
     :raises VmnetError: it can't be undone
     """
     run_dir = hooks.settings[RUN_DIR]
     left = state.load(run_dir)
     if left is not None:
-        _log.info("restoring the network that an earlier start left in this namespace")
+        _log.info("restoring the network that a start left in this namespace")
         hooks.restore_bridge(left.wiring)
         state.discard(run_dir)
+    if state.allocations(run_dir).exists():
+        from vmnet.lifecycle import allocation
+
+        allocation.release(hooks)
+
+
+def interruptible() -> None:
+    """Have a stop signal raise InterruptedStartError from here on."""
+    _on_signals(_interrupt)
 
 
 def start(hooks: Hooks, plan: Plan) -> NoReturn:
@@ -52,7 +63,7 @@ def start(hooks: Hooks, plan: Plan) -> NoReturn:
 
     :raises VmnetError: a step failed; the network is as it was
     """
-    _on_signals(_interrupt)
+    interruptible()
     undo = ExitStack()
     try:
         _carry_out(hooks, plan, undo)

@@ -83,6 +83,11 @@ def discard(run_dir: Path) -> None:
     (run_dir / _FILE).unlink(missing_ok=True)
 
 
+def allocations(run_dir: Path) -> Path:
+    """Where :mod:`vmnet.lifecycle.allocation` keeps its record."""
+    return run_dir / "allocations.json"
+
+
 def _namespace() -> str:
     """What tells this network namespace from every other of this boot, and of others.
 

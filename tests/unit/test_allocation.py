@@ -1,0 +1,214 @@
+"""What other systems allocated is recorded before they are asked, and released in any case."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from tests.unit import recorder
+from vmnet import testing
+from vmnet.cli import run
+from vmnet.errors import AllocationError, LaunchError, StateError
+from vmnet.hooks import Hooks
+from vmnet.identity import Identity, Router
+from vmnet.lifecycle import allocation, start, state, supervisor
+from vmnet.net import router
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+
+@pytest.fixture
+def hooks(tmp_path: Path) -> Hooks:
+    made = recorder.select(tmp_path)
+    recorder.CALLS.clear()
+    return made
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return state.allocations(tmp_path / "run")
+
+
+def on_record(path: Path) -> list[str]:
+    return [one["strategy"] for one in json.loads(path.read_text())["allocations"]]
+
+
+def test_each_strategy_gets_what_the_one_before_made(hooks: Hooks) -> None:
+    assert allocation.allocate(hooks, recorder.IDENTITY) == recorder.ALLOCATED
+    assert [(hook, given["identity"]) for hook, given in recorder.CALLS] == [
+        ("vmnet_ipam_allocate", recorder.IDENTITY),
+        ("second: vmnet_ipam_allocate", recorder.ALLOCATED),
+    ]
+
+
+def test_the_record_is_there_before_each_is_asked(
+    hooks: Hooks, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def allocate(hooks: Hooks, name: str, identity: Identity) -> Identity:
+        seen.append(on_record(path))
+        return identity
+
+    monkeypatch.setattr(Hooks, "allocate", allocate)
+    allocation.allocate(hooks, recorder.IDENTITY)
+    assert seen == [["recorder"], ["recorder", "second"]]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_released_the_last_first_with_what_each_was_given(hooks: Hooks, path: Path) -> None:
+    allocation.allocate(hooks, recorder.IDENTITY)
+    recorder.CALLS.clear()
+    start.recover(hooks)
+    assert [(hook, given["identity"]) for hook, given in recorder.CALLS] == [
+        ("second: vmnet_ipam_release", recorder.ALLOCATED),
+        ("vmnet_ipam_release", recorder.IDENTITY),
+    ]
+    assert not path.exists()
+
+
+def test_the_network_is_restored_before_others_are_asked_to_release(
+    hooks: Hooks, tmp_path: Path
+) -> None:
+    allocation.allocate(hooks, recorder.IDENTITY)
+    state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING)
+    recorder.CALLS.clear()
+    start.recover(hooks)
+    assert recorder.calls()[0] == "vmnet_bridge_restore"
+
+
+def test_an_allocation_that_failed_may_have_been_made(hooks: Hooks) -> None:
+    recorder.FAIL_AT.add("second: vmnet_ipam_allocate")
+    with pytest.raises(LaunchError, match="second: vmnet_ipam_allocate was told to fail"):
+        allocation.allocate(hooks, recorder.IDENTITY)
+    recorder.CALLS.clear()
+    start.recover(hooks)
+    assert recorder.calls() == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
+
+
+def test_what_is_not_released_stays_on_record(hooks: Hooks, path: Path) -> None:
+    allocation.allocate(hooks, recorder.IDENTITY)
+    recorder.FAIL_AT.add("vmnet_ipam_release")
+    with pytest.raises(AllocationError) as caught:
+        start.recover(hooks)
+    assert caught.value.message == "not released: what recorder may have allocated"
+    assert f"`rm {path}`" in caught.value.hint
+    assert on_record(path) == ["recorder"]
+    recorder.FAIL_AT.clear()
+    recorder.CALLS.clear()
+    start.recover(hooks)
+    assert recorder.calls() == ["vmnet_ipam_release"]
+    assert not path.exists()
+
+
+def test_a_strategy_that_is_no_longer_selected_releases_too(hooks: Hooks, tmp_path: Path) -> None:
+    allocation.allocate(hooks, recorder.IDENTITY)
+    others = recorder.select(tmp_path, VMNET_IPAM="nodhcp")
+    recorder.CALLS.clear()
+    start.recover(others)
+    assert recorder.calls() == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
+
+
+def test_a_strategy_that_is_gone_keeps_what_it_allocated(
+    hooks: Hooks, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    allocation.allocate(hooks, recorder.IDENTITY)
+    path.write_text(path.read_text().replace('"second"', '"gone"'))
+    with pytest.raises(AllocationError, match="not released: what gone may have allocated"):
+        start.recover(hooks)
+    assert "the plugin gone is no longer installed" in caplog.text
+    assert on_record(path) == ["gone"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"version": 2, "allocations": []}'])
+def test_a_record_that_can_t_be_read_is_left_where_it_is(
+    content: str, hooks: Hooks, path: Path
+) -> None:
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(StateError) as caught:
+        start.recover(hooks)
+    assert caught.value.message.startswith(f"can't read {path}: ")
+    assert f"`rm {path}`" in caught.value.hint
+    assert path.read_text() == content
+
+
+def test_a_new_ipv6_gateway_is_asked_for_its_link_local_address(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nic = testing.interface("2001:db8::7/64", gateway="2001:db8::1")
+    found = Router(nic.routes[0].gateway, mac="02:00:00:00:00:01")  # type: ignore[arg-type]
+    monkeypatch.setattr(router, "find", lambda interface: found)
+    monkeypatch.setattr(Hooks, "allocate", lambda hooks, name, identity: testing.identity(nic))
+    assert allocation.allocate(hooks, recorder.IDENTITY).interfaces[0].router == found
+    known = evolve(nic, router=evolve(found, mac="02:00:00:00:00:02"))
+    monkeypatch.setattr(Hooks, "allocate", lambda hooks, name, identity: testing.identity(known))
+    assert allocation.allocate(hooks, recorder.IDENTITY).interfaces[0] == known
+
+
+def test_a_start_that_allocates_nothing_needs_none_of_this() -> None:
+    program = "import sys\nfrom vmnet.cli import run\nprint(*sys.modules)"
+    argv = (sys.executable, "-c", program)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert not {"vmnet.lifecycle.allocation", "vmnet.lifecycle.supervisor"} & set(
+        done.stdout.split()
+    )
+
+
+@pytest.mark.parametrize("status", [0, 17, 143])
+def test_the_parent_releases_and_keeps_the_machines_status(
+    status: int, hooks: Hooks, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended() -> int:
+        allocation.allocate(hooks, recorder.IDENTITY)  # as the child does
+        return status
+
+    monkeypatch.setattr(supervisor, "fork", ended)
+    monkeypatch.setattr("vmnet.pipeline.select", lambda environ: hooks)
+    assert run.become_machine((), {}) == status
+    assert recorder.calls()[2:] == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
+    assert not path.exists()
+
+
+def supervised(script: str) -> subprocess.Popen[str]:
+    """A process with a shell for its child."""
+    program = (
+        "import os, sys\nfrom vmnet.lifecycle import supervisor\n"
+        "status = supervisor.fork()\n"
+        f"if status is None: os.execv('/bin/sh', ('sh', '-c', {script!r}))\n"
+        "print('ended', flush=True)\n"
+        "sys.exit(status)"
+    )
+    argv: Sequence[str] = (sys.executable, "-c", program)
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)]
+)
+def test_a_child_s_status_is_passed_on(script: str, status: int) -> None:
+    with supervised(script) as process:
+        assert process.communicate(timeout=30)[0] == "ended\n"
+    assert process.returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPWR])
+def test_a_signal_reaches_the_child_and_not_the_parent(number: signal.Signals) -> None:
+    name = number.name.removeprefix("SIG")
+    with supervised(
+        f"trap 'echo got {name}; exit 5' {name}; echo up; while :; do sleep 0.1; done"
+    ) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "up\n"
+        os.kill(it.pid, number)
+        assert it.communicate(timeout=30)[0] == f"got {name}\nended\n"
+    assert it.returncode == 5
