@@ -124,6 +124,8 @@ class Command(Noun):
     :param opened: files it inherits open
     :param listeners: sockets it inherits listening
     :param user: whom it runs as, without a capability; None if it keeps this process's privileges
+    :param guard: a second control socket, to which the guard stays connected: QEMU serves one
+        client a socket; None has it use ``qmp``
     """
 
     argv: tuple[str, ...]
@@ -132,3 +134,4 @@ class Command(Noun):
     opened: tuple[Opened, ...] = ()
     listeners: tuple[Listener, ...] = ()
     user: User | None = None
+    guard: Path | None = None

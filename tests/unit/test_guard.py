@@ -11,11 +11,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.lab.wait import until
 from vmnet.lifecycle import guard
 
 STATUS = Path("/proc/self/status").read_bytes()
@@ -84,89 +86,181 @@ def test_a_real_process_with_a_real_pending_signal(number: int) -> None:
 class Monitor(threading.Thread):
     """A QMP server that ends its machine at the command that it obeys."""
 
-    def __init__(self, path: Path, process: subprocess.Popen[bytes], obeys: str) -> None:
+    def __init__(
+        self, path: Path, process: subprocess.Popen[bytes], obeys: str, *events: dict[str, Any]
+    ) -> None:
         super().__init__(daemon=True)
         self.commands: list[str] = []
-        self._process, self._obeys = process, obeys
+        self._process, self._obeys, self._events = process, obeys, events
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
         self._socket.listen()
-        self._socket.settimeout(10)
+        self._socket.settimeout(20)
 
     def run(self) -> None:
         with self._socket:
-            while self._process.poll() is None:
-                try:
-                    connection, _ = self._socket.accept()
-                except TimeoutError:
+            connection, _ = self._socket.accept()
+        with connection:
+            connection.sendall(b'{"QMP": {"version": {}, "capabilities": []}}\n')
+            for line in connection.makefile("rb"):
+                command = json.loads(line)["execute"]
+                self.commands.append(command)
+                connection.sendall(b'{"event": "RTC_CHANGE"}\n{"return": {}}\n')
+                if command == self._obeys:
+                    for event in self._events:
+                        connection.sendall(json.dumps(event).encode() + b"\n")
+                    self._process.kill()
+                    self._process.wait(10)
                     return
-                with connection:
-                    self._serve(connection)
 
-    def _serve(self, connection: socket.socket) -> None:
-        connection.sendall(b'{"QMP": {"version": {}, "capabilities": []}}\n')
-        for line in connection.makefile("rb"):
-            command = json.loads(line)["execute"]
-            self.commands.append(command)
-            connection.sendall(b'{"event": "RTC_CHANGE"}\n{"return": {}}\n')
-            if command == self._obeys:
-                self._process.kill()
-                self._process.wait(10)
-                return
+
+def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:
+    words = (guard.__file__, process.pid, qmp, deadline, form, -1)
+    return [sys.executable, "-I", "-S", *map(str, words)]
 
 
 def watched(
-    tmp_path: Path, obeys: str, deadline: float, *signals: int
+    tmp_path: Path,
+    obeys: str,
+    *signals: int,
+    deadline: float = 20,
+    form: str = "text",
+    events: tuple[dict[str, Any], ...] = (),
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """What the guard said, and what it told the machine."""
     qmp = tmp_path / "qmp.sock"
     with machine() as process:
-        monitor = Monitor(qmp, process, obeys)
+        monitor = Monitor(qmp, process, obeys, *events)
         monitor.start()
         for number in signals:
             process.send_signal(number)
-        argv = (sys.executable, "-I", "-S", guard.__file__, str(process.pid), str(qmp))
-        done = subprocess.run((*argv, str(deadline)), capture_output=True, text=True, timeout=20)
-        monitor.join(15)
+        argv = guard_of(process, qmp, deadline, form)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=40)
+        monitor.join(25)
     return done, monitor.commands
 
 
 def test_a_stop_signal_presses_the_power_button(tmp_path: Path) -> None:
-    done, commands = watched(tmp_path, "system_powerdown", 10, signal.SIGTERM)
+    done, commands = watched(tmp_path, "system_powerdown", signal.SIGTERM)
     assert commands == ["qmp_capabilities", "system_powerdown"]
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "vmnet: guard: signal 15: pressing the guest's power button\n"
+    assert done.stderr == "vmnet: guard: SIGTERM: pressing the guest's power button\n"
+
+
+def test_further_signals_change_nothing(tmp_path: Path) -> None:
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGTERM)
+    done, commands = watched(tmp_path, "system_powerdown", *signals)
+    assert commands == ["qmp_capabilities", "system_powerdown"]
+    assert done.stderr == "vmnet: guard: SIGINT: pressing the guest's power button\n"
 
 
 def test_a_guest_that_does_not_listen_is_made_to_quit_at_the_deadline(tmp_path: Path) -> None:
-    done, commands = watched(tmp_path, "quit", 0.5, signal.SIGINT)
-    assert commands == ["qmp_capabilities", "system_powerdown", "qmp_capabilities", "quit"]
+    """Its disks are written back first."""
+    done, commands = watched(tmp_path, "quit", signal.SIGINT, deadline=0.5)
+    assert commands[:2] == ["qmp_capabilities", "system_powerdown"]
+    assert commands[-3:] == ["stop", "human-monitor-command", "quit"]
     assert done.returncode == 0
     assert "did not power off within 0.5 s: forcing QEMU to quit" in done.stderr
 
 
-def test_a_machine_that_ends_by_itself_ends_the_guard(tmp_path: Path) -> None:
-    with machine() as process:
-        argv = (sys.executable, "-I", "-S", guard.__file__, str(process.pid), "/absent", "8")
-        with subprocess.Popen(argv, stderr=subprocess.PIPE) as running:
-            process.kill()
-            process.wait(10)
-            assert running.wait(10) == 0
-            assert running.stderr is not None
-            assert running.stderr.read() == b""
+def test_the_status_of_a_forced_end_can_leave_through_the_port() -> None:
+    """QEMU's isa-debug-exit ends it with the value written, doubled, and one."""
+    written = guard.FORCED_STATUS >> 1
+    assert written << 1 | 1 == guard.FORCED_STATUS
 
 
-def test_a_control_socket_that_is_not_there_yet_is_reported_and_tried_to_the_end(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("event", "data", "said"),
+    [
+        ("SHUTDOWN", {"guest": True, "reason": "guest-shutdown"}, "guard: the guest powered off"),
+        ("SHUTDOWN", {"guest": False, "reason": "host-error"}, "guard: QEMU ends: host-error"),
+        ("RESET", {"guest": True, "reason": "guest-reset"}, "guard: the guest reboots"),
+        ("GUEST_PANICKED", {"action": "poweroff"}, "error: guard: the guest panicked"),
+    ],
+)
+def test_it_says_why_a_machine_ends(
+    tmp_path: Path, event: str, data: dict[str, Any], said: str
 ) -> None:
-    with machine() as process:
+    events = ({"event": event, "data": data},)
+    done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, events=events)
+    assert done.stderr.splitlines()[1:] == [f"vmnet: {said}"]
+
+
+def test_its_log_can_be_json(tmp_path: Path) -> None:
+    done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, form="json")
+    (entry,) = map(json.loads, done.stderr.splitlines())
+    assert entry.keys() == {"time", "level", "message"}
+    assert entry["level"] == "info"
+    assert entry["message"] == "guard: SIGTERM: pressing the guest's power button"
+
+
+def test_a_machine_that_ends_by_itself_ends_the_guard(tmp_path: Path) -> None:
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, tmp_path / "absent", 8, "text"), stderr=subprocess.PIPE
+        ) as running,
+    ):
+        process.kill()
+        process.wait(10)
+        assert running.wait(20) == 0
+        assert running.stderr is not None
+        assert running.stderr.read() == b""
+
+
+def test_a_control_socket_that_appears_late_is_found(tmp_path: Path) -> None:
+    qmp = tmp_path / "qmp.sock"
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, qmp, 60, "text"), stderr=subprocess.PIPE, text=True
+        ) as running,
+    ):
         process.send_signal(signal.SIGTERM)
-        argv = (sys.executable, "-I", "-S", guard.__file__, str(process.pid))
-        done = subprocess.run(
-            (*argv, str(tmp_path / "absent"), "0.3"), capture_output=True, text=True, timeout=20
-        )
-    assert done.stderr.count("QMP system_powerdown: ") == 1
-    assert done.stderr.count("QMP quit: ") == 1
+        assert running.stderr is not None
+        assert "SIGTERM" in running.stderr.readline()
+        monitor = Monitor(qmp, process, "system_powerdown")
+        monitor.start()
+        assert running.wait(30) == 0
+        monitor.join(10)
+    assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
+
+
+def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path: Path) -> None:
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, tmp_path / "absent", 0.3, "text"), stderr=subprocess.PIPE, text=True
+        ) as running,
+    ):
+        process.send_signal(signal.SIGTERM)
+        assert running.stderr is not None
+        said = [running.stderr.readline() for _ in range(3)]
+        process.kill()
+        process.wait(10)
+        assert running.wait(20) == 0
+    assert "QEMU can't be told: [Errno 2]" in said[2]
+
+
+def test_stop_signals_are_not_for_the_guard(tmp_path: Path) -> None:
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, tmp_path / "absent", 8, "text"), stderr=subprocess.DEVNULL
+        ) as running,
+    ):
+        until(lambda: _ignored(running.pid) >= set(NAMES), 10, "the guard to ignore them")
+        assert Path(f"/proc/{running.pid}/comm").read_text() == "vmnet-guard\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.poll() is None
+        process.kill()
+        process.wait(10)
+        assert running.wait(20) == 0
+
+
+def _ignored(pid: int) -> set[int]:
+    line = Path(f"/proc/{pid}/status").read_text().split("SigIgn:")[1].split()[0]
+    return {number for number in NAMES if int(line, 16) >> (number - 1) & 1}
 
 
 def test_it_runs_without_vmnet_and_imports_little() -> None:

@@ -240,7 +240,7 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "after a failure nothing is blocked"
     (guard,) = guards
     _, status = os.waitpid(guard, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("guard", ["on", "off"])

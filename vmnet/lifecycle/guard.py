@@ -2,50 +2,247 @@
 
 `docker stop` sends SIGTERM to PID 1, which is QEMU, and QEMU would end at once, as if the plug were
 pulled. So vmnet blocks the stop signals before it execs QEMU: a blocked signal survives the exec,
-stays pending and shows in /proc/PID/status. This process, started before the exec, looks there
-twice a second (the kernel offers no way to be told of another process's pending signals), presses
-the power button through QMP until the machine ends, and at the deadline has QEMU quit, which
-flushes the disks.
+stays pending and shows in /proc/PID/status. This process, started before the exec, finds it there,
+presses the power button through QMP until the machine ends, and at the deadline has QEMU write back
+its disks and quit. It stays connected, and also says why a machine ended.
+
+It sleeps until the alarm rings (:mod:`vmnet.lifecycle.alarm`), QEMU speaks or ends. Only where the
+alarm has never rung does it look twice a second.
 
 It runs for as long as the VM, so it is a script of its own that imports nothing of vmnet and little
 of the standard library: see bench/memory. Arguments: PID of the hypervisor, path of its QMP socket,
-deadline in seconds.
+deadline in seconds, form of the log (text, json), descriptor of the alarm.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from typing import Any
 
 # SIGHUP, SIGINT, SIGTERM, SIGPWR: the signals that ask a machine to stop.
 STOP_SIGNALS = (1, 2, 15, 30)
-_LOOK_SECONDS = 0.5
+# SIGRTMAX, which nobody else sends: proves that the alarm works, see vmnet.lifecycle.alarm.
+BELL = 64
+# A forced stop leaves through QEMU's isa-debug-exit at this I/O port, for a status of its own:
+# `quit` would end with 0, like a guest that powered off.
+EXIT_PORT = 0xF4
+FORCED_STATUS = 19
+
 _PRESS_SECONDS = 3.0
-_QMP_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
+# An alarm that rang once is trusted, but not with somebody's data.
+_TRUSTING_LOOK_SECONDS = 5.0
+_CONNECT_SECONDS = 0.1, 5.0
+_PRESS = ({"execute": "system_powerdown"},)
+# In this order: `stop` answers when everything is on the disks (QEMU 7.2 leaves through the port
+# without writing back anything); `quit` is for machines that have no such port.
+_FORCE = (
+    {"execute": "stop"},
+    {
+        "execute": "human-monitor-command",
+        "arguments": {"command-line": f"o /b {EXIT_PORT} {FORCED_STATUS >> 1}"},
+    },
+    {"execute": "quit"},
+)
+_ENDS = {
+    "guest-shutdown": "the guest powered off",
+    "guest-reset": "the guest rebooted, and QEMU was told to end then",
+    "host-qmp-quit": "QEMU was told to quit",
+    "host-signal": "a signal ends QEMU",
+}
 
 
-def main(pid: int, qmp: str, deadline: float) -> None:
-    """Wait for a stop signal, then stop the machine; return when the hypervisor has ended."""
-    _name_ourselves()
-    try:
-        status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
-    except FileNotFoundError:  # it has ended already
-        return
-    signal = _wait_for_signal(status)
-    if signal:
-        _say(f"signal {signal}: pressing the guest's power button")
-        _stop(status, qmp, deadline)
+class Machine:
+    """The hypervisor's process.
+
+    :raises ProcessLookupError: it has ended
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.end = os.pidfd_open(pid)
+        self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+
+    def has_ended(self) -> bool:
+        return bool(select.select([self.end], [], [], 0)[0])
+
+    def pending(self) -> int:
+        """The stop signal that is pending for it; 0 if none is."""
+        try:
+            return pending(os.pread(self._status, 4096, 0))
+        except ProcessLookupError:
+            return 0
 
 
-def _name_ourselves() -> None:
-    """For `docker top`, which would say python3."""
-    name = os.open("/proc/self/comm", os.O_WRONLY)
-    os.write(name, b"vmnet-guard")
-    os.close(name)
+class Alarm:
+    """Rings when a signal arrives at the hypervisor; ``is_trusted`` once it has rung."""
+
+    def __init__(self, fd: int) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, (BELL,))
+        # Pending for us for ever: the kernel asks *our* signals whether there is one to report.
+        os.kill(os.getpid(), BELL)
+        self._epoll = select.epoll.fromfd(fd)
+        self.is_trusted = False
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def answer(self) -> None:
+        """Have it fall silent until the next signal."""
+        if self._epoll.poll(0):
+            self.is_trusted = True
+
+
+class Monitor:
+    """The connection to QEMU. Nothing here waits: answers and events come when they come."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._received = b""
+        self.obstacle = ""
+
+    def fileno(self) -> int:
+        return self._socket.fileno() if self._socket else -1
+
+    def is_connected(self) -> bool:
+        if self._socket is None:
+            attempt = socket.socket(socket.AF_UNIX)
+            attempt.setblocking(False)
+            try:
+                attempt.connect(self._path)
+            except OSError as error:  # it is not there yet, or no longer
+                attempt.close()
+                self.obstacle = str(error)
+                return False
+            self._socket, self._received = attempt, b""
+            self.tell(({"execute": "qmp_capabilities"},))
+        return self._socket is not None
+
+    def tell(self, commands: tuple[dict[str, Any], ...]) -> None:
+        """Give QEMU commands, which it carries out one after the other."""
+        assert self._socket is not None
+        try:
+            self._socket.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in commands))
+        except OSError as error:
+            self._disconnect(str(error))
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What QEMU has said since the last time."""
+        try:
+            while self._socket is not None:
+                part = self._socket.recv(4096)
+                if not part:
+                    self._disconnect("QEMU closed the connection")
+                self._received += part
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._disconnect(str(error))
+        *lines, self._received = self._received.split(b"\n")
+        return [json.loads(line) for line in lines if line.strip()]
+
+    def _disconnect(self, obstacle: str) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self.obstacle = None, obstacle
+
+
+class Guard:
+    """Waits for a stop signal, then stops the machine; done when the hypervisor has ended.
+
+    :param deadline: seconds from the signal to the forced end
+    :param form: of the log: text or json
+    """
+
+    def __init__(
+        self, machine: Machine, monitor: Monitor, alarm: Alarm | None, deadline: float, form: str
+    ) -> None:
+        self._machine, self._monitor, self._alarm = machine, monitor, alarm
+        self._deadline, self._form = deadline, form
+        self._retry = _CONNECT_SECONDS[0]
+        self._force_at = self._press_at = 0.0
+        self._is_forced = False
+
+    def run(self) -> None:
+        while not self._machine.has_ended():
+            connected = self._monitor.is_connected()
+            self._listen()
+            if not self._force_at and (number := self._machine.pending()):
+                name = signal.Signals(number).name
+                self.say("info", f"{name}: pressing the guest's power button")
+                self._press_at = time.monotonic()
+                self._force_at = self._press_at + self._deadline
+            if self._force_at:
+                self._stop(connected)
+            self._sleep(connected)
+        self._listen()
+
+    def _stop(self, connected: bool) -> None:
+        now = time.monotonic()
+        if now >= self._force_at and not self._is_forced:
+            self._is_forced = True
+            text = f"the guest did not power off within {self._deadline:g} s"
+            self.say("warning", f"{text}: forcing QEMU to quit")
+            if connected:
+                self._monitor.tell(_FORCE)
+            else:
+                self.say("error", f"QEMU can't be told: {self._monitor.obstacle}")
+        elif now >= self._press_at and connected and not self._is_forced:
+            self._monitor.tell(_PRESS)
+            self._press_at = now + _PRESS_SECONDS
+
+    def _sleep(self, connected: bool) -> None:
+        """Until something happens, or something is due."""
+        trusting = self._alarm is not None and self._alarm.is_trusted
+        seconds = _TRUSTING_LOOK_SECONDS if trusting else _LOOK_SECONDS
+        poll = select.poll()
+        poll.register(self._machine.end, select.POLLIN)
+        if self._alarm is not None:
+            poll.register(self._alarm, select.POLLIN)
+        if connected and self._monitor.fileno() >= 0:
+            poll.register(self._monitor, select.POLLIN)
+        else:
+            seconds = min(seconds, self._retry)
+            self._retry = min(self._retry * 2, _CONNECT_SECONDS[1])
+        if self._force_at and not self._is_forced:
+            due = min(self._press_at, self._force_at) if connected else self._force_at
+            seconds = min(seconds, max(due - time.monotonic(), 0.0))
+        poll.poll(int(seconds * 1000) + 1)
+        if self._alarm is not None:
+            self._alarm.answer()
+
+    def _listen(self) -> None:
+        for message in self._monitor.messages():
+            self._hear(message)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        data = message.get("data", {})
+        match message.get("event"):
+            case "GUEST_PANICKED":
+                self.say("error", "the guest panicked")
+            case "RESET" if data.get("guest"):
+                self.say("info", "the guest reboots")
+            case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
+                reason = data.get("reason", "")
+                self.say("info", _ENDS.get(reason, f"QEMU ends: {reason}"))
+        if "error" in message:
+            self.say("error", f"QEMU refuses a command: {message['error'].get('desc')}")
+
+    def say(self, level: str, text: str) -> None:
+        """One line on the container's log, in the form of :mod:`vmnet.log`."""
+        if self._form == "json":
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            line = json.dumps({"time": now, "level": level, "message": f"guard: {text}"})
+        else:
+            mark = "" if level == "info" else f"{level}: "
+            line = f"vmnet: {mark}guard: {text}"
+        print(line, file=sys.stderr, flush=True)
 
 
 def pending(status: bytes) -> int:
@@ -60,66 +257,36 @@ def pending(status: bytes) -> int:
     return 0
 
 
-def _wait_for_signal(status: int) -> int:
-    while text := _read(status):
-        found = pending(text)
-        if found:
-            return found
-        time.sleep(_LOOK_SECONDS)
-    return 0
+def main(pid: int, qmp: str, deadline: float, form: str, alarm: int) -> None:
+    """Guard a hypervisor until it ends.
 
-
-def _read(status: int) -> bytes:
-    """The open status file anew; empty once the process has ended."""
+    :param alarm: the alarm's descriptor; -1 where there is none
+    """
+    _name_ourselves()
+    for number in STOP_SIGNALS:  # they are for the machine; we end when it does
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        return os.pread(status, 4096, 0)
-    except ProcessLookupError:
-        return b""
+        machine = Machine(pid)
+    except (ProcessLookupError, FileNotFoundError):  # it has ended already
+        return
+    guard = Guard(machine, Monitor(qmp), Alarm(alarm) if alarm >= 0 else None, deadline, form)
+    try:
+        guard.run()
+    except Exception as error:
+        guard.say(
+            "error",
+            f"failed: {error!r}: stop signals no longer reach the guest; `vmnet stop` does",
+        )
+        raise
 
 
-def _stop(status: int, qmp: str, deadline: float) -> None:
-    end = time.monotonic() + deadline
-    press_at = 0.0
-    while _read(status):
-        now = time.monotonic()
-        if now >= end:
-            _say(f"the guest did not power off within {deadline:g} s: forcing QEMU to quit")
-            _tell(qmp, "quit")
-            return
-        if now >= press_at:
-            _tell(qmp, "system_powerdown")
-            press_at = now + _PRESS_SECONDS
-        time.sleep(min(_LOOK_SECONDS / 5, end - now))
-
-
-def _tell(qmp: str, command: str) -> None:
-    """Give QEMU one command; a QEMU that is not there yet, or no longer, is asked again later."""
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(_QMP_SECONDS)
-        try:
-            monitor.connect(qmp)
-            lines = monitor.makefile("rb")
-            lines.readline()  # the greeting
-            for name in ("qmp_capabilities", command):
-                monitor.sendall(json.dumps({"execute": name}).encode() + b"\n")
-                _await_answer(lines, name)
-        except OSError as error:
-            _say(f"QMP {command}: {error}")
-
-
-def _await_answer(lines: Iterable[bytes], name: str) -> None:
-    """Read past events to the answer; an end of file means that QEMU obeyed by ending."""
-    for line in lines:
-        answer = json.loads(line)
-        if "error" in answer:
-            _say(f"QMP {name}: {answer['error'].get('desc')}")
-        if "error" in answer or "return" in answer:
-            return
-
-
-def _say(text: str) -> None:
-    print(f"vmnet: guard: {text}", file=sys.stderr, flush=True)
+def _name_ourselves() -> None:
+    """For `docker top`, which would say python3."""
+    name = os.open("/proc/self/comm", os.O_WRONLY)
+    os.write(name, b"vmnet-guard")
+    os.close(name)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4], int(sys.argv[5]))

@@ -16,9 +16,9 @@ from vmnet import process
 from vmnet.delivery import Daemon, Delivery
 from vmnet.errors import DeliveryError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import files, guard, privileges, state
+from vmnet.lifecycle import alarm, files, guard, privileges, state
 from vmnet.pipeline import Plan
-from vmnet.settings import GUARD, RUN_DIR, STOP_TIMEOUT
+from vmnet.settings import GUARD, LOG, RUN_DIR, STOP_TIMEOUT, Settings
 from vmnet.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -84,8 +84,9 @@ def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
         _deliver(delivery, undo)
     if plan.command.user is not None:
         privileges.shed()
-    if plan.command.qmp is not None and hooks.settings[GUARD]:
-        _start_guard(plan.command.qmp, hooks.settings[STOP_TIMEOUT], undo)
+    qmp = plan.command.guard or plan.command.qmp
+    if qmp is not None and hooks.settings[GUARD]:
+        _start_guard(qmp, hooks.settings, undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of becoming the machine")
 
@@ -132,25 +133,20 @@ def _launch_daemon(daemon: Daemon) -> None:
         )
 
 
-def _start_guard(qmp: Path, deadline: int, undo: ExitStack) -> None:
+def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> None:
     """From here on stop signals stay pending; the guard and not this process acts on them.
 
     Blocked signals survive the exec: see :mod:`vmnet.lifecycle.guard`.
     """
-    argv = (sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(qmp), str(deadline))
-    try:
-        pid = process.spawn(argv)
-    except OSError as error:
-        raise LaunchError(
-            f"can't start the guard: {error.strerror}",
-            "VMNET_GUARD=off starts without one, and `docker stop` then cuts the guest off",
-        ) from None
-    undo.callback(os.kill, pid, signal.SIGTERM)
     undo.callback(
         signal.pthread_sigmask,
         signal.SIG_SETMASK,
         signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS),
     )
+    with alarm.hung_up() as fd:
+        words = (os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fd)
+        pid = process.spawn((sys.executable, "-I", "-S", guard.__file__, *map(str, words)))
+    undo.callback(os.kill, pid, signal.SIGKILL)  # it ignores all others
 
 
 def _stop(daemon: Daemon) -> None:

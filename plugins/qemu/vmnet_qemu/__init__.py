@@ -23,6 +23,12 @@ FIRMWARE = optional(
     "VMNET_FIRMWARE", values.absolute_path, "firmware image, `-bios`; unset: QEMU's"
 )
 VNC = optional("VMNET_VNC", values.text, "a VNC display, `-vnc`: unix:/tmp/vnc.sock")
+CONSOLE = setting(
+    "VMNET_CONSOLE",
+    values.boolean,
+    "off",
+    "let `vmnet console` in beside `docker attach`; takes QEMU 10, so the image has it on",
+)
 USER = setting(
     "VMNET_USER",
     values.user,
@@ -33,7 +39,7 @@ USER = setting(
 
 @hookimpl
 def vmnet_settings() -> Sequence[Setting[Any]]:
-    return (QEMU, QEMU_ARGS, MACHINE, CPU, FIRMWARE, VNC, USER)
+    return (QEMU, QEMU_ARGS, MACHINE, CPU, FIRMWARE, VNC, CONSOLE, USER)
 
 
 @hookimpl
@@ -46,18 +52,21 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
         cpu=settings[CPU],
         firmware=settings[FIRMWARE],
         vnc=settings[VNC],
+        console=settings[CONSOLE],
         extra=(*(settings[QEMU_ARGS] or ()), *arguments),
     )
     path = binary.find(settings[QEMU])
     fds = tuple(fd for nic in machine.nics for fd in nic.fds)
     argv = (str(path), *make.arguments(machine, options))
-    listener = make.qmp(machine)
+    qmp, guard = make.qmp(machine), make.guard(machine)
+    console = (make.console(machine),) if options.console else ()
     return Command(
         argv,
         keep_fds=fds,
-        qmp=listener.path,
+        qmp=qmp.path,
+        guard=guard.path,
         opened=make.opened(machine),
-        listeners=(listener,),
+        listeners=(qmp, guard, *console),
         user=user.choose(settings[USER], path, machine, options),
     )
 

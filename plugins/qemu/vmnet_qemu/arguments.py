@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from vmnet.lifecycle.guard import EXIT_PORT
 from vmnet.machine import Cdrom, Disk, Kernel, Listener, Machine, Nic, Opened
 from vmnet.noun import Noun
 
@@ -20,6 +21,7 @@ _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 class Options(Noun):
     """What only QEMU understands.
 
+    :param console: a second way to the console, besides standard input and output; QEMU 10
     :param extra: the user's own arguments, behind ours so that theirs win
     """
 
@@ -27,6 +29,7 @@ class Options(Noun):
     cpu: str | None = None
     firmware: Path | None = None
     vnc: str | None = None
+    console: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -44,11 +47,10 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *("-device", "virtio-rng-pci"),
         *(("-bios", str(options.firmware)) if options.firmware else ()),
         *(("-vga", "std", "-vnc", options.vnc) if options.vnc else ("-display", "none")),
-        # Ctrl-C belongs to the guest's console, not to QEMU: signal=off.
-        *("-chardev", "stdio,id=console,signal=off"),
-        *("-serial", "chardev:console"),
-        *("-chardev", f"socket,id=qmp,fd={qmp(machine).fd},server=on,wait=off"),
-        *("-mon", "chardev=qmp,mode=control"),
+        *_console(machine, options),
+        *_monitor(qmp(machine)),
+        *_monitor(guard(machine)),
+        *_ending(options),
         *_devices(machine),
         *(word for nic in machine.nics for word in _nic(nic)),
         *(_kernel(machine.kernel) if machine.kernel else ()),
@@ -59,6 +61,16 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
 def qmp(machine: Machine) -> Listener:
     """Where QEMU takes commands (QEMU Machine Protocol)."""
     return Listener(machine.run_dir / "qmp.sock", _free_fd(machine))
+
+
+def guard(machine: Machine) -> Listener:
+    """The same for the guard, which stays connected: QEMU serves one client a socket."""
+    return Listener(machine.run_dir / "guard.sock", _free_fd(machine) + 1)
+
+
+def console(machine: Machine) -> Listener:
+    """The serial console, for one beside those who are attached to the container."""
+    return Listener(machine.run_dir / "console.sock", _free_fd(machine) + 2)
 
 
 def opened(machine: Machine) -> tuple[Opened, ...]:
@@ -78,7 +90,7 @@ def _free_fd(machine: Machine) -> int:
 
 def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
     """For each device its descriptors: QEMU reads a disk before it opens it again for writing."""
-    fd = _free_fd(machine) + 1
+    fd = console(machine).fd + 1
     for device in machine.devices:
         files: tuple[Opened, ...] = ()
         if not is_named(device):
@@ -91,6 +103,34 @@ def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
 
 def _machine_type(options: Options) -> str:
     return options.machine_type or _MACHINE_TYPES.get(platform.machine(), "virt")
+
+
+def _console(machine: Machine, options: Options) -> Iterator[str]:
+    """Ctrl-C belongs to the guest's console, not to QEMU: signal=off."""
+    if options.console:
+        yield from ("-chardev", "stdio,id=container,signal=off")
+        yield from ("-chardev", f"socket,id=attached,fd={console(machine).fd},server=on,wait=off")
+        yield from ("-chardev", "hub,id=console,chardevs.0=container,chardevs.1=attached")
+    else:
+        yield from ("-chardev", "stdio,id=console,signal=off")
+    yield from ("-serial", "chardev:console")
+
+
+def _monitor(socket: Listener) -> Iterator[str]:
+    name = socket.path.stem
+    yield from ("-chardev", f"socket,id={name},fd={socket.fd},server=on,wait=off")
+    yield from ("-mon", f"chardev={name},mode=control")
+
+
+def _ending(options: Options) -> Iterator[str]:
+    """A panic ends QEMU with 1, a forced stop with a status of its own: both need a device."""
+    kind = _machine_type(options)
+    if platform.machine() == "x86_64" and kind.startswith(("q35", "pc")):
+        yield from ("-device", "pvpanic")
+        yield from ("-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")
+    elif platform.machine() == "aarch64" and kind.startswith("virt"):
+        yield from ("-device", "pvpanic-pci")
+    yield from ("-action", "panic=exit-failure")
 
 
 def _devices(machine: Machine) -> Iterator[str]:

@@ -1,0 +1,104 @@
+"""The alarm: signals to a process wake its guard, also when it has become another program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.wait import until
+from vmnet import process
+from vmnet.lifecycle import alarm, guard
+
+_PROGRAM = """
+import os, signal, sys
+from vmnet import process
+from vmnet.lifecycle import alarm, guard
+signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS)
+with alarm.hung_up() as fd:
+    words = (guard.__file__, os.getpid(), "/nonexistent", 60, "text", fd)
+    process.spawn((sys.executable, "-I", "-S", *map(str, words)))
+assert not signal.sigpending(), signal.sigpending()
+sleeper = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+os.execv(sys.executable, (sys.executable, "-c", sleeper))
+"""
+
+
+@pytest.fixture
+def guarded() -> Iterator[subprocess.Popen[str]]:
+    """A process with threads, which is not the program that hung the alarm up."""
+    with subprocess.Popen(
+        (sys.executable, "-c", _PROGRAM), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _guard_of(pid: int) -> Path | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = (Path("/proc", child) for child in children)
+    return next((one for one in found if (one / "comm").read_text() == "vmnet-guard\n"), None)
+
+
+def _switches(process: Path) -> int:
+    """How often it has gone to sleep: proc_pid_status(5)."""
+    return int((process / "status").read_text().split("voluntary_ctxt_switches:")[1].split()[0])
+
+
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_a_signal_wakes_the_guard_at_once(guarded: subprocess.Popen[str]) -> None:
+    found = until(lambda: _guard_of(guarded.pid), 20, "the guard")
+    until(lambda: b"threading" in Path(f"/proc/{guarded.pid}/cmdline").read_bytes(), 20, "the exec")
+    until(lambda: _threads(guarded.pid) == 2, 20, "the thread")
+    until(lambda: _switches(found) > 0, 20, "the guard to sleep")
+    guarded.send_signal(signal.SIGTERM)
+    assert guarded.stderr is not None
+    said = guarded.stderr.readline()
+    assert said == "vmnet: guard: SIGTERM: pressing the guest's power button\n"
+
+
+def test_what_proves_it_is_taken_back_and_nothing_stays_open() -> None:
+    """The stop signals need not be blocked for that."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    before = sorted(map(str, Path("/proc/self/fd").iterdir()))
+    with alarm.hung_up() as fd:
+        assert os.get_inheritable(fd)
+        assert guard.BELL not in signal.sigpending()
+    assert sorted(map(str, Path("/proc/self/fd").iterdir())) == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> None:
+    """It looks twice a second only where no alarm has ever rung."""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.bind(str(tmp_path / "qmp.sock"))
+        monitor.listen()
+        with alarm.hung_up() as fd:
+            words = (guard.__file__, os.getpid(), tmp_path / "qmp.sock", 60, "text")
+            argv = (sys.executable, "-I", "-S", *map(str, words), str(fd if rings else -1))
+            pid = process.spawn(argv)
+        try:
+            monitor.settimeout(20)
+            connection, _ = monitor.accept()
+            with connection:
+                connection.recv(4096)  # it is at work
+                first, start = _switches(Path("/proc", str(pid))), time.monotonic()
+                until(lambda: time.monotonic() - start > 3, 10, "three seconds to pass")
+                woken = _switches(Path("/proc", str(pid))) - first
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    assert woken <= 3 if rings else woken >= 4
