@@ -50,7 +50,7 @@ class Daemon:
 
 
 @contextmanager
-def dockerd(host: Namespace | None = None) -> Iterator[Daemon]:
+def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]:
     """
     Start a daemon, and at the end stop it and remove every trace of it.
 
@@ -58,6 +58,7 @@ def dockerd(host: Namespace | None = None) -> Iterator[Daemon]:
 
     :param host: the network to run it in, such as a node of a cluster; unless given, one that
         reaches what the machine reaches (image builds fetch packages).
+    :param config: the text of its daemon.json, which then tells its bridge.
     """
     _sweep()
     with ExitStack() as stack:
@@ -70,12 +71,12 @@ def dockerd(host: Namespace | None = None) -> Iterator[Daemon]:
                 *("unshare", "--mount", "sh", "-c", _HIDE, "sh"),
                 *(*_TIED, "dockerd"),
                 *("--host", f"unix://{socket}"),
-                *("--config-file", _empty_config(folder)),
+                *("--config-file", _written(folder, config or "{}\n")),
                 *("--data-root", folder / "data"),
                 *("--exec-root", folder / "exec"),
                 *("--pidfile", folder / "pid"),
                 *("--cgroup-parent", f"/{folder.name}"),
-                *("--bip", "10.213.0.1/24"),
+                *(() if config else ("--bip", "10.213.0.1/24")),
                 *("--default-address-pool", "base=10.213.0.0/16,size=24"),
                 grace=30,
             )
@@ -152,8 +153,8 @@ def _sweep() -> None:
             _remove(folder)
 
 
-def _empty_config(folder: Path) -> Path:
+def _written(folder: Path, config: str) -> Path:
     """The machine's own /etc/docker/daemon.json is not for us."""
-    config = folder / "daemon.json"
-    config.write_text("{}\n")
-    return config
+    path = folder / "daemon.json"
+    path.write_text(config)
+    return path

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.lab.command import run
+from tests.lab.dockerd import dockerd
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.netns.conftest import Vmnet
@@ -25,10 +28,14 @@ def host(network: Lan) -> Namespace:
     return machine
 
 
-def findings(vmnet: Vmnet, host: Namespace) -> dict[str, str]:
-    """The result of each part; Docker can't be asked in a namespace, and is left out."""
-    found = vmnet(host, "host-bridge", "--check", "--json").json()
-    return {one["what"]: one["result"] for one in found if one["what"] != "docker"}
+def findings(vmnet: Vmnet, host: Namespace, *arguments: str) -> dict[str, str]:
+    """The worst result of each part; Docker is left out."""
+    found = vmnet(host, "host-bridge", "--check", "--json", *arguments).json()
+    parts: dict[str, str] = {}
+    for one in found:
+        if one["what"] != "docker" and parts.get(one["what"], "ok") == "ok":
+            parts[one["what"]] = one["result"]
+    return parts
 
 
 def test_a_host_as_it_should_be(vmnet: Vmnet, host: Namespace) -> None:
@@ -36,6 +43,20 @@ def test_a_host_as_it_should_be(vmnet: Vmnet, host: Namespace) -> None:
     assert found.pop("iptables") in ("ok", "warning")  # the machine's kernel decides
     assert set(found) == {"port", "address", "MAC", "forwarding"}
     assert set(found.values()) == {"ok"}
+
+
+def _let_the_ports_choose_the_mac(host: Namespace) -> None:
+    """As ``ip link add br0 type bridge`` does: the MAC is the NIC's only for now."""
+    host.ip("link", "delete", "br0")
+    host.ip("link", "add", "br0", "type", "bridge", "stp_state", "0")
+    host.ip("link", "set", "eth0", "master", "br0")
+    host.ip("link", "set", "br0", "up")
+    host.ip("address", "add", f"{host.address}/24", "dev", "br0")
+
+
+def _no_bridge(host: Namespace) -> None:
+    host.ip("link", "delete", "br0")
+    host.ip("link", "add", "br0", "type", "veth")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +74,11 @@ def test_a_host_as_it_should_be(vmnet: Vmnet, host: Namespace) -> None:
             "MAC",
             "warning",
         ),
+        (_let_the_ports_choose_the_mac, "MAC", "warning"),
+        (lambda host: host.ip("link", "set", "eth0", "down"), "interface", "missing"),
+        (lambda host: host.ip("link", "set", "br0", "down"), "interface", "missing"),
+        (lambda host: host.ip("link", "set", "br0", "name", "br1"), "interface", "missing"),
+        (_no_bridge, "bridge", "missing"),
         (
             lambda host: host.ip("link", "set", "br0", "type", "bridge", "stp_state", "1"),
             "forwarding",
@@ -66,3 +92,44 @@ def test_what_is_wrong_is_named(
 ) -> None:
     damage(host)
     assert findings(vmnet, host)[part] == result
+
+
+def test_the_address_that_was_asked_for(vmnet: Vmnet, host: Namespace) -> None:
+    assert findings(vmnet, host, "--address", f"{host.address}/24")["address"] == "ok"
+    assert findings(vmnet, host, "--address", "172.30.1.99/24")["address"] == "missing"
+
+
+@pytest.mark.parametrize(("value", "result"), [(0, "ok"), (1, "warning")])
+def test_bridged_frames_in_iptables(vmnet: Vmnet, host: Namespace, value: int, result: str) -> None:
+    run("modprobe", "-q", "br_netfilter", check=False)  # or it is built in, or there is none
+    if not Path("/proc/sys/net/bridge").exists():
+        pytest.skip("this kernel has no br_netfilter")
+    host.sysctl(**{"net__bridge__bridge-nf-call-iptables": value})
+    assert findings(vmnet, host)["iptables"] == result
+
+
+@pytest.mark.engine
+def test_docker_on_the_bridge(vmnet: Vmnet, host: Namespace, tmp_path: Path) -> None:
+    """A real engine with the daemon.json that was written; then one network more."""
+    present = tmp_path / "daemon.json"
+    present.write_text('{"log-driver": "json-file", "dns": ["192.0.2.53"]}')
+    options = ("--containers", "172.30.1.240/28", "--daemon-json", str(present), "--json")
+    written = vmnet(host, "host-bridge", *options).json()["/etc/docker/daemon.json"]
+    host.ip("link", "add", "br1", "type", "bridge")
+
+    def docker_of(bridge: str, socket: Path) -> tuple[str, str]:
+        asked = ("host-bridge", "--check", "--json", "--bridge", bridge)
+        found = vmnet(host, *asked, DOCKER_HOST=f"unix://{socket}").json()
+        return next((one["result"], one["detail"]) for one in found if one["what"] == "docker")
+
+    assert docker_of("br0", tmp_path / "none")[0] == "warning"
+    with dockerd(host, written) as engine:
+        assert docker_of("br0", engine.socket) == ("ok", "br0 is Docker's network 'bridge'")
+        assert docker_of("br1", engine.socket) == ("missing", "Docker puts containers on br0")
+        docker = ("docker", "--host", f"unix://{engine.socket}")
+        (bridge,) = run(*docker, "network", "inspect", "bridge").json()
+        (numbered,) = bridge["IPAM"]["Config"]
+        assert (numbered["Subnet"], numbered["IPRange"]) == ("172.30.1.0/24", "172.30.1.240/28")
+        name = "com.docker.network.bridge.name=br1"
+        run(*docker, "network", "create", "-d", "bridge", "-o", name, "lan")
+        assert docker_of("br1", engine.socket) == ("ok", "br1 is Docker's network 'lan'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
-from ipaddress import IPv4Address, IPv4Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from vmnet import cli
 from vmnet.errors import UsageError
+from vmnet.host_bridge.inspection import nic_mac
 from vmnet.host_bridge.layout import FORMATS, Layout, daemon_json, render
 from vmnet.testing import golden
 from vmnet.values import is_interface, is_mac
 
 GOLDEN = Path(__file__).with_name("golden_host_bridge")
-DHCP = Layout("eth0", "br0")
+DHCP = Layout("eth0", "br0")  # on a host that is not this one: its MAC is not known
 STATIC = Layout(
     "enp1s0",
     "br-lan",
@@ -83,6 +84,15 @@ def test_no_name_breaks_out(text: str) -> None:
         ("--mac", "02:42"),
         ("--address", "192.0.2.300/24"),
         ("--gateway", "fe80::1"),
+        ("--address", "192.0.2.10"),
+        ("--address", "192.0.2.0/24"),
+        ("--address", "192.0.2.255/24"),
+        ("--gateway", "192.0.2.1"),
+        ("--gateway", "192.0.3.1", "--address", "192.0.2.10/24"),
+        ("--gateway", "192.0.2.10", "--address", "192.0.2.10/24"),
+        ("--bridge", "eth0"),
+        ("--containers", "192.0.2.10/24"),
+        ("--containers", "192.0.3.0/28", "--address", "192.0.2.10/24"),
         ("--nameserver", "dns"),
         ("--format", "wicked"),
     ],
@@ -103,3 +113,38 @@ def test_the_command_prints_files_and_what_to_do(
     assert "vmnet host-bridge --check --nic ens3 --bridge br0" in said
     assert cli.main(["host-bridge", "--json", "--daemon-json", absent], {}) == 0
     assert "/etc/docker/daemon.json" in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("network_system", FORMATS)
+def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As far as it is known; ifupdown is told to look."""
+    absent = ("--daemon-json", "/nonexistent", "--format", network_system)
+
+    def said(*options: str) -> tuple[str, str]:
+        assert cli.main(["host-bridge", "--nic", "nic-elsewhere", *absent, *options], {}) == 0
+        found = capsys.readouterr()
+        return found.out, found.err
+
+    out, err = said()
+    if network_system == "ifupdown":
+        assert "bridge_hw nic-elsewhere\n" in out
+        assert not err
+    else:
+        assert "that of nic-elsewhere, which is not known here" in out
+        assert "the MAC of nic-elsewhere is not known on this machine" in err
+    for mac in ("02:42:AC:11:00:02", "02:42:ac:11:00:02"):
+        out, err = said("--mac", mac)
+        assert "02:42:ac:11:00:02" in out
+        assert not err
+
+
+def test_a_nic_without_a_mac_of_its_own() -> None:
+    assert nic_mac("lo") == ""
+    assert nic_mac("nic-elsewhere") == ""
+
+
+def test_docker_numbers_containers_where_it_may() -> None:
+    kept = json.loads(daemon_json(STATIC, "{}", IPv4Network("192.0.2.240/28")))
+    assert kept == {"bridge": "br-lan", "fixed-cidr": "192.0.2.240/28"}
+    with pytest.raises(UsageError, match=r"--containers"):
+        daemon_json(STATIC, "{}", IPv4Network("192.0.3.240/28"))

@@ -10,16 +10,33 @@ from pathlib import Path
 
 from vmnet.cli.findings import Finding
 from vmnet.host_bridge.layout import Layout
+from vmnet.values import is_mac
 
 _NET = Path("/sys/class/net")
 _CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-_DOCKER = Path("/var/run/docker.sock")
+DOCKER = Path("/var/run/docker.sock")
 _DOCKER_NAME = "com.docker.network.bridge.name"
 _SECONDS = 5.0
+_NO_MAC = "00:00:00:00:00:00"
+_UP = 0x1  # IFF_UP
+_SET = "3"  # NET_ADDR_SET: a bridge without it takes the lowest MAC of its ports
 
 
-def inspect(layout: Layout, docker: Path = _DOCKER) -> Iterator[Finding]:
-    """Each part of the layout, and what to do where it is missing."""
+def nic_mac(nic: str) -> str:
+    """The MAC of this host's NIC; empty if the host has no such NIC, or that NIC no MAC."""
+    try:
+        found = (_NET / nic / "address").read_text().strip()
+    except OSError:
+        return ""
+    return found if is_mac(found) and found != _NO_MAC else ""
+
+
+def inspect(layout: Layout, docker: Path = DOCKER) -> Iterator[Finding]:
+    """Each part of the layout, and what to do where it is missing.
+
+    :param layout: its address is looked for if it has one; its MAC and its servers are not
+    :param docker: the socket of the engine
+    """
     bridge, nic = _NET / layout.bridge, _NET / layout.nic
     write = f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge}` writes what makes it"
     for name, path in ((layout.nic, nic), (layout.bridge, bridge)):
@@ -29,6 +46,9 @@ def inspect(layout: Layout, docker: Path = _DOCKER) -> Iterator[Finding]:
     if not (bridge / "bridge").exists():
         yield Finding("bridge", "missing", f"{layout.bridge} is no bridge", write)
         return
+    for name, path in ((layout.nic, nic), (layout.bridge, bridge)):
+        if not int((path / "flags").read_text(), 16) & _UP:
+            yield Finding("interface", "missing", f"{name} is down", f"`ip link set {name} up`")
     yield _port(layout, write)
     yield from _addresses(layout, write)
     yield _mac(layout)
@@ -48,10 +68,13 @@ def _addresses(layout: Layout, write: str) -> Iterator[Finding]:
     from vmnet.net import host
 
     held = host.addresses()
-    if held.get(layout.bridge):
-        yield Finding("address", "ok", f"{layout.bridge} has {', '.join(held[layout.bridge])}")
+    wanted = str(layout.address) if layout.address else ""
+    present = ", ".join(held.get(layout.bridge, ())) or "no IPv4 address"
+    if held.get(layout.bridge) and (not wanted or wanted in held[layout.bridge]):
+        yield Finding("address", "ok", f"{layout.bridge} has {present}")
     else:
-        yield Finding("address", "missing", f"{layout.bridge} has no IPv4 address", write)
+        instead = f", not {wanted}" if wanted else ""
+        yield Finding("address", "missing", f"{layout.bridge} has {present}{instead}", write)
     if held.get(layout.nic):
         listed = ", ".join(held[layout.nic])
         yield Finding("address", "missing", f"{layout.nic} still has {listed}", write)
@@ -59,14 +82,14 @@ def _addresses(layout: Layout, write: str) -> Iterator[Finding]:
 
 def _mac(layout: Layout) -> Finding:
     macs = [(_NET / one / "address").read_text().strip() for one in (layout.bridge, layout.nic)]
-    if macs[0] == macs[1]:
-        return Finding("MAC", "ok", f"{layout.bridge} and {layout.nic} both have {macs[0]}")
-    return Finding(
-        "MAC",
-        "warning",
-        f"{layout.bridge} has {macs[0]}, {layout.nic} has {macs[1]}",
-        "fix the bridge's MAC to the NIC's, or its DHCP lease may change with its ports",
-    )
+    remedy = f"fix {layout.bridge} to {macs[1]}, or its MAC and DHCP lease change with its ports"
+    if macs[0] != macs[1]:
+        said = f"{layout.bridge} has {macs[0]}, {layout.nic} has {macs[1]}"
+        return Finding("MAC", "warning", said, remedy)
+    if (_NET / layout.bridge / "addr_assign_type").read_text().strip() != _SET:
+        said = f"{layout.bridge} has {macs[0]} until a container with a lower one comes"
+        return Finding("MAC", "warning", said, remedy)
+    return Finding("MAC", "ok", f"{layout.bridge} and {layout.nic} both have {macs[0]}")
 
 
 def _forward_delay(layout: Layout) -> Finding:
@@ -98,23 +121,33 @@ def _iptables() -> Finding:
 def _engine(layout: Layout, docker: Path) -> Finding:
     remedy = f'set "bridge": "{layout.bridge}" in /etc/docker/daemon.json and restart Docker'
     try:
-        used = _bridge_of_docker(docker)
+        networks = _networks_of_docker(docker)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return Finding("docker", "warning", f"Docker can't be asked at {docker}: {error}", remedy)
-    if used == layout.bridge:
-        return Finding("docker", "ok", f"Docker puts containers on {layout.bridge}")
-    return Finding("docker", "missing", f"Docker puts containers on {used or 'no bridge'}", remedy)
+    if name := networks.get(layout.bridge):
+        return Finding("docker", "ok", f"{layout.bridge} is Docker's network {name!r}")
+    others = ", ".join(sorted(networks)) or "no bridge"
+    return Finding("docker", "missing", f"Docker puts containers on {others}", remedy)
 
 
-def _bridge_of_docker(path: Path) -> str:
-    """The bridge of Docker's default network (Engine API, ``GET /networks/bridge``)."""
+def _networks_of_docker(path: Path) -> dict[str, str]:
+    """The names of Docker's networks, by their bridges' (Engine API, ``GET /networks``).
+
+    The bridge of a network that was made without a name for it is called after its id.
+    """
     connection = http.client.HTTPConnection("localhost", timeout=_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(_SECONDS)
     try:
         connection.sock.connect(str(path))
-        connection.request("GET", "/networks/bridge")
+        connection.request("GET", "/networks")
         answer = json.loads(connection.getresponse().read())
     finally:
         connection.close()
-    return str((answer.get("Options") or {}).get(_DOCKER_NAME, ""))
+    if not isinstance(answer, list):
+        raise ValueError(answer.get("message", answer))
+    return {
+        (one["Options"] or {}).get(_DOCKER_NAME, f"br-{one['Id'][:12]}"): one["Name"]
+        for one in answer
+        if one["Driver"] == "bridge"
+    }

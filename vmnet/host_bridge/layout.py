@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,15 @@ _FILES = {
         "nm-port.j2": "/etc/NetworkManager/system-connections/{bridge}-{nic}.nmconnection",
     },
 }
+# ifdown takes down what the file says at that time, and a client that is left would go on.
+PREPARE = {"ifupdown": "apt-get install bridge-utils\nifdown {nic}"}
 APPLY = {
-    "ifupdown": "apt-get install bridge-utils && systemctl restart networking",
-    "netplan": "netplan try",
+    "ifupdown": "ifup --all",
+    "netplan": "chmod 600 /etc/netplan/60-{bridge}.yaml\nnetplan try",
     "networkd": "systemctl restart systemd-networkd",
-    "networkmanager": "nmcli connection reload && nmcli connection up {bridge}",
+    # The port takes its bridge up; the other way round, the NIC would keep the profile it has.
+    "networkmanager": "chmod 600 /etc/NetworkManager/system-connections/{bridge}*.nmconnection\n"
+    "nmcli connection reload && nmcli connection up {bridge}-{nic}",
 }
 
 
@@ -37,7 +41,9 @@ APPLY = {
 class Layout:
     """The host's NIC in a bridge that has the host's address.
 
-    :param mac: the NIC's, which the bridge takes too; empty leaves it to the network system
+    :param mac: the NIC's, which the bridge has too; empty where it is not known. The host's systems
+        for networks then give the bridge one of their own or that of any port, and with it another
+        DHCP lease. ifupdown alone can look it up itself.
     :param address: None for DHCP
     """
 
@@ -47,6 +53,31 @@ class Layout:
     address: IPv4Interface | None = None
     gateway: IPv4Address | None = None
     nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
+
+    def refuse_contradictions(self) -> None:
+        """:raises UsageError: no host can be laid out like that"""
+        if self.nic == self.bridge:
+            raise UsageError(
+                f"--bridge {self.bridge} has the name of the NIC", "name another, such as br0"
+            )
+        if self.address is None:
+            if self.gateway:
+                raise UsageError(
+                    f"--gateway {self.gateway} is given without --address",
+                    "with DHCP the server tells the gateway; else add --address",
+                )
+            return
+        network = self.address.network
+        if network.prefixlen < 31 and self.address.ip in (network[0], network[-1]):
+            raise UsageError(
+                f"--address {self.address} is that of the whole network or of its broadcasts",
+                f"give the host's own, such as {network[1]}/{network.prefixlen}",
+            )
+        if self.gateway and (self.gateway not in network or self.gateway == self.address.ip):
+            raise UsageError(
+                f"--gateway {self.gateway} is no neighbour of --address {self.address}",
+                "a host reaches its gateway on its own network: check both, and the prefix length",
+            )
 
 
 def render(layout: Layout, network_system: str) -> dict[str, str]:
@@ -68,15 +99,19 @@ def render(layout: Layout, network_system: str) -> dict[str, str]:
     }
 
 
-def daemon_json(layout: Layout, existing: str) -> str:
+def daemon_json(layout: Layout, existing: str, containers: IPv4Network | None = None) -> str:
     """Docker's configuration with the bridge in it; all else in it stays.
 
-    Docker numbers containers from the bridge's subnet, by ``fixed-cidr`` if that is set, though
-    guests with NO_DHCP=true don't use that number.
-
     :param existing: the text of the present daemon.json, empty if there is none
+    :param containers: from what part of the bridge's subnet Docker numbers containers, though
+        guests with NO_DHCP=true don't use that number; None for all of it
     :raises UsageError: it is not a JSON object, or sets what a bridge of one's own excludes
     """
+    if containers and layout.address and not containers.subnet_of(layout.address.network):
+        raise UsageError(
+            f"--containers {containers} is not in the subnet of --address {layout.address}",
+            f"give a part of {layout.address.network}",
+        )
     try:
         document: Any = json.loads(existing or "{}")
     except ValueError as error:
@@ -88,4 +123,5 @@ def daemon_json(layout: Layout, existing: str) -> str:
             f"daemon.json sets bip={document['bip']}, which excludes a bridge of your own",
             'remove "bip": the bridge\'s own address takes its place',
         )
-    return json.dumps({**document, "bridge": layout.bridge}, indent=2) + "\n"
+    own = {"bridge": layout.bridge, **({"fixed-cidr": str(containers)} if containers else {})}
+    return json.dumps({**document, **own}, indent=2) + "\n"

@@ -1,0 +1,132 @@
+"""A Debian host in a namespace: its systems for networks, its cloud-init, and its own files.
+
+debootstrap makes it once, in the tests' cache. What a test changes in it ends with the test.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from .base_image import cache
+from .command import Argument, Completed, Process, background, run
+from .namespace import Namespace
+from .progress import step
+from .wait import until
+
+_MIRROR = "http://deb.debian.org/debian"
+_RELEASE = "trixie"
+_PACKAGES = (
+    "bridge-utils",
+    "cloud-init",
+    "dbus",
+    "dhcpcd-base",
+    "ifupdown",
+    "iproute2",
+    "netplan.io",
+    "network-manager",
+    "systemd",
+)
+_CHANGE = 1
+"""To be raised with every change of the packages."""
+
+# What the packages leave behind is this machine's, or that of no host.
+_UNCONFIGURED = ("etc/network/interfaces", "etc/resolv.conf")
+_MACHINE_ID = "8a0cf1d2b3e44f5f9d6a7b8c9d0e1f2a\n"  # networkd's and NetworkManager's DUID is of it
+
+# The cached tree is only read: what is written is in memory. /sys shows the namespace's network;
+# udev does not know it, and what finds /sys read-only does not wait for udev.
+_BECOME = """\
+set -eu
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" overlay /mnt/root
+cd /mnt/root
+mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
+mount --rbind /dev dev
+mount -t tmpfs tmpfs run
+exec chroot . sh -c 'trap "exit 0" TERM; touch /run/made; sleep infinity & wait'
+"""
+
+
+@frozen
+class DebianHost:
+    """The host; it runs no init, so a test starts the daemons that it needs."""
+
+    _pid: int
+
+    def path(self, inside: str) -> Path:
+        """Where a file of the host is seen from here."""
+        return Path(f"/proc/{self._pid}/root", inside.lstrip("/"))
+
+    def write(self, inside: str, text: str, mode: int = 0o644) -> None:
+        """Make a file, and its folder."""
+        path = self.path(inside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    def run(self, *argv: Argument, timeout: float = 60, input: str | None = None) -> Completed:
+        """Run a program of the host to its end."""
+        return run(*self._enter(), *argv, timeout=timeout, input=input, env=_ENVIRON)
+
+    @contextmanager
+    def daemon(self, *argv: Argument) -> Iterator[Process]:
+        """A program of the host in the background."""
+        with background(*self._enter(), *argv, env=_ENVIRON) as process:
+            yield process
+
+    def _enter(self) -> tuple[str, ...]:
+        spaces = ("--mount", "--net", "--uts", "--pid", "--root", "--wd")
+        return ("nsenter", f"--target={self._pid}", *spaces)
+
+
+_ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+@contextmanager
+def debian_host(network: Namespace) -> Iterator[DebianHost]:
+    """A host that has the network of this namespace; its programs end with it."""
+    become = ("sh", "-c", _BECOME, "sh", _tree())
+    with network.popen(*become, pid=True) as process:
+        host = DebianHost(process.pid)
+
+        def is_made() -> bool:
+            process.require_running()
+            return host.path("/run/made").exists()
+
+        until(is_made, 30, "a Debian host", detail=process.output)
+        yield host
+
+
+def _tree() -> Path:
+    """The host's files, from the cache or made anew in some two minutes."""
+    folder = cache() / f"debian-{_RELEASE}-host-{_CHANGE}"
+    if not folder.exists():
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        try:
+            with step(f"a Debian {_RELEASE} host"):
+                _make(partial)
+            # Renamed when it is complete: a run that is killed leaves nothing half done.
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _make(root: Path) -> None:
+    include = f"--include={','.join(_PACKAGES)}"
+    run("debootstrap", "--variant=minbase", include, _RELEASE, root, _MIRROR, timeout=1200)
+    root.chmod(0o755)
+    for name in _UNCONFIGURED:
+        (root / name).unlink(missing_ok=True)
+    (root / "etc/machine-id").write_text(_MACHINE_ID)
+    for unneeded in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc"):
+        shutil.rmtree(root / unneeded)
+        (root / unneeded).mkdir()
