@@ -180,6 +180,22 @@ def test_no_interface_is_an_error(vmnet: Vmnet, network: Lan) -> None:
     assert "no network interface to hand over" in ended.stderr
 
 
+def test_a_user_mode_network_is_named_with_its_remedy(vmnet: Vmnet, network: Lan) -> None:
+    """As rootless Podman lays it out: slirp4netns or pasta behind a tap."""
+    web = network.container("web")
+    web.ip("link", "delete", "eth0")
+    web.ip("tuntap", "add", "tap0", "mode", "tap")
+    web.ip("address", "add", "10.0.2.100/24", "dev", "tap0")
+    web.ip("link", "set", "tap0", "up")
+    before = web.dump()
+    ended = _run(vmnet, web)
+    assert ended.returncode == CaptureError.exit_code
+    assert "tap0 leads to a user-mode network" in ended.stderr
+    assert "podman network create" in ended.stderr
+    assert "--cap-add NET_ADMIN,NET_RAW --device /dev/net/tun" in ended.stderr
+    require_same(before, web.dump())
+
+
 def test_an_interface_without_an_address_needs_another_system(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     web.ip("address", "flush", "dev", "eth0")

@@ -95,6 +95,8 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     nics = {link.get_attr("IFLA_IFNAME"): link for link in links if _is_nic(link)}
     if wanted is None:
         chosen = [link for link in nics.values() if link["flags"] & _IFF_UP]
+        if not nics:
+            _refuse_user_mode(links)
         if not chosen:
             raise CaptureError(
                 f"no network interface to hand over (found: {', '.join(nics) or 'none'})",
@@ -109,6 +111,18 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
             )
         chosen = [nics[name] for name in wanted]
     return sorted(chosen, key=lambda link: _natural(link.get_attr("IFLA_IFNAME")))
+
+
+def _refuse_user_mode(links: list[Any]) -> None:
+    """A rootless engine carries one machine's connections, over a tap with a program behind it."""
+    for link in links:
+        if _kind(link) == "tun" and link["flags"] & _IFF_UP:
+            raise CaptureError(
+                f"{link.get_attr('IFLA_IFNAME')} leads to a user-mode network (slirp4netns, pasta) "
+                "as rootless containers have it, which can't be bridged",
+                "with rootless Podman: `podman network create NAME`, then `podman run --network "
+                "NAME --cap-add NET_ADMIN,NET_RAW --device /dev/net/tun`",
+            )
 
 
 def _is_nic(link: Any) -> bool:
