@@ -1,4 +1,4 @@
-"""cloud-init's own code reads the golden seeds: whichever version this machine has."""
+"""cloud-init's own code reads the golden seeds: this machine's, and that of Debian trixie."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import base64
 import gzip
 import json
 import re
-import shutil
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from attrs import frozen
 from vmnet_cloudinit import vendordata
 
-from tests.lab.command import run
+from tests.lab.command import CommandError, Completed, run
+from tests.lab.debian_host import debian_host
+from tests.lab.namespace import namespace
 from vmnet import testing
 
 GOLDEN = Path(__file__).with_name("golden")
 CASES = sorted(one.name for one in GOLDEN.iterdir())
 
-# cloud-init's own schema has no word for them. Netplan's has, which it uses where there is netplan.
-KEYS_OF_NETPLAN = {"calico", "everything"}
-PROGRAM = shutil.which("cloud-init")
-
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="needs cloud-init")
-
 # Newer versions write the machine's own /etc/netplan whatever folder they are told.
 _CONVERT = """\
 set -eu
 test ! -d /etc/netplan || mount -t tmpfs none /etc/netplan
+mkdir "$2"
 cloud-init devel net-convert -k yaml -p "$1" -D debian -d "$2" -O "$3" >/dev/null
 test ! -d /etc/netplan || cp -r /etc/netplan "$2/etc"
+find "$2" -type f | sort | xargs cat
 """
 
 # What cloud-init makes of user-data or vendor-data: type and content of each part.
@@ -45,22 +45,62 @@ json.dump([[part.get_content_type() for part in parts], contents], sys.stdout)
 """
 
 
-def version() -> tuple[int, ...]:
-    """(0,) without cloud-init: the marks below ask before the one above skips."""
-    if not PROGRAM:
-        return (0,)
-    shown = run(PROGRAM, "--version")
-    found = re.search(r"(\d+)\.(\d+)", shown.stdout + shown.stderr)
-    assert found
-    return tuple(map(int, found.groups()))
+@frozen
+class CloudInit:
+    """One version of it, on the machine that has it.
+
+    :param run: runs a program there
+    :param folder: where it may write
+    :param seen: where a path of that machine is seen from here
+    """
+
+    run: Callable[..., Completed]
+    folder: Path
+    seen: Callable[[str], Path] = Path
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        shown = self.run("cloud-init", "--version")
+        found = re.search(r"(\d+)\.(\d+)", shown.stdout + shown.stderr)
+        assert found
+        return tuple(map(int, found.groups()))
+
+    def given(self, content: bytes) -> str:
+        """A file of this content; its path."""
+        path = str(self.folder / uuid.uuid4().hex)
+        self.seen(path).write_bytes(content)
+        return path
+
+    def converted(self, case: str, renderer: str) -> str:
+        """What a renderer writes for a golden network-config."""
+        source = self.given((GOLDEN / case / "network-config").read_bytes())
+        script = ("sh", "-c", _CONVERT, "sh", source, f"{source}.d", renderer)
+        return self.run("unshare", "--mount", *script).stdout
+
+    def accepts(self, content: bytes, *options: str) -> None:
+        """By ``cloud-init schema``."""
+        said = self.run("cloud-init", "schema", "-c", self.given(content), *options)
+        assert "Valid" in said.stdout, said
+
+    def processed(self, data: bytes) -> tuple[list[str], list[bytes]]:
+        """What its processor finds, by the Python that has its modules."""
+        found = self.run("/usr/bin/python3", "-c", _PROCESS, input=base64.b64encode(data).decode())
+        kinds, contents = json.loads(found.stdout)
+        return kinds, list(map(base64.b64decode, contents))
 
 
-def converted(case: str, renderer: str, folder: Path) -> str:
-    """What a renderer writes for a golden network-config."""
-    source = GOLDEN / case / "network-config"
-    run("unshare", "--mount", "sh", "-c", _CONVERT, "sh", source, folder, renderer)
-    files = sorted(one for one in folder.rglob("*") if one.is_file())
-    return "\n".join(one.read_text() for one in files)
+@pytest.fixture(scope="module")
+def trixie() -> Iterator[CloudInit]:
+    with namespace("trixie") as network, debian_host(network) as host:
+        yield CloudInit(host.run, Path("/tmp"), host.path)
+
+
+@pytest.fixture(params=["machine", "trixie"])
+def cloud_init(request: pytest.FixtureRequest, tmp_path: Path) -> CloudInit:
+    if request.param == "machine":
+        return CloudInit(run, tmp_path)
+    found: CloudInit = request.getfixturevalue("trixie")
+    return found
 
 
 def sections(text: str) -> list[set[str]]:
@@ -70,13 +110,13 @@ def sections(text: str) -> list[set[str]]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_netplan_gets_the_file_as_it_is(case: str, tmp_path: Path) -> None:
+def test_netplan_gets_the_file_as_it_is(cloud_init: CloudInit, case: str) -> None:
     expected = yaml.safe_load((GOLDEN / case / "network-config").read_text())
-    assert yaml.safe_load(converted(case, "netplan", tmp_path)) == {"network": expected}
+    assert yaml.safe_load(cloud_init.converted(case, "netplan")) == {"network": expected}
 
 
-def test_networkd(tmp_path: Path) -> None:
-    found = sections(converted("everything", "networkd", tmp_path))
+def test_networkd(cloud_init: CloudInit) -> None:
+    found = sections(cloud_init.converted("everything", "networkd"))
     assert {"[Match]", "MACAddress=02:42:ac:1e:01:02", "Name=eth0"} in found
     assert {"[Link]", "MTUBytes=1450"} in found
     for address in ("172.30.1.2/24", "172.30.1.200/24", "fd00:30:1::2/64"):
@@ -86,21 +126,23 @@ def test_networkd(tmp_path: Path) -> None:
         ("10.2.0.0/16", "0.0.0.0"),
         ("10.3.0.0/16", "172.30.1.8"),
         ("fd00:99::/64", "::"),
-        *([("::/0", "fe80::1")] if version() >= (23, 1) else []),  # before, it makes it ::/64
+        *(
+            [("::/0", "fe80::1")] if cloud_init.version >= (23, 1) else []
+        ),  # before, it makes it ::/64
     ):
         wanted = {"[Route]", f"Destination={destination}", f"Gateway={gateway}"}
         assert any(wanted <= one for one in found), wanted
     assert any({"DNS=172.30.1.53", "Domains=example.org", "DHCP=no"} <= one for one in found)
 
 
-def test_networkd_reaches_a_far_gateway(tmp_path: Path) -> None:
-    found = sections(converted("calico", "networkd", tmp_path))
+def test_networkd_reaches_a_far_gateway(cloud_init: CloudInit) -> None:
+    found = sections(cloud_init.converted("calico", "networkd"))
     assert {"[Route]", "Destination=169.254.1.1/32", "Gateway=0.0.0.0"} in found
     assert {"[Route]", "Destination=0.0.0.0/0", "Gateway=169.254.1.1"} in found
 
 
-def test_ifupdown(tmp_path: Path) -> None:
-    found = converted("everything", "eni", tmp_path)
+def test_ifupdown(cloud_init: CloudInit) -> None:
+    found = cloud_init.converted("everything", "eni")
     lines = {line.strip() for line in found.splitlines()}
     assert {"address 172.30.1.2/24", "address 172.30.1.200/24", "address fd00:30:1::2/64"} <= lines
     assert {"mtu 1450", "dns-nameservers 172.30.1.53", "dns-search example.org"} <= lines
@@ -109,23 +151,39 @@ def test_ifupdown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "everything"])
-def test_the_schema_accepts_the_user_data(case: str) -> None:
-    run("cloud-init", "schema", "-c", GOLDEN / case / "user-data")
+def test_the_schema_accepts_the_user_data(cloud_init: CloudInit, case: str) -> None:
+    cloud_init.accepts((GOLDEN / case / "user-data").read_bytes())
 
 
-def test_the_schema_accepts_the_time_servers(tmp_path: Path) -> None:
+def test_the_schema_accepts_the_time_servers(cloud_init: CloudInit) -> None:
     identity = testing.identity(ntp=testing.resolver("192.0.2.1", "2001:db8::1").nameservers)
-    kinds, contents = processed(vendordata.vendor_data(identity, None))
-    path = tmp_path / "vendor-data"
-    path.write_bytes(contents[kinds.index("text/cloud-config")])
-    run("cloud-init", "schema", "-c", path)
+    kinds, contents = cloud_init.processed(vendordata.vendor_data(identity, None))
+    cloud_init.accepts(contents[kinds.index("text/cloud-config")])
 
 
-@pytest.mark.skipif(version() < (24, 1), reason="needs cloud-init 24.1, which tests/vm has")
-def test_the_schema_accepts_the_network() -> None:
-    for case in set(CASES) - KEYS_OF_NETPLAN:
-        path = GOLDEN / case / "network-config"
-        run("cloud-init", "schema", "--schema-type", "network-config", "-c", path)
+@pytest.mark.parametrize("case", CASES)
+def test_the_schema_accepts_the_network(trixie: CloudInit, case: str) -> None:
+    """Netplan's, which cloud-init asks where there is netplan. Before 24.1 it had none."""
+    network = (GOLDEN / case / "network-config").read_bytes()
+    trixie.accepts(network, "--schema-type", "network-config")
+    with pytest.raises(CommandError, match="Invalid network-config"):
+        trixie.accepts(network + b"gateway: wrong\n", "--schema-type", "network-config")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_netplan_generates_from_it(trixie: CloudInit, case: str) -> None:
+    root = trixie.given(b"") + ".root"
+    trixie.seen(f"{root}/etc/netplan").mkdir(parents=True)
+    made = trixie.seen(f"{root}/etc/netplan/50-cloud-init.yaml")
+    made.write_text(trixie.converted(case, "netplan"))
+    made.chmod(0o600)
+    trixie.run("netplan", "generate", "--root-dir", root)
+    files = [one.read_text() for one in trixie.seen(root).rglob("*.network")]
+    network = yaml.safe_load((GOLDEN / case / "network-config").read_text())
+    addresses = [one for nic in network["ethernets"].values() for one in nic.get("addresses", ())]
+    lines = {line for text in files for line in text.splitlines()}
+    assert addresses
+    assert {f"Address={one}" for one in addresses} <= lines
 
 
 MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n#!/bin/sh\n--x--\n"
@@ -145,18 +203,10 @@ MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n
         (gzip.compress(MIME), "text/x-shellscript", b"#!/bin/sh"),
     ],
 )
-def test_the_users_vendor_data_beside_ours(own: bytes, kind: str, content: bytes | None) -> None:
+def test_the_users_vendor_data_beside_ours(
+    cloud_init: CloudInit, own: bytes, kind: str, content: bytes | None
+) -> None:
     ours = testing.identity(ntp=testing.resolver("192.0.2.1").nameservers)
-    kinds, contents = processed(vendordata.vendor_data(ours, own))
+    kinds, contents = cloud_init.processed(vendordata.vendor_data(ours, own))
     assert kinds == ["text/cloud-boothook", "text/cloud-config", kind]
     assert contents[-1] == (own if content is None else content)
-
-
-def processed(data: bytes) -> tuple[list[str], list[bytes]]:
-    """What cloud-init's processor finds, by the Python that has cloud-init's modules."""
-    assert PROGRAM
-    shebang = Path(PROGRAM).read_text().splitlines()[0]
-    python = shebang.removeprefix("#!").split()[0]
-    found = run(python, "-c", _PROCESS, input=base64.b64encode(data).decode())
-    kinds, contents = json.loads(found.stdout)
-    return kinds, list(map(base64.b64decode, contents))
