@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 from pathlib import Path
 
 import pytest
-from vmnet_cloudinit import content
+from hypothesis import given
+from hypothesis import strategies as st
+from pycdlib import PyCdlib
+from vmnet_cloudinit import content, iso, seed
 
+from vmnet import testing
 from vmnet.errors import SettingsError
 
 MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n#!/bin/sh\n--x--\n"
@@ -107,3 +112,37 @@ def test_passwords_stay_out_of_errors() -> None:
 def test_deep_nesting_is_no_crash() -> None:
     with pytest.raises(SettingsError):
         content.load("VMNET_USER_DATA", "#cloud-config\na: " + "[" * 100_000)
+
+
+@given(
+    st.sampled_from([b"", b"\n", *UNDERSTOOD.values()]),
+    st.binary() | st.text().map(str.encode),
+    st.booleans(),
+)
+def test_every_byte_arrives_or_is_refused(start: bytes, rest: bytes, zipped: bool) -> None:
+    """In the image, which is read back."""
+    whole = gzip.compress(start + rest) if zipped else start + rest
+    refusal, own = None, None
+    try:
+        own = content.load("VMNET_USER_DATA", os.fsdecode(whole))
+    except SettingsError as caught:
+        refusal = caught
+    if refusal:
+        assert refusal.message.startswith("VMNET_USER_DATA (inline) ")
+        assert refusal.hint
+        return
+    identity = testing.identity()
+    files = seed.files(identity, testing.wiring(identity), content.Own(own, own))
+    assert files["user-data"] == whole
+    assert read_back(iso.image("cidata", files)) == files
+
+
+def read_back(image: bytes) -> dict[str, bytes]:
+    disc = PyCdlib()
+    disc.open_fp(io.BytesIO(image))
+    found = {}
+    for name in ("meta-data", "network-config", "user-data", "vendor-data"):
+        with disc.open_file_from_iso(rr_path=f"/{name}") as file:
+            found[name] = file.read()
+    disc.close()
+    return found

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any
 
+import attrs
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from vmnet_cloudinit.metadata import instance_id, metadata
 
 from vmnet import testing
-from vmnet.identity import Host
+from vmnet.identity import Host, Identity, Interface, Resolver, Route, Router
 from vmnet.testing import interface, resolver
 
 IDENTITY = testing.identity()
@@ -52,6 +55,59 @@ def test_the_same_identity_is_the_same_instance() -> None:
 def test_the_id_is_stable_between_releases() -> None:
     """The constant may never change: every guest would lose its SSH host keys."""
     assert instance_id(IDENTITY, WIRING) == "vmnet-3de1ef54e581c9b7711e956849c0a5e5"
+
+
+def test_a_router_that_is_silent_this_time_is_no_other_identity() -> None:
+    gateway = IPv6Address("fd00::1")
+    answers = Router(gateway), Router(gateway, IPv6Address("fe80::1"), "02:42:00:00:00:01")
+    nics = [interface("fd00::2/64", router=one) for one in (None, *answers)]
+    assert len({instance_id(testing.identity(one), WIRING) for one in nics}) == 1
+
+
+def _few(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+# Few values of each, so that two identities are often the same and often nearly so.
+_ROUTES = st.builds(
+    Route,
+    destination=_few(ip_network("0.0.0.0/0"), ip_network("::/0"), ip_network("10.0.0.0/8")),
+    gateway=_few(None, ip_address("172.17.0.1"), ip_address("fe80::1")),
+    onlink=st.booleans(),
+    metric=_few(0, 1),
+    mtu=_few(None, 1, 1400),
+)
+_INTERFACES = st.builds(
+    Interface,
+    name=_few("eth0", "eth1"),
+    mac=_few("02:42:ac:11:00:02", "02:42:ac:11:00:03"),
+    mtu=_few(1500, 1),
+    addresses=st.lists(_few(*map(ip_interface, ("10.0.0.1/8", "10.0.0.1/9", "::1/64")))).map(tuple),
+    routes=st.lists(_ROUTES, max_size=2).map(tuple),
+)
+_NAMES = _few("", "a", "b", "ab")
+_LISTS = st.lists(_NAMES, max_size=2).map(tuple)
+_ADDRESSES = st.lists(_few(ip_address("192.0.2.1"), ip_address("::1")), max_size=2).map(tuple)
+_IDENTITIES = st.builds(
+    Identity,
+    hostname=_NAMES,
+    domain=_NAMES,
+    interfaces=st.lists(_INTERFACES, max_size=2).map(tuple),
+    resolver=st.builds(Resolver, nameservers=_ADDRESSES, search=_LISTS, options=_LISTS),
+    hosts=st.lists(st.builds(Host, _ADDRESSES.map(lambda one: (*one, None)[0]), _LISTS)).map(tuple),
+    ntp=_ADDRESSES,
+)
+
+
+@given(st.data())
+def test_the_id_changes_when_and_only_when_the_identity_does(data: st.DataObject) -> None:
+    """Against an identity of its own, and against one that differs in a field at most."""
+    one, other = data.draw(_IDENTITIES), data.draw(_IDENTITIES)
+    field = data.draw(st.sampled_from([each.name for each in attrs.fields(Identity)]))
+    near = evolve(one, **{field: getattr(other, field)})
+    for another in (other, near, evolve(one)):
+        same = instance_id(one, WIRING) == instance_id(another, WIRING)
+        assert same == (one == another), (one, another)
 
 
 @pytest.mark.parametrize(
