@@ -213,11 +213,13 @@ def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
 
 
 def entries(vmnet: Sequence[str]) -> tuple[Entry, Entry, Entry]:
-    """The script, vmnet doing the same, and vmnet as it comes.
+    """The script, vmnet doing the same, and vmnet with its guard.
 
-    As it comes it starts the guard, which a script can't have: no shell blocks signals across exec.
+    The script has none of its own: no shell blocks signals across exec. Nor has it the filter on
+    the tap, whose cost is less than what two runs of one thing differ by.
     """
+    alike = {"VMNET_FILTER": "off"}
     script = Entry("startvm.sh", (str(HERE / "startvm.sh"),))
-    like_for_like = Entry("vmnet", (*vmnet, "run"), {"VMNET_GUARD": "off"})
-    as_it_comes = Entry("vmnet with guard", (*vmnet, "run"))
-    return script, like_for_like, as_it_comes
+    like_for_like = Entry("vmnet", (*vmnet, "run"), {**alike, "VMNET_GUARD": "off"})
+    guarded = Entry("vmnet with guard", (*vmnet, "run"), alike)
+    return script, like_for_like, guarded

@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from vmnet.errors import LaunchError
@@ -141,6 +142,7 @@ def _prctl(*arguments: int) -> None:
     _check(_libc().prctl(padded[0], *map(ctypes.c_ulong, padded[1:])))
 
 
+@cache
 def _libc() -> Any:
     """The C library; ctypes takes milliseconds to import, and few commands come here."""
     import ctypes
