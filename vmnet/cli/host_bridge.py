@@ -138,13 +138,15 @@ def _read(path: Path) -> str:
 
 def _show(files: Mapping[str, str], layout: Layout, network_system: str) -> None:
     names = {"bridge": layout.bridge, "nic": layout.nic}
-    heading("# On the host's console, for a mistake cuts it off")
-    if network_system in PREPARE:
-        print(f"{PREPARE[network_system].format(**names)}\n")
+    console = "on the host's console: a mistake cuts it off"
+    prepare = PREPARE.get(network_system)
+    if prepare:
+        heading(f"# First, {console}")
+        print(f"{prepare.format(**names)}\n")
     for path, text in files.items():
         heading(f"# {path}")
         print(text)
-    heading("# Then")
+    heading("# Then" if prepare else f"# Then, {console}")
     print(APPLY[network_system].format(**names))
     print("systemctl restart docker")
     print(f"vmnet host-bridge --check --nic {layout.nic} --bridge {layout.bridge}")
