@@ -1,0 +1,87 @@
+"""Docker's containers on the bridge that the host's NIC is in, as docs/networking.md has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.engine.conftest import Vms
+from tests.lab.netns import Lan, lan
+from tests.lab.services import dnsmasq
+from tests.lab.wait import until
+from vmnet.host_bridge.inspection import DOCKER
+
+pytestmark = [pytest.mark.engine, pytest.mark.long]
+
+NIC, BRIDGE = "vmtnic0", "vmtlan0"
+NAMES = ("--nic", NIC, "--bridge", BRIDGE)
+HOST = "172.30.5.158"
+
+
+@contextmanager
+def bridged(vms: Vms, physical: Lan) -> Iterator[None]:
+    """The engine's host has a NIC on the physical network, and it in a bridge, for a while."""
+    on_host = vms.docker.on_host
+    port = ("master", physical.bridge, "up")
+    on_host("ip", "link", "add", NIC, "type", "veth", "peer", "name", "vmtnic1")
+    try:
+        on_host("ip", "link", "set", "vmtnic1", "netns", str(physical.host.path))
+        physical.host.ip("link", "set", "vmtnic1", *port)
+        mac = on_host("cat", f"/sys/class/net/{NIC}/address").stdout.strip()
+        made = ("type", "bridge", "forward_delay", "0")
+        on_host("ip", "link", "add", BRIDGE, "address", mac, *made)
+        on_host("ip", "link", "set", NIC, "master", BRIDGE, "up")
+        on_host("ip", "address", "add", f"{HOST}/24", "dev", BRIDGE)
+        on_host("ip", "link", "set", BRIDGE, "up")
+        yield
+    finally:
+        on_host("ip", "link", "delete", NIC, check=False)
+        on_host("ip", "link", "delete", BRIDGE, check=False)
+
+
+def test_guests_are_hosts_of_the_physical_network(vms: Vms) -> None:
+    """Its DHCP server gives them their addresses, and renews the lease of two minutes."""
+    daemon = vms.docker.daemon
+    socket = daemon.socket if daemon else DOCKER
+    options = ("--driver", "bridge", "-o", f"com.docker.network.bridge.name={BRIDGE}")
+    subnet = ("--subnet", "172.30.5.0/24", "--gateway", HOST, "--ip-range", "172.30.5.240/28")
+    with lan(5) as physical, bridged(vms, physical):
+        given = ("--dhcp-range=172.30.5.150,172.30.5.151,2m", f"--interface={physical.bridge}")
+        with (
+            dnsmasq(physical.host, *given, port=0) as server,
+            vms.docker.network("vmt-lan", *options, *subnet) as network,
+        ):
+            looked = vms.docker.run(
+                vms.image,
+                *("host-bridge", "--check", *NAMES, "--address", f"{HOST}/24"),
+                options=("--network", "host", "-v", f"{socket}:{DOCKER}"),
+            )
+            assert f"{BRIDGE} is Docker's network 'vmt-lan'" in looked.stdout
+            assert "missing" not in looked.stdout
+            pair = [vms.start("--network", network, "-e", "NO_DHCP=true") for _ in range(2)]
+            addresses = {}
+            for vm in pair:
+                mac = vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
+                vms.says(vm, "vmnet-guest: eth0 172.30.5.15")
+                lease = f" {mac} "
+                (addresses[mac],) = {
+                    line.split(lease)[0].split()[-1]
+                    for line in server.output().splitlines()
+                    if "DHCPACK(" in line and lease in line
+                }
+            assert sorted(addresses.values()) == ["172.30.5.150", "172.30.5.151"]
+
+            def renewed() -> bool:
+                acks = f"DHCPACK({physical.bridge})"
+                said = server.output()
+                return all(said.count(f"{acks} {one} ") >= 2 for one in addresses.values())
+
+            until(renewed, 150, "both leases to be renewed", interval=1, detail=server.output)
+            for mac, address in addresses.items():
+                url = f"http://{address}/cgi-bin/identity"
+                (eth0,) = physical.host.run("curl", "-sSf", "-m20", url).json()["interfaces"]
+                assert (eth0["mac"], eth0["ipv4"]) == (mac, [f"{address}/24"])
+            for vm in pair:
+                vm.rm()
