@@ -53,7 +53,7 @@ def test_a_namespace_that_outlives_the_container(vms: Vms) -> None:
     vm.kill()
     vm.wait()
     vms.docker.docker("start", vm.id)
-    vms.says(vm, "restoring the network that an earlier start left in this namespace")
+    vms.says(vm, "restoring the network that a start left in this namespace")
     require_the_pods()
     vm.rm()
     holder.rm()

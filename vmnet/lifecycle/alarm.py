@@ -30,6 +30,8 @@ def hung_up() -> Iterator[int]:
     """The alarm's descriptor, -1 where the kernel gives none; children of the context inherit it.
 
     The stop signals must be blocked.
+
+    :raises OSError: the kernel refused a step
     """
     import ctypes  # posix has no signalfd; only where there is a guard
 
@@ -40,16 +42,16 @@ def hung_up() -> Iterator[int]:
     if signals < 0:
         yield -1
         return
-    with select.epoll() as alarm:
-        alarm.register(signals, select.EPOLLIN | select.EPOLLET)
-        _ring()
-        # The guard needs the signalfd only to be open.
-        for fd in (signals, alarm.fileno()):
-            os.set_inheritable(fd, True)
-        try:
+    try:
+        with select.epoll() as alarm:
+            alarm.register(signals, select.EPOLLIN | select.EPOLLET)
+            _ring()
+            # The guard needs the signalfd only to be open.
+            for fd in (signals, alarm.fileno()):
+                os.set_inheritable(fd, True)
             yield alarm.fileno()
-        finally:
-            os.close(signals)
+    finally:
+        os.close(signals)
 
 
 def _ring() -> None:

@@ -143,9 +143,15 @@ def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> None:
         signal.SIG_SETMASK,
         signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS),
     )
-    with alarm.hung_up() as fd:
-        words = (os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fd)
-        pid = process.spawn((sys.executable, "-I", "-S", guard.__file__, *map(str, words)))
+    try:
+        with alarm.hung_up() as fd:
+            words = (os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fd)
+            pid = process.spawn((sys.executable, "-I", "-S", guard.__file__, *map(str, words)))
+    except OSError as error:
+        raise LaunchError(
+            f"can't start the guard: {error.strerror}",
+            "VMNET_GUARD=off starts without it; a stop signal then ends QEMU at once",
+        ) from None
     undo.callback(os.kill, pid, signal.SIGKILL)  # it ignores all others
 
 
