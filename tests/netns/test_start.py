@@ -153,6 +153,23 @@ def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None
     require_same(before, web.dump())
 
 
+def test_without_a_tun_device_nothing_changes(web: Namespace, vmnet: Vmnet) -> None:
+    """Nor may the container make one: as with `--cap-drop MKNOD`, or in a user namespace."""
+    before = web.dump()
+    hidden = 'mount -t tmpfs none /dev/net && exec "$@"'
+    ended = web.run(
+        *("unshare", "--mount", "sh", "-ec", hidden, "sh"),
+        *("setpriv", "--bounding-set", "-mknod", "--inh-caps", "-mknod"),
+        *(*VMNET, "run"),
+        env=vmnet.environ,
+        check=False,
+    )
+    assert ended.returncode == PrivilegeError.exit_code, ended.stderr
+    assert "there is no /dev/net/tun, and it can't be made" in ended.stderr
+    assert "--device /dev/net/tun" in ended.stderr
+    require_same(before, web.dump())
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_the_start_undoes_everything(
     web: Namespace, vmnet: Vmnet, tmp_path: Path, signal_number: signal.Signals

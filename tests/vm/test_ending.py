@@ -11,6 +11,7 @@ import pytest
 from tests.lab.command import Process
 from tests.lab.console import Console, on_process
 from tests.lab.netns import Lan
+from tests.lab.snapshot import require_same
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
 from vmnet.lifecycle.guard import FORCED_STATUS
 
@@ -40,6 +41,23 @@ def test_a_reboot_stays_and_a_poweroff_is_success(network: Lan, machine: Machine
         assert process.wait(END_SECONDS) == 0
         said = process.output()
     assert "vmnet: guard: the guest reboots" in said
+
+
+def test_a_qemu_that_refuses_says_why_and_the_next_start_recovers(
+    network: Lan, machine: Machine
+) -> None:
+    """It says so when it is PID 1 already, so nothing of vmnet is left to undo anything."""
+    web = network.container("web")
+    before = web.dump()
+    refused = web.run(
+        *(*VMNET, "run", "-device", "no-such-device"), env=machine.environ, check=False, pid=True
+    )
+    assert refused.returncode == 1
+    assert "'no-such-device' is not a valid device model name" in refused.stderr
+    environ = {**machine.environ, "VMNET_QEMU": "/nonexistent"}
+    recovered = web.run(*VMNET, "run", env=environ, check=False, pid=True)
+    assert "restoring the network that a start left" in recovered.stderr
+    require_same(before, web.dump())
 
 
 def test_a_panic_is_a_failure(network: Lan, machine: Machine) -> None:
