@@ -24,4 +24,8 @@ def guest(
         container.ip("link", "add", PORT, "type", "veth", *peer)
         container.ip("link", "set", PORT, "master", bridge, "up")
         made.ip("link", "set", name, "up")
-        yield made
+        try:
+            yield made
+        finally:
+            # At once: with its namespace it would go when the kernel comes to it.
+            container.ip("link", "delete", PORT)
