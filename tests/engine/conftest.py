@@ -15,6 +15,8 @@ from tests.lab.wait import until
 ROOT = Path(__file__).parents[2]
 BOOT_SECONDS = 90  # under TCG
 NET_ADMIN = ("--cap-add", "NET_ADMIN")
+FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
+"""For a container's python3: print the page at an address."""
 
 
 @frozen

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import NET_ADMIN, Vms
+from tests.engine.conftest import FETCH, NET_ADMIN, Vms
 from tests.lab.bootable import convert, make_disk
 from tests.lab.command import run
 from tests.lab.engine import Engine
 from vmnet.errors import MachineError, PrivilegeError, SettingsError, VmnetError
 
 pytestmark = pytest.mark.engine
-
-FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
 
 
 def test_the_guest_has_what_docker_gave_the_container(vms: Vms) -> None:
