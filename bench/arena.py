@@ -108,13 +108,15 @@ def measure(entry: Entry) -> Timing:
 
 
 @contextmanager
-def started(entry: Entry, qemu: Path, *, ipv6: bool = False) -> Iterator[Start]:
+def started(
+    entry: Entry, qemu: Path, *, ipv6: bool = False, nameserver: str = "198.51.100.53"
+) -> Iterator[Start]:
     """Start an entry point in a container of its own, and end both.
 
     :param qemu: a program that says "reached" and runs until its standard input ends
     """
     with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, lan(ipv6=ipv6) as network:
-        resolv_conf = "nameserver 198.51.100.53\nsearch example.test\n"
+        resolv_conf = f"nameserver {nameserver}\nsearch example.test\n"
         container = network.container("vm", ipv6=ipv6, hostname="bench", resolv_conf=resolv_conf)
         run_dir = Path(folder, "run")
         environ = {

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         arena.require_tools()
         python = options.python or installed.python()
         entry = arena.entries((str(python.with_name("vmnet")),))[-1]
-        with arena.started(entry, arena.QEMU, ipv6=options.ipv6) as start:
+        nameserver = "127.0.0.11" if options.names else "198.51.100.53"
+        with arena.started(entry, arena.QEMU, ipv6=options.ipv6, nameserver=nameserver) as start:
             usages = _settled(start)
     except (BenchmarkError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
     parser.add_argument("--ipv6", action="store_true", help="the container has IPv6 as well")
+    parser.add_argument(
+        "--names", action="store_true", help="its resolver is on loopback, as on a Docker network"
+    )
     parser.add_argument("--json", action="store_true", help="for programs; in KiB")
     parser.add_argument(
         "--python",

@@ -46,20 +46,21 @@ def spawn(argv: Sequence[str]) -> int:
 
     :raises OSError: it can't be executed
     """
-    return _start(argv, output=2)
+    return _start(argv, (2, 1))
 
 
 def run(argv: Sequence[str]) -> Outcome:
     """Run a program that ends by itself, or goes into the background, within ten seconds.
 
     What it says goes to a file in memory and not to a pipe: a daemon that keeps a pipe open would
-    have us wait for the daemon's end.
+    have us wait for the daemon's end. Our own standard error is its descriptor 3, where a daemon
+    says what the container's log is to tell.
 
     :raises TimeoutError: it did not; it has been killed
     :raises OSError: it can't be executed
     """
     with os.fdopen(os.memfd_create("output"), "w+b") as output:
-        pid = _start(argv, output.fileno())
+        pid = _start(argv, (output.fileno(), 1), (2, 3), (1, 2))
         try:
             _await_end(pid, argv[0])
         except BaseException:  # a signal's exception, too
@@ -71,15 +72,17 @@ def run(argv: Sequence[str]) -> Outcome:
         return Outcome(status, output.read().decode("utf-8", "replace").strip())
 
 
-def _start(argv: Sequence[str], output: int) -> int:
-    """posix_spawn(3), and not the subprocess module, which takes longer to import than to use."""
+def _start(argv: Sequence[str], *streams: tuple[int, int]) -> int:
+    """posix_spawn(3), and not the subprocess module, which takes longer to import than to use.
+
+    :param streams: descriptors and the numbers they are to have in the child, one after the other
+    """
     _log.debug("%s", shlex.join(argv))
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        streams = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate((null, output, output))]
-        return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=streams, setsid=True)
-    finally:
-        os.close(null)
+    actions = (
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in streams),
+    )
+    return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsid=True)
 
 
 def _await_end(pid: int, program: str) -> None:

@@ -91,23 +91,25 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
         plain = connected("--entrypoint", "sleep", command=("600",))
         order, default = looked(plain)
         vm = connected(*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
-        for _ in range(2):
+
+        def require_the_same_place() -> None:
             by_mac = {mac: network for network, mac in macs(vm).items()}
-            for number, network in enumerate(order):
-                vms.says(vm, f"vmnet-guest: eth{number} {vm.address(network)}/24")
             identity = vms.ask(vm.address(first), "identity")
             assert [by_mac[one["mac"]] for one in identity["interfaces"]] == order
             assert [one["name"] for one in identity["interfaces"]] == ["eth0", "eth1"]
             routes = [one.split() for one in identity["routes"] if one.startswith("default ")]
             assert [one[4] for one in routes] == [default]
-            vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
-        for network in order:
-            url = f"http://{vm.address(network)}/"
-            fetch = ("--network", network, "--entrypoint", "python3")
-            assert (
-                vm.address(network)
-                in vms.docker.run(vms.image, "-c", FETCH, url, options=fetch).stdout
-            )
+            for network in order:
+                fetch = ("--network", network, "--entrypoint", "python3")
+                own = vm.address(network)
+                page = vms.docker.run(vms.image, "-c", FETCH, f"http://{own}/", options=fetch)
+                assert own in page.stdout
+
+        for number, network in enumerate(order):
+            vms.says(vm, f"vmnet-guest: eth{number} {vm.address(network)}/24")
+        require_the_same_place()
+        vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
+        require_the_same_place()
         vm.rm()
         plain.rm()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Interface, IPv6Address
 
 import pytest
@@ -18,6 +19,7 @@ from tests.lab.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
 from tests.netns.conftest import Vmnet
 
+ON_LOOPBACK = "nameserver 127.0.0.11\n"
 _STRANGER = bytes.fromhex("0242ac1e0163")
 _BROADCAST = b"\xff" * 6
 _LINK_LOCAL = IPv6Address("fe80::99").packed
@@ -84,7 +86,7 @@ def test_the_bridge_never_answers_for_the_guest(network: Lan, vmnet: Vmnet) -> N
     """While the guest is silent: the bridge has an address of the same subnet, and answers for
     that one alone.
     """
-    web = network.container("web", ipv6=True, resolv_conf="nameserver 127.0.0.11\n")
+    web = network.container("web", ipv6=True, resolv_conf=ON_LOOPBACK)
     station = network.station(ipv6=True)
     with vmnet.running(web):
         own = _bridge_address(web)
@@ -97,7 +99,7 @@ def test_the_bridge_never_answers_for_the_guest(network: Lan, vmnet: Vmnet) -> N
 
 
 def test_a_neighbours_address_is_never_spare(network: Lan, vmnet: Vmnet) -> None:
-    web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+    web = network.container("web", resolv_conf=ON_LOOPBACK)
     with vmnet.running(web):
         favourite = _bridge_address(web)
     assert vmnet(web, "run", VMNET_QEMU="/nonexistent").returncode
@@ -105,6 +107,63 @@ def test_a_neighbours_address_is_never_spare(network: Lan, vmnet: Vmnet) -> None
     station.ip("address", "add", str(favourite), "dev", "eth0")
     with vmnet.running(web):
         assert _bridge_address(web) != favourite
+
+
+def test_machines_that_start_together_take_different_addresses(
+    network: Lan, vmnet: Vmnet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As the services of one project do: each probes while the others do."""
+    folder = tmp_path_factory.mktemp("crowd")
+    crowd = [network.container(f"web{n}", resolv_conf=ON_LOOPBACK) for n in range(5)]
+
+    def start(container: Namespace) -> None:
+        stack.enter_context(vmnet.running(container, VMNET_RUN_DIR=str(folder / container.label)))
+
+    with ExitStack() as stack, ThreadPoolExecutor(len(crowd)) as pool:
+        list(pool.map(start, crowd))
+        addresses = {_bridge_address(one) for one in crowd}
+    assert len(addresses) == len(crowd)
+    assert {str(one.network) for one in addresses} == {str(network.network)}
+
+
+def test_the_bridges_address_is_announced(network: Lan, vmnet: Vmnet) -> None:
+    """RFC 5227 section 2.3: neighbours forget who had it before."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK)
+    neighbour = network.station()
+    with heard(neighbour) as frames, vmnet.running(web):
+        own = _bridge_address(web).ip.packed
+
+        def announced() -> bool:
+            found = _drain(frames)
+            return any(_kind(one) == "ARP" and one[28:32] == one[38:42] == own for one in found)
+
+        until(announced, 5, "the announcement")
+
+
+def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> None:
+    """As an engine that has numbered up to there gives it to a container: the bridge gives way,
+    says so, and the guest has its lease as before.
+    """
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
+        udhcpc(vm).configure(vm)
+        own = _bridge_address(web)
+        station.run("ping", "-c1", "-W5", str(own.ip))
+        other = network.container("other", address=str(own.ip))
+        other.run("ping", "-c1", "-W5", network.gateway)  # it asks by ARP, in its own name
+
+        def warned() -> bool:
+            return f"warning: {other.mac} claims {own.ip}" in process.output()
+
+        until(warned, 10, "the warning", detail=process.output)
+        assert "given up, and with it the forwarding of names" in process.output()
+        assert _bridge_address(web).ip.is_link_local
+        station.ip("neighbour", "flush", "dev", "eth0")
+        station.run("ping", "-c1", "-W5", str(own.ip))
+        (known,) = station.ip("-j", "neighbour", "show", str(own.ip)).json()
+        assert known["lladdr"] == other.mac
+        assert str(udhcpc(vm).address) == f"{web.address}/24"
+        vm.run("ping", "-c1", "-W5", str(own.ip))
 
 
 _CONTAINED = ("DHCP", "DHCPv6", "router")
@@ -159,15 +218,20 @@ def _until_its_arp(sender: Namespace, mac: str, frames: socket.socket) -> list[b
 
     def has_come() -> bool:
         sender.run("arping", "-c1", "-w1", "-D", "-I", "eth0", "172.30.1.222", check=False)
-        try:
-            while True:
-                found.append(frames.recv(2048))
-        except BlockingIOError:
-            pass
+        found.extend(_drain(frames))
         return any(_kind(one) == "ARP" and one[6:12] == wanted for one in found)
 
     until(has_come, 15, "an ARP request to come through")
     return found
+
+
+def _drain(frames: socket.socket) -> list[bytes]:
+    found = []
+    try:
+        while True:
+            found.append(frames.recv(2048))
+    except BlockingIOError:
+        return found
 
 
 def _bytes(mac: str) -> bytes:

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
-from vmnet_dnsmasq import ipv6
+from vmnet_dnsmasq import helper
 
 from tests.lab.cable import plugged
 from tests.lab.dhcp6_clients import CLIENTS6, Client6, dhclient6, dhcpcd6
@@ -63,7 +63,7 @@ def link_local(where: Namespace, device: str, besides: str = "") -> str:
 
 def responders(container: Namespace) -> list[int]:
     names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in container.pids()}
-    return [pid for pid, name in names.items() if name == "vmnet-ipv6"]
+    return [pid for pid, name in names.items() if name == "vmnet-responder"]
 
 
 @pytest.mark.parametrize("client", CLIENTS6)
@@ -232,14 +232,15 @@ def test_a_start_that_fails_leaves_no_responder(network: Lan, vmnet: Vmnet) -> N
     ended = vmnet(web, "run")
     assert ended.returncode == LaunchError.exit_code, ended.stderr
     assert responders(web) == []
-    assert [one.name for one in vmnet.run_dir.glob("ipv6.*")] == ["ipv6.log"]
+    assert [one.name for one in vmnet.run_dir.glob("responder.*")] == ["responder.log"]
 
 
 def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
     web = network.container("web", ipv6=True)
     interface = testing.interface("fd00:30:1::2/64")
     identity = testing.identity(interface)
-    delivery = ipv6.deliver(tmp_path, identity, testing.wiring(identity))
+    settings = testing.settings({"VMNET_RUN_DIR": str(tmp_path)})
+    delivery = helper.deliver(settings, identity, testing.wiring(identity))
     (file,), (daemon,) = delivery.files, delivery.daemons
     file.path.write_bytes(file.content)
     web.ip("tuntap", "add", "tap0", "mode", "tap")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address
 
 import pytest
 from attrs import evolve
@@ -72,7 +72,7 @@ def test_a_link_local_address_gives_way_to_one_that_is_mentioned() -> None:
 def test_spare_addresses_are_of_the_subnet_and_free(nic: Interface, identity: Identity) -> None:
     identity = evolve(identity, interfaces=(nic, *identity.interfaces))
     spare = spare_candidates(nic, identity)
-    assert len(set(spare)) == len(spare) <= 16
+    assert len(set(spare)) == len(spare) <= 64
     taken = mentioned(identity)
     for one in spare:
         assert one.network == nic.ipv4[0].network
@@ -83,8 +83,16 @@ def test_spare_addresses_are_of_the_subnet_and_free(nic: Interface, identity: Id
 def test_spare_addresses_come_from_the_top() -> None:
     nic = testing.interface("172.17.0.2/16", gateway="172.17.255.254")
     spare = spare_candidates(nic, testing.identity(nic))
-    assert spare[0] == IPv4Interface("172.17.255.253/16")
-    assert spare == tuple(sorted(spare, reverse=True))
+    top = IPv4Address("172.17.255.253")
+    assert sorted((one.ip for one in spare), reverse=True) == [top - n for n in range(64)]
+    assert min(spare[:16]) > max(spare[16:])
+
+
+def test_machines_differ_in_what_they_try_first() -> None:
+    """Two that start at the same moment take an address from each other if they probe for it."""
+    nics = [testing.interface(f"172.17.0.{number}/16") for number in range(2, 42)]
+    first = {spare_candidates(nic, testing.identity(nic))[0] for nic in nics}
+    assert len(first) > 8
 
 
 @pytest.mark.parametrize("prefix", [31, 32])

@@ -36,7 +36,7 @@ def heard(link: tuple[socket.socket, socket.socket], *frames: bytes) -> set[IPv4
     ours, theirs = link
     for one in frames:
         theirs.send(one)
-    return arp._heard(ours, OWN, time.monotonic() + 0.05)
+    return set(arp._heard(ours, OWN, time.monotonic() + 0.05))
 
 
 def test_a_probe_has_no_sender_address_so_that_nobody_learns_a_wrong_one() -> None:
@@ -79,5 +79,5 @@ def test_a_chatty_link_does_not_keep_us(link: tuple[socket.socket, socket.socket
     started = time.monotonic()
     for _ in range(100):
         theirs.send(frame(REPLY, OTHER, SPARE, NOBODY))
-    arp._heard(ours, OWN, started + 0.05)
+    assert list(arp._heard(ours, OWN, started + 0.05))
     assert time.monotonic() - started < 1

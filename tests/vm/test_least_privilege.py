@@ -54,12 +54,12 @@ def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_pat
     web = network.container("web", ipv6=True)
     settings = {"VMNET_DISK": str(disk(tmp_path)), "VMNET_IPAM": "dnsmasq,cloudinit"}
     with machine.booted(web, STOPPED, **settings):
-        names = {"qemu-system-x86", "vmnet-guard", "dnsmasq", "vmnet-ipv6"}
+        names = {"qemu-system-x86", "vmnet-guard", "dnsmasq", "vmnet-responder"}
         until(lambda: names <= set(statuses(web)), 10, str(names))
         found = statuses(web)
         control = (tmp_path / "run" / "qmp.sock").stat()
     qemu, guard = found["qemu-system-x86"], found["vmnet-guard"]
-    dnsmasq, ipv6 = found["dnsmasq"], found["vmnet-ipv6"]
+    dnsmasq, responder = found["dnsmasq"], found["vmnet-responder"]
 
     assert capabilities(qemu) == NOTHING
     assert (qemu["NoNewPrivs"], qemu["Seccomp"]) == ("1", "2")
@@ -71,9 +71,9 @@ def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_pat
     assert "0" not in dnsmasq["Uid"].split()
     assert capabilities(dnsmasq)["CapEff"] & ~(NET_ADMIN | NET_RAW | NET_BIND_SERVICE) == 0
 
-    assert "0" not in ipv6["Uid"].split()
-    assert capabilities(ipv6)["CapPrm"] == capabilities(ipv6)["CapEff"] == 0
-    assert {one["NoNewPrivs"] for one in (guard, dnsmasq, ipv6)} == {"1"}
+    assert "0" not in responder["Uid"].split()
+    assert capabilities(responder)["CapPrm"] == capabilities(responder)["CapEff"] == 0
+    assert {one["NoNewPrivs"] for one in (guard, dnsmasq, responder)} == {"1"}
 
 
 def test_what_nobody_else_may_open_leaves_root_without_capabilities(

@@ -16,7 +16,7 @@ from vmnet.identity import Identity, Interface
 # RFC 3927 section 2.1 reserves the first and last 256; these two are taken by convention.
 _LINK_LOCAL = IPv4Network("169.254.0.0/16")
 _TAKEN = frozenset((IPv4Address("169.254.1.1"), IPv4Address("169.254.169.254")))
-_CANDIDATES = 16
+_FAVOURITES, _CANDIDATES = 16, 64
 
 
 def new_mac(guest_mac: str, role: str) -> str:
@@ -39,17 +39,21 @@ def link_local(guest_mac: str, identity: Identity) -> IPv4Interface:
 
 
 def spare_candidates(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
-    """Addresses of the interface's first subnet that may be free, the least likely taken first.
+    """Addresses of the interface's first subnet that may be free, the most promising first.
 
-    Engines allocate from the bottom of a subnet, so these come from its top. Never among them: the
-    subnet's own and broadcast address, a gateway, a nameserver or any host the identity knows.
+    Engines allocate from the bottom of a subnet, so these come from its top. The order of the first
+    ones follows from the MAC, so that machines that start at the same moment try different ones.
+    Never among them: the subnet's own and broadcast address, a gateway, a nameserver or any host
+    the identity knows.
     """
     if not interface.ipv4:
         return ()
     network = interface.ipv4[0].network
     mentioned = _mentioned(identity)
     free = (one for one in _from_the_top(network) if one not in mentioned)
-    return tuple(IPv4Interface((one, network.prefixlen)) for one in islice(free, _CANDIDATES))
+    found = [IPv4Interface((one, network.prefixlen)) for one in islice(free, _CANDIDATES)]
+    favourites = sorted(found[:_FAVOURITES], key=lambda one: _digest(interface.mac, str(one.ip)))
+    return (*favourites, *found[_FAVOURITES:])
 
 
 def _from_the_top(network: IPv4Network) -> Iterator[IPv4Address]:

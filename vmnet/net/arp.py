@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from vmnet.errors import PrivilegeError
@@ -21,20 +21,25 @@ _BODY = struct.Struct("!6s4s6s4s")
 _REQUEST = 1
 
 
-def in_use(interface: str, candidates: Iterable[IPv4Address]) -> frozenset[IPv4Address]:
-    """The candidates that somebody on the interface's link holds, or is probing for as well.
+def first_free(interface: str, candidates: Iterable[IPv4Address]) -> IPv4Address | None:
+    """The first of the candidates that nobody on the interface's link holds or probes for as well.
+
+    One after the other: who probes for several at a time takes them all from others that start at
+    this moment. A free one takes 150 ms to tell, one that is held as long as its holder's answer.
 
     :raises PrivilegeError: raw sockets are not allowed here
     """
-    wanted = frozenset(candidates)
-    taken: set[IPv4Address] = set()
     with _open(interface) as link:
         mac = link.getsockname()[4]
-        for _ in range(_PROBES):
-            for candidate in wanted:
-                link.send(_probe(mac, candidate))
-            taken |= _heard(link, mac, time.monotonic() + _INTERVAL)
-    return wanted & taken
+        return next((one for one in candidates if not _is_claimed(link, mac, one)), None)
+
+
+def _is_claimed(link: socket.socket, mac: bytes, candidate: IPv4Address) -> bool:
+    for _ in range(_PROBES):
+        link.send(_probe(mac, candidate))
+        if candidate in _heard(link, mac, time.monotonic() + _INTERVAL):
+            return True
+    return False
 
 
 def _open(interface: str) -> socket.socket:
@@ -54,17 +59,15 @@ def _probe(mac: bytes, target: IPv4Address) -> bytes:
     return head + _BODY.pack(mac, bytes(4), bytes(6), target.packed)
 
 
-def _heard(link: socket.socket, own_mac: bytes, until: float) -> set[IPv4Address]:
-    found = set()
+def _heard(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4Address]:
+    """Addresses that others claim, as they do so."""
     while (left := until - time.monotonic()) > 0:
         if not select.select([link], [], [], left)[0]:
-            break
+            return
         frame = link.recv(2048)
         if len(frame) < _HEAD.size + _BODY.size:
             continue
         sender_mac, sender, _, target = _BODY.unpack_from(frame, _HEAD.size)
-        if sender_mac == own_mac:
-            continue
-        # A probe for the same address has no sender address yet; its target is what it claims.
-        found.add(IPv4Address(target if sender == bytes(4) else sender))
-    return found
+        if sender_mac != own_mac:
+            # A probe for the same address has no sender address yet; its target is what it claims.
+            yield IPv4Address(target if sender == bytes(4) else sender)

@@ -154,8 +154,8 @@ def _free_address(interface: Interface, identity: Identity) -> IPv4Interface | N
     if not candidates:
         return None
     with step(f"look for a free address on {interface.name}"):
-        taken = arp.in_use(interface.name, [one.ip for one in candidates])
-    return next((one for one in candidates if one.ip not in taken), None)
+        free = arp.first_free(interface.name, [one.ip for one in candidates])
+    return next((one for one in candidates if one.ip == free), None)
 
 
 def _is_self_sufficient(resolver: Resolver) -> bool:

@@ -51,7 +51,7 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
     with step(f"make the bridge {port.bridge}"):
         links.add_bridge(kernel, port.bridge, port.bridge_mac, port.mtu)
         links.silence_ipv6(kernel, port.bridge)
-        links.set_arp_ignore(kernel, port.bridge, 1)
+        links.answer_own_addresses_only(kernel, port.bridge)
         links.disable_tx_checksum(port.bridge)
         bridge = links.index(port.bridge)
     with step(f"move {port.uplink} to {port.bridge}"):
@@ -65,8 +65,10 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
             _filter(kernel, port.tap, port.guest_mac, port.sender)
         links.change(kernel, port.tap, mtu=port.mtu, master=bridge, up=True)
     with step(f"give {port.bridge} the address {port.bridge_address}"):
-        links.change(kernel, port.bridge, up=True)
+        if not port.bridge_address.ip.is_link_local:
+            links.announce_addresses(kernel, port.bridge)
         links.add_address(kernel, port.bridge, port.bridge_address)
+        links.change(kernel, port.bridge, up=True)
         for address in port.guest_addresses:
             if address not in port.bridge_address.network:
                 links.add_host_route(kernel, port.bridge, address)

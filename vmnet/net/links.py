@@ -15,7 +15,8 @@ from vmnet.net import rtnl
 from vmnet.net.attributes import attribute
 
 IFF_UP = 1
-_IFLA_AF_SPEC, _IFLA_INET_CONF, _IPV4_DEVCONF_ARP_IGNORE = 26, 1, 19
+_IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
+_IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 19, 22
 _ADDR_GEN_MODE_NONE = 1
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 254, 4, 1, 253, 4
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
@@ -165,16 +166,24 @@ def _add_route(kernel: rtnl.Rtnl, name: str, **given: Any) -> None:
     kernel.request(rtnl.RTM_NEWROUTE, _NEW, fields)
 
 
-def set_arp_ignore(kernel: rtnl.Rtnl, name: str, level: int) -> None:
-    """``net.ipv4.conf.NAME.arp_ignore``, by netlink because /proc/sys is read-only in containers.
+def answer_own_addresses_only(kernel: rtnl.Rtnl, name: str) -> None:
+    """Have the link answer ARP for its own addresses, and not for those of other links."""
+    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_IGNORE)
+
+
+def announce_addresses(kernel: rtnl.Rtnl, name: str) -> None:
+    """Have the link announce its addresses by ARP when it goes up (RFC 5227 section 2.3)."""
+    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_NOTIFY)
+
+
+def _set_knob(kernel: rtnl.Rtnl, name: str, knob: int) -> None:
+    """Set a ``net.ipv4.conf.NAME`` to 1, by netlink because /proc/sys is read-only in containers.
 
     The kernel takes such knobs as nested attributes, one a knob; pyroute2 only knows the array in
     which it reports them, so the body is packed here.
-
-    :param level: 1 answers only for addresses of the link that was asked
     """
-    knob = attribute(_IPV4_DEVCONF_ARP_IGNORE, struct.pack("=I", level))
-    specification = attribute(socket.AF_INET, attribute(_IFLA_INET_CONF, knob))
+    packed = attribute(knob, struct.pack("=I", 1))
+    specification = attribute(socket.AF_INET, attribute(_IFLA_INET_CONF, packed))
     header = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index(name), 0, 0)  # struct ifinfomsg
     kernel.send_body(rtnl.RTM_NEWLINK, 0, header + attribute(_IFLA_AF_SPEC, specification))
 

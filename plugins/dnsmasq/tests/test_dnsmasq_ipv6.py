@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from vmnet_dnsmasq import ipv6
 from vmnet_dnsmasq.config import Service, serves_dns
 from vmnet_dnsmasq.ipv6 import Nic, nics
-from vmnet_dnsmasq.responder import dhcp6, frame, router, tap, wire
+from vmnet_dnsmasq.responder import dhcp6, frame, link, router, wire
 from vmnet_dnsmasq.service import deliver
 
 from vmnet import testing
 from vmnet.identity import Host, Interface, Router
-from vmnet.testing import RUN_DIR, interface, resolver, route
+from vmnet.testing import interface, resolver, route
 
 GATEWAY, ROUTER = IPv6Address("fd00::1"), IPv6Address("fe80::1")
 GUEST, SERVER = bytes.fromhex("024200000002"), bytes.fromhex("060000000001")
@@ -76,7 +76,7 @@ def test_a_docker_network() -> None:
 
 def test_ipv4_alone_needs_no_responder() -> None:
     identity = testing.identity()
-    delivery = deliver(RUN_DIR, identity, testing.wiring(identity))
+    delivery = deliver(testing.settings(), identity, testing.wiring(identity))
     assert [one.name for one in delivery.daemons] == ["dnsmasq"]
 
 
@@ -84,7 +84,7 @@ def test_ipv6_alone_needs_no_dnsmasq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     identity = testing.identity(interface("fd00::2/64"), hosts=(Host(GATEWAY, ("db",)),))
     assert not serves_dns(identity)
-    delivery = deliver(RUN_DIR, identity, testing.wiring(identity))
+    delivery = deliver(testing.settings(), identity, testing.wiring(identity))
     (daemon,), (file,) = delivery.daemons, delivery.files
     assert daemon.argv[-1] == str(file.path)
     assert json.loads(file.content)["nics"][0]["addresses"] == ["fd00::2"]
@@ -93,7 +93,7 @@ def test_ipv6_alone_needs_no_dnsmasq(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_containment_nothing_is_answered() -> None:
     identity = testing.identity(dual_stack())
-    delivery = deliver(RUN_DIR, identity, testing.wiring(identity, contain=False))
+    delivery = deliver(testing.settings(), identity, testing.wiring(identity, contain=False))
     assert delivery.daemons == ()
 
 
@@ -109,8 +109,8 @@ def test_without_a_router_the_bridge_speaks_and_is_none(unknown: Router | None) 
     made = nic_of(one)
     assert IPv6Address(made.router).packed == frame.link_local(frame.mac(made.server))
     assert (made.default, made.routes) == (False, ())
-    lines = ipv6.deliver(RUN_DIR, testing.identity(one), testing.wiring(testing.identity(one)))
-    assert any(line.startswith("route to ::/0 via fd00::1") for line in lines.not_carried)
+    lines = ipv6.uncarried(testing.identity(one))
+    assert any(line.startswith("route to ::/0 via fd00::1") for line in lines)
 
 
 def test_routes_and_prefixes() -> None:
@@ -124,8 +124,7 @@ def test_routes_and_prefixes() -> None:
     made = nic_of(one)
     assert made.on_link == ("fd00::/64", "fd00:2::/64", "fd00::5/128")
     assert made.routes == ("fd00:1::/64",)
-    identity = testing.identity(one)
-    (line,) = ipv6.deliver(RUN_DIR, identity, testing.wiring(identity)).not_carried
+    (line,) = ipv6.uncarried(testing.identity(one))
     assert line.startswith("route to fd00:3::/64 via fd00::3 of eth0: ")
 
 
@@ -438,7 +437,7 @@ def test_a_hostile_guest_ends_nothing(data: bytes, protocol: int, stands_in: boo
     assert len(answers) <= 1
 
 
-# -- tap
+# -- link
 
 
 @pytest.fixture
@@ -446,7 +445,7 @@ def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
     """A pair of sockets with the kernel's own machine between them."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
-        tap.attach_filter(theirs, tap.packet_filter(GUEST))
+        link.attach_filter(theirs, link.packet_filter(GUEST))
         theirs.setblocking(False)
         yield ours, theirs
 

@@ -6,7 +6,7 @@ from vmnet.delivery import Delivery
 from vmnet.errors import DeliveryError
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity
-from vmnet.settings import RUN_DIR, Settings
+from vmnet.settings import Settings
 from vmnet.wiring import Requirements, Wiring
 
 
@@ -29,7 +29,7 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     from vmnet_dnsmasq import service
 
-    return service.deliver(settings[RUN_DIR], identity, wiring)
+    return service.deliver(settings, identity, wiring)
 
 
 @hookimpl
@@ -37,4 +37,4 @@ def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> D
     """The same service; without containment it leases nothing, only forwards."""
     from vmnet_dnsmasq import service
 
-    return service.deliver(settings[RUN_DIR], identity, wiring)
+    return service.deliver(settings, identity, wiring)

@@ -41,7 +41,6 @@ class Paths(Noun):
 class Lease(Noun):
     """What one NIC of the guest is told.
 
-    :param shared: the bridge has no address of the lease's subnet
     :param classless: destination and gateway pairs of option 121 (RFC 3442); empty if option 3 says
         it all
     """
@@ -50,7 +49,6 @@ class Lease(Noun):
     bridge: str
     mac: str
     address: IPv4Interface
-    shared: bool
     mtu: int
     router: IPv4Address | None
     classless: tuple[Pair, ...]
@@ -168,8 +166,8 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
 
 def _lease_lines(lease: Lease, hostname: str) -> Iterator[str]:
     address, tag = lease.address, f"tag:{lease.tag}"
-    if lease.shared:
-        yield f"shared-network={lease.bridge},{address.ip}"
+    # The bridge need not have an address of the lease's subnet, and may lose one that it has.
+    yield f"shared-network={lease.bridge},{address.ip}"
     yield f"dhcp-range={address.ip},static,{address.netmask},infinite"
     names = (hostname,) if hostname else ()
     words = (lease.mac, f"set:{lease.tag}", str(address.ip), *names, "infinite")
@@ -199,7 +197,6 @@ def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lea
         bridge=port.bridge,
         mac=port.guest_mac,
         address=address,
-        shared=port.bridge_address.ip not in address.network,
         mtu=port.mtu,
         router=gateway_of(interface.default_route(4)),
         classless=classless(interface, own_dns).pairs,

@@ -1,24 +1,19 @@
-"""An identity's IPv6 as the responder's configuration. Pure functions.
+"""An identity's IPv6 as the responder is to tell it. Pure functions.
 
-See :mod:`vmnet_dnsmasq.responder` for what becomes of it.
+See :mod:`vmnet_dnsmasq.helper` for the configuration that it becomes a part of.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from ipaddress import IPv6Address
-from pathlib import Path
 
-from attrs import asdict, frozen
+from attrs import frozen
 
-from vmnet.delivery import Daemon, Delivery, File
 from vmnet.identity import Identity, Interface, Route, Router
 from vmnet.names import is_domain, is_label
 from vmnet.wiring import Port, Wiring
 
-_PROGRAM = Path(__file__).with_name("responder")
 _REMEDY = "VMNET_IPAM=cloudinit carries it"
 _MOST_ADDRESSES = 16  # of a NIC: a DHCPv6 message must not need fragments
 
@@ -56,33 +51,6 @@ class Nic:
     search: tuple[str, ...]
     ntp: tuple[str, ...]
     name: str
-
-
-@frozen
-class Config:
-    """The responder's configuration file.
-
-    :param log: where it says what ended it before its time
-    """
-
-    pidfile: str
-    log: str
-    nics: tuple[Nic, ...]
-
-
-def deliver(run_dir: Path, identity: Identity, wiring: Wiring) -> Delivery:
-    """The responder and its configuration."""
-    path, pidfile, log = (run_dir / f"ipv6.{suffix}" for suffix in ("json", "pid", "log"))
-    config = Config(str(pidfile), str(log), nics(identity, wiring))
-    content = json.dumps(asdict(config), indent=2) + "\n"
-    # Without site-packages (-S) and the environment (-I): it needs neither, see bench/memory.
-    argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(path))
-    return Delivery(
-        strategy="dnsmasq",
-        files=(File(path, content.encode(), 0o644),),
-        daemons=(Daemon("the IPv6 responder", argv, pidfile, log),),
-        not_carried=tuple(_not_carried(identity)),
-    )
 
 
 def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
@@ -184,7 +152,8 @@ def _has_domain(identity: Identity) -> bool:
     return is_domain(identity.domain) and is_domain(f"{identity.hostname}.{identity.domain}")
 
 
-def _not_carried(identity: Identity) -> Iterator[str]:
+def uncarried(identity: Identity) -> Iterator[str]:
+    """One line for each part of it that the guest can't be told."""
     for interface in identity.interfaces:
         if not interface.ipv6:
             continue

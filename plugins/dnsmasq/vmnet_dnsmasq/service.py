@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from attrs import evolve
 
 from vmnet import process
 from vmnet.delivery import Daemon, Delivery, File
 from vmnet.errors import DeliveryError
 from vmnet.identity import Identity
+from vmnet.settings import RUN_DIR, Settings
 from vmnet.wiring import Wiring
 from vmnet_dnsmasq import config
 
 
-def deliver(run_dir: Path, identity: Identity, wiring: Wiring) -> Delivery:
-    """dnsmasq for IPv4 and DNS, and beside it our own responder for IPv6: each where it is needed.
+def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    """dnsmasq for IPv4 and DNS, and beside it our own responder for the rest: each where needed.
 
     :raises DeliveryError: dnsmasq is not installed
     """
     service = config.Service.of(identity, wiring)
     made = Delivery(strategy="dnsmasq", not_carried=service.not_carried)
     if service.is_needed:
-        made = _with_dnsmasq(made, service, config.Paths.below(run_dir))
-    if wiring.contain and any(one.ipv6 for one in identity.interfaces):
-        from vmnet_dnsmasq import ipv6
+        made = _with_dnsmasq(made, service, config.Paths.below(settings[RUN_DIR]))
+    if _needs_responder(identity, wiring):
+        from vmnet_dnsmasq import helper
 
-        responder = ipv6.deliver(run_dir, identity, wiring)
+        responder = helper.deliver(settings, identity, wiring)
         made = evolve(
             made,
             files=made.files + responder.files,
@@ -34,6 +33,11 @@ def deliver(run_dir: Path, identity: Identity, wiring: Wiring) -> Delivery:
             not_carried=made.not_carried + responder.not_carried,
         )
     return made
+
+
+def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
+    has_ipv6 = wiring.contain and any(one.ipv6 for one in identity.interfaces)
+    return has_ipv6 or any(not one.bridge_address.ip.is_link_local for one in wiring.ports)
 
 
 def _with_dnsmasq(made: Delivery, service: config.Service, paths: config.Paths) -> Delivery:

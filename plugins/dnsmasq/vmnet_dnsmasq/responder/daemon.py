@@ -9,72 +9,83 @@ import sys
 import time
 from types import SimpleNamespace
 
-from . import frame
+from . import frame, link, privileges
+from .claim import Claim
 from .dhcp6 import Server
+from .log import Log
 from .router import REFRESH_SECONDS, Router
-from .tap import Tap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from vmnet_dnsmasq.ipv6 import Config, Nic
+    from vmnet_dnsmasq.helper import Config
+    from vmnet_dnsmasq.ipv6 import Nic
 
-_NAME = "vmnet-ipv6"  # in ps(1)
+_NAME = "vmnet-responder"  # in ps(1)
+_CONTAINERS_LOG = 3  # a descriptor that vmnet gives to what it starts (vmnet.process.run)
 _PAUSE_SECONDS = 0.005  # after each frame, so that a guest which floods costs little
 _SETTLE_SECONDS = 0.2  # a tap that has gone down may be on its way out
-_NOBODY = 65534
 
 
 class Port:
     """A tap, and what is said on it."""
 
     def __init__(self, nic: Nic) -> None:
-        self.tap = Tap(nic.tap, frame.mac(nic.guest))
-        self.router, self.server = Router(nic), Server(nic)
+        self._tap = link.tap(nic.tap, frame.mac(nic.guest))
+        self.links = (self._tap,)
+        self._router, self._server = Router(nic), Server(nic)
 
     def serve(self) -> None:
         """Answer a frame."""
-        packet = frame.read(self.tap.receive())
+        packet = frame.read(self._tap.receive())
         if packet is not None:
-            self.send(self.router.answer(packet) or self.server.answer(packet))
+            self._send(self._router.answer(packet) or self._server.answer(packet))
 
-    def send(self, frames: list[bytes]) -> None:
+    def refresh(self) -> None:
+        """Say again what is known for a while only."""
+        self._send(self._router.advertisements)
+
+    def _send(self, frames: list[bytes]) -> None:
         for one in frames:
-            self.tap.send(one)
+            self._tap.send(one)
 
 
 def main(path: str) -> None:
     """Serve in the background; exit in the foreground when that has begun.
 
-    :param path: of the configuration, see :class:`vmnet_dnsmasq.ipv6.Config`
+    :param path: of the configuration, see :class:`vmnet_dnsmasq.helper.Config`
     """
     config = _load(path)
+    containers_log = _containers_log()
+    own_log = os.open(config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = Log(containers_log or own_log, config.is_json)
     try:
-        ports = [Port(nic) for nic in config.nics]
+        ports: list[Port | Claim] = list(map(Port, config.nics))
+        ports += [Claim(one, log) for one in config.own]
     except PermissionError:
         sys.exit("no permission for packet sockets: leave the container its NET_RAW capability")
     pidfile = os.open(config.pidfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    log = os.open(config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     if pid := os.fork():
         os.write(pidfile, b"%d\n" % pid)
         os._exit(0)  # at once: the sockets are the child's now
     os.close(pidfile)
-    _leave_foreground(log)
+    _leave_foreground(own_log)
+    privileges.shed(for_good=not config.own)
     serve(ports)
 
 
-def serve(ports: list[Port]) -> None:
-    """Until a tap has gone: the machine behind it has ended, and with it all others."""
+def serve(ports: list[Port | Claim]) -> None:
+    """Until a device has gone: the machine behind it has ended, and with it all others."""
     waiting = select.poll()
-    by_number = {port.tap.fileno(): port for port in ports}
+    by_number = {link.fileno(): port for port in ports for link in port.links}
     for number in by_number:
         waiting.register(number, select.POLLIN)
     refresh_at = time.monotonic() + REFRESH_SECONDS
-    while all(port.tap.exists() for port in ports):
+    while all(link.exists() for port in ports for link in port.links):
         left = refresh_at - time.monotonic()
         if left <= 0:
             refresh_at += REFRESH_SECONDS
             for port in ports:
-                port.send(port.router.advertisements)
+                port.refresh()
         for number, event in waiting.poll(max(left, 0) * 1000):
             by_number[number].serve()
             time.sleep(_PAUSE_SECONDS if event == select.POLLIN else _SETTLE_SECONDS)
@@ -86,8 +97,17 @@ def _load(path: str) -> Config:
     return config
 
 
+def _containers_log() -> int | None:
+    """None where it was not vmnet that started us."""
+    try:
+        os.fstat(_CONTAINERS_LOG)
+    except OSError:
+        return None
+    return _CONTAINERS_LOG
+
+
 def _leave_foreground(log: int) -> None:
-    """Without a terminal, a folder or a privilege: the sockets are all it needs."""
+    """Without a terminal or a folder: the sockets are all it needs."""
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
@@ -95,11 +115,5 @@ def _leave_foreground(log: int) -> None:
         os.dup2(target, stream)
     comm = os.open("/proc/self/comm", os.O_WRONLY)
     os.write(comm, _NAME.encode())
-    for one in (null, log, comm):
-        os.close(one)
-    try:
-        os.setgroups([])
-        os.setgid(_NOBODY)
-        os.setuid(_NOBODY)
-    except OSError:  # no SETUID here: then root has few privileges to lose
-        pass
+    os.close(null)
+    os.close(comm)

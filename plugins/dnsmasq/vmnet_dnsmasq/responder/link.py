@@ -1,4 +1,4 @@
-"""The guest's end of a tap: a packet socket that hears and speaks where the guest does.
+"""Network devices that are listened to: the guest's end of a tap, and a bridge.
 
 On a bridge port a socket for all protocols sees each frame before the bridge does, and what it
 sends leaves by the tap, to the guest: nothing here ever reaches the network behind the bridge.
@@ -14,7 +14,8 @@ from array import array
 from . import dhcp6, router
 from .frame import ICMPV6, UDP
 
-_ETH_P_ALL = 3
+_ETH_P_ALL, _ETH_P_ARP = 3, 0x0806
+_ETH_P_EXPERIMENT = 0x88B5  # IEEE 802, for local experiments: no frame of it is to be expected
 _SO_ATTACH_FILTER, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 26, 263, 23
 _QUEUE, _LONGEST = 1 << 16, 2048  # bytes
 # Instructions of classic BPF (bpf(4)): load a word, half word or byte; jump if equal; return.
@@ -22,24 +23,26 @@ _LD, _LDH, _LDB, _JEQ, _RET = 0x20, 0x28, 0x30, 0x15, 0x06
 _VLAN_TAG_PRESENT = 0xFFFFF030  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT
 _SOCK_FILTER = struct.Struct("=HBBI")
 _ACCEPT, _DROP = -2, -1  # the last two instructions
+Instruction = tuple[int, int, int, int]
 _IS_DOWN = (errno.ENETDOWN, errno.ENXIO, errno.ENODEV)
 
 
-class Tap:
-    """A tap on which the guest is heard.
+class Link:
+    """A device, and a socket on it.
 
-    :param guest: the MAC to hear; other machines behind the tap are not our guest
-    :raises OSError: there is no such tap, or raw sockets are not allowed here
+    :param protocol: the EtherType to hear
+    :param program: which frames of it, see :func:`assemble`
+    :raises OSError: there is no such device, or raw sockets are not allowed here
     """
 
-    def __init__(self, name: str, guest: bytes) -> None:
+    def __init__(self, name: str, protocol: int, program: bytes) -> None:
         self._name, self._index = name, socket.if_nametoindex(name)
         # Protocol 0 hears nothing until the filter stands.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        attach_filter(self._socket, packet_filter(guest))
-        self._socket.bind((name, _ETH_P_ALL))
+        attach_filter(self._socket, program)
+        self._socket.bind((name, protocol))
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
@@ -49,7 +52,7 @@ class Tap:
         """A frame, cut at what any answered message fits in; empty if there is none after all."""
         try:
             return self._socket.recv(_LONGEST)
-        except OSError:  # the tap has gone down or away, which :meth:`exists` tells
+        except OSError:  # the device has gone down or away, which :meth:`exists` tells
             return b""
 
     def send(self, frame: bytes) -> None:
@@ -75,6 +78,33 @@ def attach_filter(to: socket.socket, program: bytes) -> None:
     to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
+def tap(name: str, guest: bytes) -> Link:
+    """A tap on which the guest is heard.
+
+    :param guest: the MAC to hear; other machines behind the tap are not our guest
+    """
+    return Link(name, _ETH_P_ALL, packet_filter(guest))
+
+
+def presence(name: str) -> Link:
+    """A device of which nothing is heard but that it goes."""
+    return Link(name, _ETH_P_EXPERIMENT, assemble([(_RET, 0, 0, 0)]))
+
+
+def bridge(name: str, address: bytes, mac: bytes) -> Link:
+    """A bridge on which others are heard that claim its address (RFC 5227 section 2.4).
+
+    :param mac: its own
+    """
+    high, low = (int.from_bytes(part, "big") for part in (mac[:4], mac[4:]))
+    from_another = [
+        *_require(_LD, 28, int.from_bytes(address, "big")),  # the sender's address
+        *((_LD, 22, 0, 0), (_JEQ, high, 0, _ACCEPT)),  # and its MAC
+        *((_LDH, 26, 0, 0), (_JEQ, low, _DROP, _ACCEPT)),
+    ]
+    return Link(name, _ETH_P_ARP, assemble(from_another))
+
+
 def packet_filter(guest: bytes) -> bytes:
     """What is for a router or a DHCPv6 server, untagged, from the guest's MAC."""
     program = [
@@ -89,16 +119,20 @@ def packet_filter(guest: bytes) -> bytes:
         (_LDB, 54, 0, 0),  # ICMPv6 type
         (_JEQ, router.SOLICITATION, _ACCEPT, 0),
         (_JEQ, router.NEIGHBOUR_SOLICITATION, _ACCEPT, _DROP),
-        (_RET, _LONGEST, 0, 0),
-        (_RET, 0, 0, 0),
     ]
+    return assemble(program)
+
+
+def assemble(program: list[Instruction]) -> bytes:
+    """A filter that drops what the program has not accepted."""
+    program = [*program, (_RET, _LONGEST, 0, 0), (_RET, 0, 0, 0)]
     return b"".join(
         _SOCK_FILTER.pack(code, *(_jump(to, at, len(program)) for to in (true, false)), operand)
         for at, (code, operand, true, false) in enumerate(program)
     )
 
 
-def _require(load: int, offset: int, value: int) -> tuple[tuple[int, int, int, int], ...]:
+def _require(load: int, offset: int, value: int) -> tuple[Instruction, ...]:
     return (load, offset, 0, 0), (_JEQ, value, 0, _DROP)
 
 

@@ -1,0 +1,89 @@
+"""What runs beside dnsmasq for what it can't do, where there is any: :mod:`.responder`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from vmnet.delivery import Daemon, Delivery, File
+from vmnet.identity import Identity
+from vmnet.settings import LOG, RUN_DIR, Settings
+from vmnet.wiring import Wiring
+from vmnet_dnsmasq import ipv6
+
+_PROGRAM = Path(__file__).with_name("responder")
+
+
+@frozen
+class Own:
+    """An address that a bridge has taken from the subnet, to be given up where somebody claims it.
+
+    :param mac: the bridge's
+    :param tap: which ends with the machine
+    :param retreat: the link-local address to go back to
+    :param forwards: whether the guest's names are forwarded at the address
+    """
+
+    bridge: str
+    mac: str
+    tap: str
+    address: str
+    retreat: str
+    forwards: bool
+
+
+@frozen
+class Config:
+    """The responder's configuration file.
+
+    :param log: where it says what ended it before its time
+    :param is_json: whether the container's log is for programs
+    """
+
+    pidfile: str
+    log: str
+    is_json: bool
+    nics: tuple[ipv6.Nic, ...]
+    own: tuple[Own, ...]
+
+
+def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    """The responder and its configuration."""
+    nics = ipv6.nics(identity, wiring) if wiring.contain else ()
+    run_dir = settings[RUN_DIR]
+    path, pidfile, log = (run_dir / f"responder.{suffix}" for suffix in ("json", "pid", "log"))
+    config = Config(str(pidfile), str(log), settings[LOG] == "json", nics, tuple(_own(wiring)))
+    content = json.dumps(asdict(config), indent=2) + "\n"
+    # Without site-packages (-S) and the environment (-I): it needs neither, see bench/memory.
+    argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(path))
+    return Delivery(
+        strategy="dnsmasq",
+        files=(File(path, content.encode(), 0o644),),
+        daemons=(Daemon("the responder", argv, pidfile, log),),
+        not_carried=tuple(ipv6.uncarried(identity)) if nics else (),
+    )
+
+
+def _own(wiring: Wiring) -> Iterator[Own]:
+    for port in wiring.ports:
+        address = port.bridge_address.ip
+        if not address.is_link_local:
+            yield Own(
+                bridge=port.bridge,
+                mac=port.bridge_mac,
+                tap=port.tap,
+                address=str(address),
+                retreat=str(_retreat(port.bridge_mac)),
+                forwards=wiring.nameserver == address,
+            )
+
+
+def _retreat(mac: str) -> IPv4Address:
+    """A link-local address (RFC 3927), away from those with a meaning of their own."""
+    *_, third, fourth = bytes.fromhex(mac.replace(":", ""))
+    return IPv4Address(bytes((169, 254, 2 + third % 126, fourth)))

@@ -1,0 +1,28 @@
+"""The container's log, in the form of :mod:`vmnet.log`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+
+class Log:
+    """:param stream: its descriptor
+    :param is_json: whether it is for programs
+    """
+
+    def __init__(self, stream: int, is_json: bool) -> None:
+        self._stream, self._is_json = stream, is_json
+
+    def warn(self, text: str, hint: str) -> None:
+        if self._is_json:
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            entry = {"time": now, "level": "warning", "message": text, "hint": hint}
+            lines = json.dumps(entry)
+        else:
+            lines = f"vmnet: warning: {text}\nvmnet: hint: {hint}"
+        try:
+            os.write(self._stream, f"{lines}\n".encode())
+        except OSError:
+            return  # nobody reads it any more, which must not end the service
