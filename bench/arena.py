@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from tests.lab.command import Process
 from tests.lab.namespace import Namespace
-from tests.lab.netns import lan
+from tests.lab.netns import Lan, lan
 
 HERE = Path(__file__).parent
 QEMU = HERE / "qemu.sh"
@@ -109,15 +109,22 @@ def measure(entry: Entry) -> Timing:
 
 @contextmanager
 def started(
-    entry: Entry, qemu: Path, *, ipv6: bool = False, nameserver: str = "198.51.100.53"
+    entry: Entry,
+    qemu: Path,
+    *,
+    ipv6: bool = False,
+    nameserver: str = "198.51.100.53",
+    lay_out: Callable[[Lan, Namespace], object] = lambda _network, _container: None,
 ) -> Iterator[Start]:
     """Start an entry point in a container of its own, and end both.
 
     :param qemu: a program that says "reached" and runs until its standard input ends
+    :param lay_out: gives the container more than an address and a default route
     """
     with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, lan(ipv6=ipv6) as network:
         resolv_conf = f"nameserver {nameserver}\nsearch example.test\n"
         container = network.container("vm", ipv6=ipv6, hostname="bench", resolv_conf=resolv_conf)
+        lay_out(network, container)
         run_dir = Path(folder, "run")
         environ = {
             "PATH": os.environ["PATH"],

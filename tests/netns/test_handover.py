@@ -90,6 +90,54 @@ def test_several_interfaces_each_hand_over_their_own(network: Lan, vmnet: Vmnet)
     assert (first_lease.mtu, second_lease.mtu) == (1500, 9000)
 
 
+def test_only_the_interfaces_that_are_named(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host) as second:
+        web = network.container("web", gateway=False)
+        second.attach(web, "eth1")
+        station = network.station()
+        with vmnet.running(web, VMNET_INTERFACES="eth1"):
+            with guest(web, "br0", web.nic("eth1").mac) as vm:
+                lease = udhcpc(vm)
+            station.run("ping", "-c1", "-W5", web.nic("eth0").address)  # the container's still
+            kept = [one["local"] for one in web.addresses("eth0") if one["family"] == "inet"]
+    assert str(lease.address.ip) == web.nic("eth1").address
+    assert kept == [web.nic("eth0").address]
+
+
+def test_an_interface_without_an_address_is_plain_layer_2(network: Lan, vmnet: Vmnet) -> None:
+    """Beside one with an address: a server out there answers on it, and ours does not."""
+    with lan(2, host=network.host) as second:
+        web = network.container("web")
+        bare = second.attach(web, "eth1", gateway=False)
+        web.ip("address", "flush", "dev", "eth1")
+        given = ("--dhcp-range=172.30.2.100,172.30.2.100,1h", f"--interface={second.bridge}")
+        with dnsmasq(second.host, *given, "--no-ping", port=0), vmnet.running(web):
+            with guest(web, "br0", web.mac) as vm:
+                assert str(udhcpc(vm).address.ip) == web.address
+            with guest(web, "br1", bare.mac) as vm:
+                lease = udhcpc(vm)
+                lease.configure(vm)
+                vm.run("ping", "-c1", "-W5", second.gateway)
+    assert (str(lease.address.ip), lease.hostname) == ("172.30.2.100", None)
+
+
+def test_a_thousand_routes_as_far_as_they_go(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    routes = [f"10.{n // 256}.{n % 256}.0/24" for n in range(1000)]
+    batch = "".join(f"route add {one} via {network.gateway}\n" for one in routes)
+    web.run("ip", "-batch", "-", input=batch)
+    with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        said = process.output()
+    told = [str(destination) for destination, _ in lease.routes]
+    assert told[-1] == "0.0.0.0/0"
+    assert told[:-1] == routes[: len(told) - 1]
+    assert len(told) > 30
+    left = f"{len(routes) + 1 - len(told)} of 1001 routes of eth0: option 121 holds 255 bytes"
+    assert f"not carried by dnsmasq: {left} (VMNET_IPAM=cloudinit carries it)" in said
+
+
 def test_a_resolver_on_loopback_is_forwarded(network: Lan, vmnet: Vmnet) -> None:
     """Docker's 127.0.0.11, here a name server in the container's namespace."""
     web = network.container("web", resolv_conf="nameserver 127.0.0.11\nsearch example.test\n")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
 from tests.lab.services import dnsmasq
+from tests.lab.wait import until
 from tests.vm.debian_guest import DebianGuest, Shell, booted, debian_guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
@@ -29,6 +33,10 @@ _VENDOR_DATA = """\
 #!/bin/sh
 echo "grüße" >/root/from-vendor
 """
+_CONFIG = (
+    "cloud-config",
+    '#cloud-config\nwrite_files: [{path: /root/from-config, content: "a part of its own\\n"}]\n',
+)
 _SCRIPT = """\
 #!/bin/sh
 echo ran >/root/from-user
@@ -164,6 +172,36 @@ def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_pat
         assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {network.gateway}")
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("ls /etc/netplan") == ""
+
+
+def test_a_thousand_routes_and_a_choice_of_gateways(
+    network: Lan, debian: DebianGuest, tmp_path: Path
+) -> None:
+    """All that DHCP can't carry; the user's own data is MIME, compressed, in a file."""
+    web = network.container("web", gateway=False)
+    gateways = {"default via 172.30.1.1 metric 100", "default via 172.30.1.9 metric 200"}
+    routes = {f"10.{n // 256}.{n % 256}.0/24 via 172.30.1.1" for n in range(1000)} | gateways
+    web.run("ip", "-batch", "-", input="".join(f"route add {one}\n" for one in sorted(routes)))
+    user_data = tmp_path / "user-data"
+    user_data.write_bytes(gzip.compress(_multipart(("x-shellscript", _SCRIPT), _CONFIG)))
+    settings = {
+        "VMNET_IPAM": "cloudinit",
+        "VMNET_USER_DATA": str(user_data),
+        **debian.settings(),
+    }
+    with content(web, tmp_path, settings) as guest:
+        until(lambda: _routes(guest) == routes, 60, "the routes", interval=1)
+        network.host.run("ping", "-c2", "-W5", web.address)
+        assert guest.ask("cat /root/from-user") == "ran\n"
+        assert guest.ask("cat /root/from-config") == "a part of its own\n"
+
+
+def _multipart(*parts: tuple[str, str]) -> bytes:
+    """A MIME message as ``cloud-init devel make-mime`` writes it."""
+    message = MIMEMultipart()
+    for kind, text in parts:
+        message.attach(MIMEText(text, kind))
+    return message.as_bytes()
 
 
 def _told(link: Mapping[str, Any]) -> tuple[int, set[str]]:

@@ -31,6 +31,25 @@ def test_the_guest_is_the_container(network: Lan, machine: Machine) -> None:
     assert " 0% packet loss" in ping.stdout
 
 
+@pytest.mark.parametrize(
+    ("mtu", "address"),
+    [(1450, "172.30.1.2"), (9000, "172.30.1.2"), (9000, "172.30.1.100")],
+    ids=["1450", "9000", "9000-by-virtio-alone"],
+)
+def test_full_size_packets_pass(mtu: int, address: str, machine: Machine) -> None:
+    """Option 26 and virtio tell the MTU; the outside server of the last case tells none."""
+    given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", "--interface=docker0", "--no-ping")
+    with lan(mtu=mtu) as network, dnsmasq(network.host, *given, port=0):
+        web, station = network.container("web"), network.station()
+        outside = {"NO_DHCP": "true"} if address.endswith("100") else {}
+        with machine.booted(web, **outside) as guest:
+            guest.says(f"vmnet-guest: eth0 {address}/24")
+            (eth0,) = ask(station, address, "identity")["interfaces"]
+            assert eth0["mtu"] == mtu
+            whole = ("ping", "-c3", "-i0.2", "-W5", "-M", "do", "-s", str(mtu - 28), address)
+            assert " 0% packet loss" in station.run(*whole).stdout
+
+
 def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: Machine) -> None:
     web = network.container("web")
     with machine.booted(web, "-S", VMNET_STOP_TIMEOUT="2") as guest:  # -S: the CPU never starts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -13,10 +12,7 @@ from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity, Interface, Resolver
 from vmnet.net import addressing
 from vmnet.settings import BRIDGE_ADDRESS, FILTER, Settings
-from vmnet.wiring import Port, Requirements, Sender, Wiring
-
-if TYPE_CHECKING:
-    from vmnet.net.rtnl import Rtnl
+from vmnet.wiring import Port, Requirements, Saved, Sender, Wiring
 
 # The descriptors of the taps start here, well above whatever an engine or a shell hands down.
 _FIRST_FD = 100
@@ -28,12 +24,13 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
-    from vmnet.net import rtnl
+    from vmnet.net import rtnl, snapshot
     from vmnet.net.steps import step
 
     with step("read the network"), rtnl.Rtnl() as kernel:
+        saved = snapshot.take(kernel, [one.name for one in identity.interfaces])
         ports = tuple(
-            _plan_port(kernel, number, interface, identity, requirements)
+            _plan_port(number, interface, identity, requirements, saved[number])
             for number, interface in enumerate(identity.interfaces)
         )
     if settings[FILTER]:
@@ -73,9 +70,9 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
 
 
 def _plan_port(
-    kernel: Rtnl, number: int, interface: Interface, identity: Identity, requirements: Requirements
+    number: int, interface: Interface, identity: Identity, requirements: Requirements, saved: Saved
 ) -> Port:
-    from vmnet.net import links, snapshot
+    from vmnet.net import links
 
     bridge, tap = f"br{number}", f"tap{number}"
     for name in (bridge, tap):
@@ -94,7 +91,7 @@ def _plan_port(
         tap_fds=(_FIRST_FD + number,),
         guest_mac=interface.mac,
         mtu=interface.mtu,
-        saved=snapshot.take(kernel, interface.name),
+        saved=saved,
         guest_addresses=tuple(one.ip for one in interface.ipv4) if requirements.dns else (),
         # A NIC without an address is plain layer 2: its guest may well ask a server out there.
         contain=requirements.contain and bool(interface.addresses),

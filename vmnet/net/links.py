@@ -25,11 +25,7 @@ _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 def find(kernel: rtnl.Rtnl, name: str) -> Any:
     """The link of that name, or None."""
-    for body in kernel.dump(rtnl.RTM_NEWLINK):
-        link = rtnl.decode(rtnl.RTM_NEWLINK, body)
-        if link.get_attr("IFLA_IFNAME") == name:
-            return link
-    return None
+    return kernel.link(index(name)) if exists(name) else None
 
 
 def exists(name: str) -> bool:

@@ -84,6 +84,16 @@ class Rtnl:
                 return [body for _, _, body in answers]
         raise RtnlError(errno.EBUSY, "the network kept changing while it was read")
 
+    def link(self, index: int) -> Any:
+        """One link as pyroute2's message.
+
+        :raises RtnlError: the kernel refused, or there is none
+        """
+        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)  # struct ifinfomsg
+        number = self._send(RTM_GETLINK, NLM_F_ACK, body)
+        (found,) = (body for _, _, body in self._answers(number))
+        return decode(RTM_NEWLINK, found)
+
     def request(self, kind: int, flags: int, fields: Mapping[str, Any]) -> None:
         """One change, from the fields of pyroute2's message class.
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from vmnet.net import links, rtnl
 from vmnet.wiring import Record, Saved
@@ -18,19 +20,35 @@ _RTNH_COMPARE_MASK = 0x59  # DEAD, LINKDOWN, UNRESOLVED, OFFLOAD…: state, refu
 _CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
-def take(kernel: rtnl.Rtnl, name: str) -> Saved:
-    """The state, addresses and routes of an interface."""
-    link = links.find(kernel, name)
+def take(kernel: rtnl.Rtnl, names: Iterable[str]) -> tuple[Saved, ...]:
+    """The state, addresses and routes of each of the interfaces."""
+    addresses, routes = _by_index(kernel)
+    return tuple(_saved(links.find(kernel, name), addresses, routes) for name in names)
+
+
+def _by_index(kernel: rtnl.Rtnl) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]]]:
+    """Every address and every route, by the index of each interface that it concerns."""
+    addresses: dict[int, list[bytes]] = defaultdict(list)
+    routes: dict[int, list[bytes]] = defaultdict(list)
+    for body in kernel.dump(rtnl.RTM_NEWADDR):
+        addresses[_index_of(body)].append(body)
+    for body in kernel.dump(rtnl.RTM_NEWROUTE):
+        for index in _indices_of(body):
+            routes[index].append(body)
+    return addresses, routes
+
+
+def _saved(
+    link: Any, addresses: Mapping[int, list[bytes]], routes: Mapping[int, list[bytes]]
+) -> Saved:
     index = link["index"]
-    addresses = [one for one in kernel.dump(rtnl.RTM_NEWADDR) if _index_of(one) == index]
-    routes = [one for one in kernel.dump(rtnl.RTM_NEWROUTE) if _passes(one, index)]
     return Saved(
         up=bool(link["flags"] & links.IFF_UP),
         queue_length=link.get_attr("IFLA_TXQLEN"),
         addr_gen_mode=links.addr_gen_mode(link),
         records=(
-            *(Record(rtnl.RTM_NEWADDR, one.hex()) for one in addresses),
-            *(Record(rtnl.RTM_NEWROUTE, one.hex()) for one in routes),
+            *(Record(rtnl.RTM_NEWADDR, one.hex()) for one in addresses.get(index, ())),
+            *(Record(rtnl.RTM_NEWROUTE, one.hex()) for one in routes.get(index, ())),
         ),
     )
 
@@ -83,12 +101,13 @@ def _index_of(body: bytes) -> int:
     return int.from_bytes(body[4:8], sys.byteorder)
 
 
-def _passes(body: bytes, index: int) -> bool:
+def _indices_of(body: bytes) -> set[int]:
+    """The interface indices in ``rtmsg``, of which a multipath route has several."""
     if rtnl.is_local_route(body):
-        return False
+        return set()
     message = rtnl.decode(rtnl.RTM_NEWROUTE, body)
     hops = message.get_attr("RTA_MULTIPATH") or ()
-    return index in (message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops))
+    return {message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops)}
 
 
 def _clear_state(body: bytes) -> bytes:

@@ -1,0 +1,144 @@
+"""``python -m bench.scale``: what a start costs with many NICs, and with many routes.
+
+Each round starts a container of each size once, in turn. What the last NIC or route costs, compared
+with what the first ones do, tells whether the cost is in proportion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from bench import arena, installed
+from bench.arena import BenchmarkError, Entry, Start
+from tests.lab.command import CommandError
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan
+
+NICS, ROUTES = (1, 8, 32), (1, 250, 1000)
+STRATEGIES = ("dnsmasq", "cloudinit")
+
+
+@frozen
+class Size:
+    """A container: its NICs, and the routes of the first one beside the default route."""
+
+    nics: int = 1
+    routes: int = 1
+
+    def lay_out(self, network: Lan, container: Namespace) -> None:
+        for number in range(1, self.nics):
+            own = f"172.31.{number}.2/24"
+            network.attach(container, f"eth{number}", address=own, gateway=False)
+        destinations = (f"10.{number // 256}.{number % 256}.0/24" for number in range(self.routes))
+        batch = "".join(f"route add {one} via {network.gateway}\n" for one in destinations)
+        container.run("ip", "-batch", "-", input=batch)
+
+
+@frozen
+class Result:
+    """:param milliseconds: of each round, for each size"""
+
+    strategy: str
+    unit: str
+    counts: tuple[int, ...]
+    milliseconds: tuple[tuple[float, ...], ...]
+
+    @property
+    def medians(self) -> list[float]:
+        return [statistics.median(row) for row in self.milliseconds]
+
+    @property
+    def each(self) -> list[float]:
+        """What a NIC or route more costs, in milliseconds, between one size and the next."""
+        steps = zip(self.counts, self.counts[1:], self.medians, self.medians[1:], strict=False)
+        return [(after - before) / (more - few) for few, more, before, after in steps]
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    try:
+        arena.require_tools()
+        python = options.python or installed.python()
+        results = [
+            compare(str(python.with_name("vmnet")), strategy, unit, counts, options.rounds)
+            for strategy in STRATEGIES
+            for unit, counts in (("nics", NICS), ("routes", ROUTES))
+        ]
+    except (BenchmarkError, CommandError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(as_json(results), indent=2) if options.json else table(results))
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
+    parser.add_argument("-n", "--rounds", type=int, default=5, help="5 unless given")
+    parser.add_argument("--json", action="store_true", help="every figure, for programs")
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PATH",
+        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
+    )
+    return parser.parse_args(arguments)
+
+
+def compare(vmnet: str, strategy: str, unit: str, counts: tuple[int, ...], rounds: int) -> Result:
+    """Time containers that differ in the number of one thing.
+
+    :raises BenchmarkError: a start failed, or more than one dnsmasq runs
+    """
+    entry = Entry("vmnet", (vmnet, "run"), {"VMNET_IPAM": strategy, "VMNET_GUARD": "off"})
+    seconds: list[list[float]] = [[] for _ in counts]
+    for number in range(-1, rounds):  # round -1 fills the page cache and isn't counted
+        for row, count in zip(seconds, counts, strict=True):
+            size = Size(**{unit: count})
+            with arena.started(entry, arena.QEMU, lay_out=size.lay_out) as start:
+                _require_few_processes(start, strategy)
+                if number >= 0:
+                    row.append(start.seconds * 1000)
+    return Result(strategy, unit, counts, tuple(map(tuple, seconds)))
+
+
+def _require_few_processes(start: Start, strategy: str) -> None:
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in start.container.pids()]
+    expected = 1 if strategy == "dnsmasq" else 0
+    if names.count("dnsmasq") != expected:
+        raise BenchmarkError(f"{names.count('dnsmasq')} dnsmasq processes, not {expected}")
+
+
+def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+    return [
+        {
+            "strategy": one.strategy,
+            "of": one.unit,
+            "counts": one.counts,
+            "milliseconds": one.milliseconds,
+            "medians": one.medians,
+            "each": one.each,
+        }
+        for one in results
+    ]
+
+
+def table(results: Sequence[Result]) -> str:
+    lines = [f"{'strategy':<12}{'':>16}{'start':>12}{'each more':>14}"]
+    for one in results:
+        costs = ("", *(f"{cost:.2f} ms" for cost in one.each))
+        for count, median, cost in zip(one.counts, one.medians, costs, strict=True):
+            lines.append(f"{one.strategy:<12}{count:>9} {one.unit:<6}{median:>9.0f} ms{cost:>14}")
+    lines.append(f"medians of {len(results[0].milliseconds[0])} rounds; one dnsmasq for all NICs")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
