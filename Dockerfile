@@ -44,5 +44,7 @@ RUN case "$(dpkg --print-architecture)" in \
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 RUN ln -s /opt/vmnet/bin/vmnet /usr/local/bin/vmnet
+# `vmnet console`, which takes a QEMU as new as this one.
+ENV VMNET_CONSOLE=on
 ENTRYPOINT ["vmnet"]
 CMD ["run"]

@@ -79,6 +79,11 @@ class AllocationError(VmnetError):
     meaning = "an IPAM strategy can't allocate the guest's addresses, or release earlier ones"
 
 
+class GuestError(VmnetError):
+    exit_code = 22
+    meaning = "no VM runs here, or it can't be reached, or does not do what it was asked to"
+
+
 FAMILY: tuple[type[VmnetError], ...] = (
     VmnetError,
     UsageError,
@@ -92,4 +97,5 @@ FAMILY: tuple[type[VmnetError], ...] = (
     LaunchError,
     StateError,
     AllocationError,
+    GuestError,
 )

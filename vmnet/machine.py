@@ -126,6 +126,8 @@ class Command(Noun):
     :param user: whom it runs as, without a capability; None if it keeps this process's privileges
     :param guard: a second control socket, to which the guard stays connected: QEMU serves one
         client a socket; None has it use ``qmp``
+    :param console: a socket of its serial console, for one beside its standard input and output;
+        None where it has none
     """
 
     argv: tuple[str, ...]
@@ -135,3 +137,4 @@ class Command(Noun):
     listeners: tuple[Listener, ...] = ()
     user: User | None = None
     guard: Path | None = None
+    console: Path | None = None

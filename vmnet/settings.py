@@ -89,6 +89,14 @@ def parse(environ: Mapping[str, str], rows: Iterable[Setting[Any]]) -> Settings:
     return Settings(table, given, parsed)
 
 
+def value(environ: Mapping[str, str], row: Setting[Value]) -> Value:
+    """One setting, where the others don't matter: no plugin is asked for its own.
+
+    :raises SettingsError: it is malformed
+    """
+    return cast("Value", _parse_one(row, environ.get(row.name) or row.default))
+
+
 def _table(rows: Iterable[Setting[Any]]) -> dict[str, Setting[Any]]:
     table: dict[str, Setting[Any]] = {}
     for row in rows:

@@ -81,7 +81,7 @@ def test_state_and_files_are_there_when_the_machine_starts(
     monkeypatch.setattr(Hooks, "launch", lambda hooks, command: seen.extend(names(run_dir)))
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
-    assert seen == ["recorder.txt", "state.json"]
+    assert seen == ["launched.json", "recorder.txt", "state.json"]
 
 
 def test_the_state_is_there_before_the_first_change(

@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "take over the container's network and become the VM (the entry point)",
     "plan": "show what `run` would do, changing nothing",
     "check": "tell whether this host and container can run a VM",
+    "console": "attach to the running VM's serial console",
     "hooks": "list the stages, their hooks and the active strategies",
     "host-bridge": "configuration for guests on the host's own network",
     "config": "list every environment variable",

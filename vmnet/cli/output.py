@@ -15,11 +15,12 @@ _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 class Parser(argparse.ArgumentParser):
-    """A command's options, with ``--json`` and errors of our own family."""
+    """A command's options, with ``--json`` if it reports, and errors of our own family."""
 
-    def __init__(self, command: str, description: str) -> None:
+    def __init__(self, command: str, description: str, *, json: bool = True) -> None:
         super().__init__(prog=f"vmnet {command}", description=description)
-        self.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+        if json:
+            self.add_argument("--json", action="store_true", help="answer in JSON, for programs")
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` tells the options")

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,7 @@ from vmnet import process
 from vmnet.delivery import Daemon, Delivery
 from vmnet.errors import DeliveryError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import alarm, files, guard, privileges, state
+from vmnet.lifecycle import alarm, files, guard, launched, privileges, state
 from vmnet.pipeline import Plan
 from vmnet.settings import GUARD, LOG, RUN_DIR, STOP_TIMEOUT, Settings
 from vmnet.wiring import Wiring
@@ -80,15 +80,23 @@ def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
-    for delivery in plan.deliveries:
-        _deliver(delivery, undo)
+    helpers = [one for delivery in plan.deliveries for one in _deliver(delivery, undo)]
     if plan.command.user is not None:
         privileges.shed()
     qmp = plan.command.guard or plan.command.qmp
     if qmp is not None and hooks.settings[GUARD]:
-        _start_guard(qmp, hooks.settings, undo)
+        helpers.append(_start_guard(qmp, hooks.settings, undo))
+    _put_on_record(plan, helpers, hooks.settings[RUN_DIR], undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of becoming the machine")
+
+
+def _put_on_record(
+    plan: Plan, helpers: Iterable[launched.Process], run_dir: Path, undo: ExitStack
+) -> None:
+    addresses = ([own.ip for own in one.addresses] for one in plan.identity.interfaces)
+    undo.callback(launched.discard, run_dir)
+    launched.save(run_dir, launched.describe(plan.command, plan.wiring, addresses, helpers))
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
@@ -111,13 +119,14 @@ def _restore(hooks: Hooks, wiring: Wiring) -> None:
     _log.info("the network is as it was before the start")
 
 
-def _deliver(delivery: Delivery, undo: ExitStack) -> None:
+def _deliver(delivery: Delivery, undo: ExitStack) -> Iterator[launched.Process]:
     for file in delivery.files:
         undo.callback(_remove, file.path)
         files.write(file.path, file.content, file.mode)
     for daemon in delivery.daemons:
         undo.callback(_stop, daemon)
         _launch_daemon(daemon)
+        yield launched.Process.of(daemon.name, _pid(daemon) or 0)
 
 
 def _launch_daemon(daemon: Daemon) -> None:
@@ -133,7 +142,7 @@ def _launch_daemon(daemon: Daemon) -> None:
         )
 
 
-def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> None:
+def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> launched.Process:
     """From here on stop signals stay pending; the guard and not this process acts on them.
 
     Blocked signals survive the exec: see :mod:`vmnet.lifecycle.guard`.
@@ -153,13 +162,21 @@ def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> None:
             "VMNET_GUARD=off starts without it; a stop signal then ends QEMU at once",
         ) from None
     undo.callback(os.kill, pid, signal.SIGKILL)  # it ignores all others
+    return launched.Process.of("the guard", pid)
 
 
 def _stop(daemon: Daemon) -> None:
     """End a daemon; one that never came up, or has died by itself, needs none."""
-    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-        os.kill(int(daemon.pidfile.read_text()), signal.SIGTERM)
+    if pid := _pid(daemon):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     _remove(daemon.pidfile)
+
+
+def _pid(daemon: Daemon) -> int | None:
+    with suppress(FileNotFoundError, ValueError):
+        return int(daemon.pidfile.read_text())
+    return None
 
 
 def _remove(path: Path) -> None:

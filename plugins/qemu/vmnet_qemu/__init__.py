@@ -59,15 +59,16 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     fds = tuple(fd for nic in machine.nics for fd in nic.fds)
     argv = (str(path), *make.arguments(machine, options))
     qmp, guard = make.qmp(machine), make.guard(machine)
-    console = (make.console(machine),) if options.console else ()
+    console = make.console(machine) if options.console else None
     return Command(
         argv,
         keep_fds=fds,
         qmp=qmp.path,
         guard=guard.path,
         opened=make.opened(machine),
-        listeners=(qmp, guard, *console),
+        listeners=(qmp, guard, console) if console else (qmp, guard),
         user=user.choose(settings[USER], path, machine, options),
+        console=console.path if console else None,
     )
 
 

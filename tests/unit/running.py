@@ -1,0 +1,36 @@
+"""A machine on record, for those who look at one; this very process stands for QEMU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from vmnet.lifecycle import launched
+from vmnet.lifecycle.launched import Launched, Nic, Process
+
+NIC = Nic(
+    name="eth0",
+    tap="tap0",
+    mac="02:42:ac:11:00:02",
+    bridge_mac="06:00:00:00:00:01",
+    asker="169.254.1.2",
+    addresses=("172.17.0.2",),
+    confined=True,
+)
+
+
+def machine(run_dir: Path, **changed: Any) -> Launched:
+    """Put one on record that runs for as long as this process."""
+    made = Launched(
+        machine=Process.of("qemu-system-x86_64", os.getpid()),
+        helpers=(),
+        nics=(NIC,),
+        qmp=run_dir / "qmp.sock",
+        console=run_dir / "console.sock",
+    )
+    made = evolve(made, **changed)
+    launched.save(run_dir, made)
+    return made

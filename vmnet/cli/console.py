@@ -1,0 +1,62 @@
+"""``vmnet console``: attach to the running VM's serial console."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+
+from vmnet.cli.output import Parser
+from vmnet.errors import GuestError
+from vmnet.lifecycle.launched import Launched
+from vmnet.net import unix
+from vmnet.running import console, find
+
+_log = logging.getLogger(__name__)
+_OTHER_WAY = "`docker attach NAME` shows it too, and Ctrl-P Ctrl-Q leaves that"
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    _parser().parse_args(arguments)
+    launched = find.machine(environ)
+    with _connect(launched) as connection:
+        leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "Ctrl-C leaves"
+        _log.info("attached to the console: %s", leave)
+        try:
+            detached = console.attach(connection, sys.stdin.fileno(), sys.stdout.fileno())
+        except console.Interrupted as interrupted:
+            return 128 + interrupted.number
+        except KeyboardInterrupt:
+            detached = True
+    if sys.stdin.isatty():
+        print(file=sys.stderr)  # the guest has left the cursor anywhere
+    _log.info("detached: the VM runs on" if detached else "the console has closed: QEMU has ended")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    return Parser(
+        "console",
+        "Attach to the running VM's serial console: `docker exec -it NAME vmnet console`. "
+        "Ctrl-] leaves it. Standard input may be a pipe: it goes to the guest as it is.",
+        json=False,
+    )
+
+
+def _connect(launched: Launched) -> socket.socket:
+    if launched.console is None:
+        raise GuestError(
+            "this VM has no console for others: VMNET_CONSOLE is off",
+            f"{_OTHER_WAY}; start it with VMNET_CONSOLE=on, which takes QEMU 10",
+        )
+    connection = find.connect(launched.console)
+    if others := unix.clients(connection):
+        connection.close()
+        pid = f"`kill {others[0].pid}` here, or " if others[0].pid else ""
+        raise GuestError(
+            f"{' and '.join(map(str, others))} is attached already, and the console takes one",
+            f"leave it there with Ctrl-]; {pid}{_OTHER_WAY}",
+        )
+    return connection

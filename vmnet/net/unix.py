@@ -1,0 +1,96 @@
+"""Who is connected to a Unix socket? Asked of the kernel by sock_diag(7).
+
+QEMU serves one client a socket and leaves others waiting without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 4, 20, 2, 3
+_REQUEST_AND_DUMP = 0x301
+_ESTABLISHED = 1
+_SHOW_NAME, _SHOW_PEER = 1, 4
+_NAME, _PEER = 0, 2
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_QUESTION = struct.Struct("=BBHIIIII")  # struct unix_diag_req
+_ANSWER = struct.Struct("=BBBBIII")  # struct unix_diag_msg
+_SECONDS = 2.0
+
+
+@frozen
+class Client:
+    """A process that holds the other end of a connection.
+
+    :param pid: 0 for one that can't be seen from here, outside of the container for one
+    """
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} ({self.name})" if self.pid else self.name
+
+
+def clients(connected: socket.socket) -> tuple[Client, ...]:
+    """Who else is connected to the server that a socket is connected to.
+
+    Empty also where the kernel does not tell (CONFIG_UNIX_DIAG).
+    """
+    own = os.fstat(connected.fileno()).st_ino
+    try:
+        peers = list(_peers(connected.getpeername()))
+    except OSError:
+        return ()
+    return tuple(_holder(inode) for inode in peers if inode != own)
+
+
+def _peers(name: str) -> Iterator[int]:
+    """The inodes of the sockets that are connected to a server, waiting ones included."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
+        kernel.settimeout(_SECONDS)
+        question = _QUESTION.pack(
+            socket.AF_UNIX, 0, 0, 1 << _ESTABLISHED, 0, _SHOW_NAME | _SHOW_PEER, 0, 0
+        )
+        length = _HEADER.size + len(question)
+        kernel.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + question)
+        while True:
+            for kind, body in _messages(kernel.recv(1 << 16)):
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", body)
+                    raise OSError(-code, os.strerror(-code))
+                attributes = dict(_attributes(body[_ANSWER.size :]))
+                if attributes.get(_NAME, b"").rstrip(b"\0") == os.fsencode(name):
+                    yield int.from_bytes(attributes.get(_PEER, b""), "little")
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= _HEADER.size:
+        length, kind, *_ = _HEADER.unpack_from(data)
+        yield kind, data[_HEADER.size : length]
+        data = data[(length + 3) & ~3 :]
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        yield kind, data[4:length]
+        data = data[(length + 3) & ~3 :]
+
+
+def _holder(inode: int) -> Client:
+    wanted = f"socket:[{inode}]"
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
+                return Client(int(process.name), (process / "comm").read_text().strip())
+    return Client(0, "a process outside of this container")
