@@ -80,7 +80,8 @@ def wiring(identity: Identity, *, contain: bool = True, nameserver: str = "") ->
     if not nameserver:
         return Wiring(ports, contain)
     address = IPv4Interface(nameserver)
-    first = evolve(ports[0], bridge_address=address)
+    link_local = None if address.ip.is_link_local else ports[0].bridge_address
+    first = evolve(ports[0], bridge_address=address, link_local=link_local)
     return Wiring((first, *ports[1:]), contain, address.ip)
 
 

@@ -78,6 +78,8 @@ class Port(Noun):
     :param uplink: the container's own NIC, a port of the bridge from now on
     :param uplink_mac: the NIC's new MAC; its old one is the guest's
     :param bridge_address: link-local, or a spare address of the NIC's subnet
+    :param link_local: a further address of the bridge where the first one is not link-local: the
+        same at every start
     :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for DNS answers
     :param contain: keep DHCP and router messages on this side of the uplink
     :param gateway: the bridge's own default gateway, where a process here must reach the network
@@ -102,6 +104,7 @@ class Port(Noun):
     contain: bool = False
     gateway: IPv4Address | None = None
     sender: Sender | None = None
+    link_local: IPv4Interface | None = None
 
 
 @frozen(eq=False, repr=False)
@@ -116,3 +119,15 @@ class Wiring(Noun):
     ports: tuple[Port, ...] = ()
     contain: bool = False
     nameserver: IPv4Address | None = None
+
+    @property
+    def stable_nameserver(self) -> IPv4Address | None:
+        """Another address of the same bridge where the forwarder answers too.
+
+        A spare address may differ from start to start, and be lost to somebody who claims it; this
+        one is link-local (RFC 3927) and the same each time. ``nameserver`` where there is no other.
+        """
+        for port in self.ports:
+            if port.link_local is not None and port.bridge_address.ip == self.nameserver:
+                return port.link_local.ip
+        return self.nameserver

@@ -145,7 +145,12 @@ def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> No
     says so, and the guest has its lease as before.
     """
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
-    with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
+    engine = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.test/192.0.2.7")
+    with (
+        dnsmasq(web, *engine),
+        vmnet.running(web) as process,
+        guest(web, "br0", web.mac) as vm,
+    ):
         udhcpc(vm).configure(vm)
         own = _bridge_address(web)
         station.run("ping", "-c1", "-W5", str(own.ip))
@@ -157,13 +162,17 @@ def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> No
 
         until(warned, 10, "the warning", detail=process.output)
         assert "given up, and with it the forwarding of names" in process.output()
-        assert _bridge_address(web).ip.is_link_local
+        left = _bridge_address(web)
+        assert left.ip.is_link_local
         station.ip("neighbour", "flush", "dev", "eth0")
         station.run("ping", "-c1", "-W5", str(own.ip))
         (known,) = station.ip("-j", "neighbour", "show", str(own.ip)).json()
         assert known["lladdr"] == other.mac
         assert str(udhcpc(vm).address) == f"{web.address}/24"
         vm.run("ping", "-c1", "-W5", str(own.ip))
+        vm.ip("route", "add", str(left), "dev", "eth0")  # as cloud-init's guests are told
+        asked = vm.run("busybox", "nslookup", "-type=a", "db.test", str(left.ip))
+        assert "192.0.2.7" in asked.stdout
 
 
 _CONTAINED = ("DHCP", "DHCPv6", "router")
@@ -244,5 +253,6 @@ def _answers_arp(station: Namespace, address: str) -> bool:
 
 
 def _bridge_address(container: Namespace) -> IPv4Interface:
-    (own,) = (one for one in container.addresses("br0") if one["family"] == "inet")
+    """The first of one or two."""
+    own, *_ = (one for one in container.addresses("br0") if one["family"] == "inet")
     return IPv4Interface(f"{own['local']}/{own['prefixlen']}")

@@ -93,6 +93,7 @@ ports = st.builds(
     saved=saved,
     guest_addresses=tuples(ipv4),
     contain=st.booleans(),
+    link_local=st.none() | ipv4_interfaces,
 )
 wirings = st.builds(Wiring, ports=tuples(ports), contain=st.booleans(), nameserver=st.none() | ipv4)
 

@@ -133,6 +133,7 @@ def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path:
                 "default via fd00:30:1::1 metric 1024",
                 "10.1.0.0/16 via 172.30.1.1 metric 50",
                 "10.2.0.0/16 scope link",
+                f"{_link_local(web)} scope link",  # where names are forwarded
                 "10.3.0.0/16 via 172.30.1.1 src 172.30.1.200 mtu 1400",
                 "fd00:98::/64 metric 1024",
                 "fd00:99::/64 via fd00:30:1::1 metric 1024",
@@ -194,6 +195,12 @@ def test_a_thousand_routes_and_a_choice_of_gateways(
         network.host.run("ping", "-c2", "-W5", web.address)
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("cat /root/from-config") == "a part of its own\n"
+
+
+def _link_local(container: Namespace) -> str:
+    """The further address of the first bridge."""
+    _, own = (one["local"] for one in container.addresses("br0") if one["family"] == "inet")
+    return str(own)
 
 
 def _multipart(*parts: tuple[str, str]) -> bytes:

@@ -11,7 +11,7 @@ from vmnet.wiring import Wiring
 
 @hookspec(firstresult=True)
 def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    """Say which files and daemons forward DNS from ``wiring.nameserver``.
+    """Say which files and daemons forward DNS, at the wiring's nameserver and its stable one.
 
     Called on the one strategy that ``VMNET_FORWARDER`` names, if a selected IPAM strategy requires
     DNS and is not that strategy itself: one that serves the guest in ``vmnet_ipam_deliver`` already

@@ -44,7 +44,12 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     )
     if address is not None:
         gateway = _gateway(identity.interfaces[exit_at])
-        port = evolve(ports[exit_at], bridge_address=address, gateway=gateway)
+        port = evolve(
+            ports[exit_at],
+            bridge_address=address,
+            link_local=ports[exit_at].bridge_address,
+            gateway=gateway,
+        )
         ports = (*ports[:exit_at], port, *ports[exit_at + 1 :])
     # From a link-local address a forwarder asks nobody but a resolver in the container itself.
     forwards = requirements.dns and (address is not None or _is_self_sufficient(identity.resolver))

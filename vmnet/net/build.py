@@ -65,13 +65,13 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
             _filter(kernel, port.tap, port.guest_mac, port.sender)
         links.change(kernel, port.tap, mtu=port.mtu, master=bridge, up=True)
     with step(f"give {port.bridge} the address {port.bridge_address}"):
-        if not port.bridge_address.ip.is_link_local:
-            links.announce_addresses(kernel, port.bridge)
         links.add_address(kernel, port.bridge, port.bridge_address)
+        if port.link_local is not None:
+            links.announce_addresses(kernel, port.bridge)
+            links.add_address(kernel, port.bridge, port.link_local)
         links.change(kernel, port.bridge, up=True)
-        for address in port.guest_addresses:
-            if address not in port.bridge_address.network:
-                links.add_host_route(kernel, port.bridge, address)
+        for address in port.guest_addresses:  # reached from the link-local address as well
+            links.add_host_route(kernel, port.bridge, address)
         if port.gateway is not None:
             onlink = port.gateway not in port.bridge_address.network
             links.add_default_route(kernel, port.bridge, port.gateway, onlink)

@@ -45,6 +45,12 @@ def test_another_forwarder_is_another_instance() -> None:
     assert instance_id(IDENTITY, other) != instance_id(IDENTITY, WIRING)
 
 
+def test_another_spare_address_is_no_other_instance() -> None:
+    """Which one is free depends on who else has started before."""
+    spare = (testing.wiring(IDENTITY, nameserver=f"172.17.255.{n}/16") for n in (253, 254))
+    assert len({instance_id(IDENTITY, one) for one in spare}) == 1
+
+
 def test_the_same_identity_is_the_same_instance() -> None:
     """Whatever was made for it on this side: taps, MACs of bridges, whether DHCP is contained."""
     port = evolve(WIRING.ports[0], tap="tap9", bridge_mac="02:00:00:00:00:09", tap_fds=(9,))

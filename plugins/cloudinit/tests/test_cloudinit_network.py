@@ -100,8 +100,11 @@ def test_nameservers_go_where_the_way_out_is() -> None:
 def test_a_forwarder_is_asked_through_its_own_bridge() -> None:
     nics = interface("10.0.0.2/24"), interface("10.0.1.2/24", gateway="10.0.1.1", name="eth1")
     identity = testing.identity(*nics, resolver=resolver("127.0.0.11", "192.0.2.53"))
-    found = network(identity, testing.wiring(identity, nameserver="10.0.0.254/24"))
-    assert found.config["ethernets"]["eth0"]["nameservers"] == {"addresses": ["10.0.0.254"]}
+    wiring = testing.wiring(identity, nameserver="10.0.0.254/24")
+    found = network(identity, wiring)
+    own = str(wiring.stable_nameserver)
+    assert found.config["ethernets"]["eth0"]["nameservers"] == {"addresses": [own]}
+    assert {"to": f"{own}/32", "via": "0.0.0.0"} in found.config["ethernets"]["eth0"]["routes"]
     assert "nameservers" not in found.config["ethernets"]["eth1"]
     assert not found.not_carried
 

@@ -31,8 +31,9 @@ class Dns:
 
     @classmethod
     def of(cls, identity: Identity, wiring: Wiring) -> Dns:
-        forwarder = wiring.nameserver
-        interface = _interface_of(forwarder, identity, wiring.ports) or _way_out(identity)
+        # cloud-init writes it once, and another one would be another instance.
+        forwarder = wiring.stable_nameserver
+        interface = _interface_of(wiring.nameserver, identity, wiring.ports) or _way_out(identity)
         is_far = forwarder is not None and interface and routes.is_far(forwarder, interface)
         lists = {
             "addresses": _nameservers(identity, forwarder),

@@ -30,7 +30,7 @@ def instance_id(identity: Identity, wiring: Wiring) -> str:
     guest, and so is what a router answered this time, which no file of the seed tells.
     """
     plain = attrs.asdict(identity, filter=_is_told, value_serializer=_plain)
-    canonical = json.dumps([plain, str(wiring.nameserver)], sort_keys=True)
+    canonical = json.dumps([plain, str(wiring.stable_nameserver)], sort_keys=True)
     return f"vmnet-{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from ipaddress import IPv4Address
 
-import pytest
-from vmnet_dnsmasq import helper
 from vmnet_dnsmasq.responder.log import Log
 from vmnet_dnsmasq.service import deliver
 
@@ -26,14 +23,6 @@ def test_a_spare_address_is_watched_without_ipv6_too() -> None:
     assert (own["bridge"], own["tap"]) == ("br0", "tap0")
     assert (own["address"], own["mac"]) == ("172.17.255.254", wiring.ports[0].bridge_mac)
     assert own["forwards"]
-
-
-@pytest.mark.parametrize("mac", ["06:00:00:00:00:01", "06:ff:ff:ff:a7:fe", "06:00:00:00:ff:ff"])
-def test_the_retreat_is_link_local_and_without_a_meaning(mac: str) -> None:
-    found = helper._retreat(mac)
-    assert found.is_link_local
-    assert 1 <= found.packed[2] <= 254, "RFC 3927 section 2.1 reserves the first and last 256"
-    assert found not in (IPv4Address("169.254.1.1"), IPv4Address("169.254.169.254"))
 
 
 def test_the_log_is_the_containers_in_form() -> None:

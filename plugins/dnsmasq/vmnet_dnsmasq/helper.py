@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from attrs import asdict, frozen
@@ -25,7 +24,6 @@ class Own:
 
     :param mac: the bridge's
     :param tap: which ends with the machine
-    :param retreat: the link-local address to go back to
     :param forwards: whether the guest's names are forwarded at the address
     """
 
@@ -33,7 +31,6 @@ class Own:
     mac: str
     tap: str
     address: str
-    retreat: str
     forwards: bool
 
 
@@ -72,18 +69,11 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
 def _own(wiring: Wiring) -> Iterator[Own]:
     for port in wiring.ports:
         address = port.bridge_address.ip
-        if not address.is_link_local:
+        if port.link_local is not None:
             yield Own(
                 bridge=port.bridge,
                 mac=port.bridge_mac,
                 tap=port.tap,
                 address=str(address),
-                retreat=str(_retreat(port.bridge_mac)),
                 forwards=wiring.nameserver == address,
             )
-
-
-def _retreat(mac: str) -> IPv4Address:
-    """A link-local address (RFC 3927), away from those with a meaning of their own."""
-    *_, third, fourth = bytes.fromhex(mac.replace(":", ""))
-    return IPv4Address(bytes((169, 254, 2 + third % 126, fourth)))

@@ -37,7 +37,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
 
 def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     has_ipv6 = wiring.contain and any(one.ipv6 for one in identity.interfaces)
-    return has_ipv6 or any(not one.bridge_address.ip.is_link_local for one in wiring.ports)
+    return has_ipv6 or any(one.link_local for one in wiring.ports)
 
 
 def _with_dnsmasq(made: Delivery, service: config.Service, paths: config.Paths) -> Delivery:

@@ -1,8 +1,8 @@
 """The bridge's own address, given up as soon as somebody else claims it (RFC 5227 section 2.4).
 
 It was free when the VM started, but the engine does not know that it is taken. Whoever has it from
-the engine must have it alone: so the bridge goes back to a link-local address, which DHCP can do
-with. Names are forwarded at the old one, and end with it.
+the engine must have it alone. The bridge keeps its link-local address, with which DHCP goes on, and
+names too for a guest that was told that one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vmnet_dnsmasq.helper import Own
 
-_SIOCSIFADDR, _SIOCSIFNETMASK = 0x8916, 0x891C  # netdevice(7)
+_SIOCSIFADDR = 0x8916  # netdevice(7)
 _IFREQ = struct.Struct("16sH2x4s8x")  # a name, and a struct sockaddr_in
 
 
@@ -45,9 +45,9 @@ class Claim:
     def _give_up(self, claimant: str) -> None:
         own = self._own
         privileges.regain()
-        _set_address(own.bridge, own.retreat)
+        _delete_first_address(own.bridge)
         privileges.shed(for_good=True)
-        names = ", and with it the forwarding of names" if own.forwards else ""
+        names = ", and with it the forwarding of names there" if own.forwards else ""
         self._log.warn(
             f"{claimant} claims {own.address}, which was free when {own.bridge} took it: "
             f"given up{names}",
@@ -56,9 +56,8 @@ class Claim:
         )
 
 
-def _set_address(device: str, address: str) -> None:
-    """In place of the one that the device has."""
+def _delete_first_address(device: str) -> None:
+    """By setting none in its place, which leaves the further ones."""
+    none = _IFREQ.pack(device.encode(), socket.AF_INET, bytes(4))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        for request, value in ((_SIOCSIFADDR, address), (_SIOCSIFNETMASK, "255.255.255.255")):
-            packed = _IFREQ.pack(device.encode(), socket.AF_INET, socket.inet_aton(value))
-            fcntl.ioctl(control, request, packed)
+        fcntl.ioctl(control, _SIOCSIFADDR, none)
