@@ -40,11 +40,12 @@ class Vmnet:
         """``vmnet run`` up to its exec, and on while the context lasts."""
         environ = {**self.environ, **settings}
         with container.popen(*VMNET, "run", env=environ, pid=True) as process:
-            until(lambda: _is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+            until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
             yield process
 
 
-def _is_vm(process: Process) -> bool:
+def is_vm(process: Process) -> bool:
+    """Whether vmnet has become the program in QEMU's place."""
     process.require_running()
     return Path(f"/proc/{process.pid}/comm").read_text() == "hypervisor\n"
 

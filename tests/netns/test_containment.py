@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Interface, IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
-from tests.netns.conftest import Vmnet
+from tests.netns.conftest import VMNET, Vmnet, is_vm
 
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 _STRANGER = bytes.fromhex("0242ac1e0163")
@@ -154,6 +155,7 @@ def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> No
         udhcpc(vm).configure(vm)
         own = _bridge_address(web)
         station.run("ping", "-c1", "-W5", str(own.ip))
+        assert _capabilities(web)["CapEff"] == 0
         other = network.container("other", address=str(own.ip))
         other.run("ping", "-c1", "-W5", network.gateway)  # it asks by ARP, in its own name
 
@@ -162,6 +164,7 @@ def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> No
 
         until(warned, 10, "the warning", detail=process.output)
         assert "given up, and with it the forwarding of names" in process.output()
+        assert set(_capabilities(web).values()) == {0}
         left = _bridge_address(web)
         assert left.ip.is_link_local
         station.ip("neighbour", "flush", "dev", "eth0")
@@ -173,6 +176,18 @@ def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> No
         vm.ip("route", "add", str(left), "dev", "eth0")  # as cloud-init's guests are told
         asked = vm.run("busybox", "nslookup", "-type=a", "db.test", str(left.ip))
         assert "192.0.2.7" in asked.stdout
+
+
+def test_a_fixed_address_needs_nobody_to_watch_it(network: Lan, vmnet: Vmnet) -> None:
+    """Without NET_RAW, which some engines don't give."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK)
+    environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
+    without = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
+    with web.popen(*without, *VMNET, "run", env=environ, pid=True) as process:
+        until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+        assert "warning: nobody watches whether others claim" in process.output()
+        with guest(web, "br0", web.mac) as vm:
+            assert str(udhcpc(vm).address) == f"{web.address}/24"
 
 
 _CONTAINED = ("DHCP", "DHCPv6", "router")
@@ -250,6 +265,14 @@ def _bytes(mac: str) -> bytes:
 def _answers_arp(station: Namespace, address: str) -> bool:
     asked = station.run("arping", "-c2", "-w2", "-I", "eth0", address, check=False)
     return asked.returncode == 0
+
+
+def _capabilities(container: Namespace) -> dict[str, int]:
+    """The responder's, effective and permitted."""
+    texts = [Path(f"/proc/{pid}/status").read_text() for pid in container.pids()]
+    (status,) = (one for one in texts if one.startswith("Name:\tvmnet-responder\n"))
+    sets = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))
+    return {one: int(sets[one], 16) for one in ("CapEff", "CapPrm")}
 
 
 def _bridge_address(container: Namespace) -> IPv4Interface:

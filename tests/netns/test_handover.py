@@ -64,6 +64,20 @@ def test_a_host_address_with_an_on_link_gateway(network: Lan, vmnet: Vmnet) -> N
     assert lease.address == IPv4Interface("172.30.1.9/32")
 
 
+def test_routing_that_is_not_captured_is_named(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    web.ip("route", "add", "10.9.0.0/16", "via", network.gateway, "table", "100")
+    web.ip("rule", "add", "from", "172.30.1.2", "table", "100")
+    web.ip("route", "add", "blackhole", "10.8.0.0/16")
+    web.ip("-6", "route", "add", "unreachable", "fd00:8::/64")
+    plan = vmnet(web, "plan")
+    assert plan.returncode == 0, plan.stderr
+    assert plan.stderr.count("not carried") == 3
+    assert "policy routing (routing tables beside main: 100)" in plan.stderr
+    assert "the blackhole route to 10.8.0.0/16" in plan.stderr
+    assert "the unreachable route to fd00:8::/64" in plan.stderr
+
+
 def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     with vmnet.running(web), guest(web, "br0", "02:42:00:00:00:99") as vm:

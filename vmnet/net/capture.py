@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from vmnet.identity import Identity, Interface, Resolver, Route
 from vmnet.net import resolver
 from vmnet.settings import DNS, INTERFACES, NTP, Settings
 
+_log = logging.getLogger(__name__)
 _ARPHRD_ETHER = 1
 _IFF_UP = 1
 _RT_TABLE_MAIN, _RTPROT_KERNEL, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 2, 1, 4
+_NEGATIVE = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # RTN_BLACKHOLE …
 _SCOPE_UNIVERSE = 0
 # A knob that the kernel shows in its first network namespace only.
 _ONLY_ON_THE_HOST = Path("/proc/sys/net/core/netdev_max_backlog")
@@ -88,7 +91,20 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)
+    _warn_of_uncaptured(routes)
     return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
+
+
+def _warn_of_uncaptured(routes: list[Any]) -> None:
+    """Name what of the container's routing no strategy can know of."""
+    others = {one.get_attr("RTA_TABLE") for one in routes} - {_RT_TABLE_MAIN}
+    if others:
+        listed = ", ".join(map(str, sorted(others)))
+        _log.warning("not carried: policy routing (routing tables beside main: %s)", listed)
+    for one in routes:
+        if one.get_attr("RTA_TABLE") == _RT_TABLE_MAIN and one["type"] in _NEGATIVE:
+            kind = _NEGATIVE[one["type"]]
+            _log.warning("not carried: the %s route to %s", kind, _destination(one))
 
 
 def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
@@ -193,20 +209,23 @@ def _routes_through(message: Any, index: int) -> list[Route]:
 
 
 def _route(message: Any, hop: Any) -> Route:
-    wildcard = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
     gateway = hop.get_attr("RTA_GATEWAY") or _gateway_of_other_family(hop)
     source = message.get_attr("RTA_PREFSRC")
     metrics = message.get_attr("RTA_METRICS")
     return Route(
-        destination=ip_network(
-            f"{message.get_attr('RTA_DST') or wildcard}/{message['dst_len']}", strict=False
-        ),
+        destination=_destination(message),
         gateway=ip_address(gateway) if gateway else None,
         onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
         metric=message.get_attr("RTA_PRIORITY") or 0,
         source=ip_address(source) if source else None,
         mtu=metrics.get_attr("RTAX_MTU") if metrics is not None else None,
     )
+
+
+def _destination(message: Any) -> IPv4Network | IPv6Network:
+    wildcard = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+    text = f"{message.get_attr('RTA_DST') or wildcard}/{message['dst_len']}"
+    return ip_network(text, strict=False)
 
 
 def _gateway_of_other_family(hop: Any) -> str | None:

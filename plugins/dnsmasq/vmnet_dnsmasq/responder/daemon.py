@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vmnet_dnsmasq.ipv6 import Nic
 
 _NAME = "vmnet-responder"  # in ps(1)
+_NEEDS = "leave the container its NET_RAW capability"
 _CONTAINERS_LOG = 3  # a descriptor that vmnet gives to what it starts (vmnet.process.run)
 _PAUSE_SECONDS = 0.005  # after each frame, so that a guest which floods costs little
 _SETTLE_SECONDS = 0.2  # a tap that has gone down may be on its way out
@@ -60,9 +61,14 @@ def main(path: str) -> None:
     log = Log(containers_log or own_log, config.is_json)
     try:
         ports: list[Port | Claim] = list(map(Port, config.nics))
-        ports += [Claim(one, log) for one in config.own]
     except PermissionError:
-        sys.exit("no permission for packet sockets: leave the container its NET_RAW capability")
+        sys.exit(f"no permission for packet sockets: {_NEEDS}")
+    try:
+        ports += [Claim(one, log) for one in config.own]
+    except PermissionError:  # a fixed address is no reason to demand it
+        log.warn("nobody watches whether others claim the bridge's address", _NEEDS)
+    if not ports:
+        return
     pidfile = os.open(config.pidfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     if pid := os.fork():
         os.write(pidfile, b"%d\n" % pid)
