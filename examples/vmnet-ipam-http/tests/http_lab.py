@@ -1,0 +1,200 @@
+"""What the tests of this distribution share: the real server, one that misbehaves, certificates."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import trustme
+from attrs import define, field, frozen
+from vmnet_ipam_http import vmnet_settings
+
+from tests.lab.command import Process, background
+from tests.lab.namespace import Namespace
+from tests.lab.wait import until
+from vmnet import testing
+from vmnet.settings import Settings
+
+FOLDER = Path(__file__).parents[1]
+TOKEN = "a-token.of_letters~and+digits/0123=="
+
+
+@frozen
+class Certificates:
+    """A CA that was made for this test, and what it has signed: paths of PEM files."""
+
+    folder: Path
+    authority: trustme.CA
+    ca: Path
+    server: Path
+
+    @classmethod
+    def made(cls, folder: Path, *names: str) -> Certificates:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        own = cls(folder, authority, folder / "ca.pem", folder / "server.pem")
+        own.issue("server", *(names or ("127.0.0.1", "localhost")))
+        return own
+
+    def issue(self, name: str, *subjects: str) -> Path:
+        """A certificate and its key in one file."""
+        path = self.folder / f"{name}.pem"
+        self.authority.issue_cert(*subjects).private_key_and_cert_chain_pem.write_to_path(path)
+        return path
+
+    def serving(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.server)
+        return context
+
+
+@frozen
+class Service:
+    """The server of this distribution, running."""
+
+    url: str
+    database: Path
+    process: Process
+
+    def allocated(self) -> dict[str, str]:
+        """Each address that is taken, and the id that has it."""
+        with closing(sqlite3.connect(self.database, timeout=30)) as store:
+            return dict(store.execute("SELECT address, id FROM address"))
+
+    def is_empty(self) -> bool:
+        with closing(sqlite3.connect(self.database, timeout=30)) as store:
+            (number,) = store.execute("SELECT count(*) FROM allocation").fetchone()
+        return number == 0 and not self.allocated()
+
+
+@contextmanager
+def service(
+    folder: Path,
+    *options: str,
+    host: str = "127.0.0.1",
+    where: Namespace | None = None,
+    pool: str = "10.20.0.0/24",
+    gateway: str = "10.20.0.1",
+) -> Iterator[Service]:
+    """The real server on a free port, over TLS if the options have a certificate."""
+    database = folder / "ipam.sqlite"
+    program = (sys.executable, str(FOLDER / "server/ipam_server.py"), "--pool", pool)
+    words = (*program, "--gateway", gateway, "--database", str(database))
+    running = where.popen if where else background
+    with running(*words, "--listen", f"{host}:0", *options) as process:
+
+        def port() -> str | None:
+            process.require_running()
+            _, found, rest = process.output().partition(f"listening on {host}:")
+            return rest.split()[0] if found and "\n" in rest else None
+
+        scheme = "https" if "--certificate" in options else "http"
+        number = until(port, 20, "the server to listen", detail=process.output)
+        yield Service(f"{scheme}://{host}:{number}", database, process)
+
+
+Step = bytes | Callable[[socket.socket], None]
+
+
+@define
+class Misbehaving:
+    """A server that answers each connection by the next of its steps, the last one ever after."""
+
+    url: str
+    steps: list[Step]
+    requests: list[str] = field(factory=list)
+    over: threading.Event = field(factory=threading.Event)
+
+    def hang(self, connection: socket.socket) -> None:
+        """Say nothing until the test ends."""
+        self.over.wait(60)
+
+    def drip(self, connection: socket.socket) -> None:
+        """Send an answer that never ends, a byte at a time."""
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while not self.over.wait(0.05):
+            connection.sendall(b"x")
+
+    def serve(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        while not self.over.is_set():
+            with suppress(OSError):  # whatever the client does about it is the test's business
+                self._serve_one(listener, tls)
+
+    def _serve_one(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        accepted, _ = listener.accept()
+        accepted.settimeout(60)
+        connection = tls.wrap_socket(accepted, server_side=True) if tls else accepted
+        with connection:
+            self.requests.append(_request(connection))
+            step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+            if isinstance(step, bytes):
+                connection.sendall(step)
+            else:
+                step(connection)
+
+
+@contextmanager
+def misbehaving(*steps: Step, tls: ssl.SSLContext | None = None) -> Iterator[Misbehaving]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        scheme = "https" if tls else "http"
+        made = Misbehaving(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", list(steps))
+        thread = threading.Thread(target=made.serve, args=(listener, tls))
+        thread.start()
+        try:
+            yield made
+        finally:
+            made.over.set()
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def _request(connection: socket.socket) -> str:
+    """Head and body of a request, as far as the client sends them."""
+    said = b""
+    while b"\r\n\r\n" not in said and (more := connection.recv(65536)):
+        said += more
+        if said[0] == 0x16:  # TLS, which is not spoken here
+            break
+    head, _, body = said.partition(b"\r\n\r\n")
+    length = next(
+        (
+            int(one[15:])
+            for one in head.split(b"\r\n")
+            if one.lower().startswith(b"content-length:")
+        ),
+        0,
+    )
+    while len(body) < length and (more := connection.recv(65536)):
+        body += more
+    return f"{head.decode('latin-1')}\r\n\r\n{body.decode()}"
+
+
+def response(status: int, body: str = "", **headers: str) -> bytes:
+    named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{named}\r\n{body}".encode()
+
+
+def settings(run_dir: Path, **environ: str) -> Settings:
+    """Those of a start with ``http`` selected; names without VMNET_IPAM_HTTP_ get it."""
+    named: Mapping[str, str] = {
+        name if name.startswith("VMNET_") else f"VMNET_IPAM_HTTP_{name}": value
+        for name, value in environ.items()
+    }
+    common = {"VMNET_IPAM": "http", "VMNET_RUN_DIR": str(run_dir)}
+    return testing.settings({**common, **named}, *vmnet_settings())
+
+
+def measured(act: Callable[[], object]) -> float:
+    """How many seconds something takes."""
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
