@@ -108,65 +108,68 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
 
 def _persist(request: Request) -> Answer:
     deadline = time.monotonic() + request.seconds
-    with urllib3.connection_from_url(
-        request.access.url, maxsize=1, **_tls_of(request.access)
-    ) as pool:
-        for attempt in range(request.retries + 1):
-            pause = random.uniform(0.5, 1.5) * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
-            try:
-                answer = _ask(pool, request, deadline - time.monotonic())
-            except (HTTPError, OSError) as error:
-                trouble = failures.explain(error)
-                if isinstance(error, SSLError) and not failures.is_interrupted(error):
-                    raise AllocationError(f"{request.url}: {trouble}", _TRUST) from None
-            else:
-                if answer.status not in TRANSIENT:
-                    return answer
-                trouble = f"it answers {answer}"
-                pause = pause if answer.retry_after is None else answer.retry_after
-            if attempt == request.retries:
-                break
-            if time.monotonic() + pause >= deadline:
-                raise _late(request, trouble)
-            _log.warning("%s: %s; again in %.1f s", request.url, trouble, pause)
-            time.sleep(pause)
+    for attempt in range(request.retries + 1):
+        pause = random.uniform(0.5, 1.5) * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
+        try:
+            answer = _ask(request, deadline - time.monotonic())
+        except (HTTPError, OSError) as error:
+            trouble = failures.explain(error)
+            if isinstance(error, SSLError) and not failures.is_interrupted(error):
+                raise AllocationError(f"{request.url}: {trouble}", _TRUST) from None
+        else:
+            if answer.status not in TRANSIENT:
+                return answer
+            trouble = f"it answers {answer}"
+            pause = pause if answer.retry_after is None else answer.retry_after
+        if attempt == request.retries:
+            break
+        if time.monotonic() + pause >= deadline:
+            raise _late(request, trouble)
+        _log.warning("%s: %s; again in %.1f s", request.url, trouble, pause)
+        time.sleep(pause)
     raise AllocationError(f"{request.url}: {trouble}, at attempt {request.retries + 1}", _REACH)
 
 
-def _tls_of(access: Access) -> dict[str, object]:
-    return {} if access.tls is None else {"ssl_context": access.tls}
+def _ask(request: Request, left: float) -> Answer:
+    """One attempt, on a connection of its own: a kept one may break just when it is used again.
+
+    Redirects are not followed: they could lead the token anywhere.
+    """
+    tls = {} if request.access.tls is None else {"ssl_context": request.access.tls}
+    with urllib3.connection_from_url(request.access.url, **tls) as pool:
+        response = pool.urlopen(
+            request.method,
+            urllib3.util.parse_url(request.url).request_uri,
+            body=request.body,
+            headers={
+                "Accept": "application/json, application/problem+json",
+                "Connection": "close",
+                "Content-Type": "application/json",
+                "User-Agent": "vmnet-ipam-http",
+                **request.access.headers,
+            },
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            timeout=Timeout(total=max(0.1, min(left, _ATTEMPT))),
+        )
+        return Answer(
+            response.status,
+            _body(response),
+            response.headers.get("Location", ""),
+            _seconds(response.headers.get("Retry-After")),
+        )
 
 
-def _ask(pool: urllib3.HTTPConnectionPool, request: Request, left: float) -> Answer:
-    """One attempt. Redirects are not followed: they could lead the token anywhere."""
-    response = pool.urlopen(
-        request.method,
-        urllib3.util.parse_url(request.url).request_uri,
-        body=request.body,
-        headers={
-            "Accept": "application/json, application/problem+json",
-            "Connection": "close",  # a kept one may break just when the next attempt is made
-            "Content-Type": "application/json",
-            "User-Agent": "vmnet-ipam-http",
-            **request.access.headers,
-        },
-        retries=False,
-        redirect=False,
-        preload_content=False,
-        timeout=Timeout(total=max(0.1, min(left, _ATTEMPT))),
-    )
+def _body(response: urllib3.BaseHTTPResponse) -> bytes:
+    """As much of it as is needed to see that it is too large, and as it was sent."""
+    body = b""
     try:
-        body = b""
         while len(body) <= MOST_BYTES and (more := response.read(_CHUNK, decode_content=False)):
             body += more
     finally:
         response.close()
-    return Answer(
-        response.status,
-        body,
-        response.headers.get("Location", ""),
-        _seconds(response.headers.get("Retry-After")),
-    )
+    return body
 
 
 def _seconds(retry_after: str | None) -> float | None:
