@@ -100,12 +100,17 @@ def settled_environment() -> dict[str, str]:
 
 
 def pattern(output: str) -> re.Pattern[str]:
-    """``…`` within a line is any text, and alone on a line any number of lines."""
-    lines = (
-        r"(?:.*\n)*?" if line == "…" else r".*".join(map(re.escape, line.split("…"))) + r"\n"
-        for line in output.splitlines()
-    )
+    """``…`` within a line is any text, and alone on a line any number of lines.
+
+    Columns are as wide as what they hold, further plugins that are installed included.
+    """
+    lines = (r"(?:.*\n)*?" if line == "…" else _line(line) + r"\n" for line in output.splitlines())
     return re.compile("".join(lines))
+
+
+def _line(shown: str) -> str:
+    literal = (re.sub(r"(?:\\ ){2,}", " {2,}", re.escape(one)) for one in shown.split("…"))
+    return ".*".join(literal)
 
 
 def _examples_of(block: Block) -> Iterator[Example]:
