@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 import ssl
@@ -18,6 +19,7 @@ from vmnet_ipam_http import vmnet_settings
 
 from tests.lab.command import Process, background
 from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan
 from tests.lab.wait import until
 from vmnet import testing
 from vmnet.settings import Settings
@@ -82,22 +84,73 @@ def service(
     where: Namespace | None = None,
     pool: str = "10.20.0.0/24",
     gateway: str = "10.20.0.1",
+    port: int = 0,
 ) -> Iterator[Service]:
-    """The real server on a free port, over TLS if the options have a certificate."""
+    """The real server, on a free port unless one is given; with a certificate, over TLS."""
     database = folder / "ipam.sqlite"
     program = (sys.executable, str(FOLDER / "server/ipam_server.py"), "--pool", pool)
     words = (*program, "--gateway", gateway, "--database", str(database))
     running = where.popen if where else background
-    with running(*words, "--listen", f"{host}:0", *options) as process:
+    with running(*words, "--listen", f"{host}:{port}", *options) as process:
 
-        def port() -> str | None:
+        def listens() -> str | None:
             process.require_running()
             _, found, rest = process.output().partition(f"listening on {host}:")
             return rest.split()[0] if found and "\n" in rest else None
 
         scheme = "https" if "--certificate" in options else "http"
-        number = until(port, 20, "the server to listen", detail=process.output)
+        number = until(listens, 20, "the server to listen", detail=process.output)
         yield Service(f"{scheme}://{host}:{number}", database, process)
+
+
+@frozen
+class Site:
+    """A LAN, the service at its gateway over TLS, and what a container needs to ask it."""
+
+    network: Lan
+    folder: Path
+    options: tuple[str, ...]
+    environ: Mapping[str, str]
+
+    @classmethod
+    def made(cls, network: Lan, folder: Path, **environ: str) -> Site:
+        """:param environ: of every container, beside ours and what the service takes"""
+        for one in (folder, *folder.parents[:2]):
+            one.chmod(0o755)  # neither dnsmasq nor QEMU is root, and they read here
+        certificates, token = Certificates.made(folder, network.gateway), folder / "token"
+        token.write_text(TOKEN)
+        common = {
+            **{one: os.environ[one] for one in os.environ if not one.startswith("VMNET_")},
+            "VMNET_IPAM": "http",
+            "VMNET_IPAM_HTTP_CA": str(certificates.ca),
+            "VMNET_IPAM_HTTP_TOKEN_FILE": str(token),
+            "VMNET_IPAM_HTTP_TIMEOUT": "60",
+        }
+        options = ("--certificate", str(certificates.server), "--token-file", str(token))
+        return cls(network, folder, options, {**common, **environ})
+
+    @contextmanager
+    def service(self, pool: str = "172.30.1.128/25", port: int = 0) -> Iterator[Service]:
+        where, gateway = self.network.host, self.network.gateway
+        options = ("--subnet", str(self.network.network), *self.options)
+        with service(
+            self.folder,
+            *options,
+            host=gateway,
+            where=where,
+            pool=pool,
+            gateway=gateway,
+            port=port,
+        ) as made:
+            yield made
+
+    def settings(self, url: str, name: str = "web", **more: str) -> dict[str, str]:
+        """The environment of a container of that name."""
+        own = {"VMNET_IPAM_HTTP_URL": url, "VMNET_RUN_DIR": str(self.run_dir(name))}
+        return {**self.environ, **own, **more}
+
+    def run_dir(self, name: str = "web") -> Path:
+        return self.folder / f"run-{name}"
 
 
 Step = bytes | Callable[[socket.socket], None]

@@ -1,0 +1,231 @@
+"""``vmnet run`` in containers' namespaces, against the real server beyond their gateway."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import pycdlib
+import pytest
+import yaml
+from tests.http_lab import TOKEN, Site
+
+from tests.lab.command import Completed, Process
+from tests.lab.namespace import Namespace
+from tests.lab.netns import lan
+from tests.lab.snapshot import require_same
+from tests.lab.wait import until
+from tests.vm.conftest import VMNET
+from vmnet.errors import AllocationError, LaunchError, SettingsError
+
+# Inherits the taps as QEMU would, and ends on SIGTERM, as QEMU does.
+WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
+START_SECONDS = 120  # on a machine that does other things as well
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    hypervisor, kernel = tmp_path / "hypervisor", tmp_path / "vmlinuz"
+    hypervisor.write_text(WAITING_VM)
+    hypervisor.chmod(0o755)
+    kernel.touch()
+    with lan() as network:
+        yield Site.made(
+            network,
+            tmp_path,
+            VMNET_QEMU=str(hypervisor),
+            VMNET_KERNEL=str(kernel),
+            VMNET_GUARD="off",
+        )
+
+
+@contextmanager
+def starting(container: Namespace, environ: Mapping[str, str]) -> Iterator[Process]:
+    with container.popen(*VMNET, "run", env=environ, pid=True) as process:
+        yield process
+
+
+def await_vm(container: Namespace, process: Process) -> None:
+    """Until the stand-in for QEMU runs, beside the process that awaits its end."""
+
+    def runs() -> bool:
+        process.require_running()
+        return any(_name(pid) == "hypervisor\n" for pid in container.pids())
+
+    until(runs, START_SECONDS, "the VM to run", interval=0.2, detail=process.output)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def run(container: Namespace, environ: Mapping[str, str]) -> Completed:
+    """A start that is to end by itself."""
+    return container.run(*VMNET, "run", env=environ, check=False, pid=True, timeout=START_SECONDS)
+
+
+def leased(run_dir: Path) -> str:
+    """The address that dnsmasq has for the guest."""
+    (found,) = re.findall(r"^dhcp-host=.*?,(\d+\.\d+\.\d+\.\d+)", _conf(run_dir), re.MULTILINE)
+    assert isinstance(found, str)
+    return found
+
+
+def _conf(run_dir: Path) -> str:
+    return (run_dir / "dnsmasq.conf").read_text()
+
+
+def test_from_the_service_to_dnsmasq_and_back(site: Site) -> None:
+    web = site.network.container("web")
+    before = web.dump()
+    with site.service() as server, starting(web, site.settings(server.url)) as process:
+        await_vm(web, process)
+        assert list(server.allocated()) == ["172.30.1.129"]
+        assert leased(site.run_dir()) == "172.30.1.129"
+        process.signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert server.is_empty()
+        assert TOKEN not in process.output()
+    require_same(before, web.dump())
+    assert not (site.run_dir() / "ipam-http.json").exists()
+    assert not (site.run_dir() / "allocations.json").exists()
+
+
+def test_from_the_service_to_a_seed(site: Site) -> None:
+    web = site.network.container("web")
+    with site.service() as server:
+        environ = site.settings(server.url, VMNET_IPAM="http,cloudinit")
+        with starting(web, environ) as process:
+            await_vm(web, process)
+            iso, config = pycdlib.PyCdlib(), BytesIO()
+            iso.open(str(site.run_dir() / "seed.iso"))
+            iso.get_file_from_iso_fp(config, joliet_path="/network-config")
+            iso.close()
+            (nic,) = yaml.safe_load(config.getvalue())["ethernets"].values()
+            assert nic["addresses"] == ["172.30.1.129/24"]
+            assert nic["routes"] == [{"to": "0.0.0.0/0", "via": site.network.gateway}]
+            process.signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        assert server.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ({"VMNET_QEMU": "/absent"}, LaunchError, "VMNET_QEMU=/absent"),
+        ({"VMNET_IPAM_HTTP_CA": "/absent"}, AllocationError, "VMNET_IPAM_HTTP_CA=/absent"),
+        ({"VMNET_IPAM_HTTP_URL": ""}, SettingsError, "VMNET_IPAM_HTTP_URL is not set"),
+        (
+            {"VMNET_IPAM_HTTP_URL": "https://172.30.1.1:1", "VMNET_IPAM_HTTP_RETRIES": "0"},
+            AllocationError,
+            "Connection refused",
+        ),
+    ],
+)
+def test_a_start_that_fails_leaves_nothing(
+    settings: dict[str, str], error: type[AllocationError], said: str, site: Site
+) -> None:
+    web = site.network.container("web")
+    before = web.dump()
+    with site.service() as server:
+        ended = run(web, {**site.settings(server.url), **settings})
+        assert ended.returncode == error.exit_code, ended.stderr
+        assert said in ended.stderr
+        assert "hint:" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert server.is_empty()
+    require_same(before, web.dump())
+
+
+def test_an_empty_pool_stops_the_start(site: Site) -> None:
+    first, second = (site.network.container(name) for name in ("first", "second"))
+    with site.service(pool="172.30.1.128/32") as server:
+        with starting(first, site.settings(server.url, "first")) as process:
+            await_vm(first, process)
+            ended = run(second, site.settings(server.url, "second"))
+            assert ended.returncode == AllocationError.exit_code, ended.stderr
+            assert "409 pool exhausted: all addresses of 172.30.1.128/32 are taken" in ended.stderr
+            assert len(server.allocated()) == 1
+            process.signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        assert server.is_empty()
+        with starting(second, site.settings(server.url, "second")) as process:
+            await_vm(second, process)
+            assert len(server.allocated()) == 1
+
+
+def test_a_service_that_is_away_at_the_end_is_asked_at_the_next_start(site: Site) -> None:
+    web = site.network.container("web")
+    with site.service() as server:
+        environ = site.settings(server.url, VMNET_IPAM_HTTP_RETRIES="0")
+        port = server.url.rpartition(":")[2]
+        with starting(web, environ) as process:
+            await_vm(web, process)
+            server.process.stop()
+            process.signal(signal.SIGTERM)
+            assert process.wait(60) == 0, "the status is the machine's"
+            assert "not released: what http may have allocated" in process.output()
+        assert list(server.allocated()) == ["172.30.1.129"]
+    again = run(web, environ)
+    assert again.returncode == AllocationError.exit_code
+    assert "Connection refused" in again.stderr
+    with site.service(port=int(port)) as server, starting(web, environ) as process:
+        await_vm(web, process)
+        assert len(server.allocated()) == 1
+        process.signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert server.is_empty()
+
+
+def test_a_start_that_is_killed_anywhere_leaks_nothing(site: Site) -> None:
+    """What may be allocated is on the disk first: the next start releases it."""
+    moments = random.Random(7)
+    web = site.network.container("web")
+    with site.service() as server:
+        environ = site.settings(server.url)
+        for _ in range(8):
+            with starting(web, environ) as process:
+                time.sleep(moments.uniform(0.1, 1.6))
+                process.signal(signal.SIGKILL)  # all in its pid namespace, as `docker kill` does
+                process.wait(30)
+            assert len(server.allocated()) <= 1
+        with starting(web, environ) as process:
+            await_vm(web, process)
+            assert len(server.allocated()) == 1
+            process.signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        assert server.is_empty()
+
+
+def test_a_hundred_that_start_at_once_have_addresses_of_their_own(site: Site) -> None:
+    """All of them run at the same time; a few are starting at any moment."""
+    containers = [site.network.container(f"vm{number}") for number in range(100)]
+    with site.service() as server, ExitStack() as running:
+
+        def start(container: Namespace) -> Process:
+            environ = site.settings(server.url, container.label)
+            process = running.enter_context(starting(container, environ))
+            await_vm(container, process)
+            return process
+
+        with ThreadPoolExecutor(8) as starters:
+            processes = list(starters.map(start, containers))
+        allocated = server.allocated()
+        assert len(allocated) == len(set(allocated.values())) == 100
+        guests = {leased(site.run_dir(one.label)) for one in containers}
+        assert guests == set(allocated)
+
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        assert {process.wait(START_SECONDS) for process in processes} == {0}
+        assert server.is_empty()
