@@ -7,7 +7,8 @@ import os
 import select
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
@@ -26,6 +27,18 @@ class Outcome(Noun):
     """
 
     status: int
+    stderr: str
+
+
+@frozen(eq=False, repr=False)
+class Answer(Noun):
+    """What a child had to say, and how it ended.
+
+    :param status: its exit status, negative for a signal's number
+    """
+
+    status: int
+    stdout: str
     stderr: str
 
 
@@ -59,20 +72,50 @@ def run(argv: Sequence[str]) -> Outcome:
     :raises TimeoutError: it did not; it has been killed
     :raises OSError: it can't be executed
     """
-    with os.fdopen(os.memfd_create("output"), "w+b") as output:
-        pid = _start(argv, (output.fileno(), 1), (2, 3), (1, 2))
-        try:
-            _await_end(pid, argv[0])
-        except BaseException:  # a signal's exception, too
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        output.seek(0)
-        return Outcome(status, output.read().decode("utf-8", "replace").strip())
+    with _file("output") as output:
+        pid = _start(argv, (output, 1), (2, 3), (1, 2))
+        return Outcome(_status(pid, argv[0], _SECONDS), _text(output).strip())
 
 
-def _start(argv: Sequence[str], *streams: tuple[int, int]) -> int:
+def ask(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    environ: Mapping[str, str] | None = None,
+    seconds: float = _SECONDS,
+) -> Answer:
+    """Run a program for its answer, with what it is to read.
+
+    :param environ: its whole environment; None for ours
+    :raises TimeoutError: it did not end in time; it has been killed, and all it started with it
+    :raises OSError: it can't be executed
+    """
+    with _file("input", stdin) as given, _file("output") as output, _file("errors") as errors:
+        pid = _start(argv, (given, 0), (output, 1), (errors, 2), environ=environ)
+        status = _status(pid, argv[0], seconds)
+        return Answer(status, _text(output), _text(errors).strip())
+
+
+@contextmanager
+def _file(name: str, content: bytes = b"") -> Iterator[int]:
+    """A file in memory: unlike a pipe, it takes and gives any length without anybody beside it."""
+    fd = os.memfd_create(name)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(content)
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "replace")
+
+
+def _start(
+    argv: Sequence[str], *streams: tuple[int, int], environ: Mapping[str, str] | None = None
+) -> int:
     """posix_spawn(3), and not the subprocess module, which takes longer to import than to use.
 
     :param streams: descriptors and the numbers they are to have in the child, one after the other
@@ -82,13 +125,25 @@ def _start(argv: Sequence[str], *streams: tuple[int, int]) -> int:
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in streams),
     )
-    return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsid=True)
+    own = os.environ if environ is None else environ
+    return os.posix_spawn(argv[0], list(argv), own, file_actions=actions, setsid=True)
 
 
-def _await_end(pid: int, program: str) -> None:
+def _status(pid: int, program: str, seconds: float) -> int:
+    """The exit status of a child that leads a session; whatever keeps us from it ends them all."""
+    try:
+        _await_end(pid, program, seconds)
+    except BaseException:  # a signal's exception, too
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _await_end(pid: int, program: str, seconds: float) -> None:
     end = os.pidfd_open(pid)
     try:
-        if not select.select([end], [], [], _SECONDS)[0]:
-            raise TimeoutError(f"{program} did not finish in {_SECONDS:.0f} s")
+        if not select.select([end], [], [], seconds)[0]:
+            raise TimeoutError(f"{program} did not finish in {seconds:.0f} s")
     finally:
         os.close(end)

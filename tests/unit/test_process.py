@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import until
 from vmnet import process
 from vmnet.demo import programs
-from vmnet.process import Outcome
+from vmnet.process import Answer, Outcome
 
 
 def shell(script: str) -> tuple[str, ...]:
@@ -66,6 +67,36 @@ def test_a_daemon_that_keeps_its_streams_open_does_not_keep_us(tmp_path: Path) -
     assert outcome.status == 0
     assert time.monotonic() - started < 5
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_an_answer_to_what_a_program_was_told() -> None:
+    told = b"told \xff " * 50_000  # more than a pipe holds
+    answer = process.ask(
+        shell("cat; echo $GREETING $HOME >&2; exit 3"), stdin=told, environ={"GREETING": "hello"}
+    )
+    assert answer == Answer(3, told.decode(errors="replace"), "hello")
+
+
+def test_a_program_that_is_only_asked_reads_nothing() -> None:
+    assert process.ask(shell("cat; echo $VMNET_ASKED")) == Answer(0, "\n", "")
+
+
+def test_a_program_that_does_not_answer_ends_with_all_it_started(tmp_path: Path) -> None:
+    script = f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait"
+    with pytest.raises(TimeoutError, match="/bin/sh did not finish in 0 s"):
+        process.ask(shell(script), seconds=0.3)
+    shell_pid, sleep_pid = map(int, (tmp_path / "pids").read_text().split())
+    with pytest.raises(ProcessLookupError):
+        os.kill(shell_pid, 0)
+    # Nobody but PID 1 reaps the other, which may take a moment.
+    until(lambda: not is_running(sleep_pid), 10, "the end of what it started")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_spawn_leaves_a_program_in_a_session_of_its_own(
