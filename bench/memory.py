@@ -92,19 +92,13 @@ def _outside(start: Start) -> tuple[int, ...]:
 
 def _usage(pid: int) -> Usage | None:
     """None for a process that has ended: a zombie has no memory."""
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text() if words[0] else ""
+    alive = Path(f"/proc/{pid}/cmdline").read_bytes()
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text() if alive else ""
     lines = (line.split() for line in rollup.splitlines())
     sizes = {line[0]: int(line[1]) for line in lines if line[-1] == "kB"}
     if not sizes:
         return None
-    return Usage(_name(words), sizes["Pss:"], sizes["Rss:"])
-
-
-def _name(words: Sequence[str]) -> str:
-    """The program, or the script that an interpreter runs."""
-    script = next((word for word in words[1:] if word.endswith(".py")), words[0])
-    return Path(script).name
+    return Usage(Path(f"/proc/{pid}/comm").read_text().strip(), sizes["Pss:"], sizes["Rss:"])
 
 
 def table(usages: Sequence[Usage]) -> str:

@@ -67,7 +67,10 @@ def test_the_guests_address_is_not_answered_by_the_bridge(
 
 def test_the_vm_is_process_1_and_leaves_no_zombies(web: Namespace, vmnet: Vmnet) -> None:
     # The stand-in for QEMU and what it waits for, the test's own unshare, and all that is beside.
-    expected = ["dnsmasq", "hypervisor", "sleep", "unshare", "vmnet-guard", "vmnet-responder"]
+    expected = [
+        *("dnsmasq", "hypervisor", "sleep", "unshare"),
+        *("vmnet-guard", "vmnet-keeper", "vmnet-responder"),
+    ]
 
     def names() -> list[str]:
         return sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from tests.lab.wait import until
 from vmnet.lifecycle import guard
 
 STATUS = Path("/proc/self/status").read_bytes()
-NAMES = {1: "SIGHUP", 2: "SIGINT", 15: "SIGTERM", 30: "SIGPWR"}
+NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
 
 
 def status(mask: int) -> bytes:
@@ -44,7 +45,7 @@ def test_the_stop_signals_are_those_of_this_platform() -> None:
 @given(st.integers(0, 2**64 - 1))
 @example(1 << 14)
 @example(1 << 29)
-@example(0x20004003)
+@example(0x20004007)
 def test_a_stop_signal_is_found_among_any_others(mask: int) -> None:
     pending = {number for number in NAMES if mask & 1 << (number - 1)}
     found = guard.pending(status(mask))
@@ -249,13 +250,64 @@ def test_stop_signals_are_not_for_the_guard(tmp_path: Path) -> None:
             guard_of(process, tmp_path / "absent", 8, "text"), stderr=subprocess.DEVNULL
         ) as running,
     ):
-        until(lambda: _ignored(running.pid) >= set(NAMES), 10, "the guard to ignore them")
-        assert Path(f"/proc/{running.pid}/comm").read_text() == "vmnet-guard\n"
-        running.send_signal(signal.SIGTERM)
-        assert running.poll() is None
+        at_work = until(lambda: _at_work(running.pid), 10, "the guard to be at work")
+        for pid in (running.pid, at_work):
+            assert _ignored(pid) >= set(NAMES)
+            os.kill(pid, signal.SIGTERM)
+        assert (running.poll(), _at_work(running.pid)) == (None, at_work)
         process.kill()
         process.wait(10)
         assert running.wait(20) == 0
+
+
+def _at_work(keeper: int) -> int | None:
+    """The guard that a keeper has."""
+    children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    named = (int(one) for one in children if _name(int(one)) == "vmnet-guard")
+    return next(named, None)
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_a_guard_that_is_killed_is_missed_and_another_takes_its_place(tmp_path: Path) -> None:
+    qmp = tmp_path / "qmp.sock"
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, qmp, 60, "text"), stderr=subprocess.PIPE, text=True
+        ) as keeper,
+    ):
+        first = until(lambda: _at_work(keeper.pid), 10, "the guard to be at work")
+        assert _name(keeper.pid) == "vmnet-keeper"
+        os.kill(first, signal.SIGKILL)
+        assert keeper.stderr is not None
+        said = keeper.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        monitor = Monitor(qmp, process, "system_powerdown")
+        monitor.start()
+        assert keeper.wait(30) == 0
+        monitor.join(10)
+    assert said == (
+        "vmnet: error: guard: ended before the machine (SIGKILL): another takes its place\n"
+    )
+    assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
+
+
+def test_a_log_that_nobody_takes_keeps_no_button_from_being_pressed(tmp_path: Path) -> None:
+    qmp = tmp_path / "qmp.sock"
+    with machine() as process:
+        monitor = Monitor(qmp, process, "system_powerdown")
+        monitor.start()
+        process.send_signal(signal.SIGTERM)
+        reader, writer = os.pipe()
+        os.close(reader)
+        with subprocess.Popen(guard_of(process, qmp, 20, "text"), stderr=writer) as running:
+            os.close(writer)
+            assert running.wait(30) == 0
+        monitor.join(25)
+    assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
 
 
 def _ignored(pid: int) -> set[int]:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from tests.lab.wait import until
 from tests.unit import recorder
 from vmnet import pipeline, process
 from vmnet.delivery import Daemon, Delivery, File
 from vmnet.errors import DeliveryError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import start, state
+from vmnet.lifecycle import guard, start, state
 from vmnet.lifecycle.start import InterruptedStartError
 from vmnet.pipeline import Plan
 
@@ -236,21 +237,30 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     )
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=tmp_path / "qmp.sock")))
-    assert blocked == [{signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPWR}]
+    assert blocked == [set(guard.STOP_SIGNALS)]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "after a failure nothing is blocked"
-    (guard,) = guards
-    _, status = os.waitpid(guard, 0)
+    (keeper,) = guards
+    _, status = os.waitpid(keeper, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    until(lambda: not _has_processes(keeper), 10, "the guard to end with its keeper")
 
 
-@pytest.mark.parametrize("guard", ["on", "off"])
+def _has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("guarded", ["on", "off"])
 def test_no_guard_without_a_control_socket_or_a_wish(
-    guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "spawn", lambda argv: pytest.fail("a guard was started"))
-    hooks = recorder.select(tmp_path, VMNET_GUARD=guard)
+    hooks = recorder.select(tmp_path, VMNET_GUARD=guarded)
     plan = pipeline.plan(hooks)
-    qmp = None if guard == "on" else tmp_path / "qmp.sock"
+    qmp = None if guarded == "on" else tmp_path / "qmp.sock"
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=qmp)))
 

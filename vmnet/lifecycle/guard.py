@@ -9,9 +9,13 @@ its disks and quit. It stays connected, and also says why a machine ended.
 It sleeps until the alarm rings (:mod:`vmnet.lifecycle.alarm`), QEMU speaks or ends. Only where the
 alarm has never rung does it look twice a second.
 
-It runs for as long as the VM, so it is a script of its own that imports nothing of vmnet and little
-of the standard library: see bench/memory. Arguments: PID of the hypervisor, path of its QMP socket,
-deadline in seconds, form of the log (text, json), descriptor of the alarm.
+A guard can be killed, by the kernel out of memory for one, and nothing would stop the machine any
+more. So there are two processes: the keeper only waits for the guard, says so if that ends before
+the machine, and forks another.
+
+They run for as long as the VM, so this is a script of its own that imports nothing of vmnet and
+little of the standard library: see bench/memory. Arguments: PID of the hypervisor, path of its QMP
+socket, deadline in seconds, form of the log (text, json), descriptor of the alarm.
 """
 
 from __future__ import annotations
@@ -23,10 +27,13 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
 
-# SIGHUP, SIGINT, SIGTERM, SIGPWR: the signals that ask a machine to stop.
-STOP_SIGNALS = (1, 2, 15, 30)
+TYPE_CHECKING = False  # as mypy knows it; the typing module would stay in memory
+if TYPE_CHECKING:
+    from typing import Any
+
+# SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPWR: the signals that ask a machine to stop.
+STOP_SIGNALS = (1, 2, 3, 15, 30)
 # SIGRTMAX, which nobody else sends: proves that the alarm works, see vmnet.lifecycle.alarm.
 BELL = 64
 # A forced stop leaves through QEMU's isa-debug-exit at this I/O port, for a status of its own:
@@ -39,6 +46,7 @@ _LOOK_SECONDS = 0.5
 # An alarm that rang once is trusted, but not with somebody's data.
 _TRUSTING_LOOK_SECONDS = 5.0
 _CONNECT_SECONDS = 0.1, 5.0
+_RELIEF_SECONDS = 1.0
 _PRESS = ({"execute": "system_powerdown"},)
 # In this order: `stop` answers when everything is on the disks (QEMU 7.2 leaves through the port
 # without writing back anything); `quit` is for machines that have no such port.
@@ -175,7 +183,7 @@ class Guard:
             self._listen()
             if not self._force_at and (number := self._machine.pending()):
                 name = signal.Signals(number).name
-                self.say("info", f"{name}: pressing the guest's power button")
+                self._say("info", f"{name}: pressing the guest's power button")
                 self._press_at = time.monotonic()
                 self._force_at = self._press_at + self._deadline
             if self._force_at:
@@ -188,11 +196,11 @@ class Guard:
         if now >= self._force_at and not self._is_forced:
             self._is_forced = True
             text = f"the guest did not power off within {self._deadline:g} s"
-            self.say("warning", f"{text}: forcing QEMU to quit")
+            self._say("warning", f"{text}: forcing QEMU to quit")
             if connected:
                 self._monitor.tell(_FORCE)
             else:
-                self.say("error", f"QEMU can't be told: {self._monitor.obstacle}")
+                self._say("error", f"QEMU can't be told: {self._monitor.obstacle}")
         elif now >= self._press_at and connected and not self._is_forced:
             self._monitor.tell(_PRESS)
             self._press_at = now + _PRESS_SECONDS
@@ -225,24 +233,34 @@ class Guard:
         data = message.get("data", {})
         match message.get("event"):
             case "GUEST_PANICKED":
-                self.say("error", "the guest panicked")
+                self._say("error", "the guest panicked")
             case "RESET" if data.get("guest"):
-                self.say("info", "the guest reboots")
+                self._say("info", "the guest reboots")
             case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
                 reason = data.get("reason", "")
-                self.say("info", _ENDS.get(reason, f"QEMU ends: {reason}"))
+                self._say("info", _ENDS.get(reason, f"QEMU ends: {reason}"))
         if "error" in message:
-            self.say("error", f"QEMU refuses a command: {message['error'].get('desc')}")
+            self._say("error", f"QEMU refuses a command: {message['error'].get('desc')}")
 
-    def say(self, level: str, text: str) -> None:
-        """One line on the container's log, in the form of :mod:`vmnet.log`."""
-        if self._form == "json":
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            line = json.dumps({"time": now, "level": level, "message": f"guard: {text}"})
-        else:
-            mark = "" if level == "info" else f"{level}: "
-            line = f"vmnet: {mark}guard: {text}"
+    def _say(self, level: str, text: str) -> None:
+        say(self._form, level, text)
+
+
+def say(form: str, level: str, text: str) -> None:
+    """One line on the container's log, in the form of :mod:`vmnet.log`.
+
+    A log that nobody takes any more must not keep the button from being pressed.
+    """
+    if form == "json":
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = json.dumps({"time": now, "level": level, "message": f"guard: {text}"})
+    else:
+        mark = "" if level == "info" else f"{level}: "
+        line = f"vmnet: {mark}guard: {text}"
+    try:
         print(line, file=sys.stderr, flush=True)
+    except OSError:
+        return
 
 
 def pending(status: bytes) -> int:
@@ -262,7 +280,7 @@ def main(pid: int, qmp: str, deadline: float, form: str, alarm: int) -> None:
 
     :param alarm: the alarm's descriptor; -1 where there is none
     """
-    _name_ourselves()
+    _be_called("vmnet-keeper")
     for number in STOP_SIGNALS:  # they are for the machine; we end when it does
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -270,22 +288,30 @@ def main(pid: int, qmp: str, deadline: float, form: str, alarm: int) -> None:
         machine = Machine(pid)
     except (ProcessLookupError, FileNotFoundError):  # it has ended already
         return
-    guard = Guard(machine, Monitor(qmp), Alarm(alarm) if alarm >= 0 else None, deadline, form)
-    try:
-        guard.run()
-    except Exception as error:
-        guard.say(
-            "error",
-            f"failed: {error!r}: stop signals no longer reach the guest; `vmnet stop` does",
-        )
-        raise
+    if not _is_guard(machine, form):
+        return
+    _be_called("vmnet-guard")
+    Guard(machine, Monitor(qmp), Alarm(alarm) if alarm >= 0 else None, deadline, form).run()
 
 
-def _name_ourselves() -> None:
-    """For `docker top`, which would say python3."""
-    name = os.open("/proc/self/comm", os.O_WRONLY)
-    os.write(name, b"vmnet-guard")
-    os.close(name)
+def _is_guard(machine: Machine, form: str) -> bool:
+    """Fork; True in each guard, one after the other, and False here when the machine has ended."""
+    while True:
+        guard = os.fork()
+        if not guard:
+            return True
+        status = os.waitstatus_to_exitcode(os.waitpid(guard, 0)[1])
+        # One that fails at once must not be replaced without a pause.
+        if select.select([machine.end], [], [], _RELIEF_SECONDS)[0]:
+            return False
+        how = signal.Signals(-status).name if status < 0 else f"status {status}"
+        say(form, "error", f"ended before the machine ({how}): another takes its place")
+
+
+def _be_called(name: str) -> None:
+    """In `docker top`, which would say python3."""
+    with open("/proc/self/comm", "w") as file:  # noqa: PTH123 - pathlib takes memory
+        file.write(name)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def _put_on_record(
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in guard.STOP_SIGNALS:
         signal.signal(number, handler)
 
 
@@ -161,7 +161,7 @@ def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> launched.Pro
             f"can't start the guard: {error.strerror}",
             "VMNET_GUARD=off starts without it; a stop signal then ends QEMU at once",
         ) from None
-    undo.callback(os.kill, pid, signal.SIGKILL)  # it ignores all others
+    undo.callback(os.killpg, pid, signal.SIGKILL)  # the guard with its keeper; of no other effect
     return launched.Process.of("the guard", pid)
 
 
