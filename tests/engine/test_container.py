@@ -39,9 +39,15 @@ def test_the_guest_has_what_docker_gave_the_container(vms: Vms) -> None:
     )
     assert network["IPAddress"] in page.stdout
 
-    assert vm.exec("cat", "/proc/1/comm").stdout.startswith("qemu-system")
-    capabilities = vm.exec("cat", "/proc/1/status").stdout
-    assert "PPid:\t0" in capabilities
+    status = vm.exec("cat", "/proc/1/status").stdout
+    qemu = dict(line.split(":\t", 1) for line in status.splitlines())
+    assert qemu["Name"].startswith("qemu-system")
+    assert (qemu["PPid"], qemu["Uid"].split()) == ("0", ["64055"] * 4)
+    assert {int(qemu[f"Cap{one}"], 16) for one in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+    assert (qemu["NoNewPrivs"], qemu["Seccomp"]) == ("1", "2")
+    sockets = vm.exec("sh", "-c", "stat -c '%a %u %F' /run/vmnet/*.sock").stdout.splitlines()
+    assert len(sockets) >= 2
+    assert set(sockets) == {"600 0 socket"}
 
     vm.stop(20)
     assert "vmnet-guest: power button, shutting down" in vm.logs()

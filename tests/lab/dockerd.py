@@ -11,15 +11,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define, field
 
-from .command import Process, background, run
+from .command import Argument, Process, background, run
 from .namespace import Namespace, namespace
 from .progress import step
 from .wait import until
 
 ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
 """A command that succeeds when the client reaches a daemon."""
+
+BIP = "10.213.0.1/24"
+"""The address of its first bridge, for a daemon.json; what is given in one is not given twice."""
 
 # A test run that is killed takes these programs along.
 _TIED = ("setpriv", "--pdeathsig", "TERM")
@@ -28,25 +31,54 @@ _TIED = ("setpriv", "--pdeathsig", "TERM")
 _DISK = Path("/var/tmp")
 _PREFIX = "vmnet-engine-"
 
-# Below a private mount namespace these would still be the machine's own: the daemon writes its
-# key to the first, and takes a containerd in the second for its own.
-_HIDDEN = ("/etc/docker", "/run/containerd")
+# In a private mount namespace these would still be the machine's own: the daemon writes its key to
+# the first, takes a containerd in the second for its own, and the others give numbers to users.
+# Ours are in its folder, since a daemon that is started again must find what it left there.
+_HIDDEN = ("/etc/docker", "/run/containerd", "/etc/subuid", "/etc/subgid")
 _HIDE = """
-for folder in {} ; do
-    if [ -d $folder ]; then mount -t tmpfs vmt $folder; fi
+mine=$1 && shift
+for path in {} ; do
+    if [ -e $path ]; then mount --bind $mine$path $path; fi
 done
 exec "$@"
 """.format(" ".join(_HIDDEN))
+# For "userns-remap": "nobody:nogroup".
+_SUBORDINATE = {"/etc/subuid": "nobody:100000:65536\n", "/etc/subgid": "nogroup:100000:65536\n"}
 
 
-@frozen
+@define
 class Daemon:
-    """A running dockerd."""
+    """A dockerd, which can be killed and started again."""
 
     socket: Path
     host: Namespace
     """Its network: the host that published ports are on."""
-    process: Process
+    _argv: tuple[Argument, ...]
+    _stack: ExitStack
+    process: Process = field(init=False)
+
+    def start(self) -> None:
+        """Start it, on whatever the last one left."""
+        self.process = self._stack.enter_context(background(*self._argv, grace=30))
+        with step("starting dockerd"):
+            until(self._answers, 60, "dockerd to answer", interval=0.2, detail=self.process.output)
+
+    def crash(self) -> None:
+        """SIGKILL; what it started lives on."""
+        self.process.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def lose_power(self) -> None:
+        """SIGKILL for it and all that it started, its containers included."""
+        self.crash()
+        folder = self.socket.parent
+        until(lambda: not _kill_users(folder), 10, "the daemon's helpers to end")
+        until(lambda: not _kill_members(folder.name), 10, "the containers to end")
+
+    def _answers(self) -> bool:
+        self.process.require_running()
+        env = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}"}
+        return not run(*ANSWERS, check=False, env=env).returncode
 
 
 @contextmanager
@@ -65,31 +97,22 @@ def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]
         folder = stack.enter_context(_folder())
         host = host or stack.enter_context(outward())
         socket = folder / "docker.sock"
-        process = stack.enter_context(
-            background(
-                *("nsenter", f"--net={host.path}"),
-                *("unshare", "--mount", "sh", "-c", _HIDE, "sh"),
-                *(*_TIED, "dockerd"),
-                *("--host", f"unix://{socket}"),
-                *("--config-file", _written(folder, config or "{}\n")),
-                *("--data-root", folder / "data"),
-                *("--exec-root", folder / "exec"),
-                *("--pidfile", folder / "pid"),
-                *("--cgroup-parent", f"/{folder.name}"),
-                *(() if config else ("--bip", "10.213.0.1/24")),
-                *("--default-address-pool", "base=10.213.0.0/16,size=24"),
-                grace=30,
-            )
+        argv = (
+            *("nsenter", f"--net={host.path}"),
+            *("unshare", "--mount", "sh", "-c", _HIDE, "sh", _hiding_place(folder)),
+            *(*_TIED, "dockerd"),
+            *("--host", f"unix://{socket}"),
+            *("--config-file", _written(folder, config or "{}\n")),
+            *("--data-root", folder / "data"),
+            *("--exec-root", folder / "exec"),
+            *("--pidfile", folder / "pid"),
+            *("--cgroup-parent", f"/{folder.name}"),
+            *(() if config else ("--bip", BIP)),
+            *("--default-address-pool", "base=10.213.0.0/16,size=24"),
         )
-
-        def answers() -> bool:
-            process.require_running()
-            env = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
-            return not run(*ANSWERS, check=False, env=env).returncode
-
-        with step("starting dockerd"):
-            until(answers, 60, "dockerd to answer", interval=0.2, detail=process.output)
-        yield Daemon(socket, host, process)
+        daemon = Daemon(socket, host, argv, stack)
+        daemon.start()
+        yield daemon
 
 
 @contextmanager
@@ -132,6 +155,30 @@ def _remove(folder: Path) -> None:
             with suppress(OSError):  # an empty group can go, another tells of a leftover
                 Path(path).rmdir()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hiding_place(folder: Path) -> Path:
+    place = folder / "own"
+    for path in map(Path, _HIDDEN):
+        own = place / path.relative_to("/")
+        if text := _SUBORDINATE.get(str(path)):
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_text(text)
+        else:
+            own.mkdir(parents=True)
+    return place
+
+
+def _kill_members(group: str) -> list[int]:
+    """Kill the processes in control groups of a name and below."""
+    found = set()
+    for procs in Path("/sys/fs/cgroup").glob(f"**/{group}/**/cgroup.procs"):
+        with suppress(OSError):
+            found |= set(map(int, procs.read_text().split()))
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return sorted(found)
 
 
 def _kill_users(folder: Path) -> list[int]:

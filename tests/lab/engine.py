@@ -212,9 +212,9 @@ def engine() -> Iterator[Engine]:
 
 
 @contextmanager
-def own_engine(host: Namespace | None = None) -> Iterator[Engine]:
-    """An engine of our own; *host* is its network, as in :func:`dockerd.dockerd`."""
-    with dockerd(host) as daemon:
+def own_engine(host: Namespace | None = None, config: str = "") -> Iterator[Engine]:
+    """An engine of our own; *host* and *config* as in :func:`dockerd.dockerd`."""
+    with dockerd(host, config) as daemon:
         folder = daemon.socket.parent
         env = {
             **os.environ,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import Process, run
+from tests.lab.initrd import appended
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.vm.conftest import Guest, Machine
@@ -98,13 +99,7 @@ def test_no_record_is_lost(
 def _boot(machine: Machine, folder: Path) -> dict[str, str]:
     """The demonstration Linux with another first program."""
     demo = Path(machine.environ["VMNET_DEMO"])
-    own = folder / "own"
-    own.mkdir()
-    (own / "writer").write_bytes((_WRITER / "init").read_bytes())
-    (own / "writer").chmod(0o755)
-    archive = run("cpio", "-o", "-H", "newc", "--quiet", cwd=own, input="writer\n").stdout
-    initrd = folder / "initrd"
-    initrd.write_bytes((demo / "initrd").read_bytes() + archive.encode())
+    initrd = appended(demo / "initrd", {"/writer": _WRITER / "init"}, folder / "initrd")
     return {"VMNET_KERNEL": str(demo / "vmlinuz"), "VMNET_INITRD": str(initrd)}
 
 

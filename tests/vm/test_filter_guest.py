@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.lab.console import Console, on_process
+from tests.lab.initrd import appended, program
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
+from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
 
 pytestmark = pytest.mark.vm
@@ -20,14 +23,19 @@ ROGUE_MAC = "02:42:ac:1e:01:99"
 
 
 @contextmanager
-def shell(container: Namespace, machine: Machine, **settings: str) -> Iterator[Console]:
-    """The guest's console, its network up."""
+def shell(
+    container: Namespace, machine: Machine, up: str = r"vmnet-guest: eth0 .*via", **settings: str
+) -> Iterator[Console]:
+    """The guest's console.
+
+    :param up: what it says when its network is up
+    """
     environ = {**machine.environ, **settings}
     with (
         container.popen(*VMNET, "run", env=environ, pid=True, pipe=True) as process,
         on_process(process) as console,
     ):
-        console.expect(r"vmnet-guest: eth0 .*via", BOOT_SECONDS)
+        console.expect(up, BOOT_SECONDS)
         console.send_line()
         console.expect(PROMPT, BOOT_SECONDS)
         yield console
@@ -72,3 +80,57 @@ def test_a_guest_that_takes_over_a_neighbours_place(
         assert (mac_of(station, web.address) == ROGUE_MAC) == succeeds
         guest.command(f"ip link set eth0 address {web.mac}", re.escape(PROMPT))
         assert received(guest, f"ping -c3 -W10 {station.address}") > 0
+
+
+# A server for all that a network's router says: DHCP, DHCPv6, router advertisements.
+SERVER = (
+    "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --no-ping "
+    "--log-facility=/run/server.log --interface=eth0 --dhcp-authoritative --enable-ra "
+    "--dhcp-range=172.30.1.150,172.30.1.150 --dhcp-range=fd00:30:1::,ra-only"
+)
+
+
+@pytest.mark.parametrize("filtering", ["on", "off"])
+def test_a_guest_that_plays_the_networks_router(
+    network: Lan, machine: Machine, tmp_path: Path, filtering: str
+) -> None:
+    """Not with dnsmasq: there such messages end at the uplink, whoever sends them."""
+    web, station = network.container("web", ipv6=True), network.station(ipv6=True)
+    own6, foreign6 = web.nic().address6, "fd00:30:1::66"
+    succeeds = filtering == "off"
+    demo = Path(machine.environ["VMNET_DEMO"])
+    initrd = appended(demo / "initrd", program(Path("/usr/sbin/dnsmasq")), tmp_path / "initrd")
+    settings = {
+        "VMNET_IPAM": "cloudinit",
+        "VMNET_FILTER": filtering,
+        "VMNET_KERNEL": str(demo / "vmlinuz"),
+        "VMNET_INITRD": str(initrd),
+        "VMNET_APPEND": "console=ttyS0 quiet panic=-1 vmnet.dhcp=off",
+    }
+    with shell(web, machine, re.escape(PROMPT), **settings) as guest:
+        for address in (f"{web.address}/24", f"{own6}/64 nodad", f"{foreign6}/64 nodad"):
+            guest.command(f"ip address add {address} dev eth0", re.escape(PROMPT))
+        station.run("ping", "-c1", "-W10", str(own6))
+        # Neighbour discovery for an address that is not the guest's.
+        assert _answers(station, foreign6) == succeeds
+
+        guest.command(f"{SERVER} & sleep 1", re.escape(PROMPT))
+        leased = ("-f", "-n", "-q", "-t", "3", "-T", "1", "-s", "/bin/true")
+        asked = station.run("udhcpc", "-i", "eth0", *leased, check=False, timeout=60)
+        assert (asked.returncode == 0) == succeeds, asked.stderr
+        assert "DHCPOFFER" in guest.command("cat /run/server.log", re.escape(PROMPT))
+
+        def advertised() -> bool:
+            said = guest.command("cat /run/server.log", re.escape(PROMPT))
+            return "RTR-ADVERT(eth0)" in said
+
+        until(advertised, 60, "a router advertisement to be sent", interval=0.5)
+        # Sent behind it on the same wire.
+        station.run("ping", "-c1", "-W10", str(own6))
+        routes = station.ip("-6", "-j", "route", "show", "default").json()
+        routers = [one.get("gateway") for one in routes if one.get("protocol") == "ra"]
+        assert bool(routers) == succeeds, routes
+
+
+def _answers(station: Namespace, address: str) -> bool:
+    return station.run("ping", "-c1", "-W3", address, check=False).returncode == 0

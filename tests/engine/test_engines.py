@@ -1,0 +1,105 @@
+"""Other engines, and an engine that fails: the same image, the same VM containers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import NET_ADMIN, Vms
+from tests.engine.test_restart import require_identity
+from tests.lab.dockerd import BIP
+from tests.lab.engine import Engine, own_engine
+from tests.lab.namespace import namespace
+from tests.lab.podman import podman
+from tests.lab.wait import until
+from vmnet.errors import PrivilegeError
+
+pytestmark = [pytest.mark.engine, pytest.mark.long]
+
+BUTTON = "vmnet-guest: power button, shutting down"
+TUN = ("--device", "/dev/net/tun")
+
+
+@pytest.fixture(scope="module")
+def saved(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image as a file, for other engines to load."""
+    file = tmp_path_factory.mktemp("image") / "vmnet.tar"
+    docker.docker("save", "-o", file, image, timeout=300)
+    return file
+
+
+@contextmanager
+def another(saved: Path, image: str, **config: object) -> Iterator[Vms]:
+    """An engine with a daemon.json of its own."""
+    with own_engine(config=json.dumps({"bip": BIP, **config})) as engine:
+        engine.docker("load", "-i", saved, timeout=300)
+        yield Vms(engine, image)
+
+
+def test_an_engine_that_is_killed_and_a_host_that_loses_power(saved: Path, image: str) -> None:
+    with another(saved, image, **{"live-restore": True}) as vms:
+        assert vms.docker.daemon is not None
+        vm = vms.start()
+        kept = vms.start("--restart", "unless-stopped")
+        require_identity(vms, vm)
+        address, pid = vm.address(), vm.inspect()["State"]["Pid"]
+
+        vms.docker.daemon.crash()
+        assert vms.ask(address, "identity")["interfaces"]
+        vms.docker.daemon.start()
+        assert vm.inspect()["State"]["Pid"] == pid
+        require_identity(vms, vm)
+        vm.stop(20)
+        assert vm.wait() == 0
+        assert BUTTON in vm.logs()
+
+        vms.docker.docker("start", vm.id)
+        require_identity(vms, vm)
+        vms.docker.daemon.lose_power()
+        vms.docker.daemon.start()
+        assert not vm.running()
+        until(kept.running, 30, "the engine to start what is to run always", detail=kept.logs)
+        vms.docker.docker("start", vm.id)
+        for one in (vm, kept):
+            require_identity(vms, one)
+
+
+def test_user_namespaces(saved: Path, image: str) -> None:
+    """Root in the container is nobody outside."""
+    with another(saved, image, **{"userns-remap": "nobody:nogroup"}) as vms:
+        vm = vms.start(*TUN)
+        require_identity(vms, vm)
+        uids = Path(f"/proc/{vm.inspect()['State']['Pid']}/status").read_text()
+        assert "Uid:\t164055\t164055\t164055\t164055" in uids
+        vm.stop(20)
+        assert vm.wait() == 0
+        assert BUTTON in vm.logs()
+
+        refused = vms.docker.run(vms.image, options=NET_ADMIN, check=False)
+        assert refused.returncode == PrivilegeError.exit_code, refused.stderr
+        assert "--device /dev/net/tun" in refused.stderr
+
+
+def test_podman_as_root(saved: Path, image: str) -> None:
+    """Its containers have fewer capabilities than Docker's, and no right to make devices."""
+    with namespace("podman") as host, podman(host, saved) as engine:
+        options = (*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
+        vm = engine.start(image, options=("--cap-add", "NET_RAW", *TUN, *options))
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), 90, "a lease", detail=vm.logs)
+        settings = vm.inspect()["NetworkSettings"]
+        (network,) = settings["Networks"].values()
+        url = f"http://{network['IPAddress']}/cgi-bin/identity"
+        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=60).json()["interfaces"]
+        assert eth0["mac"] == network["MacAddress"]
+        assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
+        vm.stop(20)
+        assert vm.wait() == 0
+        assert BUTTON in vm.logs()
+
+        refused = engine.run(image, options=options, check=False)
+        assert refused.returncode == PrivilegeError.exit_code, refused.stderr
+        assert "--device /dev/net/tun" in refused.stderr
