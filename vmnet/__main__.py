@@ -12,7 +12,7 @@ from vmnet.deferred import defer
 defer("attr.validators", "attrs.validators")
 
 from vmnet import cli, log  # noqa: E402
-from vmnet.errors import VmnetError  # noqa: E402
+from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 
 def main() -> None:
@@ -21,9 +21,11 @@ def main() -> None:
     log.configure(os.environ)
     try:
         status = cli.main(sys.argv[1:], os.environ)
-    except VmnetError as error:
+    except (VmnetError, InterruptedStartError) as error:
         log.report(error)
         status = error.exit_code
+    except KeyboardInterrupt:  # of a command that changes nothing
+        status = 130
     except BrokenPipeError:  # `vmnet config | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0

@@ -5,6 +5,7 @@ Nothing here prints or exits; ``vmnet.__main__`` does both, once.
 
 from __future__ import annotations
 
+from signal import Signals
 from typing import ClassVar
 
 
@@ -82,6 +83,23 @@ class AllocationError(VmnetError):
 class GuestError(VmnetError):
     exit_code = 22
     meaning = "no VM runs here, or it can't be reached, or does not do what it was asked to"
+
+
+class InterruptedStartError(KeyboardInterrupt):
+    """A stop signal arrived during a start.
+
+    Not of the family, and no Exception, so that nothing that handles those takes it for its own: a
+    plugin that is being imported, for one.
+
+    :param number: of the signal; the exit code is the shell's for it
+    """
+
+    hint = ""
+
+    def __init__(self, number: int) -> None:
+        self.message = f"interrupted by {Signals(number).name} during the start"
+        super().__init__(self.message)
+        self.exit_code = 128 + number
 
 
 FAMILY: tuple[type[VmnetError], ...] = (

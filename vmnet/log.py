@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 
-from vmnet.errors import VmnetError
+from vmnet.errors import InterruptedStartError, VmnetError
 
 
 def configure(environ: Mapping[str, str]) -> None:
@@ -26,7 +26,7 @@ def configure(environ: Mapping[str, str]) -> None:
     )
 
 
-def report(error: VmnetError) -> None:
+def report(error: VmnetError | InterruptedStartError) -> None:
     """Log an error once: what went wrong, and what to do."""
     log = logging.getLogger("vmnet")
     log.error("%s", error.message, extra={"hint": error.hint})

@@ -187,8 +187,30 @@ def test_a_signal_during_the_start_undoes_everything(
         until((tmp_path / "reached").exists, 15, "dnsmasq to be started", detail=process.output)
         assert web.link("br0")
         process.signal(signal_number)
-        process.wait(15)
+        assert process.wait(15) == 128 + signal_number
         assert f"interrupted by {signal_number.name}" in process.output()
+    require_same(before, web.dump())
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_planning_ends_it(
+    web: Namespace, vmnet: Vmnet, signal_number: signal.Signals
+) -> None:
+    """PID 1 is sent no signal that it has no handler for; ARP probes take their time here."""
+    before = web.dump()
+    environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "spare"}
+    with web.popen(*VMNET, "run", env=environ, pid=True) as process:
+
+        def handles() -> int:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            handled = int(status.split("SigCgt:")[1].split()[0], 16)
+            return handled >> (signal.SIGTERM - 1) & 1
+
+        until(handles, 15, "a handler", interval=0.005, detail=process.output)
+        process.signal(signal_number)
+        assert process.wait(15) == 128 + signal_number
+        assert f"interrupted by {signal_number.name}" in process.output()
+        assert "Traceback" not in process.output()
     require_same(before, web.dump())
 
 

@@ -15,10 +15,9 @@ from tests.lab.wait import until
 from tests.unit import recorder
 from vmnet import pipeline, process
 from vmnet.delivery import Daemon, Delivery, File
-from vmnet.errors import DeliveryError, LaunchError, VmnetError
+from vmnet.errors import DeliveryError, InterruptedStartError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
 from vmnet.lifecycle import guard, start, state
-from vmnet.lifecycle.start import InterruptedStartError
 from vmnet.pipeline import Plan
 
 pytestmark = pytest.mark.usefixtures("recording")

@@ -112,7 +112,7 @@ def test_the_button_is_pressed_until_the_guest_reacts(
             messages = map(json.loads, monitor.makefile("rb"))
             presses = (one for one in messages if one.get("event") == "POWERDOWN")
             assert [next(presses)["event"], next(presses)["event"]] == ["POWERDOWN"] * 2
-        console.send_line("acpid")
+        console.send_line("acpid -l /run/acpid.log -p /run/acpid.pid")
         console.expect("power button, shutting down", END_SECONDS)
         assert process.wait(END_SECONDS) == 0
 

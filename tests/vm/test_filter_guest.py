@@ -108,7 +108,7 @@ def test_a_guest_that_plays_the_networks_router(
         "VMNET_APPEND": "console=ttyS0 quiet panic=-1 vmnet.dhcp=off",
     }
     with shell(web, machine, re.escape(PROMPT), **settings) as guest:
-        for address in (f"{web.address}/24", f"{own6}/64 nodad", f"{foreign6}/64 nodad"):
+        for address in (f"{web.address}/24", f"{own6}/64", f"{foreign6}/64"):
             guest.command(f"ip address add {address} dev eth0", re.escape(PROMPT))
         station.run("ping", "-c1", "-W10", str(own6))
         # Neighbour discovery for an address that is not the guest's.

@@ -34,6 +34,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
     :raises vmnet.errors.VmnetError: the start failed; the network is as it was
     """
+    start.interruptible()
     hooks = pipeline.select(environ)
     start.recover(hooks)
     if not hooks.allocators:
@@ -42,7 +43,6 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
     status = supervisor.fork()
     if status is None:
-        start.interruptible()
         _become(
             hooks, pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks))
         )

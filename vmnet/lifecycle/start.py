@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from vmnet import process
 from vmnet.delivery import Daemon, Delivery
-from vmnet.errors import DeliveryError, LaunchError, VmnetError
+from vmnet.errors import DeliveryError, InterruptedStartError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
 from vmnet.lifecycle import alarm, files, guard, launched, privileges, state
 from vmnet.pipeline import Plan
@@ -22,16 +22,6 @@ from vmnet.settings import GUARD, LOG, RUN_DIR, STOP_TIMEOUT, Settings
 from vmnet.wiring import Wiring
 
 _log = logging.getLogger(__name__)
-
-
-class InterruptedStartError(VmnetError):
-    """A signal arrived during the start; its exit code is the shell's for that signal."""
-
-    meaning = "a signal ended the start (128 + its number)"
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name} during the start")
-        self.exit_code = 128 + number  # type: ignore[misc]
 
 
 def recover(hooks: Hooks) -> None:
@@ -54,7 +44,10 @@ def recover(hooks: Hooks) -> None:
 
 
 def interruptible() -> None:
-    """Have a stop signal raise InterruptedStartError from here on."""
+    """Have a stop signal raise InterruptedStartError from here on.
+
+    Without a handler the kernel drops those sent to PID 1, and `docker stop` would wait in vain.
+    """
     _on_signals(_interrupt)
 
 
