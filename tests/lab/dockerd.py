@@ -43,7 +43,7 @@ done
 exec "$@"
 """.format(" ".join(_HIDDEN))
 # For "userns-remap": "nobody:nogroup".
-_SUBORDINATE = {"/etc/subuid": "nobody:100000:65536\n", "/etc/subgid": "nogroup:100000:65536\n"}
+_SUBORDINATE = dict.fromkeys(("/etc/subuid", "/etc/subgid"), "nobody:100000:65536\n")
 
 
 @define
@@ -67,6 +67,10 @@ class Daemon:
         """SIGKILL; what it started lives on."""
         self.process.signal(signal.SIGKILL)
         self.process.wait()
+        # It dies with the daemon, but not at once, and the next daemon takes it for a living one.
+        containerd = self.socket.parent / "exec" / "containerd" / "containerd.pid"
+        pid = int(containerd.read_text())
+        until(lambda: not Path(f"/proc/{pid}").exists(), 10, "containerd to end")
 
     def lose_power(self) -> None:
         """SIGKILL for it and all that it started, its containers included."""

@@ -29,6 +29,15 @@ network_config_dir = "{folder}/networks"
 default_subnet = "10.214.0.0/24"
 """
 
+# Podman's own are more than this machine may allow.
+_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+_STORAGE = """\
+[storage]
+driver = "overlay"
+graphroot = "{folder}/root"
+runroot = "{folder}/run"
+"""
+
 
 @frozen
 class Podman:
@@ -45,13 +54,14 @@ class Podman:
 
     def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
         """``podman run -d``."""
-        return Container(self, self("run", "-d", *options, image, *command).stdout.strip())
+        started = self("run", "-d", *_LIMITS, *options, image, *command)
+        return Container(self, started.stdout.strip())
 
     def run(
         self, image: str, *command: str, options: Sequence[str] = (), check: bool = True
     ) -> Completed:
         """``podman run --rm``, to its end."""
-        return self("run", "--rm", *options, image, *command, check=check)
+        return self("run", "--rm", *_LIMITS, *options, image, *command, check=check)
 
 
 @frozen
@@ -94,14 +104,13 @@ def podman(host: Namespace, archive: Path) -> Iterator[Podman]:
         conf = folder / "containers.conf"
         conf.write_text(_CONF.format(folder=folder))
         storage = folder / "storage.conf"
-        storage.write_text('[storage]\ndriver = "overlay"\n')
-        roots = ("--root", folder / "root", "--runroot", folder / "run")
+        storage.write_text(_STORAGE.format(folder=folder))
         env = {
             **os.environ,
             "CONTAINERS_CONF": str(conf),
             "CONTAINERS_STORAGE_CONF": str(storage),
         }
-        made = Podman(host, ("podman", *roots, "--tmpdir", folder / "tmp"), env)
+        made = Podman(host, ("podman", "--tmpdir", folder / "tmp"), env)
         try:
             with step("podman load"):
                 made("load", "-q", "-i", archive, timeout=300)

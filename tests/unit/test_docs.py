@@ -18,6 +18,7 @@ from tests.docs.pages import ROOT, Block, Example
 from tests.lab.command import Completed, run
 from vmnet import cli, hooks, hookspecs, settings
 from vmnet.errors import SettingsError
+from vmnet.lifecycle.guard import FORCED_STATUS
 
 _LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"(?:\./)?(?:bench|deploy|docs|guest|plugins|tests|vmnet)/[\w./*-]+|\./\w+")
@@ -106,6 +107,10 @@ def test_commands_that_are_named_exist(page: Path) -> None:
         for word in re.findall(r"(?<![\w/.-])vmnet(?= ([a-z]+(?:-[a-z]+)*))", text)
     }
     assert named <= {*cli.COMMANDS, "vmnet"}
+
+
+def test_the_status_of_a_forced_stop_is_documented() -> None:
+    assert f"| {FORCED_STATUS} | `guard: " in (ROOT / "docs" / "operations.md").read_text()
 
 
 @every_page

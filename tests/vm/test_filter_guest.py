@@ -83,11 +83,12 @@ def test_a_guest_that_takes_over_a_neighbours_place(
 
 
 # A server for all that a network's router says: DHCP, DHCPv6, router advertisements.
-SERVER = (
-    "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --leasefile-ro --no-ping "
-    "--log-facility=/run/server.log --interface=eth0 --dhcp-authoritative --enable-ra "
-    "--dhcp-range=172.30.1.150,172.30.1.150 --dhcp-range=fd00:30:1::,ra-only"
-)
+SERVER = """\
+#!/bin/sh
+exec dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --port=0 --leasefile-ro \\
+    --no-ping --interface=eth0 --dhcp-authoritative --enable-ra --log-facility=/run/server.log \\
+    --dhcp-range=172.30.1.150,172.30.1.150 --dhcp-range=fd00:30:1::,ra-only
+"""
 
 
 @pytest.mark.parametrize("filtering", ["on", "off"])
@@ -99,7 +100,11 @@ def test_a_guest_that_plays_the_networks_router(
     own6, foreign6 = web.nic().address6, "fd00:30:1::66"
     succeeds = filtering == "off"
     demo = Path(machine.environ["VMNET_DEMO"])
-    initrd = appended(demo / "initrd", program(Path("/usr/sbin/dnsmasq")), tmp_path / "initrd")
+    server = tmp_path / "server"
+    server.write_text(SERVER)
+    server.chmod(0o755)
+    files = {"/bin/server": server, **program(Path("/usr/sbin/dnsmasq"))}
+    initrd = appended(demo / "initrd", files, tmp_path / "initrd")
     settings = {
         "VMNET_IPAM": "cloudinit",
         "VMNET_FILTER": filtering,
@@ -114,17 +119,17 @@ def test_a_guest_that_plays_the_networks_router(
         # Neighbour discovery for an address that is not the guest's.
         assert _answers(station, foreign6) == succeeds
 
-        guest.command(f"{SERVER} & sleep 1", re.escape(PROMPT))
+        guest.command("server &", re.escape(PROMPT))
+
+        def advertised() -> bool:
+            return "RTR-ADVERT(eth0)" in guest.command("cat /run/server.log", re.escape(PROMPT))
+
+        until(advertised, 60, "a router advertisement to be sent", interval=0.5)
         leased = ("-f", "-n", "-q", "-t", "3", "-T", "1", "-s", "/bin/true")
         asked = station.run("udhcpc", "-i", "eth0", *leased, check=False, timeout=60)
         assert (asked.returncode == 0) == succeeds, asked.stderr
         assert "DHCPOFFER" in guest.command("cat /run/server.log", re.escape(PROMPT))
 
-        def advertised() -> bool:
-            said = guest.command("cat /run/server.log", re.escape(PROMPT))
-            return "RTR-ADVERT(eth0)" in said
-
-        until(advertised, 60, "a router advertisement to be sent", interval=0.5)
         # Sent behind it on the same wire.
         station.run("ping", "-c1", "-W10", str(own6))
         routes = station.ip("-6", "-j", "route", "show", "default").json()

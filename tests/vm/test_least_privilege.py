@@ -52,28 +52,37 @@ def disk(folder: Path, image_format: str = "qcow2") -> Path:
 
 def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_path: Path) -> None:
     web = network.container("web", ipv6=True)
-    settings = {"VMNET_DISK": str(disk(tmp_path)), "VMNET_IPAM": "dnsmasq,cloudinit"}
+    image = disk(tmp_path)
+    before = image.stat()
+    settings = {"VMNET_DISK": str(image), "VMNET_IPAM": "dnsmasq,cloudinit"}
     with machine.booted(web, STOPPED, **settings):
-        names = {"qemu-system-x86", "vmnet-guard", "dnsmasq", "vmnet-responder"}
+        names = {"qemu-system-x86", "vmnet-guard", "vmnet-keeper", "dnsmasq", "vmnet-responder"}
         until(lambda: names <= set(statuses(web)), 10, str(names))
         found = statuses(web)
-        control = (tmp_path / "run" / "qmp.sock").stat()
-    qemu, guard = found["qemu-system-x86"], found["vmnet-guard"]
+        sockets = [one.stat() for one in (tmp_path / "run").glob("*.sock")]
+        after = image.stat()
+    qemu, guard, keeper = (found[one] for one in ("qemu-system-x86", "vmnet-guard", "vmnet-keeper"))
     dnsmasq, responder = found["dnsmasq"], found["vmnet-responder"]
 
     assert capabilities(qemu) == NOTHING
     assert (qemu["NoNewPrivs"], qemu["Seccomp"]) == ("1", "2")
     assert (qemu["Uid"], qemu["Gid"]) == ("64055 64055 64055 64055",) * 2
-    assert (stat.S_IMODE(control.st_mode), control.st_uid) == (0o600, 0)
+    assert len(sockets) >= 2
+    assert {(stat.S_IMODE(one.st_mode), one.st_uid) for one in sockets} == {(0o600, 0)}
+    assert (after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_uid,
+        before.st_gid,
+        before.st_mode,
+    )
 
-    assert capabilities(guard) == NOTHING
+    assert capabilities(guard) == capabilities(keeper) == NOTHING
 
     assert "0" not in dnsmasq["Uid"].split()
     assert capabilities(dnsmasq)["CapEff"] & ~(NET_ADMIN | NET_RAW | NET_BIND_SERVICE) == 0
 
     assert "0" not in responder["Uid"].split()
     assert capabilities(responder)["CapPrm"] == capabilities(responder)["CapEff"] == 0
-    assert {one["NoNewPrivs"] for one in (guard, dnsmasq, responder)} == {"1"}
+    assert {one["NoNewPrivs"] for one in (guard, keeper, dnsmasq, responder)} == {"1"}
 
 
 def test_what_nobody_else_may_open_leaves_root_without_capabilities(
