@@ -144,6 +144,7 @@ def outward() -> Iterator[Namespace]:
 @contextmanager
 def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_DISK))
+    folder.chmod(0o711)  # root of a user namespace goes through it
     try:
         yield folder
     finally:

@@ -15,10 +15,15 @@ from .command import Argument, Completed, run
 from .namespace import Namespace
 from .progress import step
 
+# The capabilities are those of Podman's own releases; Debian's older ones add to them.
 _CONF = """\
 [containers]
 cgroups = "enabled"
 log_driver = "k8s-file"
+default_capabilities = [
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
+    "SETPCAP", "SETUID", "SYS_CHROOT",
+]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"

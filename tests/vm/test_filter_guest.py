@@ -87,6 +87,7 @@ SERVER = """\
 #!/bin/sh
 exec dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --port=0 --leasefile-ro \\
     --no-ping --interface=eth0 --dhcp-authoritative --enable-ra --log-facility=/run/server.log \\
+    --pid-file=/run/server.pid \\
     --dhcp-range=172.30.1.150,172.30.1.150 --dhcp-range=fd00:30:1::,ra-only
 """
 
