@@ -19,8 +19,9 @@ from tests.lab.namespace import Namespace
 from tests.netns.conftest import VMNET
 
 _TRACED = (
-    "bind,clone,clone3,execve,fchmod,fsync,ioctl,mkdir,openat,rename,sendto,socket,unlink,vfork"
-    ",write"
+    "bind,capset,clone,clone3,dup2,epoll_create1,epoll_ctl,execve,fchmod,fsync,ioctl,listen"
+    ",memfd_create,mkdir,openat,pidfd_open,prctl,rename,sendto,setgroups,setresgid,setresuid"
+    ",signalfd4,socket,unlink,vfork,write"
 )
 _CALL = re.compile(r"(\w+)\((.*)\) += (?!\?)", re.DOTALL)
 # Of these calls only some are a start's own: Python reads files, asks about terminals, and the log
@@ -28,9 +29,16 @@ _CALL = re.compile(r"(\w+)\((.*)\) += (?!\?)", re.DOTALL)
 _EFFECT = {
     "openat": re.compile(r"O_CREAT|/dev/net/tun"),
     "ioctl": re.compile(r"TUNSETIFF|SIOC|FIONCLEX"),
+    # Of the capabilities that the bounding set loses, one after the other, the first.
+    "prctl": re.compile(r"PR_SET_|PR_CAP_AMBIENT|PR_CAPBSET_DROP, CAP_CHOWN"),
     "write": re.compile(r"^(?!2,)"),
 }
 _ANY = re.compile("")
+# They change nothing but the process that makes them.
+_OWN = (
+    *("bind", "capset", "dup2", "epoll_create1", "epoll_ctl", "listen", "memfd_create"),
+    *("pidfd_open", "prctl", "setgroups", "setresgid", "setresuid", "signalfd4", "socket"),
+)
 # Reaped under /bin/sh, not strace: strace as PID 1 would wait for every daemon that is left to it.
 _PID_1 = ("/bin/sh", "-c", '"$@"; exit $?', "pid-1")
 
@@ -48,9 +56,9 @@ class Effect:
 
     @property
     def changes_something(self) -> bool:
-        """Whether the world differs after it; not so for a question or a new socket."""
+        """Whether the world differs after it; not so for a question, nor for what ends with us."""
         asks = "SIOCGIF" in self.arguments or "RTM_GET" in self.arguments
-        return self.call not in ("bind", "socket") and not asks
+        return self.call not in _OWN and not asks
 
     def __str__(self) -> str:
         return f"{self.call}({self.arguments[:160]}), number {self.number}"

@@ -56,7 +56,7 @@ def test_a_call_that_fails(start: Start, web: Namespace) -> None:
             wrong.append(f"{effect}: {ended.returncode} {ended.stderr}")
         wrong += _changes(before, web, effect, ended)
     assert not wrong, "\n\n".join(wrong)
-    assert len(effects) > 60
+    assert len(effects) > 100
 
 
 def test_a_start_that_is_killed(start: Start, web: Namespace) -> None:
@@ -96,9 +96,12 @@ def _is_survived(effect: Effect, ended: Completed) -> bool:
     if ended.returncode != 0:
         return False
     # Looking for the IPv6 gateway and a free address: a warning. Asking for an index: libc tries
-    # sockets of other families. The folder: it is there already.
+    # sockets of other families. The folder: it is there already. Becoming QEMU's user for a try:
+    # QEMU is then root. The alarm: the guard looks by itself. Python tries an epoll of its own.
     probing = "AF_PACKET" in effect.arguments or "SIOCGIF" in effect.arguments
-    assert probing or effect.call in ("mkdir", "socket"), str(effect)
+    tried = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
+    others = ("epoll_create1", "mkdir", "signalfd4", "socket")
+    assert probing or tried or effect.call in others, str(effect)
     return True
 
 

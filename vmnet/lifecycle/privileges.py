@@ -47,19 +47,23 @@ def shed() -> bool:
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         effective, permitted, _, effective_high, permitted_high, _ = _capget()
         _capset(effective, permitted, 0, effective_high, permitted_high, 0)
-    try:
-        for one in range(_CAPABILITIES):
-            _prctl(_PR_CAPBSET_DROP, one)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EINVAL):
-            raise
-        return error.errno == errno.EINVAL  # no such capability: that was the last one
+        try:
+            for one in range(_CAPABILITIES):
+                _prctl(_PR_CAPBSET_DROP, one)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+            return error.errno == errno.EINVAL  # no such capability: that was the last one
     return True
 
 
 def drop() -> None:
-    """Give this process's own capabilities up. There is no way back."""
-    _capset(0, 0, 0, 0, 0, 0)
+    """Give this process's own capabilities up. There is no way back.
+
+    :raises LaunchError: the kernel refused
+    """
+    with _refusable():
+        _capset(0, 0, 0, 0, 0, 0)
 
 
 @contextmanager
@@ -69,6 +73,7 @@ def assumed(user: User) -> Iterator[None]:
     The permitted capabilities outlive the change of user (PR_SET_KEEPCAPS), but not the exec.
 
     :raises OSError: this process may not become that user
+    :raises LaunchError: nor itself again
     """
     ours = User(os.geteuid(), os.getegid(), tuple(os.getgroups()))
     if user.uid == ours.uid:
@@ -81,11 +86,12 @@ def assumed(user: User) -> Iterator[None]:
         os.setresuid(user.uid, user.uid, user.uid)
         yield
     finally:
-        _, permitted, inheritable, _, permitted_high, inheritable_high = _capget()
-        _capset(permitted, permitted, inheritable, permitted_high, permitted_high, inheritable_high)
-        os.setresuid(ours.uid, ours.uid, ours.uid)
-        os.setresgid(ours.gid, ours.gid, ours.gid)
-        os.setgroups(ours.groups)
+        with _refusable():
+            _, held, inheritable, _, held_high, inheritable_high = _capget()
+            _capset(held, held, inheritable, held_high, held_high, inheritable_high)
+            os.setresuid(ours.uid, ours.uid, ours.uid)
+            os.setresgid(ours.gid, ours.gid, ours.gid)
+            os.setgroups(ours.groups)
 
 
 @contextmanager
@@ -93,6 +99,7 @@ def tried(user: User) -> Iterator[None]:
     """Open files with another user's permissions for a while.
 
     :raises OSError: this process may not become that user
+    :raises LaunchError: nor itself again, and nothing must go on as somebody else
     """
     uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
     os.setgroups(user.groups)
@@ -101,9 +108,10 @@ def tried(user: User) -> Iterator[None]:
         os.seteuid(user.uid)
         yield
     finally:
-        os.seteuid(uid)
-        os.setegid(gid)
-        os.setgroups(groups)
+        with _refusable():
+            os.seteuid(uid)
+            os.setegid(gid)
+            os.setgroups(groups)
 
 
 @contextmanager
@@ -112,8 +120,9 @@ def _refusable() -> Iterator[None]:
         yield
     except OSError as error:
         raise LaunchError(
-            f"privileges can't be given up: {error.strerror}",
-            "the container's seccomp profile must allow prctl(2) and capset(2), as engines' own do",
+            f"privileges can't be given up, or taken back: {error.strerror}",
+            "the container's seccomp profile must allow prctl(2), capset(2) and setresuid(2), as "
+            "engines' own do",
         ) from None
 
 
