@@ -154,7 +154,7 @@ def load(found: Sequence[Plugin]) -> Plugins:
 
 def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
     module = _import(plugin)
-    for hook in _hooks():
+    for hook in names():
         if hasattr(module, hook) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginError(
                 f"plugin {plugin} has {hook} without @hookimpl",
@@ -172,7 +172,8 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
         raise PluginError(f"plugin {plugin}: {reason}", "docs/hooks.md lists the hooks") from None
 
 
-def _hooks() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
+    """Every hook, in the order of the stages."""
     return tuple(
         name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith(_PREFIX)
     )
@@ -195,7 +196,7 @@ def _refuse_misspelt(manager: pluggy.PluginManager, installed: Mapping[str, Plug
             if not caller.has_spec():
                 raise PluginError(
                     f"plugin {installed[name]} implements an unknown hook "
-                    f"{caller.name}{nearest(caller.name, _hooks())}",
+                    f"{caller.name}{nearest(caller.name, names())}",
                     "docs/hooks.md lists the hooks",
                 )
 
