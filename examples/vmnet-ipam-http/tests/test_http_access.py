@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import vmnet_ipam_http as http
-from tests.http_lab import TOKEN, Certificates, settings
 from vmnet_ipam_http import access
 
+from tests.lab.ipam_http import TOKEN, Certificates, settings
 from vmnet.errors import AllocationError, SettingsError, VmnetError
 
 

@@ -16,7 +16,9 @@ import vmnet_ipam_http as http
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.http_lab import (
+from vmnet_ipam_http import access, exchange, failures, protocol
+
+from tests.lab.ipam_http import (
     Certificates,
     Misbehaving,
     Step,
@@ -25,8 +27,6 @@ from tests.http_lab import (
     response,
     settings,
 )
-from vmnet_ipam_http import access, exchange, failures, protocol
-
 from vmnet import testing
 from vmnet.errors import AllocationError
 from vmnet.identity import Identity

@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.http_lab import Site
 
+from tests.lab.ipam_http import Site
 from tests.lab.netns import lan
 from tests.lab.snapshot import require_same
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine, ask

@@ -18,10 +18,10 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from tests.http_lab import FOLDER
 from vmnet_ipam_http import merge, protocol, vmnet_settings
 from vmnet_ipam_http.exchange import TRANSIENT
 
+from tests.lab.ipam_http import FOLDER
 from vmnet import names, testing
 from vmnet.identity import Host, Identity, Route, Router
 

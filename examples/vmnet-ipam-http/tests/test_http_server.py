@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import vmnet_ipam_http as http
 from attrs import evolve
-from tests.http_lab import TOKEN, Certificates, Service, service, settings
 from vmnet_ipam_http import claim
 
 from tests.lab.command import run
+from tests.lab.ipam_http import TOKEN, Certificates, Service, service, settings
 from vmnet import testing
 from vmnet.errors import AllocationError
 from vmnet.identity import Identity

@@ -15,9 +15,9 @@ from pathlib import Path
 import pycdlib
 import pytest
 import yaml
-from tests.http_lab import TOKEN, Site
 
 from tests.lab.command import Completed, Process
+from tests.lab.ipam_http import TOKEN, Site
 from tests.lab.namespace import Namespace
 from tests.lab.netns import lan
 from tests.lab.snapshot import require_same

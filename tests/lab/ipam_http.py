@@ -1,4 +1,4 @@
-"""What the tests of this distribution share: the real server, one that misbehaves, certificates."""
+"""What the tests of vmnet-ipam-http share: its real server, one that misbehaves, certificates."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ import trustme
 from attrs import define, field, frozen
 from vmnet_ipam_http import vmnet_settings
 
-from tests.lab.command import Process, background
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
-from tests.lab.wait import until
 from vmnet import testing
 from vmnet.settings import Settings
 
-FOLDER = Path(__file__).parents[1]
+from .command import Process, background
+from .namespace import Namespace
+from .netns import Lan
+from .wait import until
+
+FOLDER = Path(__file__).parents[2] / "examples" / "vmnet-ipam-http"
 TOKEN = "a-token.of_letters~and+digits/0123=="
 
 
