@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
 import pluggy
 from attrs import frozen
 
-from vmnet import hookspecs, settings
+from vmnet import __version__, calling, hookspecs, settings
 from vmnet.delivery import Delivery
 from vmnet.discovery import Plugin
 from vmnet.errors import PluginError, VmnetError
@@ -26,6 +27,9 @@ from vmnet.wiring import Requirements, Wiring
 Result = TypeVar("Result")
 
 _PREFIX = "vmnet_"
+# The hook that is not bounded: it becomes the machine, and a timer would survive the exec.
+_LAST = "vmnet_launch"
+_SECONDS = float(settings.HOOK_TIMEOUT.default)
 
 # The hooks of which one makes a plugin fit for the stage that a variable selects for.
 _MAIN_HOOKS: Mapping[Setting[Any], tuple[str, ...]] = {
@@ -53,10 +57,14 @@ class _Manager(pluggy.PluginManager):
 
 @frozen(eq=False, repr=False)
 class Plugins(Noun):
-    """Plugins that are loaded and registered, whether a setting selects them or not."""
+    """Plugins that are loaded and registered, whether a setting selects them or not.
+
+    :param seconds: how long a hook may take
+    """
 
     manager: pluggy.PluginManager
     installed: Mapping[str, Plugin]
+    seconds: float
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,15 +116,13 @@ class Plugins(Noun):
         if not self.implements(name, hook):
             return None
         others = [plugin for other, plugin in self.manager.list_name_plugin() if other != name]
-        try:
-            answer = self.manager.subset_hook_caller(hook, others)(**given)
-        except VmnetError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"plugin {self.installed[name]} failed in {hook}: {type(error).__name__}: {error}",
-                "this is an error of the plugin; VMNET_LOG_LEVEL=debug shows where",
-            ) from error
+        ask = partial(self.manager.subset_hook_caller(hook, others), **given)
+        plugin, fault = self.installed[name], f"failed in {hook}"
+        if hook == _LAST:
+            with calling.faults(plugin, fault):
+                answer = ask()
+        else:
+            answer = calling.call(plugin, fault, ask, self.seconds)
         if not self._spec(hook).opts["firstresult"]:  # pluggy's list of answers, here of one
             answer = answer[0] if answer else None
         if answer is not None and not isinstance(answer, kind):
@@ -137,23 +143,47 @@ class Plugins(Noun):
         return self._caller(hook).spec
 
 
-def load(found: Sequence[Plugin]) -> Plugins:
+@frozen(eq=False, repr=False)
+class Broken(Noun):
+    """A plugin that is installed and can't be used."""
+
+    plugin: Plugin
+    error: PluginError
+
+
+def load(found: Sequence[Plugin], seconds: float = _SECONDS) -> Plugins:
     """Import and register plugins.
 
-    :raises PluginError: one can't be imported, or implements a hook that does not exist
+    :param seconds: how long each may take to be imported, and each hook later
+    :raises PluginError: one can't be imported, implements a hook that does not exist, or asks for
+        another contract
     """
+    plugins, broken = examine(found, seconds)
+    if broken:
+        raise broken[0].error
+    return plugins
+
+
+def examine(
+    found: Sequence[Plugin], seconds: float = _SECONDS
+) -> tuple[Plugins, tuple[Broken, ...]]:
+    """Import and register what can be, and tell what can't, and why."""
     manager = _Manager(PROJECT)
     for stage in hookspecs.STAGES:
         manager.add_hookspecs(stage)
+    sound, broken = {}, []
     for plugin in found:
-        _register(manager, plugin)
-    installed = {plugin.name: plugin for plugin in found}
-    _refuse_misspelt(manager, installed)
-    return Plugins(manager, installed)
+        try:
+            _register(manager, plugin, seconds)
+            sound[plugin.name] = plugin
+        except PluginError as error:
+            broken.append(Broken(plugin, error))
+    return Plugins(manager, sound, seconds), tuple(broken)
 
 
-def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
-    module = _import(plugin)
+def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> None:
+    module = _import(plugin, seconds)
+    _refuse_other_contract(plugin, module)
     for hook in names():
         if hasattr(module, hook) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginError(
@@ -170,6 +200,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
     except pluggy.PluginValidationError as error:
         reason = " ".join(str(error).split())
         raise PluginError(f"plugin {plugin}: {reason}", "docs/hooks.md lists the hooks") from None
+    _refuse_misspelt(manager, plugin, module)
 
 
 def names() -> tuple[str, ...]:
@@ -179,26 +210,54 @@ def names() -> tuple[str, ...]:
     )
 
 
-def _import(plugin: Plugin) -> Any:
+def _import(plugin: Plugin, seconds: float) -> Any:
+    ask = partial(importlib.import_module, plugin.module)
     try:
-        return importlib.import_module(plugin.module)
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"plugin {plugin} can't be imported: {type(error).__name__}: {error}",
-            f"mend or remove it: `pip uninstall {plugin.distribution}`",
-        ) from error
+        return calling.call(plugin, "can't be imported", ask, seconds)
+    except VmnetError as error:
+        hint = f"mend or remove it: `pip uninstall {plugin.distribution}`"
+        missing = error.__cause__
+        if isinstance(missing, ImportError) and (missing.name or "").split(".")[0] == PROJECT:
+            hint = f"it is made for another vmnet than this, whose hook contract is {_contract()}"
+        raise PluginError(error.message, hint) from missing
 
 
-def _refuse_misspelt(manager: pluggy.PluginManager, installed: Mapping[str, Plugin]) -> None:
+def _refuse_other_contract(plugin: Plugin, module: Any) -> None:
+    """A plugin that asks for nothing is content with the first contract of this major version."""
+    asked = getattr(module, "VMNET_CONTRACT", (hookspecs.CONTRACT[0], 0))
+    match asked:
+        case (int(major), int(minor)):
+            pass
+        case _:
+            raise PluginError(
+                f"plugin {plugin} has VMNET_CONTRACT = {asked!r}",
+                f"it is a pair of numbers: VMNET_CONTRACT = {hookspecs.CONTRACT}",
+            )
+    ours, newest = hookspecs.CONTRACT
+    if major == ours and minor <= newest:
+        return
+    older = f"install a {plugin.distribution} that is made for {_contract()}"
+    raise PluginError(
+        f"plugin {plugin} asks for hook contract {major}.{minor}, "
+        f"and vmnet {__version__} has {_contract()}",
+        older if major < ours else f"update vmnet, or {older}",
+    )
+
+
+def _contract() -> str:
+    return ".".join(map(str, hookspecs.CONTRACT))
+
+
+def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> None:
     """pluggy finds an implementation without a specification only when asked."""
-    for name, plugin in manager.list_name_plugin():
-        for caller in manager.get_hookcallers(plugin) or ():
-            if not caller.has_spec():
-                raise PluginError(
-                    f"plugin {installed[name]} implements an unknown hook "
-                    f"{caller.name}{nearest(caller.name, names())}",
-                    "docs/hooks.md lists the hooks",
-                )
+    for caller in manager.get_hookcallers(module) or ():
+        if not caller.has_spec():
+            manager.unregister(module)
+            raise PluginError(
+                f"plugin {plugin} implements an unknown hook "
+                f"{caller.name}{nearest(caller.name, names())}",
+                "docs/hooks.md lists the hooks",
+            )
 
 
 @frozen(eq=False, repr=False)

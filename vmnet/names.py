@@ -18,3 +18,8 @@ def is_domain(text: str) -> bool:
     """Whether ``text`` is a domain or host name, absolute or not."""
     stripped = text.removesuffix(".")
     return 0 < len(stripped) <= 253 and all(map(is_label, stripped.split(".")))
+
+
+def shown(text: str) -> str:
+    """``text`` for a line that people read: as it is, unless it would end or garble the line."""
+    return text if text.isprintable() else repr(text)

@@ -47,7 +47,8 @@ def select(environ: Mapping[str, str]) -> Hooks:
 
     :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
     """
-    plugins = hooks.load(discovery.discover())
+    seconds = settings.value(environ, settings.HOOK_TIMEOUT)
+    plugins = hooks.load(discovery.discover(), seconds)
     parsed = settings.parse(environ, plugins.settings())
     return Hooks(
         plugins, selection.select(parsed, plugins.strategies(), plugins.undelivering()), parsed

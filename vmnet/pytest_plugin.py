@@ -59,7 +59,7 @@ def _is_for_its_plugin(item: pytest.Item) -> bool:
         return True
     from vmnet.testing import conformance
 
-    return conformance.has_hooks(item.callspec.params["vmnet_plugin_name"], mark.args)
+    return conformance.has_hooks(str(item.callspec.params["vmnet_plugin_name"]), mark.args)
 
 
 @pytest.fixture

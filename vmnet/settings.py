@@ -221,6 +221,12 @@ STOP_TIMEOUT = setting(
     "8",
     "seconds a guest has to power off before QEMU quits; keep `docker stop -t` above it",
 )
+HOOK_TIMEOUT = setting(
+    "VMNET_HOOK_TIMEOUT",
+    values.integer(1, 86400),
+    "60",
+    "seconds that a plugin may take in one hook, or to be imported, before it is interrupted",
+)
 RUN_DIR = setting(
     "VMNET_RUN_DIR",
     values.absolute_path,
@@ -260,6 +266,7 @@ CORE: tuple[Setting[Any], ...] = (
     ACCEL,
     GUARD,
     STOP_TIMEOUT,
+    HOOK_TIMEOUT,
     RUN_DIR,
     LOG,
     LOG_LEVEL,

@@ -40,6 +40,7 @@ BAD: dict[str, str] = {
     "VMNET_GUARD": "enabled",
     "VMNET_FILTER": "enabled",
     "VMNET_STOP_TIMEOUT": "10s",
+    "VMNET_HOOK_TIMEOUT": "10s",
     "VMNET_RUN_DIR": "run",
     "VMNET_LOG": "xml",
     "VMNET_LOG_LEVEL": "trace",

@@ -5,4 +5,7 @@ from vmnet.hookspecs.markers import hookimpl, hookspec
 
 STAGES = (settings, capture, ipam, bridge, forwarder, devices, launch)
 
-__all__ = ["STAGES", "hookimpl", "hookspec"]
+# Major and minor version of all that plugins rely on; docs/hooks.md tells when each is raised.
+CONTRACT = (1, 0)
+
+__all__ = ["CONTRACT", "STAGES", "hookimpl", "hookspec"]

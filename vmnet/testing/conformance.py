@@ -145,7 +145,8 @@ class Conformance:
                 try:
                     row.parse(value)
                 except ValueError as error:
-                    assert str(error), f"{row.name}={value!r}: the error says nothing"
+                    if not str(error):
+                        pytest.fail(f"{row.name}={value!r}: the error says nothing")
                 except Exception as error:
                     pytest.fail(f"{row.name}={value!r}: its parser raises {error!r}")
 

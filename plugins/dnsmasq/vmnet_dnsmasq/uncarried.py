@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.identity import Identity, Interface, Resolver, Route
-from vmnet.names import is_domain, is_label
+from vmnet.names import is_domain, is_label, shown
 from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq.routes import classless
 
@@ -48,14 +48,14 @@ def reachable(resolver: Resolver) -> tuple[IPv4Address | IPv6Address, ...]:
 def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
     resolver = identity.resolver
     if resolver.options:
-        yield f"resolv.conf options: {' '.join(resolver.options)}"
+        yield f"resolv.conf options: {' '.join(map(shown, resolver.options))}"
     odd = [name for name in resolver.search if not is_domain(name) and name != "."]
     if odd:
         yield f"search domains that are no valid names: {' '.join(map(repr, odd))}"
     if wiring.nameserver is not None:
         return
     if identity.hosts:
-        names = ", ".join(host.names[0] for host in identity.hosts)
+        names = ", ".join(shown(host.names[0]) for host in identity.hosts)
         yield f"names from /etc/hosts ({names}): {_obstacle(identity)} ({_REMEDY})"
     families = {address.version for one in identity.interfaces for address in one.addresses}
     for address in resolver.nameservers:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from vmnet.delivery import Delivery
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity
+from vmnet.names import shown
 from vmnet.settings import Settings
 from vmnet.wiring import Requirements, Wiring
 
@@ -31,4 +32,5 @@ def _not_carried(identity: Identity) -> Iterator[str]:
     if identity.resolver.is_local:
         yield "the container's own resolver, which is out of the guest's reach"
     if identity.hosts:
-        yield f"links and added hosts: {', '.join(host.names[0] for host in identity.hosts)}"
+        names = ", ".join(shown(host.names[0]) for host in identity.hosts)
+        yield f"links and added hosts: {names}"

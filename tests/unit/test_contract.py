@@ -1,0 +1,123 @@
+"""What plugins rely on, as files: it does not change unless its version does."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+import pytest
+
+from tests.unit import fakes
+from vmnet import __version__ as version
+from vmnet import delivery, hooks, hookspecs, identity, machine, testing, wiring
+from vmnet.discovery import Plugin
+from vmnet.errors import FAMILY, PluginError
+from vmnet.noun import Noun
+
+FOLDER = Path(__file__).with_name("contract")
+CHANGED = """\
+the contract has changed: docs/hooks.md, "The version of this contract", tells which number of
+vmnet.hookspecs.CONTRACT to raise. A version that is released keeps its file in tests/unit/contract;
+UPDATE_GOLDEN=1 writes that of a new one."""
+
+
+def contract() -> str:
+    """Every hook with its signature, every noun with its fields, every class of error."""
+    return "\n".join((*_hooks(), "", *_nouns(), "", *_errors(), ""))
+
+
+def _hooks() -> Iterator[str]:
+    for stage in hookspecs.STAGES:
+        for name, function in vars(stage).items():
+            if name.startswith("vmnet_"):
+                one = " (one answer)" if function.vmnet_spec["firstresult"] else ""
+                yield f"{name}{inspect.signature(function)}{one}".replace("'", "")
+
+
+def _nouns() -> Iterator[str]:
+    for module in (identity, wiring, delivery, machine):
+        for cls in _classes(module):
+            fields = ", ".join(map(_field, attrs.fields(cls)))
+            yield f"{module.__name__}.{cls.__name__}({fields})"
+
+
+def _classes(module: ModuleType) -> Iterator[type[attrs.AttrsInstance]]:
+    for one in vars(module).values():
+        if isinstance(one, type) and issubclass(one, Noun) and one.__module__ == module.__name__:
+            yield one  # type: ignore[misc]
+
+
+def _field(field: attrs.Attribute[object]) -> str:
+    given = "" if field.default is attrs.NOTHING else f" = {field.default!r}"
+    return f"{field.name}: {field.type}{given}"
+
+
+def _errors() -> Iterator[str]:
+    return (f"{one.__name__} {one.exit_code}" for one in FAMILY)
+
+
+def test_the_contract_is_as_its_version_has_it() -> None:
+    now = contract()
+    path = FOLDER / f"{'.'.join(map(str, hookspecs.CONTRACT))}.txt"
+    assert testing.golden(path, now) == now, CHANGED
+
+
+@pytest.mark.parametrize("asked", [(1, 0), hookspecs.CONTRACT])
+def test_a_plugin_that_asks_for_what_there_is(
+    asked: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hooks.load([asking(asked, monkeypatch)]).names == ("fake",)
+
+
+def asking(for_what: object, monkeypatch: pytest.MonkeyPatch) -> Plugin:
+    plugin = fakes.install(monkeypatch, "fake", **fakes.GOOD)
+    monkeypatch.setattr(sys.modules[plugin.module], "VMNET_CONTRACT", for_what, raising=False)
+    return plugin
+
+
+HERE = ".".join(map(str, hookspecs.CONTRACT))
+MAJOR, MINOR = hookspecs.CONTRACT
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ((MAJOR, MINOR + 1), f"update vmnet, or install a vmnet-fake that is made for {HERE}"),
+        ((MAJOR + 1, 0), f"update vmnet, or install a vmnet-fake that is made for {HERE}"),
+        ((MAJOR - 1, 7), f"install a vmnet-fake that is made for {HERE}"),
+    ],
+)
+def test_a_plugin_that_asks_for_another_one(
+    asked: tuple[int, int], hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        hooks.load([asking(asked, monkeypatch)])
+    assert caught.value.message == (
+        f"plugin fake (vmnet-fake 1.0) asks for hook contract {asked[0]}.{asked[1]}, "
+        f"and vmnet {version} has {HERE}"
+    )
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("asked", ["1.0", 1, (1,), (1, 0, 0), ("1", "0"), None])
+def test_a_request_that_is_none(asked: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PluginError) as caught:
+        hooks.load([asking(asked, monkeypatch)])
+    assert f"has VMNET_CONTRACT = {asked!r}" in caught.value.message
+
+
+def test_a_plugin_that_imports_what_only_a_newer_vmnet_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vmnet_newer.py").write_text("from vmnet.wiring import Teleporter\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError) as caught:
+        hooks.load([Plugin("newer", "vmnet_newer", "vmnet-newer", "3.0")])
+    assert "plugin newer (vmnet-newer 3.0) can't be imported" in caught.value.message
+    assert caught.value.hint == (
+        f"it is made for another vmnet than this, whose hook contract is {HERE}"
+    )
