@@ -1,0 +1,323 @@
+"""The conformance suite: our own plugins pass it, and each broken one fails the check it is for."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.unit.test_discovery import distribution
+
+ROOT = Path(__file__).parents[2]
+OWN = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
+
+HEAD = """\
+import os, sys
+from pathlib import Path
+from vmnet.delivery import Daemon, Delivery, File
+from vmnet.errors import AllocationError, DeliveryError
+from vmnet.hookspecs import hookimpl
+from vmnet.machine import Cdrom, Command
+from vmnet.settings import RUN_DIR, setting
+from vmnet.wiring import Requirements
+from vmnet import values
+STORE = Path(__file__ + ".store")
+"""
+DELIVER = "@hookimpl\ndef vmnet_ipam_deliver(settings, identity, wiring):\n    "
+DEVICES = "@hookimpl\ndef vmnet_devices(settings):\n    "
+SETTINGS = "@hookimpl\ndef vmnet_settings():\n    "
+REQUIRE = "@hookimpl\ndef vmnet_ipam_requirements(identity):\n    "
+PAIR = """
+@hookimpl
+def vmnet_ipam_allocate(settings, identity):
+    {allocate}
+@hookimpl
+def vmnet_ipam_release(settings, identity):
+    {release}
+"""
+TAKE, GIVE = "STORE.touch(); return identity", "STORE.unlink(missing_ok=True)"
+
+
+def pair(allocate: str = TAKE, release: str = GIVE) -> str:
+    return PAIR.format(allocate=allocate, release=release)
+
+
+# The check that must fail, and what it must say, for each way to break the contract.
+BROKEN: dict[str, tuple[str, str, str]] = {
+    "misspelt": (
+        "@hookimpl\ndef vmnet_ipam_delivr(identity): ...",
+        "it_loads",
+        "implements an unknown hook vmnet_ipam_delivr",
+    ),
+    "unknown argument": (
+        "@hookimpl\ndef vmnet_ipam_deliver(identity, colour): ...",
+        "it_loads",
+        "colour",
+    ),
+    "newer": ("VMNET_CONTRACT = (1, 999)", "it_loads", "asks for hook contract 1.999"),
+    "no hook": ("", "it_loads", "it implements no hook"),
+    "talks at import": ("print('hello')", "importing_it_does_nothing_else", "'hello"),
+    "writes at import": (
+        "STORE.write_text('')",
+        "importing_it_does_nothing_else",
+        "importing it writes",
+    ),
+    "heavy": ("import http.client, asyncio", "it_imports_late", "inside the functions"),
+    "foreign setting": (
+        f"{SETTINGS}return [setting('VMNET_COLOUR', values.text, 'red', 'a colour')]",
+        "its_settings_carry_its_name",
+        "VMNET_COLOUR does not begin with VMNET_BROKEN",
+    ),
+    "long help": (
+        f"{SETTINGS}return [setting('VMNET_BROKEN_X', values.text, 'red', 'a\\nb')]",
+        "its_settings_explain_themselves",
+        "more than one line",
+    ),
+    "parser": (
+        f"{SETTINGS}return [setting('VMNET_BROKEN_X', lambda text: [text][len(text)], '', 'x')]",
+        "a_wrong_value_is_a_value_error",
+        "its parser raises IndexError",
+    ),
+    "wrong type": (f"{DELIVER}return 'x'", "it_plans_every_network", "returned str"),
+    "foreign error": (f"{DELIVER}return {{}}['x']", "it_plans_every_network", "KeyError: 'x'"),
+    "exits": (f"{DELIVER}sys.exit(3)", "it_plans_every_network", "SystemExit: 3"),
+    "no remedy": (
+        f"{DELIVER}raise DeliveryError('no dnsmasq')",
+        "it_plans_every_network",
+        "has no hint",
+    ),
+    "no device": (f"{DEVICES}return ('/seed.iso',)", "it_plans_every_network", "a device is"),
+    "writes": (
+        f"{DELIVER}STORE.write_text('')",
+        "planning_has_no_effects",
+        "planning writes",
+    ),
+    "starts": (
+        f"{DELIVER}import subprocess; subprocess.run(['/bin/true'])",
+        "planning_has_no_effects",
+        "planning starts /bin/true",
+    ),
+    "makes a folder": (
+        f"{DELIVER}settings[RUN_DIR].mkdir()",
+        "planning_has_no_effects",
+        "planning makes",
+    ),
+    "prints": (f"{DELIVER}print('x', file=sys.stderr)", "planning_has_no_effects", "prints 'x"),
+    "changes the network": (
+        f"{DELIVER}import subprocess; subprocess.run('ip link add br9 type bridge'.split())",
+        "planning_changes_nothing_on_the_network",
+        "planning changes the container's network",
+    ),
+    "random": (
+        f"{DELIVER}return Delivery(os.urandom(4).hex())",
+        "planning_is_a_function_of_what_it_is_given",
+        "the second answer differs",
+    ),
+    "changes": (
+        f"{DELIVER}object.__setattr__(identity, 'hostname', identity.hostname + 'x')",
+        "planning_leaves_what_it_is_given",
+        "planning changes the identity",
+    ),
+    "text for bytes": (
+        f"{DELIVER}return Delivery('x', files=[File(settings[RUN_DIR] / 'x', b'x')])",
+        "a_delivery_survives_json",
+        "assert",
+    ),
+    "elsewhere": (
+        f"{DELIVER}return Delivery('x', files=(File(Path('/etc/x'), b''),))",
+        "its_files_are_in_the_run_directory",
+        "/etc/x is not below the run directory",
+    ),
+    "by the host's name": (
+        f"{DELIVER}return Delivery('x', files=(File(settings[RUN_DIR] / identity.hostname, b''),))",
+        "its_files_are_in_the_run_directory",
+        "a way up",
+    ),
+    "writable": (
+        f"{DELIVER}return Delivery('x', files=(File(settings[RUN_DIR] / 'x', b'', 0o666),))",
+        "its_files_are_in_the_run_directory",
+        "others may write",
+    ),
+    "no daemon": (
+        f"{DELIVER}return Delivery('x', "
+        "daemons=(Daemon('x', ('/usr/bin/absent',), settings[RUN_DIR] / 'pid'),))",
+        "its_daemons_can_be_executed",
+        "/usr/bin/absent is not there",
+    ),
+    "two lines": (
+        f"{DELIVER}return Delivery('x', not_carried=(f'the name {{identity.hostname}}',))",
+        "what_is_not_carried_is_told_in_lines",
+        "is not one line of printable text",
+    ),
+    "no file": (
+        f"{DEVICES}return (Cdrom(settings[RUN_DIR] / 'seed.iso'),)",
+        "the_files_of_its_devices_are_there",
+        "nobody makes",
+    ),
+    "relative": (
+        "@hookimpl\ndef vmnet_launch_command(machine):\n    return Command(('qemu',))",
+        "its_command_can_be_executed",
+        "qemu is no path",
+    ),
+    "a line of the name's": (
+        f"{DELIVER}return Delivery('x', "
+        "files=(File(settings[RUN_DIR] / 'x', f'host={identity.hostname}'.encode()),))",
+        "hostile_names_do_not_break_out",
+        "a line feed: breaks out in",
+    ),
+    "a template": (
+        f"{DELIVER}import jinja2; name = ''.join(filter(str.isprintable, identity.hostname))\n"
+        "    return Delivery('x', files=(File(settings[RUN_DIR] / 'x', "
+        "jinja2.Template('host: ' + name).render().encode()),))",
+        "hostile_names_do_not_break_out",
+        "is a template",
+    ),
+    "allocates alone": (
+        "@hookimpl\ndef vmnet_ipam_allocate(identity):\n    return identity",
+        "what_allocates_releases",
+        "it allocates, but does not release",
+    ),
+    "drops a NIC": (
+        pair("from attrs import evolve; return evolve(identity, interfaces=())"),
+        "an_allocation_is_an_identity",
+        "keeps the interfaces",
+    ),
+    "strict release": (
+        pair(release="STORE.unlink()"),
+        "to_release_what_is_not_allocated_is_no_error",
+        "FileNotFoundError",
+    ),
+    "leaks": (pair(release="pass"), "a_release_gives_back_all_of_it", "leaves something"),
+    "remembers": (
+        "HELD = []\n" + pair("HELD.append(1); " + TAKE, f"HELD and HELD.pop() and {GIVE}"),
+        "another_process_can_release",
+        "leaves something",
+    ),
+    "proud": (
+        pair("identity.hostname.encode('idna'); " + TAKE),
+        "hostile_names_are_allocated_for_or_refused",
+        "UnicodeError",
+    ),
+}
+
+
+def environment(site: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(site), *map(str, plugin_folders()))),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def plugin_folders() -> Iterator[Path]:
+    """Where the shipped plugins can be imported from, as an editable install has it."""
+    return (ROOT / "plugins" / one for one in OWN)
+
+
+def suite(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    options = ("-q", "-p", "no:cacheprovider", "--rootdir", str(site), "-c", os.devnull)
+    return subprocess.run(
+        (sys.executable, "-m", "pytest", *options, *arguments),
+        cwd=site,
+        env=environment(site),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_our_own_plugins_pass(tmp_path: Path) -> None:
+    asked = (word for name in OWN for word in ("--vmnet-plugin", name))
+    done = suite(tmp_path, *asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    skipped = re.search(r"(\d+) skipped", done.stdout)
+    assert skipped is None or os.geteuid() != 0, done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 10 * len(OWN), done.stdout
+
+
+TEST_HEAD = """
+from pathlib import Path
+from vmnet.testing.conformance import Conformance
+"""
+TEST_CLASS = """
+class Test{name}(Conformance):
+    plugin = "{name}"
+
+    def allocated(self):
+        return Path(__file__).with_name("{name}.py.store").exists()
+"""
+
+
+def make(site: Path, sources: Mapping[str, str]) -> None:
+    """Install plugins of these names and sources, each with the suite as its test."""
+    for name, source in sources.items():
+        own = source.replace("VMNET_BROKEN_", f"VMNET_{name.upper()}_")
+        (site / f"{name}.py").write_text(f"{HEAD}{own}\n")
+        distribution(site, f"vmnet-{name}", f"[vmnet]\n{name} = {name}\n")
+    classes = "".join(TEST_CLASS.format(name=name) for name in sources)
+    (site / "test_them.py").write_text(TEST_HEAD + classes)
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each broken plugin's check says, all of them in one run."""
+    site = tmp_path_factory.mktemp("site")
+    named = {f"broken{number}": one for number, one in enumerate(BROKEN)}
+    make(site, {name: BROKEN[one][0] for name, one in named.items()})
+    checks = (f"test_them.py::Test{name}::test_{BROKEN[one][1]}" for name, one in named.items())
+    done = suite(site, "--junit-xml=report.xml", *checks)
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = ElementTree.parse(site / "report.xml")
+    return {
+        named[case.attrib["classname"].rpartition(".Test")[2]]: "".join(case.itertext())
+        for case in report.iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    }
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_fails_the_check_that_it_breaks(
+    name: str, failures: Mapping[str, str]
+) -> None:
+    assert name in failures, "its check has passed"
+    assert BROKEN[name][2] in failures[name]
+
+
+def test_every_check_has_its_broken_plugin() -> None:
+    source = (ROOT / "vmnet/testing/conformance.py").read_text()
+    checks = set(re.findall(r"def test_(\w+)\(", source))
+    assert checks == {check for _, check, _ in BROKEN.values()}
+
+
+def test_a_sound_plugin_that_allocates_passes(tmp_path: Path) -> None:
+    source = pair() + REQUIRE + "return Requirements(dns=identity.resolver.is_local)\n"
+    make(tmp_path, {"sound": source})
+    done = suite(tmp_path, "test_them.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_plugin_that_is_not_there(tmp_path: Path) -> None:
+    done = suite(tmp_path, "--vmnet-plugin", "absent")
+    assert done.returncode == 1
+    assert "no plugin absent is installed" in done.stdout
+
+
+def test_other_people_s_tests_are_left_alone(tmp_path: Path) -> None:
+    """pytest loads our side wherever vmnet is installed; it then imports nothing of vmnet."""
+    (tmp_path / "test_theirs.py").write_text(
+        "import sys\n"
+        "def test_theirs():\n"
+        "    ours = {one for one in sys.modules if one.split('.')[0] == 'vmnet'}\n"
+        "    assert ours == {'vmnet', 'vmnet.pytest_plugin'}\n"
+        "    assert 'attr' not in sys.modules\n"
+    )
+    done = suite(tmp_path, "-W", "error", "--strict-markers", "test_theirs.py")
+    assert done.returncode == 0, done.stdout + done.stderr
