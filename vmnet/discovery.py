@@ -38,23 +38,44 @@ class Plugin(Noun):
         return f"{self.name} ({self.distribution} {self.version})"
 
 
+@frozen(eq=False, repr=False)
+class Broken(Noun):
+    """A plugin that is installed and can't be used: no start goes on beside it.
+
+    :param error: what the start says
+    """
+
+    plugin: Plugin
+    error: PluginError
+
+
 def discover(path: Sequence[str] | None = None) -> tuple[Plugin, ...]:
     """Every installed plugin, sorted by name.
 
     :param path: folders to search; ``sys.path`` where None
     :raises PluginError: two distributions offer plugins of the same name
     """
+    found, doubles = survey(path)
+    if doubles:
+        raise doubles[0].error
+    return found
+
+
+def survey(path: Sequence[str] | None = None) -> tuple[tuple[Plugin, ...], tuple[Broken, ...]]:
+    """Every installed plugin, sorted by name, and those whose name is another's already."""
     found: dict[str, Plugin] = {}
+    doubles = []
     for metadata in _metadata_folders(sys.path if path is None else path):
         for plugin in _plugins_of(metadata):
             other = found.setdefault(plugin.name, plugin)
             if other != plugin:
-                raise PluginError(
+                error = PluginError(
                     f"two distributions have a plugin {plugin.name}: "
                     f"{other.distribution} and {plugin.distribution}",
                     f"remove one: `pip uninstall {plugin.distribution}`",
                 )
-    return tuple(found[name] for name in sorted(found))
+                doubles.append(Broken(plugin, error))
+    return tuple(found[name] for name in sorted(found)), tuple(doubles)
 
 
 def _metadata_folders(path: Sequence[str]) -> Iterator[Path]:

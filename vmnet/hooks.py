@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from attrs import frozen
 
 from vmnet import __version__, calling, hookspecs, settings
 from vmnet.delivery import Delivery
-from vmnet.discovery import Plugin
+from vmnet.discovery import Broken, Plugin
 from vmnet.errors import PluginError, VmnetError
 from vmnet.hookspecs.markers import PROJECT
 from vmnet.identity import Identity
@@ -70,19 +70,26 @@ class Plugins(Noun):
     def names(self) -> tuple[str, ...]:
         return tuple(self.installed)
 
+    def without(self, names: Iterable[str]) -> Plugins:
+        """The others; nobody asks these again."""
+        apart = set(names)
+        kept = {name: one for name, one in self.installed.items() if name not in apart}
+        return Plugins(self.manager, kept, self.seconds)
+
     def settings(self) -> list[Setting[Any]]:
         """The core's settings and every plugin's."""
-        rows = list(settings.CORE)
-        for name in self.installed:
-            declared = self.call(name, "vmnet_settings", (list, tuple)) or ()
-            for row in declared:
-                if not isinstance(row, Setting):
-                    raise PluginError(
-                        f"plugin {self.installed[name]} declares {row!r} in vmnet_settings",
-                        "rows are made with vmnet.settings.setting or optional",
-                    )
-            rows += declared
-        return rows
+        return [*settings.CORE, *(row for name in self.installed for row in self.declared(name))]
+
+    def declared(self, name: str) -> Sequence[Setting[Any]]:
+        """The settings of one plugin."""
+        declared: Sequence[Setting[Any]] = self.call(name, "vmnet_settings", (list, tuple)) or ()
+        for row in declared:
+            if not isinstance(row, Setting):
+                raise PluginError(
+                    f"plugin {self.installed[name]} declares {row!r} in vmnet_settings",
+                    "rows are made with vmnet.settings.setting or optional",
+                )
+        return declared
 
     def strategies(self) -> dict[str, tuple[str, ...]]:
         """For each variable that selects, the names of the plugins fit for its stage."""
@@ -141,14 +148,6 @@ class Plugins(Noun):
 
     def _spec(self, hook: str) -> Any:
         return self._caller(hook).spec
-
-
-@frozen(eq=False, repr=False)
-class Broken(Noun):
-    """A plugin that is installed and can't be used."""
-
-    plugin: Plugin
-    error: PluginError
 
 
 def load(found: Sequence[Plugin], seconds: float = _SECONDS) -> Plugins:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit import recorder
-from vmnet import __version__, cli, hookspecs
+from vmnet import __version__, cli
 from vmnet.cli import output
 from vmnet.errors import SettingsError, UsageError
 from vmnet.settings import CORE
@@ -105,43 +105,9 @@ def test_config_helps_with_an_environment_that_is_wrong(capsys: Capture) -> None
     assert "VMNET_MEMORY" in capsys.readouterr().out
 
 
-def test_hooks_lists_each_hook_with_its_strategy(capsys: Capture) -> None:
-    assert run("hooks", NO_DHCP="true") == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["STAGE", "HOOK", "ACTIVE", "WHY", "ALSO", "INSTALLED"]
-    hooks = [name for stage in hookspecs.STAGES for name in vars(stage) if name[:6] == "vmnet_"]
-    assert [line.split()[1] for line in lines] == hooks
-    (deliver,) = (line for line in lines if "vmnet_ipam_deliver" in line)
-    assert f"nodhcp (vmnet {__version__})" in deliver
-    assert "NO_DHCP=true" in deliver
-    assert "dnsmasq" in deliver.split("NO_DHCP=true")[1]
-
-
-def test_hooks_in_json(capsys: Capture) -> None:
-    assert run("hooks", "--json", VMNET_LAUNCH="qemu") == 0
-    rows = {row["hook"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["vmnet_launch"] == {
-        "stage": "launch",
-        "hook": "vmnet_launch",
-        "variable": "VMNET_LAUNCH",
-        "why": "VMNET_LAUNCH=qemu",
-        "active": [
-            {
-                "name": "qemu",
-                "distribution": "vmnet",
-                "version": __version__,
-                "module": "vmnet_qemu",
-            }
-        ],
-        "others": [],
-    }
-    assert rows["vmnet_settings"]["why"] == "every plugin is asked"
-
-
 def test_commands_that_need_settings_say_what_is_wrong_with_them() -> None:
-    for command in ("hooks", "plan"):
-        with pytest.raises(SettingsError, match="VMNET_CPUS=none is not"):
-            run(command, VMNET_CPUS="none")
+    with pytest.raises(SettingsError, match="VMNET_CPUS=none is not"):
+        run("plan", VMNET_CPUS="none")
 
 
 def test_check_reports_settings_that_are_wrong(capsys: Capture) -> None:
@@ -232,7 +198,7 @@ def vmnet(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_program_exits_with_the_class_of_the_error() -> None:
-    done = vmnet("hooks", VMNET_CPUS="none")
+    done = vmnet("plan", VMNET_CPUS="none")
     assert (done.returncode, done.stdout) == (10, "")
     assert done.stderr.splitlines() == [
         "vmnet: error: VMNET_CPUS=none is not a whole number from 1 to 1024",

@@ -1,13 +1,18 @@
-"""``vmnet hooks``: the stages, their hooks and who answers them."""
+"""``vmnet hooks``: the stages, their hooks, who answers them and why, and what is broken."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vmnet import hookspecs, pipeline
-from vmnet.cli.output import Parser, print_json, table
-from vmnet.hooks import Hooks
+from attrs import frozen
+
+from vmnet import __version__, discovery, hooks, hookspecs, settings
+from vmnet.cli.output import Parser, heading, print_json, styled
+from vmnet.discovery import Broken, Plugin
+from vmnet.errors import PluginError, VmnetError
+from vmnet.hooks import Plugins
+from vmnet.selection import Choice, Selection, select
 
 _VARIABLES = {
     "capture": "VMNET_CAPTURE",
@@ -17,55 +22,111 @@ _VARIABLES = {
     "devices": "VMNET_IPAM",
     "launch": "VMNET_LAUNCH",
 }
+_WIDTH = 100
+
+
+@frozen
+class Mirror:
+    """An installation as a start finds it.
+
+    :param selection: None where the environment chooses nothing that can be had
+    :param problem: what stops a start first; None where nothing does
+    """
+
+    plugins: Plugins
+    broken: tuple[Broken, ...]
+    selection: Selection | None
+    problem: VmnetError | None
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("hooks", "List the stages, their hooks and the active strategies.")
     options = parser.parse_args(arguments)
-    rows = list(_rows(pipeline.select(environ)))
+    mirror = look(environ)
+    stages = list(_stages(mirror))
     if options.json:
-        print_json(rows)
-        return 0
-    lines = [
-        (
-            row["stage"],
-            row["hook"],
-            ", ".join(_text(one) for one in row["active"]) or "(none)",
-            row["why"],
-            _others(row),
-        )
-        for row in rows
-    ]
-    print(table(("stage", "hook", "active", "why", "also installed"), lines))
+        print_json(_document(mirror, stages))
+    else:
+        for stage in stages:
+            _show_stage(stage)
+        _show_broken(mirror.broken)
+    if mirror.problem is not None:
+        raise mirror.problem
     return 0
 
 
-def _rows(hooks: Hooks) -> Iterator[dict[str, Any]]:
+def look(environ: Mapping[str, str]) -> Mirror:
+    """What a start would find, going on where a start would stop."""
+    seconds = settings.value(environ, settings.HOOK_TIMEOUT)
+    found, doubles = discovery.survey()
+    plugins, unloadable = hooks.examine(found, seconds)
+    broken = (*doubles, *unloadable, *_undeclared(plugins))
+    usable = plugins.without(one.plugin.name for one in broken if one not in doubles)
+    problem: VmnetError | None = broken[0].error if broken else None
+    try:
+        parsed = settings.parse(environ, usable.settings())
+        selection = select(parsed, usable.strategies(), usable.undelivering())
+    except VmnetError as error:
+        return Mirror(usable, broken, None, problem or error)
+    return Mirror(usable, broken, selection, problem)
+
+
+def _undeclared(plugins: Plugins) -> Iterator[Broken]:
+    """Those whose settings can't be had."""
+    for name, plugin in plugins.installed.items():
+        try:
+            plugins.declared(name)
+        except PluginError as error:
+            yield Broken(plugin, error)
+
+
+def _stages(mirror: Mirror) -> Iterator[dict[str, Any]]:
     for module in hookspecs.STAGES:
         stage = module.__name__.rpartition(".")[2]
-        for hook in (name for name in vars(module) if name.startswith("vmnet_")):
-            able = [one for one in hooks.plugins.names if hooks.plugins.implements(one, hook)]
-            chosen, why = _choice(hooks, stage, able)
-            yield {
-                "stage": stage,
-                "hook": hook,
-                "variable": _VARIABLES.get(stage),
-                "why": why,
-                "active": [_describe(hooks, one) for one in chosen],
-                "others": [_describe(hooks, one) for one in able if one not in chosen],
-            }
+        own = [name for name in vars(module) if name.startswith("vmnet_")]
+        able = {hook: _able(mirror, hook) for hook in own}
+        anybody = [
+            one for one in mirror.plugins.names if any(one in names for names in able.values())
+        ]
+        choice = _choice(mirror, stage, anybody)
+        chosen = choice.names if choice else ()
+        variable = _VARIABLES.get(stage)
+        yield {
+            "stage": stage,
+            "variable": variable,
+            "why": choice.reason if choice else None,
+            "active": [_described(mirror.plugins.installed[one]) for one in chosen],
+            "others": [
+                {**_described(mirror.plugins.installed[one]), "choose": f"{variable}={one}"}
+                for one in anybody
+                if one not in chosen
+            ],
+            "hooks": [
+                {
+                    "hook": hook,
+                    "active": [one for one in chosen if one in names],
+                    "others": [one for one in names if one not in chosen],
+                }
+                for hook, names in able.items()
+            ],
+        }
 
 
-def _choice(hooks: Hooks, stage: str, able: list[str]) -> tuple[list[str], str]:
+def _able(mirror: Mirror, hook: str) -> list[str]:
+    return [one for one in mirror.plugins.names if mirror.plugins.implements(one, hook)]
+
+
+def _choice(mirror: Mirror, stage: str, able: list[str]) -> Choice | None:
     """Who answers, in the order of the calls, and why it is them."""
     if stage == "settings":
-        return able, "every plugin is asked"
-    choice = getattr(hooks.selection, "ipam" if stage == "devices" else stage)
-    return [one for one in choice.names if one in able], choice.reason
+        return Choice(tuple(able), "every plugin is asked")
+    if mirror.selection is None:
+        return None
+    choice: Choice = getattr(mirror.selection, "ipam" if stage == "devices" else stage)
+    return choice
 
 
-def _describe(hooks: Hooks, name: str) -> dict[str, str]:
-    plugin = hooks.plugins.installed[name]
+def _described(plugin: Plugin) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "distribution": plugin.distribution,
@@ -74,10 +135,68 @@ def _describe(hooks: Hooks, name: str) -> dict[str, str]:
     }
 
 
-def _text(plugin: dict[str, str]) -> str:
-    return f"{plugin['name']} ({plugin['distribution']} {plugin['version']})"
+def _document(mirror: Mirror, stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """The form of docs/hooks.schema.json."""
+    problem = mirror.problem
+    return {
+        "vmnet": __version__,
+        "contract": list(hookspecs.CONTRACT),
+        "stages": stages,
+        "broken": [
+            {**_described(one.plugin), "reason": one.error.message, "hint": one.error.hint}
+            for one in mirror.broken
+        ],
+        "problem": problem
+        and {"message": problem.message, "hint": problem.hint, "exit_code": problem.exit_code},
+    }
 
 
-def _others(row: dict[str, Any]) -> str:
-    names = ", ".join(one["name"] for one in row["others"])
-    return f"{names}: {row['variable']}=…" if names else "-"
+def _show_stage(stage: dict[str, Any]) -> None:
+    heading(stage["stage"])
+    active = ", ".join(
+        f"{one['name']} ({one['distribution']} {one['version']})" for one in stage["active"]
+    )
+    print(_wrapped("  active  ", active or "nobody"))
+    if stage["why"]:
+        print(_wrapped("  why     ", stage["why"]))
+    if stage["others"]:
+        others = (
+            f"{one['choose']} ({one['distribution']} {one['version']})" for one in stage["others"]
+        )
+        print(_wrapped("  others  ", ", ".join(others)))
+    width = max(len(one["hook"]) for one in stage["hooks"])
+    for hook in stage["hooks"]:
+        print(_wrapped(f"    {hook['hook']:<{width}}  ", _answers(hook)))
+    print()
+
+
+def _answers(hook: dict[str, Any]) -> str:
+    if hook["active"]:
+        return ", ".join(hook["active"])
+    if hook["others"]:
+        return styled(f"nobody active; {', '.join(hook['others'])} would", "dim")
+    return styled("nobody implements it", "dim")
+
+
+def _show_broken(broken: tuple[Broken, ...]) -> None:
+    if not broken:
+        return
+    heading("broken: no start goes on before these are mended or removed")
+    for one in broken:
+        print(_wrapped("  ", styled(str(one.plugin), "red")))
+        print(_wrapped("    ", one.error.message))
+        print(_wrapped("    ", one.error.hint))
+    print()
+
+
+def _wrapped(lead: str, text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,169 @@
+"""``vmnet hooks``, the mirror of an installation: whole, or broken in each way it can be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.unit.test_discovery import distribution
+from vmnet import __version__, hookspecs
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs/hooks.schema.json").read_text())
+HEAD = "from vmnet.hookspecs import hookimpl\n@hookimpl\n"
+HANG = "import time\ntime.sleep(1000)\n"
+
+
+def mirror(*arguments: str, site: Path | None = None, **environ: str) -> tuple[int, str, str]:
+    """The exit status, and both outputs, with whatever ``site`` has installed beside vmnet."""
+    inherited = {k: v for k, v in os.environ.items() if k[:6] != "VMNET_" and k != "NO_DHCP"}
+    path = {"PYTHONPATH": str(site)} if site else {}
+    done = subprocess.run(
+        (sys.executable, "-m", "vmnet", "hooks", *arguments),
+        env={**inherited, **path, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def document(site: Path | None = None, **environ: str) -> tuple[int, dict[str, Any]]:
+    """The JSON, which must be of the documented form."""
+    status, said, _ = mirror("--json", site=site, **environ)
+    found: dict[str, Any] = json.loads(said)
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    return status, found
+
+
+def stage(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    (one,) = (one for one in found["stages"] if one["stage"] == name)
+    return dict(one)
+
+
+def install(site: Path, name: str, source: str, distributed: str = "") -> None:
+    module = f"vmnet_{name}{'_' if distributed else ''}"
+    (site / f"{module}.py").write_text(source)
+    distribution(site, distributed or f"vmnet-{name}", f"[vmnet]\n{name} = {module}\n")
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_stages_and_hooks_in_the_order_of_the_calls() -> None:
+    status, found = document()
+    assert (status, found["problem"], found["broken"]) == (0, None, [])
+    assert found["contract"] == list(hookspecs.CONTRACT)
+    hooks = [one["hook"] for stage in found["stages"] for one in stage["hooks"]]
+    assert hooks == [
+        name for stage in hookspecs.STAGES for name in vars(stage) if name[:6] == "vmnet_"
+    ]
+
+
+def test_who_is_active_and_why_and_how_to_choose_others() -> None:
+    _, found = document(NO_DHCP="true")
+    ipam = stage(found, "ipam")
+    own = {"distribution": "vmnet", "version": __version__}
+    assert ipam["active"] == [{"name": "nodhcp", "module": "vmnet_nodhcp", **own}]
+    assert ipam["why"] == "NO_DHCP=true"
+    assert {"VMNET_IPAM=cloudinit", "VMNET_IPAM=dnsmasq"} <= {
+        one["choose"] for one in ipam["others"]
+    }
+    (deliver,) = (one for one in ipam["hooks"] if one["hook"] == "vmnet_ipam_deliver")
+    assert deliver["active"] == ["nodhcp"]
+    assert {"cloudinit", "dnsmasq"} <= set(deliver["others"])
+    assert stage(found, "settings")["why"] == "every plugin is asked"
+
+
+def test_what_a_person_reads(tmp_path: Path) -> None:
+    status, said, error = mirror(VMNET_IPAM="cloudinit,dnsmasq")
+    assert (status, error) == (0, "")
+    assert max(map(len, said.splitlines())) <= 100
+    lines = [line.strip() for line in said.splitlines()]
+    assert f"active  cloudinit (vmnet {__version__}), dnsmasq (vmnet {__version__})" in lines
+    assert "why     VMNET_IPAM=cloudinit,dnsmasq" in lines
+    assert "vmnet_ipam_deliver       cloudinit, dnsmasq" in lines
+    assert "vmnet_devices  cloudinit" in lines
+
+
+def test_a_hook_that_nobody_implements_or_nobody_active() -> None:
+    _, found = document()
+    (devices,) = stage(found, "devices")["hooks"]
+    assert devices["active"] == []
+    assert "cloudinit" in devices["others"]
+    assert "nobody active; cloudinit" in mirror()[1]
+
+
+BROKEN = {
+    "import": ("1 / 0", "can't be imported: ZeroDivisionError"),
+    "misspelt": (f"{HEAD}def vmnet_ipam_delivr(): ...", "unknown hook vmnet_ipam_delivr"),
+    "argument": (f"{HEAD}def vmnet_ipam_deliver(colour): ...", "colour"),
+    "newer": ("VMNET_CONTRACT = (1, 999)", "asks for hook contract 1.999"),
+    "settings": (f"{HEAD}def vmnet_settings(): return ['x']", "declares 'x' in vmnet_settings"),
+    "raises": (f"{HEAD}def vmnet_settings(): return {{}}['x']", "failed in vmnet_settings"),
+    "exits": ("import sys; sys.exit(0)", "can't be imported: SystemExit"),
+    "hangs": (HANG, "can't be imported: it did not return within 1 s"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_is_shown_and_does_not_stop_the_mirror(name: str, tmp_path: Path) -> None:
+    source, reason = BROKEN[name]
+    install(tmp_path, name, source)
+    timeout = {"VMNET_HOOK_TIMEOUT": "1"} if name == "hangs" else {}
+    status, found = document(tmp_path, **timeout)
+    assert status == 11
+    (broken,) = found["broken"]
+    assert (broken["name"], broken["distribution"]) == (name, f"vmnet-{name}")
+    assert reason in broken["reason"]
+    assert broken["hint"]
+    assert found["problem"]["message"] == broken["reason"]
+    assert stage(found, "ipam")["active"][0]["name"] == "dnsmasq", "the rest is told"
+
+
+def test_two_distributions_with_one_name(tmp_path: Path) -> None:
+    install(tmp_path, "nfs", f"{HEAD}def vmnet_ipam_deliver(): ...")
+    install(tmp_path, "nfs", "", distributed="other-nfs")
+    status, found = document(tmp_path)
+    assert status == 11
+    (broken,) = found["broken"]
+    assert {"other-nfs", "vmnet-nfs"} <= set(broken["reason"].split())
+
+
+def test_what_is_broken_is_read_by_people_too(tmp_path: Path) -> None:
+    install(tmp_path, "nfs", "1 / 0")
+    status, said, error = mirror(site=tmp_path)
+    assert status == 11
+    assert max(map(len, said.splitlines())) <= 100
+    shown = said[said.index("broken: ") :]
+    assert "nfs (vmnet-nfs 1.0)" in shown
+    assert "pip uninstall vmnet-nfs" in shown
+    assert error.startswith("vmnet: error: plugin nfs (vmnet-nfs 1.0) can't be imported")
+
+
+@pytest.mark.parametrize(
+    ("environ", "status", "message"),
+    [
+        ({"VMNET_IPAM": "dnsmask"}, 10, "there is no strategy dnsmask"),
+        ({"NO_DHCP": "1", "VMNET_IPAM": "dnsmasq"}, 10, "contradict each other"),
+        ({"VMNET_CPUS": "none"}, 10, "VMNET_CPUS=none is not"),
+        ({"VMNET_MEMROY": "1G"}, 10, "unknown variable VMNET_MEMROY"),
+    ],
+)
+def test_an_environment_that_chooses_nothing(
+    environ: dict[str, str], status: int, message: str
+) -> None:
+    """The errors of a start send people here: what is installed is told all the same."""
+    got, found = document(**environ)
+    assert got == status == found["problem"]["exit_code"]
+    assert message in found["problem"]["message"]
+    assert "VMNET_IPAM=dnsmasq" in {one["choose"] for one in stage(found, "ipam")["others"]}
