@@ -31,6 +31,21 @@ def test_the_guest_is_the_container(network: Lan, machine: Machine) -> None:
     assert " 0% packet loss" in ping.stdout
 
 
+@pytest.mark.long
+def test_thirty_two_interfaces_in_order(network: Lan, machine: Machine) -> None:
+    web = network.container("web")
+    for number in range(1, 32):
+        own = f"172.31.{number}.2/24"
+        network.attach(web, f"eth{number}", address=own, gateway=False)
+    with machine.booted(web) as guest:
+        for number in range(1, 32):
+            guest.says(f"vmnet-guest: eth{number} 172.31.{number}.2/24")
+        found = ask(network.station(), web.address, "identity")["interfaces"]
+    assert {one["name"]: one["mac"] for one in found} == {
+        name: nic.mac for name, nic in web.nics.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("mtu", "address"),
     [(1450, "172.30.1.2"), (9000, "172.30.1.2"), (9000, "172.30.1.100")],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments, opened, qmp
 
 from vmnet import testing
+from vmnet.errors import MachineError
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
 from vmnet.testing import golden
 
@@ -55,6 +56,26 @@ def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> No
     words = arguments(*case())
     text = " ".join(words).replace(" -", "\n-") + "\n"
     assert text == golden(GOLDEN / f"{case.__name__}.argv", text)
+
+
+def nics(count: int) -> tuple[Nic, ...]:
+    return tuple(Nic(f"net{n}", f"02:42:ac:11:00:{n:02x}", 1500, (100 + n,)) for n in range(count))
+
+
+@pytest.mark.parametrize("count", [17, 32, 64])
+def test_many_nics_share_slots_in_their_order(count: int) -> None:
+    words = arguments(testing.machine(nics=nics(count)), Options())
+    places = [word.partition("addr=")[2] for word in words if word.startswith("virtio-net-pci")]
+    slots = [tuple(int(part, 16) for part in place.split(".")) for place in places]
+    assert len(set(slots)) == count
+    assert slots == sorted(slots)
+    assert max(slots) < (0x1F, 0)
+
+
+def test_more_nics_than_there_are_slots_are_refused() -> None:
+    with pytest.raises(MachineError, match="65 network interfaces") as caught:
+        arguments(testing.machine(nics=nics(65)), Options())
+    assert "VMNET_INTERFACES" in caught.value.hint
 
 
 @given(name=st.text(st.characters(exclude_characters="\0"), min_size=1))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
+from vmnet.errors import MachineError
 from vmnet.lifecycle.guard import EXIT_PORT
 from vmnet.machine import Cdrom, Disk, Kernel, Listener, Machine, Nic, Opened
 from vmnet.noun import Noun
 
 _MIB = 1 << 20
+# A PCI bus has 32 slots of eight functions; other devices take the lower slots, a q35 the last one.
+_MOST_SLOTS, _FIRST_SLOT, _FUNCTIONS = 16, 0x17, 8
+_MOST_NICS = (0x1F - _FIRST_SLOT) * _FUNCTIONS
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
@@ -52,7 +56,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_monitor(guard(machine)),
         *_ending(options),
         *_devices(machine),
-        *(word for nic in machine.nics for word in _nic(nic)),
+        *_nics(machine.nics),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )
@@ -154,12 +158,30 @@ def _device(number: int, device: Disk | Cdrom, file: str) -> Iterator[str]:
         yield from ("-device", f"virtio-blk-pci,drive=disk{number}")
 
 
-def _nic(nic: Nic) -> Iterator[str]:
+def _nics(nics: Sequence[Nic]) -> Iterator[str]:
+    """Each in a slot of its own, which QEMU chooses; where there are many, eight to a slot.
+
+    The order of the slots and functions is that of the NICs, and so the guest's.
+
+    :raises MachineError: there are more than slots
+    """
+    if len(nics) > _MOST_NICS:
+        raise MachineError(
+            f"{len(nics)} network interfaces, and QEMU's machine has room for {_MOST_NICS}",
+            "leave some with the container: VMNET_INTERFACES names those for the guest",
+        )
+    for number, nic in enumerate(nics):
+        slot, function = divmod(number, _FUNCTIONS)
+        place = f",multifunction=on,addr={_FIRST_SLOT + slot:#x}.{function}"
+        yield from _nic(nic, place if len(nics) > _MOST_SLOTS else "")
+
+
+def _nic(nic: Nic, place: str) -> Iterator[str]:
     descriptors = f"fd={nic.fds[0]}" if len(nic.fds) == 1 else f"fds={':'.join(map(str, nic.fds))}"
     yield from ("-netdev", f"tap,id={nic.name},{descriptors}")
     yield from (
         "-device",
-        f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile=",
+        f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile={place}",
     )
 
 
