@@ -49,6 +49,22 @@ def test_static_and_on_link_routes_arrive_with_the_default_last(
     assert lease.routes[-1][0] == IPv4Network("0.0.0.0/0")
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_of_several_gateways_the_best_and_the_other_named(
+    network: Lan, vmnet: Vmnet, client: Client
+) -> None:
+    web = network.container("web", gateway=False)
+    for last, metric in ((9, 200), (1, 100)):
+        via = ("via", f"172.30.1.{last}", "metric", str(metric))
+        web.ip("route", "add", "default", *via)
+    with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
+        lease = client(vm)
+        said = process.output()
+    assert lease.routers == (IPv4Address("172.30.1.1"),)
+    assert "routes of eth0 beside a better one: 0.0.0.0/0 via 172.30.1.9" in said
+    assert "route metrics of eth0" in said
+
+
 def test_a_host_address_with_an_on_link_gateway(network: Lan, vmnet: Vmnet) -> None:
     """As Calico lays a pod out."""
     web = network.container(
