@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -17,3 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=12,
         help="how often test_disk.py ends a VM whose guest writes (12; 200 before a release)",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders of this run's own: QEMU and dnsmasq, which are not root, must reach theirs,
+    and every run of pytest closes the folder that all of them share.
+    """
+    if config.option.basetemp is None:
+        folder = Path(tempfile.mkdtemp(prefix="vmnet-tests-"))
+        config.option.basetemp = folder / "run"
+        config.add_cleanup(lambda: shutil.rmtree(folder))
