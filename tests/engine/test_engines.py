@@ -72,6 +72,7 @@ def test_user_namespaces(saved: Path, image: str) -> None:
     """Root in the container is nobody outside."""
     with another(saved, image, **{"userns-remap": "nobody:nogroup"}) as vms:
         vm = vms.start(*TUN)
+        vms.says(vm, "vmnet-guest: eth0 ")
         require_identity(vms, vm)
         uids = Path(f"/proc/{vm.inspect()['State']['Pid']}/status").read_text()
         assert "Uid:\t164055\t164055\t164055\t164055" in uids
@@ -100,6 +101,7 @@ def test_podman_as_root(saved: Path, image: str) -> None:
         assert vm.wait() == 0
         assert BUTTON in vm.logs()
 
-        refused = engine.run(image, options=options, check=False)
-        assert refused.returncode == PrivilegeError.exit_code, refused.stderr
-        assert "--device /dev/net/tun" in refused.stderr
+        for given, missed in (((), "NET_RAW"), (("--cap-add", "NET_RAW"), TUN[1])):
+            refused = engine.run(image, options=(*options, *given), check=False)
+            assert refused.returncode == PrivilegeError.exit_code, refused.stderr
+            assert missed in refused.stderr
