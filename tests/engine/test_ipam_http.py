@@ -1,0 +1,107 @@
+"""A VM container whose address an HTTP service allocates: the example's image, on a real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from attrs import frozen
+
+from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, Vms
+from tests.lab.engine import Container
+from tests.lab.wait import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.long]
+
+EXAMPLE = ROOT / "examples" / "vmnet-ipam-http"
+COUNT = (
+    "import sqlite3; "
+    "print(*(row[0] for row in sqlite3.connect('/tmp/ipam').execute('SELECT address FROM address')))"
+)
+
+
+@frozen
+class Site:
+    """A network, and the service on it: by the name that Docker's own DNS gives it."""
+
+    network: str
+    service: Container
+    folder: Path
+
+    def allocated(self) -> list[str]:
+        return self.service.exec("python3", "-c", COUNT).stdout.split()
+
+
+@contextmanager
+def site(vms: Vms, folder: Path) -> Iterator[Site]:
+    folder.chmod(0o755)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    own = authority.issue_cert("vmt-ipam").private_key_and_cert_chain_pem
+    own.write_to_path(folder / "server.pem")
+    (folder / "token").write_text("a-token\n")
+    pool = ("--pool", "10.213.78.128/25", "--subnet", "10.213.78.0/24", "--gateway", "10.213.78.1")
+    tls = ("--certificate", "/etc/ipam/server.pem", "--token-file", "/etc/ipam/token")
+    kept = ("--subnet", "10.213.78.0/24", "--ip-range", "10.213.78.0/25")
+    with vms.docker.network("vmt-ipam-net", *kept) as network:
+        mounts = ("-v", f"{folder}:/etc/ipam:ro", "-v", f"{EXAMPLE / 'server'}:/server:ro")
+        service = vms.docker.start(
+            vms.image,
+            *("/server/ipam_server.py", "--listen", "0.0.0.0:8443", "--database", "/tmp/ipam"),
+            *pool,
+            *tls,
+            options=(
+                "--network",
+                network,
+                "--name",
+                "vmt-ipam",
+                "--entrypoint",
+                "python3",
+                *mounts,
+            ),
+        )
+        until(lambda: "listening" in service.logs(), 30, "the service", detail=service.logs)
+        yield Site(network, service, folder)
+        service.rm()
+
+
+def test_an_address_from_a_service(vms: Vms, tmp_path: Path) -> None:
+    options = ("--build-arg", f"VMNET={vms.image}")
+    image = vms.docker.build(EXAMPLE, "vmnet-tests/vmnet-ipam-http", options=options)
+    hooks = vms.docker.run(image, "hooks").stdout
+    assert "http (vmnet-ipam-http 0.1.0)" in hooks
+    with site(vms, tmp_path) as made:
+        environ = {
+            "VMNET_MEMORY": "256M",
+            "VMNET_IPAM_HTTP_URL": "https://vmt-ipam:8443",
+            "VMNET_IPAM_HTTP_CA": "/etc/ipam/ca.pem",
+            "VMNET_IPAM_HTTP_TOKEN_FILE": "/etc/ipam/token",
+        }
+        given = [word for name, text in environ.items() for word in ("-e", f"{name}={text}")]
+        mount = ("-v", f"{tmp_path}:/etc/ipam:ro")
+        options = ("--network", made.network, "--hostname", "web", *NET_ADMIN, *mount, *given)
+        vm = vms.docker.start(image, options=options)
+        vms.says(vm, "vmnet-guest: eth0 10.213.78.129/24 via 10.213.78.1")
+        identity = vms.ask("10.213.78.129", "identity")
+        assert identity["hostname"] == "web"
+        assert made.allocated() == ["10.213.78.129"]
+
+        vm.kill()
+        assert vm.wait() == 137
+        assert made.allocated() == ["10.213.78.129"]
+        vms.docker.docker("start", vm.id)
+        until(
+            lambda: vm.logs().count("vmnet-guest: eth0 10.213.78.129/24") == 2,
+            BOOT_SECONDS,
+            "the second boot",
+            detail=vm.logs,
+        )
+        assert made.allocated() == ["10.213.78.129"]
+
+        vm.stop(45)
+        assert vm.wait() == 0
+        assert made.allocated() == []
+        vm.rm()
