@@ -16,10 +16,11 @@ from tests.lab.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
+NAME = "vmt-ipam"
 EXAMPLE = ROOT / "examples" / "vmnet-ipam-http"
-COUNT = (
-    "import sqlite3; "
-    "print(*(row[0] for row in sqlite3.connect('/tmp/ipam').execute('SELECT address FROM address')))"
+TAKEN = (
+    "import sqlite3\n"
+    "for row in sqlite3.connect('/tmp/ipam').execute('SELECT address FROM address'): print(*row)"
 )
 
 
@@ -32,7 +33,7 @@ class Site:
     folder: Path
 
     def allocated(self) -> list[str]:
-        return self.service.exec("python3", "-c", COUNT).stdout.split()
+        return self.service.exec("python3", "-c", TAKEN).stdout.split()
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def site(vms: Vms, folder: Path) -> Iterator[Site]:
     folder.chmod(0o755)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    own = authority.issue_cert("vmt-ipam").private_key_and_cert_chain_pem
+    own = authority.issue_cert(NAME).private_key_and_cert_chain_pem
     own.write_to_path(folder / "server.pem")
     (folder / "token").write_text("a-token\n")
     pool = ("--pool", "10.213.78.128/25", "--subnet", "10.213.78.0/24", "--gateway", "10.213.78.1")
@@ -69,14 +70,14 @@ def site(vms: Vms, folder: Path) -> Iterator[Site]:
 
 
 def test_an_address_from_a_service(vms: Vms, tmp_path: Path) -> None:
-    options = ("--build-arg", f"VMNET={vms.image}")
-    image = vms.docker.build(EXAMPLE, "vmnet-tests/vmnet-ipam-http", options=options)
+    base = ("--build-arg", f"VMNET={vms.image}")
+    image = vms.docker.build(EXAMPLE, "vmnet-tests/vmnet-ipam-http", options=base)
     hooks = vms.docker.run(image, "hooks").stdout
     assert "http (vmnet-ipam-http 0.1.0)" in hooks
     with site(vms, tmp_path) as made:
         environ = {
             "VMNET_MEMORY": "256M",
-            "VMNET_IPAM_HTTP_URL": "https://vmt-ipam:8443",
+            "VMNET_IPAM_HTTP_URL": f"https://{NAME}:8443",
             "VMNET_IPAM_HTTP_CA": "/etc/ipam/ca.pem",
             "VMNET_IPAM_HTTP_TOKEN_FILE": "/etc/ipam/token",
         }

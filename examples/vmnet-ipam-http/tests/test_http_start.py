@@ -187,6 +187,26 @@ def test_a_service_that_is_away_at_the_end_is_asked_at_the_next_start(site: Site
         assert server.is_empty()
 
 
+def test_a_signal_ends_a_start_that_waits_for_the_service(site: Site) -> None:
+    """Its request is still under way then, and may well come after the release."""
+    web = site.network.container("web")
+    with site.service() as server:
+        server.process.signal(signal.SIGSTOP)
+        try:
+            with starting(web, site.settings(server.url)) as process:
+                claim = site.run_dir() / "ipam-http.json"
+                until(claim.exists, START_SECONDS, "the claim", detail=process.output)
+                process.signal(signal.SIGTERM)
+                interrupted = "interrupted by SIGTERM during the start"
+                until(lambda: interrupted in process.output(), 30, "the end of the start")
+                server.process.signal(signal.SIGCONT)
+                assert process.wait(60) == 128 + signal.SIGTERM
+        finally:
+            server.process.signal(signal.SIGCONT)
+        assert not claim.exists()
+        assert server.is_empty()
+
+
 def test_a_start_that_is_killed_anywhere_leaks_nothing(site: Site) -> None:
     """What may be allocated is on the disk first: the next start releases it."""
     moments = random.Random(7)

@@ -102,8 +102,11 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
         except BaseException as error:
             outcome.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
-    return outcome.result(seconds)
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    result = outcome.result(seconds)
+    thread.join()
+    return result
 
 
 def _persist(request: Request) -> Answer:
