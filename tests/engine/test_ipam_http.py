@@ -7,17 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import trustme
 from attrs import frozen
 
-from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, Vms
+from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
 from tests.lab.engine import Container
+from tests.lab.ipam_http import FOLDER, TOKEN, Certificates
 from tests.lab.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 NAME = "vmt-ipam"
-EXAMPLE = ROOT / "examples" / "vmnet-ipam-http"
 TAKEN = (
     "import sqlite3\n"
     "for row in sqlite3.connect('/tmp/ipam').execute('SELECT address FROM address'): print(*row)"
@@ -39,16 +38,13 @@ class Site:
 @contextmanager
 def site(vms: Vms, folder: Path) -> Iterator[Site]:
     folder.chmod(0o755)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    own = authority.issue_cert(NAME).private_key_and_cert_chain_pem
-    own.write_to_path(folder / "server.pem")
-    (folder / "token").write_text("a-token\n")
+    Certificates.made(folder, NAME)
+    (folder / "token").write_text(f"{TOKEN}\n")
     pool = ("--pool", "10.213.78.128/25", "--subnet", "10.213.78.0/24", "--gateway", "10.213.78.1")
     tls = ("--certificate", "/etc/ipam/server.pem", "--token-file", "/etc/ipam/token")
     kept = ("--subnet", "10.213.78.0/24", "--ip-range", "10.213.78.0/25")
     with vms.docker.network("vmt-ipam-net", *kept) as network:
-        mounts = ("-v", f"{folder}:/etc/ipam:ro", "-v", f"{EXAMPLE / 'server'}:/server:ro")
+        mounts = ("-v", f"{folder}:/etc/ipam:ro", "-v", f"{FOLDER / 'server'}:/server:ro")
         service = vms.docker.start(
             vms.image,
             *("/server/ipam_server.py", "--listen", "0.0.0.0:8443", "--database", "/tmp/ipam"),
@@ -71,7 +67,7 @@ def site(vms: Vms, folder: Path) -> Iterator[Site]:
 
 def test_an_address_from_a_service(vms: Vms, tmp_path: Path) -> None:
     base = ("--build-arg", f"VMNET={vms.image}")
-    image = vms.docker.build(EXAMPLE, "vmnet-tests/vmnet-ipam-http", options=base)
+    image = vms.docker.build(FOLDER, "vmnet-tests/vmnet-ipam-http", options=base)
     hooks = vms.docker.run(image, "hooks").stdout
     assert "http (vmnet-ipam-http 0.1.0)" in hooks
     with site(vms, tmp_path) as made:

@@ -14,6 +14,7 @@ from tests.lab.command import run
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
+EXAMPLES = sorted(folder.name for folder in (ROOT / "examples").iterdir() if folder.is_dir())
 
 
 def project(folder: Path) -> dict[str, Any]:
@@ -54,6 +55,17 @@ def test_a_plugin_folder_is_a_distribution(plugin: str, tmp_path: Path) -> None:
     names = wheel(source.parent, tmp_path)
     files = {path for path in source.rglob("*") if path.suffix in (".py", ".j2")}
     assert {str(path.relative_to(source.parent)) for path in files} <= names
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_a_distribution(example: str, tmp_path: Path) -> None:
+    folder = ROOT / "examples" / example
+    names = wheel(folder, tmp_path)
+    (module,) = entry_points(folder).values()
+    files = {path for path in (folder / module).rglob("*") if path.suffix == ".py"}
+    assert {str(path.relative_to(folder)) for path in files} <= names
+    metadata = f"{example.replace('-', '_')}-0.1.0.dist-info"
+    assert {one.split("/")[0] for one in names} == {module, metadata}
 
 
 def test_the_root_s_wheel_holds_everything(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = sorted((ROOT / "vmnet").rglob("*.py"))
 PLUGINS = sorted(ROOT.glob("plugins/*/vmnet_*/**/*.py"))
+PLUGINS += sorted(ROOT.glob("examples/*/vmnet_*/**/*.py"))
 PUBLIC = {"delivery", "errors", "hookspecs", "identity", "lifecycle", "machine", "names", "noun"}
 PUBLIC |= {"process", "serial", "settings", "values", "wiring"}
 
@@ -77,7 +78,7 @@ def test_the_core_imports_no_plugin() -> None:
     assert not {one for one in found if "." not in one and not one.startswith("vmnet_ipam")}
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT / "plugins")))
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_plugins_import_public_names_and_never_each_other(path: Path) -> None:
     own = next(part for part in path.parts if part.startswith("vmnet_"))
     for one in imports(path):

@@ -423,3 +423,9 @@ def test_the_readme_s_variables_are_the_code_s() -> None:
     text = (FOLDER / "README.md").read_text()
     table = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `VMNET_")]
     assert table == [row.name for row in vmnet_settings()]
+
+
+def test_the_readme_s_links_lead_somewhere() -> None:
+    found = re.findall(r"\]\(([^)]+)\)", (FOLDER / "README.md").read_text())
+    assert found
+    assert not [one for one in found if "://" not in one and not (FOLDER / one).exists()]
