@@ -84,9 +84,9 @@ def test_a_token_never_goes_over_a_wire_that_others_read(token: Path) -> None:
 
 
 def test_without_a_token_plain_http_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    access.grant(settings(Path("/run/vmnet"), URL="http://127.0.0.1"))
+    access.check(settings(Path("/run/vmnet"), URL="http://127.0.0.1"))
     assert not caplog.text
-    access.grant(settings(Path("/run/vmnet"), URL="http://10.0.0.5"))
+    access.check(settings(Path("/run/vmnet"), URL="http://10.0.0.5"))
     assert "anybody on the way can answer in its place" in caplog.text
 
 

@@ -94,4 +94,4 @@ def vmnet_ipam_requirements(settings: Settings) -> None:
     """Nothing of the bridge. But `vmnet plan`, which asks no service, finds wrong settings here."""
     from vmnet_ipam_http import access
 
-    access.grant(settings)
+    access.check(settings)

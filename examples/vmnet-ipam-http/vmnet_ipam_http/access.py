@@ -56,10 +56,20 @@ def grant(settings: Settings, url: str | None = None) -> Access:
     token = settings[TOKEN_FILE]
     if parts.scheme == "http":
         _refuse_what_takes_tls(settings, url)
-        if not _is_loopback(parts.hostname or ""):
+        if token is not None and not _is_loopback(url):
             _refuse_to_show(token, url)
     headers = {"Authorization": f"Bearer {_read_token(token)}"} if token else {}
     return Access(url, _tls(settings) if parts.scheme == "https" else None, headers)
+
+
+def check(settings: Settings) -> None:
+    """Find what is wrong without asking the service, and warn of what is unwise.
+
+    :raises vmnet.errors.VmnetError: as :func:`grant`
+    """
+    granted = grant(settings)
+    if granted.tls is None and not _is_loopback(granted.url):
+        _log.warning("%s=%s: anybody on the way can answer in its place", URL.name, granted.url)
 
 
 def _refuse_what_takes_tls(settings: Settings, url: str) -> None:
@@ -72,17 +82,16 @@ def _refuse_what_takes_tls(settings: Settings, url: str) -> None:
             )
 
 
-def _refuse_to_show(token: Path | None, url: str) -> None:
-    if token is not None:
-        raise SettingsError(
-            f"{TOKEN_FILE.name}={token} and {URL.name}={url} contradict each other: "
-            "all on the way could read the token",
-            f"have the service speak TLS: `-e {URL.name}=https://…`",
-        )
-    _log.warning("%s=%s: anybody on the way can answer in its place", URL.name, url)
+def _refuse_to_show(token: Path, url: str) -> None:
+    raise SettingsError(
+        f"{TOKEN_FILE.name}={token} and {URL.name}={url} contradict each other: "
+        "all on the way could read the token",
+        f"have the service speak TLS: `-e {URL.name}=https://…`",
+    )
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -82,7 +82,8 @@ def _interface(captured: Interface, answer: InterfaceAnswer) -> Interface:
     else:
         changed = evolve(captured, addresses=addresses, routes=answer.routes)
         _refuse_doubles(
-            f"routes of {captured.name}", ((one.destination, one.metric) for one in answer.routes)
+            f"routes of {captured.name}",
+            (f"{one.destination} of metric {one.metric}" for one in answer.routes),
         )
         _require_each(_malformed, changed)
         _require_each(_unreachable, changed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -191,11 +192,9 @@ def _parsed(
 ) -> Callable[[Any, Any], Any]:
     def read_parsed(value: Any, _kind: Any) -> Any:
         text = _text(value)
-        try:
+        with suppress(ValueError):
             if form.fullmatch(text):
                 return parse(text)
-        except ValueError:
-            pass
         raise ValueError(f"{_shown(text)} is not {expected}")
 
     return read_parsed
