@@ -102,8 +102,10 @@ def test_from_the_service_to_dnsmasq_and_back(site: Site) -> None:
 
 
 def test_from_the_service_to_a_seed(site: Site) -> None:
+    """With a second NIC, which has an address of its own and no default route."""
     web = site.network.container("web")
-    with site.service() as server:
+    with lan(2, host=site.network.host) as second, site.service() as server:
+        second.attach(web, "eth1", gateway=False)
         environ = site.settings(server.url, VMNET_IPAM="http,cloudinit")
         with starting(web, environ) as process:
             await_vm(web, process)
@@ -111,9 +113,15 @@ def test_from_the_service_to_a_seed(site: Site) -> None:
             iso.open(str(site.run_dir() / "seed.iso"))
             iso.get_file_from_iso_fp(config, joliet_path="/network-config")
             iso.close()
-            (nic,) = yaml.safe_load(config.getvalue())["ethernets"].values()
-            assert nic["addresses"] == ["172.30.1.129/24"]
-            assert nic["routes"] == [{"to": "0.0.0.0/0", "via": site.network.gateway}]
+            found = {
+                one["match"]["macaddress"]: (one["addresses"], one.get("routes"))
+                for one in yaml.safe_load(config.getvalue())["ethernets"].values()
+            }
+            default = [{"to": "0.0.0.0/0", "via": site.network.gateway}]
+            assert found == {
+                web.nic("eth0").mac: (["172.30.1.129/24"], default),
+                web.nic("eth1").mac: (["172.30.1.130/24"], None),
+            }
             process.signal(signal.SIGTERM)
             assert process.wait(60) == 0
         assert server.is_empty()
