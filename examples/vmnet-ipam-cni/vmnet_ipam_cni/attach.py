@@ -40,7 +40,8 @@ def prepare(settings: Settings, identity: Identity) -> tuple[Network, Plugin, tu
     :raises SettingsError: the network configuration is malformed, an interface is not there
     :raises AllocationError: the plugin is not there
     """
-    found = network.load(settings[CONFIG], settings[CAPABILITIES] or {})
+    capabilities = settings[CAPABILITIES]
+    found = network.load(settings[CONFIG], {} if capabilities is None else capabilities)
     there = tuple(one.name for one in identity.interfaces)
     wanted = settings[INTERFACES] or there
     for name in wanted:
@@ -132,7 +133,7 @@ def _parameters(settings: Settings, kept: Record, interface: str) -> dict[str, s
 
 
 def _netns(settings: Settings) -> dict[str, str]:
-    """By the number of this process, which becomes the machine, so that it leads there till then."""
+    """By the number of this process, which becomes the machine: the path leads there as long."""
     return {"CNI_NETNS": str(settings[NETNS] or f"/proc/{os.getpid()}/ns/net")}
 
 
@@ -142,8 +143,8 @@ def _path(settings: Settings) -> Path:
 
 def _warn_of_renewal() -> None:
     _log.warning(
-        "the dhcp plugin's daemon can't renew its lease while the VM has the NIC, and takes the NIC "
-        "down when the lease expires",
+        "the dhcp plugin's daemon can't renew its lease while the VM has the NIC; it takes it down "
+        "when the lease expires",
         extra={
             "hint": "have the DHCP server lease for ever, or let the guest ask it: NO_DHCP=true"
         },

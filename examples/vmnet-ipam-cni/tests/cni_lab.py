@@ -1,0 +1,104 @@
+"""Network configurations, real plugins' stores, and plugins that do as a test says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import vmnet_ipam_cni as cni
+
+from vmnet import testing
+from vmnet.settings import Settings
+
+# Answers VERSION as it should; all else is the script's. What it was called with goes to a log.
+_PLUGIN = """#!{python} -IS
+import json, os, sys
+command, log = os.environ["CNI_COMMAND"], {log!r}
+told = sys.stdin.read()
+with open(log, "a") as file:
+    environ = {{key: value for key, value in os.environ.items() if key.startswith("CNI_")}}
+    print(json.dumps({{"environ": environ, "told": json.loads(told)}}), file=file)
+if command == "VERSION":
+    print('{{"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0"]}}')
+    sys.exit()
+interface = os.environ["CNI_IFNAME"]
+{script}
+"""
+
+
+def result(*addresses: str, **more: Any) -> dict[str, Any]:
+    """A result of version 1.0.0."""
+    return {"cniVersion": "1.0.0", "ips": [{"address": one} for one in addresses], **more}
+
+
+class Lab:
+    """A folder with a network configuration, a pool, and the run directories of containers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "vmnet.conflist"
+        self.store = folder / "networks" / "pool"
+        self.log = folder / "calls.log"
+
+    def network(self, ipam: dict[str, Any], **more: Any) -> None:
+        """A list with this ipam section in its second plugin."""
+        plugins = [{"type": "tuning"}, {"type": "bridge", "ipam": ipam}]
+        whole = {"cniVersion": "1.0.0", "name": "pool", "plugins": plugins, **more}
+        self.config.write_text(json.dumps(whole))
+
+    def host_local(self, subnet: str = "10.5.0.0/24", **more: Any) -> None:
+        """Ranges and a default route for each family."""
+        ipam = {
+            "type": "host-local",
+            "ranges": [[{"subnet": subnet}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": str(self.folder / "networks"),
+        }
+        self.network({**ipam, **more})
+
+    def scripted(self, script: str, name: str = "scripted", **more: Any) -> None:
+        """A plugin of our own and a network that it allocates for."""
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        text = _PLUGIN.format(python=sys.executable, log=str(self.log), script=script)
+        path.write_text(text)
+        path.chmod(0o755)
+        self.network({"type": name}, **more)
+
+    def saying(self, answer: Any) -> None:
+        """A plugin that answers ADD with this."""
+        said = answer if isinstance(answer, str) else json.dumps(answer)
+        self.scripted(f"if command == 'ADD': print({said!r})")
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What the scripted plugin was called with, VERSION apart."""
+        text = self.log.read_text() if self.log.exists() else ""
+        found = [json.loads(line) for line in text.splitlines()]
+        return [one for one in found if one["environ"]["CNI_COMMAND"] != "VERSION"]
+
+    def commands(self) -> list[str]:
+        return [f"{one['CNI_COMMAND']} {one['CNI_IFNAME']}" for one in self._environs()]
+
+    def environ(self, run_dir: str = "run", **more: str) -> dict[str, str]:
+        return {
+            "VMNET_IPAM": "cni",
+            "VMNET_RUN_DIR": str(self.folder / run_dir),
+            "VMNET_IPAM_CNI_CONFIG": str(self.config),
+            "VMNET_IPAM_CNI_PATH": f"{self.folder}/bin:/usr/lib/cni",
+            **more,
+        }
+
+    def settings(self, run_dir: str = "run", **more: str) -> Settings:
+        return testing.settings(self.environ(run_dir, **more), *cni.vmnet_settings())
+
+    def held(self) -> list[str]:
+        """The addresses that host-local's store holds."""
+        if not self.store.exists():
+            return []
+        names = (path.name for path in self.store.iterdir())
+        return sorted(name for name in names if name[0].isdigit() or ":" in name)
+
+    def _environs(self) -> list[dict[str, str]]:
+        return [one["environ"] for one in self.calls()]

@@ -1,0 +1,305 @@
+"""ADD, CHECK and DEL with the real host-local and static: nothing is leaked in a store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import vmnet_ipam_cni as cni
+from tests.cni_lab import Lab, result
+from vmnet_ipam_cni import record
+
+from vmnet import testing
+from vmnet.errors import AllocationError, SettingsError
+from vmnet.identity import Identity
+
+TWO = testing.identity(
+    testing.interface("172.17.0.2/16", gateway="172.17.0.1"),
+    testing.interface("172.18.0.2/16", name="eth1"),
+)
+
+
+def allocate(lab: Lab, identity: Identity | None = None, **settings: str) -> Identity:
+    return cni.vmnet_ipam_allocate(lab.settings(**settings), identity or testing.identity())
+
+
+def release(lab: Lab, **settings: str) -> None:
+    cni.vmnet_ipam_release(lab.settings(**settings), testing.identity())
+
+
+def on_record(lab: Lab) -> list[str]:
+    found = record.load(lab.folder / "run" / "cni.json")
+    return [one.interface for one in found.attachments] if found else []
+
+
+def container(lab: Lab) -> str:
+    found = record.load(lab.folder / "run" / "cni.json")
+    assert found
+    return found.container
+
+
+def addresses(identity: Identity) -> list[str]:
+    return [str(address) for one in identity.interfaces for address in one.addresses]
+
+
+@pytest.mark.parametrize("version", ["0.4.0", "1.0.0"])
+def test_host_local_allocates_and_releases(lab: Lab, version: str) -> None:
+    lab.host_local()
+    whole = json.loads(lab.config.read_text())
+    lab.config.write_text(json.dumps({**whole, "cniVersion": version}))
+    (nic,) = allocate(lab).interfaces
+    assert nic.addresses[0].with_prefixlen == "10.5.0.2/24"
+    assert nic.routes == (testing.route("0.0.0.0/0", "10.5.0.1"),)
+    assert lab.held() == ["10.5.0.2"]
+    assert (lab.store / "10.5.0.2").read_text().split() == [container(lab), "eth0"]
+    assert re.fullmatch(r"web-[0-9a-f]{16}", container(lab))
+    release(lab)
+    assert lab.held() == on_record(lab) == []
+    release(lab)  # again is no error
+
+
+def test_both_families_and_a_resolver(lab: Lab) -> None:
+    (lab.folder / "resolv.conf").write_text("nameserver 10.5.0.53\nsearch site.test\n")
+    lab.host_local(
+        ranges=[[{"subnet": "10.5.0.0/24"}], [{"subnet": "2001:db8::/64"}]],
+        routes=[{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+        resolvConf=str(lab.folder / "resolv.conf"),
+    )
+    found = allocate(lab)
+    assert addresses(found) == ["10.5.0.2/24", "2001:db8::2/64"]
+    gateways = [str(route.gateway) for route in found.interfaces[0].routes]
+    assert gateways == ["10.5.0.1", "2001:db8::1"]
+    assert found.resolver == testing.resolver("10.5.0.53", search=("site.test",))
+    assert lab.held() == ["10.5.0.2", "2001:db8::2"]
+    release(lab)
+    assert lab.held() == []
+
+
+def test_static_with_arguments_and_capabilities(lab: Lab) -> None:
+    ipam = {
+        "type": "static",
+        "addresses": [{"address": "10.5.0.9/24", "gateway": "10.5.0.1"}],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.9.0.0/16", "gw": "10.5.0.3"}],
+        "dns": {"nameservers": ["10.5.0.53"], "domain": "site.test", "options": ["ndots:2"]},
+    }
+    lab.network(ipam)
+    found = allocate(lab)
+    assert addresses(found) == ["10.5.0.9/24"]
+    assert [str(one.gateway) for one in found.interfaces[0].routes] == ["10.5.0.1", "10.5.0.3"]
+    assert found.domain == "site.test"
+    release(lab)
+    more = allocate(lab, VMNET_IPAM_CNI_ARGS="IgnoreUnknown=1;IP=10.5.0.10/24")
+    assert addresses(more) == ["10.5.0.9/24", "10.5.0.10/24"]
+    release(lab)
+    plugins = [{"type": "bridge", "ipam": ipam, "capabilities": {"ips": True}}]
+    lab.network({}, plugins=plugins)
+    told = allocate(lab, VMNET_IPAM_CNI_CAPABILITIES='{"ips": ["10.5.0.77/24"]}')
+    assert addresses(told) == ["10.5.0.77/24"]
+
+
+def test_each_interface_is_added_and_the_last_is_released_first(lab: Lab) -> None:
+    answers = {"eth0": result("10.5.0.2/24"), "eth1": result("10.6.0.2/24")}
+    lab.scripted(f"print(json.dumps({answers!r}[interface]))")
+    assert addresses(allocate(lab, TWO)) == ["10.5.0.2/24", "10.6.0.2/24"]
+    release(lab)
+    calls = ["ADD eth0", "ADD eth1", "CHECK eth0", "CHECK eth1", "DEL eth1", "DEL eth0"]
+    assert lab.commands() == calls
+    assert {one["environ"]["CNI_CONTAINERID"] for one in lab.calls()} == {container(lab)}
+    assert lab.calls()[-1]["told"]["prevResult"] == answers["eth0"]
+
+
+def test_only_the_interfaces_that_are_named(lab: Lab) -> None:
+    lab.host_local()
+    found = allocate(lab, TWO, VMNET_IPAM_CNI_INTERFACES="eth1")
+    assert addresses(found) == ["172.17.0.2/16", "10.5.0.2/24"]
+    release(lab)
+    with pytest.raises(SettingsError, match="VMNET_IPAM_CNI_INTERFACES=eth7: there is no eth7"):
+        allocate(lab, TWO, VMNET_IPAM_CNI_INTERFACES="eth7")
+
+
+def test_what_fails_half_way_is_released(lab: Lab) -> None:
+    """One address for two interfaces."""
+    lab.host_local("10.5.0.0/30")
+    with pytest.raises(AllocationError) as caught:
+        allocate(lab, TWO)
+    assert "host-local refuses ADD for eth1: failed to allocate for range 0: no IP addresses" in (
+        caught.value.message
+    )
+    assert lab.held() == ["10.5.0.2"]
+    assert on_record(lab) == ["eth0", "eth1"]
+    release(lab)
+    assert lab.held() == on_record(lab) == []
+
+
+def test_exhaustion_leaves_the_store_as_it_was(lab: Lab) -> None:
+    lab.host_local("10.5.0.0/30")
+    allocate(lab, run_dir="first")
+    with pytest.raises(AllocationError, match="no IP addresses available in range set"):
+        allocate(lab)
+    release(lab)
+    assert lab.held() == ["10.5.0.2"]
+    release(lab, run_dir="first")
+    assert addresses(allocate(lab)) == ["10.5.0.2/30"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (result(), "it has no address for eth0"),
+        (result("10.5.0.2/24", cniVersion="0.4.0"), "of cniVersion '0.4.0', not 1.0.0"),
+        (result("10.5.0.2/24", "10.5.0.2/24"), "10.5.0.2 would be eth0's and eth0's"),
+        ("{", "answered ADD for eth0 with what is no result: {"),
+    ],
+)
+def test_what_can_t_be_used_is_released(lab: Lab, answer: object, reason: str) -> None:
+    lab.saying(answer)
+    with pytest.raises(AllocationError, match=re.escape(reason)):
+        allocate(lab)
+    release(lab)
+    assert lab.commands()[-1] == "DEL eth0"
+    assert on_record(lab) == []
+
+
+def test_check_is_heard(lab: Lab) -> None:
+    answer = json.dumps(result("10.5.0.2/24"))
+    script = (
+        f"if command == 'ADD': print({answer!r})\n"
+        'if command == \'CHECK\': print(\'{"code": 9, "msg": "gone"}\'); sys.exit(1)'
+    )
+    lab.scripted(script)
+    with pytest.raises(AllocationError, match=r"refuses CHECK for eth0: gone \(code 9\)"):
+        allocate(lab)
+    release(lab)
+    lab.scripted(script, disableCheck=True)
+    assert addresses(allocate(lab)) == ["10.5.0.2/24"]
+
+
+def test_a_version_that_the_plugin_does_not_speak_is_found_before_add(lab: Lab) -> None:
+    lab.scripted("")
+    path = lab.folder / "bin" / "scripted"
+    path.write_text(path.read_text().replace('["0.4.0", "1.0.0"]', '["0.3.1", "0.4.0"]'))
+    with pytest.raises(AllocationError, match=re.escape("speaks CNI 0.3.1, 0.4.0, not 1.0.0")):
+        allocate(lab)
+    assert not lab.calls()
+    assert not on_record(lab)
+
+
+def test_one_that_hangs(lab: Lab) -> None:
+    lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
+    with pytest.raises(AllocationError, match="did not answer ADD for eth0 within 2 s"):
+        allocate(lab, VMNET_IPAM_CNI_TIMEOUT="2")
+    release(lab, VMNET_IPAM_CNI_TIMEOUT="30")
+    assert lab.commands() == ["ADD eth0", "DEL eth0"]
+
+
+def test_what_can_t_be_released_stays_on_record(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    answers = {"eth0": result("10.5.0.2/24"), "eth1": result("10.6.0.2/24")}
+    lab.scripted(
+        f"if command == 'ADD': print(json.dumps({answers!r}[interface]))\n"
+        "if command == 'DEL' and interface == 'eth1': sys.exit('no disk')"
+    )
+    allocate(lab, TWO)
+    with pytest.raises(AllocationError) as caught:
+        release(lab)
+    assert caught.value.message == f"not released by CNI: eth1 of {container(lab)}"
+    assert "scripted ended with status 1 in DEL for eth1: no disk" in caplog.text
+    assert on_record(lab) == ["eth1"]
+    lab.scripted("")
+    release(lab)
+    assert on_record(lab) == []
+    assert lab.commands()[-3:] == ["DEL eth1", "DEL eth0", "DEL eth1"]
+
+
+def test_a_release_needs_no_configuration_any_more(lab: Lab) -> None:
+    """Only the record, as after a crash; even if ADD's answer was never seen."""
+    lab.host_local()
+    allocate(lab)
+    path = lab.folder / "run" / "cni.json"
+    found = json.loads(path.read_text())
+    found["attachments"][0]["result"] = None
+    path.write_text(json.dumps(found))
+    lab.config.unlink()
+    release(lab)
+    assert lab.held() == []
+
+
+def test_nothing_was_asked_for(lab: Lab) -> None:
+    """The core releases also where it was killed before we were called."""
+    release(lab)
+    assert not (lab.folder / "run").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 2, "container": "x"}'])
+def test_a_record_that_can_t_be_read_is_left(lab: Lab, content: str) -> None:
+    path = lab.folder / "run" / "cni.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(AllocationError) as caught:
+        release(lab)
+    assert f"`rm {path}`" in caught.value.hint
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("hostname", "same"), [("web", True), ("db", False)], ids=["restart", "copied folder"]
+)
+def test_a_container_keeps_its_id(lab: Lab, hostname: str, same: bool) -> None:
+    lab.host_local()
+    allocate(lab)
+    before = container(lab)
+    release(lab)
+    allocate(lab, testing.identity(hostname=hostname))
+    assert (container(lab) == before) is same
+
+
+def test_what_was_given_up_by_hand_is_not_mistaken_for_the_next(lab: Lab) -> None:
+    lab.host_local()
+    allocate(lab)
+    before = container(lab)
+    assert addresses(allocate(lab)) == ["10.5.0.3/24"]
+    assert container(lab) != before
+    release(lab)
+    assert lab.held() == ["10.5.0.2"]
+
+
+@pytest.mark.parametrize("hostname", ["", "-", "ä.b c", "x" * 200])
+def test_every_host_name_makes_an_id(lab: Lab, hostname: str) -> None:
+    lab.host_local()
+    allocate(lab, testing.identity(hostname=hostname))
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", container(lab))
+    assert lab.held() == ["10.5.0.2"]
+
+
+def test_many_at_once_get_addresses_of_their_own(lab: Lab) -> None:
+    """Each call is a process of its own, and host-local locks its store between them."""
+    lab.host_local()
+    runs = [f"run{number}" for number in range(20)]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        found = list(pool.map(lambda run: addresses(allocate(lab, run_dir=run)), runs))
+        assert len({address for (address,) in found}) == len(runs)
+        assert len(lab.held()) == len(runs)
+        for done in pool.map(lambda run: release(lab, run_dir=run), runs):
+            assert done is None
+    assert lab.held() == []
+
+
+@pytest.fixture
+def planned(lab: Lab) -> Iterator[Lab]:
+    lab.scripted("")
+    yield lab
+    assert not lab.log.exists(), "planning runs no plugin"
+
+
+def test_planning_runs_nothing_and_finds_mistakes(planned: Lab) -> None:
+    identity = testing.identity()
+    cni.vmnet_ipam_requirements(planned.settings(), identity)
+    planned.network({"type": "absent"})
+    with pytest.raises(AllocationError, match="there is no CNI plugin absent"):
+        cni.vmnet_ipam_requirements(planned.settings(), identity)
+    absent = str(Path(planned.folder, "absent.conf"))
+    with pytest.raises(SettingsError, match=r"absent\.conf: No such file"):
+        cni.vmnet_ipam_requirements(planned.settings(VMNET_IPAM_CNI_CONFIG=absent), identity)
