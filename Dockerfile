@@ -46,5 +46,7 @@ COPY --from=python /opt/vmnet /opt/vmnet
 RUN ln -s /opt/vmnet/bin/vmnet /usr/local/bin/vmnet
 # `vmnet console`, which takes a QEMU as new as this one.
 ENV VMNET_CONSOLE=on
+# The start period is that of the guest's boot: see `vmnet health --help`.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=120s --retries=3 CMD ["vmnet", "health"]
 ENTRYPOINT ["vmnet"]
 CMD ["run"]

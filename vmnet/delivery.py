@@ -52,3 +52,17 @@ class Delivery(Noun):
     files: tuple[File, ...] = ()
     daemons: tuple[Daemon, ...] = ()
     not_carried: tuple[str, ...] = ()
+
+
+@frozen(eq=False, repr=False)
+class Handover(Noun):
+    """What has become of one interface's identity since the start.
+
+    :param interface: its name in the container
+    :param done: whether the guest has it; None where that can't be known
+    :param detail: what is known, in a few words
+    """
+
+    interface: str
+    done: bool | None
+    detail: str

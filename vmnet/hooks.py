@@ -12,7 +12,7 @@ import pluggy
 from attrs import frozen
 
 from vmnet import __version__, calling, hookspecs, settings
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.discovery import Broken, Plugin
 from vmnet.errors import PluginError, VmnetError
 from vmnet.hookspecs.markers import PROJECT
@@ -326,6 +326,17 @@ class Hooks(Noun):
             self.selection.forwarder, "vmnet_forwarder", Delivery, identity=identity, wiring=wiring
         )
         return (*found, delivery)
+
+    def status(self, identity: Identity, wiring: Wiring) -> tuple[tuple[str, Handover], ...]:
+        """What each selected IPAM strategy knows of the running guest, with its name."""
+        return tuple(
+            (name, handover)
+            for name in self.selection.ipam.names
+            for handover in self._call(
+                name, "vmnet_ipam_status", tuple, identity=identity, wiring=wiring
+            )
+            or ()
+        )
 
     def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
         answers = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from tests.unit import fakes
 from vmnet import hooks, hookspecs, testing
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.discovery import Plugin
 from vmnet.errors import CaptureError, PluginError, VmnetError
 from vmnet.hooks import Hooks
@@ -36,6 +36,7 @@ SEED = Cdrom(Path("/seed.iso"))
 Patch = pytest.MonkeyPatch
 
 # How the façade calls each hook of a stage, a good answer, and what the façade makes of it.
+HANDOVER = Handover("eth0", None, "who knows")
 CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     "vmnet_capture": (lambda it: it.capture(), IDENTITY, IDENTITY),
     "vmnet_ipam_allocate": (
@@ -54,6 +55,11 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
         lambda it: it.deliver(IDENTITY, WIRING),
         Delivery("one"),
         (Delivery("one"),),
+    ),
+    "vmnet_ipam_status": (
+        lambda it: it.status(IDENTITY, WIRING),
+        (HANDOVER,),
+        (("fake", HANDOVER),),
     ),
     "vmnet_devices": (lambda it: it.devices(IDENTITY, WIRING), (SEED,), (SEED,)),
     "vmnet_launch_command": (lambda it: it.launch_command(MACHINE, ("-S",)), COMMAND, COMMAND),
@@ -177,6 +183,7 @@ def test_an_answer_wrapped_in_a_list_is_of_the_wrong_type(hook: str, monkeypatch
         ("vmnet_ipam_allocate", IDENTITY),
         ("vmnet_ipam_requirements", Requirements()),
         ("vmnet_ipam_deliver", ()),
+        ("vmnet_ipam_status", ()),
         ("vmnet_devices", ()),
     ],
 )

@@ -14,8 +14,11 @@ COMMANDS: Mapping[str, str] = {
     "plan": "show what `run` would do, changing nothing",
     "check": "tell whether this host and container can run a VM",
     "console": "attach to the running VM's serial console",
+    "health": "tell whether the running VM is healthy (for HEALTHCHECK)",
     "hooks": "list the stages, their hooks and the active strategies",
     "host-bridge": "configuration for guests on the host's own network",
+    "status": "show the running VM",
+    "stop": "have the running VM power off",
     "config": "list every environment variable",
     "demo": "see it work on this machine, without a container engine",
 }

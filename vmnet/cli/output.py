@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from vmnet import values
 from vmnet.errors import UsageError
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
@@ -24,6 +25,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` tells the options")
+
+
+def seconds(text: str) -> int:
+    """An option's value: a time."""
+    try:
+        return values.integer(0, 86400)(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not {error}") from None
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.hookspecs.markers import hookspec
 from vmnet.identity import Identity
 from vmnet.settings import Settings
@@ -58,4 +58,17 @@ def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -
 
     :return: pure data; None means that nothing is needed
     :raises vmnet.errors.DeliveryError: a program it needs is missing
+    """
+
+
+@hookspec
+def vmnet_ipam_status(
+    settings: Settings, identity: Identity, wiring: Wiring
+) -> tuple[Handover, ...]:
+    """Tell which of the identity has reached the guest, while it runs.
+
+    Called for `vmnet status` on each strategy that ``VMNET_IPAM`` names, in that order, with what
+    the start had decided. Only look: no file may change, and nobody be asked who may not answer.
+
+    :return: one for each interface that there is something to say of; None means nothing
     """

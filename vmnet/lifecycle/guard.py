@@ -41,7 +41,7 @@ BELL = 64
 EXIT_PORT = 0xF4
 FORCED_STATUS = 19
 
-_PRESS_SECONDS = 3.0
+PRESS_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
 # An alarm that rang once is trusted, but not with somebody's data.
 _TRUSTING_LOOK_SECONDS = 5.0
@@ -50,7 +50,7 @@ _RELIEF_SECONDS = 1.0
 _PRESS = ({"execute": "system_powerdown"},)
 # In this order: `stop` answers when everything is on the disks (QEMU 7.2 leaves through the port
 # without writing back anything); `quit` is for machines that have no such port.
-_FORCE = (
+FORCE = (
     {"execute": "stop"},
     {
         "execute": "human-monitor-command",
@@ -198,12 +198,12 @@ class Guard:
             text = f"the guest did not power off within {self._deadline:g} s"
             self._say("warning", f"{text}: forcing QEMU to quit")
             if connected:
-                self._monitor.tell(_FORCE)
+                self._monitor.tell(FORCE)
             else:
                 self._say("error", f"QEMU can't be told: {self._monitor.obstacle}")
         elif now >= self._press_at and connected and not self._is_forced:
             self._monitor.tell(_PRESS)
-            self._press_at = now + _PRESS_SECONDS
+            self._press_at = now + PRESS_SECONDS
 
     def _sleep(self, connected: bool) -> None:
         """Until something happens, or something is due."""

@@ -11,16 +11,18 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from vmnet.errors import StateError
 from vmnet.lifecycle import files
-from vmnet.machine import Command
 from vmnet.noun import Noun
 from vmnet.serial import plain
-from vmnet.wiring import Wiring
+
+if TYPE_CHECKING:
+    from vmnet.machine import Command
+    from vmnet.wiring import Wiring
 
 VERSION = 1
 _FILE = "launched.json"

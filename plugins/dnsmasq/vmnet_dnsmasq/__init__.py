@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.errors import DeliveryError
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity
-from vmnet.settings import Settings
+from vmnet.settings import RUN_DIR, Settings
 from vmnet.wiring import Requirements, Wiring
 
 
@@ -38,3 +38,12 @@ def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> D
     from vmnet_dnsmasq import service
 
     return service.deliver(settings, identity, wiring)
+
+
+@hookimpl
+def vmnet_ipam_status(
+    settings: Settings, identity: Identity, wiring: Wiring
+) -> tuple[Handover, ...]:
+    from vmnet_dnsmasq import leases
+
+    return leases.handovers(settings[RUN_DIR], identity, wiring)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity
 from vmnet.names import shown
@@ -25,6 +25,14 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     """Deliver nothing; the guest has the container's MAC, which the other system knows."""
     return Delivery("nodhcp", not_carried=tuple(_not_carried(identity)))
+
+
+@hookimpl
+def vmnet_ipam_status(
+    settings: Settings, identity: Identity, wiring: Wiring
+) -> tuple[Handover, ...]:
+    text = "another system gives the guest its address"
+    return tuple(Handover(one.name, None, text) for one in identity.interfaces)
 
 
 def _not_carried(identity: Identity) -> Iterator[str]:

@@ -1,0 +1,36 @@
+"""Which leases the guest has taken, from dnsmasq's own record of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmnet.delivery import Handover
+from vmnet.identity import Identity
+from vmnet.wiring import Wiring
+from vmnet_dnsmasq.config import Paths
+
+
+def handovers(run_dir: Path, identity: Identity, wiring: Wiring) -> tuple[Handover, ...]:
+    """For each NIC that is served here, whether its lease has been given."""
+    return tuple(_handovers(taken(Paths.below(run_dir).leases), identity, wiring))
+
+
+def taken(path: Path) -> dict[str, str]:
+    """The address by MAC: each line is expiry, MAC, address, name, client identifier."""
+    if not path.exists():
+        return {}
+    lines = (line.split() for line in path.read_text(errors="replace").splitlines())
+    return {words[1]: words[2] for words in lines if len(words) >= 3}
+
+
+def _handovers(leases: dict[str, str], identity: Identity, wiring: Wiring) -> Iterator[Handover]:
+    for interface, port in zip(identity.interfaces, wiring.ports, strict=True):
+        if not wiring.contain:
+            continue
+        if interface.ipv4:
+            address = leases.get(port.guest_mac)
+            text = f"DHCP: {address} is leased" if address else "DHCP: the guest has no lease yet"
+            yield Handover(interface.name, address is not None, text)
+        if interface.ipv6:
+            yield Handover(interface.name, None, "DHCPv6: no record is kept of its leases")

@@ -1,0 +1,70 @@
+"""What a start leaves for those who look at it later, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.lab.command import run
+from tests.lab.netns import Lan
+from tests.netns.conftest import VMNET, Vmnet
+
+
+def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", ipv6=True)
+    with vmnet.running(web) as process:
+        record = json.loads((vmnet.run_dir / "launched.json").read_text())
+        assert record["machine"]["pid"] == 1
+        (nic,) = record["nics"]
+        assert (nic["mac"], nic["tap"], nic["confined"]) == (web.mac, "tap0", True)
+        assert set(nic["addresses"]) >= {web.address}
+        outside = {inner(pid): pid for pid in web.pids()}
+        for helper in record["helpers"]:
+            assert Path(f"/proc/{outside[helper['pid']]}").exists()
+        assert "dnsmasq" in [one["name"] for one in record["helpers"]]
+
+        def health() -> Any:
+            entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
+            found = run(*entered, *VMNET, "health", "--json", env=vmnet.environ, check=False)
+            return found.json()
+
+        # What stands for QEMU here inherits its socket, and says nothing.
+        assert health()["reason"] == "QEMU does not answer on its control socket"
+        dnsmasq = next(one for one in record["helpers"] if one["name"] == "dnsmasq")
+        os.kill(outside[dnsmasq["pid"]], signal.SIGKILL)
+        assert health()["reason"].startswith(f"dnsmasq (process {dnsmasq['pid']}) has ended")
+
+
+def inner(pid: int) -> int:
+    """A process's number in its own PID namespace (proc_pid_status(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))
+
+
+def test_a_start_that_fails_leaves_no_record(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    failed = vmnet(web, "run", VMNET_QEMU="/bin/false-path")
+    assert failed.returncode
+    assert not (vmnet.run_dir / "launched.json").exists()
+
+
+def test_every_line_of_the_log_is_an_object(network: Lan, vmnet: Vmnet) -> None:
+    """Of a start that succeeds, of one that recovers, of one that fails."""
+    web = network.container("web")
+    settings = {"VMNET_LOG": "json", "VMNET_LOG_LEVEL": "debug", "VMNET_NTP": "2001:db8::1"}
+    with vmnet.running(web, **settings, VMNET_GUARD="on") as process:
+        lines = process.output().splitlines()
+    recovered = vmnet(web, "run", **settings, VMNET_BRIDGE_ADDRESS="10.0.0.0")
+    failed = vmnet(web, "run", **{**settings, "VMNET_MEMORY": "lots"})
+    for said in (lines, recovered.stderr.splitlines(), failed.stderr.splitlines()):
+        entries = [json.loads(line) for line in said]
+        assert entries
+        assert all(entry.keys() >= {"time", "level", "message"} for entry in entries)
+    errors = [one for one in map(json.loads, failed.stderr.splitlines()) if one["level"] == "error"]
+    assert [one["message"] for one in errors] == [
+        "VMNET_MEMORY=lots is not a size such as 512M or 2G"
+    ]
+    assert errors[0]["hint"]

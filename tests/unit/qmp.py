@@ -1,0 +1,85 @@
+"""A control socket that stands for QEMU's: one client at a time, an answer to each command."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+GREETING = {
+    "QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": ""}}
+    | {"capabilities": ["oob"]}
+}
+
+
+@define
+class Qemu:
+    """What it answers, what it was told, and what it says when it is told something."""
+
+    answers: Mapping[str, Any]
+    events: Mapping[str, dict[str, Any]] = field(factory=dict)
+    told: list[str] = field(factory=list)
+
+    def serve(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    self._talk(connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        connection.sendall(json.dumps(GREETING).encode() + b"\r\n")
+        for message in _messages(connection):
+            command = message["execute"]
+            self.told.append(command)
+            if event := self.events.get(command):
+                connection.sendall(json.dumps(event).encode() + b"\r\n")
+            body = {"return": self.answers.get(command, {})}
+            if "id" in message:
+                body["id"] = message["id"]
+            connection.sendall(json.dumps(body).encode() + b"\r\n")
+            if command == "quit":
+                return
+
+
+def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
+    """As QEMU reads them: one after the other, with or without a new line between."""
+    text = ""
+    while part := connection.recv(4096).decode():
+        text = (text + part).lstrip()
+        while text:
+            try:
+                message, end = json.JSONDecoder().raw_decode(text)
+            except ValueError:
+                break
+            text = text[end:].lstrip()
+            yield message
+
+
+@contextmanager
+def qemu(
+    path: Path, status: str = "running", events: Mapping[str, dict[str, Any]] | None = None
+) -> Iterator[Qemu]:
+    """Serve at a path while the context lasts."""
+    made = Qemu(
+        {
+            "query-status": {"status": status, "running": status == "running"},
+            "query-kvm": {"enabled": False, "present": True},
+            "query-version": GREETING["QMP"]["version"],
+        },
+        events or {},
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=made.serve, args=(listener,), daemon=True)
+        thread.start()
+        yield made
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)

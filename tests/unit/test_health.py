@@ -1,0 +1,176 @@
+"""``vmnet health``: what an engine acts upon."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from tests.unit import qmp, running
+from vmnet import cli
+from vmnet.lifecycle.launched import Nic, Process
+from vmnet.running import guest, health
+from vmnet.running.guest import Presence
+
+SILENT = Presence("eth0", silent=("172.17.0.2",))
+UP = Presence("eth0", answering=("172.17.0.2",))
+UNKNOWN = Presence("eth0", unknown="no permission to ask the guest on tap0")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Presence]:
+    """What the guest says, one answer after the other; the last one for ever."""
+    answers = [UP]
+
+    def ask(_nic: Nic) -> Presence:
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    monkeypatch.setattr(guest, "ask", ask)
+    return answers
+
+
+def verdict(run_dir: Path, grace: float = 1e9, *, strict: bool = False) -> tuple[str, str]:
+    found = health.examine(run_dir, grace, strict=strict)
+    return found.verdict, found.reason
+
+
+def test_nothing_has_been_started(tmp_path: Path) -> None:
+    assert verdict(tmp_path) == ("starting", "QEMU has not been started yet")
+
+
+def test_a_guest_that_answers_is_healthy(tmp_path: Path, asked: list[Presence]) -> None:
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock") as qemu:
+        assert verdict(tmp_path) == ("healthy", "eth0: the guest answers for 172.17.0.2")
+    assert qemu.told == ["qmp_capabilities", "query-status"]
+
+
+@pytest.mark.parametrize("state", ["paused", "prelaunch", "io-error", "guest-panicked", "new-one"])
+def test_a_machine_that_does_not_run_is_unhealthy(
+    tmp_path: Path, asked: list[Presence], state: str
+) -> None:
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock", state):
+        found, reason = verdict(tmp_path)
+    assert found == "unhealthy"
+    assert reason.startswith(f"{state}: ")
+
+
+def test_a_guest_that_sleeps_is_healthy(tmp_path: Path, asked: list[Presence]) -> None:
+    asked[:] = [SILENT]
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock", "suspended"):
+        assert verdict(tmp_path, 0)[0] == "healthy"
+
+
+def test_a_qemu_that_is_gone_or_does_not_answer(
+    tmp_path: Path, asked: list[Presence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmnet.running.runstate._SECONDS", 0.2)
+    running.machine(tmp_path)
+    assert verdict(tmp_path)[0] == "unhealthy"
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / "qmp.sock"))
+        deaf.listen()
+        text = "QEMU does not answer on its control socket"
+        assert verdict(tmp_path) == ("unhealthy", text)
+        deaf.accept()[0].close()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.connect(str(tmp_path / "qmp.sock"))
+            with deaf.accept()[0]:
+                assert verdict(tmp_path)[0] == "healthy", "somebody else is being served"
+
+
+def test_a_helper_that_has_ended_is_unhealthy(tmp_path: Path) -> None:
+    with subprocess.Popen(("sleep", "60")) as child:
+        helper = Process.of("dnsmasq", child.pid)
+        child.kill()
+    running.machine(tmp_path, helpers=(helper,))
+    assert verdict(tmp_path) == (
+        "unhealthy",
+        f"dnsmasq (process {child.pid}) has ended: restart the container",
+    )
+
+
+def without_qmp(run_dir: Path, *, confined: bool = True) -> None:
+    running.machine(run_dir, qmp=None, nics=(evolve(running.NIC, confined=confined),))
+
+
+def test_a_guest_that_boots_is_starting_and_then_must_go_on_answering(
+    tmp_path: Path, asked: list[Presence]
+) -> None:
+    without_qmp(tmp_path)
+    asked[:] = [SILENT, UP, SILENT, UNKNOWN, UP]
+    found = [verdict(tmp_path)[0] for _ in range(5)]
+    assert found == ["starting", "healthy", "unhealthy", "healthy", "healthy"]
+
+
+def test_a_guest_that_never_answers_is_not_judged_by_that_unless_asked_to(
+    tmp_path: Path, asked: list[Presence]
+) -> None:
+    without_qmp(tmp_path)
+    asked[:] = [SILENT]
+    found, reason = verdict(tmp_path, 0)
+    assert (found, "not judged by that" in reason) == ("healthy", True)
+    assert verdict(tmp_path, 0, strict=True)[0] == "unhealthy"
+    assert verdict(tmp_path, strict=True)[0] == "starting"
+
+
+def test_a_guest_that_may_have_other_addresses_may_leave_its_own(
+    tmp_path: Path, asked: list[Presence]
+) -> None:
+    without_qmp(tmp_path, confined=False)
+    asked[:] = [UP, SILENT]
+    assert [verdict(tmp_path, 0)[0] for _ in range(2)] == ["healthy", "healthy"]
+
+
+def test_what_an_earlier_machine_answered_counts_for_nothing(
+    tmp_path: Path, asked: list[Presence]
+) -> None:
+    without_qmp(tmp_path)
+    assert verdict(tmp_path)[0] == "healthy"
+    key, *names = (tmp_path / "answered").read_text().splitlines()
+    (tmp_path / "answered").write_text("\n".join((f"{key}0", *names)))
+    asked[:] = [SILENT]
+    assert verdict(tmp_path)[0] == "starting"
+
+
+def test_the_command(
+    tmp_path: Path, asked: list[Presence], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"VMNET_RUN_DIR": str(tmp_path), "VMNET_MISSPELT": "another command's business"}
+    assert cli.main(("health",), environ) == 1
+    assert capsys.readouterr().out == "starting: QEMU has not been started yet\n"
+    without_qmp(tmp_path)
+    assert cli.main(("health", "--json"), environ) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "healthy"
+    (tmp_path / "launched.json").write_text("{")
+    assert cli.main(("health",), environ) == 1
+    assert capsys.readouterr().out.startswith("unhealthy: can't read ")
+
+
+def test_it_imports_only_what_it_needs(tmp_path: Path) -> None:
+    """It runs every few seconds, for as long as the VM does."""
+    running.machine(tmp_path, nics=())
+    program = (
+        "import sys; from vmnet import cli\n"
+        "assert cli.main(['health'], {'VMNET_RUN_DIR': sys.argv[1]}) == 0\n"
+        "print(*sys.modules)"
+    )
+    with qmp.qemu(tmp_path / "qmp.sock"):
+        done = subprocess.run(
+            (sys.executable, "-c", program, tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=dict(os.environ),
+        )
+    heavy = {"asyncio", "cattrs", "pluggy", "qemu.qmp", "pyroute2", "yaml", "jinja2"}
+    assert not heavy & set(done.stdout.split())

@@ -1,0 +1,91 @@
+"""``vmnet status``: what a person reads, and what a program does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit import qmp, running
+from vmnet import cli, testing
+from vmnet.cli.status import duration
+from vmnet.errors import GuestError
+from vmnet.lifecycle import state
+from vmnet.lifecycle.launched import Nic, Process
+from vmnet.running import guest
+from vmnet.running.guest import Presence
+
+Capture = pytest.CaptureFixture[str]
+IDENTITY = testing.identity()
+OTHER = "198.51.100.7"
+
+
+@pytest.fixture
+def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A machine on record whose dnsmasq has ended; of two addresses one answers."""
+    state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY))
+    running.machine(tmp_path, helpers=(Process("dnsmasq", 14, 1),))
+
+    def ask(nic: Nic) -> Presence:
+        return Presence(nic.name, answering=nic.addresses, silent=(OTHER,))
+
+    monkeypatch.setattr(guest, "ask", ask)
+    return {"VMNET_RUN_DIR": str(tmp_path), "NO_DHCP": "true"}
+
+
+def test_for_people(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
+    with qmp.qemu(tmp_path / "qmp.sock"):
+        assert cli.main(("status",), environ) == 0
+    head, qemu, process, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["WHAT", "STATE"]
+    assert qemu.split(maxsplit=1) == ["QEMU", "running, emulation (TCG), version 10.0.2"]
+    assert process.strip().startswith("qemu-system-x86_64, process ")
+    text = "\n".join(lines)
+    assert "nodhcp: another system gives the guest its address" in text
+    assert f"the guest answers for 172.17.0.2, does not answer for {OTHER}" in text
+    assert "dnsmasq    process 14, has ended: restart the container" in text
+
+
+def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
+    with qmp.qemu(tmp_path / "qmp.sock", "paused"):
+        assert cli.main(("status", "--json"), environ) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["qemu"] == {
+        "state": "paused",
+        "accelerator": "tcg",
+        "version": "10.0.2",
+        "unknown": "",
+    }
+    assert found["identity"]["hostname"] == IDENTITY.hostname
+    assert found["helpers"] == [{"name": "dnsmasq", "pid": 14, "runs": False}]
+    assert found["handovers"][0]["done"] is None
+
+
+def test_a_qemu_that_can_not_be_asked_is_told_with_the_rest(
+    environ: dict[str, str], capsys: Capture
+) -> None:
+    assert cli.main(("status", "--json"), environ) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "can't connect to " in found["qemu"]["unknown"]
+    assert found["guest"]
+
+
+def test_no_vm(tmp_path: Path) -> None:
+    with pytest.raises(GuestError, match="no VM runs here"):
+        cli.main(("status",), {"VMNET_RUN_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (125, "2 min 5 s"),
+        (3600, "1 h"),
+        (3 * 86400 + 4 * 3600 + 59, "3 d 4 h"),
+    ],
+)
+def test_a_time_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

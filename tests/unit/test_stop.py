@@ -1,0 +1,82 @@
+"""``vmnet stop``: what QEMU is told, in which order, and what a person is."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import run
+from tests.lab.wait import until
+from tests.unit import qmp, running
+
+VMNET = (sys.executable, "-m", "vmnet", "stop")
+OFF = {"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}} | {
+    "timestamp": {"seconds": 1, "microseconds": 1}
+}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "VMNET_RUN_DIR": str(tmp_path)}
+
+
+def test_a_guest_that_powers_off(tmp_path: Path, environ: dict[str, str]) -> None:
+    """QEMU waits for us, since in a container we end with it."""
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}) as qemu:
+        done = run(*VMNET, "--timeout", "30", env=environ, check=False)
+        until(lambda: "quit" in qemu.told, 20, "quit")
+    assert (done.returncode, done.stdout[:31]) == (0, "the guest has powered off, after 0"[:31])
+    assert qemu.told == [
+        *("qmp_capabilities", "query-status", "set-action", "system_powerdown"),
+        *("qmp_capabilities", "quit"),
+    ]
+
+
+def test_a_guest_that_does_not_leaves_qemu_as_it_was(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock") as qemu:
+        done = run(*VMNET, "--timeout", "1", env=environ, check=False)
+    assert done.returncode == 22
+    assert "the guest has not powered off within 1 s, and runs on" in done.stderr
+    assert [one for one in qemu.told if one != "system_powerdown"] == [
+        *("qmp_capabilities", "query-status", "set-action", "set-action")
+    ]
+
+
+def test_force_flushes_and_ends(tmp_path: Path, environ: dict[str, str]) -> None:
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock") as qemu:
+        done = run(*VMNET, "--timeout", "0", "--force", "--json", env=environ)
+        until(lambda: "quit" in qemu.told, 20, "quit")
+    assert done.json()["result"] == "forced"
+    assert "system_powerdown" not in qemu.told
+    assert qemu.told[-3:] == ["stop", "human-monitor-command", "quit"]
+
+
+def test_a_second_time_is_no_error(tmp_path: Path, environ: dict[str, str]) -> None:
+    done = run(*VMNET, env=environ)
+    assert done.stdout == "no VM runs here\n"
+    assert run(*VMNET, "--json", env=environ).json() == {"result": "not-running", "seconds": 0.0}
+
+
+def test_progress_is_told_in_the_form_of_the_log(tmp_path: Path, environ: dict[str, str]) -> None:
+    running.machine(tmp_path)
+    with qmp.qemu(tmp_path / "qmp.sock"):
+        done = run(*VMNET, "--timeout", "3", env={**environ, "VMNET_LOG": "json"}, check=False)
+    first, *waiting, error = map(json.loads, done.stderr.splitlines())
+    assert first["message"] == "pressing the guest's power button; it has 3 s"
+    assert "waiting for the guest to power off" in waiting[0]["message"]
+    assert (error["level"], "--force" in error["hint"]) == ("error", True)
+
+
+def test_a_time_that_is_none(environ: dict[str, str]) -> None:
+    done = run(*VMNET, "--timeout", "-1", env=environ, check=False)
+    assert done.returncode == 2
+    assert "-1 is not a whole number from 0 to 86400" in done.stderr

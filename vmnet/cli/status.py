@@ -1,0 +1,89 @@
+"""``vmnet status``: the running VM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from vmnet import pipeline
+from vmnet.cli.output import Parser, print_json, styled, table
+from vmnet.identity import Interface
+from vmnet.running import find, status
+from vmnet.running.guest import Presence
+from vmnet.running.status import Qemu, Status
+from vmnet.serial import plain
+from vmnet.wiring import Port
+
+_ACCELERATORS = {"kvm": "KVM", "tcg": "emulation (TCG)"}
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = Parser("status", "Show the running VM: QEMU, its network, whether the guest answers.")
+    options = parser.parse_args(arguments)
+    found = status.of(find.machine(environ), pipeline.select(environ))
+    if options.json:
+        print_json(plain(found))
+    else:
+        print(table(("what", "state"), list(_rows(found))))
+    return 0
+
+
+def _rows(found: Status) -> Iterator[tuple[str, str]]:
+    process = found.process
+    yield "QEMU", _state(found.qemu)
+    yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
+    yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
+    for interface, port, presence in zip(
+        found.identity.interfaces, found.wiring.ports, found.guest, strict=True
+    ):
+        yield interface.name, f"{interface.mac} {_addresses(interface)}"
+        yield "", _way(port)
+        for one in found.handovers:
+            if one.interface == interface.name:
+                yield "", _marked(one.done, f"{one.strategy}: {one.detail}")
+        yield "", _presence(presence)
+    for helper in found.helpers:
+        text = f"process {helper.pid}" + (
+            "" if helper.runs else ", has ended: restart the container"
+        )
+        yield helper.name.removeprefix("the "), _marked(helper.runs, text)
+
+
+def _state(qemu: Qemu) -> str:
+    if qemu.unknown:
+        return _marked(None, f"not known: {qemu.unknown}")
+    text = f"{qemu.state}, {_ACCELERATORS[qemu.accelerator]}, version {qemu.version}"
+    return _marked(qemu.state == "running", text)
+
+
+def _addresses(interface: Interface) -> str:
+    return " ".join(map(str, interface.addresses)) or "no address"
+
+
+def _way(port: Port) -> str:
+    return f"{port.tap}, {port.bridge} {port.bridge_address}, {port.uplink} {port.uplink_mac}"
+
+
+def _presence(one: Presence) -> str:
+    if one.unknown:
+        return _marked(None, f"the guest was not asked: {one.unknown}")
+    parts = []
+    if one.answering:
+        parts.append(f"answers for {' '.join(one.answering)}")
+    if one.silent:
+        parts.append(f"does not answer for {' '.join(one.silent)}")
+    return _marked(one.answers, f"the guest {', '.join(parts)}")
+
+
+def _marked(good: bool | None, text: str) -> str:
+    return styled(text, {True: "green", False: "red", None: "yellow"}[good])
+
+
+def duration(seconds: float) -> str:
+    """In its two largest units: 3 d 4 h, 2 min 5 s."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, size)
+        if number or (unit == "s" and not parts):
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])

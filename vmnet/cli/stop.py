@@ -1,0 +1,59 @@
+"""``vmnet stop``: have the running VM power off."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from collections.abc import Mapping, Sequence
+
+from vmnet.cli.output import Parser, print_json, seconds
+from vmnet.lifecycle import launched
+from vmnet.running.stop import Stopped, stop
+from vmnet.serial import plain
+from vmnet.settings import RUN_DIR, STOP_TIMEOUT, value
+
+_log = logging.getLogger(__name__)
+_WORDS = {
+    "powered-off": "the guest has powered off, after {0:g} s",
+    "forced": "the guest did not power off: QEMU writes back the disks and quits, after {0:g} s",
+    "ended": "QEMU ended by itself, after {0:g} s",
+    "not-running": "no VM runs here",
+}
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    timeout = value(environ, STOP_TIMEOUT)
+    options = _parser(timeout).parse_args(arguments)
+    machine = launched.load(value(environ, RUN_DIR))
+    if machine is None:
+        found = Stopped("not-running", 0.0)
+    else:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # QEMU is left as it was found
+            signal.signal(number, signal.default_int_handler)
+        found = stop(machine, options.timeout, _log.info, force=options.force)
+    if options.json:
+        print_json(plain(found))
+    else:
+        print(_WORDS[found.result].format(found.seconds))
+    return 0
+
+
+def _parser(timeout: int) -> argparse.ArgumentParser:
+    parser = Parser(
+        "stop",
+        "Press the guest's power button until it has powered off, and the container ends.",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=timeout,
+        metavar="SECONDS",
+        help=f"how long the guest has (VMNET_STOP_TIMEOUT, {timeout})",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="have QEMU write back the disks and quit after that, as `docker stop` does",
+    )
+    return parser

@@ -1,0 +1,120 @@
+"""All that can be seen of a running machine from beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from attrs import frozen
+
+from vmnet.errors import GuestError
+from vmnet.hooks import Hooks
+from vmnet.identity import Identity
+from vmnet.lifecycle import state
+from vmnet.lifecycle.launched import Launched
+from vmnet.noun import Noun
+from vmnet.running import guest, monitor
+from vmnet.running.guest import Presence
+from vmnet.settings import RUN_DIR
+from vmnet.wiring import Wiring
+
+_ACCELERATORS = {True: "kvm", False: "tcg"}
+
+
+@frozen(eq=False, repr=False)
+class Qemu(Noun):
+    """What QEMU says of itself.
+
+    :param state: of QAPI's RunState; empty where it could not be asked
+    :param accelerator: ``kvm``, or ``tcg`` for emulation
+    :param unknown: why it could not be asked
+    """
+
+    state: str = ""
+    accelerator: str = ""
+    version: str = ""
+    unknown: str = ""
+
+
+@frozen(eq=False, repr=False)
+class Running(Noun):
+    """A process that belongs to the machine.
+
+    :param runs: whether it still does
+    """
+
+    name: str
+    pid: int
+    runs: bool
+
+
+@frozen(eq=False, repr=False)
+class Handed(Noun):
+    """A :class:`vmnet.delivery.Handover`, and the strategy that tells it."""
+
+    strategy: str
+    interface: str
+    done: bool | None
+    detail: str
+
+
+@frozen(eq=False, repr=False)
+class Status(Noun):
+    """A running machine.
+
+    :param uptime: seconds since QEMU's process was started
+    """
+
+    process: Running
+    uptime: float
+    qemu: Qemu
+    identity: Identity
+    wiring: Wiring
+    handovers: tuple[Handed, ...]
+    guest: tuple[Presence, ...]
+    helpers: tuple[Running, ...]
+
+
+def of(machine: Launched, hooks: Hooks) -> Status:
+    """:raises GuestError: its identity is not on record"""
+    saved = state.load(hooks.settings[RUN_DIR])
+    if saved is None:
+        raise GuestError(
+            "a VM runs, but not in this network namespace",
+            "ask in its container: `docker exec NAME vmnet status`",
+        )
+    identity, wiring = saved.identity, saved.wiring
+    return Status(
+        process=Running(machine.machine.name, machine.machine.pid, runs=True),
+        uptime=round(machine.machine.seconds, 1),
+        qemu=_qemu(machine.qmp),
+        identity=identity,
+        wiring=wiring,
+        handovers=tuple(
+            Handed(name, one.interface, one.done, one.detail)
+            for name, one in hooks.status(identity, wiring)
+        ),
+        guest=tuple(guest.ask(nic) for nic in machine.nics),
+        helpers=tuple(Running(one.name, one.pid, one.runs) for one in machine.helpers),
+    )
+
+
+def _qemu(path: Path | None) -> Qemu:
+    if path is None:
+        return Qemu(unknown="the launch strategy has no control socket")
+    try:
+        return asyncio.run(_ask(path))
+    except GuestError as error:
+        return Qemu(unknown=error.message)
+
+
+async def _ask(path: Path) -> Qemu:
+    async with monitor.session(path) as qemu:
+        found = await qemu.ask("query-status")
+        kvm = await qemu.ask("query-kvm")
+        version = (await qemu.ask("query-version"))["qemu"]
+    return Qemu(
+        found["status"],
+        _ACCELERATORS[kvm["enabled"]],
+        f"{version['major']}.{version['minor']}.{version['micro']}",
+    )
