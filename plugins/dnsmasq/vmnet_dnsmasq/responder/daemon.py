@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import select
 import sys
@@ -98,8 +98,24 @@ def serve(ports: list[Port | Claim]) -> None:
 
 
 def _load(path: str) -> Config:
-    with os.fdopen(os.open(path, os.O_RDONLY)) as file:
-        config: Config = json.load(file, object_hook=lambda fields: SimpleNamespace(**fields))
+    """The configuration, read by a child: a parser of JSON would stay in memory as long as we."""
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        import json
+
+        with os.fdopen(os.open(path, os.O_RDONLY)) as file, os.fdopen(writing, "wb") as to:
+            marshal.dump(json.load(file), to)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        content = answer.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        sys.exit(status)  # it has said why
+    fields = marshal.loads(content)
+    for name in ("nics", "own"):
+        fields[name] = [SimpleNamespace(**one) for one in fields[name]]
+    config: Config = SimpleNamespace(**fields)
     return config
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -17,6 +16,8 @@ class Log:
 
     def warn(self, text: str, hint: str) -> None:
         if self._is_json:
+            import json  # not before: it takes half a MiB
+
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             entry = {"time": now, "level": "warning", "message": text, "hint": hint}
             lines = json.dumps(entry)
