@@ -17,6 +17,8 @@ from .router import REFRESH_SECONDS, Router
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from vmnet_dnsmasq.helper import Config
     from vmnet_dnsmasq.ipv6 import Nic
 
@@ -113,10 +115,13 @@ def _load(path: str) -> Config:
     if status:
         sys.exit(status)  # it has said why
     fields = marshal.loads(content)
-    for name in ("nics", "own"):
-        fields[name] = [SimpleNamespace(**one) for one in fields[name]]
-    config: Config = SimpleNamespace(**fields)
+    lists = {name: list(map(_named, fields[name])) for name in ("nics", "own")}
+    config: Config = _named({**fields, **lists})
     return config
+
+
+def _named(fields: dict[str, Any]) -> Any:
+    return SimpleNamespace(**fields)
 
 
 def _containers_log() -> int | None:
