@@ -23,8 +23,8 @@ from vmnet import process
 from vmnet.lifecycle import alarm, guard
 signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS)
 with alarm.hung_up() as fd:
-    words = (guard.__file__, os.getpid(), "/nonexistent", 60, "text", fd)
-    process.spawn((sys.executable, "-I", "-S", *map(str, words)))
+    argv = guard.command(os.getpid(), "/nonexistent", 60, "text", fd)
+    process.spawn(argv)
 assert not signal.sigpending(), signal.sigpending()
 sleeper = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
 os.execv(sys.executable, (sys.executable, "-c", sleeper))
@@ -91,9 +91,8 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
         monitor.bind(str(tmp_path / "qmp.sock"))
         monitor.listen()
         with alarm.hung_up() as fd:
-            words = (guard.__file__, os.getpid(), tmp_path / "qmp.sock", 60, "text")
-            argv = (sys.executable, "-I", "-S", *map(str, words), str(fd if rings else -1))
-            pid = process.spawn(argv)
+            given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fd if rings else -1)
+            pid = process.spawn(guard.command(*given))
         try:
             monitor.settimeout(20)
             connection, _ = monitor.accept()

@@ -116,8 +116,7 @@ class Monitor(threading.Thread):
 
 
 def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:
-    words = (guard.__file__, process.pid, qmp, deadline, form, -1)
-    return [sys.executable, "-I", "-S", *map(str, words)]
+    return list(guard.command(process.pid, qmp, deadline, form, -1))
 
 
 def watched(

@@ -13,9 +13,8 @@ A guard can be killed, by the kernel out of memory for one, and nothing would st
 more. So there are two processes: the keeper only waits for the guard, says so if that ends before
 the machine, and forks another.
 
-They run for as long as the VM, so this is a script of its own that imports nothing of vmnet and
-little of the standard library: see bench/memory. Arguments: PID of the hypervisor, path of its QMP
-socket, deadline in seconds, form of the log (text, json), descriptor of the alarm.
+They run for as long as the VM, so this is a program of its own (:func:`command`) that imports
+nothing of vmnet and little of the standard library: see bench/memory.
 """
 
 from __future__ import annotations
@@ -41,6 +40,8 @@ BELL = 64
 EXIT_PORT = 0xF4
 FORCED_STATUS = 19
 
+# Imported and not run as a script: what it takes to compile one stays in memory.
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); import guard; guard.main(*sys.argv[2:])"
 PRESS_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
 # An alarm that rang once is trusted, but not with somebody's data.
@@ -275,23 +276,34 @@ def pending(status: bytes) -> int:
     return 0
 
 
-def main(pid: int, qmp: str, deadline: float, form: str, alarm: int) -> None:
-    """Guard a hypervisor until it ends.
+def command(pid: int, qmp: object, deadline: float, form: str, alarm: int) -> tuple[str, ...]:
+    """The words that run a guard, and its keeper.
 
+    :param pid: of the hypervisor
+    :param qmp: the path of its control socket
+    :param deadline: seconds from a stop signal to the forced end
+    :param form: of the log: text or json
     :param alarm: the alarm's descriptor; -1 where there is none
     """
+    words = (os.path.dirname(__file__), pid, qmp, deadline, form, alarm)  # noqa: PTH120
+    return (sys.executable, "-I", "-S", "-B", "-c", _PROGRAM, *map(str, words))
+
+
+def main(pid: str, qmp: str, deadline: str, form: str, alarm: str) -> None:
+    """Guard a hypervisor until it ends; the words are :func:`command`'s."""
     _be_called("vmnet-keeper")
     for number in STOP_SIGNALS:  # they are for the machine; we end when it does
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        machine = Machine(pid)
+        machine = Machine(int(pid))
     except (ProcessLookupError, FileNotFoundError):  # it has ended already
         return
     if not _is_guard(machine, form):
         return
     _be_called("vmnet-guard")
-    Guard(machine, Monitor(qmp), Alarm(alarm) if alarm >= 0 else None, deadline, form).run()
+    bell = Alarm(int(alarm)) if int(alarm) >= 0 else None
+    Guard(machine, Monitor(qmp), bell, float(deadline), form).run()
 
 
 def _is_guard(machine: Machine, form: str) -> bool:
@@ -310,9 +322,5 @@ def _is_guard(machine: Machine, form: str) -> bool:
 
 def _be_called(name: str) -> None:
     """In `docker top`, which would say python3."""
-    with open("/proc/self/comm", "w") as file:  # noqa: PTH123 - pathlib takes memory
+    with open("/proc/self/comm", "w") as file:  # noqa: PTH123
         file.write(name)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4], int(sys.argv[5]))

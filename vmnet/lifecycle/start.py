@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -147,8 +146,8 @@ def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> launched.Pro
     )
     try:
         with alarm.hung_up() as fd:
-            words = (os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fd)
-            pid = process.spawn((sys.executable, "-I", "-S", guard.__file__, *map(str, words)))
+            given = (os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fd)
+            pid = process.spawn(guard.command(*given))
     except OSError as error:
         raise LaunchError(
             f"can't start the guard: {error.strerror}",
