@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import vmnet_ipam_cni as cni
-from tests.cni_lab import Lab, result
 from vmnet_ipam_cni import record
 
+from tests.lab.ipam_cni import Lab, lab, result
 from vmnet import testing
 from vmnet.errors import AllocationError, SettingsError
 from vmnet.identity import Identity
+
+__all__ = ["lab"]
 
 TWO = testing.identity(
     testing.interface("172.17.0.2/16", gateway="172.17.0.1"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.cni_lab import Lab
 
 from tests.lab.console import on_process
+from tests.lab.ipam_cni import Lab, lab
 from tests.lab.netns import Lan
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine, ask, demo_guest, machine, network
 
-__all__ = ["demo_guest", "machine", "network"]
+__all__ = ["demo_guest", "lab", "machine", "network"]
 
 pytestmark = pytest.mark.vm
 

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cni_lab import Lab, result
 from vmnet_ipam_cni import network, plugin
 from vmnet_ipam_cni.network import Network
 from vmnet_ipam_cni.plugin import Plugin
 
+from tests.lab.ipam_cni import Lab, lab, result
 from tests.lab.wait import until
 from vmnet.errors import AllocationError
 from vmnet.process import Answer
+
+__all__ = ["lab"]
 
 PARAMETERS = {"CNI_CONTAINERID": "web-1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/proc/1/ns/net"}
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.cni_lab import result as told
 from vmnet_ipam_cni import merge, result
 
+from tests.lab.ipam_cni import result as told
 from vmnet import testing
 from vmnet.identity import Identity, Interface, Resolver, Route
 from vmnet.serial import from_json, to_json

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cni_lab import Lab
 
 from tests.lab.command import Completed, Process, background
 from tests.lab.dhcp_clients import udhcpc
 from tests.lab.guest import guest
+from tests.lab.ipam_cni import Lab, lab
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
@@ -22,7 +22,7 @@ from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, network, vmnet
 from vmnet.errors import AllocationError, LaunchError
 
-__all__ = ["network", "vmnet"]
+__all__ = ["lab", "network", "vmnet"]
 
 FIRST = "172.30.1.100"
 

@@ -1,4 +1,4 @@
-"""Network configurations, real plugins' stores, and plugins that do as a test says."""
+"""What the tests of vmnet-ipam-cni share: networks, stores, plugins to order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import vmnet_ipam_cni as cni
 
 from vmnet import testing
@@ -102,3 +103,8 @@ class Lab:
 
     def _environs(self) -> list[dict[str, str]]:
         return [one["environ"] for one in self.calls()]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
