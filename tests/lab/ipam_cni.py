@@ -86,8 +86,8 @@ class Lab:
         return {
             "VMNET_IPAM": "cni",
             "VMNET_RUN_DIR": str(self.folder / run_dir),
-            "VMNET_IPAM_CNI_CONFIG": str(self.config),
-            "VMNET_IPAM_CNI_PATH": f"{self.folder}/bin:/usr/lib/cni",
+            "VMNET_CNI_CONFIG": str(self.config),
+            "VMNET_CNI_PATH": f"{self.folder}/bin:/usr/lib/cni",
             **more,
         }
 

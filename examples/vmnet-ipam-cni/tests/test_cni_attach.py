@@ -94,12 +94,12 @@ def test_static_with_arguments_and_capabilities(lab: Lab) -> None:
     assert [str(one.gateway) for one in found.interfaces[0].routes] == ["10.5.0.1", "10.5.0.3"]
     assert found.domain == "site.test"
     release(lab)
-    more = allocate(lab, VMNET_IPAM_CNI_ARGS="IgnoreUnknown=1;IP=10.5.0.10/24")
+    more = allocate(lab, VMNET_CNI_ARGS="IgnoreUnknown=1;IP=10.5.0.10/24")
     assert addresses(more) == ["10.5.0.9/24", "10.5.0.10/24"]
     release(lab)
     plugins = [{"type": "bridge", "ipam": ipam, "capabilities": {"ips": True}}]
     lab.network({}, plugins=plugins)
-    told = allocate(lab, VMNET_IPAM_CNI_CAPABILITIES='{"ips": ["10.5.0.77/24"]}')
+    told = allocate(lab, VMNET_CNI_CAPABILITIES='{"ips": ["10.5.0.77/24"]}')
     assert addresses(told) == ["10.5.0.77/24"]
 
 
@@ -116,11 +116,11 @@ def test_each_interface_is_added_and_the_last_is_released_first(lab: Lab) -> Non
 
 def test_only_the_interfaces_that_are_named(lab: Lab) -> None:
     lab.host_local()
-    found = allocate(lab, TWO, VMNET_IPAM_CNI_INTERFACES="eth1")
+    found = allocate(lab, TWO, VMNET_CNI_INTERFACES="eth1")
     assert addresses(found) == ["172.17.0.2/16", "10.5.0.2/24"]
     release(lab)
-    with pytest.raises(SettingsError, match="VMNET_IPAM_CNI_INTERFACES=eth7: there is no eth7"):
-        allocate(lab, TWO, VMNET_IPAM_CNI_INTERFACES="eth7")
+    with pytest.raises(SettingsError, match="VMNET_CNI_INTERFACES=eth7: there is no eth7"):
+        allocate(lab, TWO, VMNET_CNI_INTERFACES="eth7")
 
 
 def test_what_fails_half_way_is_released(lab: Lab) -> None:
@@ -193,8 +193,8 @@ def test_a_version_that_the_plugin_does_not_speak_is_found_before_add(lab: Lab) 
 def test_one_that_hangs(lab: Lab) -> None:
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
     with pytest.raises(AllocationError, match="did not answer ADD for eth0 within 2 s"):
-        allocate(lab, VMNET_IPAM_CNI_TIMEOUT="2")
-    release(lab, VMNET_IPAM_CNI_TIMEOUT="30")
+        allocate(lab, VMNET_CNI_TIMEOUT="2")
+    release(lab, VMNET_CNI_TIMEOUT="30")
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
 
 
@@ -304,4 +304,4 @@ def test_planning_runs_nothing_and_finds_mistakes(planned: Lab) -> None:
         cni.vmnet_ipam_requirements(planned.settings(), identity)
     absent = str(Path(planned.folder, "absent.conf"))
     with pytest.raises(SettingsError, match=r"absent\.conf: No such file"):
-        cni.vmnet_ipam_requirements(planned.settings(VMNET_IPAM_CNI_CONFIG=absent), identity)
+        cni.vmnet_ipam_requirements(planned.settings(VMNET_CNI_CONFIG=absent), identity)

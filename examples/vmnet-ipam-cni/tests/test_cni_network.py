@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(text: str, reason: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
         network.load(path, {})
-    assert f"VMNET_IPAM_CNI_CONFIG={path}: " in caught.value.message
+    assert f"VMNET_CNI_CONFIG={path}: " in caught.value.message
     assert reason in caught.value.message
 
 
@@ -124,14 +124,14 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_are_malformed(name: str, value: str) -> None:
-    environ = {f"VMNET_IPAM_CNI_{name}": value}
+    environ = {f"VMNET_CNI_{name}": value}
     if not value:  # counts as unset
         assert testing.settings(environ, *cni.vmnet_settings())[cni.PATH] == (
             Path("/opt/cni/bin"),
             Path("/usr/lib/cni"),
         )
         return
-    with pytest.raises(SettingsError, match=f"VMNET_IPAM_CNI_{name}="):
+    with pytest.raises(SettingsError, match=f"VMNET_CNI_{name}="):
         testing.settings(environ, *cni.vmnet_settings())
 
 

@@ -113,7 +113,7 @@ def test_one_that_hangs_is_ended_with_what_it_started(lab: Lab) -> None:
         program.add(found, PARAMETERS)
     assert time.monotonic() - started < 30
     assert caught.value.message.endswith("did not answer ADD for eth0 within 3 s")
-    assert "VMNET_IPAM_CNI_TIMEOUT" in caught.value.hint
+    assert "VMNET_CNI_TIMEOUT" in caught.value.hint
     for pid in map(int, pids.read_text().split()):
         until(lambda pid=pid: not _runs(pid), 10, f"the end of {pid}")  # type: ignore[misc]
 
@@ -140,9 +140,7 @@ def test_a_program_that_is_none(lab: Lab) -> None:
     program.program.chmod(0o644)
     with pytest.raises(AllocationError) as caught:
         plugin.find("scripted", (lab.folder / "bin",), 30)
-    assert caught.value.message.startswith(
-        "there is no CNI plugin scripted in VMNET_IPAM_CNI_PATH="
-    )
+    assert caught.value.message.startswith("there is no CNI plugin scripted in VMNET_CNI_PATH=")
     assert "containernetworking-plugins" in caught.value.hint
 
 

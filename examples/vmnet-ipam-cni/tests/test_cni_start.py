@@ -137,7 +137,7 @@ def test_an_empty_pool_is_an_error_of_its_own(
 def test_a_plugin_that_hangs_is_left_behind(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     before = web.dump()
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
-    ended = run(vmnet, lab, web, VMNET_IPAM_CNI_TIMEOUT="3")
+    ended = run(vmnet, lab, web, VMNET_CNI_TIMEOUT="3")
     assert ended.returncode == AllocationError.exit_code
     assert "did not answer ADD for eth0 within 3 s" in ended.stderr
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
@@ -181,7 +181,7 @@ def test_dhcp_leases_for_ever_and_releases(
     socket = lab.folder / "dhcp.sock"
     lab.network({"type": "dhcp", "daemonSocketPath": str(socket)})
     served = (f"--dhcp-range={FIRST},172.30.1.110,infinite", f"--interface={network.bridge}")
-    settings = {"VMNET_IPAM_CNI_NETNS": str(web.path)}
+    settings = {"VMNET_CNI_NETNS": str(web.path)}
     with dnsmasq(network.host, *served, "--no-ping", port=0) as server, daemon(socket):
         with running(vmnet, lab, web, **settings) as process:
             leased = re.search(rf"DHCPACK\(\w+\) (\S+) {web.mac}", server.output())

@@ -43,35 +43,35 @@ def capabilities(value: str) -> Mapping[str, Any]:
 
 
 CONFIG = setting(
-    "VMNET_IPAM_CNI_CONFIG",
+    "VMNET_CNI_CONFIG",
     values.absolute_path,
     "/etc/cni/net.d/vmnet.conflist",
     "the CNI network configuration whose ipam section allocates: an absolute path",
 )
 PATH = setting(
-    "VMNET_IPAM_CNI_PATH",
+    "VMNET_CNI_PATH",
     folders,
     "/opt/cni/bin:/usr/lib/cni",
     "folders in which CNI plugins are looked for, colons between them",
 )
 INTERFACES = optional(
-    "VMNET_IPAM_CNI_INTERFACES",
+    "VMNET_CNI_INTERFACES",
     values.listed(values.name),
     "interfaces to allocate for, a comma-separated list; unset means all that are handed over",
 )
-ARGS = optional("VMNET_IPAM_CNI_ARGS", pairs, "CNI_ARGS: pairs such as K=V, semicolons between")
+ARGS = optional("VMNET_CNI_ARGS", pairs, "CNI_ARGS: pairs such as K=V, semicolons between")
 CAPABILITIES = optional(
-    "VMNET_IPAM_CNI_CAPABILITIES",
+    "VMNET_CNI_CAPABILITIES",
     capabilities,
     "capability arguments, a JSON object; the network configuration must declare each of them",
 )
 NETNS = optional(
-    "VMNET_IPAM_CNI_NETNS",
+    "VMNET_CNI_NETNS",
     values.absolute_path,
     "CNI_NETNS, where a plugin's daemon sees the container's network namespace under another path",
 )
 TIMEOUT = setting(
-    "VMNET_IPAM_CNI_TIMEOUT",
+    "VMNET_CNI_TIMEOUT",
     values.integer(1, 600),
     "30",
     "seconds that the CNI plugin has for each call",

@@ -1,0 +1,20 @@
+"""vmnet's own suite for plugins, with a real pool behind this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.ipam_cni import Lab, lab
+from vmnet.testing.conformance import Conformance
+
+__all__ = ["lab"]
+
+
+class TestConformance(Conformance):
+    plugin = "cni"
+
+    @pytest.fixture
+    def vmnet_environ(self, lab: Lab) -> dict[str, str]:
+        lab.host_local()
+        environ = lab.environ()
+        return {key: value for key, value in environ.items() if key.startswith("VMNET_CNI_")}
