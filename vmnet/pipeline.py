@@ -12,6 +12,7 @@ from attrs import frozen
 
 from vmnet import assembly, discovery, hooks, selection, settings
 from vmnet.delivery import Delivery
+from vmnet.errors import DeliveryError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity
 from vmnet.machine import Command, Machine
@@ -79,10 +80,21 @@ def plan(
     return Plan(identity, wiring, deliveries, machine, command, unallocated)
 
 
+def depends_on_allocation(hooks: Hooks, identity: Identity) -> bool:
+    """Whether there is no address before one is allocated, so that only a start can tell."""
+    return bool(hooks.allocators) and not any(one.addresses for one in identity.interfaces)
+
+
 def _survey(
     hooks: Hooks, allocate: Callable[[Identity], Identity] | None
 ) -> tuple[Identity, Wiring]:
     identity = hooks.capture()
     if allocate is not None:
         identity = allocate(identity)
+    elif depends_on_allocation(hooks, identity):
+        raise DeliveryError(
+            f"nothing to plan with: the container has no address, and "
+            f"{', '.join(hooks.allocators)} allocates at a start only",
+            "`vmnet run` asks, and logs what goes to the guest; `vmnet check` looks at the rest",
+        )
     return identity, hooks.plan_bridge(identity, hooks.requirements(identity))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit import recorder
-from vmnet import pipeline
-from vmnet.errors import LaunchError, MachineError, SettingsError
+from vmnet import pipeline, testing
+from vmnet.errors import DeliveryError, LaunchError, MachineError, SettingsError
+from vmnet.hooks import Hooks
 from vmnet.wiring import Requirements
 
 INSTALLED = Path(__file__).with_name("installed")
@@ -78,6 +79,19 @@ def test_planning_allocates_nothing_and_says_so(tmp_path: Path) -> None:
     plan = pipeline.plan(recorder.select(tmp_path))
     assert "vmnet_ipam_allocate" not in recorder.calls()
     assert plan.unallocated == ("recorder", "second")
+
+
+def test_without_an_address_there_is_nothing_to_plan_before_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the fault of who delivers, which would send people to look for another network."""
+    bare = testing.identity(testing.interface())
+    monkeypatch.setattr(Hooks, "capture", lambda hooks: bare)
+    hooks = recorder.select(tmp_path)
+    with pytest.raises(DeliveryError, match="recorder, second allocates at a start only"):
+        pipeline.plan(hooks)
+    assert "vmnet_ipam_requirements" not in recorder.calls()
+    assert pipeline.plan(hooks, allocate=lambda captured: recorder.ALLOCATED).unallocated == ()
 
 
 def test_what_is_allocated_is_what_later_stages_get(tmp_path: Path) -> None:

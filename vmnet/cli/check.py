@@ -92,6 +92,10 @@ def _network(hooks: Hooks) -> Iterator[Finding]:
         yield Finding("identity", "ok", f"{identity.hostname}: {names}")
         for name in hooks.allocators:
             yield Finding("IPAM", "ok", f"{name} allocates at a start; it was not asked now")
+        if pipeline.depends_on_allocation(hooks, identity):
+            unseen = "not looked at: the container has no address before one is allocated"
+            yield Finding("network", "warning", unseen)
+            return
         wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
         bridges = ", ".join(f"{one.bridge} {one.bridge_address}" for one in wiring.ports)
         yield Finding("bridge", "ok", bridges)
