@@ -163,7 +163,7 @@ def test_an_environment_that_chooses_nothing(
     environ: dict[str, str], status: int, message: str
 ) -> None:
     """The errors of a start send people here: what is installed is told all the same."""
-    got, found = document(**environ)
+    got, found = document(None, **environ)
     assert got == status == found["problem"]["exit_code"]
     assert message in found["problem"]["message"]
     assert "VMNET_IPAM=dnsmasq" in {one["choose"] for one in stage(found, "ipam")["others"]}

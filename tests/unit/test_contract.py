@@ -41,7 +41,9 @@ def _hooks() -> Iterator[str]:
 def _nouns() -> Iterator[str]:
     for module in (identity, wiring, delivery, machine):
         for cls in _classes(module):
-            fields = ", ".join(map(_field, attrs.fields(cls)))
+            # As written: attrs' own types change when somebody resolves them.
+            types = inspect.get_annotations(cls)
+            fields = ", ".join(_field(one, types[one.name]) for one in attrs.fields(cls))
             yield f"{module.__name__}.{cls.__name__}({fields})"
 
 
@@ -51,9 +53,9 @@ def _classes(module: ModuleType) -> Iterator[type[attrs.AttrsInstance]]:
             yield one  # type: ignore[misc]
 
 
-def _field(field: attrs.Attribute[object]) -> str:
+def _field(field: attrs.Attribute[object], written: str) -> str:
     given = "" if field.default is attrs.NOTHING else f" = {field.default!r}"
-    return f"{field.name}: {field.type}{given}"
+    return f"{field.name}: {written}{given}"
 
 
 def _errors() -> Iterator[str]:

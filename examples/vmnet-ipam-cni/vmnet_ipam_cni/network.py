@@ -19,8 +19,8 @@ from vmnet_ipam_cni import CAPABILITIES, CONFIG
 
 VERSIONS = ("0.4.0", "1.0.0")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-# Up to 1.1.1, which Debian has, its CHECK acquires once more, and its daemon goes on renewing what it
-# acquired first, whatever DEL says.
+# Up to 1.1.1, which Debian has, its CHECK acquires once more, and its daemon goes on renewing what
+# it acquired first, whatever DEL says.
 _NOT_TO_CHECK = frozenset(("dhcp",))
 
 
