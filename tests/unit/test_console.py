@@ -145,7 +145,7 @@ def test_a_second_one_is_told_who_is_there(server: socket.socket, environ: dict[
     assert second.returncode == 22
     assert "is attached already, and the console takes one" in second.stderr
     assert "error: process " in second.stderr
-    assert "hint: leave it there with Ctrl-]; `kill " in second.stderr
+    assert "hint: leave it there with Ctrl-], or end it with `kill`" in second.stderr
 
 
 def test_a_vm_without_a_second_way_in(tmp_path: Path, environ: dict[str, str]) -> None:

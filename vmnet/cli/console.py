@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from vmnet.cli.output import Parser
 from vmnet.errors import GuestError
 from vmnet.lifecycle.launched import Launched
-from vmnet.net import unix
 from vmnet.running import console, find
+from vmnet.running.find import BusyError
 
 _log = logging.getLogger(__name__)
 _OTHER_WAY = "`docker attach NAME` shows it too, and Ctrl-P Ctrl-Q leaves that"
@@ -51,12 +51,10 @@ def _connect(launched: Launched) -> socket.socket:
             "this VM has no console for others: VMNET_CONSOLE is off",
             f"{_OTHER_WAY}; start it with VMNET_CONSOLE=on, which takes QEMU 10",
         )
-    connection = find.connect(launched.console)
-    if others := unix.clients(connection):
-        connection.close()
-        pid = f"`kill {others[0].pid}` here, or " if others[0].pid else ""
+    try:
+        return find.connect(launched.console, patience=0)
+    except BusyError as error:
         raise GuestError(
-            f"{' and '.join(map(str, others))} is attached already, and the console takes one",
-            f"leave it there with Ctrl-]; {pid}{_OTHER_WAY}",
-        )
-    return connection
+            f"{error.others} is attached already, and the console takes one",
+            f"leave it there with Ctrl-], or end it with `kill`; {_OTHER_WAY}",
+        ) from None

@@ -39,21 +39,22 @@ class Client:
         return f"process {self.pid} ({self.name})" if self.pid else self.name
 
 
-def clients(connected: socket.socket) -> tuple[Client, ...]:
-    """Who else is connected to the server that a socket is connected to.
+def clients(path: Path) -> tuple[Client, ...]:
+    """Who is connected to the server at a path, and served by it.
 
-    Empty also where the kernel does not tell (CONFIG_UNIX_DIAG).
+    Empty also where the kernel does not tell (CONFIG_UNIX_DIAG), and for clients in another network
+    namespace, which it keeps to themselves.
     """
-    own = os.fstat(connected.fileno()).st_ino
+    # A start binds its sockets under a name beside theirs, see vmnet.lifecycle.become.
+    names = {os.fsencode(one) for one in (path, path.with_name(f".{path.name}"))}
     try:
-        peers = list(_peers(connected.getpeername()))
+        return tuple(_holder(inode) for inode in _peers(names))
     except OSError:
         return ()
-    return tuple(_holder(inode) for inode in peers if inode != own)
 
 
-def _peers(name: str) -> Iterator[int]:
-    """The inodes of the sockets that are connected to a server, waiting ones included."""
+def _peers(names: set[bytes]) -> Iterator[int]:
+    """The inodes of the sockets that are connected to a server; the kernel tells no waiting one."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(_SECONDS)
         question = _QUESTION.pack(
@@ -69,7 +70,7 @@ def _peers(name: str) -> Iterator[int]:
                     (code,) = struct.unpack_from("=i", body)
                     raise OSError(-code, os.strerror(-code))
                 attributes = dict(_attributes(body[_ANSWER.size :]))
-                if attributes.get(_NAME, b"").rstrip(b"\0") == os.fsencode(name):
+                if attributes.get(_NAME, b"").rstrip(b"\0") in names:
                     yield int.from_bytes(attributes.get(_PEER, b""), "little")
 
 

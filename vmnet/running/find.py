@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from vmnet.errors import GuestError
 from vmnet.lifecycle import launched
 from vmnet.lifecycle.launched import Launched
+from vmnet.net import unix
+from vmnet.net.unix import Client
 from vmnet.settings import RUN_DIR, value
 
-_SECONDS = 5.0
+_SECONDS, _LOOK_SECONDS = 5.0, 0.05
 
 
 def machine(environ: Mapping[str, str]) -> Launched:
@@ -30,11 +33,32 @@ def machine(environ: Mapping[str, str]) -> Launched:
     return found
 
 
-def connect(path: Path) -> socket.socket:
+class BusyError(GuestError):
+    """QEMU serves somebody else, and one client a socket.
+
+    :param others: who that is
+    """
+
+    def __init__(self, path: Path, others: tuple[Client, ...]) -> None:
+        self.others = " and ".join(map(str, others))
+        super().__init__(
+            f"{self.others} is connected to {path}, which serves one at a time",
+            "try again when that has ended",
+        )
+
+
+def connect(path: Path, patience: float = _SECONDS) -> socket.socket:
     """A connection to one of the machine's sockets.
 
+    :param patience: how many seconds to wait for somebody else's end
+    :raises BusyError: somebody else is connected
     :raises GuestError: nobody listens there, or it isn't ours
     """
+    end = time.monotonic() + patience
+    while others := unix.clients(path):
+        if time.monotonic() >= end:
+            raise BusyError(path, others)
+        time.sleep(_LOOK_SECONDS)
     made = socket.socket(socket.AF_UNIX)
     made.settimeout(_SECONDS)
     try:

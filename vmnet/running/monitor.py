@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 from qemu.qmp import EventListener, QMPClient, QMPError
 
 from vmnet.errors import GuestError
-from vmnet.net import unix
 from vmnet.running import find
 
 _SECONDS = 5.0
@@ -56,7 +54,11 @@ async def session(path: Path) -> AsyncIterator[Monitor]:
             async with asyncio.timeout(_SECONDS):
                 await client.connect(connection.dup())  # it closes what it is given
         except (QMPError, OSError):
-            raise _unanswered(path, connection) from None
+            raise GuestError(
+                f"QEMU takes connections on {path} and does not answer",
+                "it serves one at a time: is somebody connected from outside the container? If it "
+                "hangs, `docker kill NAME` ends it as if the plug were pulled",
+            ) from None
     try:
         yield Monitor(client)
     finally:
@@ -70,15 +72,3 @@ async def _leave(client: QMPClient) -> None:
             await client.disconnect()
     except (QMPError, OSError, EOFError):
         return
-
-
-def _unanswered(path: Path, connection: socket.socket) -> GuestError:
-    if others := unix.clients(connection):
-        return GuestError(
-            f"{' and '.join(map(str, others))} is connected to {path}, which serves one at a time",
-            "try again when that has ended",
-        )
-    return GuestError(
-        f"QEMU takes connections on {path} and does not answer",
-        "it hangs, or has been stopped: `docker kill NAME` ends it as if the plug were pulled",
-    )

@@ -13,9 +13,9 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet.net import unix
 from vmnet.noun import Noun
 from vmnet.running import find
+from vmnet.running.find import BusyError
 
 _SECONDS = 3.0
 _QUESTION = b'{"execute": "qmp_capabilities"}\n{"execute": "query-status"}\n'
@@ -55,14 +55,15 @@ class Answer(Noun):
 
 def ask(path: Path) -> Answer:
     """:raises vmnet.errors.GuestError: nobody listens there"""
-    with find.connect(path) as connection:
-        connection.settimeout(_SECONDS)
-        try:
+    try:
+        with find.connect(path, _SECONDS) as connection:
+            connection.settimeout(_SECONDS)
             connection.sendall(_QUESTION)
             return Answer(_state(connection))
-        except (OSError, ValueError):  # TimeoutError included
-            others = " and ".join(map(str, unix.clients(connection)))
-            return Answer(busy=others, silent=not others)
+    except BusyError as error:
+        return Answer(busy=error.others)
+    except (OSError, ValueError):  # TimeoutError included
+        return Answer(silent=True)
 
 
 def _state(connection: socket.socket) -> str:
