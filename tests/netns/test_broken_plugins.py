@@ -1,0 +1,179 @@
+"""Third-party plugins that block for ever or misbehave, in real starts: named, and undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from textwrap import dedent, indent
+
+import pytest
+
+from tests.lab.command import Completed
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan
+from tests.lab.snapshot import require_same
+from tests.netns.conftest import Vmnet
+from tests.unit.test_discovery import distribution
+from vmnet.errors import PluginError
+
+HEAD = """\
+import os, sys, time
+from pathlib import Path
+from vmnet.delivery import Delivery
+from vmnet.hookspecs import hookimpl
+"""
+IPAM = f"{HEAD}@hookimpl\ndef vmnet_ipam_deliver(settings, identity, wiring):\n    "
+# A retry loop as people write it: `except Exception` must not keep the start from going on.
+BLOCK = """
+    while True:
+        try:
+            time.sleep(1000)
+        except Exception:
+            pass
+"""
+BRIDGE = f"""{HEAD}
+from vmnet.net import bridge
+vmnet_bridge_plan = bridge.vmnet_bridge_plan
+BROKEN = Path(__file__).with_name("restore-is-broken")
+
+@hookimpl
+def vmnet_bridge_build(settings, wiring):
+    bridge.vmnet_bridge_build(settings, wiring)
+    {BLOCK}
+
+@hookimpl
+def vmnet_bridge_restore(settings, wiring):
+    if BROKEN.exists():
+        {indent(BLOCK, "    ")}
+    return bridge.vmnet_bridge_restore(settings, wiring)
+"""
+ALLOCATING = f"""{HEAD}
+STORE = Path(__file__).with_name("allocated")
+
+@hookimpl
+def vmnet_ipam_allocate(settings, identity):
+    STORE.touch()
+    {BLOCK}
+
+@hookimpl
+def vmnet_ipam_release(settings, identity):
+    STORE.unlink(missing_ok=True)
+"""
+LAUNCHING = f"""{HEAD}
+import vmnet_qemu
+vmnet_launch_command = vmnet_qemu.vmnet_launch_command
+
+@hookimpl
+def vmnet_launch(settings, command):
+    sys.exit(0)
+"""
+
+
+@pytest.fixture
+def web(network: Lan) -> Namespace:
+    return network.container("web", ipv6=True, routes=("10.1.0.0/16 via 172.30.1.1 metric 50",))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    made = tmp_path / "site"
+    made.mkdir()
+    return made
+
+
+def start(vmnet: Vmnet, web: Namespace, site: Path, source: str, **settings: str) -> Completed:
+    (site / "vmnet_slow.py").write_text(source)
+    if not list(site.glob("*.dist-info")):
+        distribution(site, "vmnet-slow", "[vmnet]\nslow = vmnet_slow\n", version="2.1")
+    given = {"VMNET_HOOK_TIMEOUT": "2", "PYTHONPATH": str(site), **settings}
+    return vmnet(web, "run", **given)
+
+
+def require_blamed(ended: Completed, words: str) -> None:
+    """One line that names the plugin, its distribution and version; the code of its class."""
+    assert ended.returncode == PluginError.exit_code, ended.stderr
+    assert f"plugin slow (vmnet-slow 2.1) {words}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (f"{HEAD}{dedent(BLOCK)}", "can't be imported: it did not return within 2 s"),
+        (f"{IPAM}{BLOCK}", "failed in vmnet_ipam_deliver: it did not return within 2 s"),
+        (f"{IPAM}sys.exit(0)", "failed in vmnet_ipam_deliver: SystemExit: 0"),
+        (f"{IPAM}return 'dnsmasq'", "returned str from vmnet_ipam_deliver"),
+        (f"{IPAM}os.close(2)", "closed the descriptor 2, which is not its own"),
+    ],
+    ids=["import", "block", "exit", "type", "close"],
+)
+def test_a_plan_that_a_plugin_spoils_changes_nothing(
+    source: str, words: str, web: Namespace, vmnet: Vmnet, site: Path
+) -> None:
+    before = web.dump()
+    require_blamed(start(vmnet, web, site, source, VMNET_IPAM="slow"), words)
+    require_same(before, web.dump())
+    assert not (vmnet.run_dir / "state.json").exists()
+
+
+def test_what_blocks_when_the_network_has_changed_is_undone(
+    web: Namespace, vmnet: Vmnet, site: Path
+) -> None:
+    before = web.dump()
+    ended = start(vmnet, web, site, BRIDGE, VMNET_BRIDGE="slow")
+    require_blamed(ended, "failed in vmnet_bridge_build: it did not return within 2 s")
+    assert "the network is as it was before the start" in ended.stderr
+    require_same(before, web.dump())
+    assert not (vmnet.run_dir / "state.json").exists()
+
+
+def test_a_restore_that_blocks_is_left_to_the_next_start(
+    web: Namespace, vmnet: Vmnet, site: Path
+) -> None:
+    """It ends, says so, and keeps what the next one restores the network by."""
+    before = web.dump()
+    (site / "restore-is-broken").touch()
+    ended = start(vmnet, web, site, BRIDGE, VMNET_BRIDGE="slow")
+    require_blamed(ended, "failed in vmnet_bridge_build")
+    assert "the network could not be restored: plugin slow (vmnet-slow 2.1) failed" in ended.stderr
+    assert (vmnet.run_dir / "state.json").exists()
+    assert web.link("br0"), "the wiring stands"
+
+    (site / "restore-is-broken").unlink()
+    require_blamed(start(vmnet, web, site, BRIDGE, VMNET_BRIDGE="slow"), "failed in")
+    require_same(before, web.dump())
+    assert not (vmnet.run_dir / "state.json").exists()
+
+
+def test_a_launch_that_exits_is_undone(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+    before = web.dump()
+    ended = start(vmnet, web, site, LAUNCHING, VMNET_LAUNCH="slow")
+    require_blamed(ended, "failed in vmnet_launch: SystemExit: 0")
+    require_same(before, web.dump())
+
+
+def test_an_allocation_that_blocks_is_released(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+    before = web.dump()
+    ended = start(vmnet, web, site, ALLOCATING, VMNET_IPAM="slow")
+    require_blamed(ended, "failed in vmnet_ipam_allocate: it did not return within 2 s")
+    require_same(before, web.dump())
+    assert not (site / "allocated").exists()
+    assert not (vmnet.run_dir / "allocations.json").exists()
+
+
+def test_a_release_that_blocks_stays_on_record(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+    source = ALLOCATING.replace("    STORE.unlink(missing_ok=True)\n", BLOCK)
+    before = web.dump()
+    ended = start(vmnet, web, site, source, VMNET_IPAM="slow")
+    require_blamed(ended, "failed in vmnet_ipam_release: it did not return within 2 s")
+    require_same(before, web.dump())
+    (kept,) = json.loads((vmnet.run_dir / "allocations.json").read_text())["allocations"]
+    assert kept["strategy"] == "slow"
+
+
+def test_what_a_plugin_prints_does_not_spoil_json(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+    source = f"{IPAM}print('hello')\n    return Delivery('slow')\n"
+    start(vmnet, web, site, source, VMNET_IPAM="slow", VMNET_KERNEL="/absent")
+    planned = vmnet(web, "plan", "--json", PYTHONPATH=str(site), VMNET_IPAM="slow")
+    assert json.loads(planned.stdout)["deliveries"][0]["strategy"] == "slow"
+    assert "plugin slow (vmnet-slow 2.1) prints: hello" in planned.stderr
