@@ -6,21 +6,22 @@ FROM debian:trixie-slim AS guest
 COPY guest /src/guest
 RUN /src/guest/build /demo
 
-# vmnet and what it needs from PyPI, in a virtual environment without pip.
+# vmnet and what it needs from PyPI, in a virtual environment whose pip installs plugins.
 FROM debian:trixie-slim AS python
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3-venv python3-pip
-RUN python3 -m venv --without-pip /opt/vmnet
+    && apt-get install -y --no-install-recommends python3-venv
+RUN python3 -m venv /opt/vmnet
 COPY pyproject.toml README.md /src/
 COPY vmnet /src/vmnet
 COPY plugins /src/plugins
 # The script gives way to one that listens to no PYTHON… variable and to no file of the user's (-I).
 # Compiled without time stamps (PEP 552), so that no start compiles again, whatever dates the files
 # get on their way.
-RUN pip --python /opt/vmnet/bin/python install --no-cache-dir --no-compile /src \
+RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile /src \
     && printf '%s\n' '#!/opt/vmnet/bin/python -I' 'from vmnet.__main__ import main' 'main()' \
         >/opt/vmnet/bin/vmnet \
-    && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/vmnet/lib
+    && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash -x /pip/ \
+        /opt/vmnet/lib
 
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="vmnet" \
@@ -43,7 +44,7 @@ RUN case "$(dpkg --print-architecture)" in \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
-RUN ln -s /opt/vmnet/bin/vmnet /usr/local/bin/vmnet
+RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/
 # `vmnet console`, which takes a QEMU as new as this one.
 ENV VMNET_CONSOLE=on
 # The start period is that of the guest's boot: see `vmnet health --help`.

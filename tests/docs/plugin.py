@@ -8,18 +8,35 @@ import tomllib
 from pathlib import Path
 
 from tests.docs import pages
+from tests.lab.command import run
 
 PAGE = pages.ROOT / "docs/writing-a-plugin.md"
+NAME = "vmnet-jsondisk"
 _FILE = re.compile(r"# (\S+\.(?:py|toml))\n(.*)", re.DOTALL)
 
 
-def write(folder: Path) -> None:
-    """The files of the page: those blocks whose first line is a comment with a path."""
+def follow(folder: Path) -> Path:
+    """Do what the page says, up to its tests, in a folder; answer the plugin's own.
+
+    That is its first shell block, beside this project's plugins, and then those blocks whose first
+    line is a comment with a path.
+    """
+    shutil.copytree(pages.ROOT / "plugins/nodhcp", folder / "plugins/nodhcp")
+    copying = next(one for one in pages.blocks_of(PAGE) if one.language == "sh")
+    run("sh", "-euc", copying.text, cwd=folder)
+    made = folder / NAME
     for block in pages.blocks_of(PAGE):
         if found := _FILE.fullmatch(block.text):
-            path = folder / found[1]
+            path = made / found[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(found[2])
+    return made
+
+
+def dockerfile() -> str:
+    """The page's."""
+    (block,) = (one for one in pages.blocks_of(PAGE) if one.language == "dockerfile")
+    return block.text
 
 
 def install(folder: Path, site: Path) -> None:
