@@ -1,0 +1,112 @@
+"""vmnet.testing: what it gives to the authors of plugins does what it says."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.unit import fakes
+from vmnet import testing
+from vmnet.delivery import Delivery
+from vmnet.errors import AllocationError
+from vmnet.net import capture
+from vmnet.testing import namespace, watch
+from vmnet.testing.namespace import Container
+from vmnet.testing.recording import Recorder
+
+NAMESPACES = Path("/run/netns")
+HERE = Path("/proc/thread-self/ns/net")
+
+
+def namespaces() -> set[str]:
+    return {one.name for one in NAMESPACES.iterdir()} if NAMESPACES.exists() else set()
+
+
+def test_a_container_s_eth0(vmnet_container: Container) -> None:
+    """The fixture; our own capture finds in it what it finds in a container."""
+    with vmnet_container.entered():
+        identity = capture.vmnet_capture(testing.settings())
+    (eth0,) = identity.interfaces
+    assert (eth0.name, eth0.kind, [*map(str, eth0.addresses)]) == ("eth0", "veth", ["10.77.0.2/24"])
+    route = eth0.default_route(4)
+    assert route is not None
+    assert str(route.gateway) == "10.77.0.1"
+
+
+def test_the_router_answers() -> None:
+    with namespace.container("10.9.0.5/16", "fd00:9::5/64", gateway="10.9.0.1", mtu=1450) as made:
+        assert "1 received" in made.run("ping", "-c1", "-W5", "10.9.0.1")
+        links = made.run("ip", "address", "show", "eth0")
+    assert "mtu 1450" in links
+    assert "fd00:9::5/64" in links
+
+
+def test_it_is_left_again_and_leaves_nothing() -> None:
+    here = HERE.readlink()
+    with namespace.container() as made:
+        assert made.name in namespaces()
+        with made.entered():
+            assert HERE.readlink() != here
+            assert [name for _, name in socket.if_nameindex()] == ["lo", "eth0"]
+        assert HERE.readlink() == here
+        with pytest.raises(ZeroDivisionError), made.entered():
+            raise ZeroDivisionError
+        assert HERE.readlink() == here
+    assert not [one for one in namespaces() if one.startswith(made.name)]
+
+
+def test_a_layout_that_fails_leaves_nothing() -> None:
+    with pytest.raises(RuntimeError, match="ip -n"), namespace.container(mac="no MAC"):
+        pass
+    assert not [one for one in namespaces() if one.startswith(f"vmnet-test-{os.getpid()}-")]
+
+
+def test_effects_are_seen(tmp_path: Path) -> None:
+    with watch.effects() as seen:
+        (tmp_path / "written").write_text("")
+        (tmp_path / "written").read_text()
+        Path(os.devnull).write_text("")
+        (tmp_path / "written").unlink()
+    assert seen == [f"writes {tmp_path / 'written'}", f"changes {tmp_path / 'written'}"]
+    (tmp_path / "later").touch()
+    assert len(seen) == 2, "the watch has ended"
+
+
+def test_a_recorder_writes_down_what_it_is_asked() -> None:
+    recorder = Recorder(vmnet_devices=())
+    stages = recorder.hooks()
+    identity = stages.capture()
+    wiring = testing.wiring(identity)
+    assert stages.deliver(identity, wiring) == (Delivery("recorder"),)
+    stages.devices(identity, wiring)
+    assert recorder.names() == ["vmnet_capture", "vmnet_ipam_deliver", "vmnet_devices"]
+    assert recorder.calls[-1].given == {"identity": identity, "wiring": wiring}
+
+
+def test_a_recorder_takes_the_stages_that_a_test_is_not_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = fakes.install(
+        monkeypatch, "own", vmnet_ipam_deliver=lambda settings, identity, wiring: Delivery("own")
+    )
+    recorder = Recorder()
+    stages = recorder.hooks({"VMNET_IPAM": "own"}, own)
+    assert stages.deliver(stages.capture(), testing.wiring(testing.identity())) == (
+        Delivery("own"),
+    )
+    assert [(one.hook, one.plugin) for one in recorder.calls] == [
+        ("vmnet_settings", "recorder"),
+        ("vmnet_capture", "recorder"),
+        ("vmnet_ipam_deliver", "own"),
+    ]
+
+
+def test_a_recorder_raises_where_it_is_told_to() -> None:
+    error = AllocationError("none left", "ask for more")
+    recorder = Recorder(vmnet_ipam_allocate=error, vmnet_ipam_release=None)
+    with pytest.raises(AllocationError) as caught:
+        recorder.hooks().allocate("recorder", testing.identity())
+    assert caught.value is error
