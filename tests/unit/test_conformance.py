@@ -93,6 +93,11 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "has no hint",
     ),
     "no device": (f"{DEVICES}return ('/seed.iso',)", "it_plans_every_network", "a device is"),
+    "no handover": (
+        "@hookimpl\ndef vmnet_ipam_status(identity):\n    return ('taken',)",
+        "it_plans_every_network",
+        "a handover is",
+    ),
     "writes": (
         f"{DELIVER}STORE.write_text('')",
         "planning_has_no_effects",

@@ -66,6 +66,15 @@ def test_every_hook_is_documented_and_no_other() -> None:
     assert generated == existing
 
 
+@pytest.mark.parametrize("hook", hooks.names())
+def test_a_hook_is_documented_in_full(hook: str) -> None:
+    page = (pages.ROOT / "docs/hooks.md").read_text()
+    section = re.split(r"^##", page.split(f"### {hook}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    for part in ("When.", "May assume", "Errors.", "See"):
+        assert f"**{part}" in section, part
+    assert re.search(r"\*\*(Returns|Leaves behind|Does not return)", section)
+
+
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
     broken = [

@@ -73,6 +73,20 @@ def test_only_the_facade_and_the_markers_touch_pluggy() -> None:
     assert importers("pluggy", CORE + PLUGINS) == {"vmnet/hooks.py", "vmnet/hookspecs/markers.py"}
 
 
+def test_only_the_kit_needs_pytest() -> None:
+    """Which is no dependency of vmnet, and nothing of a start imports the kit."""
+    needing = {"vmnet/pytest_plugin.py", "vmnet/testing/conformance.py"}
+    assert importers("pytest", CORE + PLUGINS) == needing
+    kit = {str(one.relative_to(ROOT)) for one in CORE if _imports_kit(one)}
+    assert {one for one in kit if not one.startswith("vmnet/testing/")} == {
+        "vmnet/pytest_plugin.py"
+    }
+
+
+def _imports_kit(path: Path) -> bool:
+    return any(one.split(".")[:2] == ["vmnet", "testing"] for one in imports(path))
+
+
 def test_the_core_imports_no_plugin() -> None:
     found = {one for path in CORE for one in imports(path) if one.startswith("vmnet_")}
     assert not {one for one in found if "." not in one and not one.startswith("vmnet_ipam")}

@@ -32,7 +32,7 @@ from attrs import evolve
 from vmnet import hooks as facade
 from vmnet import process
 from vmnet import settings as table
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.errors import VmnetError
 from vmnet.identity import Identity
 from vmnet.machine import Cdrom, Disk
@@ -52,6 +52,7 @@ _PLANNING = (
     "vmnet_forwarder",
     "vmnet_devices",
     "vmnet_launch_command",
+    "vmnet_ipam_status",
 )
 _DELIVERING = ("vmnet_ipam_deliver", "vmnet_forwarder")
 _ODD_VALUES = ("\n", "\0", "'", "é", "-1", "/", "{{", "a,a", ",", "9" * 5000, "\u2028", "%s")
@@ -161,6 +162,9 @@ class Conformance:
                 assert identity != samples.USUAL, "it refuses a container of docker run"
             for answer in (plan.devices or ()) if plan else ():
                 assert isinstance(answer, Disk | Cdrom), f"{name}: a device is {answer!r}"
+            for told in (plan.status or ()) if plan else ():
+                assert isinstance(told, Handover), f"{name}: a handover is {told!r}"
+                assert told.detail.isprintable(), f"{name}: {told.detail!r} is not one line"
 
     @_needs(*_PLANNING)
     def test_planning_has_no_effects(self, subject: Subject) -> None:

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from vmnet import discovery, hooks, testing
 from vmnet import settings as table
-from vmnet.delivery import Delivery
+from vmnet.delivery import Delivery, Handover
 from vmnet.discovery import Plugin
 from vmnet.hooks import Plugins
 from vmnet.identity import Identity
@@ -21,13 +21,17 @@ from vmnet.wiring import Requirements, Wiring
 
 @frozen
 class Plan:
-    """What a plugin answers to the planning of one identity; None where it has no such hook."""
+    """What a plugin answers for one identity; None where it has no such hook.
+
+    :param status: of a machine that runs, and whose guest has taken nothing yet
+    """
 
     requirements: Requirements | None
     delivery: Delivery | None
     forwarder: Delivery | None
     devices: tuple[Disk | Cdrom, ...] | None
     command: Command | None
+    status: tuple[Handover, ...] | None
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -55,7 +59,7 @@ class Subject:
         return self.plugins.call(self.plugin.name, hook, kind, **given)
 
     def plan(self, identity: Identity) -> Plan:
-        """All planning hooks, in a start's order.
+        """All hooks that only look and tell: those of planning, in a start's order, and the status.
 
         :raises vmnet.errors.VmnetError: the plugin refuses, or breaks the contract
         """
@@ -70,6 +74,7 @@ class Subject:
             self.ask("vmnet_forwarder", Delivery, **served),
             self.ask("vmnet_devices", tuple, **given),
             self.ask("vmnet_launch_command", Command, machine=machine, arguments=()),
+            self.ask("vmnet_ipam_status", tuple, **given),
         )
 
 
