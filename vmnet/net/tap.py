@@ -69,4 +69,6 @@ def _open_tun() -> int:
     try:
         return os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno == errno.EACCES:  # root of a user namespace is nobody where the device is
+            hint = f"`chmod 0666 {TUN}` on the host, as udev has it"
         raise PrivilegeError(f"{TUN} can't be opened: {error.strerror}", hint) from None
