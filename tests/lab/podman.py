@@ -86,6 +86,10 @@ class Container:
         said = self.engine("logs", self.id)
         return said.stdout + said.stderr
 
+    def tell(self) -> str:
+        """Its log, and what runs in it, for a failure."""
+        return f"{self.logs()}\n{self.engine('top', self.id, check=False).stdout}"
+
     def stop(self, seconds: int) -> None:
         """``podman stop``, which kills it after *seconds*."""
         self.engine("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
