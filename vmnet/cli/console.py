@@ -49,7 +49,7 @@ def _connect(launched: Launched) -> socket.socket:
     if launched.console is None:
         raise GuestError(
             "this VM has no console for others: VMNET_CONSOLE is off",
-            f"{_OTHER_WAY}; start it with VMNET_CONSOLE=on, which takes QEMU 10",
+            f"{_OTHER_WAY}; start it with `-i -e VMNET_CONSOLE=on`, which takes QEMU 10",
         )
     try:
         return find.connect(launched.console, patience=0)

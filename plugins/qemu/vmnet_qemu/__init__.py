@@ -27,7 +27,7 @@ CONSOLE = setting(
     "VMNET_CONSOLE",
     values.boolean,
     "off",
-    "let `vmnet console` in beside `docker attach`; takes QEMU 10, so the image has it on",
+    "let `vmnet console` in beside `docker attach`; takes QEMU 10, and `docker run -i`",
 )
 USER = setting(
     "VMNET_USER",
