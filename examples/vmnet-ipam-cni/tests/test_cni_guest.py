@@ -7,6 +7,7 @@ import pytest
 from tests.lab.console import on_process
 from tests.lab.ipam_cni import Lab, lab
 from tests.lab.netns import Lan
+from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine, ask, demo_guest, machine, network
 
 __all__ = ["demo_guest", "lab", "machine", "network"]
@@ -31,7 +32,8 @@ def test_the_guest_has_the_allocated_address_until_it_powers_off(
         on_process(process) as console,
     ):
         console.expect("vmnet-guest# ", BOOT_SECONDS)
-        console.expect("eth0 fd00:30:1::100/128", BOOT_SECONDS)
+        told = "eth0 fd00:30:1::100/128"  # before the prompt or after it
+        until(lambda: told in console.transcript, BOOT_SECONDS, told)
         assert lab.held() == [FIRST, "fd00:30:1::100"]
         identity = ask(station, FIRST, "identity")
         (eth0,) = identity["interfaces"]
