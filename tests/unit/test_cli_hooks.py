@@ -75,13 +75,25 @@ def test_who_is_active_and_why_and_how_to_choose_others() -> None:
     own = {"distribution": "vmnet", "version": __version__}
     assert ipam["active"] == [{"name": "nodhcp", "module": "vmnet_nodhcp", **own}]
     assert ipam["why"] == "NO_DHCP=true"
-    assert {"VMNET_IPAM=cloudinit", "VMNET_IPAM=dnsmasq"} <= {
+    assert {"VMNET_IPAM=cloudinit", "NO_DHCP=false VMNET_IPAM=dnsmasq"} <= {
         one["choose"] for one in ipam["others"]
     }
     (deliver,) = (one for one in ipam["hooks"] if one["hook"] == "vmnet_ipam_deliver")
     assert deliver["active"] == ["nodhcp"]
     assert {"cloudinit", "dnsmasq"} <= set(deliver["others"])
     assert stage(found, "settings")["why"] == "every plugin is asked"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NO_DHCP": "true"}, {"VMNET_IPAM": "cloudinit"}])
+def test_the_way_to_choose_another_one_is_right(environ: dict[str, str]) -> None:
+    _, found = document(None, **environ)
+    ways = [(one["name"], one["choose"]) for one in stage(found, "ipam")["others"]]
+    assert len(ways) >= 2
+    for name, way in ways:
+        choosing = dict(word.split("=") for word in way.split())
+        status, chosen = document(None, **{**environ, **choosing})
+        assert status == 0, way
+        assert name in {one["name"] for one in stage(chosen, "ipam")["active"]}
 
 
 def test_what_a_person_reads(tmp_path: Path) -> None:
@@ -166,4 +178,4 @@ def test_an_environment_that_chooses_nothing(
     got, found = document(None, **environ)
     assert got == status == found["problem"]["exit_code"]
     assert message in found["problem"]["message"]
-    assert "VMNET_IPAM=dnsmasq" in {one["choose"] for one in stage(found, "ipam")["others"]}
+    assert "VMNET_IPAM=cloudinit" in {one["choose"] for one in stage(found, "ipam")["others"]}

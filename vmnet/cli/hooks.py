@@ -31,12 +31,14 @@ class Mirror:
 
     :param selection: None where the environment chooses nothing that can be had
     :param problem: what stops a start first; None where nothing does
+    :param serves_dhcp: NO_DHCP is not set
     """
 
     plugins: Plugins
     broken: tuple[Broken, ...]
     selection: Selection | None
     problem: VmnetError | None
+    serves_dhcp: bool = True
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -63,12 +65,15 @@ def look(environ: Mapping[str, str]) -> Mirror:
     broken = (*doubles, *unloadable, *_undeclared(plugins))
     usable = plugins.without(one.plugin.name for one in broken if one not in doubles)
     problem: VmnetError | None = broken[0].error if broken else None
+    parsed = None
     try:
         parsed = settings.parse(environ, usable.settings())
-        selection = select(parsed, usable.strategies(), usable.undelivering())
+        selection: Selection | None = select(parsed, usable.strategies(), usable.undelivering())
     except VmnetError as error:
-        return Mirror(usable, broken, None, problem or error)
-    return Mirror(usable, broken, selection, problem)
+        selection, problem = None, problem or error
+    return Mirror(
+        usable, broken, selection, problem, parsed is None or not parsed[settings.NO_DHCP]
+    )
 
 
 def _undeclared(plugins: Plugins) -> Iterator[Broken]:
@@ -97,7 +102,7 @@ def _stages(mirror: Mirror) -> Iterator[dict[str, Any]]:
             "why": choice.reason if choice else None,
             "active": [_described(mirror.plugins.installed[one]) for one in chosen],
             "others": [
-                {**_described(mirror.plugins.installed[one]), "choose": f"{variable}={one}"}
+                {**_described(mirror.plugins.installed[one]), "choose": _way(mirror, variable, one)}
                 for one in anybody
                 if one not in chosen
             ],
@@ -110,6 +115,13 @@ def _stages(mirror: Mirror) -> Iterator[dict[str, Any]]:
                 for hook, names in able.items()
             ],
         }
+
+
+def _way(mirror: Mirror, variable: str | None, name: str) -> str:
+    """The variables that choose a strategy: what serves DHCP contradicts NO_DHCP."""
+    contradicts = name == settings.IPAM.default and not mirror.serves_dhcp
+    also = f"{settings.NO_DHCP.name}=false " if contradicts else ""
+    return f"{also}{variable}={name}"
 
 
 def _able(mirror: Mirror, hook: str) -> list[str]:
