@@ -85,7 +85,7 @@ def start(vmnet: Vmnet, web: Namespace, site: Path, source: str, **settings: str
     (site / "vmnet_slow.py").write_text(source)
     if not list(site.glob("*.dist-info")):
         distribution(site, "vmnet-slow", "[vmnet]\nslow = vmnet_slow\n", version="2.1")
-    given = {"VMNET_HOOK_TIMEOUT": "2", "PYTHONPATH": str(site), **settings}
+    given = {"VMNET_HOOK_TIMEOUT": "4", "PYTHONPATH": str(site), **settings}
     return vmnet(web, "run", **given)
 
 
@@ -99,8 +99,8 @@ def require_blamed(ended: Completed, words: str) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (f"{HEAD}{dedent(BLOCK)}", "can't be imported: it did not return within 2 s"),
-        (f"{IPAM}{BLOCK}", "failed in vmnet_ipam_deliver: it did not return within 2 s"),
+        (f"{HEAD}{dedent(BLOCK)}", "can't be imported: it did not return within 4 s"),
+        (f"{IPAM}{BLOCK}", "failed in vmnet_ipam_deliver: it did not return within 4 s"),
         (f"{IPAM}sys.exit(0)", "failed in vmnet_ipam_deliver: SystemExit: 0"),
         (f"{IPAM}return 'dnsmasq'", "returned str from vmnet_ipam_deliver"),
         (f"{IPAM}os.close(2)", "closed the descriptor 2, which is not its own"),
@@ -121,7 +121,7 @@ def test_what_blocks_when_the_network_has_changed_is_undone(
 ) -> None:
     before = web.dump()
     ended = start(vmnet, web, site, BRIDGE, VMNET_BRIDGE="slow")
-    require_blamed(ended, "failed in vmnet_bridge_build: it did not return within 2 s")
+    require_blamed(ended, "failed in vmnet_bridge_build: it did not return within 4 s")
     assert "the network is as it was before the start" in ended.stderr
     require_same(before, web.dump())
     assert not (vmnet.run_dir / "state.json").exists()
@@ -155,7 +155,7 @@ def test_a_launch_that_exits_is_undone(web: Namespace, vmnet: Vmnet, site: Path)
 def test_an_allocation_that_blocks_is_released(web: Namespace, vmnet: Vmnet, site: Path) -> None:
     before = web.dump()
     ended = start(vmnet, web, site, ALLOCATING, VMNET_IPAM="slow")
-    require_blamed(ended, "failed in vmnet_ipam_allocate: it did not return within 2 s")
+    require_blamed(ended, "failed in vmnet_ipam_allocate: it did not return within 4 s")
     require_same(before, web.dump())
     assert not (site / "allocated").exists()
     assert not (vmnet.run_dir / "allocations.json").exists()
@@ -165,7 +165,7 @@ def test_a_release_that_blocks_stays_on_record(web: Namespace, vmnet: Vmnet, sit
     source = ALLOCATING.replace("    STORE.unlink(missing_ok=True)\n", BLOCK)
     before = web.dump()
     ended = start(vmnet, web, site, source, VMNET_IPAM="slow")
-    require_blamed(ended, "failed in vmnet_ipam_release: it did not return within 2 s")
+    require_blamed(ended, "failed in vmnet_ipam_release: it did not return within 4 s")
     require_same(before, web.dump())
     (kept,) = json.loads((vmnet.run_dir / "allocations.json").read_text())["allocations"]
     assert kept["strategy"] == "slow"
