@@ -47,7 +47,7 @@ def _show(plan: Plan) -> None:
             port.tap,
             port.bridge,
             port.bridge_mac,
-            str(port.bridge_address),
+            " ".join(str(one) for one in (port.bridge_address, port.link_local) if one),
             f"{port.uplink} ({port.uplink_mac})",
         )
         for port in plan.wiring.ports
