@@ -45,6 +45,8 @@ RUN case "$(dpkg --print-architecture)" in \
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/
+# `vmnet console`, which takes a QEMU as new as this one.
+ENV VMNET_CONSOLE=on
 # The start period is that of the guest's boot: see `vmnet health --help`.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=120s --retries=3 CMD ["vmnet", "health"]
 ENTRYPOINT ["vmnet"]

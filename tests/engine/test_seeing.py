@@ -51,7 +51,7 @@ def test_docker_knows_a_healthy_vm_from_one_that_is_not(vms: Vms) -> None:
 
 
 def test_the_console_and_a_stop(vms: Vms) -> None:
-    vm = vms.start("-i", "-e", "VMNET_CONSOLE=on", "-e", "VMNET_LOG=json")
+    vm = vms.start("-e", "VMNET_LOG=json")
     vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
     with on_pty("docker", "exec", "-it", vm.id, "vmnet", "console", env=vms.docker.env) as console:
         console.expect("Ctrl-] leaves")

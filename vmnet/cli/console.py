@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 def _connect(launched: Launched) -> socket.socket:
     if launched.console is None:
         raise GuestError(
-            "this VM has no console for others: VMNET_CONSOLE is off",
-            f"{_OTHER_WAY}; start it with `-i -e VMNET_CONSOLE=on`, which takes QEMU 10",
+            "this VM has no console for others: VMNET_CONSOLE is off, or its standard input a pipe",
+            f"{_OTHER_WAY}; start it with `-d` or `-it`, and VMNET_CONSOLE=on, which takes QEMU 10",
         )
     try:
         return find.connect(launched.console, patience=0)

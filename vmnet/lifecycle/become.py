@@ -29,6 +29,8 @@ def become(command: Command) -> NoReturn:
         for listener in command.listeners:
             undo.callback(listener.path.unlink, missing_ok=True)
             _listen(listener)
+        if command.console is not None:
+            _keep_input_open()
         logging.shutdown()
         sys.stdout.flush()
         if command.user is not None:
@@ -45,6 +47,19 @@ def become(command: Command) -> NoReturn:
                 f"can't execute {command.argv[0]}: {error.strerror}",
                 "name the hypervisor's binary with VMNET_QEMU",
             ) from None
+
+
+def _keep_input_open() -> None:
+    """In place of ``/dev/null``, a pipe that the hypervisor itself holds open: see ``is_lasting``.
+
+    Else QEMU would read the end of its input at once, and keep the guest's console from the log.
+    """
+    if os.isatty(0):
+        return
+    reading, writing = os.pipe()
+    os.dup2(reading, 0)
+    os.close(reading)
+    os.set_inheritable(writing, True)
 
 
 def _hand_down(fds: Iterable[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +102,21 @@ def test_each_descriptor_is_one_file_and_in_the_arguments() -> None:
     writable = {str(one.path) for one in files if one.writable}
     assert writable == {"/disk.qcow2", "/dev/sdb"}
     assert "/with,comma.qcow2" not in {str(one.path) for one in files}
+
+
+@pytest.mark.parametrize(
+    ("standard_input", "lasts"), [(subprocess.DEVNULL, True), (subprocess.PIPE, False)]
+)
+def test_an_input_that_can_end_leaves_the_console_to_docker_attach(
+    standard_input: int, lasts: bool
+) -> None:
+    """A terminal's is tested in tests/engine, with the QEMU that has a hub."""
+    program = "from vmnet_qemu import stdin; print(stdin.is_lasting())"
+    asked = subprocess.run(
+        (sys.executable, "-c", program),
+        stdin=standard_input,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.strip() == str(lasts)

@@ -27,7 +27,7 @@ CONSOLE = setting(
     "VMNET_CONSOLE",
     values.boolean,
     "off",
-    "let `vmnet console` in beside `docker attach`; takes QEMU 10, and `docker run -i`",
+    "let `vmnet console` in beside `docker attach`; takes QEMU 10, so the image has it on",
 )
 USER = setting(
     "VMNET_USER",
@@ -45,14 +45,14 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 @hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
-    from vmnet_qemu import binary, user
+    from vmnet_qemu import binary, stdin, user
 
     options = make.Options(
         machine_type=settings[MACHINE],
         cpu=settings[CPU],
         firmware=settings[FIRMWARE],
         vnc=settings[VNC],
-        console=settings[CONSOLE],
+        console=settings[CONSOLE] and stdin.is_lasting(),
         extra=(*(settings[QEMU_ARGS] or ()), *arguments),
     )
     path = binary.find(settings[QEMU])
