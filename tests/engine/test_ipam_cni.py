@@ -1,0 +1,51 @@
+"""VM containers that share one pool of host-local's: the example's image, on a real engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import NET_ADMIN, ROOT, Vms
+
+pytestmark = [pytest.mark.engine, pytest.mark.long]
+
+FOLDER = ROOT / "examples" / "vmnet-ipam-cni"
+STORE = "/var/lib/cni/networks"
+
+
+def test_containers_share_a_pool_in_a_volume(vms: Vms, tmp_path: Path) -> None:
+    base = ("--build-arg", f"VMNET={vms.image}")
+    image = vms.docker.build(FOLDER, "vmnet-tests/vmnet-ipam-cni", options=base)
+    ranges = [[{"subnet": "10.213.79.0/24", "rangeStart": "10.213.79.129"}]]
+    ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]}
+    whole = {"cniVersion": "1.0.0", "name": "pool", "plugins": [{"type": "bridge", "ipam": ipam}]}
+    (tmp_path / "store").mkdir()
+    (tmp_path / "vmnet.conflist").write_text(json.dumps(whole))
+
+    def held() -> set[str]:
+        return {path.name for path in (tmp_path / "store" / "pool").glob("10.*")}
+
+    kept = ("--subnet", "10.213.79.0/24", "--ip-range", "10.213.79.0/25")
+    with vms.docker.network("vmt-cni-net", *kept) as network:
+        mounts = (
+            *("-v", f"{tmp_path / 'store'}:{STORE}"),
+            *("-v", f"{tmp_path / 'vmnet.conflist'}:/etc/cni/net.d/vmnet.conflist:ro"),
+        )
+        options = ("--network", network, *NET_ADMIN, *mounts, "-e", "VMNET_MEMORY=256M")
+        first, second = (vms.docker.start(image, options=options) for _ in range(2))
+        for vm in (first, second):
+            vms.says(vm, "vmnet-guest: eth0 10.213.79.1")
+        assert held() == {"10.213.79.129", "10.213.79.130"}
+        for address in held():
+            assert vms.ask(address, "identity")["interfaces"][0]["ipv4"] == [f"{address}/24"]
+        first.kill()
+        assert first.wait() == 137
+        assert len(held()) == 2, "a kill leaves what was allocated to the next start"
+        vms.docker.docker("start", first.id)
+        vms.says(first, "released by cni")
+        vms.docker.docker("stop", "-t", "45", first.id, second.id)
+        assert held() == set()
+        for vm in (first, second):
+            vm.rm()
