@@ -73,9 +73,9 @@ def test_an_address_from_a_service(vms: Vms, tmp_path: Path) -> None:
     with site(vms, tmp_path) as made:
         environ = {
             "VMNET_MEMORY": "256M",
-            "VMNET_IPAM_HTTP_URL": f"https://{NAME}:8443",
-            "VMNET_IPAM_HTTP_CA": "/etc/ipam/ca.pem",
-            "VMNET_IPAM_HTTP_TOKEN_FILE": "/etc/ipam/token",
+            "VMNET_HTTP_URL": f"https://{NAME}:8443",
+            "VMNET_HTTP_CA": "/etc/ipam/ca.pem",
+            "VMNET_HTTP_TOKEN_FILE": "/etc/ipam/token",
         }
         given = [word for name, text in environ.items() for word in ("-e", f"{name}={text}")]
         mount = ("-v", f"{tmp_path}:/etc/ipam:ro")

@@ -123,9 +123,9 @@ class Site:
         common = {
             **{one: os.environ[one] for one in os.environ if not one.startswith("VMNET_")},
             "VMNET_IPAM": "http",
-            "VMNET_IPAM_HTTP_CA": str(certificates.ca),
-            "VMNET_IPAM_HTTP_TOKEN_FILE": str(token),
-            "VMNET_IPAM_HTTP_TIMEOUT": "60",
+            "VMNET_HTTP_CA": str(certificates.ca),
+            "VMNET_HTTP_TOKEN_FILE": str(token),
+            "VMNET_HTTP_TIMEOUT": "60",
         }
         options = ("--certificate", str(certificates.server), "--token-file", str(token))
         return cls(network, folder, options, {**common, **environ})
@@ -147,7 +147,7 @@ class Site:
 
     def settings(self, url: str, name: str = "web", **more: str) -> dict[str, str]:
         """The environment of a container of that name."""
-        own = {"VMNET_IPAM_HTTP_URL": url, "VMNET_RUN_DIR": str(self.run_dir(name))}
+        own = {"VMNET_HTTP_URL": url, "VMNET_RUN_DIR": str(self.run_dir(name))}
         return {**self.environ, **own, **more}
 
     def run_dir(self, name: str = "web") -> Path:
@@ -238,9 +238,9 @@ def response(status: int, body: str = "", **headers: str) -> bytes:
 
 
 def settings(run_dir: Path, **environ: str) -> Settings:
-    """Those of a start with ``http`` selected; names without VMNET_IPAM_HTTP_ get it."""
+    """Those of a start with ``http`` selected; names without VMNET_HTTP_ get it."""
     named: Mapping[str, str] = {
-        name if name.startswith("VMNET_") else f"VMNET_IPAM_HTTP_{name}": value
+        name if name.startswith("VMNET_") else f"VMNET_HTTP_{name}": value
         for name, value in environ.items()
     }
     common = {"VMNET_IPAM": "http", "VMNET_RUN_DIR": str(run_dir)}

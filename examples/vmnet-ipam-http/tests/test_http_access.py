@@ -66,12 +66,12 @@ def test_what_is_no_url(wrong: str) -> None:
 def test_credentials_in_the_url_are_refused_and_not_shown(url: str) -> None:
     error = refused(SettingsError, URL=url)
     assert "…@h.test" in error.message
-    assert "VMNET_IPAM_HTTP_TOKEN_FILE" in error.hint
+    assert "VMNET_HTTP_TOKEN_FILE" in error.hint
     assert "s3cret" not in error.message + error.hint
 
 
 def test_without_a_url_there_is_nobody_to_ask() -> None:
-    assert "VMNET_IPAM_HTTP_URL is not set" in refused(SettingsError).message
+    assert "VMNET_HTTP_URL is not set" in refused(SettingsError).message
 
 
 def test_a_token_never_goes_over_a_wire_that_others_read(token: Path) -> None:
@@ -93,7 +93,7 @@ def test_without_a_token_plain_http_is_warned_of(caplog: pytest.LogCaptureFixtur
 @pytest.mark.parametrize("name", ["CA", "CERTIFICATE", "KEY"])
 def test_certificates_take_tls(name: str) -> None:
     error = refused(SettingsError, URL="http://127.0.0.1", **{name: "/some.pem"})
-    assert f"VMNET_IPAM_HTTP_{name}=/some.pem" in error.message
+    assert f"VMNET_HTTP_{name}=/some.pem" in error.message
 
 
 def test_the_token_s_file_may_end_in_a_line_break(tmp_path: Path) -> None:
@@ -119,26 +119,26 @@ def test_the_token_s_file_may_end_in_a_line_break(tmp_path: Path) -> None:
 def test_a_file_without_a_token(content: bytes, why: str, token: Path) -> None:
     token.write_bytes(content)
     error = refused(AllocationError, URL="https://h.test", TOKEN_FILE=str(token))
-    assert f"VMNET_IPAM_HTTP_TOKEN_FILE={token} {why}" in error.message
+    assert f"VMNET_HTTP_TOKEN_FILE={token} {why}" in error.message
     assert "secret" not in error.message
 
 
 @pytest.mark.parametrize("name", ["TOKEN_FILE", "CA", "CERTIFICATE"])
 def test_a_file_that_is_not_there(name: str) -> None:
     error = refused(AllocationError, URL="https://h.test", **{name: "/absent/file"})
-    assert f"VMNET_IPAM_HTTP_{name}=/absent/file can't be read: No such file" in error.message
+    assert f"VMNET_HTTP_{name}=/absent/file can't be read: No such file" in error.message
     assert "-v FILE:/absent/file:ro" in error.hint
 
 
 @pytest.mark.parametrize("name", ["CA", "CERTIFICATE"])
 def test_a_file_that_holds_no_certificate(name: str, token: Path) -> None:
     error = refused(AllocationError, URL="https://h.test", **{name: str(token)})
-    assert f"VMNET_IPAM_HTTP_{name}={token} does not hold" in error.message
+    assert f"VMNET_HTTP_{name}={token} does not hold" in error.message
 
 
 def test_a_key_takes_its_certificate(token: Path) -> None:
     error = refused(SettingsError, URL="https://h.test", KEY=str(token))
-    assert "VMNET_IPAM_HTTP_CERTIFICATE is not set" in error.message
+    assert "VMNET_HTTP_CERTIFICATE is not set" in error.message
 
 
 def test_a_locked_key_is_an_error_and_not_a_question(tmp_path: Path) -> None:
@@ -150,12 +150,12 @@ def test_a_locked_key_is_an_error_and_not_a_question(tmp_path: Path) -> None:
     error = refused(
         AllocationError, URL="https://h.test", CERTIFICATE=str(made.server), KEY=str(locked)
     )
-    assert f"VMNET_IPAM_HTTP_CERTIFICATE={made.server} does not hold" in error.message
+    assert f"VMNET_HTTP_CERTIFICATE={made.server} does not hold" in error.message
 
 
 def test_planning_finds_what_is_wrong() -> None:
     """It asks no service, and still every start would fail."""
-    with pytest.raises(SettingsError, match="VMNET_IPAM_HTTP_URL is not set"):
+    with pytest.raises(SettingsError, match="VMNET_HTTP_URL is not set"):
         http.vmnet_ipam_requirements(settings(Path("/run/vmnet")))
     assert http.vmnet_ipam_requirements(settings(Path("/r"), URL="https://h.test")) is None
 

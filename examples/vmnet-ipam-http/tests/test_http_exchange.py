@@ -87,7 +87,7 @@ def test_not_tried_for_ever(tmp_path: Path, pauses: list[float]) -> None:
         error = refused(server.url, tmp_path, RETRIES="3")
     assert len(server.requests) == 4
     assert error.message.endswith("it answers 503 busy, at attempt 4")
-    assert "VMNET_IPAM_HTTP_RETRIES" in error.hint
+    assert "VMNET_HTTP_RETRIES" in error.hint
     assert max(pauses) <= 12
 
 
@@ -132,7 +132,7 @@ def test_a_slow_resolver_is_bounded_too(tmp_path: Path, monkeypatch: pytest.Monk
     with misbehaving(GOOD) as server:
         error = refused(server.url, tmp_path, TIMEOUT="1")
         assert not server.requests
-    assert "no answer, and VMNET_IPAM_HTTP_TIMEOUT=1 allows no further attempt" in error.message
+    assert "no answer, and VMNET_HTTP_TIMEOUT=1 allows no further attempt" in error.message
 
 
 def test_retry_after_is_honoured(tmp_path: Path, pauses: list[float]) -> None:
@@ -236,7 +236,7 @@ def test_a_certificate_of_a_stranger_is_refused_at_once(lying: Misbehaving, tmp_
     mine = Certificates.made(tmp_path)
     error = refused(lying.url, tmp_path, CA=str(mine.ca))
     assert "its certificate is refused: " in error.message
-    assert "VMNET_IPAM_HTTP_CA" in error.hint
+    assert "VMNET_HTTP_CA" in error.hint
     assert not lying.requests
     assert "its certificate is refused: " in refused(lying.url, tmp_path).message  # the system's
 

@@ -195,11 +195,11 @@ def test_an_unknown_token_is_refused_and_never_shown(
     caplog.set_level("DEBUG")
     wrong = tmp_path / "wrong"
     wrong.write_text("not-the-token")
-    mine = settings(tmp_path / "run", **{**chosen.given, "VMNET_IPAM_HTTP_TOKEN_FILE": str(wrong)})
+    mine = settings(tmp_path / "run", **{**chosen.given, "VMNET_HTTP_TOKEN_FILE": str(wrong)})
     with pytest.raises(AllocationError) as caught:
         allocate(mine)
     assert "answers 401 unknown token to PUT" in caught.value.message
-    assert "VMNET_IPAM_HTTP_TOKEN_FILE" in caught.value.hint
+    assert "VMNET_HTTP_TOKEN_FILE" in caught.value.hint
     token.write_text("not-the-token")  # the server's: it is read whenever it is needed
     allocate(mine)
     wrong.write_text(TOKEN)
@@ -216,7 +216,7 @@ def test_an_unknown_token_is_refused_and_never_shown(
 def test_released_where_it_was_allocated(server: Service, chosen: Settings, tmp_path: Path) -> None:
     """The next start's settings may name another service, or none."""
     allocate(chosen)
-    given = {**chosen.given, "VMNET_IPAM": "nodhcp", "VMNET_IPAM_HTTP_URL": "https://127.0.0.1:1"}
+    given = {**chosen.given, "VMNET_IPAM": "nodhcp", "VMNET_HTTP_URL": "https://127.0.0.1:1"}
     http.vmnet_ipam_release(settings(tmp_path / "run", **given), testing.identity())
     assert server.is_empty()
 
@@ -230,7 +230,7 @@ def test_a_service_that_wants_to_know_its_clients(
         common = {"URL": server.url, "CA": str(certificates.ca), "RETRIES": "1"}
         with pytest.raises(AllocationError) as caught:
             allocate(settings(tmp_path / "run", **common))
-        assert "VMNET_IPAM_HTTP_CERTIFICATE" in caught.value.hint
+        assert "VMNET_HTTP_CERTIFICATE" in caught.value.hint
         assert "TLS fails" in caught.value.message
         allocate(settings(tmp_path / "run", **common, CERTIFICATE=str(shown)))
         assert list(server.allocated()) == ["10.20.0.2"]

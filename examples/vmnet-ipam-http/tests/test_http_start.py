@@ -131,10 +131,10 @@ def test_from_the_service_to_a_seed(site: Site) -> None:
     ("settings", "error", "said"),
     [
         ({"VMNET_QEMU": "/absent"}, LaunchError, "VMNET_QEMU=/absent"),
-        ({"VMNET_IPAM_HTTP_CA": "/absent"}, AllocationError, "VMNET_IPAM_HTTP_CA=/absent"),
-        ({"VMNET_IPAM_HTTP_URL": ""}, SettingsError, "VMNET_IPAM_HTTP_URL is not set"),
+        ({"VMNET_HTTP_CA": "/absent"}, AllocationError, "VMNET_HTTP_CA=/absent"),
+        ({"VMNET_HTTP_URL": ""}, SettingsError, "VMNET_HTTP_URL is not set"),
         (
-            {"VMNET_IPAM_HTTP_URL": "https://172.30.1.1:1", "VMNET_IPAM_HTTP_RETRIES": "0"},
+            {"VMNET_HTTP_URL": "https://172.30.1.1:1", "VMNET_HTTP_RETRIES": "0"},
             AllocationError,
             "Connection refused",
         ),
@@ -175,7 +175,7 @@ def test_an_empty_pool_stops_the_start(site: Site) -> None:
 def test_a_service_that_is_away_at_the_end_is_asked_at_the_next_start(site: Site) -> None:
     web = site.network.container("web")
     with site.service() as server:
-        environ = site.settings(server.url, VMNET_IPAM_HTTP_RETRIES="0")
+        environ = site.settings(server.url, VMNET_HTTP_RETRIES="0")
         port = server.url.rpartition(":")[2]
         with starting(web, environ) as process:
             await_vm(web, process)

@@ -31,38 +31,38 @@ def base_url(value: str) -> str:
 
 
 URL = optional(
-    "VMNET_IPAM_HTTP_URL",
+    "VMNET_HTTP_URL",
     base_url,
     "the service that http asks; /v1/allocations/… is added to it",
 )
 TOKEN_FILE = optional(
-    "VMNET_IPAM_HTTP_TOKEN_FILE",
+    "VMNET_HTTP_TOKEN_FILE",
     values.absolute_path,
     "file with the token that http sends, read whenever the service is asked",
 )
 CA = optional(
-    "VMNET_IPAM_HTTP_CA",
+    "VMNET_HTTP_CA",
     values.absolute_path,
     "file with the certificates that http trusts, in place of the system's",
 )
 CERTIFICATE = optional(
-    "VMNET_IPAM_HTTP_CERTIFICATE",
+    "VMNET_HTTP_CERTIFICATE",
     values.absolute_path,
     "file with the certificate that http shows the service",
 )
 KEY = optional(
-    "VMNET_IPAM_HTTP_KEY",
+    "VMNET_HTTP_KEY",
     values.absolute_path,
-    "file with the key of VMNET_IPAM_HTTP_CERTIFICATE, where the key is not in that file",
+    "file with the key of VMNET_HTTP_CERTIFICATE, where the key is not in that file",
 )
 TIMEOUT = setting(
-    "VMNET_IPAM_HTTP_TIMEOUT",
+    "VMNET_HTTP_TIMEOUT",
     values.integer(1, 600),
     "30",
     "seconds in which http must be done with the service, all its attempts together",
 )
 RETRIES = setting(
-    "VMNET_IPAM_HTTP_RETRIES",
+    "VMNET_HTTP_RETRIES",
     values.integer(0, 100),
     "5",
     "how often http tries again where the service can't be reached or is overloaded",
