@@ -28,14 +28,14 @@ LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
       org.opencontainers.image.licenses="Apache-2.0"
 # QEMU's packages bring more than one machine needs: emulators of the same CPU in other shapes, and
-# the firmware of other CPUs.
+# the firmware of other CPUs. The certificates are for pip, and for plugins that ask a service.
 RUN case "$(dpkg --print-architecture)" in \
         amd64) qemu="qemu-system-x86" ;; \
         arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
         *) echo "there is no machine type for this CPU" >&2; exit 1 ;; \
     esac \
     && apt-get update \
-    && apt-get install -y --no-install-recommends dnsmasq-base python3 $qemu \
+    && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base python3 $qemu \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && cd /usr/bin \

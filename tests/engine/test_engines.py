@@ -71,12 +71,16 @@ def test_an_engine_that_is_killed_and_a_host_that_loses_power(saved: Path, image
 
 
 def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
-    """Root in the container is nobody outside."""
-    tun = tmp_path / "tun"  # as udev makes it; a machine without udev may have another mode
+    """Root in the container is nobody outside.
+
+    There `--device` is a mount of the machine's own device, and a machine without udev may have
+    given that another mode than udev's.
+    """
+    tun = tmp_path / "tun"
     os.mknod(tun, stat.S_IFCHR, os.makedev(10, 200))
     tun.chmod(0o666)
     with another(saved, image, **{"userns-remap": "nobody:nogroup"}) as vms:
-        vm = vms.start("--device", f"{tun}:/dev/net/tun")
+        vm = vms.start("-v", f"{tun}:/dev/net/tun", "--device-cgroup-rule", "c 10:200 rwm")
         vms.says(vm, "vmnet-guest: eth0 ")
         require_identity(vms, vm)
         uids = Path(f"/proc/{vm.inspect()['State']['Pid']}/status").read_text()

@@ -14,7 +14,6 @@ from .progress import step
 
 TAG = "debian:trixie-slim"
 
-_MIRROR = "http://deb.debian.org/debian"
 _EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -46,7 +45,7 @@ def minimal_tarball() -> Path:
     with tempfile.TemporaryDirectory(prefix="vmnet-trixie-", dir="/var/tmp") as folder:
         root = Path(folder, "root")
         with step("debootstrap trixie"):
-            run("debootstrap", "--variant=minbase", "trixie", root, _MIRROR, timeout=900)
+            run("debootstrap", "--variant=minbase", "trixie", root, timeout=900)
         # Written beside it and renamed: a run that is killed leaves no half tarball.
         partial = Path(folder, "tar")
         left_out = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")

@@ -19,7 +19,6 @@ from .namespace import Namespace
 from .progress import step
 from .wait import until
 
-_MIRROR = "http://deb.debian.org/debian"
 _RELEASE = "trixie"
 _PACKAGES = (
     "bridge-utils",
@@ -122,7 +121,7 @@ def _tree() -> Path:
 
 def _make(root: Path) -> None:
     include = f"--include={','.join(_PACKAGES)}"
-    run("debootstrap", "--variant=minbase", include, _RELEASE, root, _MIRROR, timeout=1200)
+    run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=1200)
     root.chmod(0o755)
     for name in _UNCONFIGURED:
         (root / name).unlink(missing_ok=True)

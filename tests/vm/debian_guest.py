@@ -28,7 +28,6 @@ BOOT_SECONDS = 400
 
 _PROMPT = "guest> "
 
-_MIRROR = "http://deb.debian.org/debian"
 _RELEASE = "trixie"
 _PACKAGES = (
     "cloud-init",
@@ -154,7 +153,7 @@ def debian_guest() -> DebianGuest:
 
 def _make(root: Path, made: Path) -> None:
     include = f"--include={','.join(_PACKAGES)}"
-    run("debootstrap", "--variant=minbase", include, _RELEASE, root, _MIRROR, timeout=900)
+    run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=900)
     for name, text in _SETTINGS.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
