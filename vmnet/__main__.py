@@ -8,8 +8,10 @@ import sys
 
 from vmnet.deferred import defer
 
-# attrs' validators are a dozen classes, each compiled anew; before the first import of attrs.
-defer("attr.validators", "attrs.validators")
+gc.disable()  # a start allocates much, leaves hardly any garbage, and ends in an exec
+# What logging, socket and inspect import for days that never come, and attrs' validators, a dozen
+# classes, each compiled anew; before the first import of any of these.
+defer("ast", "selectors", "tokenize", "traceback", "attr.validators", "attrs.validators")
 
 from vmnet import cli, log  # noqa: E402
 from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
@@ -17,7 +19,6 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
-    gc.disable()  # a start allocates much, leaves hardly any garbage, and ends in an exec
     log.configure(os.environ)
     try:
         status = cli.main(sys.argv[1:], os.environ)

@@ -19,7 +19,7 @@ _UNPRIVILEGED = (64055, 64055)
 _ROOT = User(0, 0)
 _KVM = Path("/dev/kvm")
 # A path in an option such as `-drive file=/data.img,format=raw` or `-serial unix:/run/serial`.
-_PATH = re.compile(r"(?:^|[=:])(/(?!/)[^,]*)")
+_PATH = r"(?:^|[=:])(/(?!/)[^,]*)"
 # Options whose paths are the guest's: `-append root=/dev/vda`.
 _OF_THE_GUEST = ("-append", "--append")
 
@@ -71,7 +71,7 @@ def _named(program: Path, machine: Machine, options: Options) -> Iterator[_Named
     before = ""
     for word in (options.vnc or "", *options.extra):
         if before not in _OF_THE_GUEST:
-            yield from map(_from_user, map(Path, _PATH.findall(word)))
+            yield from map(_from_user, map(Path, re.findall(_PATH, word)))
         before = word
 
 
