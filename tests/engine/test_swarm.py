@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import FETCH, Vms
+from tests.engine.conftest import BOOT_SECONDS, FETCH, Vms
 from tests.lab.swarm import Swarm, swarm
+from tests.lab.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -29,7 +30,7 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
     overlay = cluster.overlay("ov", "10.214.0.0/24")
     options = (
         *("--network", overlay, "--endpoint-mode", "dnsrr", "--cap-add", "NET_ADMIN"),
-        *("--env", "VMNET_MEMORY=256M", "--hostname", "web"),
+        *("--env", "VMNET_MEMORY=256M", "--hostname", "web", "--health-interval", "2s"),
         *("--publish", f"mode=host,target=80,published={PUBLISHED}"),
     )
     vm = cluster.service("vm", first, vms.image, options)
@@ -57,7 +58,11 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
     )
     found = second.machine.run("curl", "-sSf", "-m20", f"{pages}/lookup?name=peer").json()
     assert found["addresses"] == [peer.address(overlay)]
-    page = peer.exec("python3", "-c", FETCH, "http://vm/").stdout
+
+    def asked() -> str:
+        return peer.exec("python3", "-c", FETCH, "http://vm/", check=False).stdout
+
+    page = until(asked, BOOT_SECONDS, "the service's name, which it has once it is healthy")
     assert own["IPAddress"] in page
     assert len(page) > eth0["mtu"]  # segments as large as the overlay takes
     peer.rm()

@@ -104,7 +104,7 @@ def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
 
 def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
     """The MAC and IPv6 address generation that the NIC had, touching neither if they are right."""
-    now, saved = links.find(kernel, port.uplink), port.saved
+    now, saved = links.get(kernel, port.uplink), port.saved
     right = (port.guest_mac, saved.addr_gen_mode)
     if (now.get_attr("IFLA_ADDRESS"), links.addr_gen_mode(now)) != right:
         links.change(kernel, port.uplink, up=False)

@@ -23,9 +23,17 @@ _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
+def get(kernel: rtnl.Rtnl, name: str) -> Any:
+    """The link of that name.
+
+    :raises OSError: there is none
+    """
+    return kernel.link(index(name))
+
+
 def find(kernel: rtnl.Rtnl, name: str) -> Any:
     """The link of that name, or None."""
-    return kernel.link(index(name)) if exists(name) else None
+    return get(kernel, name) if exists(name) else None
 
 
 def exists(name: str) -> bool:

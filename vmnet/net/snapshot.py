@@ -21,9 +21,12 @@ _CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
 def take(kernel: rtnl.Rtnl, names: Iterable[str]) -> tuple[Saved, ...]:
-    """The state, addresses and routes of each of the interfaces."""
+    """The state, addresses and routes of each of the interfaces.
+
+    :raises OSError: there is no such interface
+    """
     addresses, routes = _by_index(kernel)
-    return tuple(_saved(links.find(kernel, name), addresses, routes) for name in names)
+    return tuple(_saved(links.get(kernel, name), addresses, routes) for name in names)
 
 
 def _by_index(kernel: rtnl.Rtnl) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]]]:
