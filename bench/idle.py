@@ -69,12 +69,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.idle", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="how long to look; 60 unless given")
     parser.add_argument("--json", action="store_true", help="for programs; in KiB and milliseconds")
-    parser.add_argument(
-        "--python",
-        type=Path,
-        metavar="PATH",
-        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
-    )
+    installed.add_option(parser)
     return parser.parse_args(arguments)
 
 

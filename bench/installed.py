@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -14,6 +15,16 @@ from tests.lab.progress import step
 
 _CHECKOUT = Path(__file__).parent.parent
 _SOURCES = ("pyproject.toml", "vmnet", "plugins")
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """``--python``, which every benchmark takes."""
+    parser.add_argument(
+        "--python",
+        type=Path,
+        metavar="PATH",
+        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
+    )
 
 
 def python() -> Path:

@@ -58,12 +58,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--names", action="store_true", help="its resolver is on loopback, as on a Docker network"
     )
     parser.add_argument("--json", action="store_true", help="for programs; in KiB")
-    parser.add_argument(
-        "--python",
-        type=Path,
-        metavar="PATH",
-        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
-    )
+    installed.add_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -83,12 +83,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     parser.add_argument("-n", "--rounds", type=int, default=5, help="5 unless given")
     parser.add_argument("--json", action="store_true", help="every figure, for programs")
-    parser.add_argument(
-        "--python",
-        type=Path,
-        metavar="PATH",
-        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
-    )
+    installed.add_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -11,7 +11,6 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
@@ -55,12 +54,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-n", "--rounds", type=int, default=20, help="20 unless given")
     parser.add_argument("--json", action="store_true", help="every figure, for programs")
     parser.add_argument("--profile", action="store_true", help="tell where vmnet's time goes")
-    parser.add_argument(
-        "--python",
-        type=Path,
-        metavar="PATH",
-        help="an interpreter that has vmnet installed; a fresh wheel of this checkout unless given",
-    )
+    installed.add_option(parser)
     return parser.parse_args(arguments)
 
 

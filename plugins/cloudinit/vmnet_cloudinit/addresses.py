@@ -1,4 +1,4 @@
-"""Addresses and names as text that can't start a line of its own."""
+"""Addresses as text that can't start a line of its own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,3 @@ def text(address: Address) -> str:
 def with_prefix(address: IPv4Interface | IPv6Interface) -> str:
     """``192.0.2.2/24``, without a zone."""
     return f"{text(address.ip)}/{address.network.prefixlen}"
-
-
-def one_line(name: str) -> str:
-    """A name for a message: as it is, or quoted where it holds what can't be printed."""
-    return name if name.isprintable() else repr(name)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from attrs import frozen
 
 from vmnet.identity import Identity, Interface, Route
-from vmnet.names import is_domain
+from vmnet.names import is_domain, shown
 from vmnet.wiring import Port, Wiring
 from vmnet_cloudinit import addresses, routes
 
@@ -81,13 +81,13 @@ def _not_carried(
     resolver = identity.resolver
     for address in resolver.nameservers:
         if forwarder is None and address.is_loopback:
-            shown = addresses.text(address)
-            yield f"nameserver {shown}: the guest can't reach it, and nothing forwards"
+            own = addresses.text(address)
+            yield f"nameserver {own}: the guest can't reach it, and nothing forwards"
     if forwarder is not None and interface is not None and not interface.ipv4:
-        name = addresses.one_line(interface.name)
+        name = shown(interface.name)
         yield f"DNS: {name} has no IPv4 address from which to ask {forwarder}"
     for domain in resolver.search:
         if domain != _NO_SEARCH and not is_domain(domain):
             yield f"search domain {domain!r}, which is not a valid name"
     if resolver.options:
-        yield f"resolv.conf options: {' '.join(map(addresses.one_line, resolver.options))}"
+        yield f"resolv.conf options: {' '.join(map(shown, resolver.options))}"

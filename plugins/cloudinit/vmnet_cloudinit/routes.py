@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from vmnet.identity import Identity, Interface, Route
+from vmnet.names import shown
 from vmnet_cloudinit import addresses
 from vmnet_cloudinit.addresses import Address
 
@@ -30,7 +31,7 @@ class Judged:
     def line(self) -> str:
         """What is not carried, and why."""
         via = f" via {addresses.text(self.route.gateway)}" if self.route.gateway else ""
-        name = addresses.one_line(self.interface.name)
+        name = shown(self.interface.name)
         return f"route to {_destination(self.route)}{via} of {name}: {self.obstacle}"
 
 
