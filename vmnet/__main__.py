@@ -6,12 +6,10 @@ import gc
 import os
 import sys
 
-from vmnet.deferred import defer
+from vmnet.deferred import defer_unused
 
 gc.disable()  # a start allocates much, leaves hardly any garbage, and ends in an exec
-# What logging, socket and inspect import for days that never come, and attrs' validators, a dozen
-# classes, each compiled anew; before the first import of any of these.
-defer("ast", "selectors", "tokenize", "traceback", "attr.validators", "attrs.validators")
+defer_unused()  # before the first import of what imports them
 
 from vmnet import cli, log  # noqa: E402
 from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402

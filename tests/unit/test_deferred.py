@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import platform
 
-
-def run(program: str) -> str:
-    """In a process of its own: what is tested is what ``sys.modules`` holds."""
-    done = subprocess.run(
-        (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout
-
+from tests.unit.interpreter import run
 
 _DEFER = """
 import sys
@@ -45,3 +37,46 @@ except TypeError:
 def test_what_is_loaded_stays() -> None:
     program = "import json, sys; from vmnet.deferred import defer; defer('json')"
     assert run(f"{program}; print(json is sys.modules['json'])") == "True\n"
+
+
+def test_a_package_that_is_not_there_is_not_asked_for() -> None:
+    """``from module import name`` asks a module whether it is a package, which must not load it."""
+    program = """
+import sys
+from vmnet.deferred import Deferred, put
+put(Deferred("colorsys", rgb_to_hsv=len))
+from colorsys import rgb_to_hsv
+print(type(sys.modules["colorsys"]).__name__, rgb_to_hsv is len)
+"""
+    assert run(program) == "Deferred True\n"
+
+
+_START = "import sys, vmnet.__main__, vmnet.cli.run, vmnet.net.codec;"
+
+
+def test_a_start_leaves_them_alone() -> None:
+    """But for ast on interpreters whose inspect derives a class from one of its."""
+    waiting = run(
+        f"{_START} print(*(n for n, m in sys.modules.items() if 'Deferred' in str(type(m))))"
+    )
+    assert {
+        *("copy", "fnmatch", "ntpath", "platform", "selectors", "tokenize", "traceback"),
+        *("unicodedata", "urllib.parse", "pkgutil", "attr.validators", "attrs.converters"),
+    } <= set(waiting.split())
+
+
+def test_what_a_plugin_does_with_them_works() -> None:
+    program = f"""{_START}
+import copy, platform, traceback
+import urllib.parse
+from pathlib import Path
+from urllib.parse import urlsplit
+print(urllib.parse.quote("a b"), urlsplit("http://host/x").netloc, Path("/a b").as_uri())
+print(copy.copy([1]), platform.machine() != "", platform.python_implementation())
+print(traceback.format_exception_only(ValueError("x")))
+"""
+    assert run(program).splitlines() == [
+        "a%20b host file:///a%20b",
+        f"[1] True {platform.python_implementation()}",
+        "['ValueError: x\\n']",
+    ]

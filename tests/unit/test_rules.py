@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.unit.interpreter import run
 
 ROOT = Path(__file__).parents[2]
 CORE = sorted((ROOT / "vmnet").rglob("*.py"))
@@ -113,9 +113,6 @@ def test_a_start_imports_only_what_it_needs() -> None:
         "from vmnet.net import capture, build; import vmnet_dnsmasq.service, vmnet_qemu.arguments\n"
         "print(*sys.modules)"
     )
-    run = subprocess.run(
-        (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
-    )
     heavy = {"argparse", "asyncio", "cattrs", "email", "importlib.metadata", "jinja2", "pycdlib"}
     heavy |= {"subprocess", "tempfile", "yaml", "hashlib", "pyroute2.iproute", "difflib"}
-    assert not heavy & set(run.stdout.split())
+    assert not heavy & set(run(program).split())
