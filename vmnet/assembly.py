@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import stat
 from pathlib import Path
 
@@ -25,7 +24,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _DEMO_APPEND = "console=ttyS0 quiet panic=-1"
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Boot(Noun):
     """What the user gave the machine to boot from."""
 
@@ -164,7 +163,7 @@ def kvm_obstacle() -> str:
         os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return f"{_KVM} can't be opened: {error.strerror}"
-    if platform.machine() == "x86_64":
+    if os.uname().machine == "x86_64":
         flags = next(
             (line for line in _CPUINFO.read_text().splitlines() if line.startswith("flags")), ""
         ).split()

@@ -13,7 +13,7 @@ from attrs import frozen
 from vmnet.noun import Noun
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class File(Noun):
     """A file below the run directory.
 
@@ -25,7 +25,7 @@ class File(Noun):
     mode: int = 0o600
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Daemon(Noun):
     """A helper that outlives the start, beside the hypervisor.
 
@@ -41,7 +41,7 @@ class Daemon(Noun):
     log: Path | None = None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Delivery(Noun):
     """What one strategy contributes.
 
@@ -54,7 +54,7 @@ class Delivery(Noun):
     not_carried: tuple[str, ...] = ()
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Handover(Noun):
     """What has become of one interface's identity since the start.
 

@@ -21,7 +21,7 @@ GROUP = "vmnet"
 _SUFFIXES = (".dist-info", ".egg-info")
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Plugin(Noun):
     """An entry point.
 
@@ -38,7 +38,7 @@ class Plugin(Noun):
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Broken(Noun):
     """A plugin that is installed and can't be used: no start goes on beside it.
 

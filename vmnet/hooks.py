@@ -55,7 +55,7 @@ class _Manager(pluggy.PluginManager):
         return super().parse_hookspec_opts(module_or_class, name) if is_marked else None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Plugins(Noun):
     """Plugins that are loaded and registered, whether a setting selects them or not.
 
@@ -259,7 +259,7 @@ def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any)
             )
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Hooks(Noun):
     """The stages, each answered by the strategies that the settings selected."""
 

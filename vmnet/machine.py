@@ -9,7 +9,7 @@ from attrs import frozen
 from vmnet.noun import Noun
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Nic(Noun):
     """A virtio network card on a tap.
 
@@ -23,7 +23,7 @@ class Nic(Noun):
     fds: tuple[int, ...]
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Disk(Noun):
     """A block device.
 
@@ -40,7 +40,7 @@ class Disk(Noun):
     backed: bool = False
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Cdrom(Noun):
     """A read-only ISO 9660 image.
 
@@ -51,7 +51,7 @@ class Cdrom(Noun):
     block: bool = False
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Kernel(Noun):
     """A kernel booted directly."""
 
@@ -60,7 +60,7 @@ class Kernel(Noun):
     append: str = ""
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Machine(Noun):
     """A virtual machine.
 
@@ -79,7 +79,7 @@ class Machine(Noun):
     kernel: Kernel | None = None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class User(Noun):
     """Whom the hypervisor runs as; it holds no capability, whoever it is.
 
@@ -91,7 +91,7 @@ class User(Noun):
     groups: tuple[int, ...] = ()
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Opened(Noun):
     """A file that is opened for the hypervisor before it gives up root.
 
@@ -103,7 +103,7 @@ class Opened(Noun):
     writable: bool = False
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Listener(Noun):
     """A Unix socket that is made for the hypervisor: root's own, mode 0600.
 
@@ -114,7 +114,7 @@ class Listener(Noun):
     fd: int
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Command(Noun):
     """A program to become.
 

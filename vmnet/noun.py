@@ -13,10 +13,8 @@ class Noun:
 
     For all nouns at once: attrs would write and compile each of these for each class, at every
     start, which is more than half of what the classes cost. So they are declared
-    ``@frozen(eq=False, repr=False)``.
+    ``@frozen(eq=False, repr=False, slots=False)``; slots would have each class made twice.
     """
-
-    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -20,7 +20,7 @@ from vmnet.noun import Noun
 from vmnet.wiring import Wiring
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Plan(Noun):
     """All that a start will do, as data.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import shlex
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ _log = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Outcome(Noun):
     """How a child ended.
 
@@ -30,7 +29,7 @@ class Outcome(Noun):
     stderr: str
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Answer(Noun):
     """What a child had to say, and how it ended.
 
@@ -120,7 +119,10 @@ def _start(
 
     :param streams: descriptors and the numbers they are to have in the child, one after the other
     """
-    _log.debug("%s", shlex.join(argv))
+    if _log.isEnabledFor(logging.DEBUG):
+        import shlex
+
+        _log.debug("%s", shlex.join(argv))
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in streams),

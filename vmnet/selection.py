@@ -22,7 +22,7 @@ from vmnet.settings import (
 from vmnet.values import nearest
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Choice(Noun):
     """The strategies of one stage, in the order in which they are called.
 
@@ -33,7 +33,7 @@ class Choice(Noun):
     reason: str
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Selection(Noun):
     capture: Choice
     ipam: Choice

@@ -6,7 +6,6 @@ read back.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -73,11 +72,15 @@ def _plain_value(_noun: type, _field: Any, value: Any) -> Any:
     if isinstance(value, _AS_TEXT):
         return str(value)
     if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
+        from base64 import b64encode
+
+        return b64encode(value).decode("ascii")
     return value
 
 
 def _converter() -> Any:
+    from base64 import b64decode
+
     import cattrs
 
     converter = cattrs.Converter(forbid_extra_keys=True)
@@ -86,7 +89,7 @@ def _converter() -> Any:
     for union, read in _READERS.items():
         converter.register_structure_hook(union, partial(_read, read))
         converter.register_structure_hook(union | None, partial(_read, read))
-    converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value))
+    converter.register_structure_hook(bytes, lambda value, _: b64decode(value))
     return converter
 
 

@@ -52,7 +52,7 @@ def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Val
     return Setting(name, parse, "", help)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Settings(Noun):
     """The parsed environment.
 

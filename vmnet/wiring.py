@@ -9,7 +9,7 @@ from attrs import frozen
 from vmnet.noun import Noun
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Requirements(Noun):
     """What the chosen IPAM strategies need of the bridge, known before it is planned.
 
@@ -32,7 +32,7 @@ class Requirements(Noun):
         )
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Record(Noun):
     """One rtnetlink message as the kernel dumped it, kept to be replayed.
 
@@ -44,7 +44,7 @@ class Record(Noun):
     body: str
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Saved(Noun):
     """A NIC as it was, beside its MAC, which the guest has.
 
@@ -59,7 +59,7 @@ class Saved(Noun):
     records: tuple[Record, ...]
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Sender(Noun):
     """Whom a guest may pass for in what it sends, beside its MAC, which is always its own.
 
@@ -71,7 +71,7 @@ class Sender(Noun):
     routers: tuple[IPv6Address, ...] = ()
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Port(Noun):
     """One interface's way to the guest: uplink, bridge, tap.
 
@@ -107,7 +107,7 @@ class Port(Noun):
     link_local: IPv4Interface | None = None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Wiring(Noun):
     """All ports, in the order of the identity's interfaces.
 

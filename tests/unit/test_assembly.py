@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 import pytest
 
@@ -206,7 +206,7 @@ def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str) -> None:
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\nflags : {flags}\n")
     monkeypatch.setattr(assembly, "_KVM", kvm)
     monkeypatch.setattr(assembly, "_CPUINFO", cpuinfo)
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
 
 
 @pytest.mark.parametrize("flag", ["vmx", "svm"])

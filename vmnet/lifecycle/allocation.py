@@ -26,7 +26,7 @@ VERSION = 1
 _log = logging.getLogger(__name__)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Allocation(Noun):
     """:param identity: what the strategy was given, and is given again to release it"""
 
@@ -34,7 +34,7 @@ class Allocation(Noun):
     identity: Identity
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Record(Noun):
     """Whatever network namespace it was made in: the next one's start releases it too."""
 

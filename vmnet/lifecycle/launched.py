@@ -29,7 +29,7 @@ _FILE = "launched.json"
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Process(Noun):
     """A process, whether it still runs or not.
 
@@ -56,7 +56,7 @@ class Process(Noun):
         return max(now - self.started / _HERTZ, 0.0)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Nic(Noun):
     """One of the guest's NICs, and where it can be asked.
 
@@ -74,7 +74,7 @@ class Nic(Noun):
     confined: bool
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Launched(Noun):
     """A machine as it was launched.
 

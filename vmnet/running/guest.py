@@ -14,7 +14,7 @@ from vmnet.noun import Noun
 _SECONDS = 1.0
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Presence(Noun):
     """One of the guest's NICs, as it was asked.
 

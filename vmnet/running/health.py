@@ -21,7 +21,7 @@ from vmnet.running.guest import Presence
 _FILE = "answered"
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Health(Noun):
     """:param verdict: ``starting``, ``healthy`` or ``unhealthy``"""
 

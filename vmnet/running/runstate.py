@@ -39,7 +39,7 @@ def trouble(state: str) -> str:
     return _TROUBLE.get(state, "QEMU does not run the guest")
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Answer(Noun):
     """What QEMU said.
 

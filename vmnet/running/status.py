@@ -21,7 +21,7 @@ from vmnet.wiring import Wiring
 _ACCELERATORS = {True: "kvm", False: "tcg"}
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Qemu(Noun):
     """What QEMU says of itself.
 
@@ -36,7 +36,7 @@ class Qemu(Noun):
     unknown: str = ""
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Running(Noun):
     """A process that belongs to the machine.
 
@@ -48,7 +48,7 @@ class Running(Noun):
     runs: bool
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Handed(Noun):
     """A :class:`vmnet.delivery.Handover`, and the strategy that tells it."""
 
@@ -58,7 +58,7 @@ class Handed(Noun):
     detail: str
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Status(Noun):
     """A running machine.
 

@@ -33,7 +33,7 @@ _QUIT = ({"execute": "quit"},)
 Commands = tuple[dict[str, Any], ...]
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Stopped(Noun):
     """How a machine was stopped.
 

@@ -26,7 +26,7 @@ _LONGEST = 400  # of a plugin's words in a message, in characters
 _LARGEST = 1 << 20  # of a result, in characters
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Plugin(Noun):
     """A plugin and how to call it.
 

@@ -23,7 +23,7 @@ from vmnet_ipam_cni.network import Network
 VERSION = 1
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Attachment(Noun):
     """An interface that ADD was, or was about to be, called for.
 
@@ -40,7 +40,7 @@ class Attachment(Noun):
         return self.parameters["CNI_IFNAME"]
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Record(Noun):
     version: int
     container: str

@@ -37,7 +37,7 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+", re.ASCII)
 _PREFIXED = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Allocated(Noun):
     """One address.
 
@@ -48,7 +48,7 @@ class Allocated(Noun):
     gateway: Address | None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Hop(Noun):
     """A route as it is told.
 
@@ -63,7 +63,7 @@ class Hop(Noun):
     mtu: int | None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Names(Noun):
     """The ``dns`` of a result."""
 
@@ -73,7 +73,7 @@ class Names(Noun):
     options: tuple[str, ...] = ()
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Result(Noun):
     addresses: tuple[Allocated, ...]
     routes: tuple[Hop, ...]

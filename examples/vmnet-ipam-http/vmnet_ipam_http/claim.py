@@ -20,7 +20,7 @@ from vmnet.serial import from_json, to_json
 _VERSION = 1
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Claim(Noun):
     """:param url: the service that was asked, whatever the settings name by now"""
 

@@ -37,7 +37,7 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}", re.ASCII)
 _PREFIX = re.compile(r"[0-9A-Fa-f.:]{2,45}/[0-9]{1,3}", re.ASCII)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class InterfaceAnswer(Noun):
     """What the service says about one NIC; None where it says nothing."""
 
@@ -46,7 +46,7 @@ class InterfaceAnswer(Noun):
     routes: tuple[Route, ...] | None = None
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class IdentityAnswer(Noun):
     """What the service says; None where it says nothing."""
 

@@ -16,7 +16,7 @@ from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Paths(Noun):
     """Where dnsmasq finds and leaves its files."""
 
@@ -37,7 +37,7 @@ class Paths(Noun):
         )
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Lease(Noun):
     """What one NIC of the guest is told.
 
@@ -54,7 +54,7 @@ class Lease(Noun):
     classless: tuple[Pair, ...]
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Service(Noun):
     """All that dnsmasq is to do.
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def options() -> Case:
 
 @pytest.mark.parametrize("case", [demonstration, disks, options], ids=lambda one: one.__name__)
 def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     words = arguments(*case())
     text = " ".join(words).replace(" -", "\n-") + "\n"
     assert text == golden(GOLDEN / f"{case.__name__}.argv", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Options(Noun):
     """What only QEMU understands.
 
@@ -106,7 +106,7 @@ def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
 
 
 def _machine_type(options: Options) -> str:
-    return options.machine_type or _MACHINE_TYPES.get(platform.machine(), "virt")
+    return options.machine_type or _MACHINE_TYPES.get(os.uname().machine, "virt")
 
 
 def _console(machine: Machine, options: Options) -> Iterator[str]:
@@ -129,10 +129,10 @@ def _monitor(socket: Listener) -> Iterator[str]:
 def _ending(options: Options) -> Iterator[str]:
     """A panic ends QEMU with 1, a forced stop with a status of its own: both need a device."""
     kind = _machine_type(options)
-    if platform.machine() == "x86_64" and kind.startswith(("q35", "pc")):
+    if os.uname().machine == "x86_64" and kind.startswith(("q35", "pc")):
         yield from ("-device", "pvpanic")
         yield from ("-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")
-    elif platform.machine() == "aarch64" and kind.startswith("virt"):
+    elif os.uname().machine == "aarch64" and kind.startswith("virt"):
         yield from ("-device", "pvpanic-pci")
     yield from ("-action", "panic=exit-failure")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 
 from vmnet import process
@@ -24,7 +23,7 @@ def find(wish: Path | None) -> Path:
         if not os.access(wish, os.X_OK) or wish.is_dir():
             raise LaunchError(f"VMNET_QEMU={wish} can't be executed", _HINT)
         return wish
-    name = f"qemu-system-{platform.machine()}"
+    name = f"qemu-system-{os.uname().machine}"
     path = process.find(name)
     if path is None:
         raise LaunchError(f"{name} is not installed", _HINT)
