@@ -7,14 +7,12 @@ import os
 import stat
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet import settings as table
 from vmnet.errors import MachineError, SettingsError
 from vmnet.identity import Identity
 from vmnet.image import disk_format, refers_elsewhere
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.settings import Setting, Settings
 from vmnet.wiring import Wiring
 
@@ -24,7 +22,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _DEMO_APPEND = "console=ttyS0 quiet panic=-1"
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Boot(Noun):
     """What the user gave the machine to boot from."""
 

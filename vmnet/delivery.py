@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import frozen
-
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class File(Noun):
     """A file below the run directory.
 
@@ -25,7 +23,7 @@ class File(Noun):
     mode: int = 0o600
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Daemon(Noun):
     """A helper that outlives the start, beside the hypervisor.
 
@@ -41,7 +39,7 @@ class Daemon(Noun):
     log: Path | None = None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Delivery(Noun):
     """What one strategy contributes.
 
@@ -54,7 +52,7 @@ class Delivery(Noun):
     not_carried: tuple[str, ...] = ()
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Handover(Noun):
     """What has become of one interface's identity since the start.
 

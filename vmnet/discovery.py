@@ -12,16 +12,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.errors import PluginError
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 GROUP = "vmnet"
 _SUFFIXES = (".dist-info", ".egg-info")
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Plugin(Noun):
     """An entry point.
 
@@ -38,7 +36,7 @@ class Plugin(Noun):
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Broken(Noun):
     """A plugin that is installed and can't be used: no start goes on beside it.
 

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import pluggy
-from attrs import frozen
 
 from vmnet import __version__, calling, hookspecs, settings
 from vmnet.delivery import Delivery, Handover
@@ -18,7 +17,7 @@ from vmnet.errors import PluginError, VmnetError
 from vmnet.hookspecs.markers import PROJECT
 from vmnet.identity import Identity
 from vmnet.machine import Cdrom, Command, Disk, Machine
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.selection import Choice, Selection
 from vmnet.settings import Setting, Settings
 from vmnet.values import nearest
@@ -55,7 +54,7 @@ class _Manager(pluggy.PluginManager):
         return super().parse_hookspec_opts(module_or_class, name) if is_marked else None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Plugins(Noun):
     """Plugins that are loaded and registered, whether a setting selects them or not.
 
@@ -259,7 +258,7 @@ def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any)
             )
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Hooks(Noun):
     """The stages, each answered by the strategies that the settings selected."""
 

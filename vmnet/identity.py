@@ -14,12 +14,10 @@ from ipaddress import (
     IPv6Network,
 )
 
-from attrs import frozen
-
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Route(Noun):
     """A route through one interface, from the kernel's main table.
 
@@ -43,7 +41,7 @@ class Route(Noun):
         return self.destination.prefixlen == 0
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Router(Noun):
     """The next hop of an interface's IPv6 routes, as its neighbours know it.
 
@@ -61,7 +59,7 @@ class Router(Noun):
     mac: str = ""
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Interface(Noun):
     """One of the container's network interfaces and all it carried.
 
@@ -98,7 +96,7 @@ class Interface(Noun):
         return min(defaults, key=lambda one: one.metric, default=None)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Resolver(Noun):
     """What resolv.conf(5) said."""
 
@@ -112,7 +110,7 @@ class Resolver(Noun):
         return any(one.is_loopback for one in self.nameservers)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Host(Noun):
     """A line of hosts(5) beyond the standard ones: a link, ``--add-host``."""
 
@@ -120,7 +118,7 @@ class Host(Noun):
     names: tuple[str, ...]
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Identity(Noun):
     """Everything that passes from the container to the guest.
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import frozen
-
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Nic(Noun):
     """A virtio network card on a tap.
 
@@ -23,7 +21,7 @@ class Nic(Noun):
     fds: tuple[int, ...]
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Disk(Noun):
     """A block device.
 
@@ -40,7 +38,7 @@ class Disk(Noun):
     backed: bool = False
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Cdrom(Noun):
     """A read-only ISO 9660 image.
 
@@ -51,7 +49,7 @@ class Cdrom(Noun):
     block: bool = False
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Kernel(Noun):
     """A kernel booted directly."""
 
@@ -60,7 +58,7 @@ class Kernel(Noun):
     append: str = ""
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Machine(Noun):
     """A virtual machine.
 
@@ -79,7 +77,7 @@ class Machine(Noun):
     kernel: Kernel | None = None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class User(Noun):
     """Whom the hypervisor runs as; it holds no capability, whoever it is.
 
@@ -91,7 +89,7 @@ class User(Noun):
     groups: tuple[int, ...] = ()
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Opened(Noun):
     """A file that is opened for the hypervisor before it gives up root.
 
@@ -103,7 +101,7 @@ class Opened(Noun):
     writable: bool = False
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Listener(Noun):
     """A Unix socket that is made for the hypervisor: root's own, mode 0600.
 
@@ -114,7 +112,7 @@ class Listener(Noun):
     fd: int
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Command(Noun):
     """A program to become.
 

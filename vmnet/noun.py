@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+__all__ = ["Noun", "noun"]
+
+if TYPE_CHECKING:
+    from attrs import frozen as noun
+else:
+    # Comparison and `repr` are Noun's; for slots, attrs would make each class twice.
+    noun = partial(attrs.frozen, eq=False, repr=False, slots=False)
+
 
 class Noun:
-    """Compared by value, and a readable ``repr``.
+    """Compared by value, and a readable ``repr``: the base of what ``@noun`` decorates.
 
     For all nouns at once: attrs would write and compile each of these for each class, at every
-    start, which is more than half of what the classes cost. So they are declared
-    ``@frozen(eq=False, repr=False, slots=False)``; slots would have each class made twice.
+    start, which is more than half of what the classes cost.
     """
 
     def __eq__(self, other: object) -> bool:

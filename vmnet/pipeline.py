@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import frozen
-
 from vmnet import assembly, discovery, hooks, selection, settings
 from vmnet.delivery import Delivery
 from vmnet.errors import DeliveryError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity
 from vmnet.machine import Command, Machine
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.wiring import Wiring
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Plan(Noun):
     """All that a start will do, as data.
 

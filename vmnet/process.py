@@ -10,15 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from attrs import frozen
-
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 _log = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Outcome(Noun):
     """How a child ended.
 
@@ -29,7 +27,7 @@ class Outcome(Noun):
     stderr: str
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Answer(Noun):
     """What a child had to say, and how it ended.
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from attrs import frozen
-
 from vmnet.errors import SettingsError
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.settings import (
     BRIDGE,
     CAPTURE,
@@ -22,7 +20,7 @@ from vmnet.settings import (
 from vmnet.values import nearest
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Choice(Noun):
     """The strategies of one stage, in the order in which they are called.
 
@@ -33,7 +31,7 @@ class Choice(Noun):
     reason: str
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Selection(Noun):
     capture: Choice
     ipam: Choice

@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from vmnet import values
 from vmnet.errors import PluginError, SettingsError
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 Value = TypeVar("Value")
 
@@ -52,7 +52,7 @@ def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Val
     return Setting(name, parse, "", help)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Settings(Noun):
     """The parsed environment.
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
-from attrs import frozen
-
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Requirements(Noun):
     """What the chosen IPAM strategies need of the bridge, known before it is planned.
 
@@ -32,7 +30,7 @@ class Requirements(Noun):
         )
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Record(Noun):
     """One rtnetlink message as the kernel dumped it, kept to be replayed.
 
@@ -44,7 +42,7 @@ class Record(Noun):
     body: str
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Saved(Noun):
     """A NIC as it was, beside its MAC, which the guest has.
 
@@ -59,7 +57,7 @@ class Saved(Noun):
     records: tuple[Record, ...]
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Sender(Noun):
     """Whom a guest may pass for in what it sends, beside its MAC, which is always its own.
 
@@ -71,7 +69,7 @@ class Sender(Noun):
     routers: tuple[IPv6Address, ...] = ()
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Port(Noun):
     """One interface's way to the guest: uplink, bridge, tap.
 
@@ -107,7 +105,7 @@ class Port(Noun):
     link_local: IPv4Interface | None = None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Wiring(Noun):
     """All ports, in the order of the identity's interfaces.
 

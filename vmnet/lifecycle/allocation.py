@@ -11,14 +11,14 @@ import json
 import logging
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from vmnet import log
 from vmnet.errors import AllocationError, PluginError, StateError, VmnetError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity, Interface
 from vmnet.lifecycle import files, state
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.serial import from_json, plain
 from vmnet.settings import RUN_DIR
 
@@ -26,7 +26,7 @@ VERSION = 1
 _log = logging.getLogger(__name__)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Allocation(Noun):
     """:param identity: what the strategy was given, and is given again to release it"""
 
@@ -34,7 +34,7 @@ class Allocation(Noun):
     identity: Identity
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Record(Noun):
     """Whatever network namespace it was made in: the next one's start releases it too."""
 

@@ -13,11 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from vmnet.errors import StateError
 from vmnet.lifecycle import files
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.serial import plain
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ _FILE = "launched.json"
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Process(Noun):
     """A process, whether it still runs or not.
 
@@ -56,7 +54,7 @@ class Process(Noun):
         return max(now - self.started / _HERTZ, 0.0)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Nic(Noun):
     """One of the guest's NICs, and where it can be asked.
 
@@ -74,7 +72,7 @@ class Nic(Noun):
     confined: bool
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Launched(Noun):
     """A machine as it was launched.
 

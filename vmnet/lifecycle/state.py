@@ -12,12 +12,10 @@ import socket
 import sys
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.errors import StateError
 from vmnet.identity import Identity
 from vmnet.lifecycle import files
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.serial import from_json, plain
 from vmnet.wiring import Wiring
 
@@ -28,7 +26,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NETNS = Path("/proc/self/ns/net")
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class State(Noun):
     """:param namespace: which network namespace this describes, and of which boot"""
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, ip_address
 
-from attrs import frozen
-
 from vmnet.errors import PrivilegeError
 from vmnet.lifecycle.launched import Nic
 from vmnet.net import presence
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 _SECONDS = 1.0
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Presence(Noun):
     """One of the guest's NICs, as it was asked.
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.errors import GuestError
 from vmnet.lifecycle import files, launched
 from vmnet.lifecycle.launched import Launched
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.running import guest, runstate
 from vmnet.running.guest import Presence
 
 _FILE = "answered"
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Health(Noun):
     """:param verdict: ``starting``, ``healthy`` or ``unhealthy``"""
 

@@ -11,9 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.running import find
 from vmnet.running.find import BusyError
 
@@ -39,7 +37,7 @@ def trouble(state: str) -> str:
     return _TROUBLE.get(state, "QEMU does not run the guest")
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Answer(Noun):
     """What QEMU said.
 

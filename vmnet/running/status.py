@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.errors import GuestError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity
 from vmnet.lifecycle import state
 from vmnet.lifecycle.launched import Launched
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.running import guest, monitor
 from vmnet.running.guest import Presence
 from vmnet.settings import RUN_DIR
@@ -21,7 +19,7 @@ from vmnet.wiring import Wiring
 _ACCELERATORS = {True: "kvm", False: "tcg"}
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Qemu(Noun):
     """What QEMU says of itself.
 
@@ -36,7 +34,7 @@ class Qemu(Noun):
     unknown: str = ""
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Running(Noun):
     """A process that belongs to the machine.
 
@@ -48,7 +46,7 @@ class Running(Noun):
     runs: bool
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Handed(Noun):
     """A :class:`vmnet.delivery.Handover`, and the strategy that tells it."""
 
@@ -58,7 +56,7 @@ class Handed(Noun):
     detail: str
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Status(Noun):
     """A running machine.
 

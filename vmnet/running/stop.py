@@ -16,14 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
 from qemu.qmp import EventListener
 
 from vmnet import process
 from vmnet.errors import GuestError
 from vmnet.lifecycle.guard import FORCE, PRESS_SECONDS
 from vmnet.lifecycle.launched import Launched
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.running import finish, monitor
 from vmnet.running.monitor import Monitor
 
@@ -33,7 +32,7 @@ _QUIT = ({"execute": "quit"},)
 Commands = tuple[dict[str, Any], ...]
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Stopped(Noun):
     """How a machine was stopped.
 

@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from vmnet.errors import SettingsError
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet_ipam_cni import CAPABILITIES, CONFIG
 
 VERSIONS = ("0.4.0", "1.0.0")
@@ -24,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _NOT_TO_CHECK = frozenset(("dhcp",))
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Network(Noun):
     """What an IPAM plugin is run with.
 

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from vmnet import process
 from vmnet.errors import AllocationError
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.process import Answer
 from vmnet_ipam_cni import PATH, TIMEOUT
 from vmnet_ipam_cni.network import Network
@@ -26,7 +24,7 @@ _LONGEST = 400  # of a plugin's words in a message, in characters
 _LARGEST = 1 << 20  # of a result, in characters
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Plugin(Noun):
     """A plugin and how to call it.
 

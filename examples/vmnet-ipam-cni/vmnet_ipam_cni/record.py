@@ -12,18 +12,16 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from vmnet.errors import AllocationError
 from vmnet.lifecycle import files
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.serial import from_json, to_json
 from vmnet_ipam_cni.network import Network
 
 VERSION = 1
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Attachment(Noun):
     """An interface that ADD was, or was about to be, called for.
 
@@ -40,7 +38,7 @@ class Attachment(Noun):
         return self.parameters["CNI_IFNAME"]
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Record(Noun):
     version: int
     container: str

@@ -21,10 +21,8 @@ from ipaddress import (
 )
 from typing import Any, TypeVar
 
-from attrs import frozen
-
 from vmnet import names
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet_ipam_cni.plugin import one_line
 
 Address = IPv4Address | IPv6Address
@@ -37,7 +35,7 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+", re.ASCII)
 _PREFIXED = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Allocated(Noun):
     """One address.
 
@@ -48,7 +46,7 @@ class Allocated(Noun):
     gateway: Address | None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Hop(Noun):
     """A route as it is told.
 
@@ -63,7 +61,7 @@ class Hop(Noun):
     mtu: int | None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Names(Noun):
     """The ``dns`` of a result."""
 
@@ -73,7 +71,7 @@ class Names(Noun):
     options: tuple[str, ...] = ()
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Result(Noun):
     addresses: tuple[Allocated, ...]
     routes: tuple[Hop, ...]

@@ -10,17 +10,15 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.errors import StateError
 from vmnet.lifecycle import files
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.serial import from_json, to_json
 
 _VERSION = 1
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Claim(Noun):
     """:param url: the service that was asked, whatever the settings name by now"""
 

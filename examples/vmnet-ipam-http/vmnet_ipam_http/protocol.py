@@ -21,11 +21,10 @@ from typing import Any, get_args, get_origin
 
 import attrs
 import cattrs
-from attrs import frozen
 from cattrs.gen import make_dict_structure_fn
 
 from vmnet.identity import Host, Identity, Route
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.values import nearest
 
 MOST_BYTES = 1 << 20  # of an answer
@@ -37,7 +36,7 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}", re.ASCII)
 _PREFIX = re.compile(r"[0-9A-Fa-f.:]{2,45}/[0-9]{1,3}", re.ASCII)
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class InterfaceAnswer(Noun):
     """What the service says about one NIC; None where it says nothing."""
 
@@ -46,7 +45,7 @@ class InterfaceAnswer(Noun):
     routes: tuple[Route, ...] | None = None
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class IdentityAnswer(Noun):
     """What the service says; None where it says nothing."""
 

@@ -6,17 +6,15 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.identity import Host, Identity, Interface
 from vmnet.names import is_domain, is_label
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Paths(Noun):
     """Where dnsmasq finds and leaves its files."""
 
@@ -37,7 +35,7 @@ class Paths(Noun):
         )
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Lease(Noun):
     """What one NIC of the guest is told.
 
@@ -54,7 +52,7 @@ class Lease(Noun):
     classless: tuple[Pair, ...]
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Service(Noun):
     """All that dnsmasq is to do.
 

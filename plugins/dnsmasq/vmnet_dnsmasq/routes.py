@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from attrs import frozen
-
 from vmnet.identity import Interface, Route
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 Pair = tuple[IPv4Network, IPv4Address]
 
@@ -17,7 +15,7 @@ _EVERYWHERE = IPv4Network("0.0.0.0/0")
 _CAPACITY = 255  # bytes: an option's length is one byte (RFC 2132 section 2)
 
 
-@frozen(repr=False)
+@noun
 class Classless(Noun):
     """What option 121 says.
 

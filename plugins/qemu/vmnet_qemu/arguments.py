@@ -6,12 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attrs import frozen
-
 from vmnet.errors import MachineError
 from vmnet.lifecycle.guard import EXIT_PORT
 from vmnet.machine import Cdrom, Disk, Kernel, Listener, Machine, Nic, Opened
-from vmnet.noun import Noun
+from vmnet.noun import Noun, noun
 
 _MIB = 1 << 20
 # A PCI bus has 32 slots of eight functions; other devices take the lower slots, a q35 the last one.
@@ -21,7 +19,7 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
-@frozen(eq=False, repr=False, slots=False)
+@noun
 class Options(Noun):
     """What only QEMU understands.
 
