@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from attrs import field, frozen
 from tests.lab.command import Process
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
+from tests.lab.wait import until
 
 HERE = Path(__file__).parent
 QEMU = HERE / "qemu.sh"
 # Says "started" in the very process that then becomes the entry point: all that comes before, the
 # entering of namespaces, is not on the clock.
 _STARTER = ("/bin/sh", "-c", 'echo started; exec "$@"', "starter")
-_TOOLS = ("ip", "dnsmasq", "ethtool", "nsenter", "unshare", "tc", "sync")
+_TOOLS = ("ip", "dnsmasq", "ethtool", "nsenter", "unshare", "setpriv", "tc", "sync")
 
 
 class BenchmarkError(Exception):
@@ -54,11 +55,12 @@ class Made:
     filters: tuple[str, ...]
     knobs: tuple[str, ...]
     dnsmasq: tuple[str, ...]
+    privileges: tuple[str, ...]
 
     def differences(self, other: Made) -> list[str]:
         """One line for each thing that only one of the two has."""
         lines = []
-        for row in ("links", "addresses", "routes", "filters", "knobs", "dnsmasq"):
+        for row in ("links", "addresses", "routes", "filters", "knobs", "dnsmasq", "privileges"):
             mine, theirs = set(getattr(self, row)), set(getattr(other, row))
             lines += [f"{row}: - {line}" for line in sorted(mine - theirs)]
             lines += [f"{row}: + {line}" for line in sorted(theirs - mine)]
@@ -96,6 +98,10 @@ def require_tools() -> None:
         raise BenchmarkError(f"missing: {', '.join(missing)}: {hint}")
     if os.geteuid():
         raise BenchmarkError("namespaces need root")
+    if not _workers():
+        raise BenchmarkError(
+            "the kernel's workers can't be seen here: a container needs --pid=host"
+        )
 
 
 def measure(entry: Entry) -> Timing:
@@ -121,7 +127,7 @@ def started(
     :param qemu: a program that says "reached" and runs until its standard input ends
     :param lay_out: gives the container more than an address and a default route
     """
-    with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, lan(ipv6=ipv6) as network:
+    with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, _lan(ipv6) as network:
         resolv_conf = f"nameserver {nameserver}\nsearch example.test\n"
         container = network.container("vm", ipv6=ipv6, hostname="bench", resolv_conf=resolv_conf)
         lay_out(network, container)
@@ -141,6 +147,33 @@ def started(
             yield Start(container, process, run_dir, time.perf_counter() - start)
             process.stdin.close()
             process.wait()
+
+
+@contextmanager
+def _lan(ipv6: bool) -> Iterator[Lan]:
+    """A LAN, and afterwards the wait until the kernel has taken its namespaces apart.
+
+    It does so in the background, for some 100 ms, and mostly with the lock held that every change
+    to a network needs. Whatever comes to its changes early would be measured with the end of the
+    start before it: a script of 30 ms takes 50 then.
+    """
+    with lan(ipv6=ipv6) as network:
+        yield network
+    ended = "the kernel to take a LAN apart"
+    until(lambda: not _busy("netns"), 10, ended, interval=0.005)
+
+
+def _busy(queue: str) -> bool:
+    """Whether a worker of the kernel is at work on that queue: then its name ends in ``+queue``."""
+    return any(name.endswith(f"+{queue}") for name in _workers())
+
+
+def _workers() -> list[str]:
+    names = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            names.append(path.read_text().strip())
+    return [name for name in names if name.startswith("kworker/")]
 
 
 def _await(process: Process, word: str) -> None:
@@ -171,6 +204,7 @@ def _look(start: Start) -> Made:
         filters=tuple(_filters(container)),
         knobs=tuple(_knobs(container)),
         dnsmasq=tuple(_dnsmasq(container, start.run_dir)),
+        privileges=tuple(_privileges(container)),
     )
 
 
@@ -212,13 +246,26 @@ def _knobs(container: Namespace) -> Iterator[str]:
 
 def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
     """Whether it runs, and its configuration without comments, whatever the order of its lines."""
-    for pid in container.pids():
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
-        if name == "dnsmasq" and Path(f"/proc/{pid}/cmdline").read_text():
+    for pid in _running("dnsmasq", container):
+        if Path(f"/proc/{pid}/cmdline").read_text():
             yield "a running dnsmasq"
     for line in (run_dir / "dnsmasq.conf").read_text().splitlines():
         if line and not line.startswith("#"):
             yield line.replace(str(run_dir), "RUN")
+
+
+def _privileges(container: Namespace) -> Iterator[str]:
+    """What stands for QEMU may do, from proc_pid_status(5)."""
+    for pid in _running(QEMU.name, container):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(("Uid", "Gid", "Cap", "NoNewPrivs")):
+                yield line
+
+
+def _running(name: str, container: Namespace) -> list[int]:
+    return [
+        pid for pid in container.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == name
+    ]
 
 
 def entries(vmnet: Sequence[str]) -> tuple[Entry, Entry, Entry]:

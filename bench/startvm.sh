@@ -109,7 +109,7 @@ EOF
     dnsmasq --conf-file="$run/dnsmasq.conf"
 }
 
-# 5. Become QEMU.
+# 5. Become QEMU, which holds no capability and gets none.
 accelerator() {
     if [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
         echo "kvm -cpu host"
@@ -125,7 +125,7 @@ save
 wire
 serve
 # shellcheck disable=SC2046  # a list of words
-exec "$qemu" \
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all "$qemu" \
     -name "guest=$hostname" \
     -nodefaults -no-user-config \
     -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \

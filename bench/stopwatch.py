@@ -45,6 +45,7 @@ def _stop_at_exec(execv: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main() -> None:
+    from vmnet import __main__ as entry_point
     from vmnet import cli, hooks, log, pipeline, process
     from vmnet.cli import run
     from vmnet.lifecycle import start, state
@@ -61,6 +62,7 @@ def main() -> None:
         setattr(owner, name, _timed(phase, getattr(owner, name)))
     os.execv = _stop_at_exec(os.execv)
     log.configure(os.environ)
+    assert entry_point is not None  # for what it defers
     assert run is not None
     cli.main(["run"], os.environ)
 
