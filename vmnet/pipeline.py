@@ -24,6 +24,7 @@ class Plan(Noun):
 
     :param unallocated: strategies that allocate, and were not asked: a start may have another
         identity than this
+    :param outside: another system gives the guest its addresses, which may be others
     """
 
     identity: Identity
@@ -32,6 +33,7 @@ class Plan(Noun):
     machine: Machine
     command: Command
     unallocated: tuple[str, ...] = ()
+    outside: bool = False
 
     @property
     def not_carried(self) -> tuple[str, ...]:
@@ -69,13 +71,19 @@ def plan(
     :raises vmnet.errors.VmnetError: the start can't succeed
     """
     boot = assembly.boot_devices(hooks.settings)
-    identity, wiring = known or _survey(hooks, allocate)
+    outside = False
+    if known is not None:
+        identity, wiring = known
+    else:
+        identity = _survey(hooks, allocate)
+        requirements = hooks.requirements(identity)
+        wiring, outside = hooks.plan_bridge(identity, requirements), requirements.any_address
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
     machine = assembly.assemble(hooks.settings, identity, wiring, boot, devices)
     command = hooks.launch_command(machine, arguments)
     unallocated = () if known or allocate else hooks.allocators
-    return Plan(identity, wiring, deliveries, machine, command, unallocated)
+    return Plan(identity, wiring, deliveries, machine, command, unallocated, outside)
 
 
 def depends_on_allocation(hooks: Hooks, identity: Identity) -> bool:
@@ -83,9 +91,7 @@ def depends_on_allocation(hooks: Hooks, identity: Identity) -> bool:
     return bool(hooks.allocators) and not any(one.addresses for one in identity.interfaces)
 
 
-def _survey(
-    hooks: Hooks, allocate: Callable[[Identity], Identity] | None
-) -> tuple[Identity, Wiring]:
+def _survey(hooks: Hooks, allocate: Callable[[Identity], Identity] | None) -> Identity:
     identity = hooks.capture()
     if allocate is not None:
         identity = allocate(identity)
@@ -95,4 +101,4 @@ def _survey(
             f"{', '.join(hooks.allocators)} allocates at a start only",
             "`vmnet run` asks, and logs what goes to the guest; `vmnet check` looks at the rest",
         )
-    return identity, hooks.plan_bridge(identity, hooks.requirements(identity))
+    return identity

@@ -10,7 +10,9 @@ from typing import Any
 
 from tests.lab.command import run
 from tests.lab.netns import Lan
+from tests.lab.snapshot import require_same
 from tests.netns.conftest import VMNET, Vmnet
+from vmnet.errors import BridgeError
 
 
 def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
@@ -36,6 +38,34 @@ def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
         dnsmasq = next(one for one in record["helpers"] if one["name"] == "dnsmasq")
         os.kill(outside[dnsmasq["pid"]], signal.SIGKILL)
         assert health()["reason"].startswith(f"dnsmasq (process {dnsmasq['pid']}) has ended")
+
+
+def test_a_second_start_beside_a_running_vm_changes_nothing(network: Lan, vmnet: Vmnet) -> None:
+    """``docker exec NAME vmnet run``, by mistake."""
+    web = network.container("web", ipv6=True)
+    with vmnet.running(web) as process:
+        before, state = web.dump(), (vmnet.run_dir / "state.json").read_text()
+        entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
+        second = run(*entered, *VMNET, "run", env=vmnet.environ, check=False)
+        assert second.returncode == BridgeError.exit_code
+        assert second.stderr.splitlines() == [
+            "vmnet: error: a VM runs in this container, and has its network",
+            "vmnet: hint: `vmnet status` shows it, and `vmnet stop` stops it",
+        ]
+        require_same(before, web.dump())
+        assert (vmnet.run_dir / "state.json").read_text() == state
+
+
+def test_the_addresses_that_another_system_gives_are_not_on_record(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    web = network.container("web")
+    with vmnet.running(web, NO_DHCP="true") as process:
+        record = json.loads((vmnet.run_dir / "launched.json").read_text())
+        said = process.output()
+    assert [one["addresses"] for one in record["nics"]] == [[]]
+    assert f"eth0: {web.mac} goes to the guest, another system gives it an address" in said
+    assert str(web.address) not in said
 
 
 def inner(pid: int) -> int:

@@ -186,6 +186,37 @@ def test_it_says_why_a_machine_ends(
     assert done.stderr.splitlines()[1:] == [f"vmnet: {said}"]
 
 
+_OFF = {"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}}
+_QUIT = {"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"}}
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        pytest.param(
+            ({"event": "STOP"}, _OFF),
+            "warning: guard: QEMU was forced to end, the guest had not powered off",
+            id="forced by another",
+        ),
+        pytest.param(
+            ({"event": "STOP"}, {"event": "RESUME"}, _OFF),
+            "guard: the guest powered off",
+            id="paused before",
+        ),
+        pytest.param(
+            (_OFF, {"event": "STOP"}, _QUIT),
+            "guard: the guest powered off",
+            id="told to quit afterwards",
+        ),
+    ],
+)
+def test_an_end_that_somebody_else_brings_about_is_told_once_and_as_it_was(
+    tmp_path: Path, events: tuple[dict[str, Any], ...], said: str
+) -> None:
+    done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, events=events)
+    assert done.stderr.splitlines()[1:] == [f"vmnet: {said}"]
+
+
 def test_its_log_can_be_json(tmp_path: Path) -> None:
     done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, form="json")
     (entry,) = map(json.loads, done.stderr.splitlines())

@@ -55,6 +55,13 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _become(hooks: Hooks, plan: Plan) -> NoReturn:
     for interface in plan.identity.interfaces:
+        if plan.outside:
+            _log.info(
+                "%s: %s goes to the guest, another system gives it an address",
+                interface.name,
+                interface.mac,
+            )
+            continue
         addresses = " ".join(map(str, interface.addresses)) or "no address"
         _log.info("%s: %s, %s goes to the guest", interface.name, interface.mac, addresses)
     for line in plan.not_carried:

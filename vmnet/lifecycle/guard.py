@@ -176,7 +176,7 @@ class Guard:
         self._deadline, self._form = deadline, form
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
-        self._is_forced = False
+        self._is_forced = self._is_paused = self._is_off = False
 
     def run(self) -> None:
         while not self._machine.has_ended():
@@ -237,11 +237,25 @@ class Guard:
                 self._say("error", "the guest panicked")
             case "RESET" if data.get("guest"):
                 self._say("info", "the guest reboots")
+            case "STOP" | "RESUME" as event:
+                self._is_paused = event == "STOP"
             case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
-                reason = data.get("reason", "")
-                self._say("info", _ENDS.get(reason, f"QEMU ends: {reason}"))
+                self._tell_end(data.get("reason", ""))
         if "error" in message:
             self._say("error", f"QEMU refuses a command: {message['error'].get('desc')}")
+
+    def _tell_end(self, reason: str) -> None:
+        """A guest that is paused can't power off: that is how somebody else forces it, see FORCE.
+
+        And one that has powered off is paused until QEMU is told to quit.
+        """
+        if self._is_off:
+            return
+        self._is_off = reason == "guest-shutdown"
+        if self._is_off and self._is_paused:
+            self._say("warning", "QEMU was forced to end, the guest had not powered off")
+        else:
+            self._say("info", _ENDS.get(reason, f"QEMU ends: {reason}"))
 
     def _say(self, level: str, text: str) -> None:
         say(self._form, level, text)

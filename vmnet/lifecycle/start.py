@@ -13,7 +13,15 @@ from typing import NoReturn
 
 from vmnet import process
 from vmnet.delivery import Daemon, Delivery
-from vmnet.errors import DeliveryError, InterruptedStartError, LaunchError, VmnetError
+from vmnet.errors import (
+    BridgeError,
+    DeliveryError,
+    InterruptedStartError,
+    LaunchError,
+    PrivilegeError,
+    StateError,
+    VmnetError,
+)
 from vmnet.hooks import Hooks
 from vmnet.lifecycle import alarm, files, guard, launched, privileges, state
 from vmnet.pipeline import Plan
@@ -28,9 +36,15 @@ def recover(hooks: Hooks) -> None:
 
     In this order, since those are reached through the network.
 
+    :raises BridgeError: it isn't over: the machine that it started runs
     :raises VmnetError: it can't be undone
     """
     run_dir = hooks.settings[RUN_DIR]
+    if _runs(run_dir):
+        raise BridgeError(
+            "a VM runs in this container, and has its network",
+            "`vmnet status` shows it, and `vmnet stop` stops it",
+        )
     left = state.load(run_dir)
     if left is not None:
         _log.info("restoring the network that a start left in this namespace")
@@ -40,6 +54,14 @@ def recover(hooks: Hooks) -> None:
         from vmnet.lifecycle import allocation
 
         allocation.release(hooks)
+
+
+def _runs(run_dir: Path) -> bool:
+    try:
+        return launched.load(run_dir) is not None
+    except StateError as error:  # written by another version of ours, perhaps
+        _log.debug("%s", error)
+        return False
 
 
 def interruptible() -> None:
@@ -86,7 +108,10 @@ def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
 def _put_on_record(
     plan: Plan, helpers: Iterable[launched.Process], run_dir: Path, undo: ExitStack
 ) -> None:
-    addresses = ([own.ip for own in one.addresses] for one in plan.identity.interfaces)
+    addresses = (
+        () if plan.outside else [own.ip for own in one.addresses]
+        for one in plan.identity.interfaces
+    )
     undo.callback(launched.discard, run_dir)
     launched.save(run_dir, launched.describe(plan.command, plan.wiring, addresses, helpers))
 
@@ -104,6 +129,9 @@ def _restore(hooks: Hooks, wiring: Wiring) -> None:
     """The saved state goes only when the network is back: else it is the next start's way back."""
     try:
         hooks.restore_bridge(wiring)
+    except PrivilegeError:
+        # What may not be put back could not be changed either; the start's own error says the rest.
+        _log.debug("nothing to restore")
     except VmnetError as error:
         _log.error("the network could not be restored: %s", error, extra={"hint": error.hint})
         return
