@@ -3,11 +3,13 @@
 
 # The demonstration Linux, which boots when there is nothing else to boot.
 FROM debian:trixie-slim AS guest
+ARG DEBIAN_FRONTEND=noninteractive
 COPY guest /src/guest
 RUN /src/guest/build /demo
 
 # vmnet and what it needs from PyPI, in a virtual environment whose pip installs plugins.
 FROM debian:trixie-slim AS python
+ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv
 RUN python3 -m venv /opt/vmnet
@@ -24,6 +26,7 @@ RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile /src \
         /opt/vmnet/lib
 
 FROM debian:trixie-slim
+ARG DEBIAN_FRONTEND=noninteractive
 LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
       org.opencontainers.image.licenses="Apache-2.0"

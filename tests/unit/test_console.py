@@ -145,7 +145,22 @@ def test_a_second_one_is_told_who_is_there(server: socket.socket, environ: dict[
     assert second.returncode == 22
     assert "is attached already, and the console takes one" in second.stderr
     assert "error: process " in second.stderr
-    assert "hint: leave it there with Ctrl-], or end it with `kill`" in second.stderr
+    assert (
+        "hint: leave it there with Ctrl-], or take it with `vmnet console --take`" in second.stderr
+    )
+
+
+def test_a_session_that_was_left_behind_can_be_taken(
+    server: socket.socket, environ: dict[str, str]
+) -> None:
+    """As by a ``docker exec`` whose client was killed."""
+    with background(*VMNET, env=environ) as left:
+        first = accept(server)
+        with background(*VMNET, "--take", env=environ) as second:
+            assert left.wait(20) == 128 + signal.SIGTERM
+            first.close()  # as QEMU does, which then serves the next
+            accept(server).close()
+            assert second.wait(20) == 0
 
 
 def test_a_vm_without_a_second_way_in(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from vmnet.cli.output import Parser
 from vmnet.errors import GuestError
@@ -19,10 +23,11 @@ _OTHER_WAY = "`docker attach NAME` shows it too, and Ctrl-P Ctrl-Q leaves that"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     launched = find.machine(environ)
-    with _connect(launched) as connection:
-        leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "Ctrl-C leaves"
+    with _connect(launched, take=options.take) as connection:
+        # Without a terminal, `docker exec` hands no Ctrl-C on.
+        leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "SIGTERM ends it"
         _log.info("attached to the console: %s", leave)
         try:
             detached = console.attach(connection, sys.stdin.fileno(), sys.stdout.fileno())
@@ -37,15 +42,17 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return Parser(
+    parser = Parser(
         "console",
         "Attach to the running VM's serial console: `docker exec -it NAME vmnet console`. "
         "Ctrl-] leaves it. Standard input may be a pipe: it goes to the guest as it is.",
         json=False,
     )
+    parser.add_argument("--take", action="store_true", help="end the session of whoever has it")
+    return parser
 
 
-def _connect(launched: Launched) -> socket.socket:
+def _connect(launched: Launched, *, take: bool) -> socket.socket:
     if launched.console is None:
         raise GuestError(
             "this VM has no console for others: VMNET_CONSOLE is off, or its standard input a pipe",
@@ -54,7 +61,18 @@ def _connect(launched: Launched) -> socket.socket:
     try:
         return find.connect(launched.console, patience=0)
     except BusyError as error:
+        if take:
+            return _take(launched.console, error)
         raise GuestError(
             f"{error.others} is attached already, and the console takes one",
-            f"leave it there with Ctrl-], or end it with `kill`; {_OTHER_WAY}",
+            "leave it there with Ctrl-], or take it with `vmnet console --take`",
         ) from None
+
+
+def _take(path: Path, busy: BusyError) -> socket.socket:
+    """:raises GuestError: whoever has the console keeps it"""
+    for client in busy.clients:
+        if client.pid:
+            with suppress(ProcessLookupError):
+                os.kill(client.pid, signal.SIGTERM)
+    return find.connect(path)

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def _parser(timeout: int) -> argparse.ArgumentParser:
     parser = Parser(
         "stop",
-        "Press the guest's power button until it has powered off, and the container ends.",
+        "Press the guest's power button until it has powered off. The container ends right after "
+        "(`docker wait`).",
     )
     parser.add_argument(
         "--timeout",

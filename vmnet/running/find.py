@@ -40,6 +40,7 @@ class BusyError(GuestError):
     """
 
     def __init__(self, path: Path, others: tuple[Client, ...]) -> None:
+        self.clients = others
         self.others = " and ".join(map(str, others))
         super().__init__(
             f"{self.others} is connected to {path}, which serves one at a time",
