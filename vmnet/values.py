@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 _TRUE = frozenset(("true", "1", "yes", "on"))
 _FALSE = frozenset(("false", "0", "no", "off"))
 _UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
-_SIZE = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d+)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 _NO_USER = (1 << 32) - 1  # setresuid(2) takes it for "no change"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -38,11 +38,14 @@ def boolean(value: str) -> bool:
 
 
 def size(value: str) -> int:
-    """A number of bytes; without a unit, of MiB as QEMU's ``-m`` has it."""
+    """A number of bytes; without a unit, of MiB as QEMU's ``-m`` has it.
+
+    ``2G``, Kubernetes' ``2Gi`` and ``2GiB`` are the same.
+    """
     match = _SIZE.fullmatch(value.strip())
     if match is None or int(match[1]) == 0:
         raise ValueError("a size such as 512M or 2G")
-    return int(match[1]) << _UNITS[match[2].lower()]
+    return int(match[1]) << _UNITS[(match[2] or "").lower()]
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
