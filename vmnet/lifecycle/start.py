@@ -40,13 +40,13 @@ def recover(hooks: Hooks) -> None:
     :raises VmnetError: it can't be undone
     """
     run_dir = hooks.settings[RUN_DIR]
-    if _runs(run_dir):
-        raise BridgeError(
-            "a VM runs in this container, and has its network",
-            "`vmnet status` shows it, and `vmnet stop` stops it",
-        )
     left = state.load(run_dir)
     if left is not None:
+        if _runs(run_dir):
+            raise BridgeError(
+                "a VM runs in this container, and has its network",
+                "`vmnet status` shows it, and `vmnet stop` stops it",
+            )
         _log.info("restoring the network that a start left in this namespace")
         hooks.restore_bridge(left.wiring)
         state.discard(run_dir)
