@@ -117,20 +117,22 @@ def _persist(request: Request) -> Answer:
             answer = _ask(request, deadline - time.monotonic())
         except (HTTPError, OSError) as error:
             trouble = failures.explain(error)
+            # A server that wants a certificate may hang up before its reason has arrived.
+            hint = _TRUST if isinstance(error, SSLError) else _REACH
             if isinstance(error, SSLError) and not failures.is_interrupted(error):
-                raise AllocationError(f"{request.url}: {trouble}", _TRUST) from None
+                raise AllocationError(f"{request.url}: {trouble}", hint) from None
         else:
             if answer.status not in TRANSIENT:
                 return answer
-            trouble = f"it answers {answer}"
+            trouble, hint = f"it answers {answer}", _REACH
             pause = pause if answer.retry_after is None else answer.retry_after
         if attempt == request.retries:
             break
         if time.monotonic() + pause >= deadline:
-            raise _late(request, trouble)
+            raise _late(request, trouble, hint)
         _log.warning("%s: %s; again in %.1f s", request.url, trouble, pause)
         time.sleep(pause)
-    raise AllocationError(f"{request.url}: {trouble}, at attempt {request.retries + 1}", _REACH)
+    raise AllocationError(f"{request.url}: {trouble}, at attempt {request.retries + 1}", hint)
 
 
 def _ask(request: Request, left: float) -> Answer:
@@ -185,8 +187,8 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-def _late(request: Request, trouble: str) -> AllocationError:
+def _late(request: Request, trouble: str, hint: str = _REACH) -> AllocationError:
     return AllocationError(
         f"{request.url}: {trouble}, and {TIMEOUT.name}={request.seconds} allows no further attempt",
-        _REACH,
+        hint,
     )
