@@ -246,7 +246,7 @@ def _knobs(container: Namespace) -> Iterator[str]:
 
 def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
     """Whether it runs, and its configuration without comments, whatever the order of its lines."""
-    for pid in _running("dnsmasq", container):
+    for pid in running("dnsmasq", container):
         if Path(f"/proc/{pid}/cmdline").read_text():
             yield "a running dnsmasq"
     for line in (run_dir / "dnsmasq.conf").read_text().splitlines():
@@ -256,13 +256,14 @@ def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
 
 def _privileges(container: Namespace) -> Iterator[str]:
     """What stands for QEMU may do, from proc_pid_status(5)."""
-    for pid in _running(QEMU.name, container):
+    for pid in running(QEMU.name, container):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(("Uid", "Gid", "Cap", "NoNewPrivs")):
                 yield line
 
 
-def _running(name: str, container: Namespace) -> list[int]:
+def running(name: str, container: Namespace) -> list[int]:
+    """The processes of that name in a container."""
     return [
         pid for pid in container.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == name
     ]

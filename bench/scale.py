@@ -11,7 +11,6 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -105,10 +104,10 @@ def compare(vmnet: str, strategy: str, unit: str, counts: tuple[int, ...], round
 
 
 def _require_few_processes(start: Start, strategy: str) -> None:
-    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in start.container.pids()]
+    found = len(arena.running("dnsmasq", start.container))
     expected = 1 if strategy == "dnsmasq" else 0
-    if names.count("dnsmasq") != expected:
-        raise BenchmarkError(f"{names.count('dnsmasq')} dnsmasq processes, not {expected}")
+    if found != expected:
+        raise BenchmarkError(f"{found} dnsmasq processes, not {expected}")
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:

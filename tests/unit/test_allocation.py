@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from tests.unit import recorder
+from tests.unit import interpreter, recorder
 from vmnet import testing
 from vmnet.cli import run
 from vmnet.errors import AllocationError, LaunchError, StateError
@@ -157,11 +157,8 @@ def test_a_new_ipv6_gateway_is_asked_for_its_link_local_address(
 
 def test_a_start_that_allocates_nothing_needs_none_of_this() -> None:
     program = "import sys\nfrom vmnet.cli import run\nprint(*sys.modules)"
-    argv = (sys.executable, "-c", program)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    assert not {"vmnet.lifecycle.allocation", "vmnet.lifecycle.supervisor"} & set(
-        done.stdout.split()
-    )
+    imported = set(interpreter.run(program).split())
+    assert not {"vmnet.lifecycle.allocation", "vmnet.lifecycle.supervisor"} & imported
 
 
 @pytest.mark.parametrize("status", [0, 17, 143])

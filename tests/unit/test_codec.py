@@ -51,7 +51,6 @@ _KINDS = {
 def test_links_mean_the_same(kind: str) -> None:
     """Whatever their kind; what a kind adds is read of bridges alone."""
     program = f"""
-import sys
 from vmnet.net import codec
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 assert ifinfmsg is not codec.ifinfmsg

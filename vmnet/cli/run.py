@@ -55,15 +55,12 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _become(hooks: Hooks, plan: Plan) -> NoReturn:
     for interface in plan.identity.interfaces:
+        name, mac = interface.name, interface.mac
         if plan.outside:
-            _log.info(
-                "%s: %s goes to the guest, another system gives it an address",
-                interface.name,
-                interface.mac,
-            )
-            continue
-        addresses = " ".join(map(str, interface.addresses)) or "no address"
-        _log.info("%s: %s, %s goes to the guest", interface.name, interface.mac, addresses)
+            _log.info("%s: %s goes to the guest, another system gives it an address", name, mac)
+        else:
+            addresses = " ".join(map(str, interface.addresses)) or "no address"
+            _log.info("%s: %s, %s goes to the guest", name, mac, addresses)
     for line in plan.not_carried:
         _log.warning("not carried by %s", line)
     start.start(hooks, plan)

@@ -4,8 +4,7 @@
 long as the whole shell script that vmnet replaces. A start needs four message classes, and these
 import in a tenth of that if three things are left out, which :func:`_sparse` stands in for while
 they load: the package's ``__init__``, a module for each kind of link, and the library's settings,
-which bring multiprocessing.
-bench/start measures what it saves.
+which bring multiprocessing. bench/start measures what it saves.
 
 Modules loaded so are nobody else's: they leave ``sys.modules`` again, and a plugin that imports
 pyroute2 gets all of it, whether before or after.
@@ -64,12 +63,11 @@ def _sparse() -> Iterator[None]:
     defer("pkgutil")
     link_kinds = _LinkKinds(f"{_PACKAGE}.netlink.rtnl.ifinfmsg.plugins")
     stand_ins = (_package_without_init(), link_kinds, _config())
-    added = {one.__name__: one for one in stand_ins if one.__name__ not in sys.modules}
-    sys.modules.update(added)
+    sys.modules.update((one.__name__, one) for one in stand_ins)
     try:
         yield
     finally:
-        for name in [one for one in sys.modules if one in added or one.startswith(f"{_PACKAGE}.")]:
+        for name in [one for one in sys.modules if one.partition(".")[0] == _PACKAGE]:
             del sys.modules[name]
 
 

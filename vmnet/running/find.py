@@ -41,11 +41,15 @@ class BusyError(GuestError):
 
     def __init__(self, path: Path, others: tuple[Client, ...]) -> None:
         self.clients = others
-        self.others = " and ".join(map(str, others))
         super().__init__(
             f"{self.others} is connected to {path}, which serves one at a time",
             "try again when that has ended",
         )
+
+    @property
+    def others(self) -> str:
+        """The clients, for a sentence."""
+        return " and ".join(map(str, self.clients))
 
 
 def connect(path: Path, patience: float = _SECONDS) -> socket.socket:
