@@ -47,7 +47,8 @@ RUN case "$(dpkg --print-architecture)" in \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
-RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/
+RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \
+    && vmnet precompile
 # `vmnet console`, which takes a QEMU as new as this one.
 ENV VMNET_CONSOLE=on
 # The start period is that of the guest's boot: see `vmnet health --help`.

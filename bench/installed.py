@@ -1,4 +1,4 @@
-"""vmnet as a user has it: a wheel of this checkout in a virtual environment, byte-compiled."""
+"""vmnet as the image has it: a wheel of this checkout in a virtual environment, compiled."""
 
 from __future__ import annotations
 
@@ -44,8 +44,16 @@ def python() -> Path:
             run(base, "-m", "venv", "--without-pip", folder)
             pip = (sys.executable, "-m", "pip", "--python", interpreter)
             run(*pip, "install", "--quiet", _CHECKOUT, timeout=600)
+            _as_in_the_image(folder)
             stamp.write_text(wanted)
     return interpreter
+
+
+def _as_in_the_image(folder: Path) -> None:
+    """The entry point's script and its modules as the Dockerfile makes them."""
+    script = folder / "bin" / "vmnet"
+    script.write_text(f"#!{folder}/bin/python -I\nfrom vmnet.__main__ import main\nmain()\n")
+    run(script, "precompile", env={"PATH": os.environ["PATH"], "VMNET_QEMU": "/bin/true"})
 
 
 def _base() -> str:

@@ -6,9 +6,16 @@ import gc
 import os
 import sys
 
-from vmnet.deferred import defer_unused
+from vmnet import precompiled
 
 gc.disable()  # a start allocates much, leaves hardly any garbage, and ends in an exec
+if sys.argv[1:2] == ["run"]:
+    precompiled.use()
+elif sys.argv[1:2] == ["precompile"]:
+    precompiled.record()
+
+from vmnet.deferred import defer_unused  # noqa: E402
+
 defer_unused()  # before the first import of what imports them
 
 from vmnet import cli, log  # noqa: E402

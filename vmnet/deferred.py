@@ -21,11 +21,13 @@ def defer_unused() -> None:
     Of pathlib's, logging's, socket's and inspect's imports, those for days that never come; of
     attrs what is for classes unlike ours, partly classes that are compiled anew each time.
     """
-    defer("ast", "copy", "fnmatch", "ntpath", "selectors", "tokenize", "traceback")
+    defer("copy", "fnmatch", "ntpath", "selectors", "tokenize", "traceback")
     defer("attr.converters", "attr.filters", "attr.validators", "unicodedata")
     defer("attrs.converters", "attrs.filters", "attrs.setters", "attrs.validators")
     importlib.import_module("urllib")  # an empty package, to find the stand-in in
     put(Deferred("urllib.parse", quote_from_bytes=_later("urllib.parse", "quote_from_bytes")))
+    # Until Python 3.12 inspect derives a class from it.
+    put(Deferred("ast", **({"NodeVisitor": _NodeVisitor} if sys.version_info < (3, 13) else {})))
     if sys.implementation.name == "cpython":  # the one word that attrs asks for
         put(Deferred("platform", python_implementation=lambda: "CPython"))
 
@@ -58,6 +60,16 @@ class Deferred(ModuleType):
         if name == "__path__":  # what `from module import name` asks first: is it a package?
             raise AttributeError(name)
         return getattr(_load(self.__name__), name)
+
+
+class _NodeVisitor:
+    """Stands in for ast.NodeVisitor as a base: what it does is the real one's."""
+
+    def visit(self, node: Any) -> Any:
+        return _load("ast").NodeVisitor.visit(self, node)
+
+    def generic_visit(self, node: Any) -> Any:
+        return _load("ast").NodeVisitor.generic_visit(self, node)
 
 
 def _load(module: str) -> ModuleType:

@@ -60,7 +60,7 @@ def test_a_start_leaves_them_alone() -> None:
         f"{_START} print(*(n for n, m in sys.modules.items() if 'Deferred' in str(type(m))))"
     )
     assert {
-        *("copy", "ntpath", "platform", "selectors", "tokenize", "traceback"),
+        *("ast", "copy", "ntpath", "platform", "selectors", "tokenize", "traceback"),
         *("unicodedata", "urllib.parse", "pkgutil", "attr.validators", "attrs.converters"),
     } <= set(waiting.split())
 
@@ -74,9 +74,19 @@ from urllib.parse import urlsplit
 print(urllib.parse.quote("a b"), urlsplit("http://host/x").netloc, Path("/a b").as_uri())
 print(copy.copy([1]), platform.machine() != "", platform.python_implementation())
 print(traceback.format_exception_only(ValueError("x")))
+import inspect, pathlib
+print(inspect.getsource(pathlib.PurePosixPath).partition("(")[0])
+import ast
+class Names(ast.NodeVisitor):
+    def visit_Name(self, node):
+        print(node.id)
+        super().generic_visit(node)
+Names().visit(ast.parse("len"))
 """
     assert run(program).splitlines() == [
         "a%20b host file:///a%20b",
         f"[1] True {platform.python_implementation()}",
         "['ValueError: x\\n']",
+        "class PurePosixPath",
+        "len",
     ]

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "show the running VM",
     "stop": "have the running VM power off",
     "config": "list every environment variable",
+    "precompile": "make starts faster (for the build of an image)",
     "demo": "see it work on this machine, without a container engine",
 }
 

@@ -1,0 +1,178 @@
+"""What a start imports, in one file, which ``vmnet precompile`` writes and ``vmnet run`` reads.
+
+A start imports some 140 modules, which Python looks for and reads one by one, and attrs writes and
+compiles an ``__init__`` for each noun. All of it comes out the same every time. An image does it
+once, when it is built.
+
+A module is taken from the file on the condition that Python has for its own ``.pyc`` files: its
+source has the time and size that it had. Otherwise, and where there is no file, it is imported as
+ever. Nothing but speed depends on the file.
+"""
+
+from __future__ import annotations
+
+import builtins
+import marshal
+import mmap
+import os
+import sys
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType, ModuleType
+    from typing import Any
+
+    # Path, time in seconds and size of the source, and what it compiles to.
+    _Module = tuple[str, int, int, CodeType]
+
+PATH = f"{os.path.dirname(__file__)}/__pycache__/start.{sys.implementation.cache_tag}.marshal"  # noqa: PTH120
+# The module of attrs that compiles. The methods of nouns come out the same, unlike a `__hash__` by
+# attrs, which holds a number that is another in each process.
+_COMPILES = "attr._make"
+
+
+def use() -> bool:
+    """Import from the file from here on, if it is there and of this interpreter and its paths."""
+    try:
+        fd = os.open(PATH, os.O_RDONLY)
+    except OSError:  # there is none, or it is not open to us: a start does without
+        return False
+    try:
+        heading = _heading()
+        with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as file, memoryview(file) as content:
+            if content[: len(heading)] != heading:
+                return False
+            modules, compiled = marshal.loads(content[len(heading) :])
+    except (EOFError, TypeError, ValueError):  # what marshal says of a file that is cut short
+        return False
+    finally:
+        os.close(fd)
+    sys.meta_path.insert(0, _Finder(modules, compiled))
+    return True
+
+
+def record() -> Recorder:
+    """Note from here on what is imported, and what attrs compiles."""
+    recorder = Recorder()
+    sys.meta_path.insert(0, recorder)
+    return recorder
+
+
+def recorder() -> Recorder | None:
+    """The one that :func:`record` has put to work."""
+    return next((one for one in sys.meta_path if isinstance(one, Recorder)), None)
+
+
+def _heading() -> bytes:
+    """What the file must begin with: another interpreter could not even read on.
+
+    ``sys.path`` counts without the folder of the script, which is its first where there is one.
+    """
+    path = sys.path if sys.flags.safe_path else sys.path[1:]
+    return f"{sys.version!r} {sys.flags.optimize} {path!r}\n".encode()
+
+
+class _Finder:
+    """Finds modules in the file, first of all finders (importlib.abc.MetaPathFinder)."""
+
+    def __init__(
+        self, modules: dict[str, _Module], compiled: dict[tuple[str, ...], CodeType]
+    ) -> None:
+        self._modules = modules
+        self._compiled = compiled
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        module = self._modules.get(name)
+        if module is None or module[1:3] != _stamp(module[0]):
+            return None
+        return _spec(name, module[0], _Loader(name, module[0], module[3], self._compile))
+
+    def _compile(self, *arguments: Any) -> Any:
+        return self._compiled.get(arguments) or builtins.compile(*arguments)
+
+
+class Recorder:
+    """Finds modules where they are, and keeps what they are compiled to."""
+
+    def __init__(self) -> None:
+        self._modules: dict[str, _Module] = {}
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """Note nothing until this is entered."""
+        sys.meta_path.remove(self)
+
+    def forget(self, name: str) -> None:
+        """Leave out a module that no start imports."""
+        del self._modules[name]
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or not isinstance(spec.loader, SourceFileLoader):
+            return spec
+        origin = spec.loader.path
+        stamp = _stamp(origin)  # before it is read, in case it changes meanwhile
+        code = spec.loader.get_code(name)
+        if stamp is None or code is None:
+            return spec
+        self._modules[name] = (origin, *stamp, code)
+        return _spec(name, origin, _Loader(name, origin, code, self._compile))
+
+    def _compile(self, *arguments: Any) -> Any:
+        code = builtins.compile(*arguments)
+        if isinstance(arguments[0], str):
+            self._compiled[arguments] = code
+        return code
+
+    def content(self) -> tuple[int, bytes]:
+        """The number of modules, and what the file is to hold."""
+        return len(self._modules), _heading() + marshal.dumps((self._modules, self._compiled))
+
+
+class _Loader(SourceFileLoader):
+    """Knows the code already; of all else that a loader is asked for, the source is the source."""
+
+    def __init__(self, name: str, path: str, code: CodeType, compile: Callable[..., Any]) -> None:
+        super().__init__(name, path)
+        self._code = code
+        self._compile = compile
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._code
+
+    def exec_module(self, module: ModuleType) -> None:
+        """A module's own name goes before a builtin one, and so attrs' ``compile`` becomes ours."""
+        if module.__name__ == _COMPILES:
+            vars(module)["compile"] = self._compile
+        super().exec_module(module)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return int(status.st_mtime), status.st_size
+
+
+def _spec(name: str, origin: str, loader: _Loader) -> ModuleSpec:
+    folder, _, file = origin.rpartition("/")
+    is_package = file == "__init__.py"
+    spec = ModuleSpec(name, loader, origin=origin, is_package=is_package)
+    if is_package:
+        spec.submodule_search_locations = [folder]
+    spec.has_location = True
+    spec.cached = PATH  # else Python works out where it would be
+    return spec
