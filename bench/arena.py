@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -269,14 +269,24 @@ def running(name: str, container: Namespace) -> list[int]:
     ]
 
 
-def entries(vmnet: Sequence[str]) -> tuple[Entry, Entry, Entry]:
-    """The script, vmnet doing the same, and vmnet with its guard.
+def script() -> Entry:
+    """It has no guard: no shell blocks signals across exec."""
+    return Entry("startvm.sh", (str(HERE / "startvm.sh"),))
 
-    The script has none of its own: no shell blocks signals across exec. Nor has it the filter on
-    the tap, whose cost is less than what two runs of one thing differ by.
+
+def vmnet(
+    python: Path, name: str = "vmnet", *, guard: bool = False, precompiled: bool = True
+) -> Entry:
+    """Doing what the script does, so without the filter on the tap.
+
+    Its cost is less than what two runs of one thing differ by.
+
+    :param precompiled: import from the file that `vmnet precompile` made
     """
-    alike = {"VMNET_FILTER": "off"}
-    script = Entry("startvm.sh", (str(HERE / "startvm.sh"),))
-    like_for_like = Entry("vmnet", (*vmnet, "run"), {**alike, "VMNET_GUARD": "off"})
-    guarded = Entry("vmnet with guard", (*vmnet, "run"), alike)
-    return script, like_for_like, guarded
+    argv: tuple[str, ...] = (str(python.with_name("vmnet")), "run")
+    if not precompiled:  # with one folder more on its path it is not that file's interpreter
+        more = (
+            "import sys; sys.path.append('/nonexistent'); from vmnet.__main__ import main; main()"
+        )
+        argv = (str(python), "-I", "-c", more, "run")
+    return Entry(name, argv, {"VMNET_FILTER": "off", "VMNET_GUARD": "on" if guard else "off"})

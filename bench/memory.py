@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         arena.require_tools()
         python = options.python or installed.python()
-        entry = arena.entries((str(python.with_name("vmnet")),))[-1]
+        entry = arena.vmnet(python, guard=True)
         nameserver = "127.0.0.11" if options.names else "198.51.100.53"
         with arena.started(entry, arena.QEMU, ipv6=options.ipv6, nameserver=nameserver) as start:
             usages = _settled(start)

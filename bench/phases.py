@@ -36,7 +36,7 @@ def measure(python: Path, rounds: int) -> dict[str, Any]:
 
 
 def _phases(python: Path) -> dict[str, float]:
-    entry = Entry("phases", (str(python), str(_STOPWATCH)), {"VMNET_GUARD": "off"})
+    entry = Entry("phases", (str(python), "-I", str(_STOPWATCH)), {"VMNET_GUARD": "off"})
     with arena.started(entry, arena.QEMU) as start:
         marks: dict[str, float] = json.loads(start.said.splitlines()[-1])
         total = start.seconds * 1000
@@ -45,10 +45,8 @@ def _phases(python: Path) -> dict[str, float]:
 
 
 def _imports(python: Path) -> dict[str, float]:
-    vmnet = str(python.with_name("vmnet"))
-    entry = Entry(
-        "imports", (str(python), "-X", "importtime", vmnet, "run"), {"VMNET_GUARD": "off"}
-    )
+    argv = (str(python), "-I", "-X", "importtime", str(python.with_name("vmnet")), "run")
+    entry = Entry("imports", argv, {"VMNET_GUARD": "off"})
     with arena.started(entry, arena.QEMU) as start:
         found = _IMPORT.findall(start.said)
     if not found:

@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             report = phases.measure(python, options.rounds)
             print(json.dumps(report, indent=2) if options.json else phases.table(report))
             return 0
-        results = compare(arena.entries((str(python.with_name("vmnet")),)), options.rounds)
+        results = compare(_entries(python), options.rounds)
     except (BenchmarkError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -56,6 +57,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="tell where vmnet's time goes")
     installed.add_option(parser)
     return parser.parse_args(arguments)
+
+
+def _entries(python: Path) -> tuple[Entry, ...]:
+    return (
+        arena.script(),
+        arena.vmnet(python),
+        arena.vmnet(python, "vmnet, no file", precompiled=False),
+        arena.vmnet(python, "vmnet with guard", guard=True),
+    )
 
 
 def compare(entries: Sequence[Entry], rounds: int) -> list[Result]:

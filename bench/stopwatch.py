@@ -5,12 +5,14 @@ Runs in the interpreter that has vmnet installed, which has nothing of the tests
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _marks: dict[str, float] = {}
 _last = time.perf_counter()
@@ -38,6 +40,8 @@ def _timed(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _stop_at_exec(execv: Callable[..., Any]) -> Callable[..., Any]:
     def run(*arguments: Any) -> Any:
         _lap("between")
+        import json
+
         print(json.dumps(_marks), file=sys.stderr, flush=True)
         return execv(*arguments)
 
@@ -45,6 +49,7 @@ def _stop_at_exec(execv: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main() -> None:
+    sys.argv = ["vmnet", "run"]
     from vmnet import __main__ as entry_point
     from vmnet import cli, hooks, log, pipeline, process
     from vmnet.cli import run
@@ -64,7 +69,7 @@ def main() -> None:
     log.configure(os.environ)
     assert entry_point is not None  # for what it defers
     assert run is not None
-    cli.main(["run"], os.environ)
+    cli.main(sys.argv[1:], os.environ)
 
 
 if __name__ == "__main__":
