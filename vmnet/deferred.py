@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 
 def defer_unused() -> None:
     """Spare a start what it doesn't use.
 
-    Of pathlib's, logging's, socket's and inspect's imports, those for days that never come; of
-    attrs what is for classes unlike ours, partly classes that are compiled anew each time.
+    Of pathlib's, logging's and socket's imports, those for days that never come; of attrs what is
+    for classes unlike ours, partly classes that are compiled anew each time; and inspect, of which
+    pluggy asks simple things alone.
     """
     defer("copy", "fnmatch", "ntpath", "selectors", "tokenize", "traceback")
     defer("attr.converters", "attr.filters", "attr.validators", "unicodedata")
     defer("attrs.converters", "attrs.filters", "attrs.setters", "attrs.validators")
     importlib.import_module("urllib")  # an empty package, to find the stand-in in
     put(Deferred("urllib.parse", quote_from_bytes=_later("urllib.parse", "quote_from_bytes")))
-    # Until Python 3.12 inspect derives a class from it.
-    put(Deferred("ast", **({"NodeVisitor": _NodeVisitor} if sys.version_info < (3, 13) else {})))
+    put(Deferred("inspect", **_INSPECT))
     if sys.implementation.name == "cpython":  # the one word that attrs asks for
         put(Deferred("platform", python_implementation=lambda: "CPython"))
 
@@ -62,16 +62,6 @@ class Deferred(ModuleType):
         return getattr(_load(self.__name__), name)
 
 
-class _NodeVisitor:
-    """Stands in for ast.NodeVisitor as a base: what it does is the real one's."""
-
-    def visit(self, node: Any) -> Any:
-        return _load("ast").NodeVisitor.visit(self, node)
-
-    def generic_visit(self, node: Any) -> Any:
-        return _load("ast").NodeVisitor.generic_visit(self, node)
-
-
 def _load(module: str) -> ModuleType:
     if isinstance(sys.modules.get(module), Deferred):
         del sys.modules[module]
@@ -85,3 +75,41 @@ def _later(module: str, function: str) -> Callable[..., Any]:
         return getattr(_load(module), function)(*arguments, **named)
 
     return call
+
+
+def _is(*types: type) -> Callable[[object], bool]:
+    return lambda one: isinstance(one, types)
+
+
+def _isroutine(one: object) -> Any:
+    return isinstance(one, FunctionType) or _load("inspect").isroutine(one)
+
+
+def _isgeneratorfunction(one: object) -> Any:
+    if isinstance(one, FunctionType):
+        return bool(one.__code__.co_flags & _CO_GENERATOR)
+    return _load("inspect").isgeneratorfunction(one)
+
+
+def _unwrap(one: object, **stop: Any) -> Any:
+    return _load("inspect").unwrap(one, **stop) if hasattr(one, "__wrapped__") else one
+
+
+def _getattr_static(one: object, name: str, *default: object) -> Any:
+    if type(one) is ModuleType and name in vars(one) and not hasattr(ModuleType, name):
+        return vars(one)[name]
+    return _load("inspect").getattr_static(one, name, *default)
+
+
+_CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
+# What pluggy asks of a plugin that is a module, and of its functions. Any other case is inspect's.
+_INSPECT: Mapping[str, Callable[..., Any]] = {
+    "isclass": _is(type),
+    "isfunction": _is(FunctionType),
+    "ismethod": _is(MethodType),
+    "ismodule": _is(ModuleType),
+    "isroutine": _isroutine,
+    "isgeneratorfunction": _isgeneratorfunction,
+    "unwrap": _unwrap,
+    "getattr_static": _getattr_static,
+}

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
 import platform
+import sys
+from collections.abc import Iterator
+
+import pytest
 
 from tests.unit.interpreter import run
+from vmnet import deferred
 
 _DEFER = """
 import sys
@@ -51,6 +59,67 @@ print(type(sys.modules["colorsys"]).__name__, rgb_to_hsv is len)
     assert run(program) == "Deferred True\n"
 
 
+def _generator() -> Iterator[int]:
+    yield 1
+
+
+@functools.wraps(_generator)
+def _wrapped() -> None:
+    """Something else."""
+
+
+class _Plugin:
+    """As a plugin may be, beside a module."""
+
+    plain = staticmethod(_generator)
+
+    def method(self) -> None:
+        """A hook, say."""
+
+
+_ASKED = {
+    "a function": _wrapped,
+    "a generator": _generator,
+    "a lambda": lambda: None,
+    "a builtin": len,
+    "a class": _Plugin,
+    "an object": _Plugin(),
+    "a method": _Plugin().method,
+    "a partial": functools.partial(_generator),
+    "a module": sys.modules[__name__],
+    "a package": json,
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("kind", _ASKED)
+@pytest.mark.parametrize(
+    "question", sorted(deferred._INSPECT.keys() - {"getattr_static", "unwrap"})
+)
+def test_inspect_s_answers(question: str, kind: str) -> None:
+    one = _ASKED[kind]
+    assert deferred._INSPECT[question](one) == getattr(inspect, question)(one)
+
+
+@pytest.mark.parametrize("kind", _ASKED)
+def test_what_inspect_unwraps(kind: str) -> None:
+    assert deferred._INSPECT["unwrap"](_ASKED[kind]) is inspect.unwrap(_ASKED[kind])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", _ASKED)
+@pytest.mark.parametrize(
+    "name", ["_generator", "dumps", "method", "plain", "__doc__", "__name__", "__class__", "none"]
+)
+def test_what_inspect_gets(name: str, kind: str) -> None:
+    ours = deferred._INSPECT["getattr_static"](_ASKED[kind], name, "none")
+    assert ours == inspect.getattr_static(_ASKED[kind], name, "none")
+
+
+def test_what_inspect_does_not_get() -> None:
+    with pytest.raises(AttributeError):
+        deferred._INSPECT["getattr_static"](json, "none")
+
+
 _START = "import sys, vmnet.__main__, vmnet.cli.run, vmnet.net.codec;"
 
 
@@ -60,7 +129,7 @@ def test_a_start_leaves_them_alone() -> None:
         f"{_START} print(*(n for n, m in sys.modules.items() if 'Deferred' in str(type(m))))"
     )
     assert {
-        *("ast", "copy", "ntpath", "platform", "selectors", "tokenize", "traceback"),
+        *("copy", "inspect", "ntpath", "platform", "selectors", "tokenize", "traceback"),
         *("unicodedata", "urllib.parse", "pkgutil", "attr.validators", "attrs.converters"),
     } <= set(waiting.split())
 
@@ -76,17 +145,10 @@ print(copy.copy([1]), platform.machine() != "", platform.python_implementation()
 print(traceback.format_exception_only(ValueError("x")))
 import inspect, pathlib
 print(inspect.getsource(pathlib.PurePosixPath).partition("(")[0])
-import ast
-class Names(ast.NodeVisitor):
-    def visit_Name(self, node):
-        print(node.id)
-        super().generic_visit(node)
-Names().visit(ast.parse("len"))
 """
     assert run(program).splitlines() == [
         "a%20b host file:///a%20b",
         f"[1] True {platform.python_implementation()}",
         "['ValueError: x\\n']",
         "class PurePosixPath",
-        "len",
     ]
