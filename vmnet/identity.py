@@ -133,3 +133,15 @@ class Identity(Noun):
     resolver: Resolver = Resolver()
     hosts: tuple[Host, ...] = ()
     ntp: tuple[IPv4Address | IPv6Address, ...] = ()
+
+    @property
+    def resolver_options(self) -> tuple[str, ...]:
+        """The resolver's options that make a difference.
+
+        ``ndots`` tells when the search list comes in, and nothing where there is none
+        (resolv.conf(5)). Docker writes ``ndots:0`` on every network of one's own.
+        """
+        searched = {*self.resolver.search, self.domain} - {"", "."}
+        return tuple(
+            one for one in self.resolver.options if searched or not one.startswith("ndots:")
+        )

@@ -102,10 +102,26 @@ def test_what_resolv_conf_says_reaches_the_client(
     assert ("nameserver 2001:db8::53" in said) == ("2001:db8::53" in text)
 
 
-def test_options_are_named(network: Lan, vmnet: Vmnet) -> None:
-    web = network.container("web", resolv_conf="nameserver 192.0.2.1\noptions ndots:5 rotate\n")
+@pytest.mark.parametrize(
+    ("search", "named"),
+    [
+        ("search example.org", "ndots:5 rotate"),
+        ("", "rotate"),  # ndots tells when the search list comes in
+    ],
+)
+def test_options_are_named(network: Lan, vmnet: Vmnet, search: str, named: str) -> None:
+    lines = ("nameserver 192.0.2.1", search, "options ndots:5 rotate", "")
+    web = network.container("web", resolv_conf="\n".join(lines))
     with vmnet.running(web) as process:
-        assert "not carried by dnsmasq: resolv.conf options: ndots:5 rotate" in process.output()
+        assert f"not carried by dnsmasq: resolv.conf options: {named}\n" in process.output()
+
+
+def test_what_docker_writes_on_each_network_is_nothing_to_warn_of(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    web = network.container("web", resolv_conf="nameserver 192.0.2.1\noptions ndots:0\n")
+    with vmnet.running(web) as process:
+        assert "not carried" not in process.output()
 
 
 def test_added_hosts_of_both_families_beside_a_nameserver(network: Lan, vmnet: Vmnet) -> None:

@@ -89,5 +89,5 @@ def _not_carried(
     for domain in resolver.search:
         if domain != _NO_SEARCH and not is_domain(domain):
             yield f"search domain {domain!r}, which is not a valid name"
-    if resolver.options:
-        yield f"resolv.conf options: {' '.join(map(shown, resolver.options))}"
+    if identity.resolver_options:
+        yield f"resolv.conf options: {' '.join(map(shown, identity.resolver_options))}"

@@ -47,8 +47,8 @@ def reachable(resolver: Resolver) -> tuple[IPv4Address | IPv6Address, ...]:
 
 def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
     resolver = identity.resolver
-    if resolver.options:
-        yield f"resolv.conf options: {' '.join(map(shown, resolver.options))}"
+    if identity.resolver_options:
+        yield f"resolv.conf options: {' '.join(map(shown, identity.resolver_options))}"
     odd = [name for name in resolver.search if not is_domain(name) and name != "."]
     if odd:
         yield f"search domains that are no valid names: {' '.join(map(repr, odd))}"
