@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from vmnet import memory
 from vmnet import settings as table
 from vmnet.errors import MachineError, SettingsError
 from vmnet.identity import Identity
@@ -58,7 +59,7 @@ def assemble(
     """The machine: NICs in the order of the wiring, plugins' devices behind the user's."""
     return Machine(
         name=identity.hostname,
-        memory=settings[table.MEMORY],
+        memory=_memory(settings[table.MEMORY]),
         cpus=settings[table.CPUS],
         accelerator=_accelerator(settings[table.ACCEL]),
         run_dir=settings[table.RUN_DIR],
@@ -140,6 +141,13 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
             "docker makes a folder of a missing `-v` source: check the path on the host",
         )
     return path
+
+
+def _memory(wanted: int) -> int:
+    memory.require(wanted)
+    if shortage := memory.shortage(wanted):
+        _log.warning("%s: the kernel ends QEMU when it needs more", shortage)
+    return wanted
 
 
 def _accelerator(wish: str) -> str:

@@ -167,6 +167,7 @@ def test_what_the_guest_writes(vms: Vms, tmp_path: Path, mode: str) -> None:
         ((), PrivilegeError, "--cap-add NET_ADMIN"),
         ((*NET_ADMIN, "-e", "VMNET_DISK=/none.qcow2"), MachineError, "VMNET_DISK=/none.qcow2"),
         ((*NET_ADMIN, "-e", "VMNET_MEMORY=lots"), SettingsError, "VMNET_MEMORY=lots"),
+        ((*NET_ADMIN, "-e", "VMNET_MEMORY=900T"), MachineError, "VMNET_MEMORY is 921600.0 GiB"),
         ((*NET_ADMIN, "-e", "VMNET_IPAM=dnsmaks"), SettingsError, "did you mean 'dnsmasq'?"),
         ((*NET_ADMIN, "-e", "NO_DHCP=1", "-e", "VMNET_IPAM=dnsmasq"), SettingsError, "NO_DHCP=1"),
     ],
@@ -178,6 +179,14 @@ def test_bad_input_ends_with_a_reason_and_a_documented_code(
     assert ended.returncode == error.exit_code, ended.stderr
     assert named in ended.stderr
     assert "hint:" in ended.stderr
+
+
+def test_a_container_too_small_for_its_guest(vms: Vms) -> None:
+    limited = (*NET_ADMIN, "--memory", "600m")
+    said = vms.docker.run(vms.image, "check", options=limited).stdout
+    (line,) = (one for one in said.splitlines() if one.split()[1:2] == ["memory"])
+    assert line.startswith("warning")
+    assert "the container may use 600 MiB" in line
 
 
 def test_a_read_only_root_and_a_restart(vms: Vms) -> None:

@@ -5,21 +5,24 @@ It goes through the same steps as a start, so what it finds is what a start woul
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vmnet import assembly, pipeline
+from vmnet import assembly, memory, pipeline
 from vmnet.cli.findings import Finding, report
 from vmnet.cli.output import Parser
 from vmnet.errors import VmnetError
 from vmnet.hooks import Hooks
 from vmnet.lifecycle import files, state
-from vmnet.settings import ACCEL, RUN_DIR
+from vmnet.settings import ACCEL, MEMORY, RUN_DIR
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("check", "Tell whether this host and container can run a VM.")
     options = parser.parse_args(arguments)
+    # What it warns of at a start is a finding here.
+    logging.getLogger(assembly.__name__).setLevel(logging.ERROR)
     return report(
         _examine(environ),
         as_json=options.json,
@@ -38,9 +41,10 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen.ipam.names)}")
     yield _try("privileges", _privileges)
     yield _try("run folder", lambda: _run_dir(hooks.settings[RUN_DIR]))
-    yield _accelerator(hooks)
+    machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))
+    yield from machine
     yield _try("to boot", lambda: _boot(hooks))
-    yield from _network(hooks)
+    yield from _network(hooks, with_machine=all(one.result != "missing" for one in machine))
 
 
 def _try(what: str, step: Callable[[], str]) -> Finding:
@@ -74,14 +78,28 @@ def _accelerator(hooks: Hooks) -> Finding:
     return Finding("accelerator", result, f"no KVM ({obstacle}): guests run in emulation", remedy)
 
 
+def _memory(wanted: int) -> Finding:
+    try:
+        memory.require(wanted)
+    except VmnetError as error:
+        return Finding("memory", "missing", error.message, error.hint)
+    if shortage := memory.shortage(wanted):
+        remedy = "raise the limit, `--memory`, or lower VMNET_MEMORY"
+        return Finding("memory", "warning", shortage, remedy)
+    return Finding("memory", "ok", f"{wanted >> 20} MiB for the guest")
+
+
 def _boot(hooks: Hooks) -> str:
     boot = assembly.boot_devices(hooks.settings)
     found = [str(device.path) for device in boot.devices]
     return ", ".join(found + ([str(boot.kernel.path)] if boot.kernel else []))
 
 
-def _network(hooks: Hooks) -> Iterator[Finding]:
-    """The planning stages, as far as they get: each needs the one before."""
+def _network(hooks: Hooks, *, with_machine: bool) -> Iterator[Finding]:
+    """The planning stages, as far as they get: each needs the one before.
+
+    :param with_machine: on to the machine on that network
+    """
     try:
         running = state.load(hooks.settings[RUN_DIR])
         if running is not None:
@@ -104,6 +122,8 @@ def _network(hooks: Hooks) -> Iterator[Finding]:
         for delivery in deliveries:
             for line in delivery.not_carried:
                 yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
+        if not with_machine:
+            return
         boot = assembly.Boot()
         machine = assembly.assemble(hooks.settings, identity, wiring, boot, ())
         command = hooks.launch_command(machine, ())
