@@ -305,6 +305,18 @@ def test_check_tells_readiness(web: Namespace, vmnet: Vmnet) -> None:
     require_same(before, web.dump())
 
 
+def test_a_second_vm_in_the_namespace_is_refused(
+    web: Namespace, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """As `docker run --network container:web` makes one, whose files are its own."""
+    with vmnet.running(web):
+        before = web.dump()
+        ended = _run(vmnet, web, VMNET_RUN_DIR=str(tmp_path / "its own"))
+        require_same(before, web.dump())
+    assert ended.returncode == BridgeError.exit_code, ended.stderr
+    assert "eth0 is a port of the bridge br0 already" in ended.stderr
+
+
 def test_two_networks_are_restored_together(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second:
         web = network.container("web", gateway=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import evolve
 
-from vmnet.errors import CaptureError
+from vmnet.errors import BridgeError, CaptureError
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity, Interface, Resolver, Route
 from vmnet.net import resolver
@@ -69,6 +69,7 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
 
     :param wanted: the names to restrict to; None means every Ethernet NIC that is up
     :raises CaptureError: there is none, a wanted one is missing, or one can't be bridged
+    :raises BridgeError: one is another VM's
     """
     from vmnet.net import rtnl
 
@@ -91,6 +92,7 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)
+        _refuse_taken(link, links)
     _warn_of_uncaptured(routes)
     return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
 
@@ -160,6 +162,18 @@ def _refuse_unbridgeable(link: Any) -> None:
             f"{link.get_attr('IFLA_IFNAME')} is a {_kind(link)} interface, which can't be bridged",
             "use a bridge or overlay network, or leave it out with VMNET_INTERFACES",
         )
+
+
+def _refuse_taken(link: Any, links: list[Any]) -> None:
+    """What has this NIC in its bridge has the container's identity, too."""
+    for other in links:
+        if other["index"] == link.get_attr("IFLA_MASTER") and _kind(other) == "bridge":
+            nic, bridge = link.get_attr("IFLA_IFNAME"), other.get_attr("IFLA_IFNAME")
+            raise BridgeError(
+                f"{nic} is a port of the bridge {bridge} already",
+                "another VM has this network namespace; if it is gone, a start that finds its "
+                "VMNET_RUN_DIR puts the network back",
+            )
 
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
