@@ -49,14 +49,14 @@ def use() -> bool:
         return False
     finally:
         os.close(fd)
-    sys.meta_path.insert(0, _Finder(modules, compiled))
+    _ask(_Finder(modules, compiled))
     return True
 
 
 def record() -> Recorder:
     """Note from here on what is imported, and what attrs compiles."""
     recorder = Recorder()
-    sys.meta_path.insert(0, recorder)
+    _ask(recorder)
     return recorder
 
 
@@ -74,8 +74,13 @@ def _heading() -> bytes:
     return f"{sys.version!r} {sys.flags.optimize} {path!r}\n".encode()
 
 
+def _ask(finder: _Finder | Recorder) -> None:
+    """Have imports ask it before they search the path, and after what is built in."""
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
+
+
 class _Finder:
-    """Finds modules in the file, first of all finders (importlib.abc.MetaPathFinder)."""
+    """Finds modules in the file (importlib.abc.MetaPathFinder)."""
 
     def __init__(
         self, modules: dict[str, _Module], compiled: dict[tuple[str, ...], CodeType]
@@ -103,7 +108,7 @@ class Recorder:
         self._compiled: dict[tuple[Any, ...], Any] = {}
 
     def __enter__(self) -> None:
-        sys.meta_path.insert(0, self)
+        _ask(self)
 
     def __exit__(self, *_: object) -> None:
         self.pause()

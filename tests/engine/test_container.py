@@ -181,6 +181,17 @@ def test_bad_input_ends_with_a_reason_and_a_documented_code(
     assert "hint:" in ended.stderr
 
 
+def test_the_image_s_starts_import_from_its_file(vms: Vms) -> None:
+    program = (
+        "from vmnet import precompiled; print(precompiled.use()); from vmnet import hooks; "
+        "import pluggy, socket; print({type(one.__loader__).__module__ for one in "
+        "(hooks, pluggy, socket)})"
+    )
+    options = ("--entrypoint", "/opt/vmnet/bin/python")
+    said = vms.docker.run(vms.image, "-I", "-c", program, options=options).stdout
+    assert said == "True\n{'vmnet.precompiled'}\n"
+
+
 def test_a_container_too_small_for_its_guest(vms: Vms) -> None:
     limited = (*NET_ADMIN, "--memory", "600m")
     said = vms.docker.run(vms.image, "check", options=limited).stdout

@@ -38,7 +38,8 @@ def note_compile(source, *others, **named):
     return compile(source, *others, **named)
 
 def note_exec(*arguments):
-    held = [*sys.meta_path[0]._modules]
+    (finder,) = (one for one in sys.meta_path if isinstance(one, precompiled._Finder))
+    held = [*finder._modules]
     import json
     print(json.dumps([searched, found, compiled, held]), file=sys.stderr, flush=True)
     execv(*arguments)
