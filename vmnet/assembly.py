@@ -170,9 +170,10 @@ def kvm_obstacle() -> str:
     except OSError as error:
         return f"{_KVM} can't be opened: {error.strerror}"
     if os.uname().machine == "x86_64":
-        flags = next(
-            (line for line in _CPUINFO.read_text().splitlines() if line.startswith("flags")), ""
-        ).split()
+        with (
+            _CPUINFO.open() as lines
+        ):  # as far as the first CPU's; the kernel asks each for its own
+            flags = next((line for line in lines if line.startswith("flags")), "").split()
         if "vmx" not in flags and "svm" not in flags:
             return "the CPU offers neither vmx nor svm"
     return ""
