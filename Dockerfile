@@ -47,6 +47,7 @@ RUN case "$(dpkg --print-architecture)" in \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
+# What a start imports, in one file, which goes by the dates that its sources have now.
 RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \
     && vmnet precompile
 # `vmnet console`, which takes a QEMU as new as this one.

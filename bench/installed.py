@@ -14,7 +14,7 @@ from tests.lab.progress import step
 
 _CHECKOUT = Path(__file__).parent.parent
 _SYSTEM = "/usr/bin/python3"
-_SOURCES = ("pyproject.toml", "vmnet", "plugins")
+_SOURCES = ("pyproject.toml", "vmnet", "plugins", "bench/installed.py")
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +56,12 @@ def _as_in_the_image(folder: Path) -> None:
     run(script, "precompile", env={"PATH": os.environ["PATH"], "VMNET_QEMU": "/bin/true"})
 
 
+def is_precompiled(python: Path) -> bool:
+    """Whether starts of this interpreter import from the file of `vmnet precompile`."""
+    program = "from vmnet import precompiled; print(precompiled.use())"
+    return run(python, "-I", "-c", program).stdout == "True\n"
+
+
 def _base() -> str:
     """The system's interpreter, as the image has it, where it is new enough; else our own.
 
@@ -72,6 +78,6 @@ def _fingerprint() -> str:
     for name in _SOURCES:
         root = _CHECKOUT / name
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.is_file() and path.suffix != ".pyc":
+            if path.is_file() and path.parent.name != "__pycache__":
                 digest.update(f"{path} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()

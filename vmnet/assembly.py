@@ -146,7 +146,7 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
 def _memory(wanted: int) -> int:
     memory.require(wanted)
     if shortage := memory.shortage(wanted):
-        _log.warning("%s: the kernel ends QEMU when it needs more", shortage)
+        _log.warning("%s: when they need more, the kernel swaps, or ends QEMU", shortage)
     return wanted
 
 

@@ -77,32 +77,33 @@ def _later(module: str, function: str) -> Callable[..., Any]:
     return call
 
 
-def _is(*types: type) -> Callable[[object], bool]:
-    return lambda one: isinstance(one, types)
+def _is(kind: type) -> Callable[[object], bool]:
+    return lambda object: isinstance(object, kind)
 
 
-def _isroutine(one: object) -> Any:
-    return isinstance(one, FunctionType) or _load("inspect").isroutine(one)
+def _isroutine(object: object) -> Any:
+    return isinstance(object, FunctionType) or _load("inspect").isroutine(object)
 
 
-def _isgeneratorfunction(one: object) -> Any:
-    if isinstance(one, FunctionType):
-        return bool(one.__code__.co_flags & _CO_GENERATOR)
-    return _load("inspect").isgeneratorfunction(one)
+def _isgeneratorfunction(obj: object) -> Any:
+    if isinstance(obj, FunctionType):
+        return bool(obj.__code__.co_flags & _CO_GENERATOR)
+    return _load("inspect").isgeneratorfunction(obj)
 
 
-def _unwrap(one: object, **stop: Any) -> Any:
-    return _load("inspect").unwrap(one, **stop) if hasattr(one, "__wrapped__") else one
+def _unwrap(func: object, **stop: Any) -> Any:
+    return _load("inspect").unwrap(func, **stop) if hasattr(func, "__wrapped__") else func
 
 
-def _getattr_static(one: object, name: str, *default: object) -> Any:
-    if type(one) is ModuleType and name in vars(one) and not hasattr(ModuleType, name):
-        return vars(one)[name]
-    return _load("inspect").getattr_static(one, name, *default)
+def _getattr_static(obj: object, attr: str, *default: object, **named: object) -> Any:
+    if type(obj) is ModuleType and attr in vars(obj) and not hasattr(ModuleType, attr):
+        return vars(obj)[attr]
+    return _load("inspect").getattr_static(obj, attr, *default, **named)
 
 
 _CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
-# What pluggy asks of a plugin that is a module, and of its functions. Any other case is inspect's.
+# What pluggy asks of a plugin that is a module, and of its functions. Any other case is inspect's,
+# whose names the parameters have.
 _INSPECT: Mapping[str, Callable[..., Any]] = {
     "isclass": _is(type),
     "isfunction": _is(FunctionType),

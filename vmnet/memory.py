@@ -8,8 +8,9 @@ from vmnet.errors import MachineError
 
 _MEMINFO = Path("/proc/meminfo")
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
-_ALWAYS = "1"  # proc_sys_vm(5)
-# A container sees its own control group here: version 2 (cgroups(7)), else version 1.
+_ALWAYS, _NEVER = "1", "2"  # proc_sys_vm(5)
+# Where a container has a control group namespace of its own, as engines make it, its own group is
+# here: version 2 (cgroups(7)), else version 1.
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -18,16 +19,16 @@ _QEMU = 300 << 20  # what QEMU takes beside the guest's memory, about; more in e
 
 
 def require(wanted: int) -> None:
-    """Have the guest's memory fit on the host: QEMU would end at once, the network taken over.
+    """Have the host grant the guest's memory: else QEMU would end at once, the network taken over.
 
     :param wanted: in bytes
     :raises MachineError: the kernel would refuse it
     """
-    there = _of_host()
-    if 0 < there < wanted and _read(_OVERCOMMIT) != _ALWAYS:
+    granted = _granted()
+    if granted is not None and wanted > granted:
         raise MachineError(
-            f"VMNET_MEMORY is {_shown(wanted)}, and the host has {_shown(there)}",
-            "set it to less: a guest gets all of it at once",
+            f"VMNET_MEMORY is {_shown(wanted)}, and the host has {_shown(granted)} with its swap",
+            "set it to less: QEMU asks for all of it at once",
         )
 
 
@@ -37,23 +38,37 @@ def shortage(wanted: int) -> str:
     :param wanted: the guest's memory in bytes
     """
     limit = next((int(text) for text in map(_read, _LIMITS) if text.isdecimal()), None)
-    if limit is None or limit >= min(wanted + _QEMU, _of_host()):
+    if limit is None or limit >= min(wanted + _QEMU, _installed(_meminfo())):
         return ""
     return f"the container may use {_shown(limit)}, guest and QEMU together"
 
 
-def _of_host() -> int:
-    """Memory and swap, which is what the kernel lets one program ask for (proc_meminfo(5))."""
+def _granted() -> int | None:
+    """What the kernel grants one program at most (proc_sys_vm(5)); None if it never refuses."""
+    fields, mode = _meminfo(), _read(_OVERCOMMIT)
+    if mode == _ALWAYS or not fields:
+        return None
+    if mode == _NEVER:
+        return fields["CommitLimit"] - fields["Committed_AS"]
+    return _installed(fields)
+
+
+def _installed(fields: dict[str, int]) -> int:
+    return fields.get("MemTotal", 0) + fields.get("SwapTotal", 0)
+
+
+def _meminfo() -> dict[str, int]:
+    """Sizes in bytes, by their names (proc_meminfo(5))."""
     lines = (line.split() for line in _read(_MEMINFO).splitlines())
-    return sum(int(line[1]) << 10 for line in lines if line[0] in ("MemTotal:", "SwapTotal:"))
+    return {words[0].rstrip(":"): int(words[1]) << 10 for words in lines if words[2:] == ["kB"]}
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
-    except FileNotFoundError:
+    except OSError:  # not there, or not for us: this is advice, and no start depends on it
         return ""
 
 
 def _shown(size: int) -> str:
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size >> 20} MiB"
+    return f"{size >> 20} MiB"

@@ -1,17 +1,16 @@
 """What a start imports, in one file, which ``vmnet precompile`` writes and ``vmnet run`` reads.
 
-A start imports some 140 modules, which Python looks for and reads one by one, and attrs writes and
-compiles an ``__init__`` for each noun. All of it comes out the same every time. An image does it
-once, when it is built.
+A start imports more than 120 modules, which Python looks for and reads one by one, and attrs writes
+and compiles an ``__init__`` for each noun. All of it comes out the same every time. An image does
+it once, when it is built.
 
 A module is taken from the file on the condition that Python has for its own ``.pyc`` files: its
 source has the time and size that it had. Otherwise, and where there is no file, it is imported as
-ever. Nothing but speed depends on the file.
+ever. Only speed depends on the file, and is lost to whatever gives an image's files other dates.
 """
 
 from __future__ import annotations
 
-import builtins
 import marshal
 import mmap
 import os
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     # Path, time in seconds and size of the source, and what it compiles to.
     _Module = tuple[str, int, int, CodeType]
+    # What compile() was given, and what it made of it.
+    _Compiled = dict[tuple[str, str, str], CodeType]
 
 PATH = f"{os.path.dirname(__file__)}/__pycache__/start.{sys.implementation.cache_tag}.marshal"  # noqa: PTH120
 # The module of attrs that compiles. The methods of nouns come out the same, unlike a `__hash__` by
@@ -36,21 +37,32 @@ _COMPILES = "attr._make"
 def use() -> bool:
     """Import from the file from here on, if it is there and of this interpreter and its paths."""
     try:
-        fd = os.open(PATH, os.O_RDONLY)
-    except OSError:  # there is none, or it is not open to us: a start does without
+        modules, compiled = _read()
+    except (OSError, EOFError, SystemError, TypeError, ValueError):
+        # There is none, it is another's or not open to us, or was cut short: a start does without.
         return False
-    try:
-        heading = _heading()
-        with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as file, memoryview(file) as content:
-            if content[: len(heading)] != heading:
-                return False
-            modules, compiled = marshal.loads(content[len(heading) :])
-    except (EOFError, TypeError, ValueError):  # what marshal says of a file that is cut short
-        return False
-    finally:
-        os.close(fd)
     _ask(_Finder(modules, compiled))
     return True
+
+
+def _read() -> tuple[dict[str, _Module], _Compiled]:
+    """The content of the file.
+
+    :raises ValueError: it is not for this interpreter, or not as it was written, for which marshal
+        has some other errors, too
+    """
+    fd = os.open(PATH, os.O_RDONLY)
+    try:
+        mapped = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    finally:
+        os.close(fd)
+    heading = _heading()
+    with mapped, memoryview(mapped) as content:
+        if content[: len(heading)] != heading:
+            raise ValueError(PATH)
+        read: tuple[dict[str, _Module], _Compiled]
+        read = marshal.loads(content[len(heading) :])
+        return read
 
 
 def record() -> Recorder:
@@ -66,12 +78,14 @@ def recorder() -> Recorder | None:
 
 
 def _heading() -> bytes:
-    """What the file must begin with: another interpreter could not even read on.
+    """What the file must begin with: of another interpreter we could not even read on.
 
-    ``sys.path`` counts without the folder of the script, which is its first where there is one.
+    The folders of ``sys.path`` have their time with them, for what comes into one of them later may
+    go before what is in the file. Nothing comes before what is in the last.
     """
-    path = sys.path if sys.flags.safe_path else sys.path[1:]
-    return f"{sys.version!r} {sys.flags.optimize} {path!r}\n".encode()
+    path = [os.path.abspath(one) for one in sys.path]  # noqa: PTH100
+    times = [_stamp(one) for one in path[:-1]]
+    return f"{sys.version!r} {sys.flags.optimize} {_stamp(__file__)} {path} {times}\n".encode()
 
 
 def _ask(finder: _Finder | Recorder) -> None:
@@ -82,9 +96,7 @@ def _ask(finder: _Finder | Recorder) -> None:
 class _Finder:
     """Finds modules in the file (importlib.abc.MetaPathFinder)."""
 
-    def __init__(
-        self, modules: dict[str, _Module], compiled: dict[tuple[str, ...], CodeType]
-    ) -> None:
+    def __init__(self, modules: dict[str, _Module], compiled: _Compiled) -> None:
         self._modules = modules
         self._compiled = compiled
 
@@ -96,8 +108,8 @@ class _Finder:
             return None
         return _spec(name, module[0], _Loader(name, module[0], module[3], self._compile))
 
-    def _compile(self, *arguments: Any) -> Any:
-        return self._compiled.get(arguments) or builtins.compile(*arguments)
+    def _compile(self, source: str, filename: str, mode: str) -> Any:
+        return self._compiled.get((source, filename, mode)) or compile(source, filename, mode)
 
 
 class Recorder:
@@ -105,7 +117,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._modules: dict[str, _Module] = {}
-        self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._compiled: _Compiled = {}
 
     def __enter__(self) -> None:
         _ask(self)
@@ -119,7 +131,7 @@ class Recorder:
 
     def forget(self, name: str) -> None:
         """Leave out a module that no start imports."""
-        del self._modules[name]
+        self._modules.pop(name, None)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -135,10 +147,9 @@ class Recorder:
         self._modules[name] = (origin, *stamp, code)
         return _spec(name, origin, _Loader(name, origin, code, self._compile))
 
-    def _compile(self, *arguments: Any) -> Any:
-        code = builtins.compile(*arguments)
-        if isinstance(arguments[0], str):
-            self._compiled[arguments] = code
+    def _compile(self, source: str, filename: str, mode: str) -> Any:
+        code = compile(source, filename, mode)
+        self._compiled[source, filename, mode] = code
         return code
 
     def content(self) -> tuple[int, bytes]:
@@ -149,18 +160,21 @@ class Recorder:
 class _Loader(SourceFileLoader):
     """Knows the code already; of all else that a loader is asked for, the source is the source."""
 
-    def __init__(self, name: str, path: str, code: CodeType, compile: Callable[..., Any]) -> None:
+    def __init__(self, name: str, path: str, code: CodeType, compiler: Callable[..., Any]) -> None:
         super().__init__(name, path)
         self._code = code
-        self._compile = compile
+        self._compiler = compiler
 
     def get_code(self, fullname: str) -> CodeType:
         return self._code
 
     def exec_module(self, module: ModuleType) -> None:
-        """A module's own name goes before a builtin one, and so attrs' ``compile`` becomes ours."""
+        """A module's own name goes before a builtin one, and so attrs' ``compile`` becomes ours.
+
+        compile() inherits the future statements of who calls it; attrs has the one that we have.
+        """
         if module.__name__ == _COMPILES:
-            vars(module)["compile"] = self._compile
+            vars(module)["compile"] = self._compiler
         super().exec_module(module)
 
 

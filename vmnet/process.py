@@ -43,7 +43,7 @@ def find(program: str) -> Path | None:
     """The program's path, from PATH; None where it is not installed."""
     for folder in os.get_exec_path():
         path = Path(folder, program)
-        if path.is_file() and os.access(path, os.X_OK):
+        if os.access(path, os.X_OK) and path.is_file():
             return path
     return None
 

@@ -167,7 +167,7 @@ def test_what_the_guest_writes(vms: Vms, tmp_path: Path, mode: str) -> None:
         ((), PrivilegeError, "--cap-add NET_ADMIN"),
         ((*NET_ADMIN, "-e", "VMNET_DISK=/none.qcow2"), MachineError, "VMNET_DISK=/none.qcow2"),
         ((*NET_ADMIN, "-e", "VMNET_MEMORY=lots"), SettingsError, "VMNET_MEMORY=lots"),
-        ((*NET_ADMIN, "-e", "VMNET_MEMORY=900T"), MachineError, "VMNET_MEMORY is 921600.0 GiB"),
+        ((*NET_ADMIN, "-e", "VMNET_MEMORY=900T"), MachineError, "VMNET_MEMORY is 943718400 MiB"),
         ((*NET_ADMIN, "-e", "VMNET_IPAM=dnsmaks"), SettingsError, "did you mean 'dnsmasq'?"),
         ((*NET_ADMIN, "-e", "NO_DHCP=1", "-e", "VMNET_IPAM=dnsmasq"), SettingsError, "NO_DHCP=1"),
     ],

@@ -317,6 +317,25 @@ def test_a_second_vm_in_the_namespace_is_refused(
     assert "eth0 is a port of the bridge br0 already" in ended.stderr
 
 
+def test_what_the_container_bridges_itself_is_no_nic(
+    web: Namespace, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """As an engine inside it makes them for containers of its own."""
+    for command in (
+        *("link add own0 type bridge", "link add veth0 type veth peer name veth1"),
+        *("link set veth0 master own0", "link set veth0 up"),
+    ):
+        web.run("ip", *command.split())
+    with vmnet.running(web):
+        veth0, eth0 = web.link("veth0"), web.link("eth0")
+        assert veth0
+        assert eth0
+        assert (veth0["master"], eth0["master"]) == ("own0", "br0")
+    ended = _run(vmnet, web, VMNET_INTERFACES="veth0", VMNET_RUN_DIR=str(tmp_path / "its own"))
+    assert ended.returncode == BridgeError.exit_code
+    assert "veth0 is a port of the bridge own0 already" in ended.stderr
+
+
 def test_two_networks_are_restored_together(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second:
         web = network.container("web", gateway=False)

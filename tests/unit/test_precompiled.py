@@ -13,7 +13,7 @@ import pytest
 from tests.unit.interpreter import run
 from vmnet import cli, precompiled
 from vmnet.cli import precompile
-from vmnet.errors import StateError, UsageError
+from vmnet.errors import SettingsError, StateError, UsageError
 
 _MODULE = """
 import attrs
@@ -25,6 +25,7 @@ class Point:
 def fail() -> None:
     raise ValueError("line 9")
 """
+_WRITE = "print(recorder.content()[1].hex())"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def file(tmp_path: Path) -> Path:
     (tmp_path / "subject.py").write_text(_MODULE)
     os.utime(tmp_path / "subject.py", (1e9, 1e9))
     made = tmp_path / "start"
-    content = _run(made, "recorder = precompiled.record()", "print(recorder.content()[1].hex())")
+    content = _run(made, "recorder = precompiled.record()", _WRITE)
     made.write_bytes(bytes.fromhex(content))
     return made
 
@@ -125,23 +126,75 @@ def test_cut_short_it_is_not_used(file: Path, length: int) -> None:
     assert _used(file) == ["False", "_frozen_importlib_external", "7"]
 
 
+def test_what_may_go_before_it_is_found(file: Path) -> None:
+    """A module of the same name, put into a folder that imports search earlier."""
+    earlier = file.parent / "earlier"
+    earlier.mkdir()
+    before = f"sys.path.insert(1, {str(earlier)!r})"
+    source = _run(file, f"{before}; recorder = precompiled.record()", _WRITE)
+    file.write_bytes(bytes.fromhex(source))
+    assert _used(file, before)[0] == "True"
+    (earlier / "subject.py").write_text(
+        "class Point:\n    def __init__(self, x):\n        self.x = 8"
+    )
+    os.utime(earlier, (2e9, 2e9))
+    assert _used(file, before) == ["False", "_frozen_importlib_external", "8"]
+
+
+def test_of_another_vmnet_it_is_not_used(file: Path) -> None:
+    assert _used(file, "precompiled.__file__ = sys.executable")[0] == "False"
+
+
+def test_a_folder_in_its_place_is_not_used(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+    assert _used(file)[0] == "False"
+
+
 def test_without_it_all_is_imported_as_ever(tmp_path: Path, file: Path) -> None:
     file.unlink()
     assert _used(file) == ["False", "_frozen_importlib_external", "7"]
 
 
+_LATER = {
+    "VMNET_DISK": "/comes/later",
+    "VMNET_INITRD": "/comes/later",
+    "VMNET_ACCEL": "kvm",
+    "VMNET_MEMORY": "4096T",
+}
+
+
 def test_the_command_says_where_it_is(tmp_path: Path) -> None:
-    said = _command(tmp_path / "made")
-    assert said.startswith(f"{said.split()[0]} modules are in {tmp_path}/made, ")
+    """And needs nothing of what comes with a container, or with another host."""
+    done = _command(tmp_path / "made", _LATER)
+    assert done.stdout.startswith(f"{done.stdout.split()[0]} modules are in {tmp_path}/made, ")
+    assert done.stderr == ""
     assert (tmp_path / "made").stat().st_size > 1 << 20
 
 
-def _command(file: Path) -> str:
-    return run(
-        "import os, sys; from vmnet import precompiled; "
-        f"precompiled.PATH = {str(file)!r}; sys.argv = ['vmnet', 'precompile']; "
-        "os.environ['VMNET_QEMU'] = '/bin/true'; os.environ['VMNET_DISK'] = '/comes/later'; "
-        "from vmnet.__main__ import main; main()"
+def test_a_strategy_s_own_file_that_comes_later_is_no_obstacle(tmp_path: Path) -> None:
+    own = {"VMNET_IPAM": "cloudinit", "VMNET_USER_DATA": "/comes/later"}
+    done = _command(tmp_path / "made", own)
+    assert "after this is not in the file: VMNET_USER_DATA=/comes/later" in done.stderr
+    assert (tmp_path / "made").exists()
+
+
+def test_a_setting_that_no_start_takes_is_an_error(tmp_path: Path) -> None:
+    done = _command(tmp_path / "made", {"VMNET_CPUS": "many"})
+    assert done.returncode == SettingsError.exit_code
+    assert "VMNET_CPUS=many" in done.stderr
+    assert not (tmp_path / "made").exists()
+
+
+def _command(file: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    program = (
+        f"import sys; from vmnet import precompiled; precompiled.PATH = {str(file)!r}; "
+        "sys.argv = ['vmnet', 'precompile']; from vmnet.__main__ import main; main()"
+    )
+    environ = {"PATH": os.environ["PATH"], "VMNET_QEMU": "/bin/true", **settings}
+    command = (sys.executable, "-c", program)
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from vmnet import pipeline, precompiled
-from vmnet.errors import StateError, UsageError
+from vmnet.errors import StateError, UsageError, VmnetError
 
 _EPILOG = """\
 The file is beside vmnet, and starts are faster by a sixth: a line for the build of an image,
@@ -26,8 +26,15 @@ _CARRYING_OUT = (
     "vmnet.net.snapshot",
     "vmnet.net.steps",
 )
-# Any file will do; what the starts boot may come with the container.
-_SOMETHING_TO_BOOT = {"VMNET_DISK": "", "VMNET_CDROM": "", "VMNET_KERNEL": __file__}
+# What the machine of the starts has and the one that builds the image has not: any file will do for
+# the guest's, which may come with the container.
+_HERE = {
+    **dict.fromkeys(("VMNET_DISK", "VMNET_CDROM", "VMNET_INITRD", "VMNET_FIRMWARE"), ""),
+    "VMNET_KERNEL": "/proc/version",
+    "VMNET_ACCEL": "tcg",
+    "VMNET_MEMORY": "16M",
+}
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -59,19 +66,23 @@ def _parse(arguments: Sequence[str]) -> None:
 def _rehearse(recorder: precompiled.Recorder, environ: Mapping[str, str]) -> None:
     """A start for a container such as Docker makes, but for what needs one: NICs, and a disk.
 
-    :raises vmnet.errors.VmnetError: with this environment there is no start
+    :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
     """
-    logging.disable(logging.WARNING)  # of the machine that builds the image
     with recorder:
         for module in _CARRYING_OUT:
             importlib.import_module(module)
-        hooks = pipeline.select({**environ, **_SOMETHING_TO_BOOT})
+        hooks = pipeline.select({**environ, **_HERE})
     from vmnet import testing
 
     identity = testing.identity()
     wiring = testing.wiring(identity)
-    with recorder:
-        pipeline.plan(hooks, known=(identity, wiring))
+    logging.disable(logging.WARNING)  # that is of the machine which builds the image
+    try:
+        with recorder:
+            pipeline.plan(hooks, known=(identity, wiring))
+    except VmnetError as error:  # a file that a container brings, say
+        logging.disable(logging.NOTSET)
+        _log.warning("what a start imports after this is not in the file: %s", error.message)
 
 
 def _write(content: bytes) -> None:

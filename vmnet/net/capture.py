@@ -92,7 +92,6 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)
-        _refuse_taken(link, links)
     _warn_of_uncaptured(routes)
     return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
 
@@ -112,7 +111,9 @@ def _warn_of_uncaptured(routes: list[Any]) -> None:
 def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     nics = {link.get_attr("IFLA_IFNAME"): link for link in links if _is_nic(link)}
     if wanted is None:
-        chosen = [link for link in nics.values() if link["flags"] & _IFF_UP]
+        up = [link for link in nics.values() if link["flags"] & _IFF_UP]
+        # Ports are what a program in the container bridges, such as an engine of its own.
+        chosen = [link for link in up if not _bridge_of(link, links)] or up
         if not nics:
             _refuse_user_mode(links)
         if not chosen:
@@ -128,6 +129,8 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
                 f"the container has: {', '.join(nics) or 'none'}",
             )
         chosen = [nics[name] for name in wanted]
+    for link in chosen:
+        _refuse_taken(link, _bridge_of(link, links))
     return sorted(chosen, key=lambda link: _natural(link.get_attr("IFLA_IFNAME")))
 
 
@@ -164,16 +167,21 @@ def _refuse_unbridgeable(link: Any) -> None:
         )
 
 
-def _refuse_taken(link: Any, links: list[Any]) -> None:
-    """What has this NIC in its bridge has the container's identity, too."""
-    for other in links:
-        if other["index"] == link.get_attr("IFLA_MASTER") and _kind(other) == "bridge":
-            nic, bridge = link.get_attr("IFLA_IFNAME"), other.get_attr("IFLA_IFNAME")
-            raise BridgeError(
-                f"{nic} is a port of the bridge {bridge} already",
-                "another VM has this network namespace; if it is gone, a start that finds its "
-                "VMNET_RUN_DIR puts the network back",
-            )
+def _bridge_of(link: Any, links: list[Any]) -> str:
+    """The bridge that a NIC is a port of; empty where it is none's."""
+    master = link.get_attr("IFLA_MASTER")
+    bridges = (one for one in links if one["index"] == master and _kind(one) == "bridge")
+    return next((one.get_attr("IFLA_IFNAME") for one in bridges), "")
+
+
+def _refuse_taken(link: Any, bridge: str) -> None:
+    """What has a NIC in its bridge has the container's identity, too."""
+    if bridge:
+        raise BridgeError(
+            f"{link.get_attr('IFLA_IFNAME')} is a port of the bridge {bridge} already",
+            "another VM has this network namespace, or had it and its VMNET_RUN_DIR is lost: start "
+            "in a container or pod with a network of its own",
+        )
 
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
