@@ -25,7 +25,7 @@ def require() -> None:
     if missing:
         raise DemoError(
             f"missing: {', '.join(missing)}",
-            f"`apt-get install {' '.join(missing)}`, or run ./demo, which does that by itself",
+            f"`apt-get install {' '.join(missing)}`; ./demo in a checkout does that by itself",
         )
 
 
