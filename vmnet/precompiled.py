@@ -84,7 +84,9 @@ def _heading() -> bytes:
     go before what is in the file. Nothing comes before what is in the last.
     """
     path = [os.path.abspath(one) for one in sys.path]  # noqa: PTH100
-    times = [_stamp(one) for one in path[:-1]]
+    times = [
+        (_stamp(one) or (None,))[0] for one in path[:-1]
+    ]  # a folder's size is its file system's
     return f"{sys.version!r} {sys.flags.optimize} {_stamp(__file__)} {path} {times}\n".encode()
 
 
@@ -179,6 +181,7 @@ class _Loader(SourceFileLoader):
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
+    """Time and size; None where there is no such file."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
