@@ -134,11 +134,24 @@ def test_what_may_go_before_it_is_found(file: Path) -> None:
     source = _run(file, f"{before}; recorder = precompiled.record()", _WRITE)
     file.write_bytes(bytes.fromhex(source))
     assert _used(file, before)[0] == "True"
+    _grow(earlier)
+    assert _used(file, before)[0] == "True"
     (earlier / "subject.py").write_text(
         "class Point:\n    def __init__(self, x):\n        self.x = 8"
     )
     os.utime(earlier, (2e9, 2e9))
     assert _used(file, before) == ["False", "_frozen_importlib_external", "8"]
+
+
+def _grow(folder: Path) -> None:
+    """Nothing but its size is another, as on another file system; on tmpfs not even that."""
+    before = folder.stat()
+    files = [folder / f"{number:0200}" for number in range(100)]
+    for one in files:
+        one.touch()
+    for one in files:
+        one.unlink()
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_of_another_vmnet_it_is_not_used(file: Path) -> None:
