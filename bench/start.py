@@ -61,7 +61,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _entries(python: Path) -> tuple[Entry, ...]:
     if not installed.is_precompiled(python):
-        raise BenchmarkError(f"there is no file of its imports: {python.parent}/vmnet precompile")
+        raise BenchmarkError(f"there is no file of its imports: `{python.parent}/vmnet precompile`")
     return (
         arena.script(),
         arena.vmnet(python),

@@ -170,9 +170,8 @@ def kvm_obstacle() -> str:
     except OSError as error:
         return f"{_KVM} can't be opened: {error.strerror}"
     if os.uname().machine == "x86_64":
-        with (
-            _CPUINFO.open() as lines
-        ):  # as far as the first CPU's; the kernel asks each for its own
+        # As far as the first CPU's: the kernel asks each for its own.
+        with _CPUINFO.open() as lines:
             flags = next((line for line in lines if line.startswith("flags")), "").split()
         if "vmx" not in flags and "svm" not in flags:
             return "the CPU offers neither vmx nor svm"

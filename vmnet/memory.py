@@ -38,7 +38,7 @@ def shortage(wanted: int) -> str:
     :param wanted: the guest's memory in bytes
     """
     limit = next((int(text) for text in map(_read, _LIMITS) if text.isdecimal()), None)
-    if limit is None or limit >= min(wanted + _QEMU, _installed(_meminfo())):
+    if limit is None or limit >= wanted + _QEMU or limit >= _installed(_meminfo()):
         return ""
     return f"the container may use {_shown(limit)}, guest and QEMU together"
 

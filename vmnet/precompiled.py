@@ -12,7 +12,6 @@ ever. Only speed depends on the file, and is lost to whatever gives an image's f
 from __future__ import annotations
 
 import marshal
-import mmap
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -51,6 +50,8 @@ def _read() -> tuple[dict[str, _Module], _Compiled]:
     :raises ValueError: it is not for this interpreter, or not as it was written, for which marshal
         has some other errors, too
     """
+    import mmap
+
     fd = os.open(PATH, os.O_RDONLY)
     try:
         mapped = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
@@ -81,12 +82,11 @@ def _heading() -> bytes:
     """What the file must begin with: of another interpreter we could not even read on.
 
     The folders of ``sys.path`` have their time with them, for what comes into one of them later may
-    go before what is in the file. Nothing comes before what is in the last.
+    go before what is in the file. Nothing comes before what is in the last. Their size says
+    nothing: it is another on another file system.
     """
     path = [os.path.abspath(one) for one in sys.path]  # noqa: PTH100
-    times = [
-        (_stamp(one) or (None,))[0] for one in path[:-1]
-    ]  # a folder's size is its file system's
+    times = [stamp and stamp[0] for stamp in map(_stamp, path[:-1])]
     return f"{sys.version!r} {sys.flags.optimize} {_stamp(__file__)} {path} {times}\n".encode()
 
 
@@ -108,7 +108,7 @@ class _Finder:
         module = self._modules.get(name)
         if module is None or module[1:3] != _stamp(module[0]):
             return None
-        return _spec(name, module[0], _Loader(name, module[0], module[3], self._compile))
+        return _spec(name, module[0], module[3], self._compile)
 
     def _compile(self, source: str, filename: str, mode: str) -> Any:
         return self._compiled.get((source, filename, mode)) or compile(source, filename, mode)
@@ -147,7 +147,7 @@ class Recorder:
         if stamp is None or code is None:
             return spec
         self._modules[name] = (origin, *stamp, code)
-        return _spec(name, origin, _Loader(name, origin, code, self._compile))
+        return _spec(name, origin, code, self._compile)
 
     def _compile(self, source: str, filename: str, mode: str) -> Any:
         code = compile(source, filename, mode)
@@ -189,7 +189,8 @@ def _stamp(path: str) -> tuple[int, int] | None:
     return int(status.st_mtime), status.st_size
 
 
-def _spec(name: str, origin: str, loader: _Loader) -> ModuleSpec:
+def _spec(name: str, origin: str, code: CodeType, compiler: Callable[..., Any]) -> ModuleSpec:
+    loader = _Loader(name, origin, code, compiler)
     folder, _, file = origin.rpartition("/")
     is_package = file == "__init__.py"
     spec = ModuleSpec(name, loader, origin=origin, is_package=is_package)

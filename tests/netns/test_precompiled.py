@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import precompiling
 from tests.lab.netns import Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet, is_vm
@@ -56,12 +57,8 @@ main()
 def file(vmnet: Vmnet, network: Lan, tmp_path: Path) -> Path:
     """The file, made by the command itself, but not beside the vmnet under test."""
     made = tmp_path / "start"
-    program = (
-        "import sys; from vmnet import precompiled; precompiled.PATH = sys.argv[1]; "
-        "sys.argv = ['vmnet', 'precompile']; from vmnet.__main__ import main; main()"
-    )
     # Without a network, as in the build of an image.
-    said = network.station().run(sys.executable, "-c", program, str(made), env=vmnet.environ)
+    said = network.station().run(*precompiling.command(made), env=vmnet.environ)
     assert said.stdout.split("modules are in")[1].split(",")[0].strip() == str(made)
     return made
 

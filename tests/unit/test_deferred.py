@@ -118,14 +118,9 @@ def test_what_inspect_gets(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", deferred._INSPECT)
 def test_inspect_s_names(name: str) -> None:
     """Whoever names the parameters gets an answer as well."""
-    given: dict[str, object] = dict.fromkeys(inspect.signature(getattr(inspect, name)).parameters)
-    given["attr"] = "none"
-    wanted = {key: value for key, value in given.items() if key in _parameters(name)}
-    assert deferred._INSPECT[name](**wanted) == getattr(inspect, name)(**wanted)
-
-
-def _parameters(name: str) -> set[str]:
-    return set(inspect.signature(getattr(inspect, name)).parameters)
+    parameters = inspect.signature(getattr(inspect, name)).parameters
+    given = {one: "none" if one == "attr" else None for one in parameters}
+    assert deferred._INSPECT[name](**given) == getattr(inspect, name)(**given)
 
 
 def test_what_inspect_does_not_get() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import precompiling
 from tests.unit.interpreter import run
 from vmnet import cli, precompiled
 from vmnet.cli import precompile
@@ -164,7 +165,7 @@ def test_a_folder_in_its_place_is_not_used(file: Path) -> None:
     assert _used(file)[0] == "False"
 
 
-def test_without_it_all_is_imported_as_ever(tmp_path: Path, file: Path) -> None:
+def test_without_it_all_is_imported_as_ever(file: Path) -> None:
     file.unlink()
     assert _used(file) == ["False", "_frozen_importlib_external", "7"]
 
@@ -200,12 +201,8 @@ def test_a_setting_that_no_start_takes_is_an_error(tmp_path: Path) -> None:
 
 
 def _command(file: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    program = (
-        f"import sys; from vmnet import precompiled; precompiled.PATH = {str(file)!r}; "
-        "sys.argv = ['vmnet', 'precompile']; from vmnet.__main__ import main; main()"
-    )
     environ = {"PATH": os.environ["PATH"], "VMNET_QEMU": "/bin/true", **settings}
-    command = (sys.executable, "-c", program)
+    command = precompiling.command(file)
     return subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=60, check=False
     )

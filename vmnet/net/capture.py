@@ -130,7 +130,7 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
             )
         chosen = [nics[name] for name in wanted]
     for link in chosen:
-        _refuse_taken(link, _bridge_of(link, links))
+        _refuse_taken(link, links)
     return sorted(chosen, key=lambda link: _natural(link.get_attr("IFLA_IFNAME")))
 
 
@@ -174,9 +174,9 @@ def _bridge_of(link: Any, links: list[Any]) -> str:
     return next((one.get_attr("IFLA_IFNAME") for one in bridges), "")
 
 
-def _refuse_taken(link: Any, bridge: str) -> None:
+def _refuse_taken(link: Any, links: list[Any]) -> None:
     """What has a NIC in its bridge has the container's identity, too."""
-    if bridge:
+    if bridge := _bridge_of(link, links):
         raise BridgeError(
             f"{link.get_attr('IFLA_IFNAME')} is a port of the bridge {bridge} already",
             "another VM has this network namespace, or had it and its VMNET_RUN_DIR is lost: start "

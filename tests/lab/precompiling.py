@@ -1,0 +1,16 @@
+"""`vmnet precompile` for a file of the test's own, not the one beside the vmnet under test."""
+
+from __future__ import annotations
+
+import sys
+from os import PathLike
+
+_PROGRAM = (
+    "import sys; from vmnet import precompiled; precompiled.PATH = sys.argv[1]; "
+    "sys.argv = ['vmnet', 'precompile']; from vmnet.__main__ import main; main()"
+)
+
+
+def command(file: PathLike[str]) -> tuple[str, ...]:
+    """The command line that makes ``file``."""
+    return sys.executable, "-c", _PROGRAM, str(file)
