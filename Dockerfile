@@ -17,10 +17,13 @@ COPY pyproject.toml README.md /src/
 COPY vmnet /src/vmnet
 COPY plugins /src/plugins
 # The script gives way to one that listens to no PYTHON… variable and to no file of the user's (-I).
+# Its env blocks the stop signals until there are handlers: the kernel drops what PID 1 is sent before.
 # Compiled without time stamps (PEP 552), so that no start compiles again, whatever dates the files
 # get on their way.
 RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile /src \
-    && printf '%s\n' '#!/opt/vmnet/bin/python -I' 'from vmnet.__main__ import main' 'main()' \
+    && printf '%s\n' \
+        '#!/usr/bin/env -S --block-signal=HUP,INT,QUIT,TERM,PWR /opt/vmnet/bin/python -I' \
+        'from vmnet.__main__ import main' 'main()' \
         >/opt/vmnet/bin/vmnet \
     && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash -x /pip/ \
         /opt/vmnet/lib

@@ -52,7 +52,8 @@ def python() -> Path:
 def _as_in_the_image(folder: Path) -> None:
     """The entry point's script and its modules as the Dockerfile makes them."""
     script = folder / "bin" / "vmnet"
-    script.write_text(f"#!{folder}/bin/python -I\nfrom vmnet.__main__ import main\nmain()\n")
+    interpreter = f"/usr/bin/env -S --block-signal=HUP,INT,QUIT,TERM,PWR {folder}/bin/python -I"
+    script.write_text(f"#!{interpreter}\nfrom vmnet.__main__ import main\nmain()\n")
     run(script, "precompile", env={"PATH": os.environ["PATH"], "VMNET_QEMU": "/bin/true"})
 
 

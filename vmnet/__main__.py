@@ -18,6 +18,11 @@ from vmnet.deferred import defer_unused  # noqa: E402
 
 defer_unused()  # before the first import of what imports them
 
+from vmnet.lifecycle import early  # noqa: E402
+
+if sys.argv[1:2] == ["run"]:
+    early.hold()
+
 from vmnet import cli, log  # noqa: E402
 from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
@@ -26,6 +31,8 @@ def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
     log.configure(os.environ)
     try:
+        if sys.argv[1:2] != ["run"]:
+            early.deliver()  # the image's script blocks them whatever the command
         status = cli.main(sys.argv[1:], os.environ)
     except (VmnetError, InterruptedStartError) as error:
         log.report(error)

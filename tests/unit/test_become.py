@@ -67,3 +67,17 @@ def test_a_program_that_can_t_be_executed(program: str, said: str) -> None:
 def test_a_descriptor_that_is_not_open() -> None:
     with pytest.raises(LaunchError, match="999"):
         become(Command(("/bin/true",), keep_fds=(999,)))
+
+
+def test_no_machine_for_an_engine_that_waits_for_its_end() -> None:
+    done = python(
+        "from vmnet.errors import InterruptedStartError\n"
+        "from vmnet.lifecycle import early\n"
+        "early.hold()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "try:\n"
+        "    become(Command(('/bin/echo', 'booted')))\n"
+        "except InterruptedStartError as error:\n"
+        "    print(error.message)\n"
+    )
+    assert done.stdout == "interrupted by SIGTERM during the start\n"

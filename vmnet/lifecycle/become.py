@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 from vmnet.errors import LaunchError, MachineError
-from vmnet.lifecycle import privileges
+from vmnet.lifecycle import early, privileges
 from vmnet.machine import Command, Listener, Opened
 
 
@@ -21,6 +21,7 @@ def become(command: Command) -> NoReturn:
 
     :raises LaunchError: it can't be executed
     :raises MachineError: a file of its can't be opened
+    :raises InterruptedStartError: a stop signal has come, which the hypervisor would only be left
     """
     with ExitStack() as undo:
         _hand_down(command.keep_fds)
@@ -40,6 +41,7 @@ def become(command: Command) -> NoReturn:
             undo.callback(os.umask, os.umask(0o177))
             _assume(command, undo)
         _reap_forever(undo)
+        early.refuse_pending()
         try:
             os.execv(command.argv[0], command.argv)
         except OSError as error:

@@ -23,7 +23,7 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import alarm, files, guard, launched, privileges, state
+from vmnet.lifecycle import alarm, early, files, guard, launched, privileges, state
 from vmnet.pipeline import Plan
 from vmnet.settings import GUARD, LOG, RUN_DIR, STOP_TIMEOUT, Settings
 from vmnet.wiring import Wiring
@@ -65,11 +65,12 @@ def _runs(run_dir: Path) -> bool:
 
 
 def interruptible() -> None:
-    """Have a stop signal raise InterruptedStartError from here on.
+    """Have a stop signal raise InterruptedStartError from here on, and at once if it has come.
 
     Without a handler the kernel drops those sent to PID 1, and `docker stop` would wait in vain.
     """
     _on_signals(_interrupt)
+    early.deliver()
 
 
 def start(hooks: Hooks, plan: Plan) -> NoReturn:

@@ -1,0 +1,56 @@
+"""A stop signal from the container's first moment on: it ends the start, and no guest boots."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from tests.lab.netns import Lan
+from tests.lab.snapshot import require_same
+from tests.lab.wait import until
+from tests.netns.conftest import Vmnet
+
+DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
+_PYTHON = "/opt/vmnet/bin/python"
+# No shell: dash would unblock the signals that it finds blocked.
+_SLOW = """\
+#!{python} -IS
+import os, sys, time
+while not os.path.exists({go!r}):
+    time.sleep(0.01)
+os.execv({python!r}, ({python!r}, *sys.argv[1:]))
+"""
+
+
+def test_a_stop_before_python_is_up_ends_the_start(
+    network: Lan, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """PID 1 has no handler yet, and the kernel drops what such a process is sent."""
+    web = network.container("web")
+    before = web.dump()
+    python, go, script = tmp_path / "python", tmp_path / "go", tmp_path / "vmnet"
+    python.write_text(_SLOW.format(python=sys.executable, go=str(go)))
+    script.write_text(f"{_shebang(python)}\nfrom vmnet.__main__ import main\nmain()\n")
+    for file in (python, script):
+        file.chmod(0o755)
+    with web.popen(script, "run", env=vmnet.environ, pid=True) as process:
+        until(lambda: _blocks(process.pid, signal.SIGTERM), 15, "SIGTERM to be blocked")
+        process.signal(signal.SIGTERM)
+        go.touch()
+        assert process.wait() == 128 + signal.SIGTERM, process.output()
+        assert "interrupted by SIGTERM" in process.output()
+    require_same(before, web.dump())
+
+
+def _shebang(python: Path) -> str:
+    """The image's, for an interpreter of the test's own."""
+    (line,) = (one for one in DOCKERFILE.read_text().splitlines() if "'#!" in one)
+    shebang = line.split("'")[1]
+    assert _PYTHON in shebang
+    return shebang.replace(_PYTHON, str(python))
+
+
+def _blocks(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.split("SigBlk:")[1].split()[0], 16) >> (number - 1) & 1)
