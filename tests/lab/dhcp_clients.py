@@ -53,9 +53,18 @@ class Lease:
             where.ip("route", "replace", str(network), *via, *link)
 
 
-def udhcpc(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease:
-    """Busybox's client, which Alpine, OpenWrt and every small initramfs have."""
-    asked = ("hostname", "search", "staticroutes", "mtu", "ntpsrv")
+def udhcpc(
+    where: Namespace,
+    interface: str = "eth0",
+    *,
+    timeout: float = 15,
+    asked: tuple[str, ...] = ("hostname", "search", "staticroutes", "mtu", "ntpsrv"),
+) -> Lease:
+    """
+    Busybox's client, which Alpine, OpenWrt and every small initramfs have.
+
+    :param asked: options to ask for, next to those that it always asks for.
+    """
     options = [word for name in asked for word in ("-O", name)]
     with hook() as (script, result):
         client = (

@@ -186,8 +186,20 @@ def test_a_resolver_on_loopback_is_forwarded(network: Lan, vmnet: Vmnet) -> None
         (server,) = lease.dns
         answer = vm.run("busybox", "nslookup", "-type=a", "db.example.test", str(server))
     assert "172.30.1.77" in answer.stdout
-    assert server in IPv4Network("172.30.1.0/24")
+    assert server.is_link_local
     assert lease.search == ("example.test",)
+
+
+def test_a_client_that_takes_no_routes_is_told_a_nameserver_of_its_subnet(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """Busybox's own script, the kernel's ip=dhcp, firmware."""
+    web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm, asked=())
+    (server,) = lease.dns
+    assert server in IPv4Network("172.30.1.0/24")
+    assert lease.routes == ()
 
 
 def test_links_resolve(network: Lan, vmnet: Vmnet) -> None:

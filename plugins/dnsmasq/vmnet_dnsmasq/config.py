@@ -13,6 +13,9 @@ from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
+# DHCP options (RFC 2132, RFC 3442), and a message's type
+_MESSAGE_TYPE, _REQUESTED, _CLASSLESS, _DECLINE = 53, 55, 121, 4
+
 
 @noun
 class Paths(Noun):
@@ -57,6 +60,8 @@ class Service(Noun):
     """All that dnsmasq is to do.
 
     :param nameservers: what the guest is told to ask
+    :param stable_nameserver: the forwarder's link-local address, for a guest that takes the route
+        to it; None where the guest is told no other
     :param upstream: where dnsmasq forwards to; None where it serves no DNS
     """
 
@@ -66,6 +71,7 @@ class Service(Noun):
     domain: str
     search: tuple[str, ...]
     nameservers: tuple[IPv4Address, ...]
+    stable_nameserver: IPv4Address | None
     upstream: tuple[str, ...] | None
     hosts: tuple[Host, ...]
     ntp: tuple[IPv4Address, ...]
@@ -94,6 +100,7 @@ class Service(Noun):
             domain=domain or (search[0] if search else ""),
             search=search,
             nameservers=(dns,) if dns else _ipv4(identity.resolver.nameservers),
+            stable_nameserver=None if wiring.stable_nameserver == dns else wiring.stable_nameserver,
             upstream=tuple(map(str, reachable(identity.resolver))) if dns else None,
             hosts=tuple(
                 Host(host.address, names)
@@ -150,7 +157,14 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         yield from ("", "# Answer this guest and nobody else, and at once.")
         yield from ("dhcp-authoritative", "dhcp-ignore=tag:!known", "no-ping")
         yield f"dhcp-leasefile={paths.leases}"
+        # A client that declines the address gets it again at once, and not after ten minutes:
+        # dnsmasq disables the address of the dhcp-host that matches the message.
+        yield f"dhcp-match=set:decline,{_MESSAGE_TYPE},{_DECLINE}b"
         yield _option("option:dns-server", *service.nameservers)
+        if service.stable_nameserver is not None:
+            # A client that asks for routes takes the one to an address that nobody can claim.
+            yield f"dhcp-match=set:classless,{_REQUESTED},{_CLASSLESS}b"
+            yield _option("tag:classless", "option:dns-server", service.stable_nameserver)
         if service.domain:
             yield _option("option:domain-name", service.domain)
         if service.search:
@@ -168,14 +182,14 @@ def _lease_lines(lease: Lease, hostname: str) -> Iterator[str]:
     yield f"shared-network={lease.bridge},{address.ip}"
     yield f"dhcp-range={address.ip},static,{address.netmask},infinite"
     names = (hostname,) if hostname else ()
-    words = (lease.mac, f"set:{lease.tag}", str(address.ip), *names, "infinite")
+    words = (lease.mac, "tag:!decline", f"set:{lease.tag}", str(address.ip), *names, "infinite")
     yield f"dhcp-host={','.join(words)}"
     # An option without a value keeps dnsmasq from naming itself.
     yield _option(tag, "option:router", *([lease.router] if lease.router else []))
     yield _option(tag, "option:mtu", lease.mtu)
     if lease.classless:
         pairs = [part for pair in lease.classless for part in pair]
-        yield _option(tag, 121, *pairs)
+        yield _option(tag, _CLASSLESS, *pairs)
         yield _option(tag, 249, *pairs)  # the same for Windows before Vista
 
 

@@ -53,6 +53,8 @@ def _with_dnsmasq(made: Delivery, service: config.Service, paths: config.Paths) 
         files=(
             File(paths.config, config.render(service, paths).encode(), 0o644),
             File(paths.hosts, config.render_hosts(service).encode(), 0o644),
+            # An earlier machine's lease would keep the address from this one, whose MAC may differ.
+            File(paths.leases, b"", 0o644),
         ),
         daemons=(Daemon("dnsmasq", argv, paths.pidfile, paths.log),),
     )

@@ -36,8 +36,8 @@ def _of_leases(identity: Identity, wiring: Wiring) -> Iterator[str]:
 
 
 def own_nameserver(port: Port, wiring: Wiring) -> IPv4Address | None:
-    """The forwarder's address, if it is this port's bridge that has it."""
-    return wiring.nameserver if wiring.nameserver == port.bridge_address.ip else None
+    """The forwarder's address that takes a route, if it is this port's bridge that has it."""
+    return wiring.stable_nameserver if wiring.nameserver == port.bridge_address.ip else None
 
 
 def reachable(resolver: Resolver) -> tuple[IPv4Address | IPv6Address, ...]:
