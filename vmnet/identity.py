@@ -13,8 +13,11 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
+from typing import TypeVar
 
 from vmnet.noun import Noun, noun
+
+Own = TypeVar("Own", bound=IPv4Interface | IPv6Interface)
 
 
 @noun
@@ -68,6 +71,8 @@ class Interface(Noun):
     :param addresses: global addresses in the kernel's order, the first of a family its primary one
     :param routes: IPv4 and IPv6, without those that the kernel derives from the addresses
     :param router: None where no IPv6 route has a gateway
+    :param off_link: prefixes of addresses that are not on the link: their other hosts are no
+        neighbours, but behind a gateway (CNI's ptp). The prefix of any other address is on the link
     """
 
     name: str
@@ -77,6 +82,7 @@ class Interface(Noun):
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     routes: tuple[Route, ...] = ()
     router: Router | None = None
+    off_link: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @property
     def ipv4(self) -> tuple[IPv4Interface, ...]:
@@ -85,6 +91,22 @@ class Interface(Noun):
     @property
     def ipv6(self) -> tuple[IPv6Interface, ...]:
         return tuple(one for one in self.addresses if isinstance(one, IPv6Interface))
+
+    def on_link(self, own: Own) -> Own:
+        """An address of the interface with the prefix whose hosts are neighbours.
+
+        That is its own prefix, or itself alone (/32, /128) where its prefix is not on the link.
+        """
+        return type(own)((own.ip, own.max_prefixlen)) if own.network in self.off_link else own
+
+    def is_neighbour(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether the interface's addresses put another one on the link, without any route.
+
+        An IPv6 link-local one always is: every link has fe80::/10, though no identity lists it.
+        """
+        if isinstance(address, IPv6Address) and address.is_link_local:
+            return True
+        return any(address in self.on_link(own).network for own in self.addresses)
 
     def routes_of(self, version: int) -> tuple[Route, ...]:
         """The routes of IP version 4 or 6."""

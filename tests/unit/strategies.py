@@ -55,6 +55,7 @@ interfaces = st.builds(
     addresses=tuples(interface_addresses),
     routes=tuples(routes),
     router=st.none() | routers,
+    off_link=tuples(networks),
 )
 identities = st.builds(
     Identity,

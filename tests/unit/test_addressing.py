@@ -57,6 +57,12 @@ def test_a_link_local_address_is_a_host_of_its_own(mac: str, identity: Identity)
     assert address.ip not in mentioned(identity)
 
 
+def test_a_subnet_that_is_not_on_the_link_has_no_spare_address() -> None:
+    nic = testing.interface("10.247.0.2/24", off_link=(IPv4Network("10.247.0.0/24"),))
+    assert spare_candidates(nic, testing.identity(nic)) == ()
+    assert spare_candidates(evolve(nic, off_link=()), testing.identity(nic))
+
+
 def test_a_link_local_address_gives_way_to_one_that_is_mentioned() -> None:
     identity = testing.identity()
     first = link_local(MAC, identity).ip

@@ -81,6 +81,7 @@ def test_what_is_written_can_be_read_by_people() -> None:
             }
         ],
         "router": None,
+        "off_link": [],
     }
     assert to_json(interface).endswith("}\n")
 

@@ -41,6 +41,8 @@ def link_local(guest_mac: str, identity: Identity) -> IPv4Interface:
 def spare_candidates(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
     """Addresses of the interface's first subnet that may be free, the most promising first.
 
+    There are none where that subnet is not on the link: an address of it would lead elsewhere.
+
     Engines allocate from the bottom of a subnet, so these come from its top. The order of the first
     ones follows from the MAC, so that machines that start at the same moment try different ones.
     Never among them: the subnet's own and broadcast address, a gateway, a nameserver or any host
@@ -48,7 +50,7 @@ def spare_candidates(interface: Interface, identity: Identity) -> tuple[IPv4Inte
     """
     if not interface.ipv4:
         return ()
-    network = interface.ipv4[0].network
+    network = interface.on_link(interface.ipv4[0]).network
     mentioned = _mentioned(identity)
     free = (one for one in _from_the_top(network) if one not in mentioned)
     found = [IPv4Interface((one, network.prefixlen)) for one in islice(free, _CANDIDATES)]

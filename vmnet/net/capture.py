@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,13 @@ from attrs import evolve
 
 from vmnet.errors import BridgeError, CaptureError
 from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity, Interface, Resolver, Route
-from vmnet.net import resolver
+from vmnet.identity import Identity, Interface, Resolver
+from vmnet.net import resolver, routing
 from vmnet.settings import DNS, INTERFACES, NTP, Settings
 
 _log = logging.getLogger(__name__)
 _ARPHRD_ETHER = 1
 _IFF_UP = 1
-_RT_TABLE_MAIN, _RTPROT_KERNEL, _RTN_UNICAST, _RTNH_F_ONLINK = 254, 2, 1, 4
-_NEGATIVE = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # RTN_BLACKHOLE …
 _SCOPE_UNIVERSE = 0
 # A knob that the kernel shows in its first network namespace only.
 _ONLY_ON_THE_HOST = Path("/proc/sys/net/core/netdev_max_backlog")
@@ -98,14 +95,13 @@ def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
 
 def _warn_of_uncaptured(routes: list[Any]) -> None:
     """Name what of the container's routing no strategy can know of."""
-    others = {one.get_attr("RTA_TABLE") for one in routes} - {_RT_TABLE_MAIN}
+    others = {one.get_attr("RTA_TABLE") for one in routes} - {routing.RT_TABLE_MAIN}
     if others:
         listed = ", ".join(map(str, sorted(others)))
         _log.warning("not carried: policy routing (routing tables beside main: %s)", listed)
     for one in routes:
-        if one.get_attr("RTA_TABLE") == _RT_TABLE_MAIN and one["type"] in _NEGATIVE:
-            kind = _NEGATIVE[one["type"]]
-            _log.warning("not carried: the %s route to %s", kind, _destination(one))
+        if kind := routing.negative(one):
+            _log.warning("not carried: the %s route to %s", kind, routing.destination(one))
 
 
 def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
@@ -186,17 +182,20 @@ def _refuse_taken(link: Any, links: list[Any]) -> None:
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
     index = link["index"]
+    own = tuple(
+        ip_interface(f"{_own_address(one)}/{one['prefixlen']}")
+        for one in addresses
+        if one["index"] == index and one["scope"] == _SCOPE_UNIVERSE
+    )
+    is_up = link["flags"] & _IFF_UP  # one that is down has no routes
     return Interface(
         name=link.get_attr("IFLA_IFNAME"),
         mac=link.get_attr("IFLA_ADDRESS"),
         mtu=link.get_attr("IFLA_MTU"),
         kind=_kind(link),
-        addresses=tuple(
-            ip_interface(f"{_own_address(one)}/{one['prefixlen']}")
-            for one in addresses
-            if one["index"] == index and one["scope"] == _SCOPE_UNIVERSE
-        ),
-        routes=tuple(found for one in routes for found in _routes_through(one, index)),
+        addresses=own,
+        routes=routing.through(routes, index, own),
+        off_link=routing.off_link(routes, index, own) if is_up else (),
     )
 
 
@@ -212,45 +211,3 @@ def _own_address(message: Any) -> str:
     """IFA_LOCAL where there is one: on point-to-point links IFA_ADDRESS is the peer's."""
     local: str = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
     return local
-
-
-def _routes_through(message: Any, index: int) -> list[Route]:
-    """The routes a message holds for one interface; a multipath route has several next hops."""
-    if (
-        message.get_attr("RTA_TABLE") != _RT_TABLE_MAIN
-        or message["proto"] == _RTPROT_KERNEL
-        or message["type"] != _RTN_UNICAST
-    ):
-        return []
-    hops = message.get_attr("RTA_MULTIPATH") or [message]
-    return [
-        _route(message, hop)
-        for hop in hops
-        if (hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")) == index
-    ]
-
-
-def _route(message: Any, hop: Any) -> Route:
-    gateway = hop.get_attr("RTA_GATEWAY") or _gateway_of_other_family(hop)
-    source = message.get_attr("RTA_PREFSRC")
-    metrics = message.get_attr("RTA_METRICS")
-    return Route(
-        destination=_destination(message),
-        gateway=ip_address(gateway) if gateway else None,
-        onlink=bool(hop["flags"] & _RTNH_F_ONLINK),
-        metric=message.get_attr("RTA_PRIORITY") or 0,
-        source=ip_address(source) if source else None,
-        mtu=metrics.get_attr("RTAX_MTU") if metrics is not None else None,
-    )
-
-
-def _destination(message: Any) -> IPv4Network | IPv6Network:
-    wildcard = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
-    text = f"{message.get_attr('RTA_DST') or wildcard}/{message['dst_len']}"
-    return ip_network(text, strict=False)
-
-
-def _gateway_of_other_family(hop: Any) -> str | None:
-    """RFC 8950: an IPv4 route with an IPv6 next hop."""
-    via = hop.get_attr("RTA_VIA")
-    return via["addr"] if via is not None else None

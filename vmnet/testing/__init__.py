@@ -41,8 +41,8 @@ def interface(*addresses: str, name: str = "eth0", gateway: str = "", **changes:
     :param changes: fields of :class:`~vmnet.identity.Interface`
     """
     own = tuple(map(ip_interface, addresses))
-    routes = (_default_route(gateway, own),) if gateway else ()
-    made = Interface(name, _mac(own), kind="veth", addresses=own, routes=routes)
+    bare = Interface(name, _mac(own), kind="veth", addresses=own)
+    made = evolve(bare, routes=(_default_route(gateway, bare),) if gateway else ())
     return evolve(made, **changes)
 
 
@@ -111,12 +111,10 @@ def golden(path: Path, text: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _default_route(gateway: str, own: tuple[Any, ...]) -> Route:
+def _default_route(gateway: str, interface: Interface) -> Route:
     hop = ip_address(gateway)
-    is_far = not (hop.is_link_local and hop.version == 6) and not any(
-        hop in one.network for one in own
-    )
-    return route("0.0.0.0/0" if hop.version == 4 else "::/0", gateway, onlink=is_far)
+    destination = "0.0.0.0/0" if hop.version == 4 else "::/0"
+    return route(destination, gateway, onlink=not interface.is_neighbour(hop))
 
 
 def _mac(own: tuple[Any, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from attrs import evolve
@@ -33,6 +33,19 @@ PLAIN: Final[dict[str, Identity]] = {
     ),
     "a gateway outside of every subnet": testing.identity(
         testing.interface("10.244.1.5/32", gateway="169.254.1.1"),
+    ),
+    "CNI's ptp: neighbours are behind the gateway": testing.identity(
+        testing.interface(
+            *("10.247.0.2/24", _ULA),
+            off_link=(ip_network("10.247.0.0/24"), ip_network("fd00:77::/64")),
+            routes=(
+                testing.route("0.0.0.0/0", "10.247.0.1"),
+                testing.route("10.247.0.0/24", "10.247.0.1"),
+                testing.route("10.247.0.1/32"),
+                testing.route("fd00:77::/64", "fd00:77::1"),
+                testing.route("fd00:77::1/128"),
+            ),
+        ),
     ),
     "links, more addresses, static routes": testing.identity(
         evolve(

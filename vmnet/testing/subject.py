@@ -95,8 +95,8 @@ def wire(identity: Identity, needs: Requirements) -> Wiring:
     """The wiring of an identity as the built-in bridge strategy plans it."""
     nameserver = ""
     if needs.dns and identity.interfaces:
-        own = identity.interfaces[0].ipv4
-        nameserver = _spare(own[0]) if own else "169.254.77.1/32"
+        first = identity.interfaces[0]
+        nameserver = _spare(first.on_link(first.ipv4[0])) if first.ipv4 else "169.254.77.1/32"
     return testing.wiring(identity, contain=needs.contain, nameserver=nameserver)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,26 @@ def calico() -> Case:
     return Case(identity, testing.wiring(identity))
 
 
+def ptp() -> Case:
+    """CNI's ptp: the neighbours of both families are behind the gateway."""
+    nic = interface(
+        "10.247.0.2/24",
+        "fd00:247::2/64",
+        mac="02:ac:3c:50:39:63",
+        routes=(
+            route("0.0.0.0/0", "10.247.0.1"),
+            route("10.247.0.0/24", "10.247.0.1", source=ip_address("10.247.0.2")),
+            route("10.247.0.1/32", source=ip_address("10.247.0.2")),
+            route("fd00:247::1/128", metric=1024, source=ip_address("fd00:247::2")),
+            route("fd00:247::/64", "fd00:247::1", metric=1024, source=ip_address("fd00:247::2")),
+            route("::/0", "fd00:247::1", metric=1024),
+        ),
+        off_link=(ip_network("10.247.0.0/24"), ip_network("fd00:247::/64")),
+    )
+    identity = testing.identity(nic, hostname="pod", resolver=resolver("10.96.0.10"))
+    return Case(identity, testing.wiring(identity))
+
+
 def swarm() -> Case:
     """An overlay, and the bridge with the way out."""
     overlay = interface("10.0.1.5/24", mtu=1450)
@@ -113,6 +133,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "docker-network": docker_network,
     "far-forwarder": far_forwarder,
     "calico": calico,
+    "ptp": ptp,
     "swarm": swarm,
     "everything": everything,
 }

@@ -34,7 +34,7 @@ class Dns:
         # cloud-init writes it once, and another one would be another instance.
         forwarder = wiring.stable_nameserver
         interface = _interface_of(wiring.nameserver, identity, wiring.ports) or _way_out(identity)
-        is_far = forwarder is not None and interface and routes.is_far(forwarder, interface)
+        is_far = forwarder and interface and not interface.is_neighbour(forwarder)
         lists = {
             "addresses": _nameservers(identity, forwarder),
             "search": [one for one in identity.resolver.search if is_domain(one)],

@@ -72,7 +72,8 @@ def _ethernet(
         "mtu": interface.mtu,
     }
     if interface.addresses:
-        ethernet["addresses"] = list(map(addresses.with_prefix, interface.addresses))
+        own = map(interface.on_link, interface.addresses)
+        ethernet["addresses"] = list(map(addresses.with_prefix, own))
     else:
         ethernet["optional"] = True  # nothing to wait for at boot
     if found:

@@ -60,7 +60,7 @@ def in_order(routes: list[Route], interface: Interface) -> list[Route]:
     through = [one for one in routes if one.gateway is not None]
     for route in through:
         gateway = route.gateway
-        if gateway and is_far(gateway, interface) and not _is_covered(gateway, direct):
+        if gateway and not interface.is_neighbour(gateway) and not _is_covered(gateway, direct):
             direct.append(to_host(gateway))
     return [*direct, *through]
 
@@ -72,7 +72,7 @@ def render(route: Route, interface: Interface) -> dict[str, Any]:
         "to": _destination(route),
         "via": addresses.text(gateway or _ON_LINK[route.destination.version]),
     }
-    if gateway and (route.onlink or is_far(gateway, interface)):
+    if gateway and (route.onlink or not interface.is_neighbour(gateway)):
         rendered["on-link"] = True
     if route.metric:
         rendered["metric"] = route.metric
@@ -81,16 +81,6 @@ def render(route: Route, interface: Interface) -> dict[str, Any]:
     if route.source:
         rendered["from"] = addresses.text(route.source)
     return rendered
-
-
-def is_far(gateway: Address, interface: Interface) -> bool:
-    """Whether no address of the interface makes the gateway a neighbour.
-
-    An IPv6 link-local one always is: every link has fe80::/10, though no identity lists it.
-    """
-    if isinstance(gateway, IPv6Address) and gateway.is_link_local:
-        return False
-    return not any(gateway in one.network for one in interface.addresses)
 
 
 def to_host(address: Address) -> Route:

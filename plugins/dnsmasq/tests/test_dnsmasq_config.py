@@ -46,6 +46,21 @@ def everything() -> Case:
     return identity, testing.wiring(identity, nameserver="172.18.255.254/16")
 
 
+def ptp() -> Case:
+    """As CNI's ptp plugin lays a container out: its neighbours are behind the gateway."""
+    eth0 = interface(
+        "10.247.0.2/24",
+        routes=(
+            route("0.0.0.0/0", "10.247.0.1"),
+            route("10.247.0.0/24", "10.247.0.1"),
+            route("10.247.0.1/32"),
+        ),
+        off_link=(IPv4Network("10.247.0.0/24"),),
+    )
+    identity = testing.identity(eth0)
+    return identity, testing.wiring(identity)
+
+
 def forwarder_only() -> Case:
     """For a strategy that needs no DHCP."""
     identity = testing.identity(resolver=resolver("127.0.0.11"))
@@ -53,13 +68,17 @@ def forwarder_only() -> Case:
     return identity, wiring
 
 
-@pytest.mark.parametrize("case", [simple, everything, forwarder_only], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "case", [simple, everything, ptp, forwarder_only], ids=lambda one: one.__name__
+)
 def test_golden(case: Callable[[], Case]) -> None:
     text = render(Service.of(*case()), PATHS)
     assert text == golden(GOLDEN / f"{case.__name__}.conf", text)
 
 
-@pytest.mark.parametrize("case", [simple, everything, forwarder_only], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "case", [simple, everything, ptp, forwarder_only], ids=lambda one: one.__name__
+)
 def test_dnsmasq_itself_accepts_it(case: Callable[[], Case], tmp_path: Path) -> None:
     config = tmp_path / "dnsmasq.conf"
     config.write_text(render(Service.of(*case()), PATHS))

@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import pytest
@@ -130,6 +130,17 @@ def test_routes_and_prefixes() -> None:
 
 def test_a_host_address_makes_no_neighbours() -> None:
     assert nic_of(interface("fd00::2/128")).on_link == ()
+
+
+def test_a_prefix_that_is_not_on_the_link_is_behind_the_router() -> None:
+    """CNI's ptp: of the address's own subnet the gateway alone is a neighbour."""
+    subnet = IPv6Network("fd00::/64")
+    more = (route(str(subnet), str(GATEWAY)), route(f"{GATEWAY}/128"))
+    one = evolve(dual_stack(), routes=(*dual_stack().routes, *more), off_link=(subnet,))
+    made = nic_of(one)
+    assert (made.on_link, made.routes) == ((f"{GATEWAY}/128",), (str(subnet),))
+    assert made.default
+    assert list(ipv6.uncarried(testing.identity(one))) == []
 
 
 def test_of_several_default_routers_the_best_is_preferred() -> None:

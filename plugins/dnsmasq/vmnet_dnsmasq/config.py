@@ -203,7 +203,7 @@ def render_hosts(service: Service) -> str:
 
 
 def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lease:
-    address = interface.ipv4[0]
+    address = interface.on_link(interface.ipv4[0])
     return Lease(
         tag=port.tap,
         bridge=port.bridge,

@@ -134,7 +134,7 @@ def _link_local(mac: str) -> IPv6Address:
 
 
 def _on_link(interface: Interface) -> Iterator[str]:
-    for address in interface.ipv6:
+    for address in map(interface.on_link, interface.ipv6):
         if address.network.prefixlen < 128:
             yield str(address.network)
     for route in interface.routes_of(6):

@@ -122,4 +122,4 @@ def _sayable(route: Route) -> bool:
 
 
 def _is_far(address: IPv4Address, interface: Interface) -> bool:
-    return address not in interface.ipv4[0].network
+    return address not in interface.on_link(interface.ipv4[0]).network

@@ -1,0 +1,142 @@
+"""What the capture makes of the kernel's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from attrs import evolve
+
+from tests.lab.command import run
+from tests.lab.namespace import Namespace, namespace
+from vmnet.identity import Interface
+from vmnet.net import capture, router
+from vmnet.testing import interface, route
+
+
+@pytest.fixture
+def container() -> Iterator[Namespace]:
+    """A container whose eth0 is up and has nothing yet."""
+    with namespace("host") as host, namespace("container") as made:
+        made.sysctl(net__ipv6__conf__default__accept_dad=0)
+        peer = ("peer", "name", "eth0", "netns", made.name, "address", "02:42:0a:00:00:02")
+        host.ip("link", "add", "veth0", "type", "veth", *peer)
+        host.ip("link", "set", "veth0", "up")
+        made.ip("link", "set", "eth0", "up")
+        yield made
+
+
+def captured(container: Namespace, *commands: str, monkeypatch: pytest.MonkeyPatch) -> Interface:
+    """The interface after these commands of ip(8); its router is not asked for."""
+    monkeypatch.setattr(router, "find", lambda _: None)
+    run("ip", "-n", container.name, "-batch", "-", input="".join(f"{one}\n" for one in commands))
+    with container.entered():
+        (found,) = capture.read_interfaces(None)
+    return found
+
+
+def host(
+    *addresses: str, off_link: tuple[str, ...] = (), routes: tuple[str, ...] = ()
+) -> Interface:
+    made = interface(*addresses, mac="02:42:0a:00:00:02", routes=tuple(map(route, routes)))
+    networks = tuple(route(one).destination for one in off_link)
+    return evolve(made, off_link=networks)
+
+
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        (["address add 10.0.0.2/24 dev eth0"], host("10.0.0.2/24")),
+        (["address add 10.0.0.2/32 dev eth0"], host("10.0.0.2/32")),
+        (["address add fd00::2/64 dev eth0"], host("fd00::2/64")),
+        (
+            ["address add 10.0.0.2/24 dev eth0", "route del 10.0.0.0/24 dev eth0"],
+            host("10.0.0.2/24", off_link=("10.0.0.0/24",)),
+        ),
+        (
+            ["address add fd00::2/64 dev eth0 noprefixroute"],
+            host("fd00::2/64", off_link=("fd00::/64",)),
+        ),
+        (
+            # As NetworkManager does it.
+            [
+                "address add fd00::2/64 dev eth0 noprefixroute",
+                "route add fd00::/64 dev eth0 proto static",
+            ],
+            evolve(
+                host("fd00::2/64"),
+                routes=(route("fd00::/64", metric=1024),),
+            ),
+        ),
+        (
+            ["address add 10.0.0.2/24 dev eth0 noprefixroute", "route add 10.0.0.0/8 dev eth0"],
+            host("10.0.0.2/24", routes=("10.0.0.0/8",)),
+        ),
+        (
+            ["address add 10.0.0.2/24 dev eth0", "address add 10.1.0.2/24 dev eth0 noprefixroute"],
+            host("10.0.0.2/24", "10.1.0.2/24", off_link=("10.1.0.0/24",)),
+        ),
+        (
+            # As CNI's sbr plugin does it: the link is found in a table of the address's own.
+            [
+                "address add 10.0.0.2/24 dev eth0",
+                "route del 10.0.0.0/24 dev eth0",
+                "route add 10.0.0.0/24 dev eth0 table 100",
+            ],
+            host("10.0.0.2/24"),
+        ),
+        (
+            # A route by a better metric than the link's own.
+            [
+                "address add fd00::2/64 dev eth0",
+                "route add fd00::1/128 dev eth0 metric 100",
+                "route add fd00::/64 via fd00::1 metric 100",
+            ],
+            evolve(
+                host("fd00::2/64", off_link=("fd00::/64",)),
+                routes=(
+                    route("fd00::1/128", metric=100),
+                    route("fd00::/64", "fd00::1", metric=100),
+                ),
+            ),
+        ),
+    ],
+    ids=lambda one: ", ".join(one) if isinstance(one, list) else "",
+)
+def test_what_the_kernel_had_on_the_link(
+    container: Namespace,
+    commands: list[str],
+    expected: Interface,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert captured(container, *commands, monkeypatch=monkeypatch) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "peers", "off_link"),
+    [
+        ("10.0.0.2 peer 10.0.0.1", "10.0.0.1/32", ()),
+        ("10.0.0.2 peer 10.9.0.1/24", "10.9.0.0/24", ("10.0.0.0/24",)),
+    ],
+)
+def test_the_other_end_of_a_point_to_point_address_is_on_the_link(
+    container: Namespace,
+    address: str,
+    peers: str,
+    off_link: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = captured(container, f"address add {address} dev eth0", monkeypatch=monkeypatch)
+    assert [(str(one.destination), one.gateway) for one in found.routes] == [(peers, None)]
+    assert tuple(map(str, found.off_link)) == off_link
+
+
+def test_an_interface_that_is_down_has_what_its_addresses_say(
+    container: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "find", lambda _: None)
+    container.ip("link", "set", "eth0", "down")
+    container.ip("address", "add", "10.0.0.2/24", "dev", "eth0")
+    with container.entered():
+        (found,) = capture.read_interfaces(("eth0",))
+    assert found == host("10.0.0.2/24")

@@ -1,0 +1,65 @@
+"""CNI's ptp plugin for real: a container whose neighbours are behind its gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from tests.lab import ptp
+from tests.lab.dhcp6_clients import dhclient6
+from tests.lab.dhcp_clients import CLIENTS, Client
+from tests.lab.guest import guest
+from tests.lab.namespace import Namespace, namespace
+from tests.netns.conftest import Vmnet
+from tests.netns.test_ipv6 import machine, routers
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Iterator[tuple[Namespace, Namespace]]:
+    """Two of them, the first for a VM."""
+    with namespace("host") as host, namespace("web") as web, namespace("db") as db:
+        for one in (web, db):
+            ptp.attach(host, one, tmp_path / "ipam")
+        yield web, db
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_client_learns_that_it_has_no_neighbours(
+    containers: tuple[Namespace, Namespace], vmnet: Vmnet, client: Client
+) -> None:
+    web, db = containers
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = client(vm)
+        lease.configure(vm)
+        vm.run("ping", "-c1", "-W5", db.address)
+    assert lease.address == IPv4Interface(f"{web.address}/32")
+    assert lease.routes == (
+        (IPv4Network(f"{ptp.GATEWAY}/32"), IPv4Address(0)),
+        (IPv4Network(ptp.SUBNET), IPv4Address(ptp.GATEWAY)),
+        (IPv4Network("0.0.0.0/0"), IPv4Address(ptp.GATEWAY)),
+    )
+
+
+def test_ipv6_neighbours_are_reached_through_the_router(
+    containers: tuple[Namespace, Namespace], vmnet: Vmnet
+) -> None:
+    web, db = containers
+    with vmnet.running(web), machine(web) as vm:
+        assert routers(vm)
+        on_link = {one["dst"] for one in vm.routes() if "gateway" not in one}
+        assert on_link == {ptp.GATEWAY6, "fe80::/64"}
+        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
+        vm.run("ping", "-6", "-c1", "-W5", str(db.nic().address6))
+        db.run("ping", "-6", "-c1", "-W5", str(web.nic().address6))
+
+
+def test_no_spare_address_is_taken_of_a_subnet_that_is_not_on_the_link(
+    containers: tuple[Namespace, Namespace], vmnet: Vmnet
+) -> None:
+    web, _ = containers
+    plan = vmnet(web, "plan", "--json", VMNET_BRIDGE_ADDRESS="spare")
+    (port,) = plan.json()["wiring"]["ports"]
+    assert IPv4Interface(port["bridge_address"]).ip.is_link_local
