@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Interface
+from pathlib import Path
 
 import pytest
+from vmnet_dnsmasq.service import LARGEST_FILE
 
+from tests.lab.command import run
 from tests.lab.dhcp_clients import udhcpc
 from tests.lab.guest import guest
+from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
@@ -43,3 +52,74 @@ def test_a_lease_that_another_machine_left_on_record_is_nobodys(network: Lan, vm
     with vmnet.running(web), guest(web, "br0", web.mac) as vm:
         lease = udhcpc(vm)
     assert str(lease.address.ip) == web.address
+
+
+def test_a_flood_fills_no_disk_and_stops_no_service(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", hosts="172.30.1.66 db\n")
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        log = vmnet.run_dir / "dnsmasq.log"
+
+        def is_full() -> bool:
+            flood(vm, web.mac, 500)
+            return log.stat().st_size >= LARGEST_FILE
+
+        until(is_full, 60, "the log to reach its limit")
+        flood(vm, web.mac, 2000)
+        (server,) = udhcpc(vm).dns
+        assert log.stat().st_size == LARGEST_FILE
+        written = [one.stat().st_size for one in vmnet.run_dir.iterdir()]
+    assert sum(written) < LARGEST_FILE + 65536
+    assert server.is_link_local
+
+
+def test_a_full_disk_stops_no_service(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", hosts="172.30.1.66 db\n")
+    with (
+        small_disk(vmnet.run_dir),
+        vmnet.running(web),
+        guest(web, "br0", web.mac) as vm,
+    ):
+        fill(vmnet.run_dir)
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        answer = vm.run("busybox", "nslookup", "-type=a", "db", str(lease.dns[0]))
+    assert str(lease.address.ip) == web.address
+    assert "172.30.1.66" in answer.stdout
+
+
+def flood(vm: Namespace, mac: str, count: int) -> None:
+    """Send DISCOVERs, and read no answer."""
+    discover = _discover(bytes.fromhex(mac.replace(":", "")))
+    with vm.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
+        card.bind(("eth0", 0))
+        for _ in range(count):
+            card.send(discover)
+
+
+def _discover(mac: bytes) -> bytes:
+    """RFC 2131 section 2, in a frame; UDP may leave its checksum out."""
+    head = struct.pack("!BBBBIHH16x", 1, 1, 6, 0, 1, 0, 0x8000) + mac.ljust(208, b"\0")
+    message = (head + b"\x63\x82\x53\x63" + b"\x35\x01\x01\xff").ljust(300, b"\0")
+    udp = struct.pack("!HHHH", 68, 67, 8 + len(message), 0) + message
+    ip = struct.pack("!BBHIBBH4x4s", 0x45, 0, 20 + len(udp), 0, 64, 17, 0, b"\xff" * 4)
+    total = sum(struct.unpack("!10H", ip))
+    checksum = struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
+    return b"\xff" * 6 + mac + b"\x08\x00" + ip[:10] + checksum + ip[12:] + udp
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=256k,mode=755", "vmt", folder)
+    try:
+        yield
+    finally:
+        run("umount", "--lazy", folder)
+
+
+def fill(folder: Path) -> None:
+    """Write until nothing more can be written."""
+    with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    assert os.statvfs(folder).f_bavail == 0

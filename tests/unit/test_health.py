@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -128,6 +129,21 @@ def test_a_guest_that_may_have_other_addresses_may_leave_its_own(
     without_qmp(tmp_path, confined=False)
     asked[:] = [UP, SILENT]
     assert [verdict(tmp_path, 0)[0] for _ in range(2)] == ["healthy", "healthy"]
+
+
+def test_a_disk_without_room_is_no_verdict(tmp_path: Path, asked: list[Presence]) -> None:
+    """A limit of the kernel's stands for it; ENOSPC would take a file system."""
+    without_qmp(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        found, reason = verdict(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert found == "healthy"
+    assert reason.startswith("eth0: the guest answers for 172.17.0.2; can't write ")
+    asked[:] = [UP, SILENT]
+    assert [verdict(tmp_path)[0] for _ in range(2)] == ["healthy", "unhealthy"]
 
 
 def test_what_an_earlier_machine_answered_counts_for_nothing(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmnet.errors import GuestError
+from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import files, launched
 from vmnet.lifecycle.launched import Launched
 from vmnet.noun import Noun, noun
@@ -68,13 +68,14 @@ def _judge(
         if one.nic in answered and not one.answers and not one.unknown and one.nic in confined:
             return Health("unhealthy", f"{_silence(one)} any more")
     never = [one for one in found if not one.answers and not one.unknown]
+    words = "; ".join((*map(_words, found), *answered.trouble))
     if not never:
-        return Health("healthy", "; ".join(map(_words, found)))
+        return Health("healthy", words)
     if machine.machine.seconds < grace:
         return Health("starting", f"{_silence(never[0])} yet")
     if strict:
         return Health("unhealthy", f"{_silence(never[0])} after {grace:g} s")
-    return Health("healthy", "; ".join(map(_words, found)))
+    return Health("healthy", words)
 
 
 def _silence(one: Presence) -> str:
@@ -90,13 +91,17 @@ def _words(one: Presence) -> str:
 
 
 class _Answered:
-    """The NICs that this machine has answered on, kept from one look to the next."""
+    """The NICs that this machine has answered on, kept from one look to the next.
+
+    ``trouble`` says why they can't be kept, on a full disk for example. The next look tries again.
+    """
 
     def __init__(self, path: Path, machine: Launched) -> None:
         self._path = path
         self._key = f"{machine.machine.pid} {machine.machine.started}"
         lines = path.read_text().splitlines() if path.exists() else []
         self._names = set(lines[1:]) if lines[:1] == [self._key] else set()
+        self.trouble: tuple[str, ...] = ()
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -107,4 +112,7 @@ class _Answered:
         self._names.update(names)
         if len(self._names) > before:
             text = "\n".join((self._key, *sorted(self._names)))
-            files.write(self._path, text.encode())
+            try:
+                files.write(self._path, text.encode())
+            except StateError as error:
+                self.trouble = (error.message,)

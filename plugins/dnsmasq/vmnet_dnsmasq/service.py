@@ -12,11 +12,14 @@ from vmnet.settings import RUN_DIR, Settings
 from vmnet.wiring import Wiring
 from vmnet_dnsmasq import config
 
+# Bytes of a file that dnsmasq writes. Its log has some 300 for each lease that it gives.
+LARGEST_FILE = 1 << 20
+
 
 def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     """dnsmasq for IPv4 and DNS, and beside it our own responder for the rest: each where needed.
 
-    :raises DeliveryError: dnsmasq is not installed
+    :raises DeliveryError: dnsmasq, or what limits it, is not installed
     """
     service = config.Service.of(identity, wiring)
     made = Delivery(strategy="dnsmasq", not_carried=service.not_carried)
@@ -35,19 +38,27 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     return made
 
 
+def _find(program: str, package: str) -> str:
+    path = process.find(program)
+    if path is None:
+        raise DeliveryError(
+            f"{program} is not installed",
+            f"`apt-get install {package}`, or set NO_DHCP=true where another system serves DHCP",
+        )
+    return str(path)
+
+
 def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     has_ipv6 = wiring.contain and any(one.ipv6 for one in identity.interfaces)
     return has_ipv6 or any(one.link_local for one in wiring.ports)
 
 
 def _with_dnsmasq(made: Delivery, service: config.Service, paths: config.Paths) -> Delivery:
-    program = process.find("dnsmasq")
-    if program is None:
-        raise DeliveryError(
-            "dnsmasq is not installed",
-            "`apt-get install dnsmasq-base`, or set NO_DHCP=true where another system serves DHCP",
-        )
-    argv = (str(program), f"--conf-file={paths.config}")
+    program = _find("dnsmasq", "dnsmasq-base")
+    # The guest sets the pace of dnsmasq's log. A write beyond the limit fails, and dnsmasq goes on:
+    # it inherits that SIGXFSZ is ignored, as every child of a Python process does.
+    limit = (_find("prlimit", "util-linux"), f"--fsize={LARGEST_FILE}")
+    argv = (*limit, program, f"--conf-file={paths.config}")
     return evolve(
         made,
         files=(
