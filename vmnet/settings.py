@@ -158,6 +158,12 @@ INTERFACES = optional(
     values.listed(values.name),
     "interfaces to hand over, a comma-separated list; unset means all",
 )
+HOST_NETWORK = setting(
+    "VMNET_HOST_NETWORK",
+    values.choice("refuse", "take"),
+    "refuse",
+    "a network that others depend on, as with `--network host`: refuse it, or take it over",
+)
 BRIDGE_ADDRESS = setting(
     "VMNET_BRIDGE_ADDRESS",
     values.bridge_address,
@@ -249,6 +255,7 @@ CORE: tuple[Setting[Any], ...] = (
     FORWARDER,
     LAUNCH,
     INTERFACES,
+    HOST_NETWORK,
     BRIDGE_ADDRESS,
     FILTER,
     DNS,

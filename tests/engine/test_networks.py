@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
 from tests.lab.engine import Container
+from vmnet.errors import CaptureError
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -112,6 +113,14 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
         require_the_same_place()
         vm.rm()
         plain.rm()
+
+
+def test_the_network_of_the_engines_host_is_refused(vms: Vms) -> None:
+    """The engine itself is mostly in a namespace here, as Docker in Docker is."""
+    ended = vms.docker.run(vms.image, options=(*NET_ADMIN, "--network", "host"), check=False)
+    assert ended.returncode == CaptureError.exit_code, ended.stderr
+    assert "this is a host's own network namespace" in ended.stderr
+    assert vms.docker.on_host("ip", "link", "show", "br0", check=False).returncode
 
 
 def macs(container: Container) -> dict[str, str]:

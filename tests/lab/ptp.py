@@ -18,8 +18,8 @@ def attach(host: Namespace, container: Namespace, store: Path, name: str = "eth0
 
     :param store: where the IPAM plugin host-local remembers what it gave
     """
-    for device in ("all", "default"):  # the plugin waits for duplicate detection on neither end
-        container.sysctl(**{f"net__ipv6__conf__{device}__disable_ipv6": 0})
+    for end in (host, container):
+        end.sysctl(net__ipv6__conf__all__disable_ipv6=0)
     host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
     config = {
         "cniVersion": "1.0.0",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from ipaddress import ip_interface
-from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -14,15 +12,13 @@ from attrs import evolve
 from vmnet.errors import BridgeError, CaptureError
 from vmnet.hookspecs import hookimpl
 from vmnet.identity import Identity, Interface, Resolver
-from vmnet.net import resolver, routing
-from vmnet.settings import DNS, INTERFACES, NTP, Settings
+from vmnet.net import hosting, resolver, routing
+from vmnet.net.hosting import kind
+from vmnet.settings import DNS, HOST_NETWORK, INTERFACES, NTP, Settings
 
 _log = logging.getLogger(__name__)
 _ARPHRD_ETHER = 1
 _IFF_UP = 1
-_SCOPE_UNIVERSE = 0
-# A knob that the kernel shows in its first network namespace only.
-_ONLY_ON_THE_HOST = Path("/proc/sys/net/core/netdev_max_backlog")
 # Made by us or by the kernel for itself; none is a container's NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
 # A port of a bridge must carry frames of other MACs than its own; these kinds don't.
@@ -33,26 +29,18 @@ _NOT_BRIDGEABLE = frozenset(("macvlan", "ipvlan"))
 def vmnet_capture(settings: Settings) -> Identity:
     """Read links, addresses and routes by rtnetlink, names from the files that the engine wrote."""
     hostname, domain = resolver.read_names()
-    _refuse_host_namespace()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
     return Identity(
         hostname=hostname,
         domain=domain,
-        interfaces=read_interfaces(settings[INTERFACES]),
+        interfaces=read_interfaces(
+            settings[INTERFACES], of_a_host=settings[HOST_NETWORK] == "take"
+        ),
         resolver=_resolver(settings),
         hosts=resolver.read_hosts(own),
         ntp=ntp or (),
     )
-
-
-def _refuse_host_namespace() -> None:
-    """`docker run --network host` shares the host's namespace: bridging there cuts the host off."""
-    if _ONLY_ON_THE_HOST.exists():
-        raise CaptureError(
-            "this is the host's own network namespace, and a VM must not take its network over",
-            "run in a container with a network of its own, not `--network host`",
-        )
 
 
 def _resolver(settings: Settings) -> Resolver:
@@ -61,36 +49,57 @@ def _resolver(settings: Settings) -> Resolver:
     return found if nameservers is None else evolve(found, nameservers=nameservers)
 
 
-def read_interfaces(wanted: tuple[str, ...] | None) -> tuple[Interface, ...]:
+def read_interfaces(
+    wanted: tuple[str, ...] | None, *, of_a_host: bool = False
+) -> tuple[Interface, ...]:
     """The container's NICs in natural order of their names: eth2 before eth10.
 
     :param wanted: the names to restrict to; None means every Ethernet NIC that is up
+    :param of_a_host: take over a network that others depend on, too
     :raises CaptureError: there is none, a wanted one is missing, or one can't be bridged
     :raises BridgeError: one is another VM's
     """
-    from vmnet.net import rtnl
-
-    try:
-        with rtnl.Rtnl() as kernel:
-            links = [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)]
-            addresses = [
-                rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)
-            ]
-            routes = [
-                rtnl.decode(rtnl.RTM_NEWROUTE, one)
-                for one in kernel.dump(rtnl.RTM_NEWROUTE)
-                if not rtnl.is_local_route(one)
-            ]
-    except OSError as error:
-        raise CaptureError(
-            f"can't read the container's network: {error.strerror or error}",
-            "rtnetlink must not be filtered: does the engine's seccomp profile allow AF_NETLINK?",
-        ) from error
+    links, addresses, routes = _read()
+    if not of_a_host:
+        _refuse_host(links, addresses, routes)
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)
     _warn_of_uncaptured(routes)
     return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
+
+
+def _read() -> tuple[list[Any], list[Any], list[Any]]:
+    """All links, addresses, and routes outside of the table that the kernel derives."""
+    from vmnet.net import rtnl
+
+    try:
+        with rtnl.Rtnl() as kernel:
+            return (
+                [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)],
+                [rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)],
+                [
+                    rtnl.decode(rtnl.RTM_NEWROUTE, one)
+                    for one in kernel.dump(rtnl.RTM_NEWROUTE)
+                    if not rtnl.is_local_route(one)
+                ],
+            )
+    except OSError as error:
+        raise CaptureError(
+            f"can't read the container's network: {error.strerror or error}",
+            "rtnetlink must not be filtered: does the engine's seccomp profile allow AF_NETLINK?",
+        ) from error
+
+
+def _refuse_host(links: list[Any], addresses: list[Any], routes: list[Any]) -> None:
+    """`docker run --network host` shares the host's namespace: bridging there cuts the host off."""
+    first = "it is the kernel's first one" if hosting.is_first() else ""
+    if reason := first or hosting.sign(links, addresses, routes):
+        raise CaptureError(
+            f"this is a host's own network namespace, and a VM would cut it off: {reason}",
+            "run in a container with a network of its own, not `--network host`; "
+            "VMNET_HOST_NETWORK=take takes the host's all the same",
+        )
 
 
 def _warn_of_uncaptured(routes: list[Any]) -> None:
@@ -133,7 +142,7 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
 def _refuse_user_mode(links: list[Any]) -> None:
     """A rootless engine carries one machine's connections, over a tap with a program behind it."""
     for link in links:
-        if _kind(link) == "tun" and link["flags"] & _IFF_UP:
+        if kind(link) == "tun" and link["flags"] & _IFF_UP:
             raise CaptureError(
                 f"{link.get_attr('IFLA_IFNAME')} leads to a user-mode network (slirp4netns, pasta) "
                 "as rootless containers have it, which can't be bridged",
@@ -143,12 +152,7 @@ def _refuse_user_mode(links: list[Any]) -> None:
 
 
 def _is_nic(link: Any) -> bool:
-    return link["ifi_type"] == _ARPHRD_ETHER and _kind(link) not in _NOT_A_NIC
-
-
-def _kind(link: Any) -> str:
-    info = link.get_attr("IFLA_LINKINFO")
-    return (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
+    return link["ifi_type"] == _ARPHRD_ETHER and kind(link) not in _NOT_A_NIC
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -156,9 +160,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _refuse_unbridgeable(link: Any) -> None:
-    if _kind(link) in _NOT_BRIDGEABLE:
+    if kind(link) in _NOT_BRIDGEABLE:
         raise CaptureError(
-            f"{link.get_attr('IFLA_IFNAME')} is a {_kind(link)} interface, which can't be bridged",
+            f"{link.get_attr('IFLA_IFNAME')} is a {kind(link)} interface, which can't be bridged",
             "use a bridge or overlay network, or leave it out with VMNET_INTERFACES",
         )
 
@@ -166,7 +170,7 @@ def _refuse_unbridgeable(link: Any) -> None:
 def _bridge_of(link: Any, links: list[Any]) -> str:
     """The bridge that a NIC is a port of; empty where it is none's."""
     master = link.get_attr("IFLA_MASTER")
-    bridges = (one for one in links if one["index"] == master and _kind(one) == "bridge")
+    bridges = (one for one in links if one["index"] == master and kind(one) == "bridge")
     return next((one.get_attr("IFLA_IFNAME") for one in bridges), "")
 
 
@@ -182,17 +186,13 @@ def _refuse_taken(link: Any, links: list[Any]) -> None:
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
     index = link["index"]
-    own = tuple(
-        ip_interface(f"{_own_address(one)}/{one['prefixlen']}")
-        for one in addresses
-        if one["index"] == index and one["scope"] == _SCOPE_UNIVERSE
-    )
+    own = routing.own(addresses, index)
     is_up = link["flags"] & _IFF_UP  # one that is down has no routes
     return Interface(
         name=link.get_attr("IFLA_IFNAME"),
         mac=link.get_attr("IFLA_ADDRESS"),
         mtu=link.get_attr("IFLA_MTU"),
-        kind=_kind(link),
+        kind=kind(link),
         addresses=own,
         routes=routing.through(routes, index, own),
         off_link=routing.off_link(routes, index, own) if is_up else (),
@@ -205,9 +205,3 @@ def _with_router(interface: Interface) -> Interface:
     from vmnet.net import router
 
     return evolve(interface, router=router.find(interface))
-
-
-def _own_address(message: Any) -> str:
-    """IFA_LOCAL where there is one: on point-to-point links IFA_ADDRESS is the peer's."""
-    local: str = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-    return local

@@ -1,4 +1,4 @@
-"""What the kernel's routes say of one interface: where it leads, and who is on its link."""
+"""What the kernel says of one interface: its addresses, where it leads, and who is on its link."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
     ip_address,
+    ip_interface,
     ip_network,
 )
 from typing import Any
@@ -20,8 +21,19 @@ Own = tuple[IPv4Interface | IPv6Interface, ...]
 Network = IPv4Network | IPv6Network
 
 RT_TABLE_MAIN = 254
-_RT_TABLE_LOCAL, _RTPROT_KERNEL, _RTN_UNICAST, _RTNH_F_ONLINK = 255, 2, 1, 4
+RTPROT_KERNEL = 2
+_RT_TABLE_LOCAL, _RTN_UNICAST, _RTNH_F_ONLINK = 255, 1, 4
+_RT_SCOPE_UNIVERSE = 0
 _NEGATIVE = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # RTN_BLACKHOLE …
+
+
+def own(messages: Iterable[Any], index: int) -> Own:
+    """The global addresses of an interface, in the kernel's order."""
+    return tuple(
+        ip_interface(f"{_own_address(one)}/{one['prefixlen']}")
+        for one in messages
+        if one["index"] == index and one["scope"] == _RT_SCOPE_UNIVERSE
+    )
 
 
 def through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route, ...]:
@@ -36,7 +48,7 @@ def through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route, ...]:
     for message in messages:
         if message.get_attr("RTA_TABLE") == RT_TABLE_MAIN and message["type"] == _RTN_UNICAST:
             hops = _hops(message, index)
-            if message["proto"] == _RTPROT_KERNEL:
+            if message["proto"] == RTPROT_KERNEL:
                 found += [one for one in hops if _is_a_peers(one, own)]
             else:
                 found += hops
@@ -137,6 +149,12 @@ def _route(message: Any, hop: Any) -> Route:
         source=ip_address(source) if source else None,
         mtu=metrics.get_attr("RTAX_MTU") if metrics is not None else None,
     )
+
+
+def _own_address(message: Any) -> str:
+    """IFA_LOCAL where there is one: on point-to-point links IFA_ADDRESS is the peer's."""
+    local: str = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    return local
 
 
 def _gateway_of_other_family(hop: Any) -> str | None:
