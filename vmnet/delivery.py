@@ -31,12 +31,17 @@ class Daemon(Noun):
         with a status other than 0 and says why on its standard error
     :param pidfile: where it writes its process id
     :param log: where its log goes, for the error message when it fails
+    :param follows: files that it depends on, which others may change while the VM runs
+    :param refresh: a program that runs after such a change, and ends within ten seconds with status
+        0; its output and standard error go to the container's log
     """
 
     name: str
     argv: tuple[str, ...]
     pidfile: Path
     log: Path | None = None
+    follows: tuple[Path, ...] = ()
+    refresh: tuple[str, ...] = ()
 
 
 @noun

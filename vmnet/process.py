@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,15 +48,16 @@ def find(program: str) -> Path | None:
     return None
 
 
-def spawn(argv: Sequence[str]) -> int:
+def spawn(argv: Sequence[str], masked: Iterable[int] | None = None) -> int:
     """Start a program that lives on beside us, and beside what we become; answer its PID.
 
     It has its own session, so that a terminal's Ctrl-C does not reach it, and its standard output
     and error are our standard error.
 
+    :param masked: the signals that it is to have blocked; None for those that we have
     :raises OSError: it can't be executed
     """
-    return _start(argv, (2, 1))
+    return _start(argv, (2, 1), masked=masked)
 
 
 def run(argv: Sequence[str]) -> Outcome:
@@ -111,7 +112,10 @@ def _text(fd: int) -> str:
 
 
 def _start(
-    argv: Sequence[str], *streams: tuple[int, int], environ: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *streams: tuple[int, int],
+    environ: Mapping[str, str] | None = None,
+    masked: Iterable[int] | None = None,
 ) -> int:
     """posix_spawn(3), and not the subprocess module, which takes longer to import than to use.
 
@@ -126,7 +130,10 @@ def _start(
         *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in streams),
     )
     own = os.environ if environ is None else environ
-    return os.posix_spawn(argv[0], list(argv), own, file_actions=actions, setsid=True)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if masked is None else masked
+    return os.posix_spawn(
+        argv[0], list(argv), own, file_actions=actions, setsid=True, setsigmask=mask
+    )
 
 
 def _status(pid: int, program: str, seconds: float) -> int:

@@ -44,10 +44,13 @@ def test_docker_knows_a_healthy_vm_from_one_that_is_not(vms: Vms) -> None:
     assert "healthy: " in vm.exec("vmnet", "health", "--strict").stdout
 
     (dnsmasq,) = (one for one in status["helpers"] if one["name"] == "dnsmasq")
-    vm.exec("sh", "-c", f"kill -9 {dnsmasq['pid']}")
+    vm.exec("sh", "-c", f"kill -STOP {dnsmasq['pid']}")
     becomes("unhealthy")
     (*_, last) = vm.inspect()["State"]["Health"]["Log"]
-    assert last["Output"].startswith(f"unhealthy: dnsmasq (process {dnsmasq['pid']}) has ended")
+    assert last["Output"].startswith("unhealthy: dnsmasq is stopped")
+    vm.exec("sh", "-c", f"kill -9 {dnsmasq['pid']}")
+    becomes("healthy")
+    assert "vmnet: error: dnsmasq: ended before the machine" in vm.logs()
 
 
 def test_the_console_and_a_stop(vms: Vms) -> None:

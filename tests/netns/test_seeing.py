@@ -11,6 +11,7 @@ from typing import Any
 from tests.lab.command import run
 from tests.lab.netns import Lan
 from tests.lab.snapshot import require_same
+from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import BridgeError
 
@@ -24,20 +25,34 @@ def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
         assert (nic["mac"], nic["tap"], nic["confined"]) == (web.mac, "tap0", True)
         assert set(nic["addresses"]) >= {web.address}
         outside = {inner(pid): pid for pid in web.pids()}
-        for helper in record["helpers"]:
-            assert Path(f"/proc/{outside[helper['pid']]}").exists()
-        assert "dnsmasq" in [one["name"] for one in record["helpers"]]
+        helpers = {one["name"]: Path(one["pidfile"]) for one in record["helpers"]}
+        assert set(helpers) == {"dnsmasq", "the responder", "the keeper"}
 
         def health() -> Any:
             entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
             found = run(*entered, *VMNET, "health", "--json", env=vmnet.environ, check=False)
-            return found.json()
+            return found.json()["reason"]
 
         # What stands for QEMU here inherits its socket, and says nothing.
-        assert health()["reason"] == "QEMU does not answer on its control socket"
-        dnsmasq = next(one for one in record["helpers"] if one["name"] == "dnsmasq")
-        os.kill(outside[dnsmasq["pid"]], signal.SIGKILL)
-        assert health()["reason"].startswith(f"dnsmasq (process {dnsmasq['pid']}) has ended")
+        silent = "QEMU does not answer on its control socket"
+        assert health() == silent
+        for name in ("dnsmasq", "the responder"):
+            pidfile = helpers[name]
+            pid = int(pidfile.read_text())
+            os.kill(outside[pid], signal.SIGSTOP)
+            assert health().startswith(f"{name} is stopped")
+            os.kill(outside[pid], signal.SIGKILL)
+            _await_another(pidfile, pid)
+            who = name.removeprefix("the ")
+            assert f"vmnet: error: {who}: ended before the machine" in process.output()
+        assert health() == silent
+
+
+def _await_another(pidfile: Path, pid: int) -> None:
+    def is_there() -> bool:
+        return pidfile.exists() and pidfile.read_text().strip() not in ("", str(pid))
+
+    until(is_there, 20, "another one")
 
 
 def test_a_second_start_beside_a_running_vm_changes_nothing(network: Lan, vmnet: Vmnet) -> None:

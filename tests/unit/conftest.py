@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit import recorder
-from vmnet.lifecycle import guard
+from vmnet.lifecycle import beside
 
 INSTALLED = Path(__file__).with_name("installed")
 
@@ -20,7 +20,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(INSTALLED)
     recorder.CALLS.clear()
     recorder.FAIL_AT.clear()
-    kept = {one: signal.getsignal(one) for one in guard.STOP_SIGNALS}
+    kept = {one: signal.getsignal(one) for one in beside.STOP_SIGNALS}
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)

@@ -15,16 +15,17 @@ import pytest
 
 from tests.lab.wait import until
 from vmnet import process
-from vmnet.lifecycle import alarm, guard
+from vmnet.lifecycle import alarm, beside, guard, keeper
 
 _PROGRAM = """
 import os, signal, sys
 from vmnet import process
-from vmnet.lifecycle import alarm, guard
-signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS)
-with alarm.hung_up() as fd:
-    argv = guard.command(os.getpid(), "/nonexistent", 60, "text", fd)
-    process.spawn(argv)
+from vmnet.lifecycle import alarm, beside, guard, keeper
+signal.pthread_sigmask(signal.SIG_BLOCK, beside.STOP_SIGNALS)
+with alarm.hung_up() as fds:
+    argv = guard.command(os.getpid(), "/nonexistent", 60, "text", fds)
+    order = keeper.keep_guard(sys.argv[1] + "/guard.pid", fds, argv)
+    process.spawn(keeper.command(os.getpid(), "text", sys.argv[1] + "/keeper.pid", order))
 assert not signal.sigpending(), signal.sigpending()
 sleeper = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
 os.execv(sys.executable, (sys.executable, "-c", sleeper))
@@ -32,10 +33,10 @@ os.execv(sys.executable, (sys.executable, "-c", sleeper))
 
 
 @pytest.fixture
-def guarded() -> Iterator[subprocess.Popen[str]]:
+def guarded(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process with threads, which is not the program that hung the alarm up."""
     with subprocess.Popen(
-        (sys.executable, "-c", _PROGRAM), stderr=subprocess.PIPE, text=True
+        (sys.executable, "-c", _PROGRAM, tmp_path), stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -77,9 +78,9 @@ def test_what_proves_it_is_taken_back_and_nothing_stays_open() -> None:
     """The stop signals need not be blocked for that."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     before = sorted(map(str, Path("/proc/self/fd").iterdir()))
-    with alarm.hung_up() as fd:
-        assert os.get_inheritable(fd)
-        assert guard.BELL not in signal.sigpending()
+    with alarm.hung_up() as fds:
+        assert list(map(os.get_inheritable, fds)) == [True, True]
+        assert beside.BELL not in signal.sigpending()
     assert sorted(map(str, Path("/proc/self/fd").iterdir())) == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
 
@@ -90,9 +91,11 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.bind(str(tmp_path / "qmp.sock"))
         monitor.listen()
-        with alarm.hung_up() as fd:
-            given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fd if rings else -1)
-            pid = process.spawn(guard.command(*given))
+        with alarm.hung_up() as fds:
+            given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fds if rings else ())
+            order = keeper.keep_guard(tmp_path / "guard.pid", fds, guard.command(*given))
+            words = keeper.command(os.getpid(), "text", tmp_path / "keeper.pid", order)
+            pid = process.spawn(words, beside.STOP_SIGNALS)
         try:
             monitor.settimeout(20)
             connection, _ = monitor.accept()

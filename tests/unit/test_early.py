@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vmnet.lifecycle.guard import STOP_SIGNALS
+from vmnet.lifecycle.beside import STOP_SIGNALS
 
 ROOT = Path(__file__).parents[2]
 _BLOCKING = ("env", "--block-signal=HUP,INT,QUIT,TERM,PWR")

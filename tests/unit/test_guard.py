@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.lab.wait import until
-from vmnet.lifecycle import guard
+from vmnet import process
+from vmnet.lifecycle import beside, guard, keeper, monitor, successor
 
 STATUS = Path("/proc/self/status").read_bytes()
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
@@ -39,7 +41,7 @@ def test_nothing_is_pending_for_us() -> None:
 
 
 def test_the_stop_signals_are_those_of_this_platform() -> None:
-    assert {signal.Signals(number).name for number in guard.STOP_SIGNALS} == set(NAMES.values())
+    assert {signal.Signals(number).name for number in beside.STOP_SIGNALS} == set(NAMES.values())
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -62,7 +64,7 @@ def machine() -> Iterator[subprocess.Popen[bytes]]:
     """A process that blocks the stop signals, as QEMU does."""
     script = (
         "import signal, sys, time\n"
-        f"signal.pthread_sigmask(signal.SIG_BLOCK, {guard.STOP_SIGNALS})\n"
+        f"signal.pthread_sigmask(signal.SIG_BLOCK, {beside.STOP_SIGNALS})\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -116,7 +118,10 @@ class Monitor(threading.Thread):
 
 
 def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:
-    return list(guard.command(process.pid, qmp, deadline, form, -1))
+    """A keeper that has nothing but the guard to keep."""
+    words = guard.command(process.pid, qmp, deadline, form, ())
+    order = keeper.keep_guard(qmp.with_name("guard.pid"), (), words)
+    return list(keeper.command(process.pid, form, qmp.with_name("keeper.pid"), order))
 
 
 def watched(
@@ -274,20 +279,17 @@ def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path
 
 
 def test_stop_signals_are_not_for_the_guard(tmp_path: Path) -> None:
-    with (
-        machine() as process,
-        subprocess.Popen(
-            guard_of(process, tmp_path / "absent", 8, "text"), stderr=subprocess.DEVNULL
-        ) as running,
-    ):
-        at_work = until(lambda: _at_work(running.pid), 10, "the guard to be at work")
-        for pid in (running.pid, at_work):
-            assert _ignored(pid) >= set(NAMES)
+    with machine() as running:
+        words = guard_of(running, tmp_path / "absent", 8, "text")
+        spawned = process.spawn(words, beside.STOP_SIGNALS)
+        at_work = until(lambda: _at_work(spawned), 10, "the guard to be at work")
+        for pid in (spawned, at_work):
+            assert _blocked(pid) >= set(NAMES)
             os.kill(pid, signal.SIGTERM)
-        assert (running.poll(), _at_work(running.pid)) == (None, at_work)
-        process.kill()
-        process.wait(10)
-        assert running.wait(20) == 0
+        assert _at_work(spawned) == at_work
+        running.kill()
+        running.wait(10)
+        assert os.waitstatus_to_exitcode(os.waitpid(spawned, 0)[1]) == 0
 
 
 def _at_work(keeper: int) -> int | None:
@@ -340,13 +342,27 @@ def test_a_log_that_nobody_takes_keeps_no_button_from_being_pressed(tmp_path: Pa
     assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
 
 
-def _ignored(pid: int) -> set[int]:
-    line = Path(f"/proc/{pid}/status").read_text().split("SigIgn:")[1].split()[0]
+def _blocked(pid: int) -> set[int]:
+    line = Path(f"/proc/{pid}/status").read_text().split("SigBlk:")[1].split()[0]
     return {number for number in NAMES if int(line, 16) >> (number - 1) & 1}
 
 
-def test_it_runs_without_vmnet_and_imports_little() -> None:
-    """It stays for as long as the machine does: see bench/memory."""
-    source = Path(guard.__file__).read_text()
+@pytest.mark.parametrize("module", [beside, guard, keeper, monitor, successor])
+def test_what_runs_beside_the_machine_runs_without_vmnet(module: ModuleType) -> None:
+    assert module.__file__
+    source = Path(module.__file__).read_text()
     assert "import vmnet" not in source
     assert "from vmnet" not in source
+
+
+@pytest.mark.parametrize("program", ["guard", "keeper"])
+def test_what_runs_beside_the_machine_imports_little(program: str) -> None:
+    """It stays for as long as the machine does: see bench/memory."""
+    folder = str(Path(guard.__file__).parents[1])
+    code = (
+        f"import sys; sys.path.append({folder!r}); import lifecycle.{program}; print(*sys.modules)"
+    )
+    argv = (sys.executable, "-I", "-S", "-B", "-c", code)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    heavy = {"collections", "ctypes", "enum", "json", "re", "signal", "socket", "typing"}
+    assert not heavy & set(done.stdout.split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from tests.lab.wait import until
 from tests.unit import qmp, running
 from vmnet import cli
-from vmnet.lifecycle.launched import Nic, Process
+from vmnet.lifecycle.launched import Helper, Nic
 from vmnet.running import guest, health
 from vmnet.running.guest import Presence
 
@@ -88,15 +90,24 @@ def test_a_qemu_that_is_gone_or_does_not_answer(
                 assert verdict(tmp_path)[0] == "healthy", "somebody else is being served"
 
 
-def test_a_helper_that_has_ended_is_unhealthy(tmp_path: Path) -> None:
+def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = Helper("dnsmasq", tmp_path / "pid")
+    running.machine(tmp_path, helpers=(helper,), qmp=None, nics=())
+    monkeypatch.setattr(health, "_HELPERS_SECONDS", 1e9)
+    assert verdict(tmp_path)[0] == "healthy", "it is still coming up"
+    monkeypatch.setattr(health, "_HELPERS_SECONDS", 0)
+    ended = ("unhealthy", "dnsmasq has ended: the container's log may say why")
+    assert verdict(tmp_path) == ended
     with subprocess.Popen(("sleep", "60")) as child:
-        helper = Process.of("dnsmasq", child.pid)
+        helper.pidfile.write_text(str(child.pid))
+        assert verdict(tmp_path)[0] == "healthy"
+        child.send_signal(signal.SIGSTOP)
+        stopped = ("unhealthy", "dnsmasq is stopped: the container's log may say why")
+        until(lambda: verdict(tmp_path) == stopped, 10, "it to be stopped")
         child.kill()
-    running.machine(tmp_path, helpers=(helper,))
-    assert verdict(tmp_path) == (
-        "unhealthy",
-        f"dnsmasq (process {child.pid}) has ended: restart the container",
-    )
+    assert verdict(tmp_path) == ended
 
 
 def without_qmp(run_dir: Path, *, confined: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from tests.unit import running
 from vmnet import testing
 from vmnet.errors import StateError
 from vmnet.lifecycle import launched
-from vmnet.lifecycle.launched import Process
+from vmnet.lifecycle.launched import Helper, Process
 from vmnet.machine import Command
 from vmnet.wiring import Sender
 
 
 def test_what_was_put_on_record_comes_back(tmp_path: Path) -> None:
-    made = running.machine(tmp_path, helpers=(Process.of("dnsmasq", os.getpid()),), console=None)
+    made = running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "pid"),), console=None)
     assert launched.load(tmp_path) == made
     assert (tmp_path / "launched.json").stat().st_mode & 0o777 == 0o600
 
@@ -55,8 +56,22 @@ def test_a_process_that_has_ended_or_never_was_does_not_run() -> None:
     assert not Process.of("no pidfile", 0).runs
 
 
+def test_a_helper_is_looked_for_where_its_pidfile_tells(tmp_path: Path) -> None:
+    """Another one may have taken its place since the start."""
+    helper = Helper("dnsmasq", tmp_path / "pid")
+    assert helper.look() == (0, "has ended")
+    with subprocess.Popen(("sleep", "60")) as child:
+        helper.pidfile.write_text(f"{child.pid}\n")
+        assert helper.look() == (child.pid, "")
+        child.send_signal(signal.SIGSTOP)
+        until(lambda: helper.look() == (child.pid, "is stopped"), 10, "it to be stopped")
+        child.kill()
+        until(lambda: helper.look() == (child.pid, "has ended"), 10, "its remains")
+    assert helper.look() == (child.pid, "has ended")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 2}', '{"version": 1, "qmp": 3}']
+    "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 3}', '{"version": 2, "qmp": 3}']
 )
 def test_a_record_that_makes_no_sense_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "launched.json").write_text(text)

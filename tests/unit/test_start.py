@@ -17,7 +17,7 @@ from vmnet import pipeline, process
 from vmnet.delivery import Daemon, Delivery, File
 from vmnet.errors import DeliveryError, InterruptedStartError, LaunchError, VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import guard, start, state
+from vmnet.lifecycle import beside, start, state
 from vmnet.pipeline import Plan
 
 pytestmark = pytest.mark.usefixtures("recording")
@@ -224,8 +224,8 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     blocked: list[set[int]] = []
     spawn = process.spawn
 
-    def noting_spawn(argv: Sequence[str]) -> int:
-        guards.append(spawn(argv))
+    def noting_spawn(argv: Sequence[str], masked: Sequence[int]) -> int:
+        guards.append(spawn(argv, masked))
         return guards[-1]
 
     monkeypatch.setattr(process, "spawn", noting_spawn)
@@ -236,7 +236,7 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     )
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=tmp_path / "qmp.sock")))
-    assert blocked == [set(guard.STOP_SIGNALS)]
+    assert blocked == [set(beside.STOP_SIGNALS)]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "after a failure nothing is blocked"
     (keeper,) = guards
     _, status = os.waitpid(keeper, 0)
@@ -256,7 +256,7 @@ def _has_processes(group: int) -> bool:
 def test_no_guard_without_a_control_socket_or_a_wish(
     guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "spawn", lambda argv: pytest.fail("a guard was started"))
+    monkeypatch.setattr(process, "spawn", lambda *_: pytest.fail("a guard was started"))
     hooks = recorder.select(tmp_path, VMNET_GUARD=guarded)
     plan = pipeline.plan(hooks)
     qmp = None if guarded == "on" else tmp_path / "qmp.sock"

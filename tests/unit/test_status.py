@@ -12,7 +12,7 @@ from vmnet import cli, testing
 from vmnet.cli.status import duration
 from vmnet.errors import GuestError
 from vmnet.lifecycle import state
-from vmnet.lifecycle.launched import Nic, Process
+from vmnet.lifecycle.launched import Helper, Nic
 from vmnet.running import guest
 from vmnet.running.guest import Presence
 
@@ -25,7 +25,7 @@ OTHER = "198.51.100.7"
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A machine on record whose dnsmasq has ended; of two addresses one answers."""
     state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY))
-    running.machine(tmp_path, helpers=(Process("dnsmasq", 14, 1),))
+    running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "dnsmasq.pid"),))
 
     def ask(nic: Nic) -> Presence:
         return Presence(nic.name, answering=nic.addresses, silent=(OTHER,))
@@ -44,7 +44,7 @@ def test_for_people(environ: dict[str, str], tmp_path: Path, capsys: Capture) ->
     text = "\n".join(lines)
     assert "nodhcp: another system gives the guest its address" in text
     assert f"the guest answers for 172.17.0.2, does not answer for {OTHER}" in text
-    assert "dnsmasq    process 14, has ended: restart the container" in text
+    assert "dnsmasq    has ended" in text
 
 
 def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
@@ -58,7 +58,9 @@ def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) 
         "unknown": "",
     }
     assert found["identity"]["hostname"] == IDENTITY.hostname
-    assert found["helpers"] == [{"name": "dnsmasq", "pid": 14, "runs": False}]
+    assert found["helpers"] == [
+        {"name": "dnsmasq", "pid": 0, "runs": False, "trouble": "has ended"}
+    ]
     assert found["handovers"][0]["done"] is None
 
 

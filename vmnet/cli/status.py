@@ -42,9 +42,8 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
                 yield "", _marked(one.done, f"{one.strategy}: {one.detail}")
         yield "", _presence(presence)
     for helper in found.helpers:
-        text = f"process {helper.pid}" + (
-            "" if helper.runs else ", has ended: restart the container"
-        )
+        parts = (f"process {helper.pid}" if helper.pid else "", helper.trouble)
+        text = ", ".join(filter(None, parts))
         yield helper.name.removeprefix("the "), _marked(helper.runs, text)
 
 

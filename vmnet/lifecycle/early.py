@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 
 from vmnet.errors import InterruptedStartError
-from vmnet.lifecycle.guard import STOP_SIGNALS
+from vmnet.lifecycle.beside import STOP_SIGNALS
 
 
 def hold() -> None:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from vmnet.machine import Command
     from vmnet.wiring import Wiring
 
-VERSION = 1
+VERSION = 2
 _FILE = "launched.json"
+# What a state in proc_pid_stat(5) means for a helper.
+_TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -55,6 +57,25 @@ class Process(Noun):
 
 
 @noun
+class Helper(Noun):
+    """A process that serves the machine; when it has ended the keeper starts another one.
+
+    :param pidfile: which one it is now; without it there is none, and may be again
+    """
+
+    name: str
+    pidfile: Path
+
+    def look(self) -> tuple[int, str]:
+        """Its PID, 0 if there is none; and what is wrong with it, empty if nothing is."""
+        try:
+            pid = int(self.pidfile.read_text())
+        except (OSError, ValueError):
+            return 0, "has ended"
+        return pid, _TROUBLE.get(_stat(pid)[0], "")
+
+
+@noun
 class Nic(Noun):
     """One of the guest's NICs, and where it can be asked.
 
@@ -76,13 +97,13 @@ class Nic(Noun):
 class Launched(Noun):
     """A machine as it was launched.
 
-    :param helpers: the daemons that serve it, and its guard
+    :param helpers: the daemons that serve it, its guard, and what keeps all of these
     :param qmp: its control socket; None where it has none
     :param console: its serial console's socket, likewise
     """
 
     machine: Process
-    helpers: tuple[Process, ...]
+    helpers: tuple[Helper, ...]
     nics: tuple[Nic, ...]
     qmp: Path | None
     console: Path | None
@@ -120,7 +141,7 @@ def describe(
     command: Command,
     wiring: Wiring,
     addresses: Iterable[Iterable[object]],
-    helpers: Iterable[Process],
+    helpers: Iterable[Helper],
 ) -> Launched:
     """The record of a command that this process is about to become.
 
@@ -154,7 +175,7 @@ def _launched(document: Mapping[str, Any]) -> Launched:
     qmp, console = document["qmp"], document["console"]
     return Launched(
         machine=Process(**document["machine"]),
-        helpers=tuple(Process(**one) for one in document["helpers"]),
+        helpers=tuple(Helper(one["name"], Path(one["pidfile"])) for one in document["helpers"]),
         nics=tuple(Nic(**one) for one in nics),
         qmp=None if qmp is None else Path(qmp),
         console=None if console is None else Path(console),
@@ -163,9 +184,14 @@ def _launched(document: Mapping[str, Any]) -> Launched:
 
 def _started(pid: int) -> int | None:
     """When a process started; None if there is none, or only its remains."""
+    state, *fields = _stat(pid)
+    return None if state in "ZX" else int(fields[18])
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc_pid_stat(5) from the state on, which is X where there is no process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *fields = text.rpartition(")")[2].split()
-    return None if state in "ZX" else int(fields[18])
+        return ["X"]
+    return text.rpartition(")")[2].split()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -23,6 +23,9 @@ _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 8, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITIES = 64  # there can be; the kernel says where its own end
 _VERSION_3 = 0x20080522  # capget(2)
+# capabilities(7), for what serves the machine: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID,
+# SETPCAP (the keeper starts the guard without any), NET_BIND_SERVICE, NET_ADMIN, NET_RAW.
+SERVING = (0, 1, 3, 5, 6, 7, 8, 10, 12, 13)
 _SETS = struct.Struct("=6I")  # effective, permitted, inheritable: the low words, then the high ones
 
 
@@ -35,8 +38,8 @@ def refuse_new() -> None:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
-def shed() -> bool:
-    """From here on, what this process executes holds no capability.
+def shed(keep: Container[int] = ()) -> bool:
+    """From here on, what this process executes holds no capability, but those of `keep`.
 
     :returns: False where root is to :func:`drop` them before it executes something, for want of
         SETPCAP, and another user is not
@@ -49,7 +52,8 @@ def shed() -> bool:
         _capset(effective, permitted, 0, effective_high, permitted_high, 0)
         try:
             for one in range(_CAPABILITIES):
-                _prctl(_PR_CAPBSET_DROP, one)
+                if one not in keep:
+                    _prctl(_PR_CAPBSET_DROP, one)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EINVAL):
                 raise

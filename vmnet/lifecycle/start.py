@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
@@ -23,9 +23,9 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import alarm, early, files, guard, launched, privileges, state
+from vmnet.lifecycle import beside, early, files, launched, privileges, state, supervision
 from vmnet.pipeline import Plan
-from vmnet.settings import GUARD, LOG, RUN_DIR, STOP_TIMEOUT, Settings
+from vmnet.settings import RUN_DIR
 from vmnet.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -95,19 +95,17 @@ def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
-    helpers = [one for delivery in plan.deliveries for one in _deliver(delivery, undo)]
-    if plan.command.user is not None:
-        privileges.shed()
-    qmp = plan.command.guard or plan.command.qmp
-    if qmp is not None and hooks.settings[GUARD]:
-        helpers.append(_start_guard(qmp, hooks.settings, undo))
+    for delivery in plan.deliveries:
+        _deliver(delivery, undo)
+    daemons = (one for delivery in plan.deliveries for one in delivery.daemons)
+    helpers = supervision.begin(plan.command, daemons, hooks.settings, undo)
     _put_on_record(plan, helpers, hooks.settings[RUN_DIR], undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of becoming the machine")
 
 
 def _put_on_record(
-    plan: Plan, helpers: Iterable[launched.Process], run_dir: Path, undo: ExitStack
+    plan: Plan, helpers: Iterable[launched.Helper], run_dir: Path, undo: ExitStack
 ) -> None:
     addresses = (
         () if plan.outside else [own.ip for own in one.addresses]
@@ -118,7 +116,7 @@ def _put_on_record(
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    for number in guard.STOP_SIGNALS:
+    for number in beside.STOP_SIGNALS:
         signal.signal(number, handler)
 
 
@@ -140,14 +138,14 @@ def _restore(hooks: Hooks, wiring: Wiring) -> None:
     _log.info("the network is as it was before the start")
 
 
-def _deliver(delivery: Delivery, undo: ExitStack) -> Iterator[launched.Process]:
+def _deliver(delivery: Delivery, undo: ExitStack) -> None:
     for file in delivery.files:
         undo.callback(_remove, file.path)
         files.write(file.path, file.content, file.mode)
     for daemon in delivery.daemons:
         undo.callback(_stop, daemon)
+        _remove(daemon.pidfile)  # an earlier start's, should this one write none
         _launch_daemon(daemon)
-        yield launched.Process.of(daemon.name, _pid(daemon) or 0)
 
 
 def _launch_daemon(daemon: Daemon) -> None:
@@ -161,29 +159,6 @@ def _launch_daemon(daemon: Daemon) -> None:
             f"{daemon.name} ended with status {outcome.status}: {outcome.stderr or 'no message'}",
             hint,
         )
-
-
-def _start_guard(qmp: Path, settings: Settings, undo: ExitStack) -> launched.Process:
-    """From here on stop signals stay pending; the guard and not this process acts on them.
-
-    Blocked signals survive the exec: see :mod:`vmnet.lifecycle.guard`.
-    """
-    undo.callback(
-        signal.pthread_sigmask,
-        signal.SIG_SETMASK,
-        signal.pthread_sigmask(signal.SIG_BLOCK, guard.STOP_SIGNALS),
-    )
-    try:
-        with alarm.hung_up() as fd:
-            given = (os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fd)
-            pid = process.spawn(guard.command(*given))
-    except OSError as error:
-        raise LaunchError(
-            f"can't start the guard: {error.strerror}",
-            "VMNET_GUARD=off starts without it; a stop signal then ends QEMU at once",
-        ) from None
-    undo.callback(os.killpg, pid, signal.SIGKILL)  # the guard with its keeper; of no other effect
-    return launched.Process.of("the guard", pid)
 
 
 def _stop(daemon: Daemon) -> None:

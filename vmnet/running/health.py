@@ -17,6 +17,7 @@ from vmnet.running import guest, runstate
 from vmnet.running.guest import Presence
 
 _FILE = "answered"
+_HELPERS_SECONDS = 10.0  # from the start of QEMU, in which its guard may come up
 
 
 @noun
@@ -40,9 +41,9 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
     if machine is None:
         return Health("starting", "QEMU has not been started yet")
     for helper in machine.helpers:
-        if not helper.runs:
-            text = f"{helper.name} (process {helper.pid}) has ended: restart the container"
-            return Health("unhealthy", text)
+        pid, trouble = helper.look()
+        if trouble and not (pid == 0 and machine.machine.seconds < _HELPERS_SECONDS):
+            return Health("unhealthy", f"{helper.name} {trouble}: the container's log may say why")
     try:
         answer = runstate.ask(machine.qmp) if machine.qmp else runstate.Answer()
     except GuestError as error:

@@ -9,7 +9,7 @@ from vmnet.errors import GuestError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity
 from vmnet.lifecycle import state
-from vmnet.lifecycle.launched import Launched
+from vmnet.lifecycle.launched import Helper, Launched
 from vmnet.noun import Noun, noun
 from vmnet.running import guest, monitor
 from vmnet.running.guest import Presence
@@ -38,12 +38,19 @@ class Qemu(Noun):
 class Running(Noun):
     """A process that belongs to the machine.
 
-    :param runs: whether it still does
+    :param runs: whether it does, and is not stopped
+    :param trouble: why it does not; empty where it does
     """
 
     name: str
     pid: int
     runs: bool
+    trouble: str = ""
+
+    @classmethod
+    def of(cls, helper: Helper) -> Running:
+        pid, trouble = helper.look()
+        return cls(helper.name, pid, not trouble, trouble)
 
 
 @noun
@@ -93,7 +100,7 @@ def of(machine: Launched, hooks: Hooks) -> Status:
             for name, one in hooks.status(identity, wiring)
         ),
         guest=tuple(guest.ask(nic) for nic in machine.nics),
-        helpers=tuple(Running(one.name, one.pid, one.runs) for one in machine.helpers),
+        helpers=tuple(map(Running.of, machine.helpers)),
     )
 
 

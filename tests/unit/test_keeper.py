@@ -1,0 +1,270 @@
+"""The keeper: what has ended is started again, and what has changed has a program run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.wait import until
+from vmnet.lifecycle import beside, guard, keeper
+from vmnet.lifecycle.beside import Log
+from vmnet.lifecycle.watches import Watch
+
+if TYPE_CHECKING:
+    from vmnet.lifecycle.keeper import Task
+
+_AT_ONCE = (0.01,) * 3
+
+
+@contextmanager
+def kept(*tasks: Task[None]) -> Iterator[None]:
+    """A keeper at work, for a machine that ends with the context."""
+    with subprocess.Popen(("sleep", "60")) as machine:
+        end = os.pidfd_open(machine.pid)
+        thread = threading.Thread(target=keeper.keep, args=(end, tasks))
+        thread.start()
+        try:
+            yield
+        finally:
+            machine.kill()
+            thread.join(20)
+            os.close(end)
+    assert not thread.is_alive()
+
+
+def daemon_in(folder: Path, script: str = "") -> tuple[str, ...]:
+    """A daemon that counts its starts."""
+    go = script or "sleep 60 >/dev/null 2>&1 & echo $! > pid"
+    return ("/bin/sh", "-c", f"cd {folder}; echo start >> starts; {go}")
+
+
+def starts(folder: Path) -> int:
+    return len((folder / "starts").read_text().splitlines())
+
+
+def pid_in(folder: Path) -> int:
+    found = until(lambda: beside.on_record(str(folder / "pid")), 10, "a PID")
+    return int(found)
+
+
+def lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def daemon(folder: Path, script: str = "") -> Task[None]:
+    argv = daemon_in(folder, script)
+    return keeper.daemon(Log("text", "helper"), str(folder / "pid"), argv, _AT_ONCE)
+
+
+def test_a_daemon_that_dies_is_started_again_and_ends_with_the_machine(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(daemon_in(tmp_path), check=True)
+    first = pid_in(tmp_path)
+    with kept(daemon(tmp_path)):
+        os.kill(first, signal.SIGKILL)
+        second = until(lambda: pid_in(tmp_path) != first and pid_in(tmp_path), 10, "another")
+        assert starts(tmp_path) == 2
+    until(lambda: not lives(second), 10, "its end")
+    assert capfd.readouterr().err == (
+        "vmnet: error: helper: ended before the machine (it is not known how): "
+        "another takes its place\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("exit 3", "failed (status 3)"),
+        ("kill -9 $$", "failed (SIGKILL)"),
+        ("true", "can't be found: {}/pid does not tell its process"),
+    ],
+)
+def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], script: str, why: str
+) -> None:
+    (tmp_path / "pid").write_text("4194305\n")  # of no process: more than there can be
+    with kept(daemon(tmp_path, script)):
+        said = "\n".join(
+            (
+                "vmnet: error: helper: ended before the machine (it is not known how): "
+                "another takes its place",
+                *[f"vmnet: error: helper: {why.format(tmp_path)}: another takes its place"] * 2,
+                f"vmnet: error: helper: {why.format(tmp_path)}, again and again",
+                "vmnet: hint: it stays down, and the VM without it, until the container is "
+                "restarted",
+                "",
+            )
+        )
+        heard = ""
+
+        def is_said() -> bool:
+            nonlocal heard
+            heard += capfd.readouterr().err
+            return heard == said
+
+        until(is_said, 20, "all of it", detail=lambda: heard)
+    assert starts(tmp_path) == len(_AT_ONCE)
+    assert not (tmp_path / "pid").exists()
+
+
+def test_a_daemon_that_has_lived_for_a_while_has_all_attempts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "WELL_SECONDS", 0.0)
+    subprocess.run(daemon_in(tmp_path), check=True)
+    with kept(daemon(tmp_path)):
+        for _ in range(2 * len(_AT_ONCE)):
+            last = pid_in(tmp_path)
+            os.kill(last, signal.SIGKILL)
+            until(lambda last=last: pid_in(tmp_path) != last, 10, "another")  # type: ignore[misc]
+    assert starts(tmp_path) == 1 + 2 * len(_AT_ONCE)
+
+
+def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
+    task = keeper.errand(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
+    fd, seconds = next(task)
+    pid = pid_in(tmp_path)
+    assert (seconds, beside.has_ended(fd)) == (0.01, False)
+    with pytest.raises(keeper.FailedError, match=r"did not finish in 0\.01 s"):
+        task.send(False)
+    assert not lives(pid)
+
+
+def test_a_start_that_is_under_way_ends_with_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text("4194305\n")
+    with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
+        shell = until(lambda: beside.on_record(str(tmp_path / "shell")), 10, "the start")
+    assert not lives(shell)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(keeper, "REST_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("change", ["in place", "replaced", "created", "linked"])
+def test_a_followed_file_that_changes_has_a_program_run(tmp_path: Path, change: str) -> None:
+    followed, ran = tmp_path / "hosts", tmp_path / "ran"
+    if change == "linked":
+        (tmp_path / "elsewhere").mkdir()
+        followed.symlink_to(tmp_path / "elsewhere" / "hosts")
+        followed.resolve().write_text("before")
+    elif change != "created":
+        followed.write_text("before")
+    (tmp_path / "results").mkdir()
+    ran = tmp_path / "results" / "ran"
+    fd = Watch("x", ("true",), (followed,)).open()
+    argv = ("/bin/sh", "-c", f"cat {followed} >> {ran}; echo >> {ran}")
+    with kept(keeper.watching(Log("text", "x"), fd, argv)):
+        for content in ("once", "twice"):
+            if change == "replaced":
+                (tmp_path / "new").write_text(content)
+                (tmp_path / "new").rename(followed)
+            else:
+                followed.write_text(content)
+            until(lambda content=content: _last(ran) == content, 10, content)  # type: ignore[misc]
+    os.close(fd)
+
+
+def _last(path: Path) -> str:
+    return path.read_text().splitlines()[-1] if path.exists() else ""
+
+
+@pytest.mark.usefixtures("at_once")
+def test_many_changes_are_one_and_a_failure_is_logged(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    argv = ("/bin/sh", "-c", f"echo ran >> {tmp_path}/ran; echo why >&2; exit 4")
+    os.write(writing, bytes(1000))
+    with kept(keeper.watching(Log("json", "the links"), reading, argv)):
+        until(lambda: "status 4" in capfd.readouterr().err, 10, "the failure")
+        os.write(writing, b"again")
+        until(lambda: _lines(tmp_path / "ran") == 2, 10, "the second change")
+    for fd in (reading, writing):
+        os.close(fd)
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_devices_that_come_and_go_are_seen() -> None:
+    fd = Watch("links", ("true",)).open()
+    try:
+        assert not os.get_blocking(fd)
+        assert not os.get_inheritable(fd)
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
+def guarded(folder: Path, machine: int) -> tuple[str, ...]:
+    """A keeper of a guard and a daemon."""
+    argv = guard.command(machine, folder / "absent", 60, "text", ())
+    return keeper.command(
+        machine,
+        "text",
+        folder / "keeper.pid",
+        keeper.keep_daemon("the helper", folder / "pid", daemon_in(folder)),
+        keeper.keep_guard(folder / "guard.pid", (), argv),
+    )
+
+
+def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
+    subprocess.run(daemon_in(tmp_path), check=True)
+    records = tmp_path / "keeper.pid", tmp_path / "guard.pid", tmp_path / "pid"
+
+    def all_new(*old: int) -> tuple[int, ...] | None:
+        found = tuple(beside.on_record(str(one)) or 0 for one in records)
+        return found if all(found) and not set(found) & set(old) else None
+
+    with subprocess.Popen(("sleep", "60")) as machine:
+        argv = guarded(tmp_path, machine.pid)
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as first:
+            old = until(all_new, 10, "keeper and guard")
+            until(lambda: _name(old[1]) == "vmnet-guard", 10, "the guard to be at work")
+            os.kill(old[0], signal.SIGKILL)
+            until(lambda: beside.on_record(str(records[0])) not in (None, old[0]), 10, "a keeper")
+            for pid in old[1:]:
+                os.kill(pid, signal.SIGKILL)
+            new = until(lambda: all_new(*old), 20, "a guard and a helper of the new keeper's")
+            assert [_name(one) for one in new[:2]] == ["vmnet-keeper", "vmnet-guard"]
+            machine.kill()
+            machine.wait(10)
+            until(lambda: not any(map(lives, new)), 10, "the end of all")
+            assert first.stderr is not None
+            said = first.stderr.read()
+    assert "error: keeper: ended before the machine (it is not known how): another" in said
+    assert "hint: it may not start again what takes privileges" in said
+    assert "error: guard: ended before the machine (it is not known how): another" in said
+    assert "error: helper: ended before the machine" in said
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_a_keeper_whose_machine_has_ended_already_ends(tmp_path: Path) -> None:
+    with subprocess.Popen(("true",)) as machine:
+        machine.wait(10)
+    done = subprocess.run(guarded(tmp_path, machine.pid), check=False, timeout=20)
+    assert done.returncode == 0
+    assert sys.executable in guarded(tmp_path, 1)

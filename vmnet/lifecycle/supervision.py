@@ -1,0 +1,105 @@
+"""Start the keeper, which starts the guard and looks after the daemons."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from vmnet import process
+from vmnet.delivery import Daemon
+from vmnet.errors import LaunchError
+from vmnet.lifecycle import alarm, beside, guard, keeper, privileges, watches
+from vmnet.lifecycle.launched import Helper
+from vmnet.lifecycle.watches import Watch
+from vmnet.machine import Command
+from vmnet.settings import GUARD, LOG, RUN_DIR, STOP_TIMEOUT, Settings
+
+if TYPE_CHECKING:
+    from vmnet.lifecycle.keeper import Order
+
+_log = logging.getLogger(__name__)
+
+
+def begin(
+    command: Command, daemons: Iterable[Daemon], settings: Settings, undo: ExitStack
+) -> list[Helper]:
+    """Start what is to look after the machine; the daemons run already.
+
+    From here on this process gives privileges to nothing that it executes. Where there is a guard
+    stop signals stay pending, and the guard and not this process acts on them: blocked signals
+    survive the exec.
+
+    :returns: all that serves the machine
+    :raises LaunchError: it can't be started
+    """
+    kept = [one for one in daemons if beside.on_record(str(one.pidfile))]
+    helpers = [Helper(one.name, one.pidfile) for one in kept]
+    orders: list[Order] = [keeper.keep_daemon(one.name, one.pidfile, one.argv) for one in kept]
+    with ExitStack() as opened:
+        inherited = []
+        for watch in _watches(kept, settings):
+            if (fd := _open(watch, opened)) is not None:
+                inherited.append(fd)
+                orders.append(keeper.watch(watch.name, fd, watch.argv))
+        has_privileges = bool(orders) and command.user is not None
+        if command.user is not None:
+            privileges.shed(privileges.SERVING if has_privileges else ())
+        qmp = command.guard or command.qmp
+        try:
+            if qmp is not None and settings[GUARD]:
+                helpers.append(_ours("the guard", settings, undo))
+                _block_stop_signals(undo)
+                inherited += (bell := opened.enter_context(alarm.hung_up()))
+                argv = guard.command(os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], bell)
+                if has_privileges:
+                    argv = beside.command("bare", *argv)
+                orders.append(keeper.keep_guard(helpers[-1].pidfile, inherited, argv))
+            if orders:
+                helpers.append(_ours("the keeper", settings, undo))
+                pidfile = helpers[-1].pidfile
+                words = keeper.command(os.getpid(), settings[LOG], pidfile, *orders)
+                pid = process.spawn(words, beside.STOP_SIGNALS)
+                undo.callback(os.killpg, pid, signal.SIGKILL)  # with the guard; of no other effect
+        except OSError as error:
+            raise LaunchError(
+                f"can't start the guard and its keeper: {error.strerror}",
+                "VMNET_GUARD=off starts without the guard; a stop signal then ends QEMU at once",
+            ) from None
+    if has_privileges:
+        privileges.shed()
+    return helpers
+
+
+def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
+    """What is run when something changes."""
+    for daemon in daemons:
+        yield from watches.of(daemon)
+
+
+def _open(watch: Watch, opened: ExitStack) -> int | None:
+    """A watch's descriptor, which children inherit; None where the kernel gives none."""
+    try:
+        fd = watch.open()
+    except OSError as error:
+        _log.warning("%s: changes will not be seen: %s", watch.name, error.strerror)
+        return None
+    opened.callback(os.close, fd)
+    os.set_inheritable(fd, True)
+    return fd
+
+
+def _ours(name: str, settings: Settings, undo: ExitStack) -> Helper:
+    """A helper of our own, of which nothing is left on record."""
+    helper = Helper(name, settings[RUN_DIR] / f"{name.removeprefix('the ')}.pid")
+    helper.pidfile.unlink(missing_ok=True)
+    undo.callback(helper.pidfile.unlink, missing_ok=True)
+    return helper
+
+
+def _block_stop_signals(undo: ExitStack) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, beside.STOP_SIGNALS)
+    undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
