@@ -78,6 +78,7 @@ class Port(Noun):
     :param bridge_address: link-local, or a spare address of the NIC's subnet
     :param link_local: a further address of the bridge where the first one is not link-local: the
         same at every start
+    :param spares: what may take the place of the first one, should somebody else claim it
     :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for DNS answers
     :param contain: keep DHCP and router messages on this side of the uplink
     :param gateway: the bridge's own default gateway, where a process here must reach the network
@@ -103,6 +104,7 @@ class Port(Noun):
     gateway: IPv4Address | None = None
     sender: Sender | None = None
     link_local: IPv4Interface | None = None
+    spares: tuple[IPv4Interface, ...] = ()
 
 
 @noun

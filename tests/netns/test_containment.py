@@ -18,7 +18,7 @@ from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
-from tests.netns.conftest import VMNET, Vmnet, is_vm
+from tests.netns.conftest import Vmnet
 
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 _STRANGER = bytes.fromhex("0242ac1e0163")
@@ -139,55 +139,6 @@ def test_the_bridges_address_is_announced(network: Lan, vmnet: Vmnet) -> None:
             return any(_kind(one) == "ARP" and one[28:32] == one[38:42] == own for one in found)
 
         until(announced, 5, "the announcement")
-
-
-def test_who_claims_the_bridges_address_has_it(network: Lan, vmnet: Vmnet) -> None:
-    """As an engine that has numbered up to there gives it to a container: the bridge gives way,
-    says so, and the guest has its lease as before.
-    """
-    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
-    engine = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.test/192.0.2.7")
-    with (
-        dnsmasq(web, *engine),
-        vmnet.running(web) as process,
-        guest(web, "br0", web.mac) as vm,
-    ):
-        udhcpc(vm).configure(vm)
-        own = _bridge_address(web)
-        station.run("ping", "-c1", "-W5", str(own.ip))
-        assert _capabilities(web)["CapEff"] == 0
-        other = network.container("other", address=str(own.ip))
-        other.run("ping", "-c1", "-W5", network.gateway)  # it asks by ARP, in its own name
-
-        def warned() -> bool:
-            return f"warning: {other.mac} claims {own.ip}" in process.output()
-
-        until(warned, 10, "the warning", detail=process.output)
-        assert "given up, and with it the forwarding of names" in process.output()
-        assert set(_capabilities(web).values()) == {0}
-        left = _bridge_address(web)
-        assert left.ip.is_link_local
-        station.ip("neighbour", "flush", "dev", "eth0")
-        station.run("ping", "-c1", "-W5", str(own.ip))
-        (known,) = station.ip("-j", "neighbour", "show", str(own.ip)).json()
-        assert known["lladdr"] == other.mac
-        assert str(udhcpc(vm).address) == f"{web.address}/24"
-        vm.run("ping", "-c1", "-W5", str(own.ip))
-        vm.ip("route", "add", str(left), "dev", "eth0")  # as cloud-init's guests are told
-        asked = vm.run("busybox", "nslookup", "-type=a", "db.test", str(left.ip))
-        assert "192.0.2.7" in asked.stdout
-
-
-def test_a_fixed_address_needs_nobody_to_watch_it(network: Lan, vmnet: Vmnet) -> None:
-    """Without NET_RAW, which some engines don't give."""
-    web = network.container("web", resolv_conf=ON_LOOPBACK)
-    environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
-    without = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
-    with web.popen(*without, *VMNET, "run", env=environ, pid=True) as process:
-        until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
-        assert "warning: nobody watches whether others claim" in process.output()
-        with guest(web, "br0", web.mac) as vm:
-            assert str(udhcpc(vm).address) == f"{web.address}/24"
 
 
 _CONTAINED = ("DHCP", "DHCPv6", "router")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
@@ -18,6 +19,7 @@ from vmnet.wiring import Port, Requirements, Saved, Sender, Wiring
 _FIRST_FD = 100
 # What the kernel takes of a filter, 4096 instructions, holds some 220 IPv6 addresses.
 _MOST_ADDRESSES = 200
+_SPARES = 8  # that may take an address's place
 _log = logging.getLogger(__name__)
 
 
@@ -39,20 +41,21 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
             for port, interface in zip(ports, identity.interfaces, strict=True)
         )
     exit_at = _exit(identity)
-    address = _address(
+    found = _addresses(
         settings[BRIDGE_ADDRESS], identity.interfaces[exit_at], identity, requirements
     )
-    if address is not None:
+    if found:
         gateway = _gateway(identity.interfaces[exit_at])
         port = evolve(
             ports[exit_at],
-            bridge_address=address,
+            bridge_address=found[0],
+            spares=found[1:],
             link_local=ports[exit_at].bridge_address,
             gateway=gateway,
         )
         ports = (*ports[:exit_at], port, *ports[exit_at + 1 :])
     # From a link-local address a forwarder asks nobody but a resolver in the container itself.
-    forwards = requirements.dns and (address is not None or _is_self_sufficient(identity.resolver))
+    forwards = requirements.dns and (bool(found) or _is_self_sufficient(identity.resolver))
     nameserver = ports[exit_at].bridge_address.ip if forwards else None
     return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
 
@@ -133,31 +136,34 @@ def _exit(identity: Identity) -> int:
     return min(range(len(identity.interfaces)), key=rank)
 
 
-def _address(
+def _addresses(
     wish: str | IPv4Interface, interface: Interface, identity: Identity, requirements: Requirements
-) -> IPv4Interface | None:
-    """An address of the interface's subnet for its bridge; None where link-local will do.
+) -> tuple[IPv4Interface, ...]:
+    """An address of the interface's subnet for its bridge, and those that may take its place.
+
+    There are none where link-local will do; one that the user gave is not replaced.
 
     :param wish: VMNET_BRIDGE_ADDRESS
     """
     if isinstance(wish, IPv4Interface):
-        return wish
+        return (wish,)
     if wish == "link-local" or (wish == "auto" and not requirements.dns):
-        return None
-    return _free_address(interface, identity)
+        return ()
+    return _free_addresses(interface, identity)
 
 
-def _free_address(interface: Interface, identity: Identity) -> IPv4Interface | None:
-    """An address of the interface's subnet that nobody answers for, or None where none is left."""
+def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
+    """The first address of the interface's subnet that nobody answers for, and some after it."""
     from vmnet.net import arp
     from vmnet.net.steps import step
 
     candidates = addressing.spare_candidates(interface, identity)
     if not candidates:
-        return None
+        return ()
     with step(f"look for a free address on {interface.name}"):
         free = arp.first_free(interface.name, [one.ip for one in candidates])
-    return next((one for one in candidates if one.ip == free), None)
+    left = itertools.dropwhile(lambda one: one.ip != free, candidates)
+    return tuple(itertools.islice(left, 1 + _SPARES))
 
 
 def _is_self_sufficient(resolver: Resolver) -> bool:

@@ -24,13 +24,18 @@ class Own:
 
     :param mac: the bridge's
     :param tap: which ends with the machine
+    :param addresses: the one that it has, and those that may take its place
+    :param prefix: their length
+    :param gateway: of the bridge's default route; empty where it has none
     :param forwards: whether the guest's names are forwarded at the address
     """
 
     bridge: str
     mac: str
     tap: str
-    address: str
+    addresses: tuple[str, ...]
+    prefix: int
+    gateway: str
     forwards: bool
 
 
@@ -68,12 +73,14 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
 
 def _own(wiring: Wiring) -> Iterator[Own]:
     for port in wiring.ports:
-        address = port.bridge_address.ip
         if port.link_local is not None:
+            address = port.bridge_address
             yield Own(
                 bridge=port.bridge,
                 mac=port.bridge_mac,
                 tap=port.tap,
-                address=str(address),
-                forwards=wiring.nameserver == address,
+                addresses=tuple(str(one.ip) for one in (address, *port.spares)),
+                prefix=address.network.prefixlen,
+                gateway=str(port.gateway) if port.gateway else "",
+                forwards=wiring.nameserver == address.ip,
             )

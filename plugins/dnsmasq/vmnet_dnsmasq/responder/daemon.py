@@ -30,12 +30,16 @@ _SETTLE_SECONDS = 0.2  # a tap that has gone down may be on its way out
 
 
 class Port:
-    """A tap, and what is said on it."""
+    """A tap, and what is said on it.
+
+    :ivar due: when :meth:`wake` is to be called, as ``time.monotonic`` tells the time
+    """
 
     def __init__(self, nic: Nic) -> None:
         self._tap = link.tap(nic.tap, frame.mac(nic.guest))
         self.links = (self._tap,)
         self._router, self._server = Router(nic), Server(nic)
+        self.due = time.monotonic() + REFRESH_SECONDS
 
     def serve(self) -> None:
         """Answer a frame."""
@@ -43,8 +47,9 @@ class Port:
         if packet is not None:
             self._send(self._router.answer(packet) or self._server.answer(packet))
 
-    def refresh(self) -> None:
+    def wake(self) -> None:
         """Say again what is known for a while only."""
+        self.due += REFRESH_SECONDS
         self._send(self._router.advertisements)
 
     def _send(self, frames: list[bytes]) -> None:
@@ -77,7 +82,10 @@ def main(path: str) -> None:
         os._exit(0)  # at once: the sockets are the child's now
     os.close(pidfile)
     _leave_foreground(own_log)
-    privileges.shed(for_good=not config.own)
+    if config.own:
+        privileges.put_aside()
+    else:
+        privileges.shed()
     serve(ports)
 
 
@@ -87,16 +95,14 @@ def serve(ports: list[Port | Claim]) -> None:
     by_number = {link.fileno(): port for port in ports for link in port.links}
     for number in by_number:
         waiting.register(number, select.POLLIN)
-    refresh_at = time.monotonic() + REFRESH_SECONDS
     while all(link.exists() for port in ports for link in port.links):
-        left = refresh_at - time.monotonic()
-        if left <= 0:
-            refresh_at += REFRESH_SECONDS
-            for port in ports:
-                port.refresh()
-        for number, event in waiting.poll(max(left, 0) * 1000):
+        left = min(port.due for port in ports) - time.monotonic()
+        for number, event in waiting.poll(min(max(left, 0), REFRESH_SECONDS) * 1000 + 1):
             by_number[number].serve()
             time.sleep(_PAUSE_SECONDS if event == select.POLLIN else _SETTLE_SECONDS)
+        for port in ports:
+            if port.due <= time.monotonic():
+                port.wake()
 
 
 def _load(path: str) -> Config:

@@ -1,4 +1,4 @@
-"""Ethernet frames with IPv6 packets, read and made. Pure functions.
+"""Ethernet frames with IPv6 packets, read and made, and ARP requests. Pure functions.
 
 Checksums are made and never verified: a guest's frame reaches the tap through memory, and its
 network card may have left the checksum to be completed by a receiver that needs one.
@@ -10,7 +10,7 @@ import socket
 import struct
 
 ICMPV6, UDP = 58, 17
-_ETHERTYPE = b"\x86\xdd"
+_ETHERTYPE, _EVERYBODY = b"\x86\xdd", b"\xff" * 6
 _HEADS = struct.Struct("!6s6s2sIHBB16s16s")  # Ethernet's; RFC 8200 section 3
 
 
@@ -59,6 +59,15 @@ def icmp6(macs: bytes, source: bytes, destination: bytes, message: bytes) -> byt
     """
     total = checksum(source, destination, ICMPV6, message)
     return _packet(macs, source, destination, ICMPV6, message[:2] + total + message[4:])
+
+
+def arp(mac: bytes, sender: bytes, target: bytes) -> bytes:
+    """A frame with an ARP request (RFC 826), to all.
+
+    :param sender: an IPv4 address; zeros make it a probe, the target an announcement (RFC 5227)
+    """
+    head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    return _EVERYBODY + mac + b"\x08\x06" + head + mac + sender + bytes(6) + target
 
 
 def udp(

@@ -1,7 +1,7 @@
 """Network devices that are listened to: the guest's end of a tap, and a bridge.
 
 On a bridge port a socket for all protocols sees each frame before the bridge does, and what it
-sends leaves by the tap, to the guest: nothing here ever reaches the network behind the bridge.
+sends leaves by the tap, to the guest. On a bridge nothing is sent but ARP for its own address.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _QUEUE, _LONGEST = 1 << 16, 2048  # bytes
 # Instructions of classic BPF (bpf(4)): load a word, half word or byte; jump if equal; return.
 _LD, _LDH, _LDB, _JEQ, _RET = 0x20, 0x28, 0x30, 0x15, 0x06
 _VLAN_TAG_PRESENT = 0xFFFFF030  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT
+_PACKET_TYPE, _PACKET_OTHERHOST = 0xFFFFF004, 3  # SKF_AD_OFF + SKF_AD_PKTTYPE
 _SOCK_FILTER = struct.Struct("=HBBI")
 _ACCEPT, _DROP = -2, -1  # the last two instructions
 Instruction = tuple[int, int, int, int]
@@ -55,8 +56,14 @@ class Link:
         except OSError:  # the device has gone down or away, which :meth:`exists` tells
             return b""
 
+    def hear(self, program: bytes) -> None:
+        """Other frames from now on; forget those that are waiting."""
+        attach_filter(self._socket, program)
+        while self.receive():
+            pass
+
     def send(self, frame: bytes) -> None:
-        """To the guest; one that reads nothing loses it, as on any wire."""
+        """Out of the device; who reads nothing loses it, as on any wire."""
         try:
             self._socket.send(frame)
         except OSError as error:
@@ -91,18 +98,38 @@ def presence(name: str) -> Link:
     return Link(name, _ETH_P_EXPERIMENT, assemble([(_RET, 0, 0, 0)]))
 
 
-def bridge(name: str, address: bytes, mac: bytes) -> Link:
-    """A bridge on which others are heard that claim its address (RFC 5227 section 2.4).
+def bridge(name: str, program: bytes) -> Link:
+    """A bridge on which ARP is heard.
 
-    :param mac: its own
+    :param program: which frames of it, see :func:`claims`
+    """
+    return Link(name, _ETH_P_ARP, program)
+
+
+def claims(address: bytes, mac: bytes, *, probes: bool = False) -> bytes:
+    """ARP in which others claim an address as theirs (RFC 5227 section 2.4), but not in a VLAN.
+
+    There the kernel has taken the tag off, and says that the frame is for somebody else.
+
+    :param mac: our own
+    :param probes: also those who are about to (section 2.1.1): nobody who has the address need mind
+        them, for the kernel answers
     """
     high, low = (int.from_bytes(part, "big") for part in (mac[:4], mac[4:]))
-    from_another = [
-        *_require(_LD, 28, int.from_bytes(address, "big")),  # the sender's address
-        *((_LD, 22, 0, 0), (_JEQ, high, 0, _ACCEPT)),  # and its MAC
+    wanted = int.from_bytes(address, "big")
+    of_sender = _require(_LD, 28, wanted)
+    if probes:  # no sender, and the address as target
+        of_sender = ((_LD, 28, 0, 0), (_JEQ, wanted, 3, 0), (_JEQ, 0, 0, _DROP))
+        of_sender += _require(_LD, 38, wanted)
+    program = [
+        *((_LD, _PACKET_TYPE, 0, 0), (_JEQ, _PACKET_OTHERHOST, _DROP, 0)),
+        *_require(_LD, 14, 0x00010800),  # Ethernet and IPv4
+        *_require(_LDH, 18, 0x0604),  # the lengths of their addresses
+        *of_sender,
+        *((_LD, 22, 0, 0), (_JEQ, high, 0, _ACCEPT)),  # the sender's MAC
         *((_LDH, 26, 0, 0), (_JEQ, low, _DROP, _ACCEPT)),
     ]
-    return Link(name, _ETH_P_ARP, assemble(from_another))
+    return assemble(program)
 
 
 def packet_filter(guest: bytes) -> bytes:

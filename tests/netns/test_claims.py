@@ -1,0 +1,173 @@
+"""Others that claim the bridge's own address, by right or by malice."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+from tests.lab.command import Process
+from tests.lab.dhcp_clients import udhcpc
+from tests.lab.guest import guest
+from tests.lab.namespace import Namespace
+from tests.lab.netns import WORLD, Lan
+from tests.lab.services import dnsmasq
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet, is_vm
+
+ON_LOOPBACK = "nameserver 127.0.0.11\n"
+SUBNET = IPv4Network("172.30.1.0/24")
+FORGED = bytes.fromhex("0200000000aa")
+_BROADCAST = b"\xff" * 6
+_TAGGED = b"\x81\x00\x00\x07"  # VLAN 7
+
+
+def test_a_machine_that_has_the_address_keeps_it_and_the_bridge_takes_another(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """The engine has numbered up to there. The guest keeps its lease and its names."""
+    network.world()
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with engine(web), vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        own = spare(web)
+        station.run("ping", "-c1", "-W5", str(own))
+        assert responders_capabilities(web)["CapEff"] == 0
+        other = network.container("other", address=str(own))
+        other.run("ping", "-c1", "-W5", network.gateway)  # it asks by ARP, in its own name
+        said = process.output
+        until(lambda: f"br0 has the address {spare(web)}" in said(), 10, "the change", detail=said)
+        assert (
+            f"warning: {other.mac} claims {own}, which was free when br0 took it: given" in said()
+        )
+        assert spare(web) != own
+        assert responders_capabilities(web)["CapEff"] == 0
+        station.ip("neighbour", "flush", "dev", "eth0")
+        station.run("ping", "-c1", "-W5", str(own))
+        (known,) = station.ip("-j", "neighbour", "show", str(own)).json()
+        assert known["lladdr"] == other.mac
+        vm.run("ping", "-c1", "-W5", str(own))
+        assert resolves(vm, lease.dns[0])
+        web.run("ping", "-c1", "-W5", WORLD)  # as an engine asks upstream servers
+        assert str(udhcpc(vm).address) == f"{web.address}/24"
+
+
+def test_one_forged_claim_is_answered_and_one_in_another_vlan_is_none(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with vmnet.running(web) as process, card(station) as frames:
+        own = spare(web)
+        for _ in range(3):
+            frames.send(claim(own, tagged=True))
+        frames.send(claim(own))
+        until(lambda: announces(frames, own), 5, "the announcement", detail=process.output)
+        assert spare(web) == own
+        assert "claims" not in process.output()
+
+
+def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vmnet) -> None:
+    """It claims each address that the bridge takes, until the bridge has a link-local one alone."""
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with (
+        engine(web),
+        vmnet.running(web) as process,
+        guest(web, "br0", web.mac) as vm,
+        card(station) as frames,
+    ):
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        first = spare(web)
+        dispossess(process, frames, first)
+        said = process.output
+        until(lambda: f"br0 has the address {spare(web)}" in said(), 10, "the change", detail=said)
+        second = spare(web)
+        assert second != first
+        dispossess(process, frames, second)
+        assert all(one.is_link_local for one in addresses(web))
+        assert resolves(vm, lease.dns[0])
+        assert not [one for one in web.routes() if one["dst"] == "default"]
+
+
+def test_a_fixed_address_needs_nobody_to_watch_it(network: Lan, vmnet: Vmnet) -> None:
+    """Without NET_RAW, which some engines don't give."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK)
+    environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
+    without = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
+    with web.popen(*without, *VMNET, "run", env=environ, pid=True) as process:
+        until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+        assert "warning: nobody watches whether others claim" in process.output()
+        with guest(web, "br0", web.mac) as vm:
+            assert str(udhcpc(vm).address) == f"{web.address}/24"
+
+
+@contextmanager
+def engine(container: Namespace) -> Iterator[None]:
+    """The engine's resolver on loopback."""
+    bound = ("--listen-address=127.0.0.11", "--bind-interfaces")
+    with dnsmasq(container, *bound, "--address=/db.test/192.0.2.7"):
+        yield
+
+
+def resolves(vm: Namespace, server: IPv4Address) -> bool:
+    asked = vm.run("busybox", "nslookup", "-type=a", "db.test", str(server))
+    return "192.0.2.7" in asked.stdout
+
+
+@contextmanager
+def card(where: Namespace) -> Iterator[socket.socket]:
+    """A socket that sends and hears ARP on a namespace's eth0."""
+    with where.entered():
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+    with made:
+        made.bind(("eth0", 0x0806))
+        made.setblocking(False)
+        yield made
+
+
+def claim(address: IPv4Address, *, tagged: bool = False) -> bytes:
+    """A forged ARP request, sent in the name of an address."""
+    head = _BROADCAST + FORGED + (_TAGGED if tagged else b"")
+    arp = bytes.fromhex("08060001080006040001") + FORGED + address.packed
+    return head + arp + bytes(6) + address.packed
+
+
+def announces(frames: socket.socket, address: IPv4Address) -> bool:
+    """Whether somebody else says that the address is his."""
+    try:
+        heard = frames.recv(2048)
+    except BlockingIOError:
+        return False
+    return heard[28:32] == heard[38:42] == address.packed and heard[6:12] != FORGED
+
+
+def dispossess(process: Process, frames: socket.socket, address: IPv4Address) -> None:
+    """Claim an address until it is given up."""
+
+    def is_given_up() -> bool:
+        frames.send(claim(address))
+        return f"claims {address}, " in process.output()
+
+    until(is_given_up, 10, f"{address} to be given up", detail=process.output)
+
+
+def addresses(container: Namespace) -> list[IPv4Address]:
+    """The bridge's."""
+    found = (one for one in container.addresses("br0") if one["family"] == "inet")
+    return [IPv4Interface(one["local"]).ip for one in found]
+
+
+def spare(container: Namespace) -> IPv4Address | None:
+    """The address of the subnet that the bridge has, if it has one now."""
+    return next((one for one in addresses(container) if one in SUBNET), None)
+
+
+def responders_capabilities(container: Namespace) -> dict[str, int]:
+    """Effective and permitted."""
+    texts = [Path(f"/proc/{pid}/status").read_text() for pid in container.pids()]
+    (status,) = (one for one in texts if one.startswith("Name:\tvmnet-responder\n"))
+    sets = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))
+    return {one: int(sets[one], 16) for one in ("CapEff", "CapPrm")}
