@@ -160,9 +160,9 @@ def addresses(container: Namespace) -> list[IPv4Address]:
     return [IPv4Interface(one["local"]).ip for one in found]
 
 
-def spare(container: Namespace) -> IPv4Address | None:
-    """The address of the subnet that the bridge has, if it has one now."""
-    return next((one for one in addresses(container) if one in SUBNET), None)
+def spare(container: Namespace) -> IPv4Address:
+    """The address of the subnet that the bridge has now; 0.0.0.0 where it has none."""
+    return next((one for one in addresses(container) if one in SUBNET), IPv4Address(0))
 
 
 def responders_capabilities(container: Namespace) -> dict[str, int]:

@@ -1,15 +1,31 @@
-"""The bridge's own address: who watches it, and the words in which it is given up."""
+"""The bridge's own address: who watches it, when it is given up, and in which words."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+from ipaddress import IPv4Address, IPv4Interface
+from types import SimpleNamespace
+from typing import cast
 
+import pytest
+from attrs import define, evolve, field
+from vmnet_dnsmasq.helper import Own
+from vmnet_dnsmasq.responder import address, claim, link, privileges
+from vmnet_dnsmasq.responder.claim import Claim
 from vmnet_dnsmasq.responder.log import Log
 from vmnet_dnsmasq.service import deliver
 
+from tests.unit import bpf
+from tests.unit.frames import arp
 from vmnet import testing
-from vmnet.testing import resolver
+from vmnet.testing import interface, resolver
+
+MAC, OTHER = bytes.fromhex("060000000001"), bytes.fromhex("0242ac110009")
+FIRST, SECOND, THIRD = "172.17.255.254", "172.17.255.253", "172.17.255.252"
+OWN = Own("br0", "06:00:00:00:00:01", "tap0", (FIRST, SECOND, THIRD), 16, "172.17.0.1", True)
+PACKET_TYPE, OTHER_HOST = 0xFFFFF004, 3
 
 
 def test_a_spare_address_is_watched_without_ipv6_too() -> None:
@@ -21,8 +37,23 @@ def test_a_spare_address_is_watched_without_ipv6_too() -> None:
     assert (config["is_json"], config["nics"]) == (True, [])
     (own,) = config["own"]
     assert (own["bridge"], own["tap"]) == ("br0", "tap0")
-    assert (own["address"], own["mac"]) == ("172.17.255.254", wiring.ports[0].bridge_mac)
+    assert (own["addresses"], own["prefix"]) == ([FIRST], 16)
+    assert (own["mac"], own["gateway"]) == (wiring.ports[0].bridge_mac, "")
     assert own["forwards"]
+
+
+def test_what_may_take_its_place_and_the_way_out_are_known() -> None:
+    identity = testing.identity(
+        interface("172.17.0.2/16", gateway="172.17.0.1"), resolver=resolver("127.0.0.11")
+    )
+    wiring = testing.wiring(identity, nameserver=f"{FIRST}/16")
+    (port,) = wiring.ports
+    spares = tuple(IPv4Interface(f"{one}/16") for one in (SECOND, THIRD))
+    port = evolve(port, spares=spares, gateway=IPv4Address("172.17.0.1"))
+    delivery = deliver(testing.settings(), identity, evolve(wiring, ports=(port,)))
+    (own,) = json.loads(delivery.files[-1].content)["own"]
+    assert own["addresses"] == [FIRST, SECOND, THIRD]
+    assert own["gateway"] == "172.17.0.1"
 
 
 def test_the_log_is_the_containers_in_form() -> None:
@@ -37,3 +68,137 @@ def test_the_log_is_the_containers_in_form() -> None:
     assert said[False] == "vmnet: warning: gone\nvmnet: hint: restart\n"
     entry = json.loads(said[True])
     assert (entry["level"], entry["message"], entry["hint"]) == ("warning", "gone", "restart")
+
+
+@pytest.mark.parametrize(
+    ("frame", "held", "sought"),
+    [
+        (arp(FIRST, mac=OTHER), True, True),
+        (arp(FIRST, mac=OTHER, operation=2), True, True),
+        (arp(FIRST, mac=MAC), False, False),
+        (arp(SECOND, mac=OTHER, target=FIRST), False, False),  # it asks for us
+        (arp("0.0.0.0", mac=OTHER, target=FIRST), False, True),  # it is about to take it
+        (arp("0.0.0.0", mac=OTHER, target=SECOND), False, False),
+        (arp("0.0.0.0", mac=MAC, target=FIRST), False, False),
+        (arp(FIRST, mac=OTHER).replace(b"\x08\x00\x06\x04", b"\x86\xdd\x06\x04"), False, False),
+        (arp(FIRST, mac=OTHER)[:30], False, False),
+    ],
+)
+def test_a_claim_is_told_from_a_question(frame: bytes, held: bool, sought: bool) -> None:
+    packed = socket.inet_aton(FIRST)
+    for probes, expected in ((False, held), (True, sought)):
+        program = link.claims(packed, MAC, probes=probes)
+        assert bool(bpf.run(program, frame)) == expected
+        assert not bpf.run(program, frame, {PACKET_TYPE: OTHER_HOST})  # in a VLAN
+
+
+@define
+class Bridge:
+    """The bridge's link, the kernel, the log and the clock of a claim, all as it sees them."""
+
+    now: float = 1000.0
+    waiting: list[bytes] = field(factory=list)
+    sent: list[str] = field(factory=list)
+    has: str = FIRST
+    said: list[str] = field(factory=list)
+
+    def watch(self, own: Own = OWN) -> Claim:
+        return Claim(own, cast("Log", self))
+
+    def receive(self) -> bytes:
+        return self.waiting.pop(0) if self.waiting else b""
+
+    def hear(self, program: bytes) -> None:
+        self.waiting.clear()
+
+    def send(self, frame: bytes) -> None:
+        kind = "announces" if any(frame[28:32]) else "probes"
+        self.sent.append(f"{kind} {socket.inet_ntoa(frame[38:42])}")
+
+    def warn(self, text: str, hint: str) -> None:
+        self.said.append(text)
+
+    def inform(self, text: str) -> None:
+        self.said.append(text)
+
+    def add(self, _own: Own, packed: bytes) -> str:
+        self.has = socket.inet_ntoa(packed)
+        return ""
+
+    def remove(self, _own: Own, packed: bytes) -> None:
+        assert self.has == socket.inet_ntoa(packed)
+        self.has = ""
+
+    def claims(self, claim: Claim, text: str) -> None:
+        self.waiting.append(arp(text, mac=OTHER))
+        claim.serve()
+
+    def wait(self, claim: Claim, seconds: float) -> None:
+        """Let time pass, and the claim do what is due meanwhile."""
+        end = self.now + seconds
+        while claim.due <= end:
+            self.now = claim.due
+            claim.wake()
+        self.now = end
+
+
+@pytest.fixture
+def bridge(monkeypatch: pytest.MonkeyPatch) -> Bridge:
+    made = Bridge()
+    monkeypatch.setattr(link, "bridge", lambda _name, _program: made)
+    monkeypatch.setattr(link, "presence", lambda _name: made)
+    monkeypatch.setattr(claim, "time", SimpleNamespace(monotonic=lambda: made.now))
+    for name in ("add", "remove"):
+        monkeypatch.setattr(address, name, getattr(made, name))
+    for name in ("regain", "put_aside"):
+        monkeypatch.setattr(privileges, name, lambda: None)
+    return made
+
+
+def test_a_claim_that_nobody_stands_by_is_answered_once(bridge: Bridge) -> None:
+    watched = bridge.watch()
+    for _ in range(2):
+        bridge.claims(watched, FIRST)
+        bridge.wait(watched, 20)
+        assert bridge.sent == [f"probes {FIRST}"] * 3 + [f"announces {FIRST}"]
+        bridge.sent.clear()
+    assert (bridge.has, bridge.said) == (FIRST, [])
+
+
+def test_a_second_claim_within_ten_seconds_takes_the_address(bridge: Bridge) -> None:
+    watched = bridge.watch()
+    bridge.claims(watched, FIRST)
+    bridge.wait(watched, 9)
+    bridge.claims(watched, FIRST)
+    assert bridge.has == ""
+    bridge.wait(watched, 1)
+    assert bridge.has == SECOND
+    lost, found = bridge.said
+    assert lost.startswith(
+        f"{OTHER.hex(':')} claims {FIRST}, which was free when br0 took it: given"
+    )
+    assert "the guest resolves no names outside the network" in lost
+    assert found == f"br0 has the address {SECOND} now"
+
+
+def test_an_address_that_another_one_has_is_passed_over(bridge: Bridge) -> None:
+    watched = bridge.watch()
+    for _ in range(2):
+        bridge.claims(watched, FIRST)
+    bridge.wait(watched, 0)
+    bridge.claims(watched, SECOND)
+    bridge.wait(watched, 1)
+    assert bridge.has == THIRD
+
+
+@pytest.mark.parametrize("addresses", [(FIRST,), (FIRST, SECOND, THIRD)])
+def test_no_liar_sets_the_pace_of_the_log(bridge: Bridge, addresses: tuple[str, ...]) -> None:
+    """It claims whatever the bridge has, for a day."""
+    watched = bridge.watch(evolve(OWN, addresses=addresses))
+    for _ in range(24 * 60 * 6):
+        for _ in range(2 if bridge.has else 0):
+            bridge.claims(watched, bridge.has)
+        bridge.wait(watched, 10)
+    assert len(bridge.said) < 80
+    bridge.wait(watched, 3600)
+    assert bridge.has in addresses
