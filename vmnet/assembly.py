@@ -11,7 +11,7 @@ from vmnet import memory
 from vmnet import settings as table
 from vmnet.errors import MachineError, SettingsError
 from vmnet.identity import Identity
-from vmnet.image import disk_format, refers_elsewhere
+from vmnet.image import choose
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
 from vmnet.noun import Noun, noun
 from vmnet.settings import Setting, Settings
@@ -42,6 +42,7 @@ def boot_devices(settings: Settings) -> Boot:
         devices.append(_disk(settings))
     cdrom = _file(settings, table.CDROM)
     if cdrom:
+        choose.cdrom(cdrom)
         devices.append(Cdrom(cdrom, cdrom.is_block_device()))
     kernel = _kernel(settings)
     if not devices and kernel is None:
@@ -76,13 +77,22 @@ def _disk(settings: Settings) -> Disk:
     ephemeral = settings[table.DISK_MODE] == "ephemeral"
     path = _file(settings, table.DISK, writable=not ephemeral)
     assert path is not None
-    image_format = disk_format(path, settings[table.DISK_FORMAT])
+    choice = choose.disk(path, settings[table.DISK_FORMAT], ephemeral=ephemeral)
+    if choice.note:
+        _log.info("VMNET_DISK=%s is %s", path, choice.note)
+    if choice.guessed:
+        _log.info(
+            "VMNET_DISK=%s is taken for a raw disk: QEMU keeps its guest from writing the header "
+            "of another format there, which VMNET_DISK_FORMAT=raw allows",
+            path,
+        )
     return Disk(
         path,
-        image_format,
+        choice.format,
         ephemeral,
         block=path.is_block_device(),
-        backed=image_format == "qcow2" and refers_elsewhere(path),
+        backed=choice.backed,
+        guessed=choice.guessed,
     )
 
 

@@ -25,10 +25,12 @@ class Nic(Noun):
 class Disk(Noun):
     """A block device.
 
-    :param format: ``qcow2`` or ``raw``
+    :param format: QEMU's name for it: ``qcow2``, ``raw``, ``vmdk`` and others
     :param ephemeral: writes go to a temporary overlay that ends with the VM
     :param block: a block device and not a file
     :param backed: a qcow2 image that names other files, which only the hypervisor can follow
+    :param guessed: raw because nothing else was recognised: the hypervisor keeps the guest from
+        writing the mark of another format, which the next start would believe
     """
 
     path: Path
@@ -36,6 +38,7 @@ class Disk(Noun):
     ephemeral: bool = False
     block: bool = False
     backed: bool = False
+    guessed: bool = False
 
 
 @noun

@@ -187,9 +187,9 @@ NTP = optional(
 DISK = optional("VMNET_DISK", values.absolute_path, "disk image or block device to boot")
 DISK_FORMAT = setting(
     "VMNET_DISK_FORMAT",
-    values.choice("auto", "qcow2", "raw"),
+    values.choice("auto", "qcow2", "raw", "vpc"),
     "auto",
-    "format of VMNET_DISK; auto looks at the image",
+    "format of VMNET_DISK; auto looks at the image; vpc is a VHD",
 )
 DISK_MODE = setting(
     "VMNET_DISK_MODE",

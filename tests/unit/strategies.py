@@ -99,7 +99,11 @@ ports = st.builds(
 wirings = st.builds(Wiring, ports=tuples(ports), contain=st.booleans(), nameserver=st.none() | ipv4)
 
 disks = st.builds(
-    Disk, path=paths, format=st.sampled_from(("raw", "qcow2")), ephemeral=st.booleans()
+    Disk,
+    path=paths,
+    format=st.sampled_from(("raw", "qcow2")),
+    ephemeral=st.booleans(),
+    guessed=st.booleans(),
 )
 machines = st.builds(
     Machine,

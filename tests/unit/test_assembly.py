@@ -30,7 +30,11 @@ def disk(tmp_path: Path) -> Path:
 
 
 def test_a_disk(disk: Path) -> None:
-    assert boot(VMNET_DISK=disk) == Boot((Disk(disk, "raw"),))
+    assert boot(VMNET_DISK=disk) == Boot((Disk(disk, "raw", guessed=True),))
+
+
+def test_a_disk_that_is_declared(disk: Path) -> None:
+    assert boot(VMNET_DISK=disk, VMNET_DISK_FORMAT="raw") == Boot((Disk(disk, "raw"),))
 
 
 def test_an_ephemeral_disk(disk: Path) -> None:
@@ -40,7 +44,27 @@ def test_an_ephemeral_disk(disk: Path) -> None:
 
 
 def test_a_disk_before_a_cd(disk: Path) -> None:
-    assert boot(VMNET_DISK=disk, VMNET_CDROM=disk).devices == (Disk(disk, "raw"), Cdrom(disk))
+    devices = boot(VMNET_DISK=disk, VMNET_CDROM=disk).devices
+    assert devices == (Disk(disk, "raw", guessed=True), Cdrom(disk))
+
+
+def test_what_is_no_image_is_refused(disk: Path) -> None:
+    with disk.open("r+b") as file:
+        file.write(b"\x1f\x8b\x08")
+    with pytest.raises(MachineError, match=r"VMNET_DISK=.* is gzip data"):
+        boot(VMNET_DISK=disk)
+    with pytest.raises(MachineError, match=r"VMNET_CDROM=.* is gzip data"):
+        boot(VMNET_CDROM=disk)
+
+
+def test_what_there_is_to_say_of_a_format_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "disk.vhdx"
+    path.write_bytes(b"vhdxfile".ljust(512, b"\0"))
+    with caplog.at_level("INFO"):
+        assert boot(VMNET_DISK=path).devices == (Disk(path, "vhdx"),)
+    assert "`qemu-img convert -f vhdx -O qcow2 disk.vhdx disk.vhdx.qcow2`" in caplog.text
 
 
 def test_a_kernel(disk: Path) -> None:

@@ -33,7 +33,7 @@ def disks() -> Case:
     devices = (
         Disk(Path("/disk.qcow2"), "qcow2"),
         Disk(Path("/scratch.img"), "raw", ephemeral=True),
-        Disk(Path("/dev/sdb"), "raw", block=True),
+        Disk(Path("/dev/sdb"), "raw", block=True, guessed=True),
         Disk(Path("/with,comma.qcow2"), "qcow2", backed=True),
         Cdrom(Path("/dev/sr0"), block=True),
         Cdrom(Path("/run/vmnet/seed.iso")),

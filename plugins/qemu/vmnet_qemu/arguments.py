@@ -152,8 +152,17 @@ def _device(number: int, device: Disk | Cdrom, file: str) -> Iterator[str]:
         yield from ("-device", f"scsi-cd,bus=scsi{number}.0,drive=cd{number}")
     else:
         mode = "snapshot=on" if device.ephemeral else "cache=writeback"
-        yield from ("-drive", f"if=none,id=disk{number},{file},format={device.format},{mode}")
+        yield from ("-drive", f"if=none,id=disk{number},{file},{_format(device)},{mode}")
         yield from ("-device", f"virtio-blk-pci,drive=disk{number}")
+
+
+def _format(disk: Disk) -> str:
+    """Its format. One that was guessed is left for QEMU to guess.
+
+    QEMU then keeps the guest from writing the mark of another format into the first sector. Only
+    its driver ``raw`` has an ``offset``, so that it ends if it takes the disk for anything else.
+    """
+    return "offset=0" if disk.guessed else f"format={disk.format}"
 
 
 def _nics(nics: Sequence[Nic]) -> Iterator[str]:

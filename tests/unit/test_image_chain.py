@@ -1,0 +1,97 @@
+"""A qcow2 image that names other files: believed if its owner says so, and if they are there."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_image import create, cut, header, qemu_img, refused
+from vmnet.errors import MachineError
+from vmnet.image import choose
+from vmnet.image.choose import Choice
+
+
+def overlay(path: Path, base: str | Path, base_format: str = "qcow2", *options: str) -> Path:
+    return create(path, "-f", "qcow2", "-u", "-b", str(base), "-F", base_format, *options, "1M")
+
+
+@pytest.mark.parametrize("compat", ["0.10", "1.1"])
+@pytest.mark.parametrize("base_format", ["raw", "qcow2", "vmdk"])
+def test_a_backing_file(compat: str, base_format: str, tmp_path: Path) -> None:
+    base = create(tmp_path / "base", "-f", base_format, "1M")
+    disk = overlay(tmp_path / "disk", base, base_format, "-o", f"compat={compat}")
+    error = refused(disk)
+    assert error.message == f"VMNET_DISK={disk} is a qcow2 image that refers to another file"
+    assert "VMNET_DISK_FORMAT=qcow2" in error.hint
+    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True), "its owner may say so"
+    base.unlink()
+    error = refused(disk, "qcow2")
+    assert error.message.startswith(f"the disk image {disk} needs {base}, which can't be read")
+    assert error.hint == f"mount it: `-v /path/on/the/host:{base}`"
+
+
+def test_a_name_is_looked_for_from_the_folder_of_the_image(tmp_path: Path) -> None:
+    (tmp_path / "bases").mkdir()
+    create(tmp_path / "bases" / "first", "-f", "qcow2", "1M")
+    overlay(tmp_path / "bases" / "second", "first")
+    disk = overlay(tmp_path / "disk", "bases/second")
+    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
+    (tmp_path / "bases" / "first").unlink()
+    assert f"second needs {tmp_path / 'bases' / 'first'}, which" in refused(disk, "qcow2").message
+
+
+def test_every_image_of_the_chain_holds(tmp_path: Path) -> None:
+    base = create(tmp_path / "base", "-f", "qcow2", "1M")
+    middle = overlay(tmp_path / "middle", base)
+    disk = overlay(tmp_path / "disk", middle)
+    cut(base, 100)
+    error = refused(disk, "qcow2")
+    assert f"{base}, the backing file of {middle}, is damaged: it is cut short" in error.message
+    base.write_bytes(b"\0" * 512)
+    assert "it is not the qcow2 image that it should be" in refused(disk, "qcow2").message
+
+
+def test_a_chain_that_leads_back(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    overlay(first, second)
+    overlay(second, first)
+    error = refused(first, "qcow2")
+    assert error.message == f"the backing file {first} of {second} has that image behind itself"
+
+
+@pytest.mark.parametrize("name", ["nbd://[::1]/disk", "json:{}"])
+def test_what_is_no_file_is_left_to_qemu(name: str, tmp_path: Path) -> None:
+    disk = overlay(tmp_path / "disk", name, "raw")
+    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
+
+
+def test_data_in_a_file_of_its_own(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    disk = create(tmp_path / "disk", "-f", "qcow2", "-o", f"data_file={data}", "1M")
+    qemu_img("convert", "-n", "-f", "raw", "-O", "qcow2", create(tmp_path / "full", "1M"), disk)
+    assert "refers to another file" in refused(disk).message
+    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
+    data.unlink()
+    assert f"needs {data}, which can't be read" in refused(disk, "qcow2").message
+
+
+def planted(path: Path, backing: bytes) -> Path:
+    """A raw disk into which a guest wrote a qcow2 header that names a file of the container."""
+    content = struct.pack(">4sIQI", b"QFI\xfb", 3, 104, len(backing)).ljust(104, b"\0")
+    path.write_bytes((content + backing).ljust(1 << 20, b"\0"))
+    return path
+
+
+def test_a_header_planted_by_the_guest_is_refused_and_not_followed(tmp_path: Path) -> None:
+    disk = planted(tmp_path / "disk", b"/etc/shadow")
+    assert "refers to another file" in refused(disk).message
+    assert choose.disk(disk, "raw") == Choice("raw"), "declared raw, it stays so"
+
+
+def test_the_name_of_a_backing_file_lies_in_the_header(tmp_path: Path) -> None:
+    disk = overlay(tmp_path / "disk", "base")
+    header(disk, 8, b"\0\0\0\0\1\0\0\0")
+    with pytest.raises(MachineError, match="the name of its backing file is not in its header"):
+        choose.disk(disk, "qcow2")

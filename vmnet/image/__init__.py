@@ -1,0 +1,1 @@
+"""Disk images: their formats, recognised by content, and whether they can be served."""

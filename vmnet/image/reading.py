@@ -1,0 +1,54 @@
+"""Bytes of an image, and numbers in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+Read = Callable[[int, int], bytes]
+"""Bytes by offset and size; fewer where the file ends."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Read, int]]:
+    """A file or block device: what reads it, and its length in bytes.
+
+    :raises OSError: it can't be read
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        length = os.lseek(fd, 0, os.SEEK_END)
+        yield partial(_read, fd, length), length
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, length: int, offset: int, size: int) -> bytes:
+    size = min(size, length - offset)  # an image may claim more than memory or off_t hold
+    return os.pread(fd, size, offset) if size > 0 else b""
+
+
+def big_endian(content: bytes, kind: str) -> array[int]:
+    """The numbers in ``content``; what is too short for the last is left out.
+
+    :param kind: of :mod:`array`: ``I`` for 32 bits, ``Q`` for 64
+    """
+    return _numbers(content, kind, sys.byteorder == "little")
+
+
+def little_endian(content: bytes, kind: str) -> array[int]:
+    """The same, the lowest byte first."""
+    return _numbers(content, kind, sys.byteorder == "big")
+
+
+def _numbers(content: bytes, kind: str, swapped: bool) -> array[int]:
+    numbers = array(kind)
+    numbers.frombytes(content[: len(content) // numbers.itemsize * numbers.itemsize])
+    if swapped:
+        numbers.byteswap()
+    return numbers
