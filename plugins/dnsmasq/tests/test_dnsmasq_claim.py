@@ -129,6 +129,9 @@ class Bridge:
         assert self.has == socket.inet_ntoa(packed)
         self.has = ""
 
+    def is_here(self, packed: bytes) -> bool:
+        return self.has == socket.inet_ntoa(packed)
+
     def claims(self, claim: Claim, text: str) -> None:
         self.waiting.append(arp(text, mac=OTHER))
         claim.serve()
@@ -148,7 +151,7 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> Bridge:
     monkeypatch.setattr(link, "bridge", lambda _name, _program: made)
     monkeypatch.setattr(link, "presence", lambda _name: made)
     monkeypatch.setattr(claim, "time", SimpleNamespace(monotonic=lambda: made.now))
-    for name in ("add", "remove"):
+    for name in ("add", "remove", "is_here"):
         monkeypatch.setattr(address, name, getattr(made, name))
     for name in ("regain", "put_aside"):
         monkeypatch.setattr(privileges, name, lambda: None)
@@ -189,6 +192,19 @@ def test_an_address_that_another_one_has_is_passed_over(bridge: Bridge) -> None:
     bridge.claims(watched, SECOND)
     bridge.wait(watched, 1)
     assert bridge.has == THIRD
+
+
+def test_a_successor_goes_on_with_what_the_bridge_has(bridge: Bridge) -> None:
+    """A responder that has ended is replaced, with the configuration of the start."""
+    bridge.has = SECOND
+    watched = bridge.watch()
+    bridge.claims(watched, SECOND)
+    bridge.claims(watched, SECOND)
+    bridge.wait(watched, 1)
+    assert bridge.has == THIRD
+    bridge.has = ""
+    bridge.wait(bridge.watch(), 120)
+    assert bridge.has == FIRST
 
 
 @pytest.mark.parametrize("addresses", [(FIRST,), (FIRST, SECOND, THIRD)])

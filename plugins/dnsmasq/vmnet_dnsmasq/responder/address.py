@@ -35,6 +35,16 @@ def remove(own: Own, packed: bytes) -> None:
     _send([_address(_DELADDR, 0, own, packed)])
 
 
+def is_here(packed: bytes) -> bool:
+    """Whether an address is one of this network namespace's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((socket.inet_ntoa(packed), 0))
+        except OSError:
+            return False
+    return True
+
+
 def _address(kind: int, flags: int, own: Own, packed: bytes) -> bytes:
     index = socket.if_nametoindex(own.bridge)
     body = struct.pack("=BBBBI", socket.AF_INET, own.prefix, 0, 0, index)  # struct ifaddrmsg

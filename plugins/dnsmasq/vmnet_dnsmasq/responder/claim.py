@@ -40,11 +40,14 @@ class Claim:
         self._own, self._log = own, log
         self._mac = frame.mac(own.mac)
         self._addresses = [socket.inet_aton(one) for one in own.addresses]
-        self._at = 0  # of these
-        self._bridge = link.bridge(own.bridge, link.claims(self._address, self._mac))
+        # The first one, unless we are the successor of a responder that has given it up.
+        at = next((at for at, one in enumerate(self._addresses) if address.is_here(one)), None)
+        self._holds, self._at = at is not None, at or 0
+        program = link.claims(self._address, self._mac, probes=not self._holds)
+        self._bridge = link.bridge(own.bridge, program)
         self.links = (self._bridge, link.presence(own.tap))
-        self.due = _NEVER
-        self._holds, self._probes, self._tried = True, 0, 0
+        self.due = _NEVER if self._holds else time.monotonic() + _FIRST_PAUSE
+        self._probes, self._tried = 0, 1
         self._contested = self._taken = -_NEVER
         self._pause = _AT_ONCE
 
