@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from tests.lab.command import Process
+from tests.lab.command import Process, run
 from tests.lab.dhcp_clients import udhcpc
 from tests.lab.guest import guest
 from tests.lab.namespace import Namespace
@@ -89,6 +89,11 @@ def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vm
         dispossess(process, frames, second)
         assert all(one.is_link_local for one in addresses(web))
         assert resolves(vm, lease.dns[0])
+        entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
+        status = run(*entered, *VMNET, "status", "--json", env=vmnet.environ).json()
+        (bridge,) = status["bridges"]
+        assert bridge["addresses"] == [f"{one}/32" for one in addresses(web)]
+        assert bridge["trouble"].startswith(f"br0 has {first} no more: until it has another one")
         assert not [one for one in web.routes() if one["dst"] == "default"]
 
 

@@ -15,8 +15,10 @@ NIC = Nic(
     name="eth0",
     tap="tap0",
     mac="02:42:ac:11:00:02",
+    bridge="br0",
     bridge_mac="06:00:00:00:00:01",
     asker="169.254.1.2",
+    nameservers=(),
     addresses=("172.17.0.2",),
     confined=True,
 )

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.lab.wait import until
 from tests.unit import qmp, running
 from vmnet import cli
 from vmnet.lifecycle.launched import Helper, Nic
+from vmnet.net import ifaddr
 from vmnet.running import guest, health
 from vmnet.running.guest import Presence
 
@@ -35,6 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Presence]:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr(guest, "ask", ask)
+    monkeypatch.setattr(ifaddr, "of", lambda _bridge: (IPv4Interface(f"{running.NIC.asker}/32"),))
     return answers
 
 
@@ -140,6 +143,28 @@ def test_a_guest_that_may_have_other_addresses_may_leave_its_own(
     without_qmp(tmp_path, confined=False)
     asked[:] = [UP, SILENT]
     assert [verdict(tmp_path, 0)[0] for _ in range(2)] == ["healthy", "healthy"]
+
+
+def test_a_bridge_that_has_lost_its_address_is_named(
+    tmp_path: Path, asked: list[Presence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("172.17.255.254", "169.254.1.2")
+    nic = evolve(running.NIC, asker=names[0], nameservers=names)
+    running.machine(tmp_path, qmp=None, nics=(nic,))
+    found = []
+    for own in (("172.17.255.254/16",), ("169.254.1.2/32",), ("169.254.9.9/32",)):
+        monkeypatch.setattr(ifaddr, "of", lambda _bridge, own=own: tuple(map(IPv4Interface, own)))
+        found.append(verdict(tmp_path))
+    answers = "eth0: the guest answers for 172.17.0.2"
+    lost = "br0 has 172.17.255.254 no more"
+    assert found == [
+        ("healthy", answers),
+        (
+            "healthy",
+            f"{answers}; {lost}: until it has another one, names outside the network don't resolve",
+        ),
+        ("unhealthy", f"{lost}, and the guest's names are not forwarded: restart the container"),
+    ]
 
 
 def test_a_disk_without_room_is_no_verdict(tmp_path: Path, asked: list[Presence]) -> None:

@@ -71,7 +71,7 @@ def test_a_helper_is_looked_for_where_its_pidfile_tells(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 3}', '{"version": 2, "qmp": 3}']
+    "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 4}', '{"version": 3, "qmp": 3}']
 )
 def test_a_record_that_makes_no_sense_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "launched.json").write_text(text)
@@ -90,8 +90,22 @@ def test_what_is_recorded_of_a_plan(tmp_path: Path) -> None:
     assert (made.qmp, made.console) == (tmp_path / "qmp.sock", None)
     (nic,) = made.nics
     assert (nic.mac, nic.addresses, nic.confined) == (port.guest_mac, ("172.17.0.2",), True)
+    assert (nic.bridge, nic.nameservers) == ("br0", ())
     for sender in (None, Sender(None)):
         free = evolve(wiring, ports=(evolve(port, sender=sender),))
         assert not launched.describe(command, free, [[]], ()).nics[0].confined
     launched.save(tmp_path, made)
     assert json.loads((tmp_path / "launched.json").read_text())["version"] == launched.VERSION
+
+
+def test_where_names_are_forwarded_is_recorded() -> None:
+    identity = testing.identity()
+    command = Command(("/usr/bin/qemu",))
+    for nameserver, expected in (
+        ("172.17.255.254/16", ("172.17.255.254", "169.254.80.2")),
+        ("169.254.7.7/32", ("169.254.7.7",)),
+    ):
+        wiring = testing.wiring(identity, nameserver=nameserver)
+        (nic,) = launched.describe(command, wiring, [[]], ()).nics
+        assert nic.nameservers[:1] == expected[:1]
+        assert len(nic.nameservers) == len(expected)

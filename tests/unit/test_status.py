@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from vmnet.cli.status import duration
 from vmnet.errors import GuestError
 from vmnet.lifecycle import state
 from vmnet.lifecycle.launched import Helper, Nic
+from vmnet.net import ifaddr
 from vmnet.running import guest
 from vmnet.running.guest import Presence
 
@@ -31,6 +33,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return Presence(nic.name, answering=nic.addresses, silent=(OTHER,))
 
     monkeypatch.setattr(guest, "ask", ask)
+    monkeypatch.setattr(ifaddr, "of", lambda _bridge: (IPv4Interface("172.17.255.253/16"),))
     return {"VMNET_RUN_DIR": str(tmp_path), "NO_DHCP": "true"}
 
 
@@ -42,6 +45,8 @@ def test_for_people(environ: dict[str, str], tmp_path: Path, capsys: Capture) ->
     assert qemu.split(maxsplit=1) == ["QEMU", "running, emulation (TCG), version 10.0.2"]
     assert process.strip().startswith("qemu-system-x86_64, process ")
     text = "\n".join(lines)
+    assert "tap0, br0 172.17.255.253/16, eth0 " in text
+    assert "br0 has 169.254.1.2 no more, but 172.17.255.253" in text
     assert "nodhcp: another system gives the guest its address" in text
     assert f"the guest answers for 172.17.0.2, does not answer for {OTHER}" in text
     assert "dnsmasq    has ended" in text
@@ -58,6 +63,14 @@ def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) 
         "unknown": "",
     }
     assert found["identity"]["hostname"] == IDENTITY.hostname
+    assert found["bridges"] == [
+        {
+            "name": "br0",
+            "addresses": ["172.17.255.253/16"],
+            "trouble": "br0 has 169.254.1.2 no more, but 172.17.255.253",
+            "is_deaf": False,
+        }
+    ]
     assert found["helpers"] == [
         {"name": "dnsmasq", "pid": 0, "runs": False, "trouble": "has ended"}
     ]

@@ -8,6 +8,7 @@ from vmnet import pipeline
 from vmnet.cli.output import Parser, print_json, styled, table
 from vmnet.identity import Interface
 from vmnet.running import find, status
+from vmnet.running.bridges import Bridge
 from vmnet.running.guest import Presence
 from vmnet.running.status import Qemu, Status
 from vmnet.serial import plain
@@ -32,11 +33,13 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for interface, port, presence in zip(
-        found.identity.interfaces, found.wiring.ports, found.guest, strict=True
+    for interface, port, bridge, presence in zip(
+        found.identity.interfaces, found.wiring.ports, found.bridges, found.guest, strict=True
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
-        yield "", _way(port)
+        yield "", _way(port, bridge)
+        if bridge.trouble:
+            yield "", _marked(False if bridge.is_deaf else None, bridge.trouble)
         for one in found.handovers:
             if one.interface == interface.name:
                 yield "", _marked(one.done, f"{one.strategy}: {one.detail}")
@@ -58,8 +61,9 @@ def _addresses(interface: Interface) -> str:
     return " ".join(map(str, interface.addresses)) or "no address"
 
 
-def _way(port: Port) -> str:
-    return f"{port.tap}, {port.bridge} {port.bridge_address}, {port.uplink} {port.uplink_mac}"
+def _way(port: Port, bridge: Bridge) -> str:
+    own = " ".join((bridge.name, *map(str, bridge.addresses)))
+    return f"{port.tap}, {own}, {port.uplink} {port.uplink_mac}"
 
 
 def _presence(one: Presence) -> str:

@@ -20,9 +20,9 @@ from vmnet.serial import plain
 
 if TYPE_CHECKING:
     from vmnet.machine import Command
-    from vmnet.wiring import Wiring
+    from vmnet.wiring import Port, Wiring
 
-VERSION = 2
+VERSION = 3
 _FILE = "launched.json"
 # What a state in proc_pid_stat(5) means for a helper.
 _TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
@@ -79,7 +79,9 @@ class Helper(Noun):
 class Nic(Noun):
     """One of the guest's NICs, and where it can be asked.
 
+    :param bridge: the bridge that it is on
     :param asker: the bridge's own address, which questions come from
+    :param nameservers: addresses of the bridge where the guest's names are forwarded
     :param addresses: those that the guest is to have
     :param confined: whether the guest can have no others
     """
@@ -87,8 +89,10 @@ class Nic(Noun):
     name: str
     tap: str
     mac: str
+    bridge: str
     bridge_mac: str
     asker: str
+    nameservers: tuple[str, ...]
     addresses: tuple[str, ...]
     confined: bool
 
@@ -155,8 +159,10 @@ def describe(
                 name=port.uplink,
                 tap=port.tap,
                 mac=port.guest_mac,
+                bridge=port.bridge,
                 bridge_mac=port.bridge_mac,
                 asker=str(port.bridge_address.ip),
+                nameservers=_nameservers(port, wiring),
                 addresses=tuple(map(str, own)),
                 confined=port.sender is not None and port.sender.addresses is not None,
             )
@@ -167,11 +173,18 @@ def describe(
     )
 
 
+def _nameservers(port: Port, wiring: Wiring) -> tuple[str, ...]:
+    if wiring.nameserver != port.bridge_address.ip:
+        return ()
+    return tuple(dict.fromkeys((str(wiring.nameserver), str(wiring.stable_nameserver))))
+
+
 def _launched(document: Mapping[str, Any]) -> Launched:
     """By hand: `vmnet health` comes by often, and cattrs takes longer than all of it."""
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}")
-    nics = ({**one, "addresses": tuple(one["addresses"])} for one in document["nics"])
+    lists = ("addresses", "nameservers")
+    nics = ({**one, **{key: tuple(one[key]) for key in lists}} for one in document["nics"])
     qmp, console = document["qmp"], document["console"]
     return Launched(
         machine=Process(**document["machine"]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from vmnet.errors import PrivilegeError
 from vmnet.lifecycle.launched import Nic
 from vmnet.net import presence
 from vmnet.noun import Noun, noun
+from vmnet.running import bridges
 
 _SECONDS = 1.0
 
@@ -39,7 +40,7 @@ def ask(nic: Nic) -> Presence:
         found = presence.answering(
             nic.tap,
             bytes.fromhex(nic.bridge_mac.replace(":", "")),
-            IPv4Address(nic.asker),
+            bridges.asker(nic),
             addresses,
             _SECONDS,
         )

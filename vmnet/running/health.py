@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from attrs import evolve
+
 from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import files, launched
 from vmnet.lifecycle.launched import Launched
 from vmnet.noun import Noun, noun
-from vmnet.running import guest, runstate
+from vmnet.running import bridges, guest, runstate
 from vmnet.running.guest import Presence
 
 _FILE = "answered"
@@ -54,8 +56,13 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
         return Health("healthy", "the guest sleeps, as it chose to")
     if answer.state and answer.state not in runstate.AT_WORK:
         return Health("unhealthy", f"{answer.state}: {runstate.trouble(answer.state)}")
+    seen = [bridges.look(nic) for nic in machine.nics]
+    if deaf := [one for one in seen if one.is_deaf]:
+        return Health("unhealthy", deaf[0].trouble)
     found = [guest.ask(nic) for nic in machine.nics]
-    return _judge(machine, found, run_dir, grace, strict=strict)
+    judged = _judge(machine, found, run_dir, grace, strict=strict)
+    troubles = (one.trouble for one in seen if one.trouble)
+    return evolve(judged, reason="; ".join((judged.reason, *troubles)))
 
 
 def _judge(

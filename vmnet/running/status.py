@@ -11,7 +11,8 @@ from vmnet.identity import Identity
 from vmnet.lifecycle import state
 from vmnet.lifecycle.launched import Helper, Launched
 from vmnet.noun import Noun, noun
-from vmnet.running import guest, monitor
+from vmnet.running import bridges, guest, monitor
+from vmnet.running.bridges import Bridge
 from vmnet.running.guest import Presence
 from vmnet.settings import RUN_DIR
 from vmnet.wiring import Wiring
@@ -68,6 +69,7 @@ class Status(Noun):
     """A running machine.
 
     :param uptime: seconds since QEMU's process was started
+    :param bridges: for each NIC its bridge as it is now; ``wiring`` is as the start made it
     """
 
     process: Running
@@ -76,6 +78,7 @@ class Status(Noun):
     identity: Identity
     wiring: Wiring
     handovers: tuple[Handed, ...]
+    bridges: tuple[Bridge, ...]
     guest: tuple[Presence, ...]
     helpers: tuple[Running, ...]
 
@@ -99,6 +102,7 @@ def of(machine: Launched, hooks: Hooks) -> Status:
             Handed(name, one.interface, one.done, one.detail)
             for name, one in hooks.status(identity, wiring)
         ),
+        bridges=tuple(map(bridges.look, machine.nics)),
         guest=tuple(guest.ask(nic) for nic in machine.nics),
         helpers=tuple(map(Running.of, machine.helpers)),
     )

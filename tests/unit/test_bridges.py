@@ -1,0 +1,46 @@
+"""What the kernel says of a bridge, and whom a question to the guest comes from."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+from attrs import evolve
+
+from tests.lab.namespace import namespace
+from tests.unit import running
+from vmnet.net import ifaddr
+from vmnet.running import bridges
+
+NIC = evolve(running.NIC, asker="172.17.255.254")
+
+
+@pytest.mark.parametrize(
+    ("own", "asker"),
+    [
+        (("172.17.255.254/16", "169.254.1.2/32"), "172.17.255.254"),
+        (("169.254.1.2/32", "172.17.255.253/16"), "172.17.255.253"),
+        (("169.254.1.2/32",), "169.254.1.2"),
+        ((), "172.17.255.254"),
+    ],
+)
+def test_a_question_comes_from_an_address_that_the_bridge_has(
+    own: tuple[str, ...], asker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer to another one would go to the machine that has it now."""
+    monkeypatch.setattr(ifaddr, "of", lambda _bridge: tuple(map(IPv4Interface, own)))
+    assert bridges.asker(NIC) == IPv4Address(asker)
+
+
+def test_the_kernels_addresses_of_one_device() -> None:
+    with namespace("addresses") as made:
+        for name in ("br0", "br1"):
+            made.ip("link", "add", name, "type", "bridge")
+        own = [f"10.{number // 50}.{number % 50}.1/24" for number in range(100)]
+        for address in own:
+            made.ip("address", "add", address, "dev", "br1")
+        with made.entered():
+            assert ifaddr.of("br0") == ()
+            assert [str(one) for one in ifaddr.of("br1")] == own
+            with pytest.raises(OSError, match="no interface"):
+                ifaddr.of("br2")
