@@ -72,7 +72,9 @@ class LaunchError(VmnetError):
 
 class StateError(VmnetError):
     exit_code = 18
-    meaning = "the run directory can't be written, or what is saved there can't be read"
+    meaning = (
+        "the run directory can't be written or is open to others, or what it holds can't be read"
+    )
 
 
 class AllocationError(VmnetError):

@@ -235,9 +235,9 @@ HOOK_TIMEOUT = setting(
 )
 RUN_DIR = setting(
     "VMNET_RUN_DIR",
-    values.absolute_path,
+    values.folder,
     "/run/vmnet",
-    "folder for saved state, rendered files and control sockets",
+    "folder of root's own for saved state, rendered files and control sockets",
 )
 LOG = setting("VMNET_LOG", values.choice("text", "json"), "text", "form of the log on stderr")
 LOG_LEVEL = setting(

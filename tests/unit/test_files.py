@@ -96,3 +96,34 @@ def test_a_place_where_nothing_can_be_written(below: str, said: str, tmp_path: P
     (tmp_path / "folder" / "full").mkdir(parents=True)
     with pytest.raises(StateError, match=f"can't write {tmp_path / below}: {said}"):
         files.write(tmp_path / below, b"")
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"secret")
+    victim.chmod(0o600)
+    for name in ("file", ".file.new"):
+        (tmp_path / name).symlink_to(victim)
+    files.write(tmp_path / "file", b"ours", 0o644)
+    assert (victim.read_bytes(), mode(victim)) == (b"secret", 0o600)
+    assert (tmp_path / "file").read_bytes() == b"ours"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_what_a_killed_start_left_beside_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".file.new").write_bytes(b"half of")
+    files.write(tmp_path / "file", b"new")
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_read_and_a_link_is_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"ours")
+    (tmp_path / "link").symlink_to("file")
+    assert files.read(tmp_path / "file") == b"ours"
+    with pytest.raises(OSError, match="symbolic links"):
+        files.read(tmp_path / "link")
+    with pytest.raises(FileNotFoundError):
+        files.read(tmp_path / "absent")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="or no file"):
+        files.read(tmp_path / "pipe")

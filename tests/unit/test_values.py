@@ -23,6 +23,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "choice": values.choice("auto", "kvm"),
     "name": values.name,
     "listed": values.listed(values.name),
+    "folder": values.folder,
     "absolute_path": values.absolute_path,
     "ip": values.ip,
     "bridge_address": values.bridge_address,
@@ -49,6 +50,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
         ("choice", " KVM", "kvm"),
         ("name", " eth0.100 ", "eth0.100"),
         ("listed", "a, b ,c", ("a", "b", "c")),
+        ("folder", "/run/vm.1_a-b+c@d~/", Path("/run/vm.1_a-b+c@d~")),
         ("absolute_path", "/disk,1.qcow2", Path("/disk,1.qcow2")),
         ("ip", " 2001:db8::53 ", ip_address("2001:db8::53")),
         ("bridge_address", "Spare", "spare"),
@@ -128,3 +130,15 @@ def test_an_address_holds_nothing_but_an_address(address: object, zone: str) -> 
 )
 def test_nearest(wrong: str, said: str) -> None:
     assert values.nearest(wrong, ("dnsmasq", "nodhcp")) == said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("run", "/run/a#b", '/run/a"b', "/run/a b", "/run/a,b", "/run/../etc", "/run/\xe4", "/"),
+        *("/run/a\n", "/run//a", "/" + 90 * "a"),
+    ],
+)
+def test_a_folder_that_would_need_quotes_or_is_too_long(given: str) -> None:
+    with pytest.raises(ValueError, match="^an absolute path of at most 90 characters, which are"):
+        values.folder(given)

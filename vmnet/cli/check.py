@@ -14,7 +14,7 @@ from vmnet.cli.findings import Finding, report
 from vmnet.cli.output import Parser
 from vmnet.errors import VmnetError
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import files, state
+from vmnet.lifecycle import files, folder, state
 from vmnet.settings import ACCEL, MEMORY, RUN_DIR
 
 
@@ -62,10 +62,11 @@ def _privileges() -> str:
 
 
 def _run_dir(run_dir: Path) -> str:
+    folder.make(run_dir)
     trial = run_dir / "check"
     files.write(trial, b"")
     trial.unlink()
-    return f"{run_dir} can be written"
+    return f"{run_dir} can be written, by root alone"
 
 
 def _accelerator(hooks: Hooks) -> Finding:

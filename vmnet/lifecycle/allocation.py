@@ -17,7 +17,7 @@ from vmnet import log
 from vmnet.errors import AllocationError, PluginError, StateError, VmnetError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity, Interface
-from vmnet.lifecycle import files, state
+from vmnet.lifecycle import files, folder, state
 from vmnet.noun import Noun, noun
 from vmnet.serial import from_json, plain
 from vmnet.settings import RUN_DIR
@@ -47,6 +47,7 @@ def allocate(hooks: Hooks, identity: Identity) -> Identity:
 
     :raises VmnetError: one has nothing to give; the record tells what has to be released
     """
+    folder.make(hooks.settings[RUN_DIR])
     path = state.allocations(hooks.settings[RUN_DIR])
     made: tuple[Allocation, ...] = ()
     for name in hooks.allocators:
@@ -113,7 +114,7 @@ def _save(path: Path, made: tuple[Allocation, ...]) -> None:
 
 def _load(path: Path) -> tuple[Allocation, ...]:
     try:
-        record = from_json(path.read_text(encoding="utf-8"), Record)
+        record = from_json(files.read(path).decode(), Record)
         if record.version != VERSION:
             raise ValueError(f"version {record.version}, where this vmnet writes {VERSION}")
     except (OSError, ValueError) as error:

@@ -130,7 +130,7 @@ def load(run_dir: Path) -> Launched | None:
     """
     path = run_dir / _FILE
     try:
-        launched = _launched(json.loads(path.read_bytes()))
+        launched = _launched(json.loads(files.read(path)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -23,7 +23,7 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import beside, early, files, launched, privileges, state, supervision
+from vmnet.lifecycle import beside, early, files, folder, launched, privileges, state, supervision
 from vmnet.pipeline import Plan
 from vmnet.settings import RUN_DIR
 from vmnet.wiring import Wiring
@@ -36,10 +36,12 @@ def recover(hooks: Hooks) -> None:
 
     In this order, since those are reached through the network.
 
+    :raises StateError: the run directory is open to others
     :raises BridgeError: it isn't over: the machine that it started runs
     :raises VmnetError: it can't be undone
     """
     run_dir = hooks.settings[RUN_DIR]
+    folder.require(run_dir)
     left = state.load(run_dir)
     if left is not None:
         if _runs(run_dir):
@@ -92,6 +94,7 @@ def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
     """Privileges go in two steps: no new ones for any child, none at all from the guard on."""
     if plan.command.user is not None:
         privileges.refuse_new()
+    folder.make(hooks.settings[RUN_DIR])
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)

@@ -52,7 +52,7 @@ def load(run_dir: Path) -> State | None:
     """
     path = run_dir / _FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read(path).decode()
         if not _is_ours(json.loads(text)):
             return None
         return from_json(text, State)

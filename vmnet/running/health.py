@@ -107,7 +107,7 @@ class _Answered:
     def __init__(self, path: Path, machine: Launched) -> None:
         self._path = path
         self._key = f"{machine.machine.pid} {machine.machine.started}"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = files.read(path).decode().splitlines() if path.exists() else []
         self._names = set(lines[1:]) if lines[:1] == [self._key] else set()
         self.trouble: tuple[str, ...] = ()
 
