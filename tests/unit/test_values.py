@@ -140,5 +140,5 @@ def test_nearest(wrong: str, said: str) -> None:
     ],
 )
 def test_a_folder_that_would_need_quotes_or_is_too_long(given: str) -> None:
-    with pytest.raises(ValueError, match="^an absolute path of at most 90 characters, which are"):
+    with pytest.raises(ValueError, match=r"^an absolute path of at most 90 characters, which are"):
         values.folder(given)
