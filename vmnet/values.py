@@ -124,11 +124,15 @@ def is_mac(value: str) -> bool:
 
 
 def ip(value: str) -> IPv4Address | IPv6Address:
-    """An IPv4 or IPv6 address, without a zone: the guest's links have other names than ours."""
+    """An IPv4 or IPv6 address, without a zone: the guest's links have other names than ours.
+
+    An unspecified one is no server's.
+    """
     try:
-        if "%" in value:
+        found = ip_address(value.strip())
+        if "%" in value or found.is_unspecified:
             raise ValueError
-        return ip_address(value.strip())
+        return found
     except ValueError:
         raise ValueError("a list of IP addresses such as 192.0.2.53,2001:db8::53") from None
 

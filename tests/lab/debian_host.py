@@ -30,8 +30,9 @@ _PACKAGES = (
     "netplan.io",
     "network-manager",
     "systemd",
+    "systemd-resolved",
 )
-_CHANGE = 1
+_CHANGE = 2
 """To be raised with every change of the packages."""
 
 # What the packages leave behind is this machine's, or that of no host.

@@ -72,9 +72,10 @@ def written(path: Path, text: str) -> Path:
                 options=("timeout:1", "rotate"),
             ),
         ),
+        ("nameserver 0.0.0.0\nnameserver ::\n", resolver("127.0.0.1", "::1")),
         ("", Resolver()),
     ],
-    ids=["docker", "kubernetes", "hand-made", "empty"],
+    ids=["docker", "kubernetes", "hand-made", "unspecified", "empty"],
 )
 def test_resolv_conf(text: str, expected: Resolver, tmp_path: Path) -> None:
     assert read_resolver(written(tmp_path / "resolv.conf", text)) == expected

@@ -85,6 +85,7 @@ def test_a_value(parser: str, given: str, value: object) -> None:
         ("absolute_path", "disk.qcow2", "an absolute path, as the container sees it"),
         ("absolute_path", "/a\nb", "an absolute path, as the container sees it"),
         ("ip", "dns.example", "a list of IP addresses such as 192.0.2.53,2001:db8::53"),
+        ("ip", "0.0.0.0", "a list of IP addresses such as 192.0.2.53,2001:db8::53"),
         (
             "bridge_address",
             "10.0.0.250",

@@ -20,7 +20,7 @@ def read_resolver(path: Path = RESOLV_CONF) -> Resolver:
     options: tuple[str, ...] = ()
     for line in _lines(path):
         keyword, *arguments = line.split()
-        if keyword == "nameserver" and arguments and (address := _address(arguments[0])):
+        if keyword == "nameserver" and arguments and (address := _nameserver(arguments[0])):
             nameservers.append(address)
         elif keyword in ("search", "domain") and arguments:
             search = tuple(arguments)
@@ -72,6 +72,14 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text.partition("%")[0])
     except ValueError:
         return None
+
+
+def _nameserver(text: str) -> IPv4Address | IPv6Address | None:
+    """The unspecified address is this machine, as connect(2) has it; to DHCP it is the server."""
+    address = _address(text)
+    if address is None or not address.is_unspecified:
+        return address
+    return IPv4Address("127.0.0.1") if address.version == 4 else IPv6Address("::1")
 
 
 def _is_standard(address: IPv4Address | IPv6Address) -> bool:

@@ -116,7 +116,7 @@ def test_no_name_breaks_out_of_its_line(
     for line in render_hosts(service).splitlines():
         address, names = line.split("\t")
         assert ip_address(address) == ip_address("172.17.0.9")
-        assert names == name
+        assert names == name.lower()
 
 
 def test_a_thousand_routes_fill_the_option_and_the_rest_is_named() -> None:
@@ -167,6 +167,23 @@ def test_a_source_address_other_than_the_first_is_named() -> None:
     for count, expected in ((1, 1), (2, 2)):  # the further address is a line of its own
         identity = testing.identity(evolve(nic, routes=routes[:count]))
         assert len(Service.of(identity, testing.wiring(identity)).not_carried) == expected
+
+
+def test_seventy_nameservers_and_a_long_search_list_are_cut_and_named() -> None:
+    nameservers = [f"192.0.2.{number}" for number in range(1, 71)]
+    search = tuple(f"{letter * 60}.example" for letter in "abcd")
+    assert len(" ".join(search)) > 269
+    identity = testing.identity(resolver=resolver(*nameservers, search=search))
+    service = Service.of(identity, testing.wiring(identity))
+    assert (len(service.nameservers), len(service.search)) == (63, 3)
+    assert service.not_carried == (
+        f"1 of 4 search domains, from {search[3]} on: a DHCP option holds 255 bytes "
+        "(VMNET_IPAM=cloudinit carries it)",
+        "7 of 70 nameservers, from 192.0.2.64 on: a DHCP option holds 255 bytes "
+        "(VMNET_IPAM=cloudinit carries it)",
+        "search domains of eth0 to a DHCP client that takes no more than 576 bytes "
+        "(VMNET_IPAM=cloudinit carries all)",
+    )
 
 
 def test_a_far_forwarder_takes_its_room_in_the_option() -> None:

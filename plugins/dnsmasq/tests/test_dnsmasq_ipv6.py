@@ -21,6 +21,7 @@ from vmnet_dnsmasq.service import deliver
 
 from vmnet import testing
 from vmnet.identity import Host, Interface, Router
+from vmnet.names import is_domain
 from vmnet.testing import interface, resolver, route
 
 GATEWAY, ROUTER = IPv6Address("fd00::1"), IPv6Address("fe80::1")
@@ -330,6 +331,49 @@ def test_exactly_the_containers_address_is_given_for_ever(
     assert reply[wire.DOMAIN_SEARCH] == b"\x07example\x03org\0"
     assert reply[wire.NTP].hex() == "00010010" + _hex("2001:db8::123")
     assert reply[wire.FQDN] == b"\x04\x03web\x07example\x03org\0"
+
+
+NAMES = st.from_regex(r"\A[a-z0-9]{1,60}(\.[a-z0-9]{1,60}){0,3}\.?\Z").filter(is_domain)
+SERVERS = st.lists(st.ip_addresses(v=6).filter(lambda one: not one.is_loopback), max_size=90)
+
+
+@given(st.integers(1, 20), SERVERS, st.lists(NAMES, max_size=50), SERVERS, NAMES)
+def test_a_reply_fits_any_link_and_the_rest_is_named(
+    addresses: int,
+    nameservers: list[IPv6Address],
+    search: list[str],
+    ntp: list[IPv6Address],
+    domain: str,
+) -> None:
+    nic = interface(*(f"fd00::{number + 2:x}/64" for number in range(addresses)))
+    identity = testing.identity(
+        nic,
+        domain=domain,
+        resolver=resolver(*map(str, nameservers), search=tuple(search)),
+        ntp=tuple(ntp),
+    )
+    (made,) = nics(identity, testing.wiring(identity))
+    old = b"".join(
+        wire.option(wire.IA_ADDRESS, bytes((number,)) * 16 + FOR_EVER) for number in range(4)
+    )
+    options = (
+        (wire.CLIENT_ID, bytes(130)),
+        (wire.SERVER_ID, dhcp6.Server(made)._id),
+        (wire.IA_NA, ASSOCIATION + old),
+        *((wire.IA_PD, ASSOCIATION) for _ in range(3)),
+    )
+    message = bytes((wire.RENEW,)) + b"xid" + b"".join(wire.option(*one) for one in options)
+    assert 0 < len(dhcp6.Server(made).reply(message)) <= 1280 - 40 - 8
+    said = list(ipv6.uncarried(identity))
+    lists = (
+        ("IPv6 nameservers", made.nameservers, list(map(str, nameservers))),
+        ("search domains", made.search, search),
+        ("IPv6 time servers", made.ntp, list(map(str, ntp))),
+    )
+    for what, told, asked in lists:
+        assert list(told) == asked[: len(told)]
+        cut = f"{len(asked) - len(told)} of {len(asked)} {what}, from "
+        assert any(line.startswith(cut) for line in said) == (len(told) < len(asked))
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
+from attrs import evolve
+
 from vmnet.identity import Host, Identity, Interface
 from vmnet.names import is_domain, is_label
 from vmnet.noun import Noun, noun
 from vmnet.wiring import Port, Wiring
+from vmnet_dnsmasq import options
+from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
@@ -87,7 +91,7 @@ class Service(Noun):
             for interface, port in zip(identity.interfaces, wiring.ports, strict=True)
             if wiring.contain and interface.ipv4
         ]
-        return cls(
+        made = cls(
             leases=tuple(
                 _lease(interface, port, own_nameserver(port, wiring)) for interface, port in served
             ),
@@ -98,8 +102,8 @@ class Service(Noun):
             ),
             hostname=identity.hostname if is_label(identity.hostname) else "",
             domain=domain or (search[0] if search else ""),
-            search=search,
-            nameservers=(dns,) if dns else _ipv4(identity.resolver.nameservers),
+            search=search[: options.search_fitting(search)],
+            nameservers=(dns,) if dns else _servers(identity.resolver.nameservers),
             stable_nameserver=None if wiring.stable_nameserver == dns else wiring.stable_nameserver,
             upstream=tuple(map(str, reachable(identity.resolver))) if dns else None,
             hosts=tuple(
@@ -107,9 +111,11 @@ class Service(Noun):
                 for host in identity.hosts
                 if (names := tuple(filter(is_domain, host.names)))
             ),
-            ntp=_ipv4(identity.ntp),
+            ntp=_servers(identity.ntp),
             not_carried=uncarried(identity, wiring),
         )
+        too_much = tuple(_too_much(made, [interface.name for interface, _ in served]))
+        return evolve(made, not_carried=made.not_carried + too_much)
 
     @property
     def is_needed(self) -> bool:
@@ -133,9 +139,9 @@ def serves_dns(identity: Identity) -> bool:
 def render(service: Service, paths: Paths) -> str:
     """dnsmasq.conf.
 
-    Plain text from lines: every value in it is an address, a number, or a name that
-    :mod:`vmnet.names` has let through, and a template engine takes longer to import than all the
-    rest of a start (see bench/start).
+    Plain text from lines: every value in it is an address, a number, a quoted path, or a name that
+    :mod:`vmnet.names` has let through and :mod:`vmnet_dnsmasq.options` has made unmistakable. A
+    template engine takes longer to import than all the rest of a start (see bench/start).
     """
     return "\n".join(_lines(service, paths)) + "\n"
 
@@ -144,62 +150,84 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
     yield "# Written by vmnet: the DHCP and DNS server of one virtual machine."
     yield from ("no-resolv", "no-hosts", "bind-interfaces", "except-interface=lo")
     yield from (f"interface={bridge}" for bridge in service.bridges)
-    yield f"pid-file={paths.pidfile}"
-    yield f"log-facility={paths.log}"
+    yield f"pid-file={quoted(paths.pidfile)}"
+    yield f"log-facility={quoted(paths.log)}"
     if service.upstream is None:
         yield "port=0"
     else:
-        yield f"addn-hosts={paths.hosts}"
+        yield f"addn-hosts={quoted(paths.hosts)}"
         # As libc does: nothing remembered, since services come and move, and one after the other.
         yield from ("cache-size=0", "strict-order")
         yield from (f"server={address}" for address in service.upstream)
     if service.leases:
         yield from ("", "# Answer this guest and nobody else, and at once.")
         yield from ("dhcp-authoritative", "dhcp-ignore=tag:!known", "no-ping")
-        yield f"dhcp-leasefile={paths.leases}"
+        yield f"dhcp-leasefile={quoted(paths.leases)}"
         # A client that declines the address gets it again at once, and not after ten minutes:
         # dnsmasq disables the address of the dhcp-host that matches the message.
         yield f"dhcp-match=set:decline,{_MESSAGE_TYPE},{_DECLINE}b"
-        yield _option("option:dns-server", *service.nameservers)
         if service.stable_nameserver is not None:
-            # A client that asks for routes takes the one to an address that nobody can claim.
             yield f"dhcp-match=set:classless,{_REQUESTED},{_CLASSLESS}b"
-            yield _option("tag:classless", "option:dns-server", service.stable_nameserver)
-        if service.domain:
-            yield _option("option:domain-name", service.domain)
-        if service.search:
-            yield _option("option:domain-search", *service.search)
-        if service.ntp:
-            yield _option("option:ntp-server", *service.ntp)
     for lease in service.leases:
         yield ""
-        yield from _lease_lines(lease, service.hostname)
+        yield from _lease_lines(lease, service)
 
 
-def _lease_lines(lease: Lease, hostname: str) -> Iterator[str]:
-    address, tag = lease.address, f"tag:{lease.tag}"
+def _lease_lines(lease: Lease, service: Service) -> Iterator[str]:
+    address = lease.address
     # The bridge need not have an address of the lease's subnet, and may lose one that it has.
     yield f"shared-network={lease.bridge},{address.ip}"
     yield f"dhcp-range={address.ip},static,{address.netmask},infinite"
-    names = (hostname,) if hostname else ()
+    name = options.host_name(service.hostname) if service.hostname else ""
+    names = (name,) if name else ()
     words = (lease.mac, "tag:!decline", f"set:{lease.tag}", str(address.ip), *names, "infinite")
     yield f"dhcp-host={','.join(words)}"
+    # dnsmasq sends the last one first, and leaves out what a small packet has no room for.
+    for option in reversed(tuple(_options(lease, service))):
+        parts = (f"tag:{lease.tag}", option.tag, option.code, option.value)
+        yield f"dhcp-option={','.join(filter(None, parts))}"
+
+
+def _options(lease: Lease, service: Service) -> Iterator[Option]:
+    """A lease's options, those first that a guest can do least without."""
     # An option without a value keeps dnsmasq from naming itself.
-    yield _option(tag, "option:router", *([lease.router] if lease.router else []))
-    yield _option(tag, "option:mtu", lease.mtu)
+    yield options.addresses("router", [lease.router] if lease.router else [], "gateway")
     if lease.classless:
-        pairs = [part for pair in lease.classless for part in pair]
-        yield _option(tag, _CLASSLESS, *pairs)
-        yield _option(tag, 249, *pairs)  # the same for Windows before Vista
+        yield options.routes(str(_CLASSLESS), lease.classless, "routes")
+    if service.stable_nameserver is not None:
+        # A client that asks for routes takes the one to an address that nobody can claim.
+        stable = options.addresses("dns-server", [service.stable_nameserver], "nameservers")
+        yield evolve(stable, tag="tag:classless")
+    yield options.addresses("dns-server", service.nameservers, "nameservers")
+    yield options.mtu(lease.mtu)
+    if service.hostname:
+        yield from options.own_name(service.hostname)
+    if service.domain:
+        yield options.domain(service.domain)
+    if service.search:
+        yield options.search(service.search)
+    if service.ntp:
+        yield options.addresses("ntp-server", service.ntp, "time servers")
+    if lease.classless:
+        yield options.routes("249", lease.classless, "")  # for Windows before Vista
 
 
-def _option(*words: object) -> str:
-    return f"dhcp-option={','.join(map(str, words))}"
+def _too_much(service: Service, names: Iterable[str]) -> Iterator[str]:
+    """One line for each interface whose options fill more than the smallest packet."""
+    for lease, name in zip(service.leases, names, strict=True):
+        given = (option for option in _options(lease, service) if not option.tag)
+        lost = [option.label for option in options.lost(given) if option.label]
+        if lost:
+            yield (
+                f"{', '.join(lost)} of {name} to a DHCP client that takes no more than 576 bytes "
+                "(VMNET_IPAM=cloudinit carries all)"
+            )
 
 
 def render_hosts(service: Service) -> str:
     """The hosts(5) file with the links."""
-    return "".join(f"{host.address}\t{' '.join(host.names)}\n" for host in service.hosts)
+    # Names with capitals go through IDNA in dnsmasq, which refuses some; DNS knows no case.
+    return "".join(f"{host.address}\t{' '.join(host.names).lower()}\n" for host in service.hosts)
 
 
 def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lease:
@@ -215,5 +243,7 @@ def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lea
     )
 
 
-def _ipv4(addresses: Iterable[object]) -> tuple[IPv4Address, ...]:
-    return tuple(one for one in addresses if isinstance(one, IPv4Address))
+def _servers(addresses: Iterable[object]) -> tuple[IPv4Address, ...]:
+    """As many IPv4 addresses as an option holds."""
+    ipv4 = tuple(address for address in addresses if isinstance(address, IPv4Address))
+    return ipv4[: options.servers_fitting(ipv4)]

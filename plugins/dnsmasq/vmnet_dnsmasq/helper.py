@@ -57,6 +57,7 @@ class Config:
 def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     """The responder and its configuration."""
     nics = ipv6.nics(identity, wiring) if wiring.contain else ()
+    asks_itself = wiring.nameserver is None
     run_dir = settings[RUN_DIR]
     path, pidfile, log = (run_dir / f"responder.{suffix}" for suffix in ("json", "pid", "log"))
     config = Config(str(pidfile), str(log), settings[LOG] == "json", nics, tuple(_own(wiring)))
@@ -67,7 +68,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
         daemons=(Daemon("the responder", argv, pidfile, log),),
-        not_carried=tuple(ipv6.uncarried(identity)) if nics else (),
+        not_carried=tuple(ipv6.uncarried(identity, asks_itself)) if nics else (),
     )
 
 

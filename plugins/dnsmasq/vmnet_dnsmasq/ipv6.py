@@ -16,6 +16,11 @@ from vmnet.wiring import Port, Wiring
 
 _REMEDY = "VMNET_IPAM=cloudinit carries it"
 _MOST_ADDRESSES = 16  # of a NIC: a DHCPv6 message must not need fragments
+# Bytes of it: what the smallest link carries (RFC 8200 section 5) less the headers of IPv6, UDP and
+# DHCPv6, the identifiers of client and server, the preference, and what a client may add: an old
+# address or four and other associations.
+_ROOM = 1280 - 40 - 8 - 4 - 134 - 14 - 5 - 4 * 28 - 4 * 26
+_ASSOCIATION, _ADDRESS, _FQDN, _OPTION, _NTP = 16, 28, 7, 4, 24
 
 
 @frozen
@@ -66,7 +71,8 @@ def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
 def _nic(
     interface: Interface, port: Port, identity: Identity, preferred: bool, asks_itself: bool
 ) -> Nic:
-    router, resolver = _known_router(interface), identity.resolver
+    router = _known_router(interface)
+    nameservers, search, ntp = _fitting(interface, identity, _lists(identity, asks_itself))
     behind = [one for one in interface.routes_of(6) if _is_through(one, router)]
     address, stand_in = _speaker(router, port)
     return Nic(
@@ -81,15 +87,49 @@ def _nic(
         on_link=tuple(dict.fromkeys(_on_link(interface))),
         routes=tuple(dict.fromkeys(str(one.destination) for one in behind if not one.is_default)),
         addresses=tuple(str(one.ip) for one in interface.ipv6[:_MOST_ADDRESSES]),
-        nameservers=tuple(
-            str(one)
-            for one in resolver.nameservers
-            if asks_itself and isinstance(one, IPv6Address) and not one.is_loopback
-        ),
-        search=tuple(filter(is_domain, resolver.search)),
-        ntp=tuple(str(one) for one in identity.ntp if isinstance(one, IPv6Address)),
+        nameservers=nameservers,
+        search=search,
+        ntp=ntp,
         name=_name(identity),
     )
+
+
+Lists = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+_LISTS = ("IPv6 nameservers", "search domains", "IPv6 time servers")
+
+
+def _lists(identity: Identity, asks_itself: bool) -> Lists:
+    """Nameservers, search domains, time servers."""
+    resolver = identity.resolver
+    nameservers = (
+        str(address)
+        for address in resolver.nameservers
+        if asks_itself and isinstance(address, IPv6Address) and not address.is_loopback
+    )
+    ntp = (str(address) for address in identity.ntp if isinstance(address, IPv6Address))
+    return tuple(nameservers), tuple(filter(is_domain, resolver.search)), tuple(ntp)
+
+
+def _fitting(interface: Interface, identity: Identity, lists: Lists) -> Lists:
+    """As much of each list, from its first on, as a DHCPv6 message carries beside the addresses."""
+    addresses = len(interface.ipv6[:_MOST_ADDRESSES])
+    room = _ROOM - _ASSOCIATION - addresses * _ADDRESS - _FQDN - len(_name(identity))
+    nameservers, search, ntp = lists
+    count, room = _take(room - _OPTION, [16] * len(nameservers))
+    known, room = _take(room - _OPTION, [len(name.removesuffix(".")) + 2 for name in search])
+    servers, room = _take(room, [_NTP] * len(ntp))
+    return nameservers[:count], search[:known], ntp[:servers]
+
+
+def _take(room: int, sizes: list[int]) -> tuple[int, int]:
+    """How many fit, and the bytes that are left."""
+    count = 0
+    for size in sizes:
+        if size > room:
+            break
+        room -= size
+        count += 1
+    return count, room
 
 
 def _preferred(identity: Identity) -> Interface | None:
@@ -152,8 +192,11 @@ def _has_domain(identity: Identity) -> bool:
     return is_domain(identity.domain) and is_domain(f"{identity.hostname}.{identity.domain}")
 
 
-def uncarried(identity: Identity) -> Iterator[str]:
-    """One line for each part of it that the guest can't be told."""
+def uncarried(identity: Identity, asks_itself: bool = True) -> Iterator[str]:
+    """One line for each part of it that the guest can't be told.
+
+    :param asks_itself: whether the guest is told the container's nameservers, and no forwarder
+    """
     for interface in identity.interfaces:
         if not interface.ipv6:
             continue
@@ -165,6 +208,14 @@ def uncarried(identity: Identity) -> Iterator[str]:
                 yield f"route to {route.destination}{via} of {interface.name}: {reason} ({_REMEDY})"
         if any(route.mtu for route in interface.routes_of(6)):
             yield f"IPv6 route MTUs of {interface.name} ({_REMEDY})"
+        lists = _lists(identity, asks_itself)
+        carried = _fitting(interface, identity, lists)
+        for what, given, kept in zip(_LISTS, lists, carried, strict=True):
+            if rest := given[len(kept) :]:
+                yield (
+                    f"{len(rest)} of {len(given)} {what}, from {rest[0]} on, to {interface.name}: "
+                    f"a DHCPv6 message holds 1280 bytes ({_REMEDY})"
+                )
 
 
 def _obstacle(route: Route, interface: Interface) -> str:

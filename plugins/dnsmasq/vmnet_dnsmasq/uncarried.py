@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.identity import Identity, Interface, Resolver, Route
 from vmnet.names import is_domain, is_label, shown
 from vmnet.wiring import Port, Wiring
+from vmnet_dnsmasq import options
 from vmnet_dnsmasq.routes import classless
 
 _REMEDY = "VMNET_IPAM=cloudinit carries it"
@@ -52,6 +53,7 @@ def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
     odd = [name for name in resolver.search if not is_domain(name) and name != "."]
     if odd:
         yield f"search domains that are no valid names: {' '.join(map(repr, odd))}"
+    yield from _cut(identity, wiring)
     if wiring.nameserver is not None:
         return
     if identity.hosts:
@@ -63,6 +65,28 @@ def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
             yield f"nameserver {address}: {_NOT_FORWARDED}"
         elif address.version not in families:
             yield f"nameserver {address}: the container has no IPv{address.version} address"
+
+
+def _cut(identity: Identity, wiring: Wiring) -> Iterator[str]:
+    """What is too long for an option of a DHCPv4 lease."""
+    if not any(interface.ipv4 for interface in identity.interfaces):
+        return
+    search = tuple(filter(is_domain, identity.resolver.search))
+    yield from _beyond("search domains", search, options.search_fitting(search))
+    lists = {"nameservers": identity.resolver.nameservers, "time servers": identity.ntp}
+    if wiring.nameserver is not None:
+        del lists["nameservers"]
+    for what, given in lists.items():
+        ipv4 = tuple(address for address in given if isinstance(address, IPv4Address))
+        yield from _beyond(what, ipv4, options.servers_fitting(ipv4))
+
+
+def _beyond(what: str, given: Sequence[object], count: int) -> Iterator[str]:
+    if rest := given[count:]:
+        yield (
+            f"{len(rest)} of {len(given)} {what}, from {rest[0]} on: a DHCP option holds "
+            f"{options.CAPACITY} bytes ({_REMEDY})"
+        )
 
 
 def _obstacle(identity: Identity) -> str:
