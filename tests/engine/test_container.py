@@ -125,14 +125,18 @@ def bootable(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactor
     return make_disk(folder / "disk.img", folder)
 
 
-@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+@pytest.mark.parametrize(
+    ("disk_format", "option"),
+    [("raw", "offset=0"), ("qcow2", "format=qcow2"), ("vmdk", "format=vmdk")],
+)
 def test_a_disk_of_the_users_own_boots(
-    vms: Vms, bootable: Path, tmp_path: Path, disk_format: str
+    vms: Vms, bootable: Path, tmp_path: Path, disk_format: str, option: str
 ) -> None:
-    disk = bootable if disk_format == "raw" else convert(bootable, tmp_path / "disk.qcow2")
+    """Whichever its name is: the content tells."""
+    disk = bootable if disk_format == "raw" else convert(bootable, tmp_path / "disk", disk_format)
     vm = vms.start("-v", f"{disk}:/disk.qcow2", "-e", "VMNET_DISK=/disk.qcow2")
     vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
-    assert f"format={disk_format}" in vm.exec("cat", "/proc/1/cmdline").stdout
+    assert f",{option}," in vm.exec("cat", "/proc/1/cmdline").stdout
 
 
 @pytest.mark.parametrize("mode", ["persistent", "ephemeral"])

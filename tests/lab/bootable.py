@@ -29,7 +29,7 @@ def make_disk(path: Path, demo: Path) -> Path:
     return path
 
 
-def convert(raw: Path, path: Path) -> Path:
-    """The same disk as qcow2."""
-    run("qemu-img", "convert", "-O", "qcow2", raw, path)
+def convert(raw: Path, path: Path, image_format: str) -> Path:
+    """The same disk in another format."""
+    run("qemu-img", "convert", "-f", "raw", "-O", image_format, raw, path)
     return path
