@@ -15,7 +15,9 @@ _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-_QEMU = 300 << 20  # what QEMU takes beside the guest's memory, about; more in emulation
+# What QEMU takes in addition to the guest's memory, about: 60 MiB and its buffers, and in emulation
+# 128 MiB of translated code (vmnet_qemu.arguments).
+_QEMU = 300 << 20
 
 
 def require(wanted: int) -> None:

@@ -61,6 +61,13 @@ def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> No
     assert text == golden(GOLDEN / f"{case.__name__}.argv", text)
 
 
+def test_the_users_own_accelerator_is_the_only_one() -> None:
+    """QEMU takes the first that it can use, and with it the bound of the translated code."""
+    given = Options(extra=("-accel", "tcg,tb-size=1024"))
+    words = arguments(testing.machine(accelerator="tcg"), given)
+    assert words.count("-accel") == 1
+
+
 def nics(count: int) -> tuple[Nic, ...]:
     return tuple(Nic(f"net{n}", f"02:42:ac:11:00:{n:02x}", 1500, (100 + n,)) for n in range(count))
 

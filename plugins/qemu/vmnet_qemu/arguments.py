@@ -12,6 +12,7 @@ from vmnet.machine import Cdrom, Disk, Kernel, Listener, Machine, Nic, Opened
 from vmnet.noun import Noun, noun
 
 _MIB = 1 << 20
+_TRANSLATED_MIB = 128
 # A PCI bus has 32 slots of eight functions; other devices take the lower slots, a q35 the last one.
 _MOST_SLOTS, _FIRST_SLOT, _FUNCTIONS = 16, 0x17, 8
 _MOST_NICS = (0x1F - _FIRST_SLOT) * _FUNCTIONS
@@ -42,7 +43,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *("-nodefaults", "-no-user-config"),
         *("-sandbox", _SANDBOX),
         *("-machine", _machine_type(options)),
-        *("-accel", machine.accelerator),
+        *_accelerator(machine, options),
         *("-cpu", options.cpu or ("host" if machine.accelerator == "kvm" else "max")),
         *("-smp", str(machine.cpus)),
         *("-m", f"{-(-machine.memory // _MIB)}M"),
@@ -101,6 +102,17 @@ def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
                 files += (Opened(device.path, fd + 1, writable=True),)
         fd += len(files)
         yield files
+
+
+def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
+    """In emulation with a bound: each boot adds 50 MiB of translated code, up to 1 GiB.
+
+    What does not fit is translated anew. QEMU takes the first accelerator that it can use, so ours
+    would win over the user's own.
+    """
+    if "-accel" not in options.extra:
+        bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
+        yield from ("-accel", machine.accelerator + bound)
 
 
 def _machine_type(options: Options) -> str:
