@@ -11,7 +11,6 @@ from vmnet import memory
 from vmnet import settings as table
 from vmnet.errors import MachineError, SettingsError
 from vmnet.identity import Identity
-from vmnet.image import choose
 from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
 from vmnet.noun import Noun, noun
 from vmnet.settings import Setting, Settings
@@ -42,6 +41,8 @@ def boot_devices(settings: Settings) -> Boot:
         devices.append(_disk(settings))
     cdrom = _file(settings, table.CDROM)
     if cdrom:
+        from vmnet.image import choose
+
         choose.cdrom(cdrom)
         devices.append(Cdrom(cdrom, cdrom.is_block_device()))
     kernel = _kernel(settings)
@@ -74,6 +75,8 @@ def assemble(
 
 
 def _disk(settings: Settings) -> Disk:
+    from vmnet.image import choose
+
     ephemeral = settings[table.DISK_MODE] == "ephemeral"
     path = _file(settings, table.DISK, writable=not ephemeral)
     assert path is not None

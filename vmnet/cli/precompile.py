@@ -14,10 +14,13 @@ The file is beside vmnet, and starts are faster by a sixth: a line for the build
 `RUN vmnet precompile`. It takes the environment that the starts will have, VMNET_IPAM above all.
 What changes afterwards, such as a plugin that is upgraded, is imported as ever.
 """
-# What carries out a plan is imported when it is about to: see vmnet.lifecycle.start.
+# What carries out a plan is imported when it is about to, as what looks at a disk is: see
+# vmnet.lifecycle.start and vmnet.assembly.
 _CARRYING_OUT = (
     "ctypes",
     "vmnet.cli.run",
+    "vmnet.image.choose",
+    "vmnet.image.qcow2",
     "vmnet.lifecycle.become",
     "vmnet.net.antispoof",
     "vmnet.net.build",

@@ -14,21 +14,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vmnet.errors import MachineError
-from vmnet.image import magic, others, qcow2
+from vmnet.image import magic
 from vmnet.image.magic import Content
 from vmnet.image.reading import Read, opened
-from vmnet.noun import Noun, noun
 
 SERVED = ("qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc", "qed", "qcow", "parallels")
 """What QEMU reads and writes, by its names."""
 
-_AS_IT_IS = (
-    "VMNET_DISK_FORMAT=raw serves its bytes as they are, if a guest wrote them to a raw disk"
-)
+_AS_IT_IS = "VMNET_DISK_FORMAT=raw, if it is a raw disk to which a guest wrote this"
 
 
-@noun
-class Choice(Noun):
+class Choice(NamedTuple):
     """How an image is served.
 
     :param guessed: it is raw because nothing else was recognised, and its guest may write
@@ -110,6 +106,8 @@ def _is_believed(found: Content) -> bool:
 
 
 def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
+    from vmnet.image import qcow2
+
     header = qcow2.header(image.read)
     refers = header is not None and header.refers
     if refers and not may_refer:
@@ -127,6 +125,8 @@ def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
 
 def _other(image: _Image, found: Content, ephemeral: bool) -> Choice:
     """A format that QEMU reads and writes, in one file."""
+    from vmnet.image import others
+
     facts = others.facts(found.format, image.read, image.length)
     command = _command(image.path, found)
     if found is magic.DESCRIPTOR or facts.refers:

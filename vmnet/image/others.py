@@ -159,12 +159,18 @@ def _of_grains(read: Read, length: int, directory: int, capacity: int, header: b
     tables = -(-capacity // (grain * in_table or 1))
     if not grain or not in_table or tables * in_table > _MOST_ENTRIES << 5:
         return _NONSENSE
-    last = 0
-    for table in little_endian(read(directory * _SECTOR, 4 * tables), "I"):
-        if table:
-            entries = little_endian(read(table * _SECTOR, 4 * in_table), "I")
-            last = max(last, table, max(entries, default=0))
-    return _cut((last + 1) * _SECTOR, length)
+    size = 4 * in_table
+    placed = [one for one in little_endian(read(directory * _SECTOR, 4 * tables), "I") if one]
+    start, end = min(placed, default=0) * _SECTOR, max(placed, default=0) * _SECTOR + size
+    if end - start == len(placed) * size:  # one behind the other, as programs lay them
+        last = _largest(read(start, end - start))
+    else:
+        last = max((_largest(read(one * _SECTOR, size)) for one in placed), default=0)
+    return _cut(max(end, (last + 1) * _SECTOR), length)
+
+
+def _largest(table: bytes) -> int:
+    return max(little_endian(table, "I")) if table.strip(b"\0") else 0
 
 
 _FORMATS: dict[str, Callable[[Read, int], Facts]] = {
