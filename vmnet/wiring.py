@@ -80,6 +80,8 @@ class Port(Noun):
         same at every start
     :param spares: what may take the place of the first one, should somebody else claim it
     :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for DNS answers
+    :param owned: addresses that are certainly the guest's, so the bridge knows where they are, and
+        the network can't claim them; none where they come from elsewhere
     :param contain: keep DHCP and router messages on this side of the uplink
     :param gateway: the bridge's own default gateway, where a process here must reach the network
     :param tap_fds: descriptor numbers the launcher inherits, one for each queue
@@ -105,6 +107,7 @@ class Port(Noun):
     sender: Sender | None = None
     link_local: IPv4Interface | None = None
     spares: tuple[IPv4Interface, ...] = ()
+    owned: tuple[IPv4Address | IPv6Address, ...] = ()
 
 
 @noun

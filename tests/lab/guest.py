@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .command import run
 from .namespace import Namespace, namespace
 
 PORT = "guest0"
@@ -25,6 +26,9 @@ def guest(
         peer = ("peer", "name", name, "netns", made.name, "address", mac)
         container.ip("link", "add", port, "type", "veth", *peer)
         container.ip("link", "set", port, "master", bridge, "up")
+        # The bridge has it that a guest of this MAC is behind the tap.
+        entry = (mac, "dev", port, "master", "static")
+        run("bridge", "-n", container.name, "fdb", "replace", *entry)
         made.ip("link", "set", name, "up")
         try:
             yield made

@@ -21,14 +21,14 @@ VIRTIO_NET_HEADER = bytes(10)
 TAG = bytes.fromhex("81000005")
 
 
-def exchange(sender: Sender) -> Iterator[Exchange]:
+def exchange(sender: Sender | None) -> Iterator[Exchange]:
     """What arrives behind a bridge of frames that a guest has sent."""
     with namespace("filter") as made, made.entered():
         made.sysctl(net__ipv6__conf__default__disable_ipv6=1)
         tap.open_tap("tap0", FD)
         try:
             with rtnl.Rtnl() as kernel:
-                assert antispoof.filter_tap(kernel, "tap0", frames.MAC.hex(":"), sender)
+                assert antispoof.filter_tap(kernel, frames.port(sender=sender))
             made.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
             made.ip("link", "add", "uplink", "type", "veth", "peer", "name", "outside")
             for link in ("tap0", "uplink"):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
-from vmnet.wiring import Sender
+from attrs import evolve
+
+from vmnet import testing
+from vmnet.wiring import Port, Sender
 
 MAC, OTHER_MAC = bytes.fromhex("0242ac110002"), bytes.fromhex("0242ac110003")
 OWN4, OWN4_TOO, OTHER4, GATEWAY4 = "172.17.0.2", "172.17.0.200", "172.17.0.3", "172.17.0.1"
@@ -17,6 +21,12 @@ ANY = Sender(None, (IPv6Address(ROUTER),))
 TCP, UDP, ICMP, ICMP6, FRAGMENT, HOP_BY_HOP, ROUTING, DESTINATION = 6, 17, 1, 58, 44, 0, 43, 60
 MORE = 0x2000
 ALL_NODES = "ff02::1"
+
+
+def port(**changes: Any) -> Port:
+    """The wiring of a guest with these MACs."""
+    (made,) = testing.wiring(testing.identity(testing.interface(f"{OWN4}/16"))).ports
+    return evolve(made, **changes)
 
 
 def ethernet(kind: int, payload: bytes, *, mac: bytes = MAC) -> bytes:

@@ -95,6 +95,7 @@ ports = st.builds(
     guest_addresses=tuples(ipv4),
     contain=st.booleans(),
     link_local=st.none() | ipv4_interfaces,
+    owned=tuples(addresses),
 )
 wirings = st.builds(Wiring, ports=tuples(ports), contain=st.booleans(), nameserver=st.none() | ipv4)
 

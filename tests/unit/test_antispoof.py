@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -44,7 +43,7 @@ from vmnet.wiring import Sender
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 
 
-def assembled(sender: Sender) -> bytes:
+def assembled(sender: Sender | None) -> bytes:
     return cbpf.assemble(antispoof.program(MAC.hex(":"), sender))
 
 
@@ -86,6 +85,23 @@ def test_any_address_does_where_it_comes_from_elsewhere(frame: bytes) -> None:
 def test_a_vlan_tag_hides_nothing(frame: bytes, sender: str) -> None:
     """The kernel takes the first tag off a frame before the filter sees it."""
     assert decision(sender, frame, tagged=True) == DROP
+
+
+@pytest.mark.parametrize("sender", [OWN, ANY, None], ids=["own", "any", "anybody"])
+@pytest.mark.parametrize("last", range(1, 16))
+def test_what_a_bridge_keeps_for_its_host_does_not_reach_it(
+    last: int, sender: Sender | None
+) -> None:
+    """IEEE 802.1Q table 8-1: past all that looks at the bridge."""
+    program, dns = assembled(sender), EVERYDAY["dns"]
+    assert bpf.run(program, bytes((0x01, 0x80, 0xC2, 0, 0, last)) + dns[6:]) == DROP
+    for other in ((0x01, 0x80, 0xC2, 0, 0, 0), (0x01, 0x80, 0xC2, 0, 1, last)):
+        assert bpf.run(program, bytes(other) + dns[6:]) == PASS
+
+
+@pytest.mark.parametrize("frame", named(EVERYDAY, ROGUE, FOREIGN, ROUTERS))
+def test_whoever_may_be_anybody_says_anything(frame: bytes) -> None:
+    assert bpf.run(assembled(None), frame, {cbpf.VLAN_TAG_PRESENT: 1}) == PASS
 
 
 @given(st.ip_addresses(v=4))
@@ -142,19 +158,9 @@ def test_any_frame_is_decided(payload: bytes, kind: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 200])
 def test_the_program_is_one_the_kernel_takes(count: int) -> None:
-    """Whole instructions, jumps that stay inside, a return at the end; see the kernel's checker."""
     many = tuple(IPv6Address((0xFD << 120) + number) for number in range(count))
     program = assembled(Sender(many, (IPv6Address(ROUTER),)))
-    instructions = list(struct.iter_unpack("=HBBI", program))
-    assert len(program) == 8 * len(instructions) <= 8 * 4096
-    for at, (code, true, false, operand) in enumerate(instructions):
-        if code == cbpf.JUMP:
-            assert at + 1 + operand < len(instructions)
-        elif code in (cbpf.JEQ, cbpf.JGE, cbpf.JSET):
-            assert at + 1 + max(true, false) < len(instructions)
-        else:
-            assert true == false == 0
-    assert instructions[-1][0] == cbpf.RET
+    bpf.check(program)
     for address in many[:: max(count // 3, 1)]:
         frame = ipv6(str(address), TCP, ports(1, 2))
         assert bpf.run(program, frame) == PASS

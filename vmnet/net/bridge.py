@@ -37,7 +37,7 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
         )
     if settings[FILTER]:
         ports = tuple(
-            evolve(port, sender=_sender(interface, requirements))
+            evolve(port, sender=_sender(interface, port))
             for port, interface in zip(ports, identity.interfaces, strict=True)
         )
     exit_at = _exit(identity)
@@ -103,10 +103,23 @@ def _plan_port(
         guest_addresses=tuple(one.ip for one in interface.ipv4) if requirements.dns else (),
         # A NIC without an address is plain layer 2: its guest may well ask a server out there.
         contain=requirements.contain and bool(interface.addresses),
+        owned=_owned(interface, requirements),
     )
 
 
-def _sender(interface: Interface, requirements: Requirements) -> Sender:
+def _owned(
+    interface: Interface, requirements: Requirements
+) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The addresses of the interface that nobody but the guest will have."""
+    if requirements.any_address:
+        return ()
+    if len(interface.addresses) > _MOST_ADDRESSES:
+        _log.warning("%s has too many addresses to filter: any will do", interface.name)
+        return ()
+    return tuple(one.ip for one in interface.addresses)
+
+
+def _sender(interface: Interface, port: Port) -> Sender:
     """Whom the guest may pass for; a NIC without an address is plain layer 2."""
     router = interface.router
     gateways = (one.gateway for one in interface.routes_of(6))
@@ -114,12 +127,7 @@ def _sender(interface: Interface, requirements: Requirements) -> Sender:
     routers = dict.fromkeys(
         one for one in found if isinstance(one, IPv6Address) and one.is_link_local
     )
-    known = bool(interface.addresses) and not requirements.any_address
-    if known and len(interface.addresses) > _MOST_ADDRESSES:
-        _log.warning("%s has too many addresses to filter: any will do", interface.name)
-        known = False
-    addresses = tuple(one.ip for one in interface.addresses) if known else None
-    return Sender(addresses, tuple(routers))
+    return Sender(port.owned or None, tuple(routers))
 
 
 def _exit(identity: Identity) -> int:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import IPv4Address
 
-from vmnet.net import antispoof, containment, links, rtnl, snapshot, tap
+from vmnet.net import (
+    antispoof,
+    containment,
+    links,
+    neighbours,
+    reception,
+    rtnl,
+    snapshot,
+    tap,
+)
+from vmnet.net.matching import mac_bytes
 from vmnet.net.steps import step
-from vmnet.wiring import Port, Sender, Wiring
+from vmnet.wiring import Port, Wiring
 
 _log = logging.getLogger(__name__)
 
@@ -22,29 +33,7 @@ def build(wiring: Wiring) -> None:
             tap.open_tap(port.tap, fd)
     with step("speak to the kernel"), rtnl.Rtnl() as kernel:
         for port in wiring.ports:
-            if port.contain:
-                with step(f"contain {port.uplink}"):
-                    _contain(kernel, port.uplink)
             _build_port(kernel, port)
-
-
-def _contain(kernel: rtnl.Rtnl, uplink: str) -> None:
-    """Before the guest can speak. A kernel without the filter is reported, and lived with."""
-    if not containment.contain(kernel, uplink):
-        _log.warning(
-            "%s is not contained (the kernel lacks clsact or cls_bpf): another DHCP server on its "
-            "network may answer the guest",
-            uplink,
-        )
-
-
-def _filter(kernel: rtnl.Rtnl, tap: str, mac: str, sender: Sender) -> None:
-    if not antispoof.filter_tap(kernel, tap, mac, sender):
-        _log.warning(
-            "%s is not filtered (the kernel lacks clsact or cls_bpf): the guest can send from any "
-            "address",
-            tap,
-        )
 
 
 def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
@@ -52,29 +41,68 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
         links.add_bridge(kernel, port.bridge, port.bridge_mac, port.mtu)
         links.silence_ipv6(kernel, port.bridge)
         links.answer_own_addresses_only(kernel, port.bridge)
+        links.forward_nothing(kernel, port.bridge)
         links.disable_tx_checksum(port.bridge)
         bridge = links.index(port.bridge)
+    _filter(kernel, port)
+    # The guest's MAC is written down, and nothing that comes from the network moves it. A guest
+    # that may be several machines has further MACs, which only its own port shows.
+    is_several = port.sender is None
     with step(f"move {port.uplink} to {port.bridge}"):
         links.change(kernel, port.uplink, up=False)
         links.delete_addresses(kernel, port.uplink)
         links.silence_ipv6(kernel, port.uplink)
-        links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge, up=True)
+        links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge)
+        links.set_bridge_port(kernel, port.uplink, learning=False, flood=True)
+        links.change(kernel, port.uplink, up=True)
     with step(f"connect {port.tap} to {port.bridge}"):
         links.silence_ipv6(kernel, port.tap)
-        if port.sender is not None:
-            _filter(kernel, port.tap, port.guest_mac, port.sender)
-        links.change(kernel, port.tap, mtu=port.mtu, master=bridge, up=True)
+        links.forward_nothing(kernel, port.tap)
+        links.change(kernel, port.tap, mtu=port.mtu, master=bridge)
+        links.set_bridge_port(kernel, port.tap, learning=is_several, flood=is_several)
+        neighbours.add_forwarding_entry(kernel, port.tap, mac_bytes(port.guest_mac))
+        links.change(kernel, port.tap, up=True)
     with step(f"give {port.bridge} the address {port.bridge_address}"):
         links.add_address(kernel, port.bridge, port.bridge_address)
         if port.link_local is not None:
             links.announce_addresses(kernel, port.bridge)
             links.add_address(kernel, port.bridge, port.link_local)
         links.change(kernel, port.bridge, up=True)
+        for address in port.owned:
+            if isinstance(address, IPv4Address):
+                neighbours.add_neighbour(kernel, port.bridge, address, mac_bytes(port.guest_mac))
         for address in port.guest_addresses:  # reached from the link-local address as well
             links.add_host_route(kernel, port.bridge, address)
         if port.gateway is not None:
             onlink = port.gateway not in port.bridge_address.network
             links.add_default_route(kernel, port.bridge, port.gateway, onlink)
+
+
+def _filter(kernel: rtnl.Rtnl, port: Port) -> None:
+    """Before the guest can speak. A kernel without the filters is reported, and lived with."""
+    with step(f"filter {port.uplink}"):
+        done = containment.contain(kernel, port)
+    with step(f"filter {port.tap} and {port.bridge}"):
+        if done and antispoof.filter_tap(kernel, port) and reception.filter_bridge(kernel, port):
+            return
+    lacks = "the kernel lacks clsact or cls_bpf"
+    if port.contain:
+        _log.warning(
+            "%s is not contained (%s): another DHCP server on its network may answer the guest",
+            *(port.uplink, lacks),
+        )
+    _log.warning(
+        "%s is not filtered (%s): its network may claim to be the guest, and ask the DNS here",
+        *(port.uplink, lacks),
+    )
+    if port.sender is not None:
+        _log.warning(
+            "%s is not filtered (%s): the guest can send from any address", port.tap, lacks
+        )
+    _log.warning(
+        "%s is not filtered (%s): the guest reaches whatever listens in this container",
+        *(port.bridge, lacks),
+    )
 
 
 def restore(wiring: Wiring) -> None:

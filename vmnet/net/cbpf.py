@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from vmnet.net import links, rtnl
 from vmnet.net.attributes import attribute
@@ -28,24 +28,27 @@ _NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
 Instruction = tuple[int, int, str | int, str | int]
 Program = Mapping[str, Sequence[Instruction]]
 # Load into A a word, half word or byte, from a place or from one behind X; the frame's length.
-LD, LDH, LDB, LDH_X, LDB_X, LD_LENGTH = 0x20, 0x28, 0x30, 0x48, 0x50, 0x80
-LDX_HEADER = 0xB1  # X = length of the IPv4 header
-AND, JEQ, JGE, JSET, JUMP, RET = 0x54, 0x15, 0x35, 0x45, 0x05, 0x06
-# What the kernel knows of a frame beside its bytes (SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT).
-VLAN_TAG_PRESENT = 0xFFFFF030
+LD, LDH, LDB, LD_X, LDH_X, LDB_X, LD_LENGTH = 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x80
+LDX, LDX_HEADER = 0x01, 0xB1  # X = the operand; X = length of the IPv4 header
+LDM, ST = 0x60, 0x02  # load A from, and store it in, a word of scratch memory
+AND, LSH, ADD, ADD_X, SUB_X, TAX, TXA = 0x54, 0x64, 0x04, 0x0C, 0x1C, 0x07, 0x87
+JEQ, JGE, JSET, JUMP, RET = 0x15, 0x35, 0x45, 0x05, 0x06
+# What the kernel knows of a frame in addition to its bytes: the VLAN tag that it took off
+# (SKF_AD_OFF + SKF_AD_VLAN_TAG, SKF_AD_VLAN_TAG_PRESENT).
+VLAN_TAG, VLAN_TAG_PRESENT = 0xFFFFF02C, 0xFFFFF030
 UNSPEC, SHOT = 0xFFFFFFFF, 2  # TC_ACT_UNSPEC: as if there were no filter; TC_ACT_SHOT: drop
 
 _SOCK_FILTER = struct.Struct("=HBBI")
 
 
-def attach(kernel: rtnl.Rtnl, link: str, program: Program, directions: Iterable[int]) -> bool:
+def attach(kernel: rtnl.Rtnl, link: str, programs: Mapping[int, Program]) -> bool:
     """Filter a link that has no filter yet; answer whether this kernel can.
 
-    :param directions: INGRESS, EGRESS
+    :param programs: by direction, INGRESS or EGRESS
     :raises vmnet.net.rtnl.RtnlError: the kernel refused
     """
     try:
-        _attach(kernel, links.index(link), assemble(program), directions)
+        _attach(kernel, links.index(link), programs)
     except rtnl.RtnlError as error:
         if error.errno not in _NO_SUCH_FILTER:
             raise
@@ -53,19 +56,23 @@ def attach(kernel: rtnl.Rtnl, link: str, program: Program, directions: Iterable[
     return True
 
 
-def _attach(kernel: rtnl.Rtnl, index: int, program: bytes, directions: Iterable[int]) -> None:
+def _attach(kernel: rtnl.Rtnl, index: int, programs: Mapping[int, Program]) -> None:
     body = _TCMSG.pack(socket.AF_UNSPEC, index, 0xFFFF0000, _CLSACT, 0)
     kernel.send_body(_RTM_NEWQDISC, _NEW, body + attribute(_TCA_KIND, b"clsact\0"))
-    options = (
-        attribute(_TCA_BPF_OPS_LEN, struct.pack("=H", len(program) // _SOCK_FILTER.size))
-        + attribute(_TCA_BPF_OPS, program)
-        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
-    )
-    for direction in directions:
+    for direction, program in programs.items():
         info = 1 << 16 | socket.htons(_ETH_P_ALL)  # priority 1, every protocol
         body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, direction, info)
-        attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, options)
+        attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, _options(program))
         kernel.send_body(_RTM_NEWTFILTER, _NEW, body + attributes)
+
+
+def _options(program: Program) -> bytes:
+    assembled = assemble(program)
+    return (
+        attribute(_TCA_BPF_OPS_LEN, struct.pack("=H", len(assembled) // _SOCK_FILTER.size))
+        + attribute(_TCA_BPF_OPS, assembled)
+        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
+    )
 
 
 def detach(kernel: rtnl.Rtnl, link: str) -> None:

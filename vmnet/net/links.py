@@ -16,7 +16,9 @@ from vmnet.net.attributes import attribute
 
 IFF_UP = 1
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
-_IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 19, 22
+_IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 1, 19, 22
+_IFLA_LINKINFO, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 18, 4, 5
+_IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD = 8, 9
 _ADDR_GEN_MODE_NONE = 1
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 254, 4, 1, 253, 4
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
@@ -172,24 +174,47 @@ def _add_route(kernel: rtnl.Rtnl, name: str, **given: Any) -> None:
 
 def answer_own_addresses_only(kernel: rtnl.Rtnl, name: str) -> None:
     """Have the link answer ARP for its own addresses, and not for those of other links."""
-    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_IGNORE)
+    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_IGNORE, 1)
 
 
 def announce_addresses(kernel: rtnl.Rtnl, name: str) -> None:
     """Have the link announce its addresses by ARP when it goes up (RFC 5227 section 2.3)."""
-    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_NOTIFY)
+    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_NOTIFY, 1)
 
 
-def _set_knob(kernel: rtnl.Rtnl, name: str, knob: int) -> None:
-    """Set a ``net.ipv4.conf.NAME`` to 1, by netlink because /proc/sys is read-only in containers.
+def forward_nothing(kernel: rtnl.Rtnl, name: str) -> None:
+    """Have no IPv4 packet that comes in by the link routed to another."""
+    _set_knob(kernel, name, _IPV4_DEVCONF_FORWARDING, 0)
+
+
+def _set_knob(kernel: rtnl.Rtnl, name: str, knob: int, value: int) -> None:
+    """Set a ``net.ipv4.conf.NAME``, by netlink because /proc/sys is read-only in containers.
 
     The kernel takes such knobs as nested attributes, one a knob; pyroute2 only knows the array in
     which it reports them, so the body is packed here.
     """
-    packed = attribute(knob, struct.pack("=I", 1))
+    packed = attribute(knob, struct.pack("=I", value))
     specification = attribute(socket.AF_INET, attribute(_IFLA_INET_CONF, packed))
+    _change_packed(kernel, name, attribute(_IFLA_AF_SPEC, specification))
+
+
+def set_bridge_port(kernel: rtnl.Rtnl, name: str, *, learning: bool, flood: bool) -> None:
+    """Set how a bridge treats one of its ports.
+
+    :param learning: it notes which MACs send from there
+    :param flood: it sends there what is for a MAC that it knows nowhere
+    """
+    flags = attribute(_IFLA_BRPORT_LEARNING, bytes((learning,))) + attribute(
+        _IFLA_BRPORT_UNICAST_FLOOD, bytes((flood,))
+    )
+    kind = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge\0")
+    info = kind + attribute(_IFLA_INFO_SLAVE_DATA, flags)
+    _change_packed(kernel, name, attribute(_IFLA_LINKINFO, info))
+
+
+def _change_packed(kernel: rtnl.Rtnl, name: str, attributes: bytes) -> None:
     header = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index(name), 0, 0)  # struct ifinfomsg
-    kernel.send_body(rtnl.RTM_NEWLINK, 0, header + attribute(_IFLA_AF_SPEC, specification))
+    kernel.send_body(rtnl.RTM_NEWLINK, 0, header + attributes)
 
 
 def disable_tx_checksum(name: str) -> None:

@@ -1,0 +1,332 @@
+"""Frames of a hostile guest, a hostile neighbour, and a switch that reflects them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+
+from tests.lab.behind_tap import behind_tap
+from tests.lab.command import run
+from tests.lab.dhcp_clients import udhcpc
+from tests.lab.namespace import Namespace, namespace
+from tests.lab.netns import Lan, lan
+from tests.lab.services import dnsmasq, web_server
+from tests.lab.snapshot import Json
+from tests.netns.conftest import Vmnet, hypervisor
+from tests.unit import frames
+
+ON_LOOPBACK = "nameserver 127.0.0.11\n"
+ENGINE = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.test/192.0.2.7")
+
+
+@contextmanager
+def guest(container: Namespace, nic: str = "eth0") -> Iterator[Namespace]:
+    """The guest, with the lease that it asked for."""
+    number = int(nic.removeprefix("eth"))
+    with behind_tap(hypervisor(container), container.nic(nic).mac, fd=100 + number) as made:
+        udhcpc(made).configure(made)
+        yield made
+
+
+def send(sender: Namespace, *sent: bytes, by: str = "eth0") -> None:
+    with sender.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
+        card.bind((by, 0))
+        for frame in sent:
+            card.send(frame)
+
+
+@contextmanager
+def heard(where: Namespace) -> Iterator[socket.socket]:
+    """A socket that has every frame which arrives at a namespace's eth0 from now on."""
+    with where.entered():
+        card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    with card:
+        card.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
+        card.bind(("eth0", 3))  # ETH_P_ALL
+        card.settimeout(10)
+        yield card
+
+
+def until_seen(card: socket.socket, last: bytes) -> list[bytes]:
+    """What came before a frame: they keep their order."""
+    return list(iter(lambda: card.recv(65536), last))
+
+
+def bridge_address(container: Namespace) -> IPv4Interface:
+    """The first of one or two."""
+    own, *_ = (one for one in container.addresses("br0") if one["family"] == "inet")
+    return IPv4Interface(f"{own['local']}/{own['prefixlen']}")
+
+
+def forwarding_database(container: Namespace) -> list[Json]:
+    found: list[Json] = run("bridge", "-j", "-n", container.name, "fdb", "show", "br", "br0").json()
+    return found
+
+
+def mac_bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def forged(mac: str, payload: bytes = b"") -> bytes:
+    """A frame of an experimental protocol to everybody."""
+    return b"\xff" * 6 + mac_bytes(mac) + b"\x88\xb5" + payload.ljust(46, b"\0")
+
+
+@pytest.mark.parametrize("filtered", ["on", "off"])
+def test_a_port_that_reflects(network: Lan, vmnet: Vmnet, filtered: str) -> None:
+    """Kubernetes' bridge has its ports so (hairpinMode), and Docker without a userland proxy."""
+    web = network.container("web", ipv6=True)
+    port = web.nic().port
+    run("bridge", "-n", network.host.name, "link", "set", "dev", port, "hairpin", "on")
+    with vmnet.running(web, VMNET_FILTER=filtered), guest(web) as vm:
+        for _ in range(3):
+            vm.ip("neighbour", "flush", "dev", "eth0")
+            vm.run("ping", "-c1", "-W5", network.gateway)
+        with heard(vm) as card:
+            vm.run("arping", "-D", "-c1", "-w1", "-I", "eth0", web.address, check=False)
+            vm.sysctl(net__ipv6__conf__eth0__enhanced_dad=0)
+            vm.ip("address", "add", f"{web.nic().address6}/64", "dev", "eth0")
+            vm.dump()  # when duplicate address detection has ended
+            (own,) = (one for one in vm.addresses("eth0") if one["local"] == web.nic().address6)
+            last = forged(network.host.link(network.bridge)["address"])  # type: ignore[index]
+            send(network.host, last, by=network.bridge)
+            found = until_seen(card, last)
+        assert "dadfailed" not in own
+        assert not [one for one in found if one[6:12] == mac_bytes(web.mac)]
+
+
+@pytest.mark.parametrize("filtered", ["on", "off"])
+def test_a_frame_with_the_guests_mac_from_the_network(
+    network: Lan, vmnet: Vmnet, filtered: str
+) -> None:
+    """A guest that keeps silent goes on hearing: nobody else moves it to another place.
+
+    The frames come from the switch itself, which would learn from a station's where the guest is.
+    """
+    web = network.container("web")
+    with vmnet.running(web, VMNET_FILTER=filtered), guest(web) as vm:
+        (entry,) = (one for one in forwarding_database(web) if one["mac"] == web.mac)
+        assert (entry["ifname"], entry["state"]) == ("tap0", "static")
+        with heard(vm) as card:
+            last = mac_bytes(web.mac) + forged("02:42:00:00:00:98")[6:]
+            send(network.host, forged(web.mac), last, by=network.bridge)
+            assert not [one for one in until_seen(card, last) if one[6:12] == last[:6]]
+        assert entry in forwarding_database(web)
+        web.ip("link", "set", "tap0", "down")
+        web.ip("link", "set", "tap0", "up")
+        assert entry in forwarding_database(web)
+
+
+def test_a_guest_hears_nothing_that_is_for_others(network: Lan, vmnet: Vmnet) -> None:
+    """Neither what the network floods nor what the container itself sends to a station."""
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with vmnet.running(web), guest(web) as vm, heard(vm) as card:
+        send(station, mac_bytes("02:42:00:00:00:77") + forged(station.mac)[6:])
+        web.run("ping", "-c1", "-W5", station.address)
+        last = forged(station.mac, b"last")
+        send(station, last)
+        to = {one[:6] for one in until_seen(card, last)}
+    assert to <= {mac_bytes(web.mac), b"\xff" * 6}
+
+
+def test_several_machines_behind_one_tap(network: Lan, vmnet: Vmnet) -> None:
+    """With VMNET_FILTER=off: the bridge learns their MACs, and asks them by flooding."""
+    web, station = network.container("web"), network.station()
+    with vmnet.running(web, VMNET_FILTER="off"), guest(web) as vm, namespace("inner") as inner:
+        second = ("name", "eth0", "type", "macvlan", "mode", "bridge")
+        vm.ip("link", "add", "link", "eth0", "netns", inner.name, *second)
+        inner.ip("link", "set", "eth0", "up")
+        inner.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        mac = inner.link("eth0")["address"]  # type: ignore[index]
+        station.run("ping", "-c1", "-W5", "172.30.1.77")
+        (entry,) = (one for one in forwarding_database(web) if one["mac"] == mac)
+        assert entry["ifname"] == "tap0"
+
+
+# What only a router or a DHCP server says, behind what a filter of first headers doesn't look into.
+_HIDDEN = [
+    frames.ipv6(frames.LINK_LOCAL, kind, hidden)
+    for payload, message in (
+        (frames.ICMP6, frames.message(134)),
+        (frames.ICMP6, frames.message(133)),
+        (frames.UDP, frames.ports(547, 546)),
+        (frames.UDP, frames.ports(546, 547)),
+    )
+    for kind, hidden in (
+        (payload, message),
+        (frames.HOP_BY_HOP, frames.extension(payload, message)),
+        (frames.DESTINATION, frames.extension(payload, message)),
+        (frames.FRAGMENT, frames.fragment(payload, message, more=False)),
+        (frames.FRAGMENT, frames.fragment(payload, message)),
+        (
+            frames.FRAGMENT,
+            frames.fragment(frames.DESTINATION, frames.extension(payload, message)[:8]),
+        ),
+        (
+            frames.HOP_BY_HOP,
+            frames.extension(frames.FRAGMENT, frames.fragment(payload, message)),
+        ),
+    )
+]
+_PRIORITY_TAG = bytes.fromhex("81000000")
+
+
+def _from(mac: str, frame: bytes, tag: bytes = b"") -> bytes:
+    return frame[:6] + mac_bytes(mac) + tag + frame[12:]
+
+
+def test_headers_and_tags_hide_no_message_that_enters(network: Lan, vmnet: Vmnet) -> None:
+    web, station = network.container("web", ipv6=True), network.station()
+    hidden = [_from(station.mac, one, tag) for one in _HIDDEN for tag in (b"", _PRIORITY_TAG)]
+    fair = [
+        _from(station.mac, frames.ipv6(frames.OTHER6, kind, payload))
+        for kind, payload in (
+            (frames.HOP_BY_HOP, frames.listener_report()),
+            (frames.DESTINATION, frames.extension(frames.TCP, frames.ports(1, 2))),
+            (frames.FRAGMENT, frames.fragment(frames.UDP, frames.ports(1, 2))),
+            (frames.FRAGMENT, frames.fragment(frames.UDP, frames.ports(1, 2), offset=9)),
+        )
+    ]
+    with vmnet.running(web), guest(web) as vm, heard(vm) as card:
+        last = forged(station.mac)
+        send(station, *hidden, *fair, last)
+        assert [one for one in until_seen(card, last) if one[6:12] == last[6:12]] == fair
+
+
+def test_nor_that_leaves(network: Lan, vmnet: Vmnet) -> None:
+    """From a guest that nothing else filters."""
+    web, station = network.container("web", ipv6=True), network.station()
+    with (
+        vmnet.running(web, VMNET_FILTER="off"),
+        behind_tap(hypervisor(web), web.mac) as vm,
+        heard(station) as card,
+    ):
+        last = forged(web.mac)
+        send(vm, *(_from(web.mac, one) for one in _HIDDEN))
+        send(vm, *(_from(web.mac, one, _PRIORITY_TAG) for one in _HIDDEN), last)
+        found = [one for one in until_seen(card, last) if one[6:12] == last[6:12]]
+        assert not [one for one in found if one in [_from(web.mac, frame) for frame in _HIDDEN]]
+
+
+@pytest.fixture
+def kept(network: Lan) -> Iterator[tuple[Lan, Namespace]]:
+    """A container with a second network that it keeps to itself, and routes for others."""
+    with lan(2) as second:
+        web = network.container("web", ipv6=True, resolv_conf=ON_LOOPBACK)
+        second.attach(web, "eth1", gateway=False)
+        web.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        yield second, web
+
+
+@pytest.mark.parametrize("filtered", ["on", "off"])
+def test_a_guest_gets_no_further_than_the_bridge(
+    network: Lan, kept: tuple[Lan, Namespace], vmnet: Vmnet, filtered: str
+) -> None:
+    """Neither to a network that the container kept, nor to what listens in the container."""
+    second, web = kept
+    internal = second.station("internal")
+    internal.ip("route", "replace", "default", "via", web.nic("eth1").address)
+    settings = {"VMNET_INTERFACES": "eth0", "VMNET_FILTER": filtered}
+    with (
+        dnsmasq(web, *ENGINE),
+        vmnet.running(web, **settings),
+        web_server(web, port=8080),
+        guest(web) as vm,
+        heard(internal) as there,
+    ):
+        bridge = str(bridge_address(web).ip)
+        bridge_mac = web.link("br0")["address"]  # type: ignore[index]
+        assert _forwarding(web) == {"br0": 0, "tap0": 0, "eth1": 1}
+        vm.run("ping", "-c1", "-W5", bridge)
+        vm.ip("route", "add", str(second.network), "via", bridge)
+        for address in (internal.address, web.nic("eth1").address):
+            assert vm.run("ping", "-c1", "-W1", address, check=False).returncode
+        for address in (bridge, web.nic("eth1").address):
+            fetch = ("wget", "-q", "-T1", "-O-", f"http://{address}:8080/")
+            assert vm.run("busybox", *fetch, check=False).returncode
+        # Nor past the bridge, to a MAC that every bridge keeps for its own host, nor to all.
+        before = _unheard(web)
+        packet = frames.ipv4(web.address, frames.UDP, frames.ports(1, 9))
+        to = IPv4Address(web.nic("eth1").address).packed
+        for mac in ("01:80:c2:00:00:0e", "ff:ff:ff:ff:ff:ff", bridge_mac):
+            send(vm, _from(web.mac, mac_bytes(mac) + packet[6:30] + to + packet[34:]))
+        vm.run("ping", "-c1", "-W5", bridge)
+        assert _unheard(web) == before
+        last = forged(second.host.link(second.bridge)["address"])  # type: ignore[index]
+        send(second.host, last, by=second.bridge)
+        source = IPv4Address(web.address).packed
+        assert not [one for one in until_seen(there, last) if one[26:30] == source]
+
+
+def _forwarding(container: Namespace) -> dict[str, int]:
+    return {
+        link: int(container.run("cat", f"/proc/sys/net/ipv4/conf/{link}/forwarding").stdout)
+        for link in ("br0", "tap0", "eth1")
+    }
+
+
+def _unheard(container: Namespace) -> int:
+    """How many UDP datagrams came in for which nobody listens."""
+    counted = container.run("nstat", "-asz", "UdpNoPorts").stdout.split()
+    return int(counted[counted.index("UdpNoPorts") + 1])
+
+
+def test_the_forwarder_is_the_guests_alone(network: Lan, vmnet: Vmnet) -> None:
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with dnsmasq(web, *ENGINE) as engine, vmnet.running(web), guest(web) as vm:
+        address = bridge_address(web)
+        asked = ("busybox", "nslookup", "-type=a", "db.test", str(address.ip))
+        assert "192.0.2.7" in vm.run(*asked).stdout
+        seen = engine.output().count("query[A] db.test")
+        station.ip("route", "add", "169.254.0.0/16", "dev", "eth0")
+        for own in (one for one in web.addresses("br0") if one["family"] == "inet"):
+            ask = ("timeout", "1", *asked[:-1], own["local"])
+            assert station.run(*ask, check=False).returncode
+            connect = ("busybox", "nc", "-w1", own["local"], "53")
+            assert station.run(*connect, input="", check=False).returncode
+        station.run("ping", "-c1", "-W5", str(address.ip))
+        assert engine.output().count("query[A] db.test") == seen
+        assert "192.0.2.7" in vm.run(*asked).stdout
+
+
+def test_nobody_else_gets_the_guests_answers(network: Lan, vmnet: Vmnet) -> None:
+    """A forged claim of the guest's address changes nothing on the bridge."""
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with dnsmasq(web, *ENGINE), vmnet.running(web), guest(web) as vm, heard(station) as card:
+        address = bridge_address(web)
+        web.sysctl(net__ipv4__neigh__br0__locktime=0)  # the kernel believes a claim at once
+        claims = [
+            _from(station.mac, frame, tag)
+            for operation in (1, 2)
+            for target in (str(address.ip), web.address)
+            for frame in [
+                frames.arp(
+                    web.address,
+                    mac=mac_bytes(station.mac),
+                    target=target,
+                    operation=operation,
+                )
+            ]
+            for tag in (b"", _PRIORITY_TAG)
+        ]
+        send(station, *claims)
+        station.run("ping", "-c1", "-W5", str(address.ip))
+        asked = vm.run("busybox", "nslookup", "-type=a", "db.test", str(address.ip))
+        assert "192.0.2.7" in asked.stdout
+        (known,) = web.ip("-j", "neighbour", "show", web.address).json()
+        assert known["lladdr"] == web.mac
+        card.setblocking(False)
+        assert not [one for one in _drain(card) if b"db\x04test" in one]
+
+
+def _drain(card: socket.socket) -> list[bytes]:
+    found = []
+    while True:
+        try:
+            found.append(card.recv(65536))
+        except BlockingIOError:
+            return found

@@ -1,0 +1,175 @@
+"""The filter of what the container itself accepts on a bridge, run by a BPF machine of our own."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, ip_interface
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.unit import bpf, frames
+from tests.unit.frames import (
+    GATEWAY4,
+    ICMP,
+    ICMP6,
+    LINK_LOCAL,
+    MAC,
+    MORE,
+    OTHER4,
+    OTHER_MAC,
+    OWN4,
+    OWN6,
+    TCP,
+    UDP,
+    arp,
+    ethernet,
+    message,
+    ports,
+)
+from vmnet.net import cbpf, reception
+
+PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
+SPARE, ANOTHER_SPARE, OWN_LINK_LOCAL = "172.17.255.254", "172.17.255.250", "169.254.7.7"
+KEPT = "172.30.9.9"  # an address of a NIC that the container kept
+PORT = frames.port(
+    bridge_address=ip_interface(f"{SPARE}/16"),
+    link_local=ip_interface(f"{OWN_LINK_LOCAL}/32"),
+    spares=(ip_interface(f"{ANOTHER_SPARE}/16"),),
+)
+PROGRAM = cbpf.assemble(reception.program(PORT))
+ALONE = cbpf.assemble(
+    reception.program(frames.port(bridge_address=ip_interface(f"{OWN_LINK_LOCAL}/32")))
+)
+EVERYBODY = "255.255.255.255"
+SYN, SYN_ACK, ACK, RST, FIN = 0x02, 0x12, 0x10, 0x04, 0x01
+
+
+def to(
+    address: str, protocol: int, payload: bytes, *, mac: bytes = MAC, fragment: int = 0
+) -> bytes:
+    frame = frames.ipv4(OWN4, protocol, payload, fragment=fragment)
+    return frame[:6] + mac + frame[12:30] + IPv4Address(address).packed + frame[34:]
+
+
+def tcp(port: int, flags: int) -> bytes:
+    segment = bytearray(ports(40000, port))
+    segment[13] = flags
+    return bytes(segment)
+
+
+SERVED = {
+    "arp": arp(OWN4, target=SPARE),
+    "dhcp discover": to(EVERYBODY, UDP, ports(68, 67)),
+    "dhcp renewal": to(SPARE, UDP, ports(68, 67)),
+    "dhcp renewal at the other address": to(OWN_LINK_LOCAL, UDP, ports(68, 67)),
+    "dns": to(SPARE, UDP, ports(40000, 53)),
+    "dns at the other address": to(OWN_LINK_LOCAL, UDP, ports(40000, 53)),
+    "dns at the next spare address": to(ANOTHER_SPARE, UDP, ports(40000, 53)),
+    "dns over tcp": to(SPARE, TCP, tcp(53, SYN)),
+    "ping": to(SPARE, ICMP, bytes((8, 0)) + bytes(30)),
+    "pong": to(SPARE, ICMP, bytes((0, 0)) + bytes(30)),
+    "accepts a connection": to(SPARE, TCP, tcp(40001, SYN_ACK)),
+    "goes on with it": to(SPARE, TCP, tcp(40001, ACK)),
+}
+NOT_SERVED = {
+    "a service": to(SPARE, TCP, tcp(8080, SYN)),
+    "a service, urgently": to(SPARE, TCP, tcp(8080, SYN | 0x20)),
+    "a reset": to(SPARE, TCP, tcp(8080, RST)),
+    "its end": to(SPARE, TCP, tcp(8080, FIN)),
+    "no flag": to(SPARE, TCP, tcp(8080, 0)),
+    "a datagram": to(SPARE, UDP, ports(53, 4500)),
+    "a dhcp answer": to(SPARE, UDP, ports(67, 68)),
+    "a fragment of dns": to(SPARE, UDP, ports(40000, 53), fragment=MORE),
+    "its next": to(SPARE, UDP, ports(40000, 53), fragment=9),
+    "a fragment of a connection": to(SPARE, TCP, tcp(53, SYN)[:8], fragment=MORE),
+    "a redirect": to(SPARE, ICMP, bytes((5, 1)) + bytes(30)),
+    "an unreachable": to(SPARE, ICMP, bytes((3, 4)) + bytes(30)),
+    "another protocol": to(SPARE, 50, bytes(30)),
+    "the kept NIC's dns": to(KEPT, UDP, ports(40000, 53)),
+    "the kept NIC's service": to(KEPT, TCP, tcp(8080, SYN)),
+    "beyond the kept NIC": to("172.30.9.10", ICMP, bytes((8, 0)) + bytes(30)),
+    "loopback": to("127.0.0.11", UDP, ports(40000, 53)),
+    "multicast": to("224.0.0.251", UDP, ports(5353, 5353)),
+    "ping6": frames.ipv6(LINK_LOCAL, ICMP6, message(128)),
+    "tcp6": frames.ipv6(OWN6, TCP, tcp(53, SYN)),
+    "lldp": ethernet(0x88CC, bytes(60)),
+    "a second tag": ethernet(0x8100, b"\0\5" + to(SPARE, UDP, ports(40000, 53))[12:]),
+}
+FROM_NETWORK = {
+    "arp": arp(OTHER4, mac=OTHER_MAC, target=SPARE),
+    "an answer of a nameserver": to(SPARE, UDP, ports(53, 40000), mac=OTHER_MAC),
+    "its later fragment": to(SPARE, UDP, ports(0, 53), mac=OTHER_MAC, fragment=185),
+    "that over tcp": to(SPARE, TCP, tcp(40000, SYN_ACK), mac=OTHER_MAC),
+    "ping": to(SPARE, ICMP, bytes((8, 0)) + bytes(30), mac=OTHER_MAC),
+    "unreachable": to(SPARE, ICMP, bytes((3, 4)) + bytes(30), mac=OTHER_MAC),
+    "a screen": to(SPARE, TCP, tcp(5900, SYN), mac=OTHER_MAC),
+}
+NOT_FROM_NETWORK = {
+    "dns": to(SPARE, UDP, ports(40000, 53), mac=OTHER_MAC),
+    "dns at the other address": to(OWN_LINK_LOCAL, UDP, ports(40000, 53), mac=OTHER_MAC),
+    "dns over tcp": to(SPARE, TCP, tcp(53, SYN), mac=OTHER_MAC),
+    "dns over tcp, later": to(SPARE, TCP, tcp(53, ACK), mac=OTHER_MAC),
+    "a fragment of dns": to(SPARE, UDP, ports(40000, 53), mac=OTHER_MAC, fragment=MORE),
+    "dhcp": to(SPARE, UDP, ports(68, 67), mac=OTHER_MAC),
+    "dhcp to everybody": to(EVERYBODY, UDP, ports(68, 67), mac=OTHER_MAC),
+    "a redirect": to(SPARE, ICMP, bytes((5, 1)) + bytes(30), mac=OTHER_MAC),
+    "the kept NIC": to(KEPT, TCP, tcp(8080, SYN), mac=OTHER_MAC),
+    "ping6": ethernet(0x86DD, frames.ipv6(LINK_LOCAL, ICMP6, message(128))[14:], mac=OTHER_MAC),
+}
+
+
+@pytest.mark.parametrize("frame", SERVED.values(), ids=SERVED)
+def test_what_is_served_to_the_guest(frame: bytes) -> None:
+    assert bpf.run(PROGRAM, frame) == PASS
+
+
+@pytest.mark.parametrize("frame", NOT_SERVED.values(), ids=NOT_SERVED)
+def test_what_is_not(frame: bytes) -> None:
+    assert bpf.run(PROGRAM, frame) == DROP
+
+
+@pytest.mark.parametrize("frame", FROM_NETWORK.values(), ids=FROM_NETWORK)
+def test_what_the_network_may_send(frame: bytes) -> None:
+    assert bpf.run(PROGRAM, frame) == PASS
+
+
+@pytest.mark.parametrize("frame", NOT_FROM_NETWORK.values(), ids=NOT_FROM_NETWORK)
+def test_the_guests_servers_are_not_the_networks(frame: bytes) -> None:
+    assert bpf.run(PROGRAM, frame) == DROP
+
+
+@pytest.mark.parametrize("frame", [*SERVED.values(), *FROM_NETWORK.values()])
+def test_nothing_in_a_vlan(frame: bytes) -> None:
+    assert bpf.run(PROGRAM, frame, {cbpf.VLAN_TAG_PRESENT: 1}) == DROP
+
+
+@given(st.ip_addresses(v=4), st.sampled_from((MAC, OTHER_MAC)))
+@example(IPv4Address(GATEWAY4), MAC)
+@example(IPv4Address(ANOTHER_SPARE), OTHER_MAC)
+@example(IPv4Address(OWN_LINK_LOCAL), MAC)
+@example(IPv4Address(EVERYBODY), MAC)
+def test_the_bridges_own_addresses_alone(address: IPv4Address, mac: bytes) -> None:
+    ping = to(str(address), ICMP, bytes((8, 0)) + bytes(30), mac=mac)
+    assert bpf.run(ALONE, ping) == (PASS if str(address) in (OWN_LINK_LOCAL, EVERYBODY) else DROP)
+    own = (SPARE, ANOTHER_SPARE, OWN_LINK_LOCAL, EVERYBODY)
+    assert bpf.run(PROGRAM, ping) == (PASS if str(address) in own else DROP)
+
+
+@given(st.integers(0, 65535), st.integers(0, 255), st.binary(max_size=40))
+def test_no_connection_of_the_guests_but_for_names(port: int, flags: int, options: bytes) -> None:
+    options = options[: len(options) // 4 * 4]
+    frame = frames.ipv4(OWN4, TCP, tcp(port, flags), options=options)
+    frame = frame[:30] + IPv4Address(SPARE).packed + frame[34:]
+    expected = PASS if port == 53 or flags & ACK else DROP
+    assert bpf.run(PROGRAM, frame) == expected
+
+
+@given(st.binary(max_size=90), st.sampled_from((0x0800, 0x86DD, 0x0806)))
+def test_any_frame_is_decided(payload: bytes, kind: int) -> None:
+    assert bpf.run(PROGRAM, ethernet(kind, payload)) in (PASS, DROP, CUT)
+
+
+def test_the_program_is_one_the_kernel_takes() -> None:
+    for program in (PROGRAM, ALONE):
+        bpf.check(program)
