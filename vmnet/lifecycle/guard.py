@@ -43,16 +43,14 @@ _TRUSTING_LOOK_SECONDS = 5.0
 _CONNECT_SECONDS = 0.1, 5.0
 _FORCE_SECONDS = float("inf")  # it writes back the disks, and forgets the rest if we hang up
 _MOST_LINES = 100
-_PRESS = ({"execute": "system_powerdown"},)
+_PRESS = (b'{"execute": "system_powerdown"}',)
 # In this order: `stop` answers when everything is on the disks (QEMU 7.2 leaves through the port
 # without writing back anything); `quit` is for machines that have no such port.
 FORCE = (
-    {"execute": "stop"},
-    {
-        "execute": "human-monitor-command",
-        "arguments": {"command-line": f"o /b {EXIT_PORT} {FORCED_STATUS >> 1}"},
-    },
-    {"execute": "quit"},
+    b'{"execute": "stop"}',
+    b'{"execute": "human-monitor-command", "arguments": {"command-line": "o /b %d %d"}}'
+    % (EXIT_PORT, FORCED_STATUS >> 1),
+    b'{"execute": "quit"}',
 )
 _ENDS = {
     "guest-shutdown": "the guest powered off",

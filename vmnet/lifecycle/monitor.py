@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # What of QEMU's is parsed at all.
 _INTERESTING = (b'"GUEST_PANICKED"', b'"RESET"', b'"RESUME"', b'"SHUTDOWN"', b'"STOP"', b'"error"')
+_HELLO = b'{"execute": "qmp_capabilities"}'
 _CHUNK_BYTES = 1 << 15
 # An idle machine says nothing, and one that ends some hundred bytes.
 FLOOD_BYTES, _WINDOW_SECONDS = 1 << 16, 10.0
@@ -61,19 +62,18 @@ class Monitor:
                 return False
             self._socket, self._received = attempt, b""
             self._heard = self._unanswered = 0
-            self.tell(({"execute": "qmp_capabilities"},))
+            self.tell((_HELLO,))
         return self._socket is not None
 
-    def tell(self, commands: Sequence[dict[str, Any]], seconds: float = ANSWER_SECONDS) -> bool:
+    def tell(self, commands: Sequence[bytes], seconds: float = ANSWER_SECONDS) -> bool:
         """Give QEMU commands, which it carries out one after the other; whether it has got them.
 
+        :param commands: as JSON
         :param seconds: that it has for that before a flood has us hang up
         """
-        import json
-
         assert self._socket is not None
         try:
-            self._socket.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in commands))
+            self._socket.sendall(b"".join(one + b"\n" for one in commands))
         except OSError as error:
             self._disconnect(str(error))
             return False

@@ -8,13 +8,11 @@ is told, and a process that outlives ours has QEMU quit once ours has ended.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from qemu.qmp import EventListener
 
@@ -27,9 +25,7 @@ from vmnet.running import finish, monitor
 from vmnet.running.monitor import Monitor
 
 _TELL_SECONDS = 2.0
-_QUIT = ({"execute": "quit"},)
-
-Commands = tuple[dict[str, Any], ...]
+_QUIT = (b'{"execute": "quit"}',)
 
 
 @noun
@@ -118,7 +114,7 @@ async def _press(
     return False
 
 
-def _when_we_have_ended(path: Path, commands: Commands) -> None:
+def _when_we_have_ended(path: Path, commands: Sequence[bytes]) -> None:
     """Leave a process behind that gives QEMU its last commands."""
-    words = (os.getpid(), path, json.dumps(commands))
+    words = (os.getpid(), path, *map(bytes.decode, commands))
     process.spawn((sys.executable, "-I", "-S", finish.__file__, *map(str, words)))
