@@ -52,7 +52,7 @@ def starts(folder: Path) -> int:
 
 
 def pid_in(folder: Path) -> int:
-    found = until(lambda: beside.on_record(str(folder / "pid")), 10, "a PID")
+    found = until(lambda: beside.on_record(str(folder / "pid")), 30, "a PID")
     return int(found)
 
 
@@ -76,9 +76,9 @@ def test_a_daemon_that_dies_is_started_again_and_ends_with_the_machine(
     first = pid_in(tmp_path)
     with kept(daemon(tmp_path)):
         os.kill(first, signal.SIGKILL)
-        second = until(lambda: pid_in(tmp_path) != first and pid_in(tmp_path), 10, "another")
+        second = until(lambda: pid_in(tmp_path) != first and pid_in(tmp_path), 30, "another")
         assert starts(tmp_path) == 2
-    until(lambda: not lives(second), 10, "its end")
+    until(lambda: not lives(second), 30, "its end")
     assert capfd.readouterr().err == (
         "vmnet: error: helper: ended before the machine (it is not known how): "
         "another takes its place\n"
@@ -130,7 +130,7 @@ def test_a_daemon_that_has_lived_for_a_while_has_all_attempts_again(
         for _ in range(2 * len(_AT_ONCE)):
             last = pid_in(tmp_path)
             os.kill(last, signal.SIGKILL)
-            until(lambda last=last: pid_in(tmp_path) != last, 10, "another")  # type: ignore[misc]
+            until(lambda last=last: pid_in(tmp_path) != last, 30, "another")  # type: ignore[misc]
     assert starts(tmp_path) == 1 + 2 * len(_AT_ONCE)
 
 
@@ -147,7 +147,7 @@ def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
 def test_a_start_that_is_under_way_ends_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("4194305\n")
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
-        shell = until(lambda: beside.on_record(str(tmp_path / "shell")), 10, "the start")
+        shell = until(lambda: beside.on_record(str(tmp_path / "shell")), 30, "the start")
     assert not lives(shell)
 
 
@@ -178,12 +178,13 @@ def test_a_followed_file_that_changes_has_a_program_run(tmp_path: Path, change: 
                 (tmp_path / "new").rename(followed)
             else:
                 followed.write_text(content)
-            until(lambda content=content: _last(ran) == content, 10, content)  # type: ignore[misc]
+            until(lambda content=content: _last(ran) == content, 30, content)  # type: ignore[misc]
     os.close(fd)
 
 
 def _last(path: Path) -> str:
-    return path.read_text().splitlines()[-1] if path.exists() else ""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return lines[-1] if lines else ""
 
 
 @pytest.mark.usefixtures("at_once")
@@ -194,9 +195,9 @@ def test_many_changes_are_one_and_a_failure_is_logged(
     argv = ("/bin/sh", "-c", f"echo ran >> {tmp_path}/ran; echo why >&2; exit 4")
     os.write(writing, bytes(1000))
     with kept(keeper.watching(Log("json", "the links"), reading, argv)):
-        until(lambda: "status 4" in capfd.readouterr().err, 10, "the failure")
+        until(lambda: "status 4" in capfd.readouterr().err, 30, "the failure")
         os.write(writing, b"again")
-        until(lambda: _lines(tmp_path / "ran") == 2, 10, "the second change")
+        until(lambda: _lines(tmp_path / "ran") == 2, 30, "the second change")
     for fd in (reading, writing):
         os.close(fd)
 
@@ -239,17 +240,18 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
     with subprocess.Popen(("sleep", "60")) as machine:
         argv = guarded(tmp_path, machine.pid)
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as first:
-            old = until(all_new, 10, "keeper and guard")
-            until(lambda: _name(old[1]) == "vmnet-guard", 10, "the guard to be at work")
+            old = until(all_new, 30, "keeper and guard")
+            until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard to be at work")
             os.kill(old[0], signal.SIGKILL)
-            until(lambda: beside.on_record(str(records[0])) not in (None, old[0]), 10, "a keeper")
+            until(lambda: beside.on_record(str(records[0])) not in (None, old[0]), 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
             new = until(lambda: all_new(*old), 20, "a guard and a helper of the new keeper's")
-            assert [_name(one) for one in new[:2]] == ["vmnet-keeper", "vmnet-guard"]
+            names = ["vmnet-keeper", "vmnet-guard"]
+            until(lambda: [_name(one) for one in new[:2]] == names, 20, "both to be at work")
             machine.kill()
             machine.wait(10)
-            until(lambda: not any(map(lives, new)), 10, "the end of all")
+            until(lambda: not any(map(lives, new)), 30, "the end of all")
             assert first.stderr is not None
             said = first.stderr.read()
     assert "error: keeper: ended before the machine (it is not known how): another" in said

@@ -40,13 +40,16 @@ class Keeper:
         now = time.monotonic()
         if self._end >= 0 and beside.has_ended(self._end):
             os.close(self._end)
-            self._end, self._due = -1, now + self._pause
-            self._pause = min(self._pause * 2, _PAUSES[1])
-            how = beside.how(beside.status_of(self._pid))
-            self._log.error(f"ended before the machine ({how}): another takes its place", _LESS)
+            self._missed()
         if self._end < 0 and now >= self._due:
             self._start()
         return _PAUSES[1] if self._end >= 0 else self._due - now
+
+    def _missed(self) -> None:
+        self._end, self._due = -1, time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, _PAUSES[1])
+        how = beside.how(beside.status_of(self._pid))
+        self._log.error(f"ended before the machine ({how}): another takes its place", _LESS)
 
     def _start(self) -> None:
         try:
@@ -57,4 +60,7 @@ class Keeper:
 
     def _watch(self, pid: int) -> None:
         self._pid = pid
-        self._end = os.pidfd_open(pid)
+        try:
+            self._end = os.pidfd_open(pid)
+        except ProcessLookupError:  # it has ended before we could look
+            self._missed()
