@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -152,7 +153,6 @@ OTHERS = [
     ("vhdx",),
     ("vhdx", "-o", "subformat=fixed"),
     ("vmdk",),
-    ("parallels",),
 ]
 
 
@@ -176,7 +176,7 @@ def test_what_qemu_reads_and_writes_is_served_as_what_it_is(
 
 
 CUT = [
-    *(("qcow",), ("qed",), ("vdi",), ("vpc",), ("vpc", "-o", "subformat=fixed"), ("vmdk",)),
+    *(("qed",), ("vdi",), ("vpc",), ("vpc", "-o", "subformat=fixed"), ("vmdk",)),
     ("vmdk", "-o", "subformat=streamOptimized"),
 ]
 
@@ -226,12 +226,26 @@ def test_a_vhd_that_only_has_the_differences_to_its_parent(tmp_path: Path) -> No
     assert "only a part of a disk" in refused(header(disk, 60, b"\0\0\0\4")).message
 
 
-def test_a_compressed_vmdk_can_only_be_read(tmp_path: Path) -> None:
-    disk = converted(tmp_path / "disk.vmdk", "-O", "vmdk", "-o", "subformat=streamOptimized")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("vmdk", "-o", "subformat=streamOptimized"), "compressed, which QEMU can only read"),
+        (("parallels",), "which QEMU may not open again once it was killed"),
+    ],
+)
+def test_what_is_only_to_be_read(options: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    disk = converted(tmp_path / "disk", "-O", *options)
     error = refused(disk)
-    assert "QEMU can only read" in error.message
+    assert error.message.endswith(why)
+    assert "`qemu-img convert" in error.hint
     assert "VMNET_DISK_MODE=ephemeral" in error.hint
-    assert choose.disk(disk, "auto", ephemeral=True) == Choice("vmdk")
+    assert choose.disk(disk, "auto", ephemeral=True) == Choice(options[0])
+
+
+@pytest.mark.parametrize("size", [47, 79])
+def test_a_qcow_image_of_version_1_that_ends_within_its_header(size: int, tmp_path: Path) -> None:
+    disk = create(tmp_path / "disk", "-f", "qcow", "8M")
+    assert "cut short" in refused(cut(disk, size)).message
 
 
 def test_a_vhd_of_fixed_size_is_served_if_its_owner_says_so(tmp_path: Path) -> None:
@@ -382,3 +396,28 @@ def test_the_command_of_a_refusal_makes_a_disk_that_is_served(
     subprocess.run(command, shell=True, check=True, cwd=tmp_path, stdin=subprocess.DEVNULL)
     (made,) = set(tmp_path.iterdir()) - before
     assert choose.disk(made, "auto").format == ("raw" if made.suffix == ".img" else "qcow2")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *OTHERS,
+        ("qcow2",),
+        ("qcow2", "-o", "lazy_refcounts=on"),
+        ("qcow2", "-o", "cluster_size=512"),
+    ],
+    ids=" ".join,
+)
+def test_an_image_whose_qemu_was_killed_amid_its_writes_is_served(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What had not been written yet may be gone, and no start may take that for damage."""
+    disk = create(tmp_path / "disk", "-f", *options, "64M")
+    for start in range(0, 60, 20):
+        writes = [("-c", f"aio_write -q -P 7 {start + 5 * one}M 3000k") for one in range(4)]
+        words = ("qemu-io", "-f", options[0], *(word for one in writes for word in one))
+        killed = subprocess.run(
+            (*words, "-c", "abort", disk), stderr=subprocess.PIPE, check=False, cwd=tmp_path
+        )
+        assert killed.returncode == -signal.SIGABRT, killed.stderr
+        assert choose.disk(disk, "auto").format == options[0]

@@ -135,9 +135,9 @@ def _other(image: _Image, found: Content, ephemeral: bool) -> Choice:
             f"make one image of all parts, in the folder where they are: {command}",
         )
     _require_whole(image, found, facts.fault)
-    if not facts.writable and not ephemeral:
+    if facts.unwritable and not ephemeral:
         raise MachineError(
-            f"VMNET_DISK={image.path} is {found.title}, compressed, which QEMU can only read",
+            f"VMNET_DISK={image.path} is {found.title}, {facts.unwritable}",
             f"{command}; or have it only read, with VMNET_DISK_MODE=ephemeral",
         )
     note = f"{found.title}; QEMU writes qcow2 faster and more safely: {command}"
