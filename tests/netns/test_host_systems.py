@@ -16,15 +16,17 @@ from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
-from vmnet.host_bridge.layout import APPLY, FORMATS, PREPARE
+from vmnet.host_bridge.layout import FORMATS
 
 NIC, BRIDGE = "enx0242ac1e0102", "vm_lan.host-0"  # as long, and with all that names may have
 NAMES = ("--nic", NIC, "--bridge", BRIDGE)
 LEASED, STATIC = "172.30.1.150/24", "172.30.1.77/24"
 LOWEST = "02:00:00:00:00:01"
 _NETWORKD = """\
-install -d -o systemd-network -g systemd-network \
+install -d -o systemd-network -g systemd-network \\
     /run/systemd/netif /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+mkdir -p /run/dbus
+dbus-daemon --system --fork --nopidfile
 exec /usr/lib/systemd/systemd-networkd
 """
 _NETWORK_MANAGER = """\
@@ -32,6 +34,10 @@ mkdir -p /run/dbus
 dbus-daemon --system --fork --nopidfile
 exec NetworkManager --no-daemon --log-level=INFO
 """
+_DAEMONS = {"networkd": _NETWORKD, "networkmanager": _NETWORK_MANAGER}
+SCRIPT = "/root/br0.sh"
+# As a connection that drops: the terminal goes, and with it SIGHUP to all that belong to it.
+_DROPPED = ("script", "--quiet", "--command")
 
 
 @pytest.fixture
@@ -70,41 +76,31 @@ def write(host: DebianHost, files: Mapping[str, str]) -> None:
         host.write(path, text, 0o644 if path.startswith("/etc/systemd/") else 0o600)
 
 
-def commands(lines: str) -> str:
-    """What ``vmnet host-bridge`` advises, where the packages are there already."""
-    kept = [one for one in lines.splitlines() if not one.startswith("apt-get ")]
-    return "\n".join(kept).format(nic=NIC, bridge=BRIDGE)
+@contextmanager
+def installed(host: DebianHost, network_system: str) -> Iterator[Callable[[], str]]:
+    """The host as an installer left it; yields what its daemon tells."""
+    write(host, dict([_INSTALLED[network_system]]))
+    if network_system == "ifupdown":
+        host.run("ifup", "--all")
+        yield str
+    else:
+        with host.daemon("sh", "-ec", _DAEMONS[network_system]) as process:
+            yield process.output
+
+
+def has_lease(machine: Namespace) -> bool:
+    return LEASED.split("/")[0] in [one["local"] for one in machine.addresses(NIC)]
 
 
 @contextmanager
-def moved(
-    host: DebianHost, network_system: str, has_address: Callable[[], bool], files: Mapping[str, str]
-) -> Iterator[Callable[[], str]]:
-    """The host as installed, and then as the files say; yields what its daemon tells."""
-    if network_system == "ifupdown":
-        host.run("ifup", "--all")
-        assert has_address()
-        host.run("sh", "-ec", commands(PREPARE[network_system]))
-        write(host, files)
-        assert host.run("ifquery", "--all", "--list").stdout.split() == ["lo", NIC, BRIDGE]
-        host.run("sh", "-ec", commands(APPLY[network_system]))
-        yield str
-    elif network_system == "networkmanager":
-        with host.daemon("sh", "-ec", _NETWORK_MANAGER) as process:
-            until(has_address, 60, "the host as installed", detail=process.output)
-            write(host, files)
-            host.run("sh", "-ec", commands(APPLY[network_system]))
-            yield process.output
-    else:
-        # In place of what netplan and systemctl do, which ask an init to restart the daemon.
-        generate = ("netplan", "generate") if network_system == "netplan" else ("true",)
-        host.run(*generate)
-        with host.daemon("sh", "-ec", _NETWORKD) as process:
-            until(has_address, 60, "the host as installed", detail=process.output)
-        write(host, files)
-        host.run(*generate)
-        with host.daemon("sh", "-ec", _NETWORKD) as process:
-            yield process.output
+def served(network: Lan, machine: Namespace) -> Iterator[DebianHost]:
+    """The host, on a LAN with a DHCP server."""
+    given = ("--dhcp-range=172.30.1.150,172.30.1.150,2m", f"--interface={network.bridge}")
+    with (
+        dnsmasq(network.host, *given, "--no-ping", port=0),
+        debian_host(machine) as host,
+    ):
+        yield host
 
 
 @pytest.mark.parametrize("address", [LEASED, STATIC], ids=["dhcp", "static"])
@@ -113,15 +109,8 @@ def test_the_host_moves_to_its_bridge(
     network_system: str, address: str, network: Lan, machine: Namespace, vmnet: Vmnet
 ) -> None:
     """The bridge has the NIC's MAC, and keeps it and its address when containers come."""
-    given = ("--dhcp-range=172.30.1.150,172.30.1.150,2m", f"--interface={network.bridge}")
     static = ("--address", address, "--gateway", network.gateway, "--nameserver", network.gateway)
-    own = (*NAMES, *(static if address == STATIC else ()))
-    absent = ("--daemon-json", "/nonexistent")
-    written = vmnet(machine, "host-bridge", *own, *absent, "--format", network_system, "--json")
-    assert written.stderr == ""
-
-    def has_address() -> bool:
-        return LEASED.split("/")[0] in [one["local"] for one in machine.addresses(NIC)]
+    own = (*NAMES, *(static if address == STATIC else ()), "--format", network_system)
 
     def findings() -> list[dict[str, str]]:
         asked = ("host-bridge", "--check", "--json", *NAMES, "--address", address)
@@ -132,24 +121,115 @@ def test_the_host_moves_to_its_bridge(
         found = findings()
         return len(found) == 4 and all(one["result"] == "ok" for one in found)
 
-    with (
-        dnsmasq(network.host, *given, "--no-ping", port=0),
-        debian_host(machine) as host,
-    ):
-        write(host, dict([_INSTALLED[network_system]]))
-        with moved(host, network_system, has_address, written.json()) as output:
+    with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
 
-            def look() -> str:
-                return f"{findings()}\n{output()}"
+        def look() -> str:
+            return f"{findings()}\n{output()}"
 
-            until(is_right, 60, "the host to have its bridge", interval=0.5, detail=look)
-            gateways = [one.get("gateway") for one in machine.routes() if one["dst"] == "default"]
-            assert gateways == [network.gateway]
-            machine.run("ping", "-c1", "-W5", network.gateway)
+        until(is_right, 60, "the host to have its bridge", interval=0.5, detail=look)
+        gateways = [one.get("gateway") for one in machine.routes() if one["dst"] == "default"]
+        assert gateways == [network.gateway]
+        machine.run("ping", "-c1", "-W5", network.gateway)
+        if network_system != "netplan":
+            assert "it stays" in host.run("sh", SCRIPT, "keep").stdout
 
-            machine.ip("link", "add", "container0", "address", LOWEST, "type", "veth")
-            machine.ip("link", "set", "container0", "master", BRIDGE, "up")
-            assert is_right(), look()
-            said = output().lower().replace("serviceunknown", "")
-            assert "unknown" not in said, said
-            assert "failed to parse" not in said, said
+        machine.ip("link", "add", "container0", "address", LOWEST, "type", "veth")
+        machine.ip("link", "set", "container0", "master", BRIDGE, "up")
+        assert is_right(), look()
+        said = output().lower().replace("serviceunknown", "").replace("unknown return code", "")
+        assert "unknown" not in said, said
+        assert "failed to parse" not in said, said
+
+
+@contextmanager
+def moved(
+    host: DebianHost, own: tuple[str, ...], machine: Namespace, vmnet: Vmnet
+) -> Iterator[Callable[[], str]]:
+    """The host as installed, and then by the script; netplan's needs an init: tests/vm has one."""
+    network_system = own[-1]
+    written = vmnet(machine, "host-bridge", *own, "--no-docker")
+    assert (written.returncode, written.stderr) == (0, "")
+    if network_system != "netplan":
+        with installed(host, network_system) as output:
+            until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
+            host.write(SCRIPT, written.stdout)
+            host.run("sh", SCRIPT, "try")
+            yield lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text()
+        return
+    write(host, dict([_INSTALLED[network_system]]))
+    write(host, vmnet(machine, "host-bridge", *own, "--no-docker", "--json").json())
+    host.run("netplan", "generate")
+    with host.daemon("sh", "-ec", _NETWORKD) as process:
+        yield process.output
+
+
+@pytest.mark.parametrize("network_system", [one for one in FORMATS if one != "netplan"])
+def test_a_switch_that_is_not_kept_is_put_back(
+    network_system: str, network: Lan, machine: Namespace, vmnet: Vmnet
+) -> None:
+    """Though the connection drops at once: here to a network where the host reaches nobody."""
+    wrong = ("--address", "192.0.2.10/24", "--format", network_system, "--no-docker")
+    written = vmnet(machine, "host-bridge", *NAMES, *wrong).stdout
+    path, text = _INSTALLED[network_system]
+    with served(network, machine) as host, installed(host, network_system) as output:
+        until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
+        host.write(SCRIPT, written)
+        host.run(*_DROPPED, f"sh {SCRIPT} try 5", "/dev/null")
+        until(lambda: machine.link(BRIDGE), 60, "the switch", detail=output)
+        until(
+            lambda: has_lease(machine) and not machine.link(BRIDGE),
+            90,
+            "the way back",
+            detail=lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text(),
+        )
+        machine.run("ping", "-c1", "-W5", network.gateway)
+        assert host.path(path).read_text() == text
+        until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), 30, "its end")
+        late = host.run("sh", "-c", f"sh {SCRIPT} keep 2>&1 || true").stdout
+        assert "all is as it was before" in late
+
+
+_STAND_IN = """\
+#!/bin/sh
+echo "${0##*/} $*" >>/root/asked
+[ ! -e /root/broken ] || exit 1
+echo '{"com.docker.network.bridge.name": "%s"}'
+"""
+
+
+def test_docker_comes_last_and_keeps_what_it_had_where_it_fails(
+    network: Lan, machine: Namespace, vmnet: Vmnet
+) -> None:
+    """With stand-ins for the two programs that it asks; a real engine takes the file elsewhere."""
+    own = ("--address", STATIC, "--containers", "172.30.1.240/28", "--daemon-json", "/nonexistent")
+    printed = vmnet(machine, "host-bridge", *NAMES, *own).stdout
+    path, before = "/etc/docker/daemon.json", '{"dns": ["192.0.2.53"]}'
+    with served(network, machine) as host, installed(host, "ifupdown") as output:
+        host.write(SCRIPT, printed)
+        host.write(path, before)
+        for name in ("systemctl", "docker"):
+            host.write(f"/usr/sbin/{name}", _STAND_IN % BRIDGE, 0o755)
+
+        def docker() -> str:
+            return host.run("sh", "-c", f"sh {SCRIPT} docker 2>&1 || true").stdout
+
+        def asked() -> int:
+            return host.path("/root/asked").read_text().count("systemctl restart docker")
+
+        host.write("/root/asked", "")
+        assert "first `try` and `keep`" in docker()
+        host.run("sh", SCRIPT, "try")
+        until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
+        assert "first `try` and `keep`" in docker()
+        host.run("sh", SCRIPT, "keep")
+        host.write("/root/broken", "")
+        assert not asked()
+        assert f"Docker does not take {BRIDGE}" in docker()
+        assert host.path(path).read_text() == before
+        assert asked() == 2, "with the new file, and with the old one"
+        host.path("/root/broken").unlink()
+        assert f"Docker's containers are on {BRIDGE}" in docker()
+        assert '"fixed-cidr": "172.30.1.240/28"' in host.path(path).read_text()
+        host.run("sh", SCRIPT, "undo")
+        until(lambda: has_lease(machine), 60, "the way back", detail=output)
+        assert host.path(path).read_text() == before

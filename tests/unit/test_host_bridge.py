@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import subprocess
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 from vmnet import cli
 from vmnet.errors import UsageError
 from vmnet.host_bridge.inspection import nic_mac
-from vmnet.host_bridge.layout import FORMATS, Layout, daemon_json, render
+from vmnet.host_bridge.layout import FORMATS, Layout, daemon_json, render, script
 from vmnet.testing import golden
 from vmnet.values import is_interface, is_mac
 
 GOLDEN = Path(__file__).with_name("golden_host_bridge")
+FREE = IPv4Network("192.0.2.240/28")
 DHCP = Layout("eth0", "br0")  # on a host that is not this one: its MAC is not known
 STATIC = Layout(
     "enp1s0",
@@ -57,15 +59,16 @@ def test_ini_files_parse(network_system: str) -> None:
 
 
 def test_what_daemon_json_holds_is_kept() -> None:
-    kept = json.loads(daemon_json(DHCP, '{"log-driver": "journald", "bridge": "old"}'))
-    assert kept == {"log-driver": "journald", "bridge": "br0"}
-    assert json.loads(daemon_json(DHCP, "")) == {"bridge": "br0"}
+    own = {"bridge": "br0", "fixed-cidr": "192.0.2.240/28"}
+    kept = json.loads(daemon_json(DHCP, '{"log-driver": "journald", "bridge": "old"}', FREE))
+    assert kept == {"log-driver": "journald", **own}
+    assert json.loads(daemon_json(DHCP, "", FREE)) == own
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"bip": "10.0.0.1/24"}'])
 def test_a_daemon_json_that_can_not_take_it_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"daemon\.json"):
-        daemon_json(DHCP, text)
+        daemon_json(DHCP, text, FREE)
 
 
 @given(st.text())
@@ -93,6 +96,11 @@ def test_no_name_breaks_out(text: str) -> None:
         ("--bridge", "eth0"),
         ("--containers", "192.0.2.10/24"),
         ("--containers", "192.0.3.0/28", "--address", "192.0.2.10/24"),
+        ("--containers", "192.0.2.0/24", "--address", "192.0.2.10/24"),
+        ("--containers", "192.0.2.0/28", "--address", "192.0.2.10/24"),
+        ("--containers", "192.0.2.0/29", "--address", "192.0.2.10/24", "--gateway", "192.0.2.1"),
+        ("--containers",),
+        ("--nic", "no such"),
         ("--nameserver", "dns"),
         ("--format", "wicked"),
     ],
@@ -102,23 +110,37 @@ def test_bad_options_are_refused(arguments: tuple[str, ...]) -> None:
         cli.main(["host-bridge", *arguments], {})
 
 
-def test_the_command_prints_files_and_what_to_do(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    absent = str(tmp_path / "daemon.json")
-    assert cli.main(["host-bridge", "--nic", "ens3", "--daemon-json", absent], {}) == 0
+@pytest.mark.parametrize("network_system", FORMATS)
+def test_the_script(network_system: str) -> None:
+    """Golden, and read by a shell that carries out nothing."""
+    text = script(STATIC, network_system, daemon_json(STATIC, "", FREE))
+    assert text == golden(GOLDEN / f"{network_system}-script.txt", text)
+    for one in (text, script(DHCP, network_system, "")):
+        done = subprocess.run(("sh", "-n"), input=one, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_script_without_docker(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["host-bridge", "--nic", "ens3", "--no-docker"], {}) == 0
     said = capsys.readouterr().out
-    assert "# /etc/network/interfaces" in said
     assert "bridge_ports ens3" in said
-    assert "vmnet host-bridge --check --nic ens3 --bridge br0" in said
-    assert cli.main(["host-bridge", "--json", "--daemon-json", absent], {}) == 0
-    assert "/etc/docker/daemon.json" in json.loads(capsys.readouterr().out)
+    assert "docker" not in said
+
+
+def test_a_range_for_containers_is_demanded(capsys: pytest.CaptureFixture[str]) -> None:
+    absent = ("--daemon-json", "/nonexistent")
+    with pytest.raises(UsageError, match=r"--containers is missing: .* mostly the router's"):
+        cli.main(["host-bridge", *absent], {})
+    own = ("--address", "192.0.2.10/24", "--containers", str(FREE), "--json")
+    assert cli.main(["host-bridge", *absent, *own], {}) == 0
+    files = json.loads(capsys.readouterr().out)
+    assert json.loads(files["/etc/docker/daemon.json"])["fixed-cidr"] == str(FREE)
 
 
 @pytest.mark.parametrize("network_system", FORMATS)
 def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[str]) -> None:
     """As far as it is known; ifupdown is told to look."""
-    absent = ("--daemon-json", "/nonexistent", "--format", network_system)
+    absent = ("--no-docker", "--format", network_system)
 
     def said(*options: str) -> tuple[str, str]:
         assert cli.main(["host-bridge", "--nic", "nic-elsewhere", *absent, *options], {}) == 0
@@ -141,10 +163,3 @@ def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[
 def test_a_nic_without_a_mac_of_its_own() -> None:
     assert nic_mac("lo") == ""
     assert nic_mac("nic-elsewhere") == ""
-
-
-def test_docker_numbers_containers_where_it_may() -> None:
-    kept = json.loads(daemon_json(STATIC, "{}", IPv4Network("192.0.2.240/28")))
-    assert kept == {"bridge": "br-lan", "fixed-cidr": "192.0.2.240/28"}
-    with pytest.raises(UsageError, match=r"--containers"):
-        daemon_json(STATIC, "{}", IPv4Network("192.0.3.240/28"))

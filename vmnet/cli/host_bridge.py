@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from vmnet.cli.findings import report
-from vmnet.cli.output import Parser, heading, print_json
+from vmnet.cli.output import Parser, print_json
 from vmnet.errors import UsageError
 from vmnet.host_bridge.inspection import DOCKER, inspect, nic_mac
-from vmnet.host_bridge.layout import APPLY, FORMATS, PREPARE, Layout, daemon_json, render
+from vmnet.host_bridge.layout import DAEMON_JSON, FORMATS, Layout, daemon_json, render, script
 from vmnet.values import is_interface, is_mac
 
 Value = TypeVar("Value")
@@ -37,10 +37,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             good="guests with NO_DHCP=true get their addresses from the host's network",
             bad="guests would not be on the host's network",
         )
-    files = render(layout, options.format)
-    files["/etc/docker/daemon.json"] = daemon_json(
-        layout, _read(options.daemon_json), options.containers
-    )
+    docker = "" if options.no_docker else _daemon_json(layout, options)
     if not layout.mac and options.format != "ifupdown":
         print(
             f"vmnet: warning: the MAC of {layout.nic} is not known on this machine: "
@@ -48,17 +45,45 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             file=sys.stderr,
         )
     if options.json:
-        print_json(files)
+        print_json({**render(layout, options.format), **({DAEMON_JSON: docker} if docker else {})})
     else:
-        _show(files, layout, options.format)
+        print(script(layout, options.format, docker), end="")
     return 0
+
+
+def _daemon_json(layout: Layout, options: argparse.Namespace) -> str:
+    if options.containers is None:
+        raise UsageError(
+            "--containers is missing: Docker would give the first container the first address of "
+            "the LAN, mostly the router's",
+            "`--containers 192.0.2.240/28` is a part of the LAN's subnet that its DHCP server and "
+            "hosts leave free; `--no-docker` leaves Docker alone",
+        )
+    layout.refuse_range(options.containers, _taken(layout))
+    return daemon_json(layout, _read(options.daemon_json), options.containers)
+
+
+def _taken(layout: Layout) -> dict[str, IPv4Interface]:
+    """Addresses of the LAN that can't be containers', from the options and else from this host."""
+    from vmnet.net import host
+
+    held = host.addresses()
+    present = [*held.get(layout.nic, ()), *held.get(layout.bridge, ())]
+    own = layout.address or next(map(IPv4Interface, present), None)
+    if own is None:
+        return {}
+    taken = {"the host's": own}
+    for gateway in (layout.gateway,) if layout.gateway else host.gateways():
+        if gateway in own.network:
+            taken["the router's"] = IPv4Interface((gateway, own.network.prefixlen))
+    return taken
 
 
 def _parser() -> Parser:
     parser = Parser(
         "host-bridge",
-        "Print the configuration that puts the host's NIC in a bridge and containers on it, or "
-        "check a host against it. Changes nothing.",
+        "Print a script that puts the host's NIC in a bridge and containers on it, or check a host "
+        "against it. Changes nothing; the script says how to use it.",
     )
     parser.add_argument("--check", action="store_true", help="look at this host instead")
     parser.add_argument("--nic", default="eth0", type=_valid(_interface), help="eth0 unless given")
@@ -71,8 +96,9 @@ def _parser() -> Parser:
         "--containers",
         type=_valid(IPv4Network),
         metavar="PREFIX",
-        help="a part of the LAN's subnet that its DHCP server leaves to Docker: 192.0.2.240/28",
+        help="a part of the LAN's subnet that is left to Docker: 192.0.2.240/28",
     )
+    parser.add_argument("--no-docker", action="store_true", help="leave Docker alone")
     parser.add_argument(
         "--nameserver", action="append", default=[], type=_valid(ip_address), help="repeatable"
     )
@@ -134,20 +160,3 @@ def _read(path: Path) -> str:
         raise UsageError(
             f"can't read {path}: {error.strerror}", "name it by --daemon-json"
         ) from None
-
-
-def _show(files: Mapping[str, str], layout: Layout, network_system: str) -> None:
-    names = {"bridge": layout.bridge, "nic": layout.nic}
-    console = "on the host's console: a mistake cuts it off"
-    prepare = PREPARE.get(network_system)
-    if prepare:
-        heading(f"# First, {console}")
-        print(f"{prepare.format(**names)}\n")
-    for path, text in files.items():
-        heading(f"# {path}")
-        print(text)
-    heading("# Then" if prepare else f"# Then, {console}")
-    print(APPLY[network_system].format(**names))
-    print("systemctl restart docker")
-    print(f"vmnet host-bridge --check --nic {layout.nic} --bridge {layout.bridge}")
-    print("docker run -it --cap-add NET_ADMIN -e NO_DHCP=true vmnet")

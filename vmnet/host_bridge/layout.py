@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,63 @@ _FILES = {
         "nm-port.j2": "/etc/NetworkManager/system-connections/{bridge}-{nic}.nmconnection",
     },
 }
-# ifdown takes down what the file says at that time, and a client that is left would go on.
-PREPARE = {"ifupdown": "apt-get install bridge-utils\nifdown {nic}"}
-APPLY = {
-    "ifupdown": "ifup --all",
-    "netplan": "chmod 600 /etc/netplan/60-{bridge}.yaml\nnetplan try",
-    "networkd": "systemctl restart systemd-networkd",
-    # The port takes its bridge up; the other way round, the NIC would keep the profile it has.
-    "networkmanager": "chmod 600 /etc/NetworkManager/system-connections/{bridge}*.nmconnection\n"
-    "nmcli connection reload && nmcli connection up {bridge}-{nic}",
+DAEMON_JSON = "/etc/docker/daemon.json"
+# Netplan and NetworkManager refuse, or warn of, files that others can read.
+_SECRET = ("netplan", "networkmanager")
+
+
+@frozen
+class _Steps:
+    """:param prepare: a command that comes first, and changes no network
+    :param switch: shell commands, from the network as it is to the new files
+    :param back: shell commands from anywhere in between to the files that were there before
+    """
+
+    switch: tuple[str, ...]
+    back: tuple[str, ...]
+    prepare: str = ""
+
+
+_STEPS = {
+    "ifupdown": _Steps(
+        prepare="apt-get install bridge-utils",
+        # ifdown takes down what the file says at that time, and a client that is left would go on.
+        switch=("ifdown {nic}", "write_all", "ifup --all"),
+        back=(
+            "ifdown --force {bridge} || :",
+            "ifdown --force {nic} || :",
+            "ip link delete {bridge} 2>/dev/null || :",
+            "restore_all",
+            "ifup --all || :",
+        ),
+    ),
+    "netplan": _Steps(  # `netplan try` refuses bridges: it can't take their parameters back
+        switch=("write_all", "netplan apply"),
+        back=(
+            "restore_all",
+            "ip link delete {bridge} 2>/dev/null || :",
+            "netplan apply || :",
+        ),
+    ),
+    "networkd": _Steps(
+        switch=("write_all", "networkctl reload"),
+        back=(
+            "restore_all",
+            "ip link delete {bridge} 2>/dev/null || :",
+            "networkctl reload || :",
+            "networkctl reconfigure {nic} || :",
+        ),
+    ),
+    "networkmanager": _Steps(
+        # The port takes its bridge up; the other way round, the NIC would keep the profile it has.
+        switch=("write_all", "nmcli connection reload", "nmcli connection up {bridge}-{nic}"),
+        back=(
+            "restore_all",
+            "nmcli connection reload || :",
+            "ip link delete {bridge} 2>/dev/null || :",
+            "nmcli device connect {nic} || :",
+        ),
+    ),
 }
 
 
@@ -79,9 +128,59 @@ class Layout:
                 "a host reaches its gateway on its own network: check both, and the prefix length",
             )
 
+    def refuse_range(self, containers: IPv4Network, taken: Mapping[str, IPv4Interface]) -> None:
+        """See that a range for containers can be free.
+
+        :param taken: addresses of the LAN that are somebody's, by what they are
+        :raises UsageError: it is not in the LAN, all of it, or holds a taken address
+        """
+        for what, address in taken.items():
+            if not containers.subnet_of(address.network) or containers == address.network:
+                raise UsageError(
+                    f"--containers {containers} is no part of the LAN, {address.network}",
+                    "give a part that the LAN's DHCP server and hosts leave free",
+                )
+            if address.ip in containers:
+                raise UsageError(
+                    f"--containers {containers} holds {address.ip}, which is {what}",
+                    "give a part that the LAN's DHCP server and hosts leave free",
+                )
+
 
 def render(layout: Layout, network_system: str) -> dict[str, str]:
     """The files of one network system, by path."""
+    names = {"nic": layout.nic, "bridge": layout.bridge}
+    return {
+        path.format(**names): _template(template).render(layout=layout)
+        for template, path in _FILES[network_system].items()
+    }
+
+
+def script(layout: Layout, network_system: str, docker: str) -> str:
+    """The shell script that writes the files, switches to them, and back unless that is kept.
+
+    Each of its steps can be the last one that a connection lives to see.
+
+    :param docker: the content of daemon.json; empty to leave Docker alone
+    """
+    names = {"nic": layout.nic, "bridge": layout.bridge}
+    steps = _STEPS[network_system]
+    text: str = _template("script.j2").render(
+        layout=layout,
+        network_system=network_system,
+        name=f"{layout.bridge}.sh",
+        prepare=steps.prepare,
+        files=render(layout, network_system),
+        mode="600" if network_system in _SECRET else "644",
+        switch=[one.format(**names) for one in steps.switch],
+        back=[one.format(**names) for one in steps.back],
+        docker=docker,
+        daemon_json=DAEMON_JSON,
+    )
+    return text
+
+
+def _template(name: str) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -92,26 +191,17 @@ def render(layout: Layout, network_system: str) -> dict[str, str]:
         keep_trailing_newline=True,
         autoescape=False,  # no HTML; names and addresses are validated where they come in
     )
-    names = {"nic": layout.nic, "bridge": layout.bridge}
-    return {
-        path.format(**names): environment.get_template(template).render(layout=layout)
-        for template, path in _FILES[network_system].items()
-    }
+    return environment.get_template(name)
 
 
-def daemon_json(layout: Layout, existing: str, containers: IPv4Network | None = None) -> str:
+def daemon_json(layout: Layout, existing: str, containers: IPv4Network) -> str:
     """Docker's configuration with the bridge in it; all else in it stays.
 
     :param existing: the text of the present daemon.json, empty if there is none
-    :param containers: from what part of the bridge's subnet Docker numbers containers, though
-        guests with NO_DHCP=true don't use that number; None for all of it
+    :param containers: from what part of the bridge's subnet Docker numbers containers; without it
+        the first container gets the subnet's first address, mostly the router's, and announces it
     :raises UsageError: it is not a JSON object, or sets what a bridge of one's own excludes
     """
-    if containers and layout.address and not containers.subnet_of(layout.address.network):
-        raise UsageError(
-            f"--containers {containers} is not in the subnet of --address {layout.address}",
-            f"give a part of {layout.address.network}",
-        )
     try:
         document: Any = json.loads(existing or "{}")
     except ValueError as error:
@@ -123,5 +213,5 @@ def daemon_json(layout: Layout, existing: str, containers: IPv4Network | None = 
             f"daemon.json sets bip={document['bip']}, which excludes a bridge of your own",
             'remove "bip": the bridge\'s own address takes its place',
         )
-    own = {"bridge": layout.bridge, **({"fixed-cidr": str(containers)} if containers else {})}
+    own = {"bridge": layout.bridge, "fixed-cidr": str(containers)}
     return json.dumps({**document, **own}, indent=2) + "\n"
