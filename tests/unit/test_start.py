@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -81,7 +81,8 @@ def test_state_and_files_are_there_when_the_machine_starts(
     monkeypatch.setattr(Hooks, "launch", lambda hooks, command: seen.extend(names(run_dir)))
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
-    assert seen == ["launched.json", "recorder.txt", "state.json"]
+    seen = [one for one in seen if one != "keeper.pid"]  # which the keeper writes when it can
+    assert seen == ["launched.json", "recorder.txt", "state.json", "uplinks.json"]
 
 
 def test_the_state_is_there_before_the_first_change(
@@ -256,12 +257,21 @@ def _has_processes(group: int) -> bool:
 def test_no_guard_without_a_control_socket_or_a_wish(
     guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "spawn", lambda *_: pytest.fail("a guard was started"))
+    spawned: list[str] = []
+    spawn = process.spawn
+
+    def noting_spawn(argv: Sequence[str], masked: Iterable[int]) -> int:
+        spawned.extend(argv)
+        return spawn(argv, masked)
+
+    monkeypatch.setattr(process, "spawn", noting_spawn)
     hooks = recorder.select(tmp_path, VMNET_GUARD=guarded)
     plan = pipeline.plan(hooks)
     qmp = None if guarded == "on" else tmp_path / "qmp.sock"
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=qmp)))
+    assert "watch" in spawned, "the keeper has the uplinks to watch"
+    assert "guard" not in spawned
 
 
 def test_a_start_that_was_killed_is_undone_by_the_next(

@@ -33,17 +33,26 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for interface, port, bridge, presence in zip(
-        found.identity.interfaces, found.wiring.ports, found.bridges, found.guest, strict=True
+    for interface, port, bridge, trouble, presence in zip(
+        found.identity.interfaces,
+        found.wiring.ports,
+        found.bridges,
+        found.uplinks,
+        found.guest,
+        strict=True,
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
         yield "", _way(port, bridge)
+        if trouble:
+            yield "", _marked(False, f"{trouble}: restart the container")
         if bridge.trouble:
             yield "", _marked(False if bridge.is_deaf else None, bridge.trouble)
         for one in found.handovers:
             if one.interface == interface.name:
                 yield "", _marked(one.done, f"{one.strategy}: {one.detail}")
         yield "", _presence(presence)
+    for name in found.newcomers:
+        yield name, _marked(None, "came after the start, and is not the VM's until a restart")
     for helper in found.helpers:
         parts = (f"process {helper.pid}" if helper.pid else "", helper.trouble)
         text = ", ".join(filter(None, parts))

@@ -23,7 +23,19 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.hooks import Hooks
-from vmnet.lifecycle import beside, early, files, folder, launched, privileges, state, supervision
+from vmnet.lifecycle import (
+    beside,
+    early,
+    files,
+    folder,
+    launched,
+    privileges,
+    state,
+    supervision,
+    uplinks,
+)
+from vmnet.net import device
+from vmnet.net.device import Device
 from vmnet.pipeline import Plan
 from vmnet.settings import RUN_DIR
 from vmnet.wiring import Wiring
@@ -50,12 +62,23 @@ def recover(hooks: Hooks) -> None:
                 "`vmnet status` shows it, and `vmnet stop` stops it",
             )
         _log.info("restoring the network that a start left in this namespace")
+        _reopen(run_dir)
         hooks.restore_bridge(left.wiring)
         state.discard(run_dir)
     if state.allocations(run_dir).exists():
         from vmnet.lifecycle import allocation
 
         allocation.release(hooks)
+
+
+def _reopen(run_dir: Path) -> None:
+    """Open what came while the machine ran: this start hands it over."""
+    record = uplinks.load(run_dir)
+    if record is not None and record.shut:
+        from vmnet.net import shutter
+
+        shutter.reopen(record.shut)
+    uplinks.discard(run_dir)
 
 
 def _runs(run_dir: Path) -> bool:
@@ -114,8 +137,17 @@ def _put_on_record(
         () if plan.outside else [own.ip for own in one.addresses]
         for one in plan.identity.interfaces
     )
+    undo.callback(uplinks.discard, run_dir)
+    uplinks.save(run_dir, uplinks.describe(plan.wiring, _devices()))
     undo.callback(launched.discard, run_dir)
     launched.save(run_dir, launched.describe(plan.command, plan.wiring, addresses, helpers))
+
+
+def _devices() -> dict[int, Device]:
+    try:
+        return device.devices()
+    except OSError as error:
+        raise BridgeError(f"can't read the network devices: {error.strerror or error}") from None
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -78,6 +79,8 @@ def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
     """What is run when something changes."""
     for daemon in daemons:
         yield from watches.of(daemon)
+    program = (sys.executable, "-I", "-m", "vmnet.running.uplinks", str(settings[RUN_DIR]))
+    yield Watch("uplinks", program)
 
 
 def _open(watch: Watch, opened: ExitStack) -> int | None:

@@ -111,16 +111,26 @@ def restore(wiring: Wiring) -> None:
     :raises BridgeError: the kernel refused a step
     """
     with step("speak to the kernel"), rtnl.Rtnl() as kernel:
+        left = []
         for port in wiring.ports:
             with step(f"take {port.uplink} out of {port.bridge}"):
                 _remove_bridge(kernel, port)
+                if not _is_there(kernel, port):
+                    continue
+                left.append(port)
                 containment.remove(kernel, port.uplink)
                 tap.close_tap(port.tap_fds)
                 _restore_link(kernel, port)
                 snapshot.replay_addresses(kernel, port.saved.records)
-        for port in wiring.ports:  # when all addresses are back: a route may need another's NIC
+        for port in left:  # when all addresses are back: a route may need another's NIC
             with step(f"give {port.uplink} its routes back"):
                 snapshot.replay_routes(kernel, port.saved.records)
+
+
+def _is_there(kernel: rtnl.Rtnl, port: Port) -> bool:
+    """Whether the uplink is; the engine may have taken it away, and given its name to another."""
+    found = links.find(kernel, port.uplink)
+    return found is not None and found.get_attr("IFLA_ADDRESS") in (port.uplink_mac, port.guest_mac)
 
 
 def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.errors import GuestError, StateError
-from vmnet.lifecycle import files, launched
+from vmnet.lifecycle import files, launched, uplinks
 from vmnet.lifecycle.launched import Launched
 from vmnet.noun import Noun, noun
 from vmnet.running import bridges, guest, runstate
@@ -46,6 +46,8 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
         pid, trouble = helper.look()
         if trouble and not (pid == 0 and machine.machine.seconds < _HELPERS_SECONDS):
             return Health("unhealthy", f"{helper.name} {trouble}: the container's log may say why")
+    if lost := uplinks.troubles(run_dir):
+        return Health("unhealthy", "; ".join(lost))
     try:
         answer = runstate.ask(machine.qmp) if machine.qmp else runstate.Answer()
     except GuestError as error:

@@ -8,8 +8,9 @@ from pathlib import Path
 from vmnet.errors import GuestError
 from vmnet.hooks import Hooks
 from vmnet.identity import Identity
-from vmnet.lifecycle import state
+from vmnet.lifecycle import state, uplinks
 from vmnet.lifecycle.launched import Helper, Launched
+from vmnet.net import device
 from vmnet.noun import Noun, noun
 from vmnet.running import bridges, guest, monitor
 from vmnet.running.bridges import Bridge
@@ -70,6 +71,8 @@ class Status(Noun):
 
     :param uptime: seconds since QEMU's process was started
     :param bridges: for each NIC its bridge as it is now; ``wiring`` is as the start made it
+    :param uplinks: for each NIC what is wrong with it; empty if nothing is
+    :param newcomers: NICs that came since the start and are not the VM's
     """
 
     process: Running
@@ -79,6 +82,8 @@ class Status(Noun):
     wiring: Wiring
     handovers: tuple[Handed, ...]
     bridges: tuple[Bridge, ...]
+    uplinks: tuple[str, ...]
+    newcomers: tuple[str, ...]
     guest: tuple[Presence, ...]
     helpers: tuple[Running, ...]
 
@@ -92,6 +97,7 @@ def of(machine: Launched, hooks: Hooks) -> Status:
             "ask in its container: `docker exec NAME vmnet status`",
         )
     identity, wiring = saved.identity, saved.wiring
+    troubles, newcomers = _uplinks(hooks.settings[RUN_DIR])
     return Status(
         process=Running(machine.machine.name, machine.machine.pid, runs=True),
         uptime=round(machine.machine.seconds, 1),
@@ -103,9 +109,21 @@ def of(machine: Launched, hooks: Hooks) -> Status:
             for name, one in hooks.status(identity, wiring)
         ),
         bridges=tuple(map(bridges.look, machine.nics)),
+        uplinks=tuple(troubles.get(nic.name, "") for nic in machine.nics),
+        newcomers=newcomers,
         guest=tuple(guest.ask(nic) for nic in machine.nics),
         helpers=tuple(map(Running.of, machine.helpers)),
     )
+
+
+def _uplinks(run_dir: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What is wrong with each of the NICs, and the names of those that came since the start."""
+    record = uplinks.load(run_dir)
+    if record is None:
+        return {}, ()
+    now = device.devices()
+    troubles = {one.name: uplinks.trouble(one, now) for one in record.uplinks}
+    return troubles, tuple(now[one].name for one in record.shut if one in now)
 
 
 def _qemu(path: Path | None) -> Qemu:

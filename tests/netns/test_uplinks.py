@@ -1,0 +1,137 @@
+"""What becomes of a running VM's NICs: told by the log, by status and by health."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.lab.command import Process, run
+from tests.lab.namespace import Namespace
+from tests.lab.netns import Lan, lan
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet
+
+Change = Callable[[Lan, Namespace], object]
+
+
+def _set_other_end(state: str) -> Change:
+    return lambda network, web: network.host.ip("link", "set", web.nic().port, state)
+
+
+def _set(*words: str) -> Change:
+    return lambda network, web: web.ip("link", "set", "eth0", *words)
+
+
+@pytest.mark.parametrize(
+    ("damage", "repair", "trouble"),
+    [
+        (_set("down"), _set("up"), "eth0 is down"),
+        (_set("nomaster"), _set("master", "br0"), "eth0 is no longer in br0"),
+        (_set_other_end("down"), _set_other_end("up"), "eth0 has no carrier"),
+    ],
+)
+def test_a_nic_that_is_cut_off_and_comes_back(
+    network: Lan, vmnet: Vmnet, damage: Change, repair: Change, trouble: str
+) -> None:
+    web = network.container("web")
+    with vmnet.running(web) as process:
+        assert "eth0" not in _reason(vmnet, process)
+        damage(network, web)
+        _await_word(process, f"vmnet: error: {trouble}")
+        assert trouble in _reason(vmnet, process)
+        repair(network, web)
+        _await_word(process, "vmnet: eth0 is back in br0")
+        assert process.output().count(trouble) == 1
+        assert "eth0" not in _reason(vmnet, process)
+
+
+def test_a_nic_that_is_gone(network: Lan, vmnet: Vmnet) -> None:
+    """As after ``docker network disconnect``; a start that finds it gone is not held up by it."""
+    web = network.container("web")
+    with vmnet.running(web) as process:
+        network.host.ip("link", "delete", web.nic().port)
+        trouble = "eth0 is gone, and the VM is off its network"
+        _await_word(process, f"vmnet: error: {trouble}")
+        asked = _ask(vmnet, process, "health", "--json")
+        assert (asked["verdict"], asked["reason"]) == ("unhealthy", trouble)
+        assert _ask(vmnet, process, "status", "--json")["uplinks"] == [trouble]
+        assert f"{trouble}: restart the container" in _say(vmnet, process, "status")
+    assert "no network interface to hand over" in vmnet(web, "run").stderr
+
+
+def test_another_nic_of_its_name_is_not_it(network: Lan, vmnet: Vmnet) -> None:
+    """Disconnected and connected again: the engine makes a new one."""
+    web, station = network.container("web"), network.station()
+    with vmnet.running(web) as process:
+        network.host.ip("link", "delete", web.nic().port)
+        _await_word(process, "eth0 is gone")
+        again = network.attach(web, "eth0", address="172.30.1.99")
+        _await_word(process, "vmnet: warning: eth0 has come")
+        assert not _answers(station, again.address)
+        assert "eth0 is gone" in _reason(vmnet, process)
+
+
+def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmnet) -> None:
+    """The engine's own settings go through; and the next start has it."""
+    with lan(2, host=network.host) as second:
+        web, station = network.container("web"), second.station()
+        with vmnet.running(web) as process:
+            late = second.attach(web, "eth1", gateway=False)
+            _await_word(process, "vmnet: warning: eth1 has come")
+            assert "the VM does not have that network: nothing passes there" in process.output()
+            eth1 = web.link("eth1")
+            assert eth1
+            assert "UP" in eth1["flags"]
+            assert not _answers(station, late.address)
+            assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
+            assert "eth1" not in _reason(vmnet, process), "the VM has all that it had"
+        with vmnet.running(web) as process:
+            assert f"eth1: {late.mac}, {late.address}/24 goes to the guest" in process.output()
+            eth1 = web.link("eth1")
+            assert eth1
+            assert eth1["master"] == "br1"
+
+
+def test_a_default_route_that_moves_is_named(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host) as second:
+        web = network.container("web")
+        with vmnet.running(web) as process:
+            second.attach(web, "eth1")
+            _await_word(process, "eth1 has come")
+            assert "It took the default route" in process.output()
+
+
+def test_a_network_that_the_vm_is_not_to_have_is_the_containers(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host) as second:
+        web, station = network.container("web"), second.station()
+        with vmnet.running(web, VMNET_INTERFACES="eth0") as process:
+            late = second.attach(web, "eth1", gateway=False)
+            web.ip("link", "set", "eth0", "down")
+            _await_word(process, "eth0 is down")
+            assert "eth1" not in process.output()
+            assert _answers(station, late.address)
+
+
+def _answers(station: Namespace, address: str) -> bool:
+    asked = station.run("arping", "-c2", "-w2", "-I", "eth0", address, check=False)
+    return asked.returncode == 0
+
+
+def _await_word(process: Process, word: str) -> None:
+    until(lambda: word in process.output(), 20, repr(word), detail=process.output)
+
+
+def _say(vmnet: Vmnet, process: Process, *arguments: str) -> str:
+    entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
+    return run(*entered, *VMNET, *arguments, env=vmnet.environ, check=False).stdout
+
+
+def _ask(vmnet: Vmnet, process: Process, *arguments: str) -> Any:
+    return json.loads(_say(vmnet, process, *arguments))
+
+
+def _reason(vmnet: Vmnet, process: Process) -> str:
+    return str(_ask(vmnet, process, "health", "--json")["reason"])

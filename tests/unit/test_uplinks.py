@@ -1,0 +1,101 @@
+"""The uplinks of a running machine, judged by what the kernel says of its devices."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from vmnet.errors import StateError
+from vmnet.lifecycle import uplinks
+from vmnet.lifecycle.uplinks import Record, Uplink
+from vmnet.net.device import Device, devices
+
+ETH0 = Device(2, "eth0", True, True, True, 3, "veth")
+BR0 = Device(3, "br0", True, True, True, 0, "bridge")
+TAP0 = Device(4, "tap0", True, True, True, 3, "tun")
+UPLINK = Uplink("eth0", 2, "br0", 3, had_carrier=True)
+RECORD = Record((UPLINK,), (1, 2, 3, 4))
+
+
+def by_index(*found: Device) -> dict[int, Device]:
+    return {one.index: one for one in found}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (ETH0, ""),
+        (evolve(ETH0, name="eth9"), ""),
+        (evolve(ETH0, is_up=False, has_carrier=False), "eth0 is down"),
+        (evolve(ETH0, has_carrier=False), "eth0 has no carrier: its other end is down, or gone"),
+        (evolve(ETH0, master=0), "eth0 is no longer in br0"),
+        (evolve(ETH0, master=9), "eth0 is no longer in br0"),
+        (evolve(ETH0, index=7), "eth0 is gone, and the VM is off its network"),
+    ],
+)
+def test_trouble(now: Device, said: str) -> None:
+    assert uplinks.trouble(UPLINK, by_index(now, BR0, TAP0)) == said
+
+
+def test_a_carrier_that_never_was_is_not_missed() -> None:
+    unplugged = evolve(UPLINK, had_carrier=False)
+    assert uplinks.trouble(unplugged, by_index(evolve(ETH0, has_carrier=False))) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "is_new"),
+    [
+        ({}, None, True),
+        ({"kind": ""}, None, True),
+        ({"is_up": False}, None, True),
+        ({"index": 4}, None, False),
+        ({"kind": "bridge"}, None, False),
+        ({"kind": "tun"}, None, False),
+        ({"master": 8}, None, False),
+        ({"is_ethernet": False}, None, False),
+        ({}, ("eth0",), False),
+        ({}, ("eth0", "eth1"), True),
+    ],
+)
+def test_newcomers(changes: dict[str, Any], wanted: tuple[str, ...] | None, is_new: bool) -> None:
+    eth1 = evolve(Device(7, "eth1", True, True, True, 0, "veth"), **changes)
+    found = uplinks.newcomers(RECORD, by_index(ETH0, BR0, eth1), wanted)
+    assert found == ([eth1] if is_new else [])
+
+
+def test_the_record(tmp_path: Path) -> None:
+    assert uplinks.load(tmp_path) is None
+    uplinks.save(tmp_path, evolve(RECORD, shut=(7,)))
+    assert uplinks.load(tmp_path) == evolve(RECORD, shut=(7,))
+    uplinks.discard(tmp_path)
+    uplinks.discard(tmp_path)
+    assert uplinks.load(tmp_path) is None
+    for text in ("", "{}", "[]", '{"uplinks": [{}], "known": [], "shut": []}'):
+        (tmp_path / "uplinks.json").write_text(text)
+        with pytest.raises(StateError, match=r"can't read .*uplinks\.json"):
+            uplinks.load(tmp_path)
+
+
+def test_what_comes_and_goes_does_not_pile_up() -> None:
+    """A network that is connected and disconnected again and again has another number each time."""
+    record = RECORD
+    for index in range(10, 1000):
+        now = by_index(ETH0, BR0, TAP0, Device(index, "eth1", True, True, True, 0, "veth"))
+        record = uplinks.with_news(record, {2: ""}, (index,), now)
+    assert record == Record((UPLINK,), (2, 3, 4, 999), (999,))
+
+
+def test_the_devices_are_the_kernels() -> None:
+    found = devices()
+    assert {(one.index, one.name) for one in found.values()} == set(socket.if_nameindex())
+    lo = next(one for one in found.values() if one.name == "lo")
+    assert (lo.is_ethernet, lo.master, lo.kind) == (False, 0, "")
+    for one in found.values():
+        flags = int(Path(f"/sys/class/net/{one.name}/flags").read_text(), 16)
+        assert one.is_up == bool(flags & 1)
+        assert bool(one.master) == os.path.lexists(f"/sys/class/net/{one.name}/master")
