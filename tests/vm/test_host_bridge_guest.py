@@ -1,20 +1,14 @@
-"""A guest on the host's own network, and a guest that is such a host."""
+"""A guest on the host's own network: the physical LAN's DHCP server gives it its address."""
 
 from __future__ import annotations
 
-import base64
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.lab.command import run
 from tests.lab.namespace import Namespace, namespace
 from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import until
 from tests.vm.conftest import Machine, ask
-from tests.vm.debian_guest import Shell, booted, debian_guest
 
 MAC = "02:42:ac:11:00:07"
 
@@ -38,41 +32,6 @@ def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: Machine) 
             )
             identity = ask(beyond, "172.30.1.150", "identity")
     assert identity["interfaces"][0]["ipv4"] == ["172.30.1.150/24"]
-
-
-@pytest.mark.vm
-@pytest.mark.long
-def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path: Path) -> None:
-    """Under systemd, as an admin types it: not kept, it is put back; kept, it stays."""
-    given = ("--dhcp-range=172.30.1.150,172.30.1.150,10m", f"--interface={network.bridge}")
-    with dnsmasq(network.host, *given, port=0):
-        settings = {**debian_guest().settings(), "NO_DHCP": "true"}
-        container = network.container("host")
-        with booted(container, tmp_path, settings) as host:
-            nic = host.ask("basename /sys/class/net/e*").strip()
-            _await_address(host, nic)
-            options = ("--nic", nic, "--mac", container.mac, "--format", "netplan", "--no-docker")
-            printed = run(sys.executable, "-m", "vmnet", "host-bridge", *options).stdout
-            encoded = base64.b64encode(printed.encode()).decode()
-            for start in range(0, len(encoded), 500):
-                host.ask(f"printf %s {encoded[start : start + 500]} >>br0.base64")
-            host.ask("base64 -d br0.base64 >br0.sh")
-            assert "switching" in host.ask("sh br0.sh try 20")
-            _await_address(host, "br0")
-            _await_address(host, nic)
-            assert "does not exist" in host.ask("ip link show br0 2>&1")
-            assert "all is as it was before" in host.ask("sh br0.sh keep 2>&1")
-            host.ask("sh br0.sh try 300")
-            _await_address(host, "br0")
-            assert "it stays" in host.ask("sh br0.sh keep")
-            assert "master br0" in host.ask(f"ip link show {nic}")
-            assert "60-br0.yaml" in host.ask("ls /etc/netplan")
-
-
-def _await_address(host: Shell, interface: str) -> None:
-    asked = f"ip -4 -o address show dev {interface} 2>&1"
-    wanted = f"{interface} has its lease"
-    until(lambda: "172.30.1.150/24" in host.ask(asked), 180, wanted, interval=1)
 
 
 def _plug_into_the_hosts_bridge(host: Namespace, container: Namespace) -> None:

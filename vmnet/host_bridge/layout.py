@@ -31,16 +31,21 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 _SECRET = ("netplan", "networkmanager")
 
 
+_OF_A_HOST = ("addresses", "routes", "gateway4", "nameservers")
+
+
 @frozen
 class _Steps:
     """:param prepare: a command that comes first, and changes no network
     :param switch: shell commands, from the network as it is to the new files
     :param back: shell commands from anywhere in between to the files that were there before
+    :param more: a folder whose other files are changed, too
     """
 
     switch: tuple[str, ...]
     back: tuple[str, ...]
     prepare: str = ""
+    more: str = ""
 
 
 _STEPS = {
@@ -57,7 +62,13 @@ _STEPS = {
         ),
     ),
     "netplan": _Steps(  # `netplan try` refuses bridges: it can't take their parameters back
-        switch=("write_all", "netplan apply"),
+        # Netplan merges its files, and the NIC would keep what an earlier one gives it.
+        more="/etc/netplan",
+        switch=(
+            "write_all",
+            *(f"netplan set ethernets.{{escaped}}.{key}=null" for key in _OF_A_HOST),
+            "netplan apply",
+        ),
         back=(
             "restore_all",
             "ip link delete {bridge} 2>/dev/null || :",
@@ -163,7 +174,8 @@ def script(layout: Layout, network_system: str, docker: str) -> str:
 
     :param docker: the content of daemon.json; empty to leave Docker alone
     """
-    names = {"nic": layout.nic, "bridge": layout.bridge}
+    escaped = layout.nic.replace(".", "\\\\.")
+    names = {"nic": layout.nic, "bridge": layout.bridge, "escaped": escaped}
     steps = _STEPS[network_system]
     text: str = _template("script.j2").render(
         layout=layout,
@@ -171,6 +183,7 @@ def script(layout: Layout, network_system: str, docker: str) -> str:
         name=f"{layout.bridge}.sh",
         prepare=steps.prepare,
         files=render(layout, network_system),
+        more=steps.more,
         mode="600" if network_system in _SECRET else "644",
         switch=[one.format(**names) for one in steps.switch],
         back=[one.format(**names) for one in steps.back],
