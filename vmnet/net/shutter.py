@@ -15,7 +15,7 @@ def shut(device: str) -> str | None:
     """Shut a device; why that can't be done, None where it is."""
     try:
         with rtnl.Rtnl() as kernel:
-            if cbpf.attach(kernel, device, _NOTHING, (cbpf.INGRESS, cbpf.EGRESS)):
+            if cbpf.attach(kernel, device, {cbpf.INGRESS: _NOTHING, cbpf.EGRESS: _NOTHING}):
                 return None
             return "the kernel has no clsact or cls_bpf"
     except OSError as error:
