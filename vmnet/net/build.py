@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from vmnet.net import (
@@ -80,29 +81,25 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
 
 def _filter(kernel: rtnl.Rtnl, port: Port) -> None:
     """Before the guest can speak. A kernel without the filters is reported, and lived with."""
-    with step(f"filter {port.uplink}"):
-        done = containment.contain(kernel, port)
-    with step(f"filter {port.tap} and {port.bridge}"):
-        if done and antispoof.filter_tap(kernel, port) and reception.filter_bridge(kernel, port):
-            return
-    lacks = "the kernel lacks clsact or cls_bpf"
+    with step(f"filter {port.uplink}, {port.tap} and {port.bridge}"):
+        can = (
+            containment.contain(kernel, port)
+            and antispoof.filter_tap(kernel, port)
+            and reception.filter_bridge(kernel, port)
+        )
+    if not can:
+        lacks = "the kernel lacks clsact or cls_bpf"
+        _log.warning("%s is not filtered (%s): %s", port.uplink, lacks, "; ".join(_open_to(port)))
+
+
+def _open_to(port: Port) -> Iterator[str]:
+    """What a port is open to without its filters."""
     if port.contain:
-        _log.warning(
-            "%s is not contained (%s): another DHCP server on its network may answer the guest",
-            *(port.uplink, lacks),
-        )
-    _log.warning(
-        "%s is not filtered (%s): its network may claim to be the guest, and ask the DNS here",
-        *(port.uplink, lacks),
-    )
+        yield "another DHCP server on its network may answer the guest"
+    yield "its network can claim to be the guest and ask the DNS here"
     if port.sender is not None:
-        _log.warning(
-            "%s is not filtered (%s): the guest can send from any address", port.tap, lacks
-        )
-    _log.warning(
-        "%s is not filtered (%s): the guest reaches whatever listens in this container",
-        *(port.bridge, lacks),
-    )
+        yield "the guest can send from any address"
+    yield "the guest reaches whatever listens in this container"
 
 
 def restore(wiring: Wiring) -> None:
