@@ -179,13 +179,13 @@ def _deliver(delivery: Delivery, undo: ExitStack) -> None:
         files.write(file.path, file.content, file.mode)
     for daemon in delivery.daemons:
         undo.callback(_stop, daemon)
-        _remove(daemon.pidfile)  # an earlier start's, should this one write none
         _launch_daemon(daemon)
 
 
 def _launch_daemon(daemon: Daemon) -> None:
     hint = f"its log is {daemon.log}" if daemon.log else "`vmnet plan` shows its configuration"
     try:
+        _remove(daemon.pidfile)  # an earlier start's, should this one write none
         outcome = process.run(daemon.argv)
     except OSError as error:  # TimeoutError included
         raise DeliveryError(f"can't start {daemon.name}: {error}", hint) from None
