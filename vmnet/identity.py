@@ -120,11 +120,16 @@ class Interface(Noun):
 
 @noun
 class Resolver(Noun):
-    """What resolv.conf(5) said."""
+    """What resolv.conf(5) said, and what the engine's nameserver says of itself.
+
+    :param networks: those of the search domains that no file has: the engine answers ``db.NETWORK``
+        as it does ``db``, which some resolvers never ask a nameserver for
+    """
 
     nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -161,9 +166,10 @@ class Identity(Noun):
         """The resolver's options that make a difference.
 
         ``ndots`` tells when the search list comes in, and nothing where there is none
-        (resolv.conf(5)). Docker writes ``ndots:0`` on every network of one's own.
+        (resolv.conf(5)), or where a name says the same with its network as without. Docker writes
+        ``ndots:0`` on every network of one's own.
         """
-        searched = {*self.resolver.search, self.domain} - {"", "."}
+        searched = {*self.resolver.search, self.domain} - {"", ".", *self.resolver.networks}
         return tuple(
             one for one in self.resolver.options if searched or not one.startswith("ndots:")
         )

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Network
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address, IPv4Network, ip_address
 
 import pytest
 
-from tests.lab.command import Process
+from tests.lab.command import Argument, Process, run
 from tests.lab.dhcp_clients import Lease, udhcpc
 from tests.lab.guest import guest
 from tests.lab.namespace import Namespace
-from tests.lab.netns import WORLD, Lan
+from tests.lab.netns import WORLD, Lan, lan
 from tests.lab.services import dns_server, dnsmasq
 from tests.netns.conftest import Vmnet
 
 DOCKER = "127.0.0.11"
 ON_LOOPBACK = f"nameserver {DOCKER}\n"
+
+
+@contextmanager
+def engine(
+    container: Namespace,
+    networks: Mapping[str, str],
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[Process]:
+    """A resolver as Docker's: each name is known by itself and with its network.
+
+    :param networks: by the container's addresses, which have a name that ends in them
+    :param names: each with its network, and its addresses
+    """
+    pointers = [
+        f"--ptr-record={ip_address(address).reverse_pointer},web.{network}"
+        for address, network in networks.items()
+    ]
+    records = [
+        f"--host-record={name.partition('.')[0]},{name},{','.join(addresses)}"
+        for name, addresses in (names or {}).items()
+    ]
+    bound = (f"--listen-address={DOCKER}", "--bind-interfaces")
+    with dnsmasq(container, *pointers, *records, *bound) as process:
+        yield process
 
 
 @contextmanager
@@ -194,3 +220,104 @@ def test_an_internal_network_has_names_and_no_way_out(network: Lan, vmnet: Vmnet
         assert resolve(vm, "db.internal.test", lease.dns[0]) == {"172.30.1.77"}
         assert "not carried" not in process.output()
     assert lease.routers == ()
+
+
+OWN_NETWORK = f"{ON_LOOPBACK}options ndots:0\n"
+
+
+@pytest.mark.parametrize(
+    ("resolv_conf", "settings", "search"),
+    [
+        (OWN_NETWORK, {}, ["lab", "back"]),
+        (f"{OWN_NETWORK}search corp.example\n", {}, ["lab", "back", "corp.example"]),
+        (f"{ON_LOOPBACK}search corp.example\n", {}, ["corp.example", "lab", "back"]),
+        (OWN_NETWORK, {"VMNET_DNS": "192.0.2.53"}, []),
+        (f"nameserver {WORLD}\n", {}, []),
+    ],
+    ids=["none", "given", "searched-first", "other-nameservers", "not-the-engine's"],
+)
+def test_the_networks_are_search_domains(
+    network: Lan, vmnet: Vmnet, resolv_conf: str, settings: dict[str, str], search: list[str]
+) -> None:
+    """Of all NICs, whichever is asked; in the lease, in IPv6's messages and in the plan."""
+    with lan(2, host=network.host) as second:
+        web = network.container("web", resolv_conf=resolv_conf, ipv6=True)
+        nic = second.attach(web, "eth1", gateway=False)
+        known = {web.address: "lab", str(web.nic().address6): "lab", nic.address: "back"}
+        with (
+            engine(web, known),
+            vmnet.running(web, **settings) as process,
+            configured(web) as (_, lease),
+        ):
+            assert list(lease.search) == search
+            assert lease.domain == (search[0] if search else None)
+            assert "does not say what network this is" not in process.output()
+            responder = json.loads((vmnet.run_dir / "responder.json").read_text())
+            assert responder["nics"][0]["search"] == search
+            plan = vmnet(web, "plan", **settings).stdout
+            assert ("what the nameserver says of the container's addresses" in plan) == (
+                "lab" in search
+            )
+
+
+def test_an_engine_that_does_not_say_is_named(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", resolv_conf=OWN_NETWORK)
+    with vmnet.running(web) as process, configured(web) as (_, lease):
+        assert "127.0.0.11 does not say what network this is" in process.output()
+    assert lease.search == ()
+
+
+LOOKUP = """
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    char text[INET6_ADDRSTRLEN];
+    if (getaddrinfo(argv[1], 0, &hints, &found)) return 0;
+    for (; found; found = found->ai_next) {
+        void *address = found->ai_family == AF_INET
+            ? (void *)&((struct sockaddr_in *)found->ai_addr)->sin_addr
+            : (void *)&((struct sockaddr_in6 *)found->ai_addr)->sin6_addr;
+        puts(inet_ntop(found->ai_family, address, text, sizeof text));
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def lookups(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Argument, ...]]:
+    """Programs that resolve a name by the C libraries of guests, one address a line."""
+    folder = tmp_path_factory.mktemp("lookup")
+    (folder / "lookup.c").write_text(LOOKUP)
+    run("musl-gcc", "-static", "-o", folder / "musl", folder / "lookup.c")
+    return {
+        "glibc": ("getent", "-A", "ahosts"),
+        "musl": (folder / "musl",),
+        "busybox": ("busybox", "nslookup"),
+    }
+
+
+@pytest.mark.parametrize("libc", ["glibc", "musl", "busybox"])
+def test_a_name_that_comes_later_and_moves(
+    libc: str,
+    lookups: dict[str, tuple[Argument, ...]],
+    network: Lan,
+    vmnet: Vmnet,
+) -> None:
+    """With the resolv.conf that DHCP clients write, by the name alone, both families."""
+    web = network.container("web", resolv_conf=OWN_NETWORK, ipv6=True)
+    own = {web.address: "lab"}
+    moves = ((), ("172.30.1.77", "fd00:30:1::77"), ("172.30.1.78", "fd00:30:1::78"))
+    found = []
+    with ExitStack() as stack:
+        with engine(web, own):
+            stack.enter_context(vmnet.running(web))
+        vm, lease = stack.enter_context(configured(web))
+        servers = "".join(f"nameserver {server}\n" for server in lease.dns)
+        (vm.etc / "resolv.conf").write_text(f"{servers}search {' '.join(lease.search)}\n")
+        for addresses in moves:
+            with engine(web, own, {"db.lab": addresses} if addresses else {}):
+                said = vm.run(*lookups[libc], "db", check=False).stdout
+            found.append(set(re.findall(r"172\.30\.1\.7\d|fd00:30:1::7\d", said)))
+    assert found == list(map(set, moves))

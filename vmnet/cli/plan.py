@@ -85,6 +85,7 @@ def _show_identity(plan: Plan) -> None:
         ("host name", ".".join(filter(None, (identity.hostname, identity.domain)))),
         ("nameservers", " ".join(map(str, identity.resolver.nameservers)) or "-"),
         ("search", " ".join(identity.resolver.search) or "-"),
+        *_found(identity.resolver.networks),
         *(("host", f"{host.address} {' '.join(host.names)}") for host in identity.hosts),
     ]
     for one in identity.interfaces:
@@ -93,6 +94,11 @@ def _show_identity(plan: Plan) -> None:
             ("", f"{route.destination} via {route.gateway or 'the link'}") for route in one.routes
         )
     print(table(("what", "value"), rows))
+
+
+def _found(networks: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if networks:
+        yield "", f"{' '.join(networks)}: what the nameserver says of the container's addresses"
 
 
 def _content(file: File) -> str:

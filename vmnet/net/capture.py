@@ -31,22 +31,23 @@ def vmnet_capture(settings: Settings) -> Identity:
     hostname, domain = resolver.read_names()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
+    interfaces = read_interfaces(settings[INTERFACES], of_a_host=settings[HOST_NETWORK] == "take")
     return Identity(
         hostname=hostname,
         domain=domain,
-        interfaces=read_interfaces(
-            settings[INTERFACES], of_a_host=settings[HOST_NETWORK] == "take"
-        ),
-        resolver=_resolver(settings),
+        interfaces=interfaces,
+        resolver=_resolver(settings, interfaces),
         hosts=resolver.read_hosts(own),
         ntp=ntp or (),
     )
 
 
-def _resolver(settings: Settings) -> Resolver:
+def _resolver(settings: Settings, interfaces: tuple[Interface, ...]) -> Resolver:
     found = resolver.read_resolver()
     nameservers = settings[DNS]
-    return found if nameservers is None else evolve(found, nameservers=nameservers)
+    if nameservers is not None:
+        found = evolve(found, nameservers=nameservers)
+    return resolver.with_networks(found, interfaces, os.uname().nodename)
 
 
 def read_interfaces(

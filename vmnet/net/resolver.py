@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from vmnet.identity import Host, Resolver
+from attrs import evolve
 
+from vmnet.identity import Host, Interface, Resolver
+
+_log = logging.getLogger(__name__)
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOSTS = Path("/etc/hosts")
 DOMAINNAME = Path("/proc/sys/kernel/domainname")
@@ -27,6 +31,29 @@ def read_resolver(path: Path = RESOLV_CONF) -> Resolver:
         elif keyword == "options":
             options += tuple(arguments)
     return Resolver(tuple(dict.fromkeys(nameservers)), search, options)
+
+
+def with_networks(found: Resolver, interfaces: tuple[Interface, ...], hostname: str) -> Resolver:
+    """With the networks of Docker's nameserver in the search list, in which no file has them.
+
+    With ``ndots:0``, which Docker writes, the container asks for a name as it is before it
+    searches. So the networks come before the other domains; with another ``ndots`` behind them.
+    """
+    from vmnet.net import dns
+
+    if dns.SERVER not in found.nameservers or not any(one.addresses for one in interfaces):
+        return found
+    networks = dns.networks(interfaces, hostname)
+    if not networks and not found.search:
+        _log.warning(
+            "the nameserver %s does not say what network this is, so a guest with systemd-resolved "
+            "finds no container by its name alone: name the network by --dns-search",
+            dns.SERVER,
+        )
+    own = tuple(name for name in networks if name not in found.search)
+    is_first = "ndots:0" in found.options
+    search = (*own, *found.search) if is_first else (*found.search, *own)
+    return evolve(found, search=search, networks=own)
 
 
 def read_hosts(own: frozenset[str], path: Path = HOSTS) -> tuple[Host, ...]:

@@ -27,9 +27,12 @@ def instance_id(identity: Identity, wiring: Wiring) -> str:
     cloud-init configures network and names once for each instance id. A new one also runs the
     user's scripts again and renews the SSH host keys, so nothing but the identity may change it:
     fields at their default are left out, lest a field that a later vmnet adds should rename every
-    guest, and so is what a router answered this time, which no file of the seed tells.
+    guest, and so is what a router and the engine's nameserver answered this time.
     """
-    plain = attrs.asdict(identity, filter=_is_told, value_serializer=_plain)
+    resolver = identity.resolver
+    search = tuple(name for name in resolver.search if name not in resolver.networks)
+    lasting = attrs.evolve(identity, resolver=attrs.evolve(resolver, search=search, networks=()))
+    plain = attrs.asdict(lasting, filter=_is_told, value_serializer=_plain)
     canonical = json.dumps([plain, str(wiring.stable_nameserver)], sort_keys=True)
     return f"vmnet-{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
 
