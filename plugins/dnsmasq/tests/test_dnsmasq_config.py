@@ -113,7 +113,7 @@ def test_no_name_breaks_out_of_its_line(
         assert line.partition("=")[0] in known
         assert line.isascii()
         assert line.isprintable()
-    for line in render_hosts(service).splitlines():
+    for line in render_hosts(service.hosts).splitlines():
         address, names = line.split("\t")
         assert ip_address(address) == ip_address("172.17.0.9")
         assert names == name.lower()

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve, frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from vmnet_dnsmasq.config import Paths, Service, render, render_hosts
+from vmnet_dnsmasq.config import Paths, Service, render, render_hosts, render_servers
 
 from tests.lab.dhcp_probe import names, offer
 from tests.lab.guest import guest
@@ -41,7 +41,8 @@ class Lab:
         """dnsmasq with a configuration as a start writes it."""
         paths = Paths.below(self.folder)
         paths.config.write_text(render(service, paths))
-        paths.hosts.write_text(render_hosts(service))
+        paths.hosts.write_text(render_hosts(service.hosts))
+        paths.servers.write_text(render_servers(service.upstream or ()))
         paths.leases.unlink(missing_ok=True)
         argv = ("dnsmasq", "--keep-in-foreground", f"--conf-file={paths.config}")
         with self.container.popen(*argv):

@@ -27,6 +27,7 @@ class Paths(Noun):
 
     config: Path
     hosts: Path
+    servers: Path
     leases: Path
     pidfile: Path
     log: Path
@@ -36,6 +37,7 @@ class Paths(Noun):
         return cls(
             config=run_dir / "dnsmasq.conf",
             hosts=run_dir / "dnsmasq.hosts",
+            servers=run_dir / "dnsmasq.servers",
             leases=run_dir / "dnsmasq.leases",
             pidfile=run_dir / "dnsmasq.pid",
             log=run_dir / "dnsmasq.log",
@@ -105,12 +107,8 @@ class Service(Noun):
             search=search[: options.search_fitting(search)],
             nameservers=(dns,) if dns else _servers(identity.resolver.nameservers),
             stable_nameserver=None if wiring.stable_nameserver == dns else wiring.stable_nameserver,
-            upstream=tuple(map(str, reachable(identity.resolver))) if dns else None,
-            hosts=tuple(
-                Host(host.address, names)
-                for host in identity.hosts
-                if (names := tuple(filter(is_domain, host.names)))
-            ),
+            upstream=tuple(map(str, reachable(identity.resolver.nameservers))) if dns else None,
+            hosts=servable(identity.hosts),
             ntp=_servers(identity.ntp),
             not_carried=uncarried(identity, wiring),
         )
@@ -132,7 +130,7 @@ def serves_dns(identity: Identity) -> bool:
     """
     resolver = identity.resolver
     needed = resolver.is_local or bool(identity.hosts)
-    cut_off = resolver.nameservers and not reachable(resolver)
+    cut_off = resolver.nameservers and not reachable(resolver.nameservers)
     return needed and not cut_off and any(one.ipv4 for one in identity.interfaces)
 
 
@@ -158,7 +156,7 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         yield f"addn-hosts={quoted(paths.hosts)}"
         # As libc does: nothing remembered, since services come and move, and one after the other.
         yield from ("cache-size=0", "strict-order")
-        yield from (f"server={address}" for address in service.upstream)
+        yield f"servers-file={quoted(paths.servers)}"
     if service.leases:
         yield from ("", "# Answer this guest and nobody else, and at once.")
         yield from ("dhcp-authoritative", "dhcp-ignore=tag:!known", "no-ping")
@@ -224,10 +222,21 @@ def _too_much(service: Service, names: Iterable[str]) -> Iterator[str]:
             )
 
 
-def render_hosts(service: Service) -> str:
+def servable(hosts: Iterable[Host]) -> tuple[Host, ...]:
+    """The links, with those of their names that are valid."""
+    valid = (Host(host.address, tuple(filter(is_domain, host.names))) for host in hosts)
+    return tuple(host for host in valid if host.names)
+
+
+def render_hosts(hosts: Iterable[Host]) -> str:
     """The hosts(5) file with the links."""
     # Names with capitals go through IDNA in dnsmasq, which refuses some; DNS knows no case.
-    return "".join(f"{host.address}\t{' '.join(host.names).lower()}\n" for host in service.hosts)
+    return "".join(f"{host.address}\t{' '.join(host.names).lower()}\n" for host in hosts)
+
+
+def render_servers(addresses: Iterable[str]) -> str:
+    """The file with the servers that dnsmasq forwards to, in their order."""
+    return "".join(f"server={address}\n" for address in addresses)
 
 
 def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lease:

@@ -8,9 +8,10 @@ from vmnet import process
 from vmnet.delivery import Daemon, Delivery, File
 from vmnet.errors import DeliveryError
 from vmnet.identity import Identity
+from vmnet.lifecycle import followed
 from vmnet.settings import RUN_DIR, Settings
 from vmnet.wiring import Wiring
-from vmnet_dnsmasq import config
+from vmnet_dnsmasq import config, refresh, uncarried
 
 # Bytes of a file that dnsmasq writes. Its log has some 300 for each lease that it gives.
 LARGEST_FILE = 1 << 20
@@ -24,7 +25,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     service = config.Service.of(identity, wiring)
     made = Delivery(strategy="dnsmasq", not_carried=service.not_carried)
     if service.is_needed:
-        made = _with_dnsmasq(made, service, config.Paths.below(settings[RUN_DIR]))
+        made = _with_dnsmasq(made, service, settings, identity)
     if _needs_responder(identity, wiring):
         from vmnet_dnsmasq import helper
 
@@ -53,19 +54,34 @@ def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     return has_ipv6 or any(one.link_local for one in wiring.ports)
 
 
-def _with_dnsmasq(made: Delivery, service: config.Service, paths: config.Paths) -> Delivery:
+def _with_dnsmasq(
+    made: Delivery, service: config.Service, settings: Settings, identity: Identity
+) -> Delivery:
+    paths = config.Paths.below(settings[RUN_DIR])
     program = _find("dnsmasq", "dnsmasq-base")
     # The guest sets the pace of dnsmasq's log. A write beyond the limit fails, and dnsmasq goes on:
     # it inherits that SIGXFSZ is ignored, as every child of a Python process does.
     limit = (_find("prlimit", "util-linux"), f"--fsize={LARGEST_FILE}")
     argv = (*limit, program, f"--conf-file={paths.config}")
+    servers = config.render_servers(map(str, uncarried.reachable(identity.resolver.nameservers)))
+    follows = followed.files(settings, identity)
     return evolve(
         made,
         files=(
             File(paths.config, config.render(service, paths).encode(), 0o644),
-            File(paths.hosts, config.render_hosts(service).encode(), 0o644),
+            File(paths.hosts, config.render_hosts(service.hosts).encode(), 0o644),
+            File(paths.servers, servers.encode(), 0o644),
             # An earlier machine's lease would keep the address from this one, whose MAC may differ.
             File(paths.leases, b"", 0o644),
         ),
-        daemons=(Daemon("dnsmasq", argv, paths.pidfile, paths.log),),
+        daemons=(
+            Daemon(
+                "dnsmasq",
+                argv,
+                paths.pidfile,
+                paths.log,
+                follows,
+                refresh.command(settings[RUN_DIR], follows, served=service.upstream is not None),
+            ),
+        ),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from vmnet.identity import Identity, Interface, Resolver, Route
+from vmnet.identity import Identity, Interface, Route
 from vmnet.names import is_domain, is_label, shown
 from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq import options
 from vmnet_dnsmasq.routes import classless
+
+Address = IPv4Address | IPv6Address
 
 _REMEDY = "VMNET_IPAM=cloudinit carries it"
 _LISTED = 3
@@ -41,9 +43,9 @@ def own_nameserver(port: Port, wiring: Wiring) -> IPv4Address | None:
     return wiring.stable_nameserver if wiring.nameserver == port.bridge_address.ip else None
 
 
-def reachable(resolver: Resolver) -> tuple[IPv4Address | IPv6Address, ...]:
+def reachable(nameservers: Iterable[Address]) -> tuple[Address, ...]:
     """The nameservers that a forwarder reaches from the bridge, which speaks IPv4 alone."""
-    return tuple(one for one in resolver.nameservers if one.is_loopback or one.version == 4)
+    return tuple(one for one in nameservers if one.is_loopback or one.version == 4)
 
 
 def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
@@ -92,7 +94,7 @@ def _beyond(what: str, given: Sequence[object], count: int) -> Iterator[str]:
 def _obstacle(identity: Identity) -> str:
     """Why there is no forwarder."""
     has_ipv4 = any(one.ipv4 for one in identity.interfaces)
-    if has_ipv4 and reachable(identity.resolver):
+    if has_ipv4 and reachable(identity.resolver.nameservers):
         return f"no spare address for a forwarder; {_NAME_ONE}"
     return "to serve them takes IPv4"
 
@@ -101,10 +103,14 @@ def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
     """What a forwarder can't ask: it speaks IPv4, and needs an address to ask from."""
     resolver = identity.resolver
     for address in resolver.nameservers:
-        if address not in reachable(resolver):
+        if address not in reachable(resolver.nameservers):
             yield f"nameserver {address}: {_NOT_FORWARDED}"
     is_cut_off = wiring.nameserver is not None and wiring.nameserver.is_link_local
-    if is_cut_off and reachable(resolver) and not any(port.gateway for port in wiring.ports):
+    if (
+        is_cut_off
+        and reachable(resolver.nameservers)
+        and not any(port.gateway for port in wiring.ports)
+    ):
         yield (
             "names that the container's resolver asks outside servers for: no spare address for "
             f"the forwarder; {_NAME_ONE}, or set VMNET_DNS"

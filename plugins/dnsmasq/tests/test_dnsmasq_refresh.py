@@ -1,0 +1,92 @@
+"""What follows from a changed /etc/hosts or /etc/resolv.conf; tests/netns has the real thing."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from vmnet_dnsmasq import refresh, service
+from vmnet_dnsmasq.config import Paths
+
+from vmnet import testing
+from vmnet.identity import Host, Identity
+from vmnet.lifecycle import followed
+from vmnet.lifecycle.followed import HOSTS, RESOLV_CONF, Names
+from vmnet.testing import resolver
+
+NAMES = Names((Host(ip_address("172.17.0.9"), ("db",)),), (ip_address("127.0.0.11"),))
+IDENTITY = testing.identity(resolver=resolver("127.0.0.11"), hosts=NAMES.hosts)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    """As a start left them."""
+    made = Paths.below(tmp_path)
+    made.hosts.write_text("172.17.0.9\tdb\n")
+    made.servers.write_text("server=127.0.0.11\n")
+    return made
+
+
+def test_nothing_has_changed(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    paths.hosts.chmod(0o400)
+    refresh.refresh(paths, NAMES, (HOSTS, RESOLV_CONF), served=True)
+    assert (caplog.messages, paths.hosts.stat().st_mode & 0o777) == ([], 0o400)
+
+
+def test_a_hostile_file_breaks_out_of_no_line(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A container may write its own /etc/hosts."""
+    caplog.set_level(logging.INFO)
+    names = ("ok", "\x1b[2J", "a,b", "x" * 300, *(f"n{number}" for number in range(9)))
+    hosts = (Host(ip_address("172.17.0.8"), names), Host(ip_address("172.17.0.7"), ("bad name",)))
+    refresh.refresh(paths, evolve(NAMES, hosts=hosts), (HOSTS,), served=True)
+    assert paths.hosts.read_text() == "172.17.0.8\tok n0 n1 n2 n3 n4 n5 n6 n7 n8\n"
+    assert paths.hosts.stat().st_mode & 0o777 == 0o644
+    assert caplog.messages == [
+        "dnsmasq: /etc/hosts has changed: ok is 172.17.0.8; n0 is 172.17.0.8; n1 is 172.17.0.8; "
+        "and 8 more"
+    ]
+
+
+def test_a_name_that_goes_and_a_nameserver_that_can_not_be_asked(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    servers = (ip_address("192.0.2.1"), ip_address("2001:db8::53"))
+    refresh.refresh(paths, Names((), servers), (HOSTS, RESOLV_CONF), served=True)
+    assert (paths.hosts.read_text(), paths.servers.read_text()) == ("", "server=192.0.2.1\n")
+    assert caplog.messages == [
+        "dnsmasq: /etc/hosts has changed: db is gone",
+        "dnsmasq: /etc/resolv.conf has changed: nameservers 192.0.2.1, 2001:db8::53",
+    ]
+
+
+def test_a_pid_that_somebody_else_has_now_gets_no_signal(paths: Paths) -> None:
+    with subprocess.Popen(("sleep", "60")) as child:
+        paths.pidfile.write_text(f"{child.pid}\n")
+        refresh.refresh(paths, evolve(NAMES, hosts=()), (HOSTS,), served=True)
+        assert child.poll() is None
+        child.kill()
+
+
+def test_what_the_names_do_not_come_from_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture strategy or an allocating one may have other sources, and VMNET_DNS is one."""
+    monkeypatch.setattr(followed, "read", lambda: NAMES)
+    elsewhere = evolve(IDENTITY, resolver=resolver("192.0.2.9"))
+    assert _follows(IDENTITY) == (HOSTS, RESOLV_CONF)
+    assert _follows(IDENTITY, VMNET_DNS="127.0.0.11") == (HOSTS,)
+    assert _follows(elsewhere) == (HOSTS,)
+    assert _follows(evolve(elsewhere, hosts=())) == ()
+
+
+def _follows(identity: Identity, **environ: str) -> tuple[Path, ...]:
+    wiring = testing.wiring(identity, nameserver="172.17.255.254/16")
+    dnsmasq, _ = service.deliver(testing.settings(environ), identity, wiring).daemons
+    assert dnsmasq.refresh[-len(dnsmasq.follows) - 1] == "served"
+    return dnsmasq.follows

@@ -1,0 +1,114 @@
+"""Follow /etc/hosts and /etc/resolv.conf: a program that runs when the engine has rewritten them.
+
+An engine does so when a linked container comes back with another address, or a container joins a
+network. The keeper runs the program (see :class:`vmnet.delivery.Daemon`). It writes what dnsmasq
+reads anew on SIGHUP, and logs what has changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from vmnet.lifecycle import errand, files, followed
+from vmnet.lifecycle.followed import Names
+from vmnet_dnsmasq import config
+from vmnet_dnsmasq.config import Paths
+from vmnet_dnsmasq.uncarried import reachable
+
+_SERVED, _LISTED = "served", 3
+_HINT = {"hint": "restart the container to hand the change over"}
+_log = logging.getLogger(__name__)
+
+
+def command(run_dir: Path, paths: Iterable[Path], *, served: bool) -> tuple[str, ...]:
+    """The words that run this program.
+
+    :param paths: of what is followed
+    :param served: whether dnsmasq serves names at all
+    """
+    words = (str(run_dir), _SERVED if served else "told", *map(str, paths))
+    return (sys.executable, "-I", "-m", __name__, *words)
+
+
+def main(run_dir: str, mode: str, *paths: str) -> None:
+    follows, served = tuple(map(Path, paths)), mode == _SERVED
+    with errand.logged():
+        refresh(Paths.below(Path(run_dir)), followed.read(), follows, served)
+
+
+def refresh(paths: Paths, names: Names, follows: Sequence[Path], served: bool) -> None:
+    """Write what has changed, and have dnsmasq read it.
+
+    :raises StateError: the run directory can't be written
+    """
+    changes = []
+    if followed.HOSTS in follows:
+        text = config.render_hosts(config.servable(names.hosts))
+        if (before := _replace(paths.hosts, text)) is not None:
+            changes.append(f"{followed.HOSTS} has changed: {_difference(before, text)}")
+    if followed.RESOLV_CONF in follows:
+        text = config.render_servers(map(str, reachable(names.nameservers)))
+        if _replace(paths.servers, text) is not None:
+            servers = ", ".join(map(str, names.nameservers)) or "none"
+            changes.append(f"{followed.RESOLV_CONF} has changed: nameservers {servers}")
+    for change in changes:
+        if served:
+            _log.info("dnsmasq: %s", change)
+        else:
+            _log.warning("%s, but the guest asks the servers of its lease", change, extra=_HINT)
+    if changes and served:
+        _reload(paths.pidfile)
+
+
+def _replace(path: Path, text: str) -> str | None:
+    """Write a file; what it said before, None if that was the same."""
+    before = path.read_text(encoding="utf-8")
+    if before == text:
+        return None
+    files.write(path, text.encode(), 0o644)
+    return before
+
+
+def _difference(before: str, after: str) -> str:
+    """The names that have other addresses, or have gone."""
+    old, new = _by_name(before), _by_name(after)
+    changed = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    said = [
+        f"{name} is {' '.join(new[name])}" if name in new else f"{name} is gone"
+        for name in changed[:_LISTED]
+    ]
+    more = len(changed) - _LISTED
+    return "; ".join((*said, f"and {more} more") if more > 0 else said)
+
+
+def _by_name(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        address, *names = line.split()
+        for name in names:
+            found.setdefault(name, []).append(address)
+    return found
+
+
+def _reload(pidfile: Path) -> None:
+    """Send SIGHUP; a dnsmasq that is just being started again reads the files by itself."""
+    with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        pid = int(pidfile.read_text())
+        process = os.pidfd_open(
+            pid
+        )  # before the look, so that it is this process that is signalled
+        try:
+            if Path(f"/proc/{pid}/comm").read_text() == "dnsmasq\n":
+                signal.pidfd_send_signal(process, signal.SIGHUP)
+        finally:
+            os.close(process)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
