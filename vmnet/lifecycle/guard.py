@@ -120,6 +120,7 @@ class Guard:
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
         self._is_forced = self._is_told = self._is_paused = self._is_off = False
+        self._is_flooded = False
         self._lines = _MOST_LINES
 
     def run(self) -> None:
@@ -129,6 +130,7 @@ class Guard:
             if self._force_at:
                 self._stop(connected)
             self._hear(self._monitor.messages())
+            self._mention_flood()
             self._sleep(min(self._keeper.look(), self._patience(connected)))
         self._hear(self._monitor.last_messages())
 
@@ -198,6 +200,14 @@ class Guard:
                     self._tell_end(str(data.get("reason", "")))
             if isinstance(error := message.get("error"), dict):
                 self._log.error(f"QEMU refuses a command: {error.get('desc')}")
+
+    def _mention_flood(self) -> None:
+        if self._monitor.floods and not self._is_flooded:
+            self._is_flooded = True
+            self._log.warning(
+                "the guest has QEMU say more than anybody needs: it is listened to now and then, "
+                "and why the machine ends may not be logged"
+            )
 
     def _report(self, text: str, *, is_error: bool = False) -> None:
         """What the guest can bring about as often as it likes is not logged as often."""

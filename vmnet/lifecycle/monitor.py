@@ -31,6 +31,7 @@ class Monitor:
     """Nothing here waits: answers and events come when they come.
 
     :ivar obstacle: why there is no connection
+    :ivar floods: how often it was hung up on one
     :ivar again_at: when to connect again after a flood (time.monotonic)
     """
 
@@ -41,6 +42,7 @@ class Monitor:
         self._window_end = self._answer_by = 0.0
         self._heard = self._unanswered = 0
         self.obstacle = ""
+        self.floods = 0
         self.again_at = 0.0
 
     def fileno(self) -> int:
@@ -75,7 +77,7 @@ class Monitor:
         try:
             self._socket.sendall(b"".join(one + b"\n" for one in commands))
         except OSError as error:
-            self._disconnect(str(error))
+            self.hang_up(str(error))
             return False
         self._unanswered += len(commands)
         self._answer_by = time.monotonic() + seconds
@@ -102,10 +104,10 @@ class Monitor:
         except BlockingIOError:
             return b""
         except OSError as error:
-            self._disconnect(str(error))
+            self.hang_up(str(error))
             return b""
         if not part:
-            self._disconnect("QEMU closed the connection")
+            self.hang_up("QEMU closed the connection")
         return part
 
     def _count(self, size: int) -> None:
@@ -120,7 +122,8 @@ class Monitor:
         is_served = self._unanswered <= 0 or now >= self._answer_by
         is_too_long = len(self._received) > FLOOD_BYTES
         if self._socket and (is_too_long or (is_served and self._heard > FLOOD_BYTES)):
-            self._disconnect("QEMU's events came too fast")
+            self.floods += 1
+            self.hang_up("QEMU says too much")
             self.again_at = now + HUNG_UP_SECONDS
 
     def _read(self, line: bytes) -> dict[str, Any] | None:
@@ -134,7 +137,7 @@ class Monitor:
             return None
         return message if isinstance(message, dict) else None
 
-    def _disconnect(self, obstacle: str) -> None:
+    def hang_up(self, obstacle: str) -> None:
         if self._socket is not None:
             self._socket.close()
         self._socket, self.obstacle = None, obstacle

@@ -1,0 +1,159 @@
+"""The guard's connection to QEMU: what the guest can have it say costs a bounded amount."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_guard import guard_of, machine
+from vmnet.lifecycle import monitor
+from vmnet.lifecycle.monitor import Monitor
+
+EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_CRASHLOADED"}\r\n'
+RESET = b'{"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}\r\n'
+
+
+@pytest.fixture
+def qemu(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "qmp.sock"))
+        listener.listen()
+        listener.settimeout(30)
+        yield listener
+
+
+@pytest.fixture
+def ours(qemu: socket.socket, tmp_path: Path) -> Iterator[Monitor]:
+    made = Monitor(str(tmp_path / "qmp.sock"))
+    assert made.is_connected(at_any_rate=False)
+    yield made
+    made.hang_up("the test has ended")
+
+
+def flood(ours: Monitor, theirs: socket.socket, what: bytes = EVENT, times: int = 10**6) -> int:
+    """How many bytes the monitor takes before it hangs up."""
+    sent = 0
+    theirs.setblocking(False)
+    for _ in range(times):
+        try:
+            sent += theirs.send(what)
+        except BlockingIOError:
+            ours.messages()
+        except ConnectionError:
+            break
+    return sent
+
+
+def test_what_is_of_no_interest_is_not_parsed(ours: Monitor, qemu: socket.socket) -> None:
+    theirs, _ = qemu.accept()
+    with theirs:
+        theirs.sendall(b"no JSON at all\n[1]\n" + EVENT + b'"error"\n{"STOP"\n' + RESET)
+        assert ours.messages() == [json.loads(RESET)]
+
+
+def test_a_line_in_parts(ours: Monitor, qemu: socket.socket) -> None:
+    theirs, _ = qemu.accept()
+    with theirs:
+        theirs.sendall(RESET[:20])
+        assert ours.messages() == []
+        theirs.sendall(RESET[20:])
+        assert ours.messages() == [json.loads(RESET)]
+
+
+@pytest.mark.parametrize("what", [EVENT, b"x"])
+def test_a_flood_is_hung_up_on_once_qemu_has_answered(
+    ours: Monitor, qemu: socket.socket, what: bytes
+) -> None:
+    """Events, or a line without an end."""
+    theirs, _ = qemu.accept()
+    with theirs:
+        theirs.sendall(b'{"return": {}}\r\n')
+        kernels = 1 << 19  # what a socket holds
+        assert flood(ours, theirs, what) < monitor.FLOOD_BYTES + kernels
+    assert (ours.floods, ours.fileno()) == (1, -1)
+    assert not ours.is_connected(at_any_rate=False)
+    assert ours.is_connected(at_any_rate=True), "for what QEMU is to be told"
+
+
+def test_qemu_is_given_time_to_obey_in_a_flood(ours: Monitor, qemu: socket.socket) -> None:
+    """It forgets the commands of a client that has gone."""
+    theirs, _ = qemu.accept()
+    with theirs:
+        theirs.sendall(b'{"return": {}}\r\n')
+        ours.messages()
+        assert ours.tell((b'{"execute": "system_powerdown"}',), 1e9)
+        flood(ours, theirs, times=10 * monitor.FLOOD_BYTES // len(EVENT))
+        assert ours.floods == 0
+        theirs.setblocking(True)
+        theirs.settimeout(30)
+        ours.messages()
+        theirs.sendall(b'{"return": {}}\r\n')
+        flood(ours, theirs)
+        assert ours.floods == 1
+
+
+def test_little_now_and_then_is_no_flood(
+    ours: Monitor, qemu: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, _ = qemu.accept()
+    now = [0.0]
+    monkeypatch.setattr("vmnet.lifecycle.monitor.time.monotonic", lambda: now[0])
+    with theirs:
+        for _ in range(100):
+            now[0] += 10
+            theirs.sendall(EVENT * 100)
+            ours.messages()
+    assert ours.floods == 0
+
+
+def test_a_guard_that_is_flooded_stops_the_machine(qemu: socket.socket, tmp_path: Path) -> None:
+    """The button is pressed at once, although it has hung up."""
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, tmp_path / "qmp.sock", 60, "text"), stderr=subprocess.PIPE, text=True
+        ) as running,
+    ):
+        assert running.stderr is not None
+        with qemu.accept()[0] as theirs:
+            theirs.sendall(b'{"QMP": {}}\r\n{"return": {}}\r\n')
+            with suppress(ConnectionError):
+                while True:
+                    theirs.sendall(EVENT)
+        assert "the guest has QEMU say more than anybody needs" in running.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert "SIGTERM: pressing the guest's power button" in running.stderr.readline()
+        with qemu.accept()[0] as theirs, theirs.makefile("rb") as lines:
+            assert json.loads(next(lines))["execute"] == "qmp_capabilities"
+            assert json.loads(next(lines))["execute"] == "system_powerdown"
+        process.kill()
+        process.wait(10)
+        assert running.wait(30) == 0
+
+
+def test_what_a_guest_brings_about_often_is_not_logged_as_often(
+    qemu: socket.socket, tmp_path: Path
+) -> None:
+    with (
+        machine() as process,
+        subprocess.Popen(
+            guard_of(process, tmp_path / "qmp.sock", 60, "text"), stderr=subprocess.PIPE, text=True
+        ) as running,
+        qemu.accept()[0] as theirs,
+    ):
+        theirs.sendall(b'{"return": {}}\r\n' + RESET * 300)
+        assert running.stderr is not None
+        said = [running.stderr.readline() for _ in range(100)]
+        process.kill()
+        process.wait(10)
+        rest = running.stderr.read()
+    assert said[0] == "vmnet: guard: the guest reboots\n"
+    assert said[-1] == "vmnet: warning: guard: the guest reboots; this is not logged any more\n"
+    assert rest == ""

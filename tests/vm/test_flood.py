@@ -1,0 +1,69 @@
+"""A guest that has QEMU send events as fast as it can does not keep anybody from stopping it.
+
+The guest is a boot sector: it begins at once, and needs no Linux.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.lab.netns import Lan
+from tests.lab.wait import until
+from tests.vm.conftest import BOOT_SECONDS, Machine
+from vmnet.lifecycle.guard import FORCED_STATUS
+
+pytestmark = pytest.mark.vm
+
+# QEMU's registers for CPU hotplug on a q35 (docs/specs/acpi_cpu_hotplug): with command 2 each write
+# of data is an event ACPI_DEVICE_OST.
+_OST = bytes.fromhex(
+    "ba d8 0c"  # mov dx, 0xcd8: the selector
+    "66 31 c0"  # xor eax, eax
+    "66 ef"  # out dx, eax: CPU 0, and the registers as they are today
+    "ba dd 0c"  # mov dx, 0xcdd: the command
+    "b0 02"  # mov al, 2
+    "ee"  # out dx, al
+    "ba e0 0c"  # mov dx, 0xce0: the data
+    "66 ef"  # out dx, eax
+    "eb fc"  # jmp to that
+)
+# "A crash kernel takes over" on pvpanic's port (docs/specs/pvpanic).
+_CRASH_LOADED = bytes.fromhex(
+    "ba 05 05"  # mov dx, 0x505
+    "b0 02"  # mov al, 2
+    "ee"  # out dx, al
+    "eb fd"  # jmp to that
+)
+
+
+def boot_sector(folder: Path, code: bytes) -> dict[str, str]:
+    """The settings of a machine with this program."""
+    disk = folder / "disk.raw"
+    disk.write_bytes((code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    return {
+        "VMNET_DISK": str(disk),
+        "VMNET_DISK_FORMAT": "raw",
+        "VMNET_MEMORY": "64M",
+        "VMNET_STOP_TIMEOUT": "2",
+    }
+
+
+@pytest.mark.parametrize("code", [_OST, _CRASH_LOADED], ids=["ACPI_DEVICE_OST", "CRASHLOADED"])
+def test_a_guest_that_floods_qemus_monitor_is_stopped_in_time(
+    network: Lan, machine: Machine, tmp_path: Path, code: bytes
+) -> None:
+    settings = {**machine.environ, **boot_sector(tmp_path, code)}
+    del settings["VMNET_DEMO"]
+    web = network.container("web")
+    with Machine(settings).booted(web) as guest:
+        flooded = "the guest has QEMU say more than anybody needs"
+        until(lambda: flooded in guest.output(), BOOT_SECONDS, flooded, detail=guest.output)
+        guest.process.signal(signal.SIGTERM)
+        assert guest.process.wait(60) == FORCED_STATUS
+        said = guest.output()
+    assert "guard: SIGTERM: pressing the guest's power button" in said
+    assert "guard: the guest did not power off within 2 s: forcing QEMU to quit" in said
+    assert said.count(flooded) == 1
