@@ -20,11 +20,15 @@ GREETING = {
 
 @define
 class Qemu:
-    """What it answers, what it was told, and what it says when it is told something."""
+    """What it answers, what it was told, and what it says when it is told something.
+
+    :param noise: what it says before each answer
+    """
 
     answers: Mapping[str, Any]
     events: Mapping[str, dict[str, Any]] = field(factory=dict)
     told: list[str] = field(factory=list)
+    noise: bytes = b""
 
     def serve(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -40,6 +44,7 @@ class Qemu:
             self.told.append(command)
             if event := self.events.get(command):
                 connection.sendall(json.dumps(event).encode() + b"\r\n")
+            connection.sendall(self.noise)
             body = {"return": self.answers.get(command, {})}
             if "id" in message:
                 body["id"] = message["id"]
@@ -64,7 +69,10 @@ def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def qemu(
-    path: Path, status: str = "running", events: Mapping[str, dict[str, Any]] | None = None
+    path: Path,
+    status: str = "running",
+    events: Mapping[str, dict[str, Any]] | None = None,
+    noise: bytes = b"",
 ) -> Iterator[Qemu]:
     """Serve at a path while the context lasts."""
     made = Qemu(
@@ -74,6 +82,7 @@ def qemu(
             "query-version": GREETING["QMP"]["version"],
         },
         events or {},
+        noise=noise,
     )
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

@@ -1,22 +1,16 @@
-"""QEMU's run state, asked as cheaply as it can be.
-
-`vmnet health` comes by every few seconds, and to import the qemu.qmp library, which is asyncio's,
-takes longer than all the rest of it. So this is the one question it has, and no more.
-"""
+"""QEMU's run state: the one question that `vmnet health` has, which comes by every few seconds."""
 
 from __future__ import annotations
 
-import json
-import socket
 from pathlib import Path
-from typing import Any
 
+from vmnet.errors import GuestError
 from vmnet.noun import Noun, noun
 from vmnet.running import find
 from vmnet.running.find import BusyError
+from vmnet.running.monitor import Monitor
 
 _SECONDS = 3.0
-_QUESTION = b'{"execute": "qmp_capabilities"}\n{"execute": "query-status"}\n'
 
 # What a person needs to know of each state that is not the machine at work (QAPI's RunState).
 _TROUBLE = {
@@ -54,21 +48,13 @@ class Answer(Noun):
 def ask(path: Path) -> Answer:
     """:raises vmnet.errors.GuestError: nobody listens there"""
     try:
-        with find.connect(path, _SECONDS) as connection:
-            connection.settimeout(_SECONDS)
-            connection.sendall(_QUESTION)
-            return Answer(_state(connection))
+        connection = find.connect(path, _SECONDS)
     except BusyError as error:
         return Answer(busy=error.others)
-    except (OSError, ValueError):  # TimeoutError included
-        return Answer(silent=True)
-
-
-def _state(connection: socket.socket) -> str:
-    """The answer among greeting and events; QEMU sends one JSON object a line."""
-    with connection.makefile("rb") as lines:
-        for line in lines:
-            message: dict[str, Any] = json.loads(line)
-            if isinstance(answer := message.get("return"), dict) and "status" in answer:
-                return str(answer["status"])
-    raise ConnectionResetError("QEMU closed the connection")
+    with connection:
+        qemu = Monitor(connection)
+        try:
+            qemu.ask("qmp_capabilities", seconds=_SECONDS)
+            return Answer(str(qemu.ask("query-status", seconds=_SECONDS)["status"]))
+        except (GuestError, KeyError, TypeError):
+            return Answer(silent=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from vmnet.errors import GuestError
@@ -130,16 +129,16 @@ def _qemu(path: Path | None) -> Qemu:
     if path is None:
         return Qemu(unknown="the launch strategy has no control socket")
     try:
-        return asyncio.run(_ask(path))
+        return _ask(path)
     except GuestError as error:
         return Qemu(unknown=error.message)
 
 
-async def _ask(path: Path) -> Qemu:
-    async with monitor.session(path) as qemu:
-        found = await qemu.ask("query-status")
-        kvm = await qemu.ask("query-kvm")
-        version = (await qemu.ask("query-version"))["qemu"]
+def _ask(path: Path) -> Qemu:
+    with monitor.session(path) as qemu:
+        found = qemu.ask("query-status")
+        kvm = qemu.ask("query-kvm")
+        version = (qemu.ask("query-version"))["qemu"]
     return Qemu(
         found["status"],
         _ACCELERATORS[kvm["enabled"]],

@@ -7,14 +7,11 @@ is told, and a process that outlives ours has QEMU quit once ours has ended.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from qemu.qmp import EventListener
 
 from vmnet import process
 from vmnet.errors import GuestError
@@ -58,7 +55,7 @@ def stop(
         )
     begun = time.monotonic()
     try:
-        is_off = asyncio.run(_power_off(machine.qmp, timeout, tell))
+        is_off = _power_off(machine.qmp, timeout, tell)
     except GuestError:
         if machine.machine.runs:
             raise
@@ -73,44 +70,36 @@ def stop(
     return Stopped("powered-off" if is_off else "forced", seconds)
 
 
-async def _power_off(path: Path, timeout: float, tell: Callable[[str], None]) -> bool:
+def _power_off(path: Path, timeout: float, tell: Callable[[str], None]) -> bool:
     """Whether the guest has powered off; QEMU is then paused, and else as it was."""
-    async with monitor.session(path) as qemu:
-        listener = EventListener(names={"SHUTDOWN"})
-        with qemu.listening(listener):
-            if (await qemu.ask("query-status"))["status"] == "shutdown":
-                return True
-            await qemu.ask("set-action", {"shutdown": "pause"})
-            is_off = False
-            try:
-                is_off = await _press(qemu, listener, timeout, tell)
-            finally:
-                if not is_off:
-                    await qemu.ask("set-action", {"shutdown": "poweroff"})
-            return is_off
+    with monitor.session(path, "SHUTDOWN") as qemu:
+        if qemu.ask("query-status")["status"] == "shutdown":
+            return True
+        qemu.ask("set-action", {"shutdown": "pause"})
+        is_off = False
+        try:
+            is_off = _press(qemu, timeout, tell)
+        finally:
+            if not is_off:
+                qemu.ask("set-action", {"shutdown": "poweroff"})
+        return is_off
 
 
-async def _press(
-    qemu: Monitor, listener: EventListener, timeout: float, tell: Callable[[str], None]
-) -> bool:
+def _press(qemu: Monitor, timeout: float, tell: Callable[[str], None]) -> bool:
     end = time.monotonic() + timeout
     press_at = tell_at = 0.0
     if timeout:
         tell(f"pressing the guest's power button; it has {timeout:g} s")
     while (now := time.monotonic()) < end:
         if now >= press_at:
-            await qemu.ask("system_powerdown")
+            qemu.ask("system_powerdown")
             press_at = now + PRESS_SECONDS
             tell_at = tell_at or now + _TELL_SECONDS
         if now >= tell_at:
             tell(f"waiting for the guest to power off, {end - now:.0f} s left")
             tell_at = now + _TELL_SECONDS
-        try:
-            async with asyncio.timeout(min(press_at, tell_at, end) - now):
-                await listener.get()
-                return True
-        except TimeoutError:
-            continue
+        if qemu.await_event(min(press_at, tell_at, end) - now):
+            return True
     return False
 
 

@@ -1,0 +1,80 @@
+"""QEMU is asked while its guest has it say what nobody needs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.unit import qmp
+from tests.unit.test_stop import OFF
+from vmnet.errors import GuestError
+from vmnet.running import monitor, runstate
+from vmnet.running.monitor import Monitor
+
+EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "ACPI_DEVICE_OST"}\r\n'
+NOISE = EVENT * 20000  # more than a socket holds
+
+
+def test_a_session_in_a_flood(tmp_path: Path) -> None:
+    with (
+        qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}, noise=NOISE),
+        monitor.session(tmp_path / "qmp.sock", "SHUTDOWN") as qemu,
+    ):
+        assert qemu.ask("query-status")["status"] == "running"
+        assert not qemu.await_event(0.01)
+        qemu.ask("system_powerdown")
+        assert qemu.await_event(30)
+
+
+def test_the_health_of_one_that_is_flooded(tmp_path: Path) -> None:
+    with qmp.qemu(tmp_path / "qmp.sock", noise=NOISE):
+        assert runstate.ask(tmp_path / "qmp.sock") == runstate.Answer("running")
+
+
+@contextmanager
+def saying(what: bytes) -> Iterator[socket.socket]:
+    """A connection on which a thing is said without an end."""
+    ours, theirs = socket.socketpair()
+
+    def say() -> None:
+        with suppress(OSError):
+            while True:
+                theirs.sendall(what)
+
+    thread = threading.Thread(target=say)
+    thread.start()
+    with ours:
+        yield ours
+    thread.join(20)
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (EVENT, "no answer"),
+        (b'{"return": 7}\n', "no answer"),
+        (b"x" * 4096, "says too much at a time"),
+        (b'{"return"\n', "delimiter"),
+        (b'["return"]\n', "no answer"),
+    ],
+)
+def test_an_answer_that_never_comes_is_not_waited_for(what: bytes, why: str) -> None:
+    with saying(what) as connection, pytest.raises(GuestError, match=why):
+        Monitor(connection).ask("query-status", seconds=1)
+
+
+def test_what_qemu_refuses() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b'{"error": {"class": "GenericError", "desc": "not now"}, "id": 1}\r\n')
+        with pytest.raises(GuestError, match="QEMU does not do stop: not now"):
+            Monitor(ours).ask("stop")
+        theirs.close()
+        with pytest.raises(GuestError, match=r"closed the connection|Broken pipe"):
+            Monitor(ours).ask("stop")
