@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from vmnet import precompiled
 
@@ -42,6 +44,17 @@ def main() -> None:
     except BrokenPipeError:  # `vmnet config | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    """At once also where a plugin has left a thread, whose end Python would wait for."""
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(status)
     sys.exit(status)
 
 

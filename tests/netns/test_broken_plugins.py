@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -12,9 +13,10 @@ from tests.lab.command import Completed
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.lab.snapshot import require_same
+from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.unit.test_discovery import distribution
-from vmnet.errors import PluginError
+from vmnet.errors import LaunchError, PluginError
 
 HEAD = """\
 import os, sys, time
@@ -69,6 +71,21 @@ def vmnet_launch(settings, command):
 """
 
 
+# A thread that ends only with the process, and that Python's own end would wait for.
+LEAVING = f"""{HEAD}
+import threading
+
+def leave():
+    threading.Thread(target=time.sleep, args=(600,)).start()
+
+leave()
+@hookimpl
+def vmnet_ipam_deliver(settings, identity, wiring):
+    leave()
+    return Delivery("slow")
+"""
+
+
 @pytest.fixture
 def web(network: Lan) -> Namespace:
     return network.container("web", ipv6=True, routes=("10.1.0.0/16 via 172.30.1.1 metric 50",))
@@ -81,10 +98,14 @@ def site(tmp_path: Path) -> Path:
     return made
 
 
-def start(vmnet: Vmnet, web: Namespace, site: Path, source: str, **settings: str) -> Completed:
+def install(site: Path, source: str) -> None:
     (site / "vmnet_slow.py").write_text(source)
     if not list(site.glob("*.dist-info")):
         distribution(site, "vmnet-slow", "[vmnet]\nslow = vmnet_slow\n", version="2.1")
+
+
+def start(vmnet: Vmnet, web: Namespace, site: Path, source: str, **settings: str) -> Completed:
+    install(site, source)
     given = {"VMNET_HOOK_TIMEOUT": "4", "PYTHONPATH": str(site), **settings}
     return vmnet(web, "run", **given)
 
@@ -177,3 +198,32 @@ def test_what_a_plugin_prints_does_not_spoil_json(web: Namespace, vmnet: Vmnet, 
     planned = vmnet(web, "plan", "--json", PYTHONPATH=str(site), VMNET_IPAM="slow")
     assert json.loads(planned.stdout)["deliveries"][0]["strategy"] == "slow"
     assert "plugin slow (vmnet-slow 2.1) prints: hello" in planned.stderr
+
+
+def test_a_thread_that_a_plugin_leaves_keeps_nothing_from_starting(
+    web: Namespace, vmnet: Vmnet, site: Path
+) -> None:
+    """The guard's alarm was rung by a signal to the process, which such a thread did not block."""
+    install(site, LEAVING)
+    settings = {"PYTHONPATH": str(site), "VMNET_IPAM": "slow", "VMNET_GUARD": "on"}
+    with vmnet.running(web, **settings) as process:
+        process.signal(signal.SIGTERM)
+        pressing = "vmnet: guard: SIGTERM: pressing the guest's power button"
+        until(lambda: pressing in process.output(), 20, pressing, detail=process.output)
+
+
+def test_a_thread_that_a_plugin_leaves_keeps_nothing_from_ending(
+    web: Namespace, vmnet: Vmnet, site: Path
+) -> None:
+    before = web.dump()
+    broken = site / "broken"
+    broken.write_bytes(b"\x7fELF but not really")
+    broken.chmod(0o755)
+    ended = start(
+        vmnet, web, site, LEAVING, VMNET_IPAM="slow", VMNET_GUARD="on", VMNET_QEMU=str(broken)
+    )
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    assert f"can't execute {broken}" in ended.stderr
+    require_same(before, web.dump())
+    planned = vmnet(web, "plan", "--json", PYTHONPATH=str(site), VMNET_IPAM="slow")
+    assert json.loads(planned.stdout)["deliveries"][0]["strategy"] == "slow"

@@ -177,9 +177,10 @@ def test_the_parent_releases_and_keeps_the_machines_status(
 
 
 def supervised(script: str) -> subprocess.Popen[str]:
-    """A process with a shell for its child."""
+    """A process with a shell for its child; and with a thread, as plugins leave them."""
     program = (
-        "import os, sys\nfrom vmnet.lifecycle import supervisor\n"
+        "import os, sys, threading, time\nfrom vmnet.lifecycle import supervisor\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
         "status = supervisor.fork()\n"
         f"if status is None: os.execv('/bin/sh', ('sh', '-c', {script!r}))\n"
         "print('ended', flush=True)\n"

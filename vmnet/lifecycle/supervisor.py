@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from types import FrameType
 
 _FORWARDED = (
     signal.SIGHUP,
@@ -23,26 +24,50 @@ _FORWARDED = (
 )
 
 
+_WAITED = (signal.SIGCHLD, *_FORWARDED)
+
+
 def fork() -> int | None:
     """Go on as a child, at once; await its end, forward signals to it, and reap orphans.
 
     :return: None in the child. Here its exit status, 128 and the number for a signal; the signals
-        it was forwarded stay blocked, so that they don't disturb what is done after it
+        it was forwarded stay without effect, so that they don't disturb what is done after it
     """
-    waited = (signal.SIGCHLD, *_FORWARDED)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    # Not by sigwait(3): a thread that a plugin has left does not block the signals, and would be
+    # given them in our place. A handler runs there as well as here, and writes to the pipe.
+    arrived, writing = os.pipe()
+    os.set_blocking(writing, False)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
+    handlers = {one: signal.signal(one, _note) for one in _WAITED}
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     child = os.fork()
-    if child == 0:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return None
+    try:
+        if child == 0:
+            for one, handler in handlers.items():
+                signal.signal(one, handler)
+            return None
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED)
+        return _await_end(child, arrived)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(arrived)
+        os.close(writing)
+        if child == 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _note(_number: int, _frame: FrameType | None) -> None:
+    """Python writes the number to the pipe."""
+
+
+def _await_end(child: int, arrived: int) -> int:
     while True:
-        number = signal.sigwait(waited)
-        if number == signal.SIGCHLD:
-            status = _reap(child)
-            if status is not None:
-                return status if status >= 0 else 128 - status
-        else:
-            os.kill(child, number)
+        for number in os.read(arrived, 64):
+            if number in _FORWARDED:
+                os.kill(child, number)
+        status = _reap(child)
+        if status is not None:
+            return status if status >= 0 else 128 - status
 
 
 def _reap(child: int) -> int | None:
