@@ -124,6 +124,7 @@ def test_the_id_changes_when_and_only_when_the_identity_does(data: st.DataObject
         ("web", "example.org.", "web.example.org"),
         ("web", "not a domain", "web"),
         ("1e3", "", "1e3"),
+        ("10", "0.0.1", "10"),  # the whole would be ip-10-0-0-1
         ("web\ninstance-id: x", "", None),
         ("web.example.org", "", None),
         ("", "", None),

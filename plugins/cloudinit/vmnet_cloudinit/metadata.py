@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from ipaddress import IPv4Address
 from typing import Any
 
 import attrs
@@ -44,13 +45,29 @@ def not_carried(identity: Identity) -> tuple[str, ...]:
         lines.append(f"host name {identity.hostname!r}, which is not a valid one")
     if identity.domain and not is_domain(identity.domain):
         lines.append(f"domain {identity.domain!r}, which is not a valid name")
+    elif identity.domain and _is_address(_joined(identity)):
+        lines.append(f"domain {identity.domain!r}: cloud-init takes the whole name for an address")
     return tuple(lines)
 
 
 def _full_name(identity: Identity) -> str:
     """With the domain, from which cloud-init makes host name and FQDN of the guest."""
+    whole = _joined(identity)
+    return identity.hostname if _is_address(whole) else whole
+
+
+def _joined(identity: Identity) -> str:
     domain = identity.domain.rstrip(".")
     return f"{identity.hostname}.{domain}" if is_domain(domain) else identity.hostname
+
+
+def _is_address(text: str) -> bool:
+    """Whether cloud-init makes a name of its own for it, such as ``ip-10-0-0-1``."""
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_told(attribute: attrs.Attribute[Any], value: Any) -> bool:
