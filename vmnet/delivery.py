@@ -30,7 +30,8 @@ class Daemon(Noun):
     :param argv: a program that puts itself into the background once it is ready, or exits
         with a status other than 0 and says why on its standard error
     :param pidfile: where it writes its process id
-    :param log: where its log goes, for the error message when it fails
+    :param log: where its log goes, for the error message when it fails; one in the folder of the
+        pidfile is removed at each start
     :param follows: files that it depends on, which others may change while the VM runs
     :param refresh: a program that runs after such a change, and ends within ten seconds with status
         0; its output and standard error go to the container's log

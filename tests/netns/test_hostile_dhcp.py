@@ -43,14 +43,17 @@ def test_a_declined_address_is_offered_again_at_once(
     assert lease.address == own
 
 
-def test_a_lease_that_another_machine_left_on_record_is_nobodys(network: Lan, vmnet: Vmnet) -> None:
-    """A run directory outlives its container, whose next one has another MAC."""
+def test_what_another_machine_left_is_nobodys(network: Lan, vmnet: Vmnet) -> None:
+    """A run directory outlives its container, whose next one has another MAC: lease and log."""
     web = network.container("web")
     vmnet.run_dir.mkdir()
     left = f"0 02:42:00:00:00:99 {web.address} old *\n"
     (vmnet.run_dir / "dnsmasq.leases").write_text(left)
+    log = vmnet.run_dir / "dnsmasq.log"
+    log.write_bytes(bytes(LARGEST_FILE))
     with vmnet.running(web), guest(web, "br0", web.mac) as vm:
         lease = udhcpc(vm)
+        assert f"DHCPACK(br0) {web.address}" in log.read_text()
     assert str(lease.address.ip) == web.address
 
 

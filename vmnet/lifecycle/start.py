@@ -186,6 +186,8 @@ def _launch_daemon(daemon: Daemon) -> None:
     hint = f"its log is {daemon.log}" if daemon.log else "`vmnet plan` shows its configuration"
     try:
         _remove(daemon.pidfile)  # an earlier start's, should this one write none
+        if daemon.log and daemon.log.parent == daemon.pidfile.parent:
+            _remove(daemon.log)  # an earlier guest may have filled it
         outcome = process.run(daemon.argv)
     except OSError as error:  # TimeoutError included
         raise DeliveryError(f"can't start {daemon.name}: {error}", hint) from None
