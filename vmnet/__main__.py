@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from contextlib import suppress
-from typing import NoReturn
 
 from vmnet import precompiled
 
@@ -47,13 +45,14 @@ def main() -> None:
     _exit(status)
 
 
-def _exit(status: int) -> NoReturn:
+def _exit(status: int) -> None:
     """At once also where a plugin has left a thread, whose end Python would wait for."""
     threading = sys.modules.get("threading")
     if threading is not None and threading.active_count() > 1:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
-                stream.flush()
+        from contextlib import suppress
+
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
 

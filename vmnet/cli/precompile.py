@@ -25,6 +25,7 @@ _CARRYING_OUT = (
     "vmnet.net.antispoof",
     "vmnet.net.build",
     "vmnet.net.capture",
+    "vmnet.net.dns",
     "vmnet.net.rtnl",
     "vmnet.net.snapshot",
     "vmnet.net.steps",
