@@ -98,7 +98,9 @@ def _is_survived(effect: Effect, ended: Completed) -> bool:
     # Looking for the IPv6 gateway and a free address: a warning. Asking for an index: libc tries
     # sockets of other families. The folder: it is there already. Becoming QEMU's user for a try:
     # QEMU is then root. The alarm: the guard looks by itself. Python tries an epoll of its own.
-    probing = "AF_PACKET" in effect.arguments or "SIOCGIF" in effect.arguments
+    # Asking Docker's nameserver for the networks' names, and watching the devices: a warning.
+    looking = ("AF_PACKET", "SIOCGIF", r"in-addr\4arpa", "nl_groups=0x000001")
+    probing = any(one in effect.arguments for one in looking)
     tried = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
     others = ("epoll_create1", "mkdir", "signalfd4", "socket")
     assert probing or tried or effect.call in others, str(effect)
