@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
 from tests.lab.engine import Container
+from tests.lab.wait import until
 from vmnet.errors import CaptureError
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -73,6 +74,15 @@ def test_links_on_the_default_bridge(vms: Vms) -> None:
     for name in ("database", "vmt-linked"):
         assert lookup(vms, vm, "bridge", name) == [database.address()]
     assert lookup(vms, vm, "bridge", "added") == ["192.0.2.7"]
+    # It comes back with another address, and the engine rewrites the VM's /etc/hosts.
+    before = database.address()
+    database.kill()
+    database.wait()
+    assert serving(vms).address() == before
+    vms.docker.docker("start", database.id)
+    after = [database.address()]
+    assert after != [before]
+    until(lambda: lookup(vms, vm, "bridge", "database") == after, 30, "the new address")
 
 
 def test_networks_connected_before_the_start(vms: Vms) -> None:
