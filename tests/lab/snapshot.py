@@ -24,8 +24,8 @@ def take(netns: str) -> Json:
     """
     Everything a bridge, a filter or an address plan may change in a namespace.
 
-    Left out: counters, lifetimes, indexes, operational state, dynamic neighbours and the routing
-    table ``local``, which the kernel derives from the addresses.
+    Left out: counters, lifetimes, indexes, operational state, dynamic neighbours and what the
+    kernel derives from the addresses in the routing table ``local``.
     """
     ip = ("ip", "-n", netns, "-j")
     links = run(*ip, "-d", "address", "show").json()
@@ -33,6 +33,7 @@ def take(netns: str) -> Json:
         "links": {link["ifname"]: _link(link) for link in links},
         "addresses": {link["ifname"]: _addresses(link) for link in links},
         "routes": [*_routes(netns, "-4"), *_routes(netns, "-6")],
+        "nexthops": sorted(_nexthops(netns), key=lambda one: int(one["id"])),
         "rules": [
             *_list(run(*ip, "-4", "rule", "show").stdout),
             *_list(run(*ip, "-6", "rule", "show").stdout),
@@ -83,15 +84,26 @@ def _addresses(link: Json) -> list[Json]:
 
 
 def _routes(netns: str, family: str) -> list[Json]:
-    shown = run("ip", "-n", netns, "-j", family, "route", "show", "table", "all").stdout
+    """In IPv4 the kernel's order is kept: of equal routes to one destination it takes the first."""
+    shown = run("ip", "-n", netns, "-j", "-d", family, "route", "show", "table", "all").stdout
     routes = [
         {"family": family, **{key: route[key] for key in route.keys() - _VOLATILE_ROUTE}}
         for route in _list(shown)
-        if route.get("table") != "local"
+        if (route.get("table"), route.get("protocol")) != ("local", "kernel")
     ]
     for route in routes:
-        route["flags"] = sorted(set(route["flags"]) - _VOLATILE_ROUTE_FLAGS)
+        for hop in (route, *route.get("nexthops", ())):
+            hop["flags"] = sorted(set(hop["flags"]) - _VOLATILE_ROUTE_FLAGS)
+    if family == "-4":
+        return sorted(routes, key=lambda route: str(route.get("table")))
     return sorted(routes, key=lambda route: json.dumps(route, sort_keys=True))
+
+
+def _nexthops(netns: str) -> list[Json]:
+    nexthops = _list(run("ip", "-n", netns, "-j", "nexthop", "show").stdout)
+    for one in nexthops:
+        one["flags"] = sorted(set(one["flags"]) - _VOLATILE_ROUTE_FLAGS)
+    return nexthops
 
 
 def _queueing(netns: str) -> list[Json]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
 
-from tests.lab import ptp
+from tests.lab import ptp, snapshot
 from tests.lab.dhcp6_clients import dhclient6
-from tests.lab.dhcp_clients import CLIENTS, Client
+from tests.lab.dhcp_clients import CLIENTS, Client, udhcpc
 from tests.lab.guest import guest
 from tests.lab.namespace import Namespace, namespace
+from tests.lab.snapshot import require_same
 from tests.netns.conftest import Vmnet
 from tests.netns.test_ipv6 import machine, routers
+from vmnet.errors import LaunchError
 
 
 @pytest.fixture
@@ -63,3 +66,21 @@ def test_no_spare_address_is_taken_of_a_subnet_that_is_not_on_the_link(
     plan = vmnet(web, "plan", "--json", VMNET_BRIDGE_ADDRESS="spare")
     (port,) = plan.json()["wiring"]["ports"]
     assert IPv4Interface(port["bridge_address"]).ip.is_link_local
+
+
+def test_a_restart_in_the_same_namespace_converges(
+    containers: tuple[Namespace, Namespace], vmnet: Vmnet
+) -> None:
+    """As a pod's container is restarted; duplicates of the IPv6 addresses are looked for."""
+    web, db = containers
+    before = web.dump()
+    for _ in range(2):
+        with vmnet.running(web) as process:
+            process.signal(signal.SIGKILL)
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        udhcpc(vm).configure(vm)
+        vm.run("ping", "-c1", "-W5", db.address)
+    ended = vmnet(web, "run", VMNET_QEMU="/nonexistent")
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    assert snapshot.tentative(web.name) == []
+    require_same(before, web.dump())

@@ -12,8 +12,8 @@ from vmnet.net import (
     links,
     neighbours,
     reception,
+    replay,
     rtnl,
-    snapshot,
     tap,
 )
 from vmnet.net.matching import mac_bytes
@@ -105,23 +105,29 @@ def _open_to(port: Port) -> Iterator[str]:
 def restore(wiring: Wiring) -> None:
     """Give every uplink back what it had, from any state between untouched and fully wired.
 
-    :raises BridgeError: the kernel refused a step
+    :raises BridgeError: the kernel refused a step, or something is not as it was in the end
     """
     with step("speak to the kernel"), rtnl.Rtnl() as kernel:
-        left = []
+        left, gone = {}, []
         for port in wiring.ports:
             with step(f"take {port.uplink} out of {port.bridge}"):
                 _remove_bridge(kernel, port)
                 if not _is_there(kernel, port):
+                    gone.append(port.saved)
                     continue
-                left.append(port)
+                left[port.uplink] = port.saved
                 containment.remove(kernel, port.uplink)
                 tap.close_tap(port.tap_fds)
                 _restore_link(kernel, port)
-                snapshot.replay_addresses(kernel, port.saved.records)
-        for port in left:  # when all addresses are back: a route may need another's NIC
-            with step(f"give {port.uplink} its routes back"):
-                snapshot.replay_routes(kernel, port.saved.records)
+        for name, saved in left.items():
+            with step(f"give {name} its addresses back"):
+                replay.addresses(kernel, name, saved)
+                links.change(kernel, name, addr_gen_mode=saved.addr_gen_mode)
+        # When all addresses are back: a route may need another's NIC.
+        with step(f"give {', '.join(left)} their routes back"):
+            wanted = replay.Wanted.of(left, gone)
+            replay.routes(kernel, wanted)
+            replay.require_same(kernel, wanted)
 
 
 def _is_there(kernel: rtnl.Rtnl, port: Port) -> bool:
@@ -138,11 +144,15 @@ def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
 
 
 def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
-    """The MAC and IPv6 address generation that the NIC had, touching neither if they are right."""
+    """The MAC and the state that the NIC had, touching neither if they are right.
+
+    It makes no IPv6 address of its own while it goes up: it gets back the one that it had.
+    """
     now, saved = links.get(kernel, port.uplink), port.saved
-    right = (port.guest_mac, saved.addr_gen_mode)
-    if (now.get_attr("IFLA_ADDRESS"), links.addr_gen_mode(now)) != right:
+    is_up = bool(now["flags"] & links.IFF_UP)
+    if (now.get_attr("IFLA_ADDRESS"), is_up) != (port.guest_mac, saved.up):
         links.change(kernel, port.uplink, up=False)
-        links.change(kernel, port.uplink, mac=port.guest_mac, addr_gen_mode=saved.addr_gen_mode)
+        links.silence_ipv6(kernel, port.uplink)
+        links.change(kernel, port.uplink, mac=port.guest_mac)
     # The kernel gives a NIC without a queue one of a thousand frames when it gets a filter.
     links.change(kernel, port.uplink, up=saved.up, queue_length=saved.queue_length)

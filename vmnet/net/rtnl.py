@@ -19,8 +19,11 @@ from vmnet.net import codec
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_GETNEIGH = 28, 30
+RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
-NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP_INTR = 0x200, 0x400, 0x10
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
+NLM_F_DUMP_INTR = 0x10
 
 _CLASS = {
     RTM_NEWLINK: codec.ifinfmsg,
@@ -31,7 +34,10 @@ _DUMP_REQUEST = {
     RTM_NEWLINK: RTM_GETLINK,
     RTM_NEWADDR: RTM_GETADDR,
     RTM_NEWROUTE: RTM_GETROUTE,
+    RTM_NEWNEIGH: RTM_GETNEIGH,
+    RTM_NEWNEXTHOP: RTM_GETNEXTHOP,
 }
+_LONGEST, _OF_A_NEXTHOP = 16, 8  # of each kind's fixed part, and of struct nhmsg alone
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
@@ -73,11 +79,13 @@ class Rtnl:
     def dump(self, kind: int, family: int = socket.AF_UNSPEC) -> list[bytes]:
         """Every object of a kind, each as the body of its message.
 
-        :param kind: RTM_NEWLINK, RTM_NEWADDR or RTM_NEWROUTE
+        :param kind: RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH or RTM_NEWNEXTHOP
         :raises RtnlError: the kernel refused, or the dump kept changing under our eyes
         """
         for _ in range(5):
-            body = struct.pack("=B15x", family)  # long enough for each kind's fixed part
+            # The kernel reads on behind a nexthop's, and refuses what it finds.
+            size = _OF_A_NEXTHOP if kind == RTM_NEWNEXTHOP else _LONGEST
+            body = struct.pack("=B", family).ljust(size, b"\0")
             number = self._send(_DUMP_REQUEST[kind], NLM_F_DUMP, body)
             answers = list(self._answers(number))
             if not any(flags & NLM_F_DUMP_INTR for _, flags, _ in answers):

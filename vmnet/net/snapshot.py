@@ -1,119 +1,99 @@
-"""Remember a NIC exactly as it was, and put it back.
+"""Remember a NIC exactly as it was.
 
-The kernel's own rtnetlink messages are kept and replayed, as ``ip address save`` and ``ip route
-save`` do, so every attribute survives, those that vmnet knows nothing of included.
+The kernel's own rtnetlink messages are kept, as ``ip address save`` and ``ip route save`` do, so
+every attribute survives, those that vmnet knows nothing of included. :mod:`vmnet.net.replay` gives
+them back.
 """
 
 from __future__ import annotations
 
 import errno
-import socket
-import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from vmnet.net import links, rtnl
+from vmnet.net.records import Message
 from vmnet.wiring import Record, Saved
 
-_RTNH_COMPARE_MASK = 0x59  # DEAD, LINKDOWN, UNRESOLVED, OFFLOAD…: state, refused in a request
-_CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
+# In the order in which they depend on each other.
+_KINDS = (rtnl.RTM_NEWADDR, rtnl.RTM_NEWNEIGH, rtnl.RTM_NEWNEXTHOP, rtnl.RTM_NEWROUTE)
 
 
 def take(kernel: rtnl.Rtnl, names: Iterable[str]) -> tuple[Saved, ...]:
-    """The state, addresses and routes of each of the interfaces.
+    """The state of each of the interfaces, and all that the kernel forgets when it goes down.
 
     :raises OSError: there is no such interface
     """
-    addresses, routes = _by_index(kernel)
-    return tuple(_saved(links.get(kernel, name), addresses, routes) for name in names)
+    everything = read(kernel)
+    return tuple(_saved(links.get(kernel, name), everything) for name in names)
 
 
-def _by_index(kernel: rtnl.Rtnl) -> tuple[dict[int, list[bytes]], dict[int, list[bytes]]]:
-    """Every address and every route, by the index of each interface that it concerns."""
-    addresses: dict[int, list[bytes]] = defaultdict(list)
-    routes: dict[int, list[bytes]] = defaultdict(list)
-    for body in kernel.dump(rtnl.RTM_NEWADDR):
-        addresses[_index_of(body)].append(body)
-    for body in kernel.dump(rtnl.RTM_NEWROUTE):
-        for index in _indices_of(body):
-            routes[index].append(body)
-    return addresses, routes
+def read(kernel: rtnl.Rtnl, kinds: Sequence[int] = _KINDS) -> list[Message]:
+    """Addresses, permanent neighbours, nexthop objects and routes, of every interface.
+
+    Routes of the table ``local`` that the kernel derives from the addresses are left out.
+    """
+    found = (Message.parse(kind, body) for kind in kinds for body in _dump(kernel, kind))
+    return [one for one in found if one.is_kept]
 
 
-def _saved(
-    link: Any, addresses: Mapping[int, list[bytes]], routes: Mapping[int, list[bytes]]
-) -> Saved:
+def messages(saved: Saved) -> list[Message]:
+    """What was saved of a NIC, in the kernel's order."""
+    return [Message.parse(one.kind, bytes.fromhex(one.body)) for one in saved.records]
+
+
+def concerning(index: int, everything: Sequence[Message]) -> list[Message]:
+    """All that goes when an interface goes down and loses its addresses.
+
+    Routes through other interfaces are among them where they have one of its addresses as their
+    source, or one hop of several through it.
+    """
+    own = {
+        one.address for one in everything if one.kind == rtnl.RTM_NEWADDR and index in one.indices
+    }
+    nexthops = _nexthops(index, everything)
+    return [
+        one
+        for one in everything
+        if index in one.indices
+        or (one.kind == rtnl.RTM_NEWROUTE and one.source in own)
+        or (one.kind in (rtnl.RTM_NEWNEXTHOP, rtnl.RTM_NEWROUTE) and one.nexthops & nexthops)
+    ]
+
+
+def _saved(link: Any, everything: Sequence[Message]) -> Saved:
     index = link["index"]
     return Saved(
         up=bool(link["flags"] & links.IFF_UP),
         queue_length=link.get_attr("IFLA_TXQLEN"),
         addr_gen_mode=links.addr_gen_mode(link),
-        records=(
-            *(Record(rtnl.RTM_NEWADDR, one.hex()) for one in addresses.get(index, ())),
-            *(Record(rtnl.RTM_NEWROUTE, one.hex()) for one in routes.get(index, ())),
+        records=tuple(
+            Record(one.kind, one.body_as_dumped.hex()) for one in _worth(index, everything)
         ),
     )
 
 
-def replay_addresses(kernel: rtnl.Rtnl, records: Iterable[Record]) -> None:
-    """Give the addresses back; those that are there already stay.
-
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused one
-    """
-    bodies = _bodies(records, rtnl.RTM_NEWADDR)
-    ipv6 = [body for body in bodies if body[0] == socket.AF_INET6]
-    ipv4 = [body for body in bodies if body[0] != socket.AF_INET6]
-    # The kernel lists IPv4 addresses oldest first and IPv6 addresses newest first.
-    for body in ipv4 + ipv6[::-1]:
-        _create(kernel, rtnl.RTM_NEWADDR, body)
+def _worth(index: int, everything: Sequence[Message]) -> Iterator[Message]:
+    """What concerns an interface, and routes that are tried before or after one of these."""
+    own = concerning(index, everything)
+    chosen = {id(one) for one in own}
+    places = {one.place for one in own if one.is_ordered}
+    for one in everything:
+        if id(one) in chosen or (one.is_ordered and one.place in places):
+            yield one
 
 
-def replay_routes(kernel: rtnl.Rtnl, records: Iterable[Record]) -> None:
-    """Give the routes back, those first on which others' gateways depend.
-
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused one
-    """
-    waiting = [_clear_state(body) for body in _bodies(records, rtnl.RTM_NEWROUTE)]
-    while waiting:
-        refused = []
-        for body in waiting:
-            try:
-                _create(kernel, rtnl.RTM_NEWROUTE, body)
-            except rtnl.RtnlError as error:
-                refused.append((body, error))
-        if len(refused) == len(waiting):
-            raise refused[0][1]
-        waiting = [body for body, _ in refused]
+def _nexthops(index: int, everything: Sequence[Message]) -> frozenset[int]:
+    """The nexthop objects through an interface, and the groups that they are in."""
+    objects = [one for one in everything if one.kind == rtnl.RTM_NEWNEXTHOP]
+    single = {number for one in objects if index in one.indices for number in one.nexthops}
+    return frozenset(single.union(*(one.nexthops for one in objects if one.nexthops & single)))
 
 
-def _create(kernel: rtnl.Rtnl, kind: int, body: bytes) -> None:
+def _dump(kernel: rtnl.Rtnl, kind: int) -> list[bytes]:
     try:
-        kernel.send_body(kind, _CREATE, body)
+        return kernel.dump(kind)
     except rtnl.RtnlError as error:
-        if error.errno != errno.EEXIST:
-            raise
-
-
-def _bodies(records: Iterable[Record], kind: int) -> list[bytes]:
-    return [bytes.fromhex(one.body) for one in records if one.kind == kind]
-
-
-def _index_of(body: bytes) -> int:
-    """The interface index in ``ifaddrmsg``."""
-    return int.from_bytes(body[4:8], sys.byteorder)
-
-
-def _indices_of(body: bytes) -> set[int]:
-    """The interface indices in ``rtmsg``, of which a multipath route has several."""
-    if rtnl.is_local_route(body):
-        return set()
-    message = rtnl.decode(rtnl.RTM_NEWROUTE, body)
-    hops = message.get_attr("RTA_MULTIPATH") or ()
-    return {message.get_attr("RTA_OIF"), *(hop["oif"] for hop in hops)}
-
-
-def _clear_state(body: bytes) -> bytes:
-    """Without the flags of ``rtmsg`` that report a next hop's state."""
-    flags = int.from_bytes(body[8:12], sys.byteorder) & ~_RTNH_COMPARE_MASK
-    return body[:8] + flags.to_bytes(4, sys.byteorder) + body[12:]
+        if kind == rtnl.RTM_NEWNEXTHOP and error.errno == errno.EOPNOTSUPP:  # before Linux 5.3
+            return []
+        raise

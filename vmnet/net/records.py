@@ -1,0 +1,299 @@
+"""rtnetlink messages as the kernel dumps them: what they concern, compared, and as requests.
+
+Bytes in, bytes out (rtnetlink(7)). A message is the body without its header: a fixed part for each
+kind of object, and attributes.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from attrs import frozen
+
+from vmnet.net import rtnl
+from vmnet.net.attributes import attribute
+
+_FIXED = {
+    rtnl.RTM_NEWADDR: 8,  # struct ifaddrmsg
+    rtnl.RTM_NEWROUTE: 12,  # struct rtmsg
+    rtnl.RTM_NEWNEIGH: 12,  # struct ndmsg
+    rtnl.RTM_NEWNEXTHOP: 8,  # struct nhmsg
+}
+_HOP = struct.Struct("=HBBi")  # struct rtnexthop
+_TYPE = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
+_F_TEMPORARY, _F_NODAD, _F_DADFAILED = 0x01, 0x02, 0x08
+_F_STATE = 0x04 | _F_DADFAILED | 0x20 | 0x40  # OPTIMISTIC, DADFAILED, DEPRECATED, TENTATIVE
+
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
+_RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_TABLE, _RTA_VIA, _RTA_EXPIRES, _RTA_NH_ID = (
+    9,
+    12,
+    15,
+    18,
+    23,
+    30,
+)
+_RTPROT_KERNEL, _RTPROT_RA, _RT_TABLE_LOCAL, _RTN_LOCAL = 2, 9, 255, 2
+_RTNH_F_ONLINK = 4  # every other flag reports a state, and is refused in a request
+_USER_HZ = 100
+
+_NDA_DST, _NDA_CACHEINFO, _NDA_PROBES = 1, 3, 4
+_NUD_PERMANENT = 0x80
+
+_NHA_ID, _NHA_GROUP, _NHA_OIF = 1, 2, 5
+_NHA_REQUESTED = (*range(1, 9), 11, 12)  # up to NHA_ENCAP, NHA_FDB, NHA_RES_GROUP
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+@frozen
+class Message:
+    """An object of the kernel's network: an address, a route, a neighbour or a nexthop.
+
+    :param kind: RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH or RTM_NEWNEXTHOP
+    :param fixed: the part before the attributes
+    :param attributes: their payloads by type
+    """
+
+    kind: int
+    fixed: bytes
+    attributes: dict[int, bytes]
+
+    @classmethod
+    def parse(cls, kind: int, body: bytes) -> Message:
+        fixed = body[: _FIXED[kind]]
+        return cls(kind, fixed, dict(_attributes(body[_FIXED[kind] :])))
+
+    @property
+    def family(self) -> int:
+        return self.fixed[0]
+
+    @property
+    def is_ipv6(self) -> bool:
+        return self.family == socket.AF_INET6
+
+    # -- what it concerns
+
+    @property
+    def indices(self) -> frozenset[int]:
+        """The interfaces that it names, of which a multipath route has several."""
+        if self.kind in (rtnl.RTM_NEWADDR, rtnl.RTM_NEWNEIGH):
+            return frozenset((_number(self.fixed[4:8]),))
+        own = _NHA_OIF if self.kind == rtnl.RTM_NEWNEXTHOP else _RTA_OIF
+        found = {_number(self.attributes[own])} if own in self.attributes else set()
+        if self.kind == rtnl.RTM_NEWROUTE:
+            found.update(index for _, _, index, _ in self._hops())
+        return frozenset(found)
+
+    @property
+    def nexthops(self) -> frozenset[int]:
+        """The nexthop objects that it is made of, or the one that it is (ip-nexthop(8))."""
+        if self.kind == rtnl.RTM_NEWROUTE:
+            found = self.attributes.get(_RTA_NH_ID)
+            return frozenset(() if found is None else (_number(found),))
+        group = self.attributes.get(_NHA_GROUP, b"")  # of struct nexthop_grp
+        members = (_number(group[at : at + 4]) for at in range(0, len(group), 8))
+        return frozenset((_number(self.attributes[_NHA_ID]), *members))
+
+    @property
+    def address(self) -> bytes:
+        """The address that it gives, leads to or names; empty for a default route."""
+        if self.kind == rtnl.RTM_NEWADDR:
+            return self.attributes.get(_IFA_LOCAL) or self.attributes.get(_IFA_ADDRESS, b"")
+        return self.attributes.get(_RTA_DST if self.kind == rtnl.RTM_NEWROUTE else _NDA_DST, b"")
+
+    @property
+    def source(self) -> bytes:
+        """The preferred source address of a route; empty where it has none."""
+        return self.attributes.get(_RTA_PREFSRC, b"")
+
+    @property
+    def gateway(self) -> bytes:
+        """The next hop of a route with a single one in its own family."""
+        return self.attributes.get(_RTA_GATEWAY, b"")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is somebody's choice, and not derived or learned by the kernel."""
+        if self.family not in _FAMILIES and self.kind != rtnl.RTM_NEWNEXTHOP:
+            return False
+        if self.kind == rtnl.RTM_NEWNEIGH:
+            return bool(int.from_bytes(self.fixed[8:10], sys.byteorder) & _NUD_PERMANENT)
+        if self.kind == rtnl.RTM_NEWROUTE:
+            table, protocol = self.fixed[4:6]
+            return (table, protocol) != (_RT_TABLE_LOCAL, _RTPROT_KERNEL)
+        return True
+
+    @property
+    def is_advertised(self) -> bool:
+        """Whether a router's advertisements made it, and may change it at any time."""
+        if self.kind == rtnl.RTM_NEWROUTE:
+            return self.is_ipv6 and (self.fixed[5] == _RTPROT_RA or bool(self._expires()))
+        if self.kind == rtnl.RTM_NEWADDR:
+            return self.is_ipv6 and not self._flags() & 0x80  # IFA_F_PERMANENT
+        return False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether duplicate address detection found an IPv6 address to be somebody else's."""
+        return bool(self._flags() & _F_DADFAILED)
+
+    # -- compared
+
+    @property
+    def meaning(self) -> tuple[object, ...]:
+        """What two messages have in common that say the same; state and lifetimes are left out."""
+        fixed, attributes = self.fixed, dict(self.attributes)
+        if self.kind == rtnl.RTM_NEWADDR:
+            # Of the flags the attribute has more. Which address is temporary the kernel decides.
+            meant = self._flags() & ~(_F_STATE | (_F_TEMPORARY if self.is_ipv6 else 0))
+            fixed = fixed[:2] + b"\0" + fixed[3:]
+            attributes[_IFA_FLAGS] = _packed(meant)
+            attributes.pop(_IFA_CACHEINFO, None)
+        elif self.kind == rtnl.RTM_NEWNEIGH:
+            fixed = fixed[:11]  # its type follows from the routes that there were when it was made
+            for kind in (_NDA_CACHEINFO, _NDA_PROBES):
+                attributes.pop(kind, None)
+        else:
+            fixed, attributes = self._as_requested()
+            attributes.pop(_RTA_EXPIRES, None)
+        return (self.kind, fixed, frozenset(attributes.items()))
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Where a route stands: those of one place are tried in their order."""
+        table = self.attributes.get(_RTA_TABLE, self.fixed[4:5])
+        metric = self.attributes.get(_RTA_PRIORITY, b"")
+        # Family, prefix lengths and type of service.
+        return (self.fixed[:4], table, self.address, metric)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it is a route whose order among those of its place is somebody's choice."""
+        is_route = self.kind == rtnl.RTM_NEWROUTE
+        return is_route and not (self.is_ipv6 and self.fixed[5] == _RTPROT_KERNEL)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a route has the kernel receive what is sent to it."""
+        return self.kind == rtnl.RTM_NEWROUTE and self.fixed[7] == _RTN_LOCAL
+
+    # -- as a request
+
+    @property
+    def body(self) -> bytes:
+        """The request that makes it."""
+        if self.kind in (rtnl.RTM_NEWROUTE, rtnl.RTM_NEWNEXTHOP):
+            return Message(self.kind, *self._as_requested()).body_as_dumped
+        return self.body_as_dumped
+
+    @property
+    def body_as_dumped(self) -> bytes:
+        """The message as it was parsed."""
+        pairs = self.attributes.items()
+        return self.fixed + b"".join(attribute(kind, value) for kind, value in pairs)
+
+    @property
+    def undoubted_body(self) -> bytes:
+        """That of an IPv6 address which is not looked for on the link first."""
+        flags = {_IFA_FLAGS: _packed(self._flags() | _F_NODAD)}
+        return Message(self.kind, self.fixed, {**self.attributes, **flags}).body
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether it is an IPv6 address that is looked for on the link (RFC 4862 section 5.4)."""
+        is_address = self.kind == rtnl.RTM_NEWADDR and self.is_ipv6
+        return is_address and not self._flags() & (_F_NODAD | _F_DADFAILED)
+
+    def to_gateway(self) -> bytes:
+        """The request for a route to this one's gateway, on the link itself; empty without one."""
+        if not (self.gateway and _RTA_OIF in self.attributes):
+            return b""
+        prefix = len(self.gateway) * 8
+        scope = 0 if self.is_ipv6 else 253  # RT_SCOPE_LINK
+        # In the same table, for good (RTPROT_STATIC), unicast, without flags.
+        fixed = struct.pack("=8BI", self.family, prefix, 0, 0, self.fixed[4], 4, scope, 1, 0)
+        kept = (_RTA_OIF, _RTA_TABLE)
+        pairs = [(_RTA_DST, self.gateway), *((one, self.attributes[one]) for one in kept)]
+        if self.is_ipv6:  # before any other; in IPv4 no metric at all says so
+            pairs.append((_RTA_PRIORITY, _packed(1)))
+        return fixed + b"".join(attribute(kind, value) for kind, value in pairs)
+
+    def _as_requested(self) -> tuple[bytes, dict[int, bytes]]:
+        """Without what reports a state, which the kernel refuses or passes over."""
+        at = 4 if self.kind == rtnl.RTM_NEWNEXTHOP else 8
+        flags = _number(self.fixed[at : at + 4]) & _RTNH_F_ONLINK
+        fixed = self.fixed[:at] + _packed(flags) + self.fixed[at + 4 :]
+        attributes = dict(self.attributes)
+        if self.kind == rtnl.RTM_NEWNEXTHOP:
+            said = {key: attributes[key] for key in attributes if key in _NHA_REQUESTED}
+            return fixed[:1] + b"\0" + fixed[2:], said  # the kernel finds the scope
+        attributes.pop(_RTA_CACHEINFO, None)
+        if expires := self._expires():
+            attributes[_RTA_EXPIRES] = _packed(expires)
+        if _RTA_NH_ID in attributes:  # the rest is said by the nexthop object
+            for kind in (_RTA_OIF, _RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH):
+                attributes.pop(kind, None)
+        elif _RTA_MULTIPATH in attributes:
+            attributes[_RTA_MULTIPATH] = self._multipath()
+        return fixed, attributes
+
+    def _flags(self) -> int:
+        """Those of an address; others have none."""
+        if self.kind != rtnl.RTM_NEWADDR:
+            return 0
+        found = self.attributes.get(_IFA_FLAGS)
+        return self.fixed[2] if found is None else _number(found)
+
+    def _expires(self) -> int:
+        """Seconds until an IPv6 route expires; 0 for never."""
+        info = self.attributes.get(_RTA_CACHEINFO, b"")  # struct rta_cacheinfo
+        ticks = int.from_bytes(info[8:12], sys.byteorder, signed=True)
+        return -(-ticks // _USER_HZ) if self.is_ipv6 and ticks > 0 else 0
+
+    def _hops(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """Flags, weight, interface and attributes of each hop of a multipath route."""
+        data = self.attributes.get(_RTA_MULTIPATH, b"")
+        while len(data) >= _HOP.size:
+            length, flags, weight, index = _HOP.unpack_from(data)
+            yield flags, weight, index, data[_HOP.size : length]
+            data = data[(length + 3) & ~3 :]
+
+    def _multipath(self) -> bytes:
+        return b"".join(
+            _HOP.pack(_HOP.size + len(more), flags & _RTNH_F_ONLINK, weight, index) + more
+            for flags, weight, index, more in self._hops()
+        )
+
+    def __str__(self) -> str:
+        if self.kind == rtnl.RTM_NEWNEXTHOP:
+            return f"nexthop {_number(self.attributes[_NHA_ID])}"
+        shown = str(ip_address(self.address)) if self.address else "default"
+        if self.kind == rtnl.RTM_NEWNEIGH:
+            return f"neighbour {shown}"
+        if self.kind == rtnl.RTM_NEWADDR:
+            return f"address {shown}/{self.fixed[1]}"
+        via = f" via {ip_address(self.gateway)}" if self.gateway else ""
+        return f"route {shown}{f'/{self.fixed[1]}' if self.address else ''}{via}"
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4:
+            return
+        yield kind & _TYPE, data[4:length]
+        data = data[(length + 3) & ~3 :]
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, sys.byteorder)
+
+
+def _packed(number: int) -> bytes:
+    return number.to_bytes(4, sys.byteorder)
