@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit import recorder
-from vmnet.lifecycle import beside
+from vmnet.lifecycle import beside, early
 
 INSTALLED = Path(__file__).with_name("installed")
 
@@ -22,5 +22,6 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     recorder.FAIL_AT.clear()
     kept = {one: signal.getsignal(one) for one in beside.STOP_SIGNALS}
     yield
+    early._come.clear()
     for number, handler in kept.items():
         signal.signal(number, handler)

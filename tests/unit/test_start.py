@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,16 @@ def test_a_signal_during_the_start_undoes_it(
     assert caught.value.exit_code == 128 + number
     assert caught.value.message == f"interrupted by {number.name} during the start"
     assert recorder.calls()[-1] == "vmnet_bridge_restore"
+
+
+def test_a_signal_whose_exception_is_lost_still_ends_the_start(hooks: Hooks, plan: Plan) -> None:
+    """As it is in a callback of Python's own: "Exception ignored in"."""
+    start.interruptible()
+    with suppress(InterruptedStartError):
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(InterruptedStartError, match="interrupted by SIGTERM"):
+        start.start(hooks, plan)
+    assert recorder.calls() == []
 
 
 def test_a_second_signal_does_not_disturb_the_undoing(

@@ -13,6 +13,15 @@ import signal
 from vmnet.errors import InterruptedStartError
 from vmnet.lifecycle.beside import STOP_SIGNALS
 
+# The stop signals that have come. Their handler's exception is lost where Python can't raise it, in
+# a callback of its own for one: "Exception ignored in".
+_come: list[int] = []
+
+
+def note(number: int) -> None:
+    """Remember a stop signal until it has ended the start."""
+    _come.append(number)
+
 
 def hold() -> None:
     """Keep stop signals pending from here on."""
@@ -27,8 +36,10 @@ def deliver() -> None:
 def refuse_pending() -> None:
     """End a start that has been told to stop, before it boots a guest that would be killed.
 
-    :raises InterruptedStartError: a blocked stop signal is pending
+    :raises InterruptedStartError: a stop signal has come, or is blocked and pending
     """
+    if _come:
+        raise InterruptedStartError(_come[0])
     pending = signal.sigpending()
     for number in STOP_SIGNALS:
         if number in pending:

@@ -102,8 +102,10 @@ def start(hooks: Hooks, plan: Plan) -> NoReturn:
     """Build, deliver and launch; on any failure undo all of it, newest first.
 
     :raises VmnetError: a step failed; the network is as it was
+    :raises InterruptedStartError: a stop signal has come; likewise
     """
     interruptible()
+    early.refuse_pending()
     undo = ExitStack()
     try:
         _carry_out(hooks, plan, undo)
@@ -156,6 +158,7 @@ def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handle
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    early.note(number)
     raise InterruptedStartError(number)
 
 
