@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
-from tests.lab.command import Process, run
+from tests.lab.command import Process
 from tests.lab.dhcp_clients import udhcpc
 from tests.lab.guest import guest
 from tests.lab.namespace import Namespace
@@ -16,6 +19,9 @@ from tests.lab.netns import WORLD, Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
+from vmnet.lifecycle.launched import Nic
+from vmnet.running import bridges
+from vmnet.running.bridges import Bridge
 
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 SUBNET = IPv4Network("172.30.1.0/24")
@@ -89,12 +95,27 @@ def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vm
         dispossess(process, frames, second)
         assert all(one.is_link_local for one in addresses(web))
         assert resolves(vm, lease.dns[0])
-        entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
-        status = run(*entered, *VMNET, "status", "--json", env=vmnet.environ).json()
-        (bridge,) = status["bridges"]
-        assert bridge["addresses"] == [f"{one}/32" for one in addresses(web)]
-        assert bridge["trouble"].startswith(f"br0 has {first} no more: until it has another one")
+        seen = seen_bridge(web, vmnet)
+        assert [one.ip for one in seen.addresses] == addresses(web)
+        assert seen.trouble.startswith(f"br0 has {first} no more: until it has another one")
         assert not [one for one in web.routes() if one["dst"] == "default"]
+
+
+def test_the_successor_of_a_responder_watches_the_address_that_the_bridge_has(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """The keeper starts one with the configuration of the start."""
+    web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
+    with vmnet.running(web) as process, card(station) as frames:
+        said, first = process.output, spare(web)
+        dispossess(process, frames, first)
+        until(lambda: f"br0 has the address {spare(web)}" in said(), 10, "the change", detail=said)
+        second, (ended,) = spare(web), responders(web)
+        os.kill(ended, signal.SIGKILL)
+        until(lambda: responders(web) not in ([], [ended]), 15, "a successor", detail=said)
+        dispossess(process, frames, second)
+        until(lambda: spare(web) in SUBNET, 10, "another address", detail=said)
+        assert spare(web) not in (first, second)
 
 
 def test_a_fixed_address_needs_nobody_to_watch_it(network: Lan, vmnet: Vmnet) -> None:
@@ -170,9 +191,21 @@ def spare(container: Namespace) -> IPv4Address:
     return next((one for one in addresses(container) if one in SUBNET), IPv4Address(0))
 
 
+def seen_bridge(container: Namespace, vmnet: Vmnet) -> Bridge:
+    """What `vmnet status` and `vmnet health` have of the kernel."""
+    (record,) = json.loads((vmnet.run_dir / "launched.json").read_text())["nics"]
+    with container.entered():
+        return bridges.look(Nic(**record))
+
+
+def responders(container: Namespace) -> list[int]:
+    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in container.pids()}
+    return [pid for pid, name in names.items() if name == "vmnet-responder\n"]
+
+
 def responders_capabilities(container: Namespace) -> dict[str, int]:
     """Effective and permitted."""
-    texts = [Path(f"/proc/{pid}/status").read_text() for pid in container.pids()]
-    (status,) = (one for one in texts if one.startswith("Name:\tvmnet-responder\n"))
-    sets = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))
+    (pid,) = responders(container)
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sets = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
     return {one: int(sets[one], 16) for one in ("CapEff", "CapPrm")}
