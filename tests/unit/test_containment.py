@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv6Address
+from ipaddress import IPv4Interface, IPv6Address
 
 import pytest
 from attrs import evolve
@@ -321,3 +321,20 @@ def test_the_programs_are_some_that_the_kernel_takes(count: int) -> None:
         with_many = evolve(port, owned=many)
         for program in (containment.entering(with_many), containment.leaving(with_many)):
             bpf.check(cbpf.assemble(program))
+
+
+@pytest.mark.parametrize(
+    ("first", "further"), [("169.254.7.7/32", None), ("172.17.255.254/16", "169.254.7.7/32")]
+)
+def test_nobody_takes_the_guests_questions_from_the_bridge(first: str, further: str | None) -> None:
+    """An address of the subnet may be somebody's by right, and is the responder's business."""
+    port = evolve(
+        UNKNOWN,
+        bridge_address=IPv4Interface(first),
+        link_local=IPv4Interface(further) if further else None,
+    )
+    program = cbpf.assemble(containment.entering(port))
+    for operation in (1, 2):
+        for address, verdict in (("169.254.7.7", DROP), ("172.17.255.254", PASS), (OTHER4, PASS)):
+            claim = from_network(arp(address, mac=OTHER_MAC, operation=operation))
+            assert bpf.run(program, claim) == verdict

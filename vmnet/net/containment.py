@@ -6,7 +6,8 @@ extension headers, fragments and VLAN tags hide none of these messages.
 
 From the network come no frames with the guest's MAC or the bridge's: a switch that reflects frames
 to where they came from (hairpin mode), or a forger, sends those. Nor do claims of the guest's
-addresses, which its own duplicate address detection would believe, and the bridge.
+addresses, which its own duplicate address detection would believe, and the bridge, nor of the
+bridge's link-local address, where the guest asks for names.
 
 A guest that may use VLANs, since nothing filters what it sends, has its own DHCP in them.
 """
@@ -83,7 +84,13 @@ def entering(port: Port) -> Program:
         *go_if_from(mac_bytes(port.guest_mac), "drop"),
         *go_if_from(mac_bytes(port.bridge_mac), "drop"),
     ]
-    return _program(start, port, port.owned)
+    return _program(start, port, (*port.owned, *_own_link_local(port)))
+
+
+def _own_link_local(port: Port) -> tuple[IPv4Address, ...]:
+    """The bridge's link-local address, which the guest may have as nameserver."""
+    own = port.link_local or port.bridge_address
+    return (own.ip,) if own.ip.is_link_local else ()
 
 
 def leaving(port: Port) -> Program:
