@@ -22,6 +22,17 @@ default = [one[0] for one in routes if one[1] == "00000000"]
 print(json.dumps([[(nic / "address").read_text().strip() for nic in nics], *default]))
 """
 
+# A kernel that has the address refuses the connection; otherwise there is no answer.
+_TRY = """
+import errno, socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), timeout=10)
+except TimeoutError:
+    print("TimeoutError")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
 
 def lookup(vms: Vms, vm: Container, network: str, name: str) -> list[str]:
     found: list[str] = vms.ask(vm.address(network), f"lookup?name={name}")["addresses"]
@@ -123,6 +134,31 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
         require_the_same_place()
         vm.rm()
         plain.rm()
+
+
+def test_networks_that_come_and_go_while_a_vm_runs(vms: Vms) -> None:
+    """The engine connects and disconnects as ever; nothing answers in the guest's place."""
+    connect, disconnect = ("network", "connect"), ("network", "disconnect")
+    with (
+        vms.docker.network("vmt-first", "--subnet", "10.213.86.0/24") as first,
+        vms.docker.network("vmt-second", "--subnet", "10.213.87.0/24") as second,
+    ):
+        neighbour = serving(vms, "--network", second)
+        vm = vms.start("--network", first)
+        vms.says(vm, "goes to the guest")
+        until(lambda: "QEMU" in vm.exec("vmnet", "status", check=False).stdout, 30, "QEMU")
+        vms.docker.docker(*connect, second, vm.id)
+        vms.says(vm, "eth1 has come, and the VM does not have that network: nothing passes there")
+        tried = ("python3", "-c", _TRY, vm.address(second))
+        assert neighbour.exec(*tried).stdout.split() in (["EHOSTUNREACH"], ["TimeoutError"])
+        vms.docker.docker(*disconnect, second, vm.id)
+        assert "eth0" not in vm.exec("vmnet", "health", check=False).stdout.split(":")[0]
+        vms.docker.docker(*disconnect, first, vm.id)
+        vms.says(vm, "eth0 is gone, and the VM is off its network")
+        asked = vm.exec("vmnet", "health", check=False)
+        assert (asked.returncode, "eth0 is gone" in asked.stdout) == (1, True)
+        for one in (vm, neighbour):
+            one.rm()
 
 
 def test_the_network_of_the_engines_host_is_refused(vms: Vms) -> None:
