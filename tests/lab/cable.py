@@ -35,16 +35,16 @@ while True:
 
 
 @contextmanager
-def plugged(container: Namespace, hypervisor: int, tap: int, device: str) -> Iterator[None]:
+def plugged(where: Namespace, hypervisor: int, tap: int, device: str) -> Iterator[None]:
     """
     Carry frames between a tap and a device while the context lasts.
 
     :param hypervisor: its process id
     :param tap: the descriptor's number there
-    :param device: in the container
+    :param device: in *where*
     """
     argv = (sys.executable, "-I", "-S", "-c", _CABLE, str(hypervisor), str(tap), device)
-    with container.popen(*argv) as process:
+    with where.popen(*argv) as process:
 
         def ready() -> bool:
             process.require_running()

@@ -25,20 +25,22 @@ from vmnet.errors import LaunchError
 
 @contextmanager
 def machine(container: Namespace, number: int = 0, mac: str = "") -> Iterator[Namespace]:
-    """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's."""
+    """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's.
+
+    The other end is here as well: a NIC that comes to a container whose VM runs is shut.
+    """
     own = mac or container.nic(f"eth{number}").mac
     near, far = f"guest{number}", "eth0"
     with namespace("machine") as made:
         made.sysctl(net__ipv6__conf__default__accept_dad=0)
-        peer = ("peer", "name", far, "netns", made.name, "address", own)
-        container.ip("link", "add", near, "type", "veth", *peer)
+        made.ip("link", "add", near, "type", "veth", "peer", "name", far, "address", own)
+        made.sysctl(**{f"net__ipv6__conf__{near}__disable_ipv6": 1})
         # Frames are carried as they are: nobody is there to finish a checksum or cut a segment.
         made.run("ethtool", "-K", far, "tx", "off", "gso", "off", "tso", "off")
-        container.ip("link", "set", near, "up")
-        made.ip("link", "set", far, "up")
-        with plugged(container, hypervisor(container), 100 + number, near):
+        for end in (near, far):
+            made.ip("link", "set", end, "up")
+        with plugged(made, hypervisor(container), 100 + number, near):
             yield made
-        container.ip("link", "delete", near)
 
 
 def routers(where: Namespace) -> list[str]:
