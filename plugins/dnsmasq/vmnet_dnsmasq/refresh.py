@@ -100,12 +100,12 @@ def _reload(pidfile: Path) -> None:
     """Send SIGHUP; a dnsmasq that is just being started again reads the files by itself."""
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
         pid = int(pidfile.read_text())
-        process = os.pidfd_open(
-            pid
-        )  # before the look, so that it is this process that is signalled
+        process = os.pidfd_open(pid)  # first: what is looked at then is what gets the signal
         try:
             if Path(f"/proc/{pid}/comm").read_text() == "dnsmasq\n":
                 signal.pidfd_send_signal(process, signal.SIGHUP)
+        except PermissionError:  # a keeper that the guard has started holds no capability
+            _log.warning("dnsmasq can't be told: no privilege is left for that", extra=_HINT)
         finally:
             os.close(process)
 
