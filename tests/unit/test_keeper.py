@@ -264,6 +264,22 @@ def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
+def test_a_pid_that_can_t_be_written_ends_nobody(tmp_path: Path) -> None:
+    with subprocess.Popen(("sleep", "60")) as machine:
+        argv = guard.command(machine.pid, tmp_path / "absent", 60, "text", ())
+        order = keeper.keep_guard(tmp_path / "gone" / "guard.pid", (), argv)
+        words = keeper.command(machine.pid, "text", tmp_path / "gone" / "keeper.pid", order)
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stderr is not None
+            said = [running.stderr.readline() for _ in range(2)]
+            assert running.poll() is None
+            machine.kill()
+            machine.wait(10)
+            assert running.wait(30) == 0
+    assert "error: keeper: can't write" in said[0]
+    assert "error: guard: can't write" in said[1]
+
+
 def test_a_keeper_whose_machine_has_ended_already_ends(tmp_path: Path) -> None:
     with subprocess.Popen(("true",)) as machine:
         machine.wait(10)

@@ -105,14 +105,17 @@ def be_called(name: str) -> None:
         file.write(name)
 
 
-def put_on_record(pidfile: str, pid: int) -> None:
-    """:raises OSError: the file system refuses"""
+def put_on_record(pidfile: str, pid: int, log: Log) -> None:
+    """Write a PID; a disk that is full must not end the process that it is about."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    fd = os.open(pidfile, flags, 0o644)
     try:
-        os.write(fd, b"%d\n" % pid)
-    finally:
-        os.close(fd)
+        fd = os.open(pidfile, flags, 0o644)
+        try:
+            os.write(fd, b"%d\n" % pid)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        log.error(f"can't write {pidfile}: {error.strerror}")
 
 
 def on_record(pidfile: str) -> int | None:

@@ -172,7 +172,7 @@ def guard(log: Log, pidfile: str, argv: Sequence[str], fds: Sequence[int]) -> Ta
             pid = beside.spawn(argv, masked=(*beside.STOP_SIGNALS, beside.BELL), kept=fds)
         except OSError as error:
             raise FailedError(f"can't be started: {error}") from None
-        beside.put_on_record(pidfile, pid)
+        beside.put_on_record(pidfile, pid, log)
         return pid
         yield  # a generator, as start() is for daemons
 
@@ -259,7 +259,7 @@ def keep_guard(pidfile: object, fds: Iterable[int], argv: Iterable[str]) -> Orde
 def main(machine: str, form: str, pidfile: str, *words: str) -> None:
     """Look after a machine until it ends; the words are :func:`command`'s."""
     beside.be_called("vmnet-keeper")
-    beside.put_on_record(pidfile, os.getpid())
+    beside.put_on_record(pidfile, os.getpid(), Log(form, "keeper"))
     try:
         end = os.pidfd_open(int(machine))
     except ProcessLookupError:  # it has ended already
