@@ -22,7 +22,7 @@ NIC, BRIDGE = "enx0242ac1e0102", "vm_lan.host-0"  # as long, and with all that n
 NAMES = ("--nic", NIC, "--bridge", BRIDGE)
 LEASED, STATIC = "172.30.1.150/24", "172.30.1.77/24"
 LOWEST = "02:00:00:00:00:01"
-_NETWORKD = """\
+NETWORKD = """\
 install -d -o systemd-network -g systemd-network \\
     /run/systemd/netif /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
 mkdir -p /run/dbus
@@ -34,7 +34,7 @@ mkdir -p /run/dbus
 dbus-daemon --system --fork --nopidfile
 exec NetworkManager --no-daemon --log-level=INFO
 """
-_DAEMONS = {"networkd": _NETWORKD, "networkmanager": _NETWORK_MANAGER}
+_DAEMONS = {"networkd": NETWORKD, "networkmanager": _NETWORK_MANAGER}
 SCRIPT = "/root/br0.sh"
 # As a connection that drops: the terminal goes, and with it SIGHUP to all that belong to it.
 _DROPPED = ("script", "--quiet", "--command")
@@ -159,7 +159,7 @@ def moved(
     write(host, dict([_INSTALLED[network_system]]))
     write(host, vmnet(machine, "host-bridge", *own, "--no-docker", "--json").json())
     host.run("netplan", "generate")
-    with host.daemon("sh", "-ec", _NETWORKD) as process:
+    with host.daemon("sh", "-ec", NETWORKD) as process:
         yield process.output
 
 

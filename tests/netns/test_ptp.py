@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
+from vmnet_cloudinit import seed
+from vmnet_cloudinit.content import Own
 
 from tests.lab import ptp, snapshot
+from tests.lab.debian_host import debian_host
 from tests.lab.dhcp6_clients import dhclient6
 from tests.lab.dhcp_clients import CLIENTS, Client, udhcpc
 from tests.lab.guest import guest
 from tests.lab.namespace import Namespace, namespace
 from tests.lab.snapshot import require_same
+from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
+from tests.netns.test_host_systems import NETWORKD
 from tests.netns.test_ipv6 import machine, routers
 from vmnet.errors import LaunchError
+from vmnet.identity import Identity
+from vmnet.serial import from_json
+from vmnet.wiring import Wiring
+
+_CONVERT = (
+    *("cloud-init", "devel", "net-convert", "--network-data", "/root/network", "--kind", "yaml"),
+    *("--distro", "debian", "--directory", "/", "--output-kind"),
+)
 
 
 @pytest.fixture
@@ -84,3 +98,37 @@ def test_a_restart_in_the_same_namespace_converges(
     assert ended.returncode == LaunchError.exit_code, ended.stderr
     assert snapshot.tentative(web.name) == []
     require_same(before, web.dump())
+
+
+@pytest.mark.parametrize("renderer", ["netplan", "networkd"])
+def test_systemd_networkd_reaches_neighbours_by_what_the_seed_says(
+    containers: tuple[Namespace, Namespace], vmnet: Vmnet, renderer: str
+) -> None:
+    """By netplan's files and by those of cloud-init's own renderer; IPv4 and IPv6."""
+    web, db = containers
+    with (
+        vmnet.running(web, VMNET_IPAM="cloudinit"),
+        guest(web, "br0", web.mac) as vm,
+        debian_host(vm) as host,
+    ):
+        plan = vmnet(web, "plan", "--json").json()
+        identity = from_json(json.dumps(plan["identity"]), Identity)
+        wiring = from_json(json.dumps(plan["wiring"]), Wiring)
+        host.write("/root/network", seed.files(identity, wiring, Own())["network-config"].decode())
+        host.run(*_CONVERT, renderer)
+        if renderer == "netplan":
+            host.run("netplan", "generate")
+            # A VM's NIC has a permanent MAC, a veth has none.
+            host.run("sh", "-c", "sed -i s/^Permanent// /run/systemd/network/*.network")
+        with host.daemon("sh", "-ec", NETWORKD) as networkd:
+
+            def reached() -> bool:
+                pings = (
+                    vm.run("ping", "-c1", "-W1", str(address), check=False)
+                    for address in (db.address, db.nic().address6)
+                )
+                return all(one.returncode == 0 for one in pings)
+
+            until(reached, 30, "the neighbours to be reached", detail=networkd.output)
+        on_link = [one["dst"] for one in vm.routes() if "gateway" not in one]
+    assert set(on_link) == {ptp.GATEWAY, ptp.GATEWAY6, str(web.nic().address6), "fe80::/64"}
