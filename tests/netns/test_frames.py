@@ -99,6 +99,24 @@ def test_a_port_that_reflects(network: Lan, vmnet: Vmnet, filtered: str) -> None
         assert not [one for one in found if one[6:12] == mac_bytes(web.mac)]
 
 
+def test_a_guest_of_another_dhcp_server_behind_such_a_port(network: Lan, vmnet: Vmnet) -> None:
+    """Its addresses are not known here, so nobody's claim is wrong; its MAC is."""
+    web = network.container("web")
+    port = web.nic().port
+    run("bridge", "-n", network.host.name, "link", "set", "dev", port, "hairpin", "on")
+    offers = ("--dhcp-range=172.30.1.100,172.30.1.110,1h", f"--interface={network.bridge}")
+    with (
+        dnsmasq(network.host, *offers, "--no-ping", port=0),
+        vmnet.running(web, NO_DHCP="true"),
+        guest(web) as vm,
+    ):
+        (own,) = (one["local"] for one in vm.addresses("eth0") if one["family"] == "inet")
+        assert own.startswith("172.30.1.1")
+        vm.ip("neighbour", "flush", "dev", "eth0")
+        vm.run("ping", "-c1", "-W5", network.gateway)
+        assert not web.ip("-j", "neighbour", "show", "nud", "permanent").json()
+
+
 @pytest.mark.parametrize("filtered", ["on", "off"])
 def test_a_frame_with_the_guests_mac_from_the_network(
     network: Lan, vmnet: Vmnet, filtered: str
@@ -318,7 +336,7 @@ def test_nobody_else_gets_the_guests_answers(network: Lan, vmnet: Vmnet) -> None
         asked = vm.run("busybox", "nslookup", "-type=a", "db.test", str(address.ip))
         assert "192.0.2.7" in asked.stdout
         (known,) = web.ip("-j", "neighbour", "show", web.address).json()
-        assert known["lladdr"] == web.mac
+        assert (known["lladdr"], known["state"]) == (web.mac, ["PERMANENT"])
         card.setblocking(False)
         assert not [one for one in _drain(card) if b"db\x04test" in one]
 
