@@ -160,8 +160,8 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
     if service.leases:
         yield from ("", "# Answer this guest and nobody else, and at once.")
         yield from ("dhcp-authoritative", "dhcp-ignore=tag:!known", "no-ping")
-        # To unicast to an address that the client has not taken yet, dnsmasq writes a neighbour entry
-        # (arp(7)), in place of the bridge's permanent one.
+        # To unicast to an address that the client has not taken yet, dnsmasq writes a neighbour
+        # entry (arp(7)), in place of the bridge's permanent one.
         yield "dhcp-broadcast"
         yield f"dhcp-leasefile={quoted(paths.leases)}"
         # A client that declines the address gets it again at once, and not after ten minutes:
