@@ -1,4 +1,4 @@
-"""A cable from a tap that a hypervisor holds to a network device: the tap's end without a VM."""
+"""A guest without a VM, on the tap itself: what it sends and gets passes the tap's own filters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .namespace import Namespace
+from .namespace import Namespace, namespace
 from .wait import until
 
 # A process of its own, with the privileges that a hypervisor has not: it takes the tap's descriptor
@@ -34,21 +34,31 @@ while True:
 """
 
 
+_WIRE = "wire"
+
+
 @contextmanager
-def plugged(where: Namespace, hypervisor: int, tap: int, device: str) -> Iterator[None]:
+def behind_tap(hypervisor: int, mac: str, *, tap: int = 100) -> Iterator[Namespace]:
     """
-    Carry frames between a tap and a device while the context lasts.
+    A namespace whose ``eth0`` stands where a VM's NIC would, and has nothing but a MAC.
 
-    :param hypervisor: its process id
+    :param hypervisor: the process that holds the tap
     :param tap: the descriptor's number there
-    :param device: in *where*
     """
-    argv = (sys.executable, "-I", "-S", "-c", _CABLE, str(hypervisor), str(tap), device)
-    with where.popen(*argv) as process:
+    with namespace("guest") as made:
+        made.sysctl(net__ipv6__conf__default__accept_dad=0)
+        made.ip("link", "add", "eth0", "address", mac, "type", "veth", "peer", "name", _WIRE)
+        # Frames are carried as they are: nobody is there to finish a checksum or cut a segment.
+        made.run("ethtool", "-K", "eth0", "tx", "off", "gso", "off", "tso", "off")
+        made.sysctl(**{f"net__ipv6__conf__{_WIRE}__disable_ipv6": 1})
+        for link in (_WIRE, "eth0"):
+            made.ip("link", "set", link, "up")
+        argv = (sys.executable, "-I", "-S", "-c", _CABLE, str(hypervisor), str(tap), _WIRE)
+        with made.popen(*argv) as process:
 
-        def ready() -> bool:
-            process.require_running()
-            return "plugged in" in process.output()
+            def ready() -> bool:
+                process.require_running()
+                return "plugged in" in process.output()
 
-        until(ready, 10, "the cable to be plugged in", detail=process.output)
-        yield
+            until(ready, 10, "the cable to be plugged in", detail=process.output)
+            yield made

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from tests.lab.behind_tap import behind_tap
+from tests.lab.cable import behind_tap
 from tests.lab.command import run
 from tests.lab.dhcp_clients import udhcpc
 from tests.lab.namespace import Namespace, namespace
@@ -27,7 +27,7 @@ ENGINE = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.tes
 def guest(container: Namespace, nic: str = "eth0") -> Iterator[Namespace]:
     """The guest, with the lease that it asked for."""
     number = int(nic.removeprefix("eth"))
-    with behind_tap(hypervisor(container), container.nic(nic).mac, fd=100 + number) as made:
+    with behind_tap(hypervisor(container), container.nic(nic).mac, tap=100 + number) as made:
         udhcpc(made).configure(made)
         yield made
 
@@ -88,7 +88,7 @@ def test_a_port_that_reflects(network: Lan, vmnet: Vmnet, filtered: str) -> None
             vm.run("ping", "-c1", "-W5", network.gateway)
         with heard(vm) as card:
             vm.run("arping", "-D", "-c1", "-w1", "-I", "eth0", web.address, check=False)
-            vm.sysctl(net__ipv6__conf__eth0__enhanced_dad=0)
+            vm.sysctl(net__ipv6__conf__eth0__accept_dad=1, net__ipv6__conf__eth0__enhanced_dad=0)
             vm.ip("address", "add", f"{web.nic().address6}/64", "dev", "eth0")
             vm.dump()  # when duplicate address detection has ended
             (own,) = (one for one in vm.addresses("eth0") if one["local"] == web.nic().address6)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from vmnet_dnsmasq import helper
 
-from tests.lab.cable import plugged
+from tests.lab.cable import behind_tap
 from tests.lab.dhcp6_clients import CLIENTS6, Client6, dhclient6, dhcpcd6
-from tests.lab.namespace import Namespace, namespace
+from tests.lab.namespace import Namespace
 from tests.lab.netns import WORLD6, Lan, lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
@@ -25,22 +25,10 @@ from vmnet.errors import LaunchError
 
 @contextmanager
 def machine(container: Namespace, number: int = 0, mac: str = "") -> Iterator[Namespace]:
-    """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's.
-
-    The other end is here as well: a NIC that comes to a container whose VM runs is shut.
-    """
+    """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's."""
     own = mac or container.nic(f"eth{number}").mac
-    near, far = f"guest{number}", "eth0"
-    with namespace("machine") as made:
-        made.sysctl(net__ipv6__conf__default__accept_dad=0)
-        made.ip("link", "add", near, "type", "veth", "peer", "name", far, "address", own)
-        made.sysctl(**{f"net__ipv6__conf__{near}__disable_ipv6": 1})
-        # Frames are carried as they are: nobody is there to finish a checksum or cut a segment.
-        made.run("ethtool", "-K", far, "tx", "off", "gso", "off", "tso", "off")
-        for end in (near, far):
-            made.ip("link", "set", end, "up")
-        with plugged(made, hypervisor(container), 100 + number, near):
-            yield made
+    with behind_tap(hypervisor(container), own, tap=100 + number) as made:
+        yield made
 
 
 def routers(where: Namespace) -> list[str]:
