@@ -38,7 +38,7 @@ def inspect(layout: Layout, docker: Path = DOCKER) -> Iterator[Finding]:
     :param docker: the socket of the engine
     """
     bridge, nic = _NET / layout.bridge, _NET / layout.nic
-    write = f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge}` writes what makes it"
+    write = f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge}` prints what makes it"
     for name, path in ((layout.nic, nic), (layout.bridge, bridge)):
         if not path.exists():
             yield Finding("interface", "missing", f"there is no {name}", write)
@@ -119,7 +119,10 @@ def _iptables() -> Finding:
 
 
 def _engine(layout: Layout, docker: Path) -> Finding:
-    remedy = f'set "bridge": "{layout.bridge}" in /etc/docker/daemon.json and restart Docker'
+    remedy = (
+        f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge} --containers …` prints a "
+        "script, whose step `docker` does it"
+    )
     try:
         networks = _networks_of_docker(docker)
     except (OSError, ValueError, http.client.HTTPException) as error:
