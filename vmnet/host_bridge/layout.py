@@ -62,11 +62,12 @@ _STEPS = {
         ),
     ),
     "netplan": _Steps(  # `netplan try` refuses bridges: it can't take their parameters back
-        # Netplan merges its files, and the NIC would keep what an earlier one gives it.
+        # Netplan merges its files, and the NIC would keep what an earlier one gives it. Not the
+        # other way round: two default routes are none that it takes, from `set` either.
         more="/etc/netplan",
         switch=(
-            "write_all",
             *(f"netplan set ethernets.{{escaped}}.{key}=null" for key in _OF_A_HOST),
+            "write_all",
             "netplan apply",
         ),
         back=(
