@@ -179,15 +179,18 @@ def test_a_switch_that_is_not_kept_is_put_back(
         host.write(SCRIPT, written)
         host.run(*_DROPPED, f"sh {SCRIPT} try 5", "/dev/null")
         until(lambda: machine.link(BRIDGE), 60, "the switch", detail=output)
-        until(
-            lambda: has_lease(machine) and not machine.link(BRIDGE),
-            90,
-            "the way back",
-            detail=lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text(),
-        )
-        machine.run("ping", "-c1", "-W5", network.gateway)
+        saved = host.path(f"/var/lib/vmnet/{BRIDGE}")
+
+        def is_back() -> bool:
+            ended = not saved.exists() and not machine.link(BRIDGE)
+            asked = ("ping", "-c1", "-W1", network.gateway)
+            return ended and has_lease(machine) and not machine.run(*asked, check=False).returncode
+
+        def look() -> str:
+            return output() + saved.with_name(f"{BRIDGE}.log").read_text()
+
+        until(is_back, 90, "the way back", detail=look)
         assert host.path(path).read_text() == text
-        until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), 30, "its end")
         late = host.run("sh", "-c", f"sh {SCRIPT} keep 2>&1 || true").stdout
         assert "all is as it was before" in late
 
