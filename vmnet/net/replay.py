@@ -82,8 +82,8 @@ class Wanted:
 
     def missing(self, now: Sequence[Message]) -> list[Message]:
         """What the interfaces had, and have not."""
-        there = {one.meaning for one in now}
-        return [one for one in self.all if one.meaning in self._own - there]
+        missing = self._own - {one.meaning for one in now}
+        return [one for one in self.all if one.meaning in missing]
 
     def surplus(self, now: Sequence[Message]) -> list[Message]:
         """Routes through the interfaces that were not there: the kernel derives some anew."""
@@ -213,20 +213,23 @@ def _delete_route(kernel: rtnl.Rtnl, route: Message) -> None:
 
 def _put_in_order(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
     """Move routes that stand wrong to the end of their place: the kernel takes the first."""
-    now = {one.meaning: one.place for one in snapshot.read(kernel, (rtnl.RTM_NEWROUTE,))}
-    routes = [one for one in wanted.all if one.is_ordered and one.meaning in now]
-    for place in dict.fromkeys(one.place for one in routes):
-        right = [one for one in routes if one.place == place]
-        for one in right[_in_order(right, list(now)) :]:
+    now = [one.meaning for one in snapshot.read(kernel, (rtnl.RTM_NEWROUTE,))]
+    position = {meaning: number for number, meaning in enumerate(now)}
+    places: dict[object, list[Message]] = {}
+    for one in wanted.all:
+        if one.is_ordered and one.meaning in position:
+            places.setdefault(one.place, []).append(one)
+    for right in places.values():
+        for one in right[_in_order([position[each.meaning] for each in right]) :]:
             with step(f"put the {one} in its place"):
                 kernel.send_body(rtnl.RTM_DELROUTE, 0, one.body)
                 kernel.send_body(rtnl.RTM_NEWROUTE, _ONE_MORE, one.body)
 
 
-def _in_order(right: Sequence[Message], now: Sequence[object]) -> int:
-    """How many of the first ones stand in their order among all there are."""
+def _in_order(positions: Sequence[int]) -> int:
+    """How many of the first stand in their order among all of them."""
     count = 0
-    for meaning in now:
-        if count < len(right) and meaning == right[count].meaning:
+    for one in sorted(positions):
+        if one == positions[count]:
             count += 1
     return count
