@@ -74,6 +74,8 @@ def test_names_of_what_comes_later_and_what_is_outside(vms: Vms) -> None:
         assert lookup(vms, vm, network, "added") == ["192.0.2.7"]
         assert lookup(vms, vm, network, "www.outside.test") == ["192.0.2.80"]
         assert lookup(vms, vm, network, "www") == ["192.0.2.80"]
+        # Docker's own answer; behind the given one, since ndots:2 has the container search first.
+        assert planned(vm)["search"] == ["outside.test", network]
         vm.rm()
         outside.rm()
 
@@ -129,6 +131,7 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
 
         for number, network in enumerate(order):
             vms.says(vm, f"vmnet-guest: eth{number} {vm.address(network)}/24")
+        assert planned(vm)["search"] == planned(vm)["networks"] == order
         require_the_same_place()
         vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
         require_the_same_place()
@@ -167,6 +170,13 @@ def test_the_network_of_the_engines_host_is_refused(vms: Vms) -> None:
     assert ended.returncode == CaptureError.exit_code, ended.stderr
     assert "this is a host's own network namespace" in ended.stderr
     assert vms.docker.on_host("ip", "link", "show", "br0", check=False).returncode
+
+
+def planned(vm: Container) -> dict[str, list[str]]:
+    """The resolver as the guest is told of it."""
+    plan = json.loads(vm.exec("vmnet", "plan", "--json").stdout)
+    found: dict[str, list[str]] = plan["identity"]["resolver"]
+    return found
 
 
 def macs(container: Container) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
     options = (
         *("--network", overlay, "--endpoint-mode", "dnsrr", "--cap-add", "NET_ADMIN"),
         *("--env", "VMNET_MEMORY=256M", "--hostname", "web", "--health-interval", "2s"),
+        # Until it is healthy, Docker knows the task by no name, and so tells no network.
+        *("--dns-search", overlay),
         *("--publish", f"mode=host,target=80,published={PUBLISHED}"),
     )
     vm = cluster.service("vm", first, vms.image, options)
@@ -41,6 +44,8 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
     vms.says(vm, f"vmnet-guest: eth0 {own['IPAddress']}/24")
     vms.says(vm, f"vmnet-guest: eth1 {way_out['IPv4Address']} via {gateway}")
 
+    plan = json.loads(vm.exec("vmnet", "plan", "--json").stdout)
+    assert plan["identity"]["resolver"]["search"] == [overlay]
     pages = f"http://{first.machine.address}:{PUBLISHED}/cgi-bin"
     identity = second.machine.run("curl", "-sSf", "-m20", f"{pages}/identity").json()
     eth0, eth1 = identity["interfaces"]

@@ -41,8 +41,10 @@ def engine(
         f"--host-record={name.partition('.')[0]},{name},{','.join(addresses)}"
         for name, addresses in (names or {}).items()
     ]
+    # Of all other names it says that there are none, and does not pass over the question.
+    own = [f"--local=/{network}/" for network in {"", *networks.values()}]
     bound = (f"--listen-address={DOCKER}", "--bind-interfaces")
-    with dnsmasq(container, *pointers, *records, *bound) as process:
+    with dnsmasq(container, *pointers, *records, *own, *bound) as process:
         yield process
 
 

@@ -20,18 +20,17 @@ from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_names import OWN_NETWORK, engine
 
+# The folders of networkd are there before resolved watches them.
 _RESOLVED = """\
 mkdir -p /run/dbus
 dbus-daemon --system --fork --nopidfile
 ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
+install -d -o systemd-network -g systemd-network \
+    /run/systemd/netif /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
 install -d -o systemd-resolve -g systemd-resolve /run/systemd/resolve
 exec /usr/lib/systemd/systemd-resolved
 """
-_NETWORKD = """\
-install -d -o systemd-network -g systemd-network \
-    /run/systemd/netif /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
-exec /usr/lib/systemd/systemd-networkd
-"""
+_NETWORKD = "/usr/lib/systemd/systemd-networkd"
 # As Debian's cloud images have it: by itself, networkd passes over domains that DHCP names.
 _NETPLAN = """\
 network:
@@ -52,10 +51,23 @@ method=auto
 
 
 @contextmanager
+def _resolved(host: DebianHost) -> Iterator[Process]:
+    """The resolver, once it serves: what configures the network tells it of nameservers."""
+    with host.daemon("sh", "-ec", _RESOLVED) as process:
+
+        def serves() -> bool:
+            process.require_running()
+            return host.path("/run/systemd/resolve/stub-resolv.conf").exists()
+
+        until(serves, 30, "systemd-resolved", detail=process.output)
+        yield process
+
+
+@contextmanager
 def _networkd(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
     host.write("/etc/netplan/90-default.yaml", _NETPLAN, 0o600)
     host.run("netplan", "generate")
-    with host.daemon("sh", "-ec", _NETWORKD) as process:
+    with host.daemon(_NETWORKD) as process:
         yield process
 
 
@@ -68,7 +80,7 @@ def _cloud_init(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
         del ethernet["match"]  # by a MAC that only hardware has; its name is that of the container
     host.write("/etc/netplan/50-cloud-init.yaml", yaml.safe_dump({"network": config}), 0o600)
     host.run("netplan", "generate")
-    with host.daemon("sh", "-ec", _NETWORKD) as process:
+    with host.daemon(_NETWORKD) as process:
         yield process
 
 
@@ -103,14 +115,15 @@ def test_a_name_alone(
     network: Lan,
     vmnet: Vmnet,
 ) -> None:
-    web = network.container("web", ipv6=True, resolv_conf=OWN_NETWORK)
+    hosts = "172.30.1.66\tdatabase\n"
+    web = network.container("web", ipv6=True, resolv_conf=OWN_NETWORK, hosts=hosts)
     names = {"db.lab": ("172.30.1.77", "fd00:30:1::77")}
     with (
         engine(web, {web.address: "lab"}, names),
         vmnet.running(web, VMNET_IPAM=strategy),
         guest(web, "br0", web.mac) as vm,
         debian_host(vm) as host,
-        host.daemon("sh", "-ec", _RESOLVED) as resolved,
+        _resolved(host) as resolved,
         network_system(host, vmnet) as process,
     ):
 
@@ -123,6 +136,8 @@ def test_a_name_alone(
         def detail() -> str:
             return f"{process.output()}\n{resolved.output()}\n{ask('resolvectl')}"
 
-        until(found, 60, "the name of another container", interval=0.5, detail=detail)
+        until(found, 90, "the name of another container", interval=0.5, detail=detail)
         assert "fd00:30:1::77" in ask("resolvectl", "query", "-6", "db")
         assert "172.30.1.77" in ask("getent", "-A", "ahosts", "db")
+        if strategy == "dnsmasq":  # cloud-init writes links to the hosts file
+            assert "172.30.1.66" in ask("resolvectl", "query", "database")

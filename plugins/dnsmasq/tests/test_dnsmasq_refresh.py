@@ -26,7 +26,7 @@ IDENTITY = testing.identity(resolver=resolver("127.0.0.11"), hosts=NAMES.hosts)
 def paths(tmp_path: Path) -> Paths:
     """As a start left them."""
     made = Paths.below(tmp_path)
-    made.hosts.write_text("172.17.0.9\tdb\n")
+    made.hosts.write_text("172.17.0.9\tdb db.links.internal\n")
     made.servers.write_text("server=127.0.0.11\n")
     return made
 
@@ -46,7 +46,9 @@ def test_a_hostile_file_breaks_out_of_no_line(
     names = ("ok", "\x1b[2J", "a,b", "x" * 300, *(f"n{number}" for number in range(9)))
     hosts = (Host(ip_address("172.17.0.8"), names), Host(ip_address("172.17.0.7"), ("bad name",)))
     refresh.refresh(paths, evolve(NAMES, hosts=hosts), (HOSTS,), served=True)
-    assert paths.hosts.read_text() == "172.17.0.8\tok n0 n1 n2 n3 n4 n5 n6 n7 n8\n"
+    valid = ("ok", *names[4:])
+    served = " ".join((*valid, *(f"{name}.links.internal" for name in valid)))
+    assert paths.hosts.read_text() == f"172.17.0.8\t{served}\n"
     assert paths.hosts.stat().st_mode & 0o777 == 0o644
     assert caplog.messages == [
         "dnsmasq: /etc/hosts has changed: ok is 172.17.0.8; n0 is 172.17.0.8; n1 is 172.17.0.8; "

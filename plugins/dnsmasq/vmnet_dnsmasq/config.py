@@ -12,7 +12,7 @@ from vmnet.identity import Host, Identity, Interface
 from vmnet.names import is_domain, is_label
 from vmnet.noun import Noun, noun
 from vmnet.wiring import Port, Wiring
-from vmnet_dnsmasq import options
+from vmnet_dnsmasq import options, searched
 from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
@@ -85,9 +85,10 @@ class Service(Noun):
 
     @classmethod
     def of(cls, identity: Identity, wiring: Wiring) -> Service:
-        search = tuple(one for one in identity.resolver.search if is_domain(one))
-        domain = identity.domain if is_domain(identity.domain) else ""
         dns = wiring.nameserver
+        own = searched.domains(identity, serves_hosts=False)
+        search = searched.domains(identity, serves_hosts=dns is not None)
+        domain = identity.domain if is_domain(identity.domain) else ""
         served = [
             (interface, port)
             for interface, port in zip(identity.interfaces, wiring.ports, strict=True)
@@ -103,7 +104,7 @@ class Service(Noun):
                 if port.bridge_address.ip == dns or any(port is one for _, one in served)
             ),
             hostname=identity.hostname if is_label(identity.hostname) else "",
-            domain=domain or (search[0] if search else ""),
+            domain=domain or (own[0] if own else ""),
             search=search[: options.search_fitting(search)],
             nameservers=(dns,) if dns else _servers(identity.resolver.nameservers),
             stable_nameserver=None if wiring.stable_nameserver == dns else wiring.stable_nameserver,
@@ -154,6 +155,7 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         yield "port=0"
     else:
         yield f"addn-hosts={quoted(paths.hosts)}"
+        yield f"local=/{searched.DOMAIN}/"
         # As libc does: nothing remembered, since services come and move, and one after the other.
         yield from ("cache-size=0", "strict-order")
         yield f"servers-file={quoted(paths.servers)}"
@@ -233,8 +235,7 @@ def servable(hosts: Iterable[Host]) -> tuple[Host, ...]:
 
 def render_hosts(hosts: Iterable[Host]) -> str:
     """The hosts(5) file with the links."""
-    # Names with capitals go through IDNA in dnsmasq, which refuses some; DNS knows no case.
-    return "".join(f"{host.address}\t{' '.join(host.names).lower()}\n" for host in hosts)
+    return "".join(f"{host.address}\t{' '.join(searched.names(host))}\n" for host in hosts)
 
 
 def render_servers(addresses: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from attrs import frozen
 from vmnet.identity import Identity, Interface, Route, Router
 from vmnet.names import is_domain, is_label
 from vmnet.wiring import Port, Wiring
+from vmnet_dnsmasq import searched
 
 _REMEDY = "VMNET_IPAM=cloudinit carries it"
 _MOST_ADDRESSES = 16  # of a NIC: a DHCPv6 message must not need fragments
@@ -107,7 +108,8 @@ def _lists(identity: Identity, asks_itself: bool) -> Lists:
         if asks_itself and isinstance(address, IPv6Address) and not address.is_loopback
     )
     ntp = (str(address) for address in identity.ntp if isinstance(address, IPv6Address))
-    return tuple(nameservers), tuple(filter(is_domain, resolver.search)), tuple(ntp)
+    search = searched.domains(identity, serves_hosts=not asks_itself)
+    return tuple(nameservers), search, tuple(ntp)
 
 
 def _fitting(interface: Interface, identity: Identity, lists: Lists) -> Lists:

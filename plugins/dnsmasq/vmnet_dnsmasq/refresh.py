@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vmnet.lifecycle import errand, files, followed
 from vmnet.lifecycle.followed import Names
-from vmnet_dnsmasq import config
+from vmnet_dnsmasq import config, searched
 from vmnet_dnsmasq.config import Paths
 from vmnet_dnsmasq.uncarried import reachable
 
@@ -91,7 +91,7 @@ def _by_name(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         address, *names = line.split()
-        for name in names:
+        for name in filter(searched.is_given, names):
             found.setdefault(name, []).append(address)
     return found
 

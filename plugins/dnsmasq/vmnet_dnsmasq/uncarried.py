@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from vmnet.identity import Identity, Interface, Route
 from vmnet.names import is_domain, is_label, shown
 from vmnet.wiring import Port, Wiring
-from vmnet_dnsmasq import options
+from vmnet_dnsmasq import options, searched
 from vmnet_dnsmasq.routes import classless
 
 Address = IPv4Address | IPv6Address
@@ -73,7 +73,7 @@ def _cut(identity: Identity, wiring: Wiring) -> Iterator[str]:
     """What is too long for an option of a DHCPv4 lease."""
     if not any(interface.ipv4 for interface in identity.interfaces):
         return
-    search = tuple(filter(is_domain, identity.resolver.search))
+    search = searched.domains(identity, serves_hosts=wiring.nameserver is not None)
     yield from _beyond("search domains", search, options.search_fitting(search))
     lists = {"nameservers": identity.resolver.nameservers, "time servers": identity.ntp}
     if wiring.nameserver is not None:
