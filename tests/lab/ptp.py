@@ -48,5 +48,5 @@ def attach(host: Namespace, container: Namespace, store: Path, name: str = "eth0
 
 def _nic(made: dict[str, Any], name: str) -> Nic:
     port, own = made["interfaces"]
-    address, address6 = (one["address"].split("/") for one in made["ips"])
+    address, address6 = (ip["address"].split("/") for ip in made["ips"])
     return Nic(name, own["mac"], address[0], int(address[1]), address6[0], port["name"])

@@ -33,7 +33,7 @@ def take(netns: str) -> Json:
         "links": {link["ifname"]: _link(link) for link in links},
         "addresses": {link["ifname"]: _addresses(link) for link in links},
         "routes": [*_routes(netns, "-4"), *_routes(netns, "-6")],
-        "nexthops": sorted(_nexthops(netns), key=lambda one: int(one["id"])),
+        "nexthops": sorted(_nexthops(netns), key=lambda nexthop: int(nexthop["id"])),
         "rules": [
             *_list(run(*ip, "-4", "rule", "show").stdout),
             *_list(run(*ip, "-6", "rule", "show").stdout),
@@ -101,8 +101,8 @@ def _routes(netns: str, family: str) -> list[Json]:
 
 def _nexthops(netns: str) -> list[Json]:
     nexthops = _list(run("ip", "-n", netns, "-j", "nexthop", "show").stdout)
-    for one in nexthops:
-        one["flags"] = sorted(set(one["flags"]) - _VOLATILE_ROUTE_FLAGS)
+    for nexthop in nexthops:
+        nexthop["flags"] = sorted(set(nexthop["flags"]) - _VOLATILE_ROUTE_FLAGS)
     return nexthops
 
 

@@ -29,7 +29,14 @@ def container() -> Iterator[Namespace]:
 def captured(container: Namespace, *commands: str, monkeypatch: pytest.MonkeyPatch) -> Interface:
     """The interface after these commands of ip(8); its router is not asked for."""
     monkeypatch.setattr(router, "find", lambda _: None)
-    run("ip", "-n", container.name, "-batch", "-", input="".join(f"{one}\n" for one in commands))
+    run(
+        "ip",
+        "-n",
+        container.name,
+        "-batch",
+        "-",
+        input="".join(f"{command}\n" for command in commands),
+    )
     with container.entered():
         (found,) = capture.read_interfaces(None)
     return found
@@ -39,7 +46,7 @@ def host(
     *addresses: str, off_link: tuple[str, ...] = (), routes: tuple[str, ...] = ()
 ) -> Interface:
     made = interface(*addresses, mac="02:42:0a:00:00:02", routes=tuple(map(route, routes)))
-    networks = tuple(route(one).destination for one in off_link)
+    networks = tuple(route(prefix).destination for prefix in off_link)
     return evolve(made, off_link=networks)
 
 
@@ -101,7 +108,7 @@ def host(
             ),
         ),
     ],
-    ids=lambda one: ", ".join(one) if isinstance(one, list) else "",
+    ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
 )
 def test_what_the_kernel_had_on_the_link(
     container: Namespace,
@@ -127,7 +134,7 @@ def test_the_other_end_of_a_point_to_point_address_is_on_the_link(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = captured(container, f"address add {address} dev eth0", monkeypatch=monkeypatch)
-    assert [(str(one.destination), one.gateway) for one in found.routes] == [(peers, None)]
+    assert [(str(route.destination), route.gateway) for route in found.routes] == [(peers, None)]
     assert tuple(map(str, found.off_link)) == off_link
 
 

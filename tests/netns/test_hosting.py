@@ -78,7 +78,7 @@ SIGNS: tuple[Sign, ...] = (
 )
 
 
-@pytest.mark.parametrize("sign", SIGNS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.__name__)
 def test_a_host_in_a_container_is_recognised(
     network: Lan, vmnet: Vmnet, tmp_path: Path, sign: Sign
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_host_in_a_container_is_recognised(
         ended.stderr
     )
     assert "VMNET_HOST_NETWORK=take" in ended.stderr
-    (missing,) = (one for one in checked if one["what"] == "network")
+    (missing,) = (finding for finding in checked if finding["what"] == "network")
     assert (missing["result"], expected in missing["detail"]) == ("missing", True)
 
 
@@ -119,7 +119,7 @@ def test_a_nic_that_the_container_bridges_itself_is_no_sign(network: Lan, vmnet:
         web.ip("address", "add", "172.30.2.9/24", "dev", "own0")
         web.ip("link", "set", "eth1", "master", "own0")
         plan = vmnet(web, "plan", "--json")
-    assert [one["name"] for one in plan.json()["identity"]["interfaces"]] == ["eth0"]
+    assert [nic["name"] for nic in plan.json()["identity"]["interfaces"]] == ["eth0"]
 
 
 def test_pods_are_no_hosts(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_pods_are_no_hosts(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
         calico.ip("route", "add", *route.split())
     with namespace("host") as host, namespace("ptp") as pod:
         ptp.attach(host, pod, tmp_path / "ipam")
-        for one in (calico, pod):
-            one.ip("route", "add", "10.9.9.9/32", "dev", "eth0", "scope", "link")
-            plan = vmnet(one, "plan")
+        for container in (calico, pod):
+            container.ip("route", "add", "10.9.9.9/32", "dev", "eth0", "scope", "link")
+            plan = vmnet(container, "plan")
             assert plan.returncode == 0, plan.stderr

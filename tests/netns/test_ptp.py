@@ -38,8 +38,8 @@ _CONVERT = (
 def containers(tmp_path: Path) -> Iterator[tuple[Namespace, Namespace]]:
     """Two of them, the first for a VM."""
     with namespace("host") as host, namespace("web") as web, namespace("db") as db:
-        for one in (web, db):
-            ptp.attach(host, one, tmp_path / "ipam")
+        for container in (web, db):
+            ptp.attach(host, container, tmp_path / "ipam")
         yield web, db
 
 
@@ -66,7 +66,7 @@ def test_ipv6_neighbours_are_reached_through_the_router(
     web, db = containers
     with vmnet.running(web), machine(web) as vm:
         assert routers(vm)
-        on_link = {one["dst"] for one in vm.routes() if "gateway" not in one}
+        on_link = {route["dst"] for route in vm.routes() if "gateway" not in route}
         assert on_link == {ptp.GATEWAY6, "fe80::/64"}
         vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
         vm.run("ping", "-6", "-c1", "-W5", str(db.nic().address6))
@@ -127,8 +127,8 @@ def test_systemd_networkd_reaches_neighbours_by_what_the_seed_says(
                     vm.run("ping", "-c1", "-W1", str(address), check=False)
                     for address in (db.address, db.nic().address6)
                 )
-                return all(one.returncode == 0 for one in pings)
+                return all(ping.returncode == 0 for ping in pings)
 
             until(reached, 30, "the neighbours to be reached", detail=networkd.output)
-        on_link = [one["dst"] for one in vm.routes() if "gateway" not in one]
+        on_link = [route["dst"] for route in vm.routes() if "gateway" not in route]
     assert set(on_link) == {ptp.GATEWAY, ptp.GATEWAY6, str(web.nic().address6), "fe80::/64"}

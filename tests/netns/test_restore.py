@@ -34,7 +34,7 @@ _PROTOCOLS = ("", "proto static", "proto kernel", "proto bird", "proto ra")
 
 def words(*parts: Any) -> SearchStrategy[str]:
     """A line of one of each; an empty one leaves no trace."""
-    choices = [st.sampled_from((one,) if isinstance(one, str) else one) for one in parts]
+    choices = [st.sampled_from((part,) if isinstance(part, str) else part) for part in parts]
     return st.tuples(*choices).map(lambda chosen: " ".join(filter(None, chosen)))
 
 
@@ -74,23 +74,27 @@ ADDRESSES6 = words(
 
 def routes(hosts: tuple[str, ...], prefixes: tuple[str, ...]) -> SearchStrategy[str]:
     everywhere = "::/0" if ":" in hosts[0] else "0.0.0.0/0"
-    destinations = (everywhere, *prefixes, *(f"{one}/{128 if ':' in one else 32}" for one in hosts))
+    destinations = (
+        everywhere,
+        *prefixes,
+        *(f"{host}/{128 if ':' in host else 32}" for host in hosts),
+    )
     lifetime = optional("expires 900") if ":" in hosts[0] else optional("scope link", "tos 4")
     single = words(
         "route",
         ("add", "append", "prepend"),
         destinations,
-        ("", *(f"via {one}" for one in hosts)),
+        ("", *(f"via {host}" for host in hosts)),
         devices(),
         optional("onlink"),
-        optional(*(f"src {one}" for one in hosts)),
+        optional(*(f"src {host}" for host in hosts)),
         optional("metric 5", "metric 256"),
         optional(*filter(None, _TABLES)),
         optional(*filter(None, _PROTOCOLS)),
         optional("mtu 1400", "advmss 900 hoplimit 9", "mtu lock 1300"),
         lifetime,
     )
-    hop = words("nexthop", [f"via {one}" for one in hosts], devices(), optional("onlink"))
+    hop = words("nexthop", [f"via {host}" for host in hosts], devices(), optional("onlink"))
     several = st.tuples(
         words("route", ("add", "append"), destinations, optional("metric 5")),
         st.lists(hop, min_size=2, max_size=3).map(" ".join),
@@ -202,10 +206,10 @@ class Machine:
             self.container.ip(family, "route", "flush", "table", "main")
         self._accept_dad(0)
         # A route has an address as its source only when that has settled.
-        first = [one for one in commands if one.startswith("address")]
+        first = [command for command in commands if command.startswith("address")]
         self._ip([*(f"link set {nic} up" for nic in NICS), *first])
         until(self._is_settled, 10, "addresses that can be used", interval=0.01)
-        self._ip([one for one in commands if one not in first])
+        self._ip([command for command in commands if command not in first])
         self._accept_dad(1)
         if down:
             where = self.container if down in NICS else self._host
@@ -215,11 +219,15 @@ class Machine:
     def _ip(self, commands: list[str]) -> None:
         """Run these; one that the kernel refuses is passed over."""
         batch = ("ip", "-n", self.container.name, "-force", "-batch", "-")
-        run(*batch, input="".join(f"{one}\n" for one in commands), check=False)
+        run(*batch, input="".join(f"{command}\n" for command in commands), check=False)
 
     def _is_settled(self) -> bool:
         """Whether each NIC has its link-local address, and no address is being looked for."""
-        own = {one["local"] for one in self.container.addresses() if not one.get("tentative")}
+        own = {
+            address["local"]
+            for address in self.container.addresses()
+            if not address.get("tentative")
+        }
         known = {f"fe80::42:aff:fe00:{number:x}" for number, _ in enumerate(NICS)}
         return known <= own and not snapshot.tentative(self.container.name)
 

@@ -77,12 +77,12 @@ def _read() -> tuple[list[Any], list[Any], list[Any]]:
     try:
         with rtnl.Rtnl() as kernel:
             return (
-                [rtnl.decode(rtnl.RTM_NEWLINK, one) for one in kernel.dump(rtnl.RTM_NEWLINK)],
-                [rtnl.decode(rtnl.RTM_NEWADDR, one) for one in kernel.dump(rtnl.RTM_NEWADDR)],
+                [rtnl.decode(rtnl.RTM_NEWLINK, body) for body in kernel.dump(rtnl.RTM_NEWLINK)],
+                [rtnl.decode(rtnl.RTM_NEWADDR, body) for body in kernel.dump(rtnl.RTM_NEWADDR)],
                 [
-                    rtnl.decode(rtnl.RTM_NEWROUTE, one)
-                    for one in kernel.dump(rtnl.RTM_NEWROUTE)
-                    if not rtnl.is_local_route(one)
+                    rtnl.decode(rtnl.RTM_NEWROUTE, body)
+                    for body in kernel.dump(rtnl.RTM_NEWROUTE)
+                    if not rtnl.is_local_route(body)
                 ],
             )
     except OSError as error:
@@ -105,13 +105,13 @@ def _refuse_host(links: list[Any], addresses: list[Any], routes: list[Any]) -> N
 
 def _warn_of_uncaptured(routes: list[Any]) -> None:
     """Name what of the container's routing no strategy can know of."""
-    others = {one.get_attr("RTA_TABLE") for one in routes} - {routing.RT_TABLE_MAIN}
+    others = {route.get_attr("RTA_TABLE") for route in routes} - {routing.RT_TABLE_MAIN}
     if others:
         listed = ", ".join(map(str, sorted(others)))
         _log.warning("not carried: policy routing (routing tables beside main: %s)", listed)
-    for one in routes:
-        if kind := routing.negative(one):
-            _log.warning("not carried: the %s route to %s", kind, routing.destination(one))
+    for route in routes:
+        if kind := routing.negative(route):
+            _log.warning("not carried: the %s route to %s", kind, routing.destination(route))
 
 
 def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
@@ -171,8 +171,8 @@ def _refuse_unbridgeable(link: Any) -> None:
 def _bridge_of(link: Any, links: list[Any]) -> str:
     """The bridge that a NIC is a port of; empty where it is none's."""
     master = link.get_attr("IFLA_MASTER")
-    bridges = (one for one in links if one["index"] == master and kind(one) == "bridge")
-    return next((one.get_attr("IFLA_IFNAME") for one in bridges), "")
+    bridges = (other for other in links if other["index"] == master and kind(other) == "bridge")
+    return next((other.get_attr("IFLA_IFNAME") for other in bridges), "")
 
 
 def _refuse_taken(link: Any, links: list[Any]) -> None:

@@ -46,7 +46,7 @@ class _Found:
     ) -> None:
         self._links = links
         # Those that the kernel derives are of the addresses.
-        self._routes = [one for one in routes if one["proto"] != routing.RTPROT_KERNEL]
+        self._routes = [route for route in routes if route["proto"] != routing.RTPROT_KERNEL]
         self._addresses = addresses
 
     def gateways(self) -> Iterator[str]:
@@ -61,13 +61,13 @@ class _Found:
 
     def ends(self) -> Iterator[str]:
         """Cables to containers that are routed to, as CNI's ptp and Calico lay them."""
-        cables = [one for one in self._links if kind(one) == "veth" and _peer(one) is not None]
-        ways_out = [one for one in self._links if self._is_a_way_out(one)]
+        cables = [link for link in self._links if kind(link) == "veth" and _peer(link) is not None]
+        ways_out = [link for link in self._links if self._is_a_way_out(link)]
         for link in cables if ways_out else ():
             if link in ways_out:
                 continue
             through = self._through(link)
-            gateways = {one.gateway for one in through}
+            gateways = {route.gateway for route in through}
             for route in through:
                 to = route.destination
                 is_host = to.prefixlen == to.max_prefixlen and route.gateway is None
@@ -82,15 +82,15 @@ class _Found:
     def _is_this_containers(self, bridge: Any) -> bool:
         if _name(bridge).startswith("br") and _mac(bridge).startswith(_OUR_MACS):
             return True
-        here = {_peer(one) for one in self._links if self._is_a_way_out(one)} - {None}
-        ports = [one for one in self._links if one.get_attr("IFLA_MASTER") == bridge["index"]]
-        return self._is_a_way_out(bridge) or any(_peer(one) in here for one in ports)
+        here = {_peer(other) for other in self._links if self._is_a_way_out(other)} - {None}
+        ports = [other for other in self._links if other.get_attr("IFLA_MASTER") == bridge["index"]]
+        return self._is_a_way_out(bridge) or any(_peer(other) in here for other in ports)
 
     def _is_a_way_out(self, link: Any) -> bool:
         """Whether an interface has a subnet of its own, or a default route."""
         own = () if kind(link) == "bridge" else routing.own(self._addresses, link["index"])
-        has_subnet = any(one.network.prefixlen < one.max_prefixlen for one in own)
-        return has_subnet or any(one.is_default for one in self._through(link))
+        has_subnet = any(address.network.prefixlen < address.max_prefixlen for address in own)
+        return has_subnet or any(route.is_default for route in self._through(link))
 
     def _through(self, link: Any) -> tuple[Route, ...]:
         index = link["index"]

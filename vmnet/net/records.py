@@ -119,7 +119,7 @@ class Message:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is somebody's choice, and not derived or learned by the kernel."""
+        """Whether it was configured, and not derived or learned by the kernel."""
         if self.family not in _FAMILIES and self.kind != rtnl.RTM_NEWNEXTHOP:
             return False
         if self.kind == rtnl.RTM_NEWNEIGH:
@@ -140,7 +140,7 @@ class Message:
 
     @property
     def has_failed(self) -> bool:
-        """Whether duplicate address detection found an IPv6 address to be somebody else's."""
+        """Whether duplicate address detection found another holder of an IPv6 address."""
         return bool(self._flags() & _F_DADFAILED)
 
     # -- compared
@@ -174,7 +174,7 @@ class Message:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether it is a route whose order among those of its place is somebody's choice."""
+        """Whether it is a route whose order among those of its place was configured."""
         is_route = self.kind == rtnl.RTM_NEWROUTE
         return is_route and not (self.is_ipv6 and self.fixed[5] == _RTPROT_KERNEL)
 
@@ -219,7 +219,7 @@ class Message:
         # In the same table, for good (RTPROT_STATIC), unicast, without flags.
         fixed = struct.pack("=8BI", self.family, prefix, 0, 0, self.fixed[4], 4, scope, 1, 0)
         kept = (_RTA_OIF, _RTA_TABLE)
-        pairs = [(_RTA_DST, self.gateway), *((one, self.attributes[one]) for one in kept)]
+        pairs = [(_RTA_DST, self.gateway), *((kind, self.attributes[kind]) for kind in kept)]
         if self.is_ipv6:  # before any other; in IPv4 no metric at all says so
             pairs.append((_RTA_PRIORITY, _packed(1)))
         return fixed + b"".join(attribute(kind, value) for kind, value in pairs)

@@ -28,18 +28,24 @@ def addresses(kernel: rtnl.Rtnl, name: str, saved: Saved) -> None:
     :raises BridgeError: the kernel refused one
     """
     index = links.index(name)
-    wanted = [one for one in snapshot.messages(saved) if _is_address_of(one, index)]
-    now = [one for one in snapshot.read(kernel, (rtnl.RTM_NEWADDR,)) if index in one.indices]
+    wanted = [address for address in snapshot.messages(saved) if _is_address_of(address, index)]
+    now = [
+        address
+        for address in snapshot.read(kernel, (rtnl.RTM_NEWADDR,))
+        if index in address.indices
+    ]
     for family in (socket.AF_INET, socket.AF_INET6):
-        old, new = ([one for one in each if one.family == family] for each in (now, wanted))
-        if [one.meaning for one in old] == [one.meaning for one in new]:
+        old, new = (
+            [address for address in each if address.family == family] for each in (now, wanted)
+        )
+        if [address.meaning for address in old] == [address.meaning for address in new]:
             continue
-        for one in reversed(old):  # secondary ones first: they go with their primary one
-            kernel.send_body(rtnl.RTM_DELADDR, 0, one.body)
+        for address in reversed(old):  # secondary ones first: they go with their primary one
+            kernel.send_body(rtnl.RTM_DELADDR, 0, address.body)
         # The kernel lists IPv4 addresses oldest first and IPv6 addresses newest first.
-        for one in new if family == socket.AF_INET else reversed(new):
-            with step(f"give {name} back its {one}"):
-                _add_address(kernel, one, is_up=saved.up)
+        for address in new if family == socket.AF_INET else reversed(new):
+            with step(f"give {name} back its {address}"):
+                _add_address(kernel, address, is_up=saved.up)
 
 
 class Wanted:
@@ -55,11 +61,11 @@ class Wanted:
     ) -> None:
         self.names = tuple(names)
         self._indices = frozenset(indices)
-        every = {one.meaning: one for one in messages}
+        every = {message.meaning: message for message in messages}
         self.all: Sequence[Message] = tuple(every.values())
         self._meanings = every.keys()
         own = (snapshot.concerning(index, self.all) for index in self._indices)
-        self._own = {one.meaning for each in own for one in each}
+        self._own = {message.meaning for each in own for message in each}
 
     @classmethod
     def of(cls, saved: Mapping[str, Saved], gone: Iterable[Saved] = ()) -> Wanted:
@@ -68,38 +74,45 @@ class Wanted:
         :param saved: by the name of the interface, which has its addresses by now
         """
         lost = [
-            one for each in gone for one in snapshot.messages(each) if one.kind == rtnl.RTM_NEWADDR
+            message
+            for each in gone
+            for message in snapshot.messages(each)
+            if message.kind == rtnl.RTM_NEWADDR
         ]
-        indices = frozenset(index for one in lost for index in one.indices)
-        addresses = {one.address for one in lost}
+        indices = frozenset(index for message in lost for index in message.indices)
+        addresses = {message.address for message in lost}
         messages = (
-            one
+            message
             for each in saved.values()
-            for one in snapshot.messages(each)
-            if not one.indices & indices and one.source not in addresses
+            for message in snapshot.messages(each)
+            if not message.indices & indices and message.source not in addresses
         )
         return cls(saved, map(links.index, saved), messages)
 
     def missing(self, now: Sequence[Message]) -> list[Message]:
         """What the interfaces had, and have not."""
-        missing = self._own - {one.meaning for one in now}
-        return [one for one in self.all if one.meaning in missing]
+        missing = self._own - {message.meaning for message in now}
+        return [message for message in self.all if message.meaning in missing]
 
     def surplus(self, now: Sequence[Message]) -> list[Message]:
         """Routes through the interfaces that were not there: the kernel derives some anew."""
         return [
-            one
-            for one in now
-            if one.kind == rtnl.RTM_NEWROUTE
-            and one.indices & self._indices
-            and not one.is_advertised
-            and one.meaning not in self._meanings
+            message
+            for message in now
+            if message.kind == rtnl.RTM_NEWROUTE
+            and message.indices & self._indices
+            and not message.is_advertised
+            and message.meaning not in self._meanings
         ]
 
     def intruders(self, now: Sequence[Message], place: object) -> list[Message]:
         """Routes in a place that were not there before."""
-        here = (one for one in now if one.kind == rtnl.RTM_NEWROUTE and one.place == place)
-        return [one for one in here if one.meaning not in self._meanings]
+        here = (
+            message
+            for message in now
+            if message.kind == rtnl.RTM_NEWROUTE and message.place == place
+        )
+        return [message for message in here if message.meaning not in self._meanings]
 
 
 def routes(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
@@ -108,16 +121,16 @@ def routes(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
     :raises BridgeError: the kernel refused one
     """
     missing = wanted.missing(snapshot.read(kernel))
-    for one in missing:
-        if one.kind == rtnl.RTM_NEWNEIGH:
-            with step(f"give back the {one}"):
-                kernel.send_body(one.kind, _ANEW, one.body)
-    _add(kernel, [one for one in missing if one.kind == rtnl.RTM_NEWNEXTHOP], wanted)
-    ways = [one for one in missing if one.kind == rtnl.RTM_NEWROUTE]
+    for message in missing:
+        if message.kind == rtnl.RTM_NEWNEIGH:
+            with step(f"give back the {message}"):
+                kernel.send_body(message.kind, _ANEW, message.body)
+    _add(kernel, [message for message in missing if message.kind == rtnl.RTM_NEWNEXTHOP], wanted)
+    ways = [message for message in missing if message.kind == rtnl.RTM_NEWROUTE]
     # A local address is no gateway, but one that was a gateway may have become local.
-    _add(kernel, sorted(ways, key=lambda one: one.is_local), wanted)
-    for one in wanted.surplus(snapshot.read(kernel)):
-        _delete_route(kernel, one)
+    _add(kernel, sorted(ways, key=lambda message: message.is_local), wanted)
+    for message in wanted.surplus(snapshot.read(kernel)):
+        _delete_route(kernel, message)
     _put_in_order(kernel, wanted)
 
 
@@ -127,8 +140,8 @@ def require_same(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
     :raises BridgeError: something is missing, or there that was not
     """
     now = snapshot.read(kernel)
-    missing = [f"no {one}" for one in wanted.missing(now) if not one.is_advertised]
-    surplus = [f"one more {one}" for one in wanted.surplus(now)]
+    missing = [f"no {message}" for message in wanted.missing(now) if not message.is_advertised]
+    surplus = [f"one more {message}" for message in wanted.surplus(now)]
     if differences := [*missing, *surplus]:
         listed = ", ".join(differences[:5])
         raise BridgeError(
@@ -144,8 +157,8 @@ def _is_address_of(message: Message, index: int) -> bool:
 def _add_address(kernel: rtnl.Rtnl, address: Message, *, is_up: bool) -> None:
     """One address; an IPv6 address of a NIC that is up is usable at once, as it was.
 
-    It was the container's a moment ago and is nobody else's. While the kernel looks for duplicates
-    it refuses routes that have it as their source.
+    The container had it a moment ago, so no other machine has it. While the kernel looks for
+    duplicates it refuses routes that have it as their source.
     """
     if not (address.is_doubted and is_up):
         kernel.send_body(rtnl.RTM_NEWADDR, _NEW, address.body)
@@ -158,18 +171,18 @@ def _add(kernel: rtnl.Rtnl, waiting: list[Message], wanted: Wanted) -> None:
     """Add objects, those first on which others depend."""
     while waiting:
         refused = []
-        for one in waiting:
+        for message in waiting:
             try:
-                _create(kernel, one, wanted)
+                _create(kernel, message, wanted)
             except rtnl.RtnlError as error:
-                refused.append((one, error))
+                refused.append((message, error))
         if len(refused) == len(waiting):
             refused = [pair for pair in refused if not _led_to(kernel, pair[0], wanted)]
         if len(refused) == len(waiting):
             first, refusal = refused[0]
             with step(f"give back the {first}"):
                 raise refusal
-        waiting = [one for one, _ in refused]
+        waiting = [message for message, _ in refused]
 
 
 def _create(kernel: rtnl.Rtnl, message: Message, wanted: Wanted) -> None:
@@ -180,8 +193,8 @@ def _create(kernel: rtnl.Rtnl, message: Message, wanted: Wanted) -> None:
     except rtnl.RtnlError as error:
         if error.errno != errno.EEXIST or not is_route:
             raise
-        for one in wanted.intruders(snapshot.read(kernel, (message.kind,)), message.place):
-            _delete_route(kernel, one)
+        for intruder in wanted.intruders(snapshot.read(kernel, (message.kind,)), message.place):
+            _delete_route(kernel, intruder)
         kernel.send_body(message.kind, _ONE_MORE, message.body)
 
 
@@ -213,23 +226,23 @@ def _delete_route(kernel: rtnl.Rtnl, route: Message) -> None:
 
 def _put_in_order(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
     """Move routes that stand wrong to the end of their place: the kernel takes the first."""
-    now = [one.meaning for one in snapshot.read(kernel, (rtnl.RTM_NEWROUTE,))]
+    now = [route.meaning for route in snapshot.read(kernel, (rtnl.RTM_NEWROUTE,))]
     position = {meaning: number for number, meaning in enumerate(now)}
     places: dict[object, list[Message]] = {}
-    for one in wanted.all:
-        if one.is_ordered and one.meaning in position:
-            places.setdefault(one.place, []).append(one)
+    for route in wanted.all:
+        if route.is_ordered and route.meaning in position:
+            places.setdefault(route.place, []).append(route)
     for right in places.values():
-        for one in right[_in_order([position[each.meaning] for each in right]) :]:
-            with step(f"put the {one} in its place"):
-                kernel.send_body(rtnl.RTM_DELROUTE, 0, one.body)
-                kernel.send_body(rtnl.RTM_NEWROUTE, _ONE_MORE, one.body)
+        for route in right[_in_order([position[each.meaning] for each in right]) :]:
+            with step(f"put the {route} in its place"):
+                kernel.send_body(rtnl.RTM_DELROUTE, 0, route.body)
+                kernel.send_body(rtnl.RTM_NEWROUTE, _ONE_MORE, route.body)
 
 
 def _in_order(positions: Sequence[int]) -> int:
     """How many of the first stand in their order among all of them."""
     count = 0
-    for one in sorted(positions):
-        if one == positions[count]:
+    for place in sorted(positions):
+        if place == positions[count]:
             count += 1
     return count

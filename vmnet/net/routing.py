@@ -30,9 +30,9 @@ _NEGATIVE = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # RTN
 def own(messages: Iterable[Any], index: int) -> Own:
     """The global addresses of an interface, in the kernel's order."""
     return tuple(
-        ip_interface(f"{_own_address(one)}/{one['prefixlen']}")
-        for one in messages
-        if one["index"] == index and one["scope"] == _RT_SCOPE_UNIVERSE
+        ip_interface(f"{_own_address(message)}/{message['prefixlen']}")
+        for message in messages
+        if message["index"] == index and message["scope"] == _RT_SCOPE_UNIVERSE
     )
 
 
@@ -49,7 +49,7 @@ def through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route, ...]:
         if message.get_attr("RTA_TABLE") == RT_TABLE_MAIN and message["type"] == _RTN_UNICAST:
             hops = _hops(message, index)
             if message["proto"] == RTPROT_KERNEL:
-                found += [one for one in hops if _is_a_peers(one, own)]
+                found += [hop for hop in hops if _is_a_peers(hop, own)]
             else:
                 found += hops
     return tuple(found)
@@ -62,11 +62,11 @@ def off_link(messages: Iterable[Any], index: int, own: Own) -> tuple[Network, ..
     gateway, ``noprefixroute`` leaves it out, and others add it by hand.
     """
     known = list(_ways(messages, index))
-    networks = dict.fromkeys(one.network for one in own)
+    networks = dict.fromkeys(address.network for address in own)
     return tuple(
-        one
-        for one in networks
-        if one.prefixlen < one.max_prefixlen and not _is_connected(one, known)
+        network
+        for network in networks
+        if network.prefixlen < network.max_prefixlen and not _is_connected(network, known)
     )
 
 
@@ -103,7 +103,7 @@ def _is_connected(network: Network, known: Iterable[tuple[bool, Route]]) -> bool
     ]
     if not covering:
         return False
-    *_, has_gateway = min(covering, key=lambda one: one[:3])  # of equal ones the first
+    *_, has_gateway = min(covering, key=lambda way: way[:3])  # of equal ones the first
     return not has_gateway
 
 
@@ -122,9 +122,9 @@ def _is_a_peers(route: Route, own: Own) -> bool:
     advertised. Link-local prefixes and multicast are every link's.
     """
     to = route.destination
-    if to.is_link_local or to.is_multicast or to in {one.network for one in own}:
+    if to.is_link_local or to.is_multicast or to in {address.network for address in own}:
         return False
-    return route.source is None or route.source in {one.ip for one in own}
+    return route.source is None or route.source in {address.ip for address in own}
 
 
 def _hops(message: Any, index: int) -> list[Route]:

@@ -34,12 +34,12 @@ def read(kernel: rtnl.Rtnl, kinds: Sequence[int] = _KINDS) -> list[Message]:
     Routes of the table ``local`` that the kernel derives from the addresses are left out.
     """
     found = (Message.parse(kind, body) for kind in kinds for body in _dump(kernel, kind))
-    return [one for one in found if one.is_kept]
+    return [message for message in found if message.is_kept]
 
 
 def messages(saved: Saved) -> list[Message]:
     """What was saved of a NIC, in the kernel's order."""
-    return [Message.parse(one.kind, bytes.fromhex(one.body)) for one in saved.records]
+    return [Message.parse(record.kind, bytes.fromhex(record.body)) for record in saved.records]
 
 
 def concerning(index: int, everything: Sequence[Message]) -> list[Message]:
@@ -49,15 +49,19 @@ def concerning(index: int, everything: Sequence[Message]) -> list[Message]:
     source, or one hop of several through it.
     """
     own = {
-        one.address for one in everything if one.kind == rtnl.RTM_NEWADDR and index in one.indices
+        message.address
+        for message in everything
+        if message.kind == rtnl.RTM_NEWADDR and index in message.indices
     }
     nexthops = _nexthops(index, everything)
     return [
-        one
-        for one in everything
-        if index in one.indices
-        or (one.kind == rtnl.RTM_NEWROUTE and one.source in own)
-        or (one.kind in (rtnl.RTM_NEWNEXTHOP, rtnl.RTM_NEWROUTE) and one.nexthops & nexthops)
+        message
+        for message in everything
+        if index in message.indices
+        or (message.kind == rtnl.RTM_NEWROUTE and message.source in own)
+        or (
+            message.kind in (rtnl.RTM_NEWNEXTHOP, rtnl.RTM_NEWROUTE) and message.nexthops & nexthops
+        )
     ]
 
 
@@ -68,7 +72,8 @@ def _saved(link: Any, everything: Sequence[Message]) -> Saved:
         queue_length=link.get_attr("IFLA_TXQLEN"),
         addr_gen_mode=links.addr_gen_mode(link),
         records=tuple(
-            Record(one.kind, one.body_as_dumped.hex()) for one in _worth(index, everything)
+            Record(message.kind, message.body_as_dumped.hex())
+            for message in _worth(index, everything)
         ),
     )
 
@@ -76,18 +81,22 @@ def _saved(link: Any, everything: Sequence[Message]) -> Saved:
 def _worth(index: int, everything: Sequence[Message]) -> Iterator[Message]:
     """What concerns an interface, and routes that are tried before or after one of these."""
     own = concerning(index, everything)
-    chosen = {id(one) for one in own}
-    places = {one.place for one in own if one.is_ordered}
-    for one in everything:
-        if id(one) in chosen or (one.is_ordered and one.place in places):
-            yield one
+    chosen = {id(message) for message in own}
+    places = {message.place for message in own if message.is_ordered}
+    for message in everything:
+        if id(message) in chosen or (message.is_ordered and message.place in places):
+            yield message
 
 
 def _nexthops(index: int, everything: Sequence[Message]) -> frozenset[int]:
     """The nexthop objects through an interface, and the groups that they are in."""
-    objects = [one for one in everything if one.kind == rtnl.RTM_NEWNEXTHOP]
-    single = {number for one in objects if index in one.indices for number in one.nexthops}
-    return frozenset(single.union(*(one.nexthops for one in objects if one.nexthops & single)))
+    objects = [message for message in everything if message.kind == rtnl.RTM_NEWNEXTHOP]
+    single = {
+        number for message in objects if index in message.indices for number in message.nexthops
+    }
+    return frozenset(
+        single.union(*(message.nexthops for message in objects if message.nexthops & single))
+    )
 
 
 def _dump(kernel: rtnl.Rtnl, kind: int) -> list[bytes]:
