@@ -70,7 +70,7 @@ def test_a_start_that_is_killed(start: Start, web: Namespace) -> None:
     wrong = []
     for effect in (one for one in effects if one.changes_something):
         killed = start.killed(effect)
-        assert killed.returncode == 128 + 9, killed.stderr
+        assert killed.returncode == 128 + 9, f"{effect}: {killed.stderr}"
         recovered = _recover(start)
         wrong += _changes(before, web, effect, recovered)
     assert not wrong, "\n\n".join(wrong)
@@ -88,7 +88,7 @@ def test_a_recovery_that_is_killed(start: Start, web: Namespace) -> None:
     for effect in (one for one in until_saved if one.changes_something):
         assert start.undisturbed().returncode == 0
         killed = start.killed(effect)
-        assert killed.returncode == 128 + 9, killed.stderr
+        assert killed.returncode == 128 + 9, f"{effect}: {killed.stderr}"
         wrong += _changes(before, web, effect, _recover(start))
     assert not wrong, "\n\n".join(wrong)
     assert len(until_saved) > 20
@@ -102,7 +102,7 @@ def _is_survived(effect: Effect, ended: Completed) -> bool:
     # sockets of other families. The folder: it is there already. Becoming QEMU's user for a try:
     # QEMU is then root. The alarm: the guard looks by itself. Python tries an epoll of its own.
     # Watching the devices: a warning.
-    looking = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000001")
+    looking = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000001", "FIONCLEX")
     probing = any(one in effect.arguments for one in looking)
     tried = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
     others = ("epoll_create1", "mkdir", "signalfd4", "socket")

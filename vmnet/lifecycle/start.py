@@ -149,7 +149,10 @@ def _devices() -> dict[int, Device]:
     try:
         return device.devices()
     except OSError as error:
-        raise BridgeError(f"can't read the network devices: {error.strerror or error}") from None
+        raise BridgeError(
+            f"can't read the network devices: {error.strerror or error}",
+            "the engine's seccomp profile must allow netlink sockets, as engines' own do",
+        ) from None
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

@@ -87,11 +87,11 @@ def _open(watch: Watch, opened: ExitStack) -> int | None:
     """A watch's descriptor, which children inherit; None where the kernel gives none."""
     try:
         fd = watch.open()
+        opened.callback(os.close, fd)
+        os.set_inheritable(fd, True)
     except OSError as error:
         _log.warning("%s: changes will not be seen: %s", watch.name, error.strerror)
         return None
-    opened.callback(os.close, fd)
-    os.set_inheritable(fd, True)
     return fd
 
 
