@@ -117,8 +117,9 @@ def test_nameservers_are_asked_in_order(network: Lan, vmnet: Vmnet) -> None:
         ),
         ("domain one.test\nsearch two.test three.test\n", [], ["two.test", "three.test"]),
         ("nameserver 192.0.2.1\nnameserver 2001:db8::53\n", ["192.0.2.1"], []),
+        ("search dns.podman\nnameserver 172.30.1.1\n", ["172.30.1.1"], ["dns.podman"]),
     ],
-    ids=["empty", "no-server", "one", "five", "search", "both-families"],
+    ids=["empty", "no-server", "one", "five", "search", "both-families", "podman"],
 )
 def test_what_resolv_conf_says_reaches_the_client(
     network: Lan, vmnet: Vmnet, text: str, servers: list[str], search: list[str]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vmnet.identity import Interface, Resolver
 from vmnet.net import dns
 from vmnet.net.dns import Question, answers, networks, query
-from vmnet.net.resolver import with_networks
+from vmnet.net.resolver import DOCKER, with_networks
 from vmnet.testing import interface, resolver
 
 PTR, A, AAAA = 12, 1, 28
@@ -189,10 +189,10 @@ def test_the_network_beside_other_domains(
     options: tuple[str, ...], search: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "networks", lambda *_: ("lab",))
-    given = resolver(str(dns.SERVER), search=("corp.example",), options=options)
+    given = resolver(str(DOCKER), search=("corp.example",), options=options)
     found = with_networks(given, (ETH0,), "web")
     assert (found.search, found.networks) == (search, ("lab",))
-    known = with_networks(resolver(str(dns.SERVER), search=("lab",)), (ETH0,), "web")
+    known = with_networks(resolver(str(DOCKER), search=("lab",)), (ETH0,), "web")
     assert (known.search, known.networks) == (("lab",), ())
 
 

@@ -17,8 +17,6 @@ from vmnet.identity import Interface
 from vmnet.names import is_domain
 from vmnet.noun import Noun, noun
 
-SERVER = IPv4Address("127.0.0.11")
-"""Docker's, on each network that is not its default bridge (libnetwork)."""
 _PORT, _SECONDS = 53, 1.0  # for all that is asked
 _A, _PTR, _AAAA, _INTERNET = 1, 12, 28, 1
 _HEAD = struct.Struct("!HHHHHH")
@@ -35,7 +33,7 @@ class Question(Noun):
 
 
 def networks(
-    interfaces: Iterable[Interface], hostname: str, server: IPv4Address = SERVER
+    interfaces: Iterable[Interface], hostname: str, server: IPv4Address
 ) -> tuple[str, ...]:
     """The domain of each interface's network, in order; none where the nameserver knows none.
 

@@ -14,6 +14,8 @@ from vmnet.identity import Host, Interface, Resolver
 _log = logging.getLogger(__name__)
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOSTS = Path("/etc/hosts")
+DOCKER = IPv4Address("127.0.0.11")
+"""Docker's nameserver, on each network that is not its default bridge (libnetwork)."""
 DOMAINNAME = Path("/proc/sys/kernel/domainname")
 
 
@@ -39,16 +41,16 @@ def with_networks(found: Resolver, interfaces: tuple[Interface, ...], hostname: 
     With ``ndots:0``, which Docker writes, the container asks for a name as it is before it
     searches. So the networks come before the other domains; with another ``ndots`` behind them.
     """
+    if DOCKER not in found.nameservers or not any(one.addresses for one in interfaces):
+        return found
     from vmnet.net import dns
 
-    if dns.SERVER not in found.nameservers or not any(one.addresses for one in interfaces):
-        return found
-    networks = dns.networks(interfaces, hostname)
+    networks = dns.networks(interfaces, hostname, DOCKER)
     if not networks and not found.search:
         _log.warning(
             "the nameserver %s does not say what network this is, so a guest with systemd-resolved "
             "finds no container by its name alone: name the network by --dns-search",
-            dns.SERVER,
+            DOCKER,
         )
     own = tuple(name for name in networks if name not in found.search)
     is_first = "ndots:0" in found.options
