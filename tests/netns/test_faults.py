@@ -41,6 +41,7 @@ def start(web: Namespace, tmp_path: Path) -> Start:
     # dnsmasq gives up root and must still reach its files.
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
+    (tmp_path / "run").mkdir()  # which only the first of many starts would do
     environ = {**environ_of(tmp_path), "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
     return Start(web, environ, tmp_path / "strace.log")
 
