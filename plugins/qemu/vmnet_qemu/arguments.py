@@ -110,7 +110,7 @@ def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
     What does not fit is translated anew. QEMU takes the first accelerator that it can use, so ours
     would win over the user's own.
     """
-    if "-accel" not in options.extra:
+    if not {"-accel", "--accel"}.intersection(options.extra):
         bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
         yield from ("-accel", machine.accelerator + bound)
 
