@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -219,6 +220,22 @@ def test_another_image_that_names_its_backing_file(kind: str, tmp_path: Path) ->
     base_format = "vmdk" if kind == "vmdk" else "raw"
     disk = create(tmp_path / "disk", "-f", kind, "-b", str(base), "-F", base_format, "8M")
     assert "only a part of a disk" in refused(disk).message
+
+
+def test_a_vmdk_with_a_second_descriptor_where_qemu_looks_for_its_parent(tmp_path: Path) -> None:
+    """Its header has the first elsewhere. Who made it chooses what else QEMU opens."""
+    base = create(tmp_path / "base.vmdk", "-f", "vmdk", "8M")
+    disk = create(tmp_path / "disk.vmdk", "-f", "vmdk", "8M")
+    content = disk.read_bytes().ljust(1 << 20, b"\0")
+    descriptor = content[512 : 21 * 512].rstrip(b"\0")
+    second = descriptor.replace(b"parentCID=ffffffff", b"parentCID=00000000")
+    second += b'\nparentFileNameHint="%s"\n' % bytes(base)
+    disk.write_bytes(content + descriptor.ljust(20 * 512, b"\0"))
+    header(disk, 28, struct.pack("<QQ", len(content) // 512, 20))
+    assert choose.disk(disk, "auto").format == "vmdk"
+    header(disk, 512, second)
+    assert f"backing file: {base}" in qemu_img("info", disk)
+    assert "only a part of a disk" in refused(disk, ephemeral=True).message
 
 
 def test_a_vhd_that_only_has_the_differences_to_its_parent(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.command import run
 from tests.unit.test_image import create, cut, header, qemu_img, refused
 from vmnet.errors import MachineError
-from vmnet.image import choose
+from vmnet.image import choose, qcow2
 from vmnet.image.choose import Choice
 
 
@@ -40,6 +41,26 @@ def test_a_name_is_looked_for_from_the_folder_of_the_image(tmp_path: Path) -> No
     assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
     (tmp_path / "bases" / "first").unlink()
     assert f"second needs {tmp_path / 'bases' / 'first'}, which" in refused(disk, "qcow2").message
+
+
+def test_the_format_of_a_backing_file_is_not_left_to_what_its_guest_wrote(tmp_path: Path) -> None:
+    """Images that QEMU before 6.1 made may name none, and QEMU then looks into the file."""
+    base = create(tmp_path / "its base", "-f", "raw", "1M")
+    disk = overlay(tmp_path / "disk", base.name, "raw")
+    content = disk.read_bytes()
+    extension = content.index(struct.pack(">II", qcow2.BACKING_FORMAT, 3))
+    header(disk, extension, struct.pack(">I", 0x11111111))  # of a type that nobody knows
+    upper = overlay(tmp_path / "upper", "disk")
+    planted(base, b"/etc/shadow")
+    for image in (disk, upper):
+        error = refused(image, "qcow2")
+        assert error.message == (
+            f"the disk image {disk} does not say of which format its backing file its base is"
+        )
+    command = error.hint.split("`")[1].replace("FORMAT", "raw")
+    run("sh", "-c", f"cd {tmp_path} && {command}")
+    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
+    assert choose.disk(upper, "qcow2") == Choice("qcow2", backed=True)
 
 
 def test_every_image_of_the_chain_holds(tmp_path: Path) -> None:

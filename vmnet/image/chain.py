@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 
 from vmnet.errors import MachineError
 from vmnet.image import qcow2
@@ -30,6 +31,8 @@ def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
     backing, backing_format, data = qcow2.names(read, header)
     if header.data_is_apart:
         _length(image, data or "?")
+    if backing and not backing_format and not backing.startswith("json:"):
+        raise _undeclared(image, backing)
     if not backing or _PROTOCOL.match(backing.removeprefix("file:")):
         return
     path = image.parent / backing.removeprefix("file:")
@@ -39,15 +42,27 @@ def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
             f"the backing file {path} of {image} has that image behind itself",
             f"name the right one: `qemu-img rebase -u -f qcow2 -b FILE {image.name}`",
         )
-    if backing_format not in ("", "qcow2"):
+    if backing_format != "qcow2":
         return
     with opened(path) as (read_next, _):
         found = recognise(read_next(0, HEAD), b"")
-        if found and found.format == "qcow2":
-            _require(path, image, qcow2.fault(read_next, length))
-            _follow(path, read_next, (*seen, path.resolve()))
-        elif backing_format:
+        if found is None or found.format != "qcow2":
             _require(path, image, "it is not the qcow2 image that it should be")
+        _require(path, image, qcow2.fault(read_next, length))
+        _follow(path, read_next, (*seen, path.resolve()))
+
+
+def _undeclared(image: Path, backing: str) -> MachineError:
+    """QEMU would look into the file, where the guest that once had it as a disk chose what to see.
+
+    libvirt refuses such an image as well.
+    """
+    command = f"qemu-img rebase -u -f qcow2 -F FORMAT -b {quote(backing)} {quote(image.name)}"
+    return MachineError(
+        f"the disk image {image} does not say of which format its backing file {backing} is",
+        f"have it say so, in the folder of the image, with raw, qcow2 or another as FORMAT: "
+        f"`{command}`",
+    )
 
 
 def _length(image: Path, name: str) -> int:

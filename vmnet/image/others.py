@@ -15,6 +15,7 @@ from vmnet.image.reading import Read, big_endian, little_endian
 _SECTOR = 512
 _MOST_ENTRIES = 1 << 22  # of a VHD's table: 2 TiB in blocks of 512 KiB; VMDK has 32 times as many
 _QED_CLUSTERS = [1 << bits for bits in range(12, 27)]
+_DESCRIPTOR, _PARENT = 20, b"parentFileNameHint"  # of a VMDK: sectors that QEMU reads, and its word
 _NONSENSE = "its header makes no sense"
 
 
@@ -133,18 +134,20 @@ def _vmdk(read: Read, length: int) -> Facts:
     flags, capacity = struct.unpack_from("<IQ", content, 8)
     place, size = struct.unpack_from("<QQ", content, 28)
     directory, overhead = struct.unpack_from("<QQ", content, 56)
-    text = read(place * _SECTOR, min(size, 20) * _SECTOR) if place else b""
+    text = read(place * _SECTOR, min(size, _DESCRIPTOR) * _SECTOR) if place else b""
+    # QEMU looks for a parent there, wherever the header has the descriptor.
+    has_parent = _PARENT in text + read(_SECTOR, _DESCRIPTOR * _SECTOR)
     return Facts(
         _of_grains(read, length, directory, capacity, content) or _cut(overhead * _SECTOR, length),
-        refers=not capacity or _is_part(text),
+        refers=not capacity or has_parent or _is_part(text),
         unwritable="compressed, which QEMU can only read" if flags & 1 << 16 else "",
     )
 
 
 def _is_part(descriptor: bytes) -> bool:
-    """Whether a disk consists of several files, or of what it adds to its parent."""
+    """Whether a disk consists of several files."""
     extents = re.findall(rb"^\s*(?:RW|RDONLY|NOACCESS)\s", descriptor, re.MULTILINE)
-    return len(extents) != 1 or b"parentFileNameHint" in descriptor
+    return len(extents) != 1
 
 
 def _of_grains(read: Read, length: int, directory: int, capacity: int, header: bytes) -> str:
