@@ -61,7 +61,7 @@ def machine(network: Lan) -> Namespace:
 _INSTALLED = {
     "ifupdown": (
         "/etc/network/interfaces",
-        f"auto lo\niface lo inet loopback\nauto {NIC}\niface {NIC} inet dhcp\n",
+        f"auto lo\niface lo inet loopback\nallow-hotplug {NIC}\niface {NIC} inet dhcp\n",
     ),
     "netplan": (
         "/etc/netplan/50-cloud-init.yaml",
@@ -94,6 +94,7 @@ def installed(host: DebianHost, network_system: str) -> Iterator[Callable[[], st
         host.write("/usr/sbin/netplan", _NETPLAN, 0o755)
     if network_system == "ifupdown":
         host.run("ifup", "--all")
+        host.run("ifup", NIC)  # as udev does for `allow-hotplug`
         yield str
     else:
         with host.daemon("sh", "-ec", _DAEMONS[network_system]) as process:
@@ -177,6 +178,9 @@ def test_a_switch_that_is_not_kept_is_put_back(
     with served(network, machine) as host, installed(host, network_system) as output:
         until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
         host.write(SCRIPT, written)
+        for seconds in ("2m", "010", ""):
+            refused = host.run("sh", "-c", f"sh {SCRIPT} try '{seconds}' 2>&1 || true").stdout
+            assert "is no number of seconds" in refused
         host.run(*_DROPPED, f"sh {SCRIPT} try 5", "/dev/null")
         until(lambda: machine.link(BRIDGE), 60, "the switch", detail=output)
         saved = host.path(f"/var/lib/vmnet/{BRIDGE}")
@@ -203,6 +207,29 @@ echo '{"com.docker.network.bridge.name": "%s"}'
 """
 
 
+def _what_fails_leaves_all_as_it_was(host: DebianHost) -> None:
+    """A copy that fails, and then a switch that does."""
+    path, text = _INSTALLED["ifupdown"]
+
+    def script(step: str) -> str:
+        return host.run("sh", "-c", f"sh {SCRIPT} {step} 2>&1 || true").stdout
+
+    for program in ("cp", "ifdown"):
+        host.write(f"/usr/local/bin/{program}", "#!/bin/sh\nexit 1\n", 0o755)
+    within = f"sed -i 's#^PATH=#&/usr/local/bin:#' {SCRIPT}"
+    host.run("sh", "-c", within)
+    script("try")
+    assert not host.path(f"/var/lib/vmnet/{BRIDGE}").exists()
+    assert "there is nothing to put back" in script("undo")
+    host.path("/usr/local/bin/cp").unlink()
+    script("try")
+    assert f"{NIC} is not in {BRIDGE}, so there is nothing to keep" in script("keep")
+    host.path("/usr/local/bin/ifdown").unlink()
+    script("undo")
+    until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), 60, "the way back")
+    assert host.path(path).read_text() == text
+
+
 def test_docker_comes_last_and_keeps_what_it_had_where_it_fails(
     network: Lan, machine: Namespace, vmnet: Vmnet
 ) -> None:
@@ -224,6 +251,7 @@ def test_docker_comes_last_and_keeps_what_it_had_where_it_fails(
 
         host.write("/root/asked", "")
         assert "first `try` and `keep`" in docker()
+        _what_fails_leaves_all_as_it_was(host)
         host.run("sh", SCRIPT, "try")
         until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
         assert "first `try` and `keep`" in docker()

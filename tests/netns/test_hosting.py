@@ -27,6 +27,14 @@ def an_engine_that_has_started_nothing(host: Namespace, _: Path) -> Iterator[str
 
 
 @contextmanager
+def a_network_whose_mac_is_like_one_of_ours(host: Namespace, _: Path) -> Iterator[str]:
+    """Docker 28 leaves a bridge's MAC to the kernel, which draws lots."""
+    host.ip("link", "add", "br-0a1b2c3d4e5f", "address", "06:01:02:03:04:05", "type", "bridge")
+    host.ip("address", "add", "172.18.0.1/16", "dev", "br-0a1b2c3d4e5f")
+    yield "the bridge br-0a1b2c3d4e5f has the address 172.18.0.1/16"
+
+
+@contextmanager
 def an_ipv6_bridge_with_a_container(host: Namespace, _: Path) -> Iterator[str]:
     host.sysctl(net__ipv6__conf__all__disable_ipv6=0)
     with namespace("pod") as pod:
@@ -70,6 +78,7 @@ def a_kubelet(host: Namespace, _: Path) -> Iterator[str]:
 
 SIGNS: tuple[Sign, ...] = (
     an_engine_that_has_started_nothing,
+    a_network_whose_mac_is_like_one_of_ours,
     an_ipv6_bridge_with_a_container,
     a_ptp_pod,
     a_calico_pod,

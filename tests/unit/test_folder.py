@@ -80,6 +80,17 @@ def test_an_open_folder_of_our_own_is_closed(tmp_path: Path, before: int) -> Non
     assert mode(path) == 0o755
 
 
+@pytest.mark.parametrize("name", ["/tmp", "/var/tmp", "/dev/shm"])
+def test_a_folder_for_all_programs_is_not_closed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_close", lambda path: pytest.fail(f"{path} is closed"))
+    (tmp_path / "link").symlink_to(name)
+    for path in (Path(name), tmp_path / "link"):
+        with pytest.raises(StateError, match=rf"^{name} is for all programs"):
+            folder.require(path)
+
+
 def _hard_link(place: Path, victim: Path) -> None:
     place.hardlink_to(victim)
 

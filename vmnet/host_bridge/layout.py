@@ -31,7 +31,7 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 _SECRET = ("netplan", "networkmanager")
 
 
-_OF_A_HOST = ("addresses", "routes", "gateway4", "nameservers")
+_OF_A_HOST = ("addresses", "dhcp4", "dhcp6", "routes", "gateway4", "gateway6", "nameservers")
 
 
 @frozen
@@ -59,6 +59,7 @@ _STEPS = {
             "ip link delete {bridge} 2>/dev/null || :",
             "restore_all",
             "ifup --all || :",
+            "ifup {nic} || :",  # --all leaves out `allow-hotplug`, which Debian's installer writes
         ),
     ),
     "netplan": _Steps(  # `netplan try` refuses bridges: it can't take their parameters back

@@ -16,6 +16,7 @@ from vmnet.errors import StateError
 
 MODE = 0o755  # dnsmasq and the responder read their files as users of their own
 _OTHERS = 0o022  # may be written by the group or by all
+_FOR_ALL = frozenset(map(Path, ("/tmp", "/var/tmp", "/dev/shm")))
 _LINKS = 40  # path_resolution(7)
 _REMEDY = (
     "have VMNET_RUN_DIR name a folder of root's that root alone can write, such as /run/vmnet, or "
@@ -55,6 +56,8 @@ def require(path: Path) -> None:
                 f"{_described(one, status)} is open to others, who could replace {path}", _REMEDY
             )
     real = path.resolve()
+    if real in _FOR_ALL:  # other programs would lose it, QEMU's own snapshot among them
+        raise StateError(f"{real} is for all programs, and the run directory is closed", _REMEDY)
     if real.is_dir() and _is_open(real.stat()):
         _close(real)
 

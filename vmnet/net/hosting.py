@@ -6,6 +6,7 @@ kind, LXC), and a pod with ``hostNetwork``, share the network on which all conta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ _LISTEN, _KUBELET = "0A", ":280A"  # port 10250
 # Ends of tunnels between hosts, by kind of link.
 _TUNNELS = frozenset(("vxlan", "geneve", "openvswitch"))
 _CILIUM = "cilium_host"
-_OUR_MACS = "06:"  # see vmnet.net.addressing
+# See vmnet.net.bridge and addressing. An engine's `br-0123456789ab` may have such a MAC by chance.
+_OUR_NAMES, _OUR_MACS = re.compile(r"br\d+", re.ASCII), "06:"
 
 
 def is_first() -> bool:
@@ -80,7 +82,7 @@ class _Found:
                 yield f"{_name(link)} connects it to other hosts"
 
     def _is_this_containers(self, bridge: Any) -> bool:
-        if _name(bridge).startswith("br") and _mac(bridge).startswith(_OUR_MACS):
+        if _OUR_NAMES.fullmatch(_name(bridge)) and _mac(bridge).startswith(_OUR_MACS):
             return True
         here = {_peer(other) for other in self._links if self._is_a_way_out(other)} - {None}
         ports = [other for other in self._links if other.get_attr("IFLA_MASTER") == bridge["index"]]
