@@ -44,7 +44,19 @@ def test_trouble(now: Device, said: str) -> None:
 
 def test_a_carrier_that_never_was_is_not_missed() -> None:
     unplugged = evolve(UPLINK, had_carrier=False)
-    assert uplinks.trouble(unplugged, by_index(evolve(ETH0, has_carrier=False))) == ""
+    record = evolve(RECORD, uplinks=(unplugged,))
+    without = by_index(evolve(ETH0, has_carrier=False), BR0, TAP0)
+    assert uplinks.trouble(unplugged, without) == ""
+    assert uplinks.with_news(record, {2: ""}, (), without).uplinks == (unplugged,)
+
+
+def test_a_carrier_that_comes_after_the_start_is_missed_when_it_goes() -> None:
+    """Hardware negotiates for seconds after it was set up, so the start sees none."""
+    record = evolve(RECORD, uplinks=(evolve(UPLINK, had_carrier=False),))
+    (uplink,) = uplinks.with_news(record, {2: ""}, (), by_index(ETH0, BR0, TAP0)).uplinks
+    assert uplinks.trouble(uplink, by_index(evolve(ETH0, has_carrier=False))).startswith(
+        "eth0 has no carrier"
+    )
 
 
 @pytest.mark.parametrize(

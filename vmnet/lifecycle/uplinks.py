@@ -33,7 +33,8 @@ class Uplink(Noun):
     """A NIC that was handed over.
 
     :param index: its number, and that of its bridge
-    :param had_carrier: whether it had one at the start: what never had one is not missed
+    :param had_carrier: whether it has had one, as hardware has seconds after it was set up: what
+        never had one is not missed
     :param said: the trouble that the log has told last; empty for none
     """
 
@@ -163,9 +164,21 @@ def with_news(
     :param said: of each NIC, by its number
     :param shut: the numbers of those that have come
     """
+
+    def has_carrier(uplink: Uplink) -> bool:
+        now = devices.get(uplink.index)
+        return now is not None and now.has_carrier
+
     return evolve(
         record,
-        uplinks=tuple(evolve(one, said=said[one.index]) for one in record.uplinks),
+        uplinks=tuple(
+            evolve(
+                one,
+                said=said[one.index],
+                had_carrier=one.had_carrier or has_carrier(one),
+            )
+            for one in record.uplinks
+        ),
         known=tuple(one for one in (*record.known, *shut) if one in devices),
         shut=tuple(one for one in (*record.shut, *shut) if one in devices),
     )

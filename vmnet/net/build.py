@@ -46,8 +46,9 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
         links.disable_tx_checksum(port.bridge)
         bridge = links.index(port.bridge)
     _filter(kernel, port)
-    # The guest's MAC is written down, and nothing that comes from the network moves it. A guest
-    # that may be several machines has further MACs, which only its own port shows.
+    # The guest's MAC is written down, and neither port learns any: of two ports, what one sends is
+    # for the other. A guest that may be several machines has further MACs, and those may move to
+    # the network (VRRP), which a port that has learned them would not let through.
     is_several = port.sender is None
     with step(f"move {port.uplink} to {port.bridge}"):
         links.change(kernel, port.uplink, up=False)
@@ -60,7 +61,7 @@ def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
         links.silence_ipv6(kernel, port.tap)
         links.forward_nothing(kernel, port.tap)
         links.change(kernel, port.tap, mtu=port.mtu, master=bridge)
-        links.set_bridge_port(kernel, port.tap, learning=is_several, flood=is_several)
+        links.set_bridge_port(kernel, port.tap, learning=False, flood=is_several)
         neighbours.add_forwarding_entry(kernel, port.tap, mac_bytes(port.guest_mac))
         links.change(kernel, port.tap, up=True)
     with step(f"give {port.bridge} the address {port.bridge_address}"):
