@@ -63,7 +63,7 @@ def guessed_by_qemu(path: Path) -> str:
     return str(json.loads(asked.stdout)["format"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mark=st.sampled_from(MARKS), rest=st.binary(max_size=64))
 @example(mark=b"", rest=b"")
 def test_what_is_raw_here_is_raw_for_qemu(mark: bytes, rest: bytes) -> None:

@@ -38,7 +38,7 @@ LABELS = st.from_regex(r"\A[A-Za-z0-9_]([A-Za-z0-9_-]{0,20}[A-Za-z0-9_])?\Z") | 
 DOMAINS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
     st.lists(
         st.tuples(LABELS, DOMAINS | st.just(""), st.lists(DOMAINS, max_size=3, unique=True)),

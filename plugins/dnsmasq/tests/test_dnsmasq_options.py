@@ -25,7 +25,7 @@ from vmnet.testing import interface, resolver, route
 
 NIC = interface("172.17.0.2/16", gateway="172.17.0.1")
 WHOLE = 1500  # bytes of the largest message that most clients take
-EXAMPLES = settings(max_examples=25, deadline=None)
+EXAMPLES = settings(max_examples=25)
 
 
 @frozen

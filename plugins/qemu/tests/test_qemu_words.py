@@ -45,7 +45,7 @@ def option(machine: Machine, name: str) -> tuple[str, str]:
     return words[place], words[place + 1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(TEXTS)
 @example("help")
 @example("a,,help,=?,process=x,debug-threads=on")
@@ -57,7 +57,7 @@ def test_a_name_is_the_guests(name: str) -> None:
     assert answer.get("name", "") == name
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     TEXTS.map(lambda text: text.replace("/", "")).filter(lambda text: text not in ("", "..", "."))
 )

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# The machine is shared: how long one example takes says nothing about the code.
-settings.register_profile("vmnet", deadline=None)
+# The machine is shared: how long an example takes says nothing about the code.
+settings.register_profile("vmnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("vmnet")
 
 
