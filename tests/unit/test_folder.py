@@ -41,6 +41,13 @@ def test_a_folder_above_it_that_others_can_write(tmp_path: Path, above: int) -> 
     assert list((tmp_path / "open").iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_in_its_place(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match=r"/file is no folder$"):
+        folder.require(tmp_path / "file" / below)
+
+
 def test_a_sticky_folder_above_it(tmp_path: Path) -> None:
     """As /tmp is: others can make folders there, and not move ours."""
     (tmp_path / "sticky").mkdir()

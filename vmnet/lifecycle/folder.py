@@ -46,9 +46,11 @@ def make(path: Path) -> None:
 def require(path: Path) -> None:
     """See that a run directory, as far as it is there, is ours alone, and close it to others.
 
-    :raises StateError: others can write it, or put another in its place
+    :raises StateError: others can write it, or put another in its place, or it is no folder
     """
     for one, status in _steps(path):
+        if not (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            raise StateError(f"{one} is no folder", _REMEDY)
         if not _is_ours(status):
             raise StateError(f"{_described(one, status)} is not root's", _REMEDY)
         if one != path and _is_open(status) and not status.st_mode & stat.S_ISVTX:
