@@ -153,6 +153,23 @@ def test_the_host_moves_to_its_bridge(
         assert "failed to parse" not in said, said
 
 
+def test_a_nic_that_netplan_knows_by_a_pattern(
+    network: Lan, machine: Namespace, vmnet: Vmnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian's cloud images have it: the file for all comes before that for one."""
+    pattern = "{all-en: {match: {name: 'en*'}, dhcp4: true, dhcp6: true}}"
+    written = ("/etc/netplan/90-default.yaml", f"network: {{version: 2, ethernets: {pattern}}}\n")
+    monkeypatch.setitem(_INSTALLED, "netplan", written)
+    own = (*NAMES, "--format", "netplan")
+    with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
+        until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
+        assert not has_lease(machine)
+        assert "it stays" in host.run("sh", SCRIPT, "keep").stdout
+        host.run("sh", SCRIPT, "undo")
+        until(lambda: has_lease(machine), 60, "the way back", detail=output)
+        assert not machine.link(BRIDGE)
+
+
 @contextmanager
 def moved(
     host: DebianHost, own: tuple[str, ...], machine: Namespace, vmnet: Vmnet

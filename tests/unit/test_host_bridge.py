@@ -43,7 +43,7 @@ def test_golden(network_system: str, name: str, layout: Layout) -> None:
 
 @pytest.mark.parametrize("layout", [DHCP, STATIC])
 def test_netplan_is_the_yaml_that_was_meant(layout: Layout) -> None:
-    (text,) = render(layout, "netplan").values()
+    text = render(layout, "netplan")[f"/etc/netplan/60-{layout.bridge}.yaml"]
     bridge = yaml.safe_load(text)["network"]["bridges"][layout.bridge]
     assert bridge["interfaces"] == [layout.nic]
     assert bridge["dhcp4"] is (layout.address is None)

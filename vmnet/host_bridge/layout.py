@@ -15,7 +15,12 @@ from vmnet.errors import UsageError
 FORMATS = ("ifupdown", "netplan", "networkd", "networkmanager")
 _FILES = {
     "ifupdown": {"ifupdown.j2": "/etc/network/interfaces"},
-    "netplan": {"netplan.yaml.j2": "/etc/netplan/60-{bridge}.yaml"},
+    "netplan": {
+        "netplan.yaml.j2": "/etc/netplan/60-{bridge}.yaml",
+        # networkd takes the first file that matches the NIC. Netplan's for `en*`, as Debian's cloud
+        # images have it, comes before the NIC's own.
+        "networkd-nic.j2": "/etc/systemd/network/05-{nic}.network",
+    },
     "networkd": {
         "networkd-netdev.j2": "/etc/systemd/network/10-{bridge}.netdev",
         "networkd-nic.j2": "/etc/systemd/network/10-{nic}.network",
@@ -27,8 +32,8 @@ _FILES = {
     },
 }
 DAEMON_JSON = "/etc/docker/daemon.json"
-# Netplan and NetworkManager refuse, or warn of, files that others can read.
-_SECRET = ("netplan", "networkmanager")
+# Netplan and NetworkManager refuse, or warn of, files that others can read. networkd is an other.
+_SECRET = ("/etc/netplan/", "/etc/NetworkManager/")
 
 
 _OF_A_HOST = ("addresses", "dhcp4", "dhcp6", "routes", "gateway4", "gateway6", "nameservers")
@@ -186,7 +191,7 @@ def script(layout: Layout, network_system: str, docker: str) -> str:
         prepare=steps.prepare,
         files=render(layout, network_system),
         more=steps.more,
-        mode="600" if network_system in _SECRET else "644",
+        secret=_SECRET,
         switch=[one.format(**names) for one in steps.switch],
         back=[one.format(**names) for one in steps.back],
         docker=docker,
