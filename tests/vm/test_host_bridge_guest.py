@@ -1,16 +1,24 @@
-"""A guest on the host's own network: the physical LAN's DHCP server gives it its address."""
+"""A guest on the host's own network, and a guest that is such a host."""
 
 from __future__ import annotations
 
+import base64
+import sys
+from pathlib import Path
+
 import pytest
 
+from tests.lab.command import run
 from tests.lab.namespace import Namespace, namespace
 from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import until
 from tests.vm.conftest import Machine, ask
+from tests.vm.debian_guest import Shell, booted, debian_guest
 
 MAC = "02:42:ac:11:00:07"
+_STATIC = "172.30.1.150/24"
+_IP = "ip -color=never"
 
 
 @pytest.mark.vm
@@ -32,6 +40,59 @@ def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: Machine) 
             )
             identity = ask(beyond, "172.30.1.150", "identity")
     assert identity["interfaces"][0]["ipv4"] == ["172.30.1.150/24"]
+
+
+@pytest.mark.vm
+@pytest.mark.long
+def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path: Path) -> None:
+    """Under systemd, as an admin types it. What is not kept: tests/netns/test_host_systems.py."""
+    settings = {**debian_guest().settings(), "NO_DHCP": "true"}
+    container = network.container("host")
+    way = f"default via {network.gateway}"
+    with booted(container, tmp_path, settings) as host:
+        nic = host.ask("basename /sys/class/net/e*").strip()
+        installed = (
+            f"network: {{version: 2, ethernets: {{{nic}: {{addresses: [{_STATIC}], "
+            f"routes: [{{to: default, via: {network.gateway}}}]}}}}}}"
+        )
+        host.ask(f"umask 077; echo '{installed}' >/etc/netplan/50-cloud-init.yaml")
+        host.ask("netplan apply")
+        _await_address(host, nic)
+        own = ("--nic", nic, "--mac", container.mac, "--address", _STATIC)
+        options = (*own, "--gateway", network.gateway, "--format", "netplan", "--no-docker")
+        printed = run(sys.executable, "-m", "vmnet", "host-bridge", *options).stdout
+        encoded = base64.b64encode(printed.encode()).decode()
+        for start in range(0, len(encoded), 500):
+            host.ask(f"printf %s {encoded[start : start + 500]} >>br0.base64")
+        host.ask("base64 -d br0.base64 >br0.sh")
+        assert "switching" in host.ask("sh br0.sh try 600")
+        _await_address(host, "br0")
+        assert "it stays" in host.ask("sh br0.sh keep")
+        assert "master br0" in host.ask(f"{_IP} link show {nic}")
+        assert "inet " not in host.ask(f"{_IP} -4 address show dev {nic}")
+        assert f"{way} dev br0" in host.ask(f"{_IP} route")
+        assert " 0% packet loss" in host.ask(f"ping -c1 -W10 {network.gateway}")
+        host.ask("sh br0.sh undo")
+        _await_address(host, nic)
+        until(
+            lambda: "no try is under way" in host.ask("sh br0.sh keep 2>&1"),
+            180,
+            "the end of the way back",
+            interval=1,
+        )
+        assert "does not exist" in host.ask(f"{_IP} link show br0 2>&1")
+        assert host.ask("cat /etc/netplan/50-cloud-init.yaml").strip() == installed
+
+
+def _await_address(host: Shell, interface: str) -> None:
+    asked = f"{_IP} -4 -o address show dev {interface} 2>&1"
+    until(
+        lambda: _STATIC in host.ask(asked),
+        180,
+        f"{interface} to have its address",
+        interval=1,
+        detail=lambda: host.ask(f"{_IP} address; networkctl --no-pager; cat /var/lib/vmnet/*.log"),
+    )
 
 
 def _plug_into_the_hosts_bridge(host: Namespace, container: Namespace) -> None:
