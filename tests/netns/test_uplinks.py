@@ -12,7 +12,8 @@ from tests.lab.command import Process, run
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
 from tests.lab.wait import until
-from tests.netns.conftest import VMNET, Vmnet
+from tests.netns.conftest import VMNET, Vmnet, is_vm
+from tests.netns.test_frames import heard
 
 Change = Callable[[Lan, Namespace], object]
 
@@ -93,6 +94,25 @@ def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmn
             eth1 = web.link("eth1")
             assert eth1
             assert eth1["master"] == "br1"
+
+
+def test_a_network_that_comes_while_a_start_plans_is_shut_too(network: Lan, vmnet: Vmnet) -> None:
+    """``docker run -d …; docker network connect …``: the start has read the NICs already."""
+    with lan(2, host=network.host) as second:
+        web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+        station, probed = second.station(), network.station("probed")
+        with (
+            heard(probed) as card,
+            web.popen(*VMNET, "run", env=vmnet.environ, pid=True) as process,
+        ):
+            while card.recv(2048)[12:14] != b"\x08\x06":  # it looks for a spare address
+                pass
+            late = second.attach(web, "eth1", gateway=False)
+            _await_word(process, "vmnet: warning: eth1 has come")
+            until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+            assert not _answers(station, late.address)
+            assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
+            assert process.output().count("eth1 has come") == 1
 
 
 def test_a_default_route_that_moves_is_named(network: Lan, vmnet: Vmnet) -> None:

@@ -37,14 +37,17 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     start.interruptible()
     hooks = pipeline.select(environ)
     start.recover(hooks)
+    there = start.devices_there()
     if not hooks.allocators:
-        _become(hooks, pipeline.plan(hooks, arguments))
+        _become(hooks, pipeline.plan(hooks, arguments), there)
     from vmnet.lifecycle import allocation, supervisor
 
     status = supervisor.fork()
     if status is None:
         _become(
-            hooks, pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks))
+            hooks,
+            pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks)),
+            there,
         )
     try:
         start.recover(hooks)
@@ -53,7 +56,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return status
 
 
-def _become(hooks: Hooks, plan: Plan) -> NoReturn:
+def _become(hooks: Hooks, plan: Plan, there: frozenset[int]) -> NoReturn:
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac
         if plan.outside:
@@ -63,4 +66,4 @@ def _become(hooks: Hooks, plan: Plan) -> NoReturn:
             _log.info("%s: %s, %s goes to the guest", name, mac, addresses)
     for line in plan.not_carried:
         _log.warning("not carried by %s", line)
-    start.start(hooks, plan)
+    start.start(hooks, plan, there)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -35,9 +35,8 @@ from vmnet.lifecycle import (
     uplinks,
 )
 from vmnet.net import device
-from vmnet.net.device import Device
 from vmnet.pipeline import Plan
-from vmnet.settings import RUN_DIR
+from vmnet.settings import INTERFACES, RUN_DIR, Settings
 from vmnet.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -98,9 +97,10 @@ def interruptible() -> None:
     early.deliver()
 
 
-def start(hooks: Hooks, plan: Plan) -> NoReturn:
+def start(hooks: Hooks, plan: Plan, there: frozenset[int] | None = None) -> NoReturn:
     """Build, deliver and launch; on any failure undo all of it, newest first.
 
+    :param there: the numbers of the network devices from before the plan; None for those of now
     :raises VmnetError: a step failed; the network is as it was
     :raises InterruptedStartError: a stop signal has come; likewise
     """
@@ -108,14 +108,15 @@ def start(hooks: Hooks, plan: Plan) -> NoReturn:
     early.refuse_pending()
     undo = ExitStack()
     try:
-        _carry_out(hooks, plan, undo)
+        now = devices_there()
+        _carry_out(hooks, plan, now - (now if there is None else there), undo)
     except BaseException:
         _on_signals(signal.SIG_IGN)  # a second one must not interrupt the undoing
         undo.close()
         raise
 
 
-def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
+def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) -> NoReturn:
     """Privileges go in two steps: no new ones for any child, none at all from the guard on."""
     if plan.command.user is not None:
         privileges.refuse_new()
@@ -127,27 +128,50 @@ def _carry_out(hooks: Hooks, plan: Plan, undo: ExitStack) -> NoReturn:
         _deliver(delivery, undo)
     daemons = (one for delivery in plan.deliveries for one in delivery.daemons)
     helpers = supervision.begin(plan.command, daemons, hooks.settings, undo)
-    _put_on_record(plan, helpers, hooks.settings[RUN_DIR], undo)
+    _put_on_record(plan, helpers, hooks.settings, late, undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of becoming the machine")
 
 
 def _put_on_record(
-    plan: Plan, helpers: Iterable[launched.Helper], run_dir: Path, undo: ExitStack
+    plan: Plan,
+    helpers: Iterable[launched.Helper],
+    settings: Settings,
+    late: frozenset[int],
+    undo: ExitStack,
 ) -> None:
+    run_dir = settings[RUN_DIR]
     addresses = (
         () if plan.outside else [own.ip for own in one.addresses]
         for one in plan.identity.interfaces
     )
     undo.callback(uplinks.discard, run_dir)
-    uplinks.save(run_dir, uplinks.describe(plan.wiring, _devices()))
+    with _reading_devices():
+        devices = device.devices()
+    record = uplinks.describe(plan.wiring, devices, late)
+    uplinks.save(run_dir, record)
     undo.callback(launched.discard, run_dir)
     launched.save(run_dir, launched.describe(plan.command, plan.wiring, addresses, helpers))
+    if uplinks.newcomers(record, devices, settings[INTERFACES]):
+        # Connected while we planned. Later ones are the keeper's.
+        from vmnet.running import uplinks as seen
+
+        seen.main(run_dir, os.environ)
 
 
-def _devices() -> dict[int, Device]:
+def devices_there() -> frozenset[int]:
+    """The numbers of the network devices, for :func:`start` to know those that come later.
+
+    :raises BridgeError: they can't be read
+    """
+    with _reading_devices():
+        return device.numbers()
+
+
+@contextmanager
+def _reading_devices() -> Iterator[None]:
     try:
-        return device.devices()
+        yield
     except OSError as error:
         raise BridgeError(
             f"can't read the network devices: {error.strerror or error}",

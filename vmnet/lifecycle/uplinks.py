@@ -7,7 +7,7 @@ that each change is said once. :mod:`vmnet.running.uplinks` writes that while th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,9 +59,13 @@ class Record(Noun):
     shut: tuple[int, ...] = ()
 
 
-def describe(wiring: Wiring, devices: Mapping[int, Device]) -> Record:
-    """The record of a start whose bridges are built."""
+def describe(wiring: Wiring, devices: Mapping[int, Device], late: Collection[int] = ()) -> Record:
+    """The record of a start whose bridges are built.
+
+    :param late: the numbers of the devices that came while it was planned, and are in no plan
+    """
     named = {one.name: one for one in devices.values()}
+    planned = {named[port.uplink].index for port in wiring.ports if port.uplink in named}
     return Record(
         uplinks=tuple(
             Uplink(
@@ -74,7 +78,7 @@ def describe(wiring: Wiring, devices: Mapping[int, Device]) -> Record:
             for port in wiring.ports
             if port.uplink in named and port.bridge in named
         ),
-        known=tuple(sorted(devices)),
+        known=tuple(sorted(index for index in devices if index not in late or index in planned)),
     )
 
 

@@ -32,6 +32,14 @@ class Device(Noun):
     kind: str
 
 
+def numbers() -> frozenset[int]:
+    """The number of every device.
+
+    :raises OSError: the kernel does not say
+    """
+    return frozenset(index for index, _ in socket.if_nameindex())
+
+
 def devices() -> dict[int, Device]:
     """Every device by its number.
 
