@@ -13,7 +13,7 @@ from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from tests.netns.test_frames import heard
+from tests.netns.test_frames import forged, heard, mac_bytes, send, until_seen
 
 Change = Callable[[Lan, Namespace], object]
 
@@ -87,6 +87,13 @@ def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmn
             assert eth1
             assert "UP" in eth1["flags"]
             assert not _answers(station, late.address)
+            with heard(station) as card:
+                web.run("arping", "-c1", "-w1", "-I", "eth1", station.address, check=False)
+                last = forged(second.host.link(second.bridge)["address"])  # type: ignore[index]
+                send(second.host, last, by=second.bridge)
+                assert not [
+                    one for one in until_seen(card, last) if one[6:12] == mac_bytes(late.mac)
+                ]
             assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
             assert "eth1" not in _reason(vmnet, process), "the VM has all that it had"
         with vmnet.running(web) as process:
