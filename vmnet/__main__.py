@@ -18,7 +18,7 @@ from vmnet.deferred import defer_unused  # noqa: E402
 
 defer_unused()  # before the first import of what imports them
 
-from vmnet.lifecycle import early  # noqa: E402
+from vmnet.lifecycle import beside, early  # noqa: E402
 
 if sys.argv[1:2] == ["run"]:
     early.hold()
@@ -29,6 +29,7 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
+    beside.be_called("vmnet")  # the first line of the image's script names the interpreter
     log.configure(os.environ)
     try:
         if sys.argv[1:2] != ["run"]:

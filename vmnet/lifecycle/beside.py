@@ -100,9 +100,12 @@ def signal_name(number: int) -> str:
 
 
 def be_called(name: str) -> None:
-    """In `docker top`, which would say python3."""
-    with open("/proc/self/comm", "w") as file:  # noqa: PTH123
-        file.write(name)
+    """Have `docker top` and ps(1) show a name where they would show ``python3``."""
+    try:
+        with open("/proc/self/comm", "w") as file:  # noqa: PTH123
+            file.write(name)
+    except OSError:  # a /proc that is read-only: the process works under any name
+        return
 
 
 def put_on_record(pidfile: str, pid: int, log: Log) -> None:
