@@ -65,7 +65,8 @@ def test_a_name_that_goes_and_a_nameserver_that_can_not_be_asked(
     assert (paths.hosts.read_text(), paths.servers.read_text()) == ("", "server=192.0.2.1\n")
     assert caplog.messages == [
         "dnsmasq: /etc/hosts has changed: db is gone",
-        "dnsmasq: /etc/resolv.conf has changed: nameservers 192.0.2.1, 2001:db8::53",
+        "dnsmasq: /etc/resolv.conf has changed: nameservers 192.0.2.1 "
+        "(not 2001:db8::53: to forward to it takes IPv4)",
     ]
 
 

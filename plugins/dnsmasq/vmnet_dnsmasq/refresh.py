@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from vmnet.lifecycle import errand, files, followed
@@ -55,7 +56,7 @@ def refresh(paths: Paths, names: Names, follows: Sequence[Path], served: bool) -
     if followed.RESOLV_CONF in follows:
         text = config.render_servers(map(str, reachable(names.nameservers)))
         if _replace(paths.servers, text) is not None:
-            servers = ", ".join(map(str, names.nameservers)) or "none"
+            servers = _servers(names.nameservers, served)
             changes.append(f"{followed.RESOLV_CONF} has changed: nameservers {servers}")
     for change in changes:
         if served:
@@ -64,6 +65,14 @@ def refresh(paths: Paths, names: Names, follows: Sequence[Path], served: bool) -
             _log.warning("%s, but the guest asks the servers of its lease", change, extra=_HINT)
     if changes and served:
         _reload(paths.pidfile)
+
+
+def _servers(given: Sequence[IPv4Address | IPv6Address], served: bool) -> str:
+    """The nameservers in words; where dnsmasq asks them, those that it can't are named as such."""
+    asked = reachable(given) if served else given
+    others = ", ".join(str(address) for address in given if address not in asked)
+    servers = ", ".join(map(str, asked)) or "none"
+    return f"{servers} (not {others}: to forward to it takes IPv4)" if others else servers
 
 
 def _replace(path: Path, text: str) -> str | None:
