@@ -61,12 +61,27 @@ def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> No
     assert text == golden(GOLDEN / f"{case.__name__}.argv", text)
 
 
-@pytest.mark.parametrize("option", ["-accel", "--accel"])
-def test_the_users_own_accelerator_is_the_only_one(option: str) -> None:
-    """QEMU takes the first that it can use, and with it the bound of the translated code."""
-    given = Options(extra=(option, "tcg,tb-size=1024"))
-    words = arguments(testing.machine(accelerator="tcg"), given)
-    assert [word for word in words if word.endswith("-accel")] == [option]
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(extra=("-accel", "tcg,tb-size=1024")),
+        Options(extra=("--accel", "tcg")),
+        Options(extra=("-enable-kvm",)),
+        Options(extra=("-machine", "pc,accel=tcg")),
+        Options(extra=("-M", "accel=kvm:tcg")),
+        Options(machine_type="q35,accel=tcg"),
+    ],
+)
+def test_the_users_own_accelerator_is_the_only_one(options: Options) -> None:
+    """QEMU takes the first that it can use, and ends where -accel and a machine's option meet."""
+    words = arguments(testing.machine(accelerator="tcg"), options)
+    ours = words[: len(words) - len(options.extra)]
+    assert "-accel" not in ours
+
+
+@pytest.mark.parametrize("extra", [("-append", "accel"), ("-vga", "std"), ("-machine", "pc")])
+def test_other_arguments_leave_the_accelerator_to_vmnet(extra: tuple[str, ...]) -> None:
+    assert "-accel" in arguments(testing.machine(accelerator="tcg"), Options(extra=extra))
 
 
 def nics(count: int) -> tuple[Nic, ...]:

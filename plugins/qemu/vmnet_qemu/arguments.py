@@ -17,6 +17,7 @@ _TRANSLATED_MIB = 128
 _MOST_SLOTS, _FIRST_SLOT, _FUNCTIONS = 16, 0x17, 8
 _MOST_NICS = (0x1F - _FIRST_SLOT) * _FUNCTIONS
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_ACCELERATED = ("-accel", "--accel", "-enable-kvm", "--enable-kvm")
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
@@ -107,12 +108,23 @@ def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
 def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
     """In emulation with a bound: each boot adds 50 MiB of translated code, up to 1 GiB.
 
-    What does not fit is translated anew. QEMU takes the first accelerator that it can use, so ours
-    would win over the user's own.
+    What does not fit is translated anew. QEMU takes the first accelerator that it can use, and ends
+    where a machine's option names one as well, so ours is left out where the user names another.
     """
-    if not {"-accel", "--accel"}.intersection(options.extra):
+    if not _names_accelerator(options):
         bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
         yield from ("-accel", machine.accelerator + bound)
+
+
+def _names_accelerator(options: Options) -> bool:
+    """Whether the user's own has ``-accel``, ``-enable-kvm``, or a machine with ``accel=``."""
+    pairs = zip(("", *options.extra), options.extra, strict=False)
+    machines = [value for name, value in pairs if name in ("-machine", "--machine", "-M", "--M")]
+    return any(word in _ACCELERATED for word in options.extra) or any(
+        setting.startswith("accel=")
+        for machine in (options.machine_type or "", *machines)
+        for setting in machine.split(",")
+    )
 
 
 def _machine_type(options: Options) -> str:
