@@ -102,7 +102,7 @@ def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
             (
                 "vmnet: error: helper: ended before the machine (it is not known how): "
                 "another takes its place",
-                *[f"vmnet: error: helper: {why.format(tmp_path)}: another takes its place"] * 2,
+                *[f"vmnet: error: helper: {why.format(tmp_path)}: another attempt follows"] * 2,
                 f"vmnet: error: helper: {why.format(tmp_path)}, again and again",
                 "vmnet: hint: it stays down, and the VM without it, until the container is "
                 "restarted",

@@ -115,17 +115,18 @@ def keeping(
             pid = pid or (yield from start())
             seconds = yield from _life(pid, part)
             failure = f"ended before the machine ({beside.how(beside.status_of(pid))})"
+            remedy = "another takes its place"
             if seconds >= WELL_SECONDS:
                 left = pauses()
         except FailedError as failed:
-            failure = str(failed)
+            failure, remedy = str(failed), "another attempt follows"
         pid = None
         beside.remove(pidfile)
         pause = next(left, None)
         if pause is None:
             log.error(f"{failure}, again and again", _STAYS_DOWN)
             return
-        log.error(f"{failure}: another takes its place")
+        log.error(f"{failure}: {remedy}")
         yield -1, pause
 
 
