@@ -23,6 +23,18 @@ def test_a_link_that_comes_back_with_another_address(network: Lan, vmnet: Vmnet)
         assert line in said().splitlines()
 
 
+def test_a_link_in_the_guests_own_hosts_file(network: Lan, vmnet: Vmnet) -> None:
+    """cloud-init wrote it from the seed, so the guest doesn't ask dnsmasq for the name."""
+    web = network.container("web", hosts="172.30.1.66 db\n", resolv_conf=ON_LOOPBACK)
+    with vmnet.running(web, VMNET_IPAM="cloudinit") as process:
+        (web.etc / "hosts").write_text("172.30.1.67 db\n")
+        said = process.output
+        until(lambda: "hosts has changed" in said(), 15, "the change", detail=said)
+        line = "warning: /etc/hosts has changed: db is 172.30.1.67, but the guest's own hosts file"
+        assert line in said()
+        assert "restart the container to hand the change over" in said()
+
+
 def test_nameservers_that_change(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", resolv_conf=ON_LOOPBACK)
     with (

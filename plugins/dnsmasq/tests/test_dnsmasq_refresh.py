@@ -70,6 +70,43 @@ def test_a_name_that_goes_and_a_nameserver_that_can_not_be_asked(
     ]
 
 
+def test_a_guest_with_the_links_in_its_own_hosts_file(
+    paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It reads that file, from cloud-init's seed, before it asks dnsmasq."""
+    caplog.set_level(logging.INFO)
+    names = Names((Host(ip_address("172.17.0.8"), ("db",)),), (ip_address("192.0.2.1"),))
+    refresh.refresh(paths, names, (HOSTS, RESOLV_CONF), served=True, seeded=True)
+    assert paths.hosts.read_text() == "172.17.0.8\tdb db.links.internal\n"
+    assert [(one.levelname, one.getMessage(), vars(one).get("hint")) for one in caplog.records] == [
+        (
+            "WARNING",
+            "/etc/hosts has changed: db is 172.17.0.8, "
+            "but the guest's own hosts file is the start's",
+            "restart the container to hand the change over",
+        ),
+        ("INFO", "dnsmasq: /etc/resolv.conf has changed: nameservers 192.0.2.1", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ipam", "nameserver", "mode"),
+    [
+        ("dnsmasq", "172.17.255.254/16", "served"),
+        ("cloudinit", "172.17.255.254/16", "seeded"),
+        ("dnsmasq,cloudinit", "172.17.255.254/16", "seeded"),
+        ("dnsmasq,cloudinit", "", "told"),
+    ],
+)
+def test_what_the_change_of_a_file_means_to_the_guest(
+    ipam: str, nameserver: str, mode: str
+) -> None:
+    wiring = testing.wiring(IDENTITY, contain="dnsmasq" in ipam, nameserver=nameserver)
+    settings = testing.settings({"VMNET_IPAM": ipam})
+    dnsmasq, *_ = service.deliver(settings, IDENTITY, wiring).daemons
+    assert mode in dnsmasq.refresh
+
+
 def test_a_pid_that_somebody_else_has_now_gets_no_signal(paths: Paths) -> None:
     with subprocess.Popen(("sleep", "60")) as child:
         paths.pidfile.write_text(f"{child.pid}\n")

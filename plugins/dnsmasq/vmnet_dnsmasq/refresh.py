@@ -22,49 +22,64 @@ from vmnet_dnsmasq import config, searched
 from vmnet_dnsmasq.config import Paths
 from vmnet_dnsmasq.uncarried import reachable
 
-_SERVED, _LISTED = "served", 3
+_SERVED, _SEEDED, _TOLD, _LISTED = "served", "seeded", "told", 3
 _HINT = {"hint": "restart the container to hand the change over"}
 _log = logging.getLogger(__name__)
 
 
-def command(run_dir: Path, paths: Iterable[Path], *, served: bool) -> tuple[str, ...]:
+def command(
+    run_dir: Path, paths: Iterable[Path], *, served: bool, seeded: bool = False
+) -> tuple[str, ...]:
     """The words that run this program.
 
     :param paths: of what is followed
     :param served: whether dnsmasq serves names at all
+    :param seeded: whether the guest has the links in its own hosts file, from cloud-init's seed
     """
-    words = (str(run_dir), _SERVED if served else "told", *map(str, paths))
+    mode = (_SEEDED if seeded else _SERVED) if served else _TOLD
+    words = (str(run_dir), mode, *map(str, paths))
     return (sys.executable, "-I", "-m", __name__, *words)
 
 
 def main(run_dir: str, mode: str, *paths: str) -> None:
-    follows, served = tuple(map(Path, paths)), mode == _SERVED
+    follows, made = tuple(map(Path, paths)), Paths.below(Path(run_dir))
     with errand.logged():
-        refresh(Paths.below(Path(run_dir)), followed.read(), follows, served)
+        refresh(made, followed.read(), follows, served=mode != _TOLD, seeded=mode == _SEEDED)
 
 
-def refresh(paths: Paths, names: Names, follows: Sequence[Path], served: bool) -> None:
+def refresh(
+    paths: Paths, names: Names, follows: Sequence[Path], *, served: bool, seeded: bool = False
+) -> None:
     """Write what has changed, and have dnsmasq read it.
 
     :raises StateError: the run directory can't be written
     """
-    changes = []
+    changes = {}
     if followed.HOSTS in follows:
         text = config.render_hosts(config.servable(names.hosts))
         if (before := _replace(paths.hosts, text)) is not None:
-            changes.append(f"{followed.HOSTS} has changed: {_difference(before, text)}")
+            changes[followed.HOSTS] = _difference(before, text)
     if followed.RESOLV_CONF in follows:
         text = config.render_servers(map(str, reachable(names.nameservers)))
         if _replace(paths.servers, text) is not None:
-            servers = _servers(names.nameservers, served)
-            changes.append(f"{followed.RESOLV_CONF} has changed: nameservers {servers}")
-    for change in changes:
-        if served:
-            _log.info("dnsmasq: %s", change)
-        else:
-            _log.warning("%s, but the guest asks the servers of its lease", change, extra=_HINT)
+            changes[followed.RESOLV_CONF] = f"nameservers {_servers(names.nameservers, served)}"
+    for path, change in changes.items():
+        _report(f"{path} has changed: {change}", served, seeded and path == followed.HOSTS)
     if changes and served:
         _reload(paths.pidfile)
+
+
+def _report(change: str, served: bool, outdated: bool) -> None:
+    """Log a change, as a warning where the guest goes on with what it was told at the start.
+
+    :param outdated: whether the guest's own hosts file, which it reads first, lacks the change
+    """
+    if not served:
+        _log.warning("%s, but the guest asks the servers of its lease", change, extra=_HINT)
+    elif outdated:
+        _log.warning("%s, but the guest's own hosts file is the start's", change, extra=_HINT)
+    else:
+        _log.info("dnsmasq: %s", change)
 
 
 def _servers(given: Sequence[IPv4Address | IPv6Address], served: bool) -> str:

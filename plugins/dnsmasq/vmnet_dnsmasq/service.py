@@ -9,12 +9,14 @@ from vmnet.delivery import Daemon, Delivery, File
 from vmnet.errors import DeliveryError
 from vmnet.identity import Identity
 from vmnet.lifecycle import followed
-from vmnet.settings import RUN_DIR, Settings
+from vmnet.settings import IPAM, RUN_DIR, Settings
 from vmnet.wiring import Wiring
 from vmnet_dnsmasq import config, refresh, uncarried
 
 # Bytes of a file that dnsmasq writes. Its log has some 300 for each lease that it gives.
 LARGEST_FILE = 1 << 20
+# The strategy that writes the links to the guest's own hosts file, whether or not we lease, too.
+_SEEDS = "cloudinit"
 
 
 def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
@@ -65,6 +67,12 @@ def _with_dnsmasq(
     argv = (*limit, program, f"--conf-file={paths.config}")
     servers = config.render_servers(map(str, uncarried.reachable(identity.resolver.nameservers)))
     follows = followed.files(settings, identity)
+    errand = refresh.command(
+        settings[RUN_DIR],
+        follows,
+        served=service.upstream is not None,
+        seeded=_SEEDS in settings[IPAM],
+    )
     return evolve(
         made,
         files=(
@@ -74,14 +82,5 @@ def _with_dnsmasq(
             # An earlier machine's lease would keep the address from this one, whose MAC may differ.
             File(paths.leases, b"", 0o644),
         ),
-        daemons=(
-            Daemon(
-                "dnsmasq",
-                argv,
-                paths.pidfile,
-                paths.log,
-                follows,
-                refresh.command(settings[RUN_DIR], follows, served=service.upstream is not None),
-            ),
-        ),
+        daemons=(Daemon("dnsmasq", argv, paths.pidfile, paths.log, follows, errand),),
     )
