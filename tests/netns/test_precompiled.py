@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.lab import precompiling
-from tests.lab.netns import Lan
+from tests.lab.netns import WORLD, Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet, is_vm
+from tests.netns.test_names import ON_LOOPBACK
 
 # What has to be there before there is a file to import from.
 _FIRST = {"__future__", "importlib", "vmnet", "vmnet.__main__", "vmnet.precompiled", "warnings"}
+# Most starts have a disk, unlike those here.
+_DISK = ("vmnet.image",)
+_FORWARDING = ("vmnet.net.arp", "vmnet.net.dns")
 # `vmnet run` with the file named first; its last line tells where its modules came from.
 _WATCHED = """
 import builtins, os, sys
@@ -63,16 +67,23 @@ def file(vmnet: Vmnet, network: Lan, tmp_path: Path) -> Path:
     return made
 
 
-def test_a_start_imports_all_from_the_file(network: Lan, vmnet: Vmnet, file: Path) -> None:
+# Nothing listens on loopback, so the question to the nameserver there is refused at once.
+@pytest.mark.parametrize(
+    ("resolv_conf", "unused"),
+    [(f"nameserver {WORLD}\n", _DISK + _FORWARDING), (ON_LOOPBACK, _DISK)],
+    ids=["a nameserver on the network", "a nameserver on loopback"],
+)
+def test_a_start_imports_all_from_the_file(
+    network: Lan, vmnet: Vmnet, file: Path, resolv_conf: str, unused: tuple[str, ...]
+) -> None:
     command = (sys.executable, "-c", _WATCHED, str(file))
-    with network.container("web").popen(*command, env=vmnet.environ, pid=True) as process:
+    web = network.container("web", resolv_conf=resolv_conf, ipv6=True)
+    with web.popen(*command, env=vmnet.environ, pid=True) as process:
         until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
         said = process.output()
     searched, found, compiled, held = json.loads(said.splitlines()[-1])
     assert set(searched) <= _FIRST
     assert {"vmnet.net.build", "vmnet_qemu.arguments", "pyroute2.netlink", "socket"} <= set(found)
     assert set(found) <= set(held)
-    # This start has neither a disk nor Docker's nameserver, which most have.
-    others = ("vmnet.image", "vmnet.net.dns")
-    assert all(one.startswith(others) for one in set(held) - set(found))
+    assert not [one for one in set(held) - set(found) if not one.startswith(unused)]
     assert not [one for one in compiled if one.startswith("def __init__")]

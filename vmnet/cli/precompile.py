@@ -23,9 +23,12 @@ _CARRYING_OUT = (
     "vmnet.image.qcow2",
     "vmnet.lifecycle.become",
     "vmnet.net.antispoof",
+    "vmnet.net.arp",
     "vmnet.net.build",
     "vmnet.net.capture",
     "vmnet.net.dns",
+    "vmnet.net.ndp",
+    "vmnet.net.router",
     "vmnet.net.rtnl",
     "vmnet.net.snapshot",
     "vmnet.net.steps",
@@ -38,6 +41,9 @@ _HERE = {
     "VMNET_ACCEL": "tcg",
     "VMNET_MEMORY": "16M",
 }
+# On the network, and on loopback, where Docker's is on all but its default network.
+_NAMESERVERS = ("192.0.2.53", "127.0.0.11")
+_FORWARDER = "172.17.255.254/16"
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> None:
 
 
 def _rehearse(recorder: precompiled.Recorder, environ: Mapping[str, str]) -> None:
-    """A start for a container such as Docker makes, but for what needs one: NICs, and a disk.
+    """Plan starts for containers such as Docker makes, but for what needs one: NICs, and a disk.
 
     :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
     """
@@ -78,12 +84,16 @@ def _rehearse(recorder: precompiled.Recorder, environ: Mapping[str, str]) -> Non
         hooks = pipeline.select({**environ, **_HERE})
     from vmnet import testing
 
-    identity = testing.identity()
-    wiring = testing.wiring(identity)
+    identities = [testing.identity(resolver=testing.resolver(one)) for one in _NAMESERVERS]
     logging.disable(logging.WARNING)  # that is of the machine which builds the image
     try:
-        with recorder:
-            pipeline.plan(hooks, known=(identity, wiring))
+        for identity in identities:
+            with recorder:
+                needs = hooks.requirements(identity)
+            nameserver = _FORWARDER if needs.dns else ""
+            wiring = testing.wiring(identity, contain=needs.contain, nameserver=nameserver)
+            with recorder:
+                pipeline.plan(hooks, known=(identity, wiring))
     except VmnetError as error:  # a file that a container brings, say
         logging.disable(logging.NOTSET)
         _log.warning("what a start imports after this is not in the file: %s", error.message)
