@@ -9,6 +9,7 @@ import pytest
 
 from tests.docs import pages, plugin
 from tests.docs.pages import Example
+from tests.lab.folders import open_to_readers
 from tests.lab.netns import lan
 
 
@@ -21,8 +22,7 @@ from tests.lab.netns import lan
 def test_commands_print_what_is_shown(example: Example, tmp_path: Path) -> None:
     demo, run_dir = tmp_path / "demo", tmp_path / "run"
     demo.mkdir()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # as in an image: QEMU is not root
+    open_to_readers(tmp_path)  # as in an image: QEMU is not root
     for name in ("vmlinuz", "initrd"):
         (demo / name).touch()
     environ = {**pages.settled_environment(), "VMNET_DEMO": demo, "VMNET_RUN_DIR": run_dir}

@@ -21,6 +21,7 @@ from vmnet import testing
 from vmnet.settings import Settings
 
 from .command import Process, background
+from .folders import open_to_readers
 from .namespace import Namespace
 from .netns import Lan
 from .wait import until
@@ -116,8 +117,7 @@ class Site:
     @classmethod
     def made(cls, network: Lan, folder: Path, **environ: str) -> Site:
         """:param environ: of every container, beside ours and what the service takes"""
-        for one in (folder, *folder.parents[:2]):
-            one.chmod(0o755)  # neither dnsmasq nor QEMU is root, and they read here
+        open_to_readers(folder)  # neither dnsmasq nor QEMU is root, and they read here
         certificates, token = Certificates.made(folder, network.gateway), folder / "token"
         token.write_text(TOKEN)
         common = {

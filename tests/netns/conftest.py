@@ -12,6 +12,7 @@ import pytest
 from attrs import frozen
 
 from tests.lab.command import Completed, Process
+from tests.lab.folders import open_to_readers
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
 from tests.lab.wait import until
@@ -77,8 +78,7 @@ def vmnet(tmp_path: Path) -> Vmnet:
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(b"")
     # dnsmasq gives up root and must still reach its files.
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_readers(tmp_path)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
     return Vmnet(
         tmp_path / "run",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import Completed
+from tests.lab.folders import open_to_readers
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan
 from tests.lab.snapshot import Json, require_same
@@ -39,8 +40,7 @@ def web(network: Lan) -> Namespace:
 @pytest.fixture
 def start(web: Namespace, tmp_path: Path) -> Start:
     # dnsmasq gives up root and must still reach its files.
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_readers(tmp_path)
     (tmp_path / "run").mkdir()  # which only the first of many starts would do
     environ = {**environ_of(tmp_path), "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
     return Start(web, environ, tmp_path / "strace.log")

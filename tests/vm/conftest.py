@@ -14,6 +14,7 @@ from attrs import frozen
 
 from tests.lab.base_image import cache
 from tests.lab.command import Process, run
+from tests.lab.folders import open_to_readers
 from tests.lab.namespace import Namespace
 from tests.lab.netns import Lan, lan
 from tests.lab.progress import step
@@ -91,8 +92,7 @@ def network() -> Iterator[Lan]:
 
 @pytest.fixture
 def machine(demo_guest: Path, tmp_path: Path) -> Machine:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_readers(tmp_path)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
     return Machine(
         {
