@@ -20,6 +20,7 @@ from attrs import frozen
 from tests.lab.base_image import cache
 from tests.lab.command import run
 from tests.lab.console import Console, on_socket
+from tests.lab.folders import open_to_readers
 from tests.lab.namespace import Namespace
 from tests.lab.progress import step
 
@@ -118,6 +119,7 @@ class Shell:
 @contextmanager
 def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> Iterator[Shell]:
     """The guest in a container of its own, when cloud-init has done all its work."""
+    open_to_readers(folder)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
     shell = folder / "shell"
     own = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.lab.folders import open_to_readers
 from tests.lab.netns import WORLD6, Lan
 from tests.lab.wait import until
 from tests.vm.conftest import Machine, ask
@@ -57,7 +56,6 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
     if not ipv4:
         web.ip("-4", "address", "flush", "dev", "eth0")
     network.world()
-    open_to_readers(tmp_path)
     with booted(web, tmp_path, debian_guest().settings()) as guest:
         until(lambda: "configured" in guest.ask("networkctl"), 60, "networkd to configure the link")
         assert _told(guest.json("ip -j -6 address")) == {

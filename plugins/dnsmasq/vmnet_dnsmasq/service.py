@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import stat
+from pathlib import Path
+
 from attrs import evolve
 
 from vmnet import process
@@ -13,6 +17,7 @@ from vmnet.settings import IPAM, RUN_DIR, Settings
 from vmnet.wiring import Wiring
 from vmnet_dnsmasq import config, refresh, uncarried
 
+_log = logging.getLogger(__name__)
 # Bytes of a file that dnsmasq writes. Its log has some 300 for each lease that it gives.
 LARGEST_FILE = 1 << 20
 # The strategy that writes the links to the guest's own hosts file, whether or not we lease, too.
@@ -51,6 +56,18 @@ def _find(program: str, package: str) -> str:
     return str(path)
 
 
+def _warn_if_closed(run_dir: Path) -> None:
+    """dnsmasq reads its lists of names and servers as a user of its own, not as root."""
+    for folder in (run_dir, *run_dir.parents):
+        if folder.is_dir() and not folder.stat().st_mode & stat.S_IXOTH:
+            _log.warning(
+                "VMNET_RUN_DIR=%s: dnsmasq, which is not root, can't enter %s, so the guest "
+                "resolves no names",
+                *(run_dir, folder),
+                extra={"hint": f"`chmod o+x {folder}`, or name another folder, such as /run/vmnet"},
+            )
+
+
 def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     has_ipv6 = wiring.contain and any(one.ipv6 for one in identity.interfaces)
     return has_ipv6 or any(one.link_local for one in wiring.ports)
@@ -60,6 +77,8 @@ def _with_dnsmasq(
     made: Delivery, service: config.Service, settings: Settings, identity: Identity
 ) -> Delivery:
     paths = config.Paths.below(settings[RUN_DIR])
+    if service.upstream is not None:
+        _warn_if_closed(settings[RUN_DIR])
     program = _find("dnsmasq", "dnsmasq-base")
     # The guest sets the pace of dnsmasq's log. A write beyond the limit fails, and dnsmasq goes on:
     # it inherits that SIGXFSZ is ignored, as every child of a Python process does.

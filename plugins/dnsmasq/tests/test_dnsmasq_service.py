@@ -1,0 +1,34 @@
+"""Where dnsmasq, which is not root, can't read the names that it is to serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from vmnet_dnsmasq import service
+
+from vmnet import testing
+from vmnet.identity import Identity
+from vmnet.testing import resolver
+
+FORWARDED = testing.identity(resolver=resolver("127.0.0.11"))
+ASKED = testing.identity(resolver=resolver("192.0.2.53"))
+
+
+@pytest.mark.parametrize(
+    ("identity", "mode", "is_said"),
+    [(FORWARDED, 0o700, True), (FORWARDED, 0o711, False), (ASKED, 0o700, False)],
+)
+def test_a_closed_folder_is_named_where_names_are_served(
+    identity: Identity, mode: int, is_said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=mode)
+    nameserver = "172.17.255.254/16" if identity is FORWARDED else ""
+    wiring = testing.wiring(identity, nameserver=nameserver)
+    settings = testing.settings({"VMNET_RUN_DIR": str(closed / "run")})
+    service.deliver(settings, identity, wiring)
+    said = [record for record in caplog.records if f"can't enter {closed}, " in record.message]
+    assert [record.hint for record in said] == (  # type: ignore[attr-defined]
+        [f"`chmod o+x {closed}`, or name another folder, such as /run/vmnet"] if is_said else []
+    )
