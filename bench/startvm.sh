@@ -66,11 +66,18 @@ wire() {
     ip link set eth0 down
     ip address flush dev eth0
     ip link set eth0 addrgenmode none address "06:e0:$tail" master br0 up
-    contain
     ip tuntap add tap0 mode tap vnet_hdr
+    contain
     ip link set tap0 addrgenmode none mtu "$mtu" master br0 up
+    # The guest's MAC is written down, and so is its address; nothing that is heard moves them.
+    bridge link set dev eth0 learning off
+    bridge link set dev tap0 learning off flood off
+    bridge fdb replace "$mac" dev tap0 master static
+    echo 0 >/proc/sys/net/ipv4/conf/br0/forwarding
+    echo 0 >/proc/sys/net/ipv4/conf/tap0/forwarding
     ip link set br0 up
     ip address add "169.254.100.$((0x${mac##*:}))/32" dev br0
+    ip neighbour replace "$address" lladdr "$mac" nud permanent dev br0
 }
 
 # The guest's DHCP and router messages stay in here, strangers' stay out. The program is what
@@ -80,6 +87,14 @@ contain() {
     tc qdisc add dev eth0 clsact
     tc filter add dev eth0 ingress prio 1 bpf direct-action bytecode "$program"
     tc filter add dev eth0 egress prio 1 bpf direct-action bytecode "$program"
+    # The guest sends from its own MAC, and the bridge takes ARP and IPv4 alone.
+    hex=$(echo "$mac" | tr -d :)
+    own="6,32 0 0 6,21 0 3 $((0x${hex%????})),40 0 0 10,21 0 1 $((0x${hex#????????})),6 0 0 4294967295,6 0 0 2"
+    served='5,40 0 0 12,21 1 0 2048,21 0 1 2054,6 0 0 4294967295,6 0 0 2'
+    tc qdisc add dev tap0 clsact
+    tc filter add dev tap0 ingress prio 1 bpf direct-action bytecode "$own"
+    tc qdisc add dev br0 clsact
+    tc filter add dev br0 ingress prio 1 bpf direct-action bytecode "$served"
 }
 
 # 4. The DHCP server for this one guest.
@@ -90,23 +105,26 @@ no-hosts
 bind-interfaces
 except-interface=lo
 interface=br0
-pid-file=$run/dnsmasq.pid
-log-facility=$run/dnsmasq.log
-dhcp-leasefile=$run/dnsmasq.leases
+pid-file="$run/dnsmasq.pid"
+log-facility="$run/dnsmasq.log"
+dhcp-leasefile="$run/dnsmasq.leases"
 dhcp-authoritative
+dhcp-broadcast
 dhcp-ignore=tag:!known
 no-ping
+dhcp-match=set:decline,53,4b
 shared-network=br0,$address
 dhcp-range=$address,static,$(netmask "$prefix"),infinite
-dhcp-host=$mac,set:tap0,$address,$hostname,infinite
+dhcp-host=$mac,tag:!decline,set:tap0,$address,$hostname.,infinite
 dhcp-option=tag:tap0,option:router${gateway:+,$gateway}
 dhcp-option=tag:tap0,option:mtu,$mtu
-dhcp-option=option:dns-server${nameservers:+,$nameservers}
-dhcp-option=option:domain-name,${search%% *}
-dhcp-option=option:domain-search,$(echo "$search" | tr ' ' ,)
+dhcp-option=tag:tap0,12,"$hostname"
+dhcp-option=tag:tap0,option:dns-server${nameservers:+,$nameservers}
+dhcp-option=tag:tap0,option:domain-name,"${search%% *}"
+dhcp-option=tag:tap0,option:domain-search,$(echo "$search" | sed 's/ /.,/g;s/$/./')
 port=0
 EOF
-    dnsmasq --conf-file="$run/dnsmasq.conf"
+    prlimit --fsize=1048576 dnsmasq --conf-file="$run/dnsmasq.conf"
 }
 
 # 5. Become QEMU, which holds no capability and gets none.
