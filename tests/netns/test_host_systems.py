@@ -18,6 +18,8 @@ from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from vmnet.host_bridge.layout import FORMATS
 
+pytestmark = pytest.mark.long  # a Debian host of its own for each test
+
 NIC, BRIDGE = "enx0242ac1e0102", "vm_lan.host-0"  # as long, and with all that names may have
 NAMES = ("--nic", NIC, "--bridge", BRIDGE)
 LEASED, STATIC = "172.30.1.150/24", "172.30.1.77/24"

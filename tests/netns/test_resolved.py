@@ -20,6 +20,8 @@ from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_names import OWN_NETWORK, engine
 
+pytestmark = pytest.mark.long  # a Debian host of its own for each test
+
 # The folders of networkd are there before resolved watches them.
 _RESOLVED = """\
 mkdir -p /run/dbus
