@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from vmnet.errors import StateError
+
+Content = TypeVar("Content")
 
 
 def write(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
@@ -47,3 +52,20 @@ def read(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
             raise PermissionError(f"it is user {status.st_uid}'s, or no file")
         return file.read()
+
+
+def load(path: Path, build: Callable[[Any], Content]) -> Content | None:
+    """Read a record that each start writes as JSON; None where there is none.
+
+    :param build: make it of the document; raises ValueError, KeyError or TypeError if it can't
+    :raises StateError: it can't be read
+    """
+    try:
+        return build(json.loads(read(path)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"can't read {path}: {error!r}",
+            "it is written at each start, and only root may read it: restart the container",
+        ) from None

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmnet.errors import StateError
 from vmnet.lifecycle import files
 from vmnet.noun import Noun, noun
 from vmnet.serial import plain
@@ -128,17 +127,8 @@ def load(run_dir: Path) -> Launched | None:
 
     :raises StateError: the record can't be read
     """
-    path = run_dir / _FILE
-    try:
-        launched = _launched(json.loads(files.read(path)))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StateError(
-            f"can't read {path}: {error!r}",
-            "it is written at each start, and only root may read it: restart the container",
-        ) from None
-    return launched if launched.machine.runs else None
+    launched = files.load(run_dir / _FILE, _launched)
+    return launched if launched is not None and launched.machine.runs else None
 
 
 def describe(

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from vmnet.errors import StateError
 from vmnet.lifecycle import files
 from vmnet.net import device
 from vmnet.net.device import Device
@@ -143,21 +142,15 @@ def load(run_dir: Path) -> Record | None:
 
     :raises StateError: it can't be read
     """
-    path = run_dir / _FILE
-    try:
-        document = json.loads(files.read(path))
-        return Record(
-            uplinks=tuple(Uplink(**one) for one in document["uplinks"]),
-            known=tuple(document["known"]),
-            shut=tuple(document["shut"]),
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StateError(
-            f"can't read {path}: {error!r}",
-            "it is written at each start, and only root may read it: restart the container",
-        ) from None
+    return files.load(run_dir / _FILE, _record)
+
+
+def _record(document: Mapping[str, Any]) -> Record:
+    return Record(
+        uplinks=tuple(Uplink(**uplink) for uplink in document["uplinks"]),
+        known=tuple(document["known"]),
+        shut=tuple(document["shut"]),
+    )
 
 
 def with_news(

@@ -113,7 +113,7 @@ def _lists(identity: Identity, asks_itself: bool) -> Lists:
 
 
 def _fitting(interface: Interface, identity: Identity, lists: Lists) -> Lists:
-    """As much of each list, from its first on, as a DHCPv6 message carries beside the addresses."""
+    """Cut each list to what a DHCPv6 message carries in addition to the addresses."""
     addresses = len(interface.ipv6[:_MOST_ADDRESSES])
     room = _ROOM - _ASSOCIATION - addresses * _ADDRESS - _FQDN - len(_name(identity))
     nameservers, search, ntp = lists

@@ -33,7 +33,7 @@ _HINT = (
 class Claim:
     """The address of one bridge.
 
-    :ivar due: when :meth:`wake` is to be called, as ``time.monotonic`` tells the time
+    :ivar due: when :meth:`wake` is to be called, by the clock of ``time.monotonic``
     """
 
     def __init__(self, own: Own, log: Log) -> None:

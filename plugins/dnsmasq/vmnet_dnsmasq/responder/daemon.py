@@ -32,7 +32,7 @@ _SETTLE_SECONDS = 0.2  # a tap that has gone down may be on its way out
 class Port:
     """A tap, and what is said on it.
 
-    :ivar due: when :meth:`wake` is to be called, as ``time.monotonic`` tells the time
+    :ivar due: when :meth:`wake` is to be called, by the clock of ``time.monotonic``
     """
 
     def __init__(self, nic: Nic) -> None:
