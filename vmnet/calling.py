@@ -1,4 +1,4 @@
-"""Call a plugin's code: bounded in time, its output told apart, its faults told as its own."""
+"""Call a plugin's code with a time limit, log its output, and attribute its faults to it."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from vmnet.errors import PluginError, VmnetError
 
 Result = TypeVar("Result")
 
-# Whatever swallows the first alarm hears another one a second later, and so on.
-_AGAIN_SECONDS = 1.0
-_STREAMS = (0, 1, 2)
+# The alarm repeats, in case the plugin swallows the first exception.
+_REPEAT_SECONDS = 1.0
+_STANDARD_STREAMS = (0, 1, 2)
 _log = logging.getLogger(__name__)
 
 
 class OverdueError(BaseException):
-    """Raised in the middle of a plugin that takes too long.
+    """Raised inside a plugin that exceeds its time limit.
 
-    No Exception, so that a plugin's ``except Exception`` around its own retries lets it pass.
+    It is not an Exception, so a plugin's ``except Exception`` around retries does not catch it.
     """
 
 
 def call(plugin: Plugin, fault: str, function: Callable[[], Result], seconds: float) -> Result:
-    """What ``function`` answers; SIGALRM interrupts it after so many seconds.
+    """Return the result of ``function``; interrupt it with SIGALRM after ``seconds``.
 
-    :param fault: what the plugin is said to have done if it fails: "failed in vmnet_capture"
-    :raises PluginError: it raised what is not of the family, took too long or closed our streams
+    :param fault: describes a failure in the error message, such as "failed in vmnet_capture"
+    :raises VmnetError: raised by the plugin itself
+    :raises PluginError: the plugin raised any other exception, took too long, or closed a standard
+        stream
     """
     with faults(plugin, fault):
         try:
-            with _streams(plugin), _alarm(seconds):
+            with _protected_streams(plugin), _alarm(seconds):
                 return function()
         except OverdueError as overdue:
             raise PluginError(
                 f"plugin {plugin} {fault}: it did not return within {seconds:g} s",
-                "VMNET_LOG_LEVEL=debug shows where it was; VMNET_HOOK_TIMEOUT gives plugins longer",
+                "VMNET_LOG_LEVEL=debug shows where it was; VMNET_HOOK_TIMEOUT extends the limit",
             ) from overdue
 
 
 @contextmanager
 def faults(plugin: Plugin, fault: str) -> Iterator[None]:
-    """Whatever is raised and not of the family is the plugin's fault; Ctrl-C is nobody's."""
+    """Convert exceptions to PluginError, except VmnetError and KeyboardInterrupt."""
     try:
         yield
     except (VmnetError, KeyboardInterrupt):
@@ -57,60 +59,64 @@ def faults(plugin: Plugin, fault: str) -> Iterator[None]:
     except BaseException as error:  # SystemExit, asyncio's CancelledError
         raise PluginError(
             f"plugin {plugin} {fault}: {type(error).__name__}: {error}",
-            "this is an error of the plugin; VMNET_LOG_LEVEL=debug shows where",
+            "this is a bug in the plugin; VMNET_LOG_LEVEL=debug shows where",
         ) from error
 
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """The timer goes before the handler does: a late alarm would end the process."""
-    before = signal.signal(signal.SIGALRM, _ring)
+    """Stop the timer before restoring the handler: a late alarm would end the process."""
+    before = signal.signal(signal.SIGALRM, _raise_overdue)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)  # if the alarm rang within the other one
+        # Again, if an alarm interrupted the call above.
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
-def _ring(_number: int, _frame: FrameType | None) -> None:
+def _raise_overdue(_number: int, _frame: FrameType | None) -> None:
     raise OverdueError
 
 
 @contextmanager
-def _streams(plugin: Plugin) -> Iterator[None]:
-    """What the plugin prints is logged: standard output belongs to the command. None is closed."""
-    ours, printed = sys.stdout, _Printed(plugin)
-    kept = dict(_duplicates())
-    sys.stdout = printed
+def _protected_streams(plugin: Plugin) -> Iterator[None]:
+    """Log what the plugin prints, since stdout belongs to the command, and reopen closed streams.
+
+    :raises PluginError: the plugin closed a standard stream
+    """
+    stdout, plugin_stdout = sys.stdout, _LoggedOutput(plugin)
+    copies = dict(_duplicates())
+    sys.stdout = plugin_stdout
     try:
         yield
     finally:
-        sys.stdout = ours
-        printed.end()
-        closed = [stream for stream, copy in kept.items() if _reopened(stream, copy)]
+        sys.stdout = stdout
+        plugin_stdout.end()
+        closed = [stream for stream, copy in copies.items() if _reopen(stream, copy)]
     if closed:
         raise PluginError(
-            f"plugin {plugin} closed the descriptor {closed[0]}, which is not its own",
-            "a plugin closes what it has opened, and nothing else",
+            f"plugin {plugin} closed file descriptor {closed[0]}, which it did not open",
+            "a plugin must close only the descriptors that it has opened",
         )
 
 
 def _duplicates() -> Iterator[tuple[int, int]]:
-    for stream in _STREAMS:
-        with suppress(OSError):  # an engine may have closed it
+    for stream in _STANDARD_STREAMS:
+        with suppress(OSError):  # an engine may have closed the stream
             yield stream, os.dup(stream)
 
 
-def _reopened(stream: int, copy: int) -> bool:
-    """Put a closed stream back, and close the copy; whether it was closed."""
+def _reopen(stream: int, copy: int) -> bool:
+    """Restore a closed stream, close the copy, and return whether the stream was closed."""
     try:
         os.fstat(stream)
     except OSError:
-        with suppress(OSError):  # the plugin has closed the copy as well
+        with suppress(OSError):  # the plugin may have closed the copy as well
             os.dup2(copy, stream)
         was_closed = True
     else:
@@ -120,8 +126,8 @@ def _reopened(stream: int, copy: int) -> bool:
     return was_closed
 
 
-class _Printed(io.TextIOBase):
-    """Standard output while a plugin runs."""
+class _LoggedOutput(io.TextIOBase):
+    """Standard output while a plugin runs; logs each line."""
 
     def __init__(self, plugin: Plugin) -> None:
         self._plugin = plugin
@@ -133,10 +139,10 @@ class _Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            _log.warning("plugin %s prints: %s", self._plugin, line)
+            _log.warning("plugin %s printed: %s", self._plugin, line)
         return len(text)
 
     def end(self) -> None:
-        """Log what has no end of line yet."""
+        """Log an unfinished last line."""
         if self._line:
             self.write("\n")

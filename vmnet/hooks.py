@@ -1,4 +1,4 @@
-"""The typed façade over pluggy: nothing else in vmnet touches the plugin manager."""
+"""The typed façade over pluggy. No other module of vmnet uses the plugin manager."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from vmnet.wiring import Requirements, Wiring
 Result = TypeVar("Result")
 
 _PREFIX = "vmnet_"
-# The hook that is not bounded: it becomes the machine, and a timer would survive the exec.
-_LAST = "vmnet_launch"
-_SECONDS = float(settings.HOOK_TIMEOUT.default)
+_RESULTS_HINT = "docs/hooks.md documents what each hook returns"
+# This hook has no time limit: it execs the hypervisor, and the timer would survive the exec.
+_LAUNCH = "vmnet_launch"
+_DEFAULT_SECONDS = float(settings.HOOK_TIMEOUT.default)
 
-# The hooks of which one makes a plugin fit for the stage that a variable selects for.
+# A plugin qualifies for a stage if it implements any of these hooks.
 _MAIN_HOOKS: Mapping[Setting[Any], tuple[str, ...]] = {
     settings.CAPTURE: ("vmnet_capture",),
     settings.IPAM: ("vmnet_ipam_deliver", "vmnet_ipam_allocate"),
@@ -41,7 +42,7 @@ _MAIN_HOOKS: Mapping[Setting[Any], tuple[str, ...]] = {
 
 
 class _Manager(pluggy.PluginManager):
-    """Looks for the marker first: pluggy examines every name of a module much more thoroughly."""
+    """Checks for the marker first, which is faster than pluggy's inspection of each name."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         is_marked = hasattr(getattr(plugin, name, None), f"{PROJECT}_impl")
@@ -56,9 +57,9 @@ class _Manager(pluggy.PluginManager):
 
 @noun
 class Plugins(Noun):
-    """Plugins that are loaded and registered, whether a setting selects them or not.
+    """The loaded and registered plugins, selected or not.
 
-    :param seconds: how long a hook may take
+    :param seconds: time limit of a hook
     """
 
     manager: pluggy.PluginManager
@@ -70,28 +71,31 @@ class Plugins(Noun):
         return tuple(self.installed)
 
     def without(self, names: Iterable[str]) -> Plugins:
-        """The others; nobody asks these again."""
-        apart = set(names)
-        kept = {name: one for name, one in self.installed.items() if name not in apart}
+        """Return the plugins except ``names``."""
+        removed = set(names)
+        kept = {name: plugin for name, plugin in self.installed.items() if name not in removed}
         return Plugins(self.manager, kept, self.seconds)
 
     def settings(self) -> list[Setting[Any]]:
-        """The core's settings and every plugin's."""
+        """Return the settings of the core and of every plugin."""
         return [*settings.CORE, *(row for name in self.installed for row in self.declared(name))]
 
     def declared(self, name: str) -> Sequence[Setting[Any]]:
-        """The settings of one plugin."""
+        """Return the settings of a plugin.
+
+        :raises PluginError: the hook failed or returned something other than settings
+        """
         declared: Sequence[Setting[Any]] = self.call(name, "vmnet_settings", (list, tuple)) or ()
         for row in declared:
             if not isinstance(row, Setting):
                 raise PluginError(
                     f"plugin {self.installed[name]} declares {row!r} in vmnet_settings",
-                    "rows are made with vmnet.settings.setting or optional",
+                    "create rows with vmnet.settings.setting or optional",
                 )
         return declared
 
     def strategies(self) -> dict[str, tuple[str, ...]]:
-        """For each variable that selects, the names of the plugins fit for its stage."""
+        """Return, for each selecting variable, the names of the plugins that qualify."""
         return {
             row.name: tuple(
                 name for name in self.names if any(self.implements(name, hook) for hook in hooks)
@@ -99,8 +103,8 @@ class Plugins(Noun):
             for row, hooks in _MAIN_HOOKS.items()
         }
 
-    def undelivering(self) -> tuple[str, ...]:
-        """The IPAM strategies that allocate, and leave it to others to tell the guest."""
+    def allocate_only(self) -> tuple[str, ...]:
+        """Return the IPAM strategies that allocate but do not deliver."""
         return tuple(
             name
             for name in self.names
@@ -109,34 +113,34 @@ class Plugins(Noun):
         )
 
     def implements(self, name: str, hook: str) -> bool:
-        return any(one.plugin_name == name for one in self._caller(hook).get_hookimpls())
+        return any(impl.plugin_name == name for impl in self._caller(hook).get_hookimpls())
 
     def call(
         self, name: str, hook: str, kind: type[Any] | tuple[type[Any], ...], **given: Any
     ) -> Any:
-        """What one plugin answers to a hook; None where it does not implement it.
+        """Call a hook of a plugin and return the result; None if the plugin does not implement it.
 
-        :param kind: what the answer must be an instance of
-        :raises PluginError: the plugin failed, or answered something else
+        :param kind: required type of the result
+        :raises PluginError: the plugin failed or returned another type
         """
         if not self.implements(name, hook):
             return None
         others = [plugin for other, plugin in self.manager.list_name_plugin() if other != name]
-        ask = partial(self.manager.subset_hook_caller(hook, others), **given)
+        call_hook = partial(self.manager.subset_hook_caller(hook, others), **given)
         plugin, fault = self.installed[name], f"failed in {hook}"
-        if hook == _LAST:
+        if hook == _LAUNCH:
             with calling.faults(plugin, fault):
-                answer = ask()
+                result = call_hook()
         else:
-            answer = calling.call(plugin, fault, ask, self.seconds)
-        if not self._spec(hook).opts["firstresult"]:  # pluggy's list of answers, here of one
-            answer = answer[0] if answer else None
-        if answer is not None and not isinstance(answer, kind):
+            result = calling.call(plugin, fault, call_hook, self.seconds)
+        if not self._spec(hook).opts["firstresult"]:  # pluggy returns a list of results
+            result = result[0] if result else None
+        if result is not None and not isinstance(result, kind):
             raise PluginError(
-                f"plugin {self.installed[name]} returned {type(answer).__name__} from {hook}",
-                "docs/hooks.md tells what each hook returns",
+                f"plugin {self.installed[name]} returned {type(result).__name__} from {hook}",
+                _RESULTS_HINT,
             )
-        return answer
+        return result
 
     def takes_settings(self, hook: str) -> bool:
         return "settings" in self._spec(hook).argnames
@@ -149,12 +153,12 @@ class Plugins(Noun):
         return self._caller(hook).spec
 
 
-def load(found: Sequence[Plugin], seconds: float = _SECONDS) -> Plugins:
+def load(found: Sequence[Plugin], seconds: float = _DEFAULT_SECONDS) -> Plugins:
     """Import and register plugins.
 
-    :param seconds: how long each may take to be imported, and each hook later
-    :raises PluginError: one can't be imported, implements a hook that does not exist, or asks for
-        another contract
+    :param seconds: time limit of each import, and later of each hook
+    :raises PluginError: a plugin can't be imported, implements an unknown hook, or requires another
+        contract
     """
     plugins, broken = examine(found, seconds)
     if broken:
@@ -163,20 +167,20 @@ def load(found: Sequence[Plugin], seconds: float = _SECONDS) -> Plugins:
 
 
 def examine(
-    found: Sequence[Plugin], seconds: float = _SECONDS
+    found: Sequence[Plugin], seconds: float = _DEFAULT_SECONDS
 ) -> tuple[Plugins, tuple[Broken, ...]]:
-    """Import and register what can be, and tell what can't, and why."""
+    """Import and register plugins, and return the broken plugins with their errors."""
     manager = _Manager(PROJECT)
     for stage in hookspecs.STAGES:
         manager.add_hookspecs(stage)
-    sound, broken = {}, []
+    loaded, broken = {}, []
     for plugin in found:
         try:
             _register(manager, plugin, seconds)
-            sound[plugin.name] = plugin
+            loaded[plugin.name] = plugin
         except PluginError as error:
             broken.append(Broken(plugin, error))
-    return Plugins(manager, sound, seconds), tuple(broken)
+    return Plugins(manager, loaded, seconds), tuple(broken)
 
 
 def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> None:
@@ -185,15 +189,15 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> 
     for hook in names():
         if hasattr(module, hook) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginError(
-                f"plugin {plugin} has {hook} without @hookimpl",
-                "decorate it with vmnet.hookspecs.hookimpl",
+                f"plugin {plugin} defines {hook} without @hookimpl",
+                "decorate the function with vmnet.hookspecs.hookimpl",
             )
     try:
         manager.register(module, plugin.name)
     except ValueError:
         raise PluginError(
-            f"the module {plugin.module} has two names, one of them {plugin}",
-            "give each entry point of group vmnet a module of its own",
+            f"two entry points name the module {plugin.module}; the second is plugin {plugin}",
+            "give each entry point of group vmnet its own module",
         ) from None
     except pluggy.PluginValidationError as error:
         reason = " ".join(str(error).split())
@@ -202,43 +206,43 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> 
 
 
 def names() -> tuple[str, ...]:
-    """Every hook, in the order of the stages."""
+    """Return the names of all hooks, in the order of the stages."""
     return tuple(
         name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith(_PREFIX)
     )
 
 
 def _import(plugin: Plugin, seconds: float) -> Any:
-    ask = partial(importlib.import_module, plugin.module)
+    import_module = partial(importlib.import_module, plugin.module)
     try:
-        return calling.call(plugin, "can't be imported", ask, seconds)
+        return calling.call(plugin, "can't be imported", import_module, seconds)
     except VmnetError as error:
-        hint = f"mend or remove it: `pip uninstall {plugin.distribution}`"
-        missing = error.__cause__
-        if isinstance(missing, ImportError) and (missing.name or "").split(".")[0] == PROJECT:
-            hint = f"it is made for another vmnet than this, whose hook contract is {_contract()}"
-        raise PluginError(error.message, hint) from missing
+        hint = f"repair or remove the plugin: `pip uninstall {plugin.distribution}`"
+        cause = error.__cause__
+        if isinstance(cause, ImportError) and (cause.name or "").split(".")[0] == PROJECT:
+            hint = f"the plugin needs another vmnet; this one has hook contract {_contract()}"
+        raise PluginError(error.message, hint) from cause
 
 
 def _refuse_other_contract(plugin: Plugin, module: Any) -> None:
-    """A plugin that asks for nothing is content with the first contract of this major version."""
-    asked = getattr(module, "VMNET_CONTRACT", (hookspecs.CONTRACT[0], 0))
-    match asked:
+    """Check VMNET_CONTRACT, which defaults to the first contract of this major version."""
+    required = getattr(module, "VMNET_CONTRACT", (hookspecs.CONTRACT[0], 0))
+    match required:
         case (int(major), int(minor)):
             pass
         case _:
             raise PluginError(
-                f"plugin {plugin} has VMNET_CONTRACT = {asked!r}",
-                f"it is a pair of numbers: VMNET_CONTRACT = {hookspecs.CONTRACT}",
+                f"plugin {plugin} has VMNET_CONTRACT = {required!r}",
+                f"use a pair of numbers: VMNET_CONTRACT = {hookspecs.CONTRACT}",
             )
-    ours, newest = hookspecs.CONTRACT
-    if major == ours and minor <= newest:
+    own_major, own_minor = hookspecs.CONTRACT
+    if major == own_major and minor <= own_minor:
         return
-    older = f"install a {plugin.distribution} that is made for {_contract()}"
+    remedy = f"install a version of {plugin.distribution} for contract {_contract()}"
     raise PluginError(
-        f"plugin {plugin} asks for hook contract {major}.{minor}, "
-        f"and vmnet {__version__} has {_contract()}",
-        older if major < ours else f"update vmnet, or {older}",
+        f"plugin {plugin} requires hook contract {major}.{minor}, "
+        f"but vmnet {__version__} has {_contract()}",
+        remedy if major < own_major else f"update vmnet, or {remedy}",
     )
 
 
@@ -247,7 +251,7 @@ def _contract() -> str:
 
 
 def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> None:
-    """pluggy finds an implementation without a specification only when asked."""
+    """Refuse implementations without a specification, which pluggy accepts by default."""
     for caller in manager.get_hookcallers(module) or ():
         if not caller.has_spec():
             manager.unregister(module)
@@ -260,7 +264,7 @@ def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any)
 
 @noun
 class Hooks(Noun):
-    """The stages, each answered by the strategies that the settings selected."""
+    """Calls the hooks of each stage on the strategies that the settings select."""
 
     plugins: Plugins
     selection: Selection
@@ -271,36 +275,40 @@ class Hooks(Noun):
 
     @property
     def allocators(self) -> tuple[str, ...]:
-        """The selected IPAM strategies that allocate, in the order in which they are asked."""
+        """The selected IPAM strategies that allocate, in calling order."""
         names = self.selection.ipam.names
-        return tuple(one for one in names if self.plugins.implements(one, "vmnet_ipam_allocate"))
+        return tuple(name for name in names if self.plugins.implements(name, "vmnet_ipam_allocate"))
 
     def allocate(self, name: str, identity: Identity) -> Identity:
-        """The identity with what one strategy has allocated."""
-        self._must_implement(name, "vmnet_ipam_release")
-        answer = self._call(name, "vmnet_ipam_allocate", Identity, identity=identity)
-        if answer is None:
+        """Return the identity with the allocations of a strategy.
+
+        :raises PluginError: the strategy failed, or changed the interfaces
+        """
+        self._require(name, "vmnet_ipam_release")
+        allocated: Identity | None = self._call(
+            name, "vmnet_ipam_allocate", Identity, identity=identity
+        )
+        if allocated is None:
             return identity
-        if _nics(answer) != _nics(identity):
+        if _nics(allocated) != _nics(identity):
             raise PluginError(
                 f"plugin {self.plugins.installed[name]} returned other interfaces from "
-                f"vmnet_ipam_allocate: {_nics(answer)} instead of {_nics(identity)}",
-                "names, MACs and their order are the container's",
+                f"vmnet_ipam_allocate: {_nics(allocated)} instead of {_nics(identity)}",
+                "keep the names, MACs and order of the container's interfaces",
             )
-        allocated: Identity = answer
         return allocated
 
     def release(self, name: str, identity: Identity) -> None:
-        """Have one strategy, selected or not, release what it allocated for an identity."""
-        self._must_implement(name, "vmnet_ipam_release")
+        """Release what a strategy, selected or not, allocated for an identity."""
+        self._require(name, "vmnet_ipam_release")
         self._call(name, "vmnet_ipam_release", type(None), identity=identity)
 
     def requirements(self, identity: Identity) -> Requirements:
-        """What all selected IPAM strategies need of the bridge, added up."""
+        """Return the combined requirements of the selected IPAM strategies."""
         total = Requirements()
         for name in self.selection.ipam.names:
-            answer = self._call(name, "vmnet_ipam_requirements", Requirements, identity=identity)
-            total |= answer or Requirements()
+            result = self._call(name, "vmnet_ipam_requirements", Requirements, identity=identity)
+            total |= result or Requirements()
         return total
 
     def plan_bridge(self, identity: Identity, requirements: Requirements) -> Wiring:
@@ -313,21 +321,23 @@ class Hooks(Noun):
         )
 
     def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
-        """What each selected IPAM strategy delivers, and the forwarder where one is needed.
+        """Return the deliveries of the selected IPAM strategies, and of the forwarder if needed.
 
-        A strategy that delivers is trusted to forward as well: one process does both.
+        If the forwarder is also a selected IPAM strategy, its delivery forwards DNS already.
         """
-        found = self._all_ipam("vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring)
+        deliveries = self._all_ipam(
+            "vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring
+        )
         (forwarder,) = self.selection.forwarder.names
         if wiring.nameserver is None or forwarder in self.selection.ipam.names:
-            return found
+            return deliveries
         delivery = self._strategy(
             self.selection.forwarder, "vmnet_forwarder", Delivery, identity=identity, wiring=wiring
         )
-        return (*found, delivery)
+        return (*deliveries, delivery)
 
     def status(self, identity: Identity, wiring: Wiring) -> tuple[tuple[str, Handover], ...]:
-        """What each selected IPAM strategy knows of the running guest, with its name."""
+        """Return what each selected IPAM strategy, by name, reports about the running guest."""
         return tuple(
             (name, handover)
             for name in self.selection.ipam.names
@@ -338,8 +348,8 @@ class Hooks(Noun):
         )
 
     def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
-        answers = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)
-        return tuple(device for answer in answers for device in answer)
+        contributions = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)
+        return tuple(device for devices in contributions for device in devices)
 
     def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
         return self._strategy(
@@ -358,38 +368,38 @@ class Hooks(Noun):
 
     def launch(self, command: Command) -> None:
         (name,) = self.selection.launch.names
-        self._must_implement(name, "vmnet_launch")
+        self._require(name, "vmnet_launch")
         self._call(name, "vmnet_launch", type(None), command=command)
 
     def _strategy(self, stage: Choice, hook: str, kind: type[Result], **given: Any) -> Result:
         (name,) = stage.names
-        self._must_implement(name, hook)
-        answer: Result | None = self._call(name, hook, kind, **given)
-        if answer is None:
+        self._require(name, hook)
+        result: Result | None = self._call(name, hook, kind, **given)
+        if result is None:
             raise PluginError(
-                f"plugin {self.plugins.installed[name]} returned nothing from {hook}",
-                "docs/hooks.md tells what each hook returns",
+                f"plugin {self.plugins.installed[name]} returned nothing from {hook}", _RESULTS_HINT
             )
-        return answer
+        return result
 
     def _all_ipam(self, hook: str, kind: type[Result], **given: Any) -> tuple[Result, ...]:
-        answers = (self._call(name, hook, kind, **given) for name in self.selection.ipam.names)
-        return tuple(answer for answer in answers if answer is not None)
+        results = (self._call(name, hook, kind, **given) for name in self.selection.ipam.names)
+        return tuple(result for result in results if result is not None)
 
     def _call(self, name: str, hook: str, kind: type[Any], **given: Any) -> Any:
         if self.plugins.takes_settings(hook):
             given["settings"] = self.settings
         return self.plugins.call(name, hook, kind, **given)
 
-    def _must_implement(self, name: str, hook: str) -> None:
+    def _require(self, name: str, hook: str) -> None:
         if self.plugins.implements(name, hook):
             return
-        able = [one for one in self.plugins.names if self.plugins.implements(one, hook)]
+        able = [plugin for plugin in self.plugins.names if self.plugins.implements(plugin, hook)]
         raise PluginError(
-            f"plugin {self.plugins.installed[name]} has no {hook}, which its stage needs",
-            f"strategies of that stage: {', '.join(able)}",
+            f"plugin {self.plugins.installed[name]} does not implement {hook}, "
+            "which its stage needs",
+            f"plugins that implement it: {', '.join(able) or 'none'}",
         )
 
 
 def _nics(identity: Identity) -> str:
-    return ", ".join(f"{one.name} {one.mac}" for one in identity.interfaces)
+    return ", ".join(f"{interface.name} {interface.mac}" for interface in identity.interfaces)

@@ -1,4 +1,4 @@
-"""What the nouns have in common."""
+"""The base of the data classes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Noun", "noun"]
 if TYPE_CHECKING:
     from attrs import frozen as noun
 else:
-    # Comparison and `repr` are Noun's; for slots, attrs would make each class twice.
+    # Noun has the comparison and `repr`. With slots, attrs would create each class twice.
     noun = partial(attrs.frozen, eq=False, repr=False, slots=False)
 
 
 class Noun:
-    """Compared by value, and a readable ``repr``: the base of what ``@noun`` decorates.
+    """Base of classes decorated with ``@noun``: comparison by value and a readable ``repr``.
 
-    For all nouns at once: attrs would write and compile each of these for each class, at every
-    start, which is more than half of what the classes cost.
+    attrs would generate and compile these methods for each class at every start, which takes more
+    than half of the time that the classes cost.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -33,12 +33,14 @@ class Noun:
         return hash((type(self), *_values(self)))
 
     def __repr__(self) -> str:
-        shown = (f"{one.name}={getattr(self, one.name)!r}" for one in _fields(self) if one.repr)
+        shown = (
+            f"{field.name}={getattr(self, field.name)!r}" for field in _fields(self) if field.repr
+        )
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _values(noun: object) -> Iterator[Any]:
-    return (getattr(noun, one.name) for one in _fields(noun) if one.eq)
+    return (getattr(noun, field.name) for field in _fields(noun) if field.eq)
 
 
 def _fields(noun: object) -> tuple[attrs.Attribute[Any], ...]:

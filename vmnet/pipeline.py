@@ -1,7 +1,7 @@
-"""The pipeline: capture, IPAM, bridge, devices, launch, planned as a whole before anything changes.
+"""Plan all stages, capture, IPAM, bridge, devices and launch, before anything changes.
 
-Planning reads and decides; :mod:`vmnet.lifecycle.start` carries out. So `vmnet plan` shows exactly
-what `vmnet run` does, and bad input never costs a change to the network.
+Planning only reads and decides; :mod:`vmnet.lifecycle.start` carries out the plan. So `vmnet plan`
+shows exactly what `vmnet run` does, and bad input never changes the network.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from vmnet.wiring import Wiring
 
 @noun
 class Plan(Noun):
-    """All that a start will do, as data.
+    """Everything a start will do, as data.
 
-    :param unallocated: strategies that allocate, and were not asked: a start may have another
-        identity than this
-    :param outside: another system gives the guest its addresses, which may be others
+    :param unallocated: strategies that would allocate at a start, but were not called; the identity
+        may differ from that of a start
+    :param outside: another system gives the guest its addresses, which may differ from the identity
     """
 
     identity: Identity
@@ -37,14 +37,16 @@ class Plan(Noun):
 
     @property
     def not_carried(self) -> tuple[str, ...]:
-        """What of the identity doesn't reach the guest, each named by the strategy it concerns."""
+        """The parts of the identity that don't reach the guest, each with its strategy."""
         return tuple(
-            f"{one.strategy}: {line}" for one in self.deliveries for line in one.not_carried
+            f"{delivery.strategy}: {part}"
+            for delivery in self.deliveries
+            for part in delivery.not_carried
         )
 
 
 def select(environ: Mapping[str, str]) -> Hooks:
-    """The strategies that the environment chooses, ready to be called.
+    """Load the plugins and select strategies from the environment.
 
     :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
     """
@@ -52,7 +54,7 @@ def select(environ: Mapping[str, str]) -> Hooks:
     plugins = hooks.load(discovery.discover(), seconds)
     parsed = settings.parse(environ, plugins.settings())
     return Hooks(
-        plugins, selection.select(parsed, plugins.strategies(), plugins.undelivering()), parsed
+        plugins, selection.select(parsed, plugins.strategies(), plugins.allocate_only()), parsed
     )
 
 
@@ -62,12 +64,12 @@ def plan(
     known: tuple[Identity, Wiring] | None = None,
     allocate: Callable[[Identity], Identity] | None = None,
 ) -> Plan:
-    """Decide everything, changing nothing in this container.
+    """Plan a start without changing anything in this container.
 
-    :param arguments: for the hypervisor, behind its own
-    :param known: what an earlier plan found, where the container has handed it over already
-    :param allocate: what has another system allocate what the guest is to have; it is not asked
-        where None
+    :param arguments: further arguments for the hypervisor
+    :param known: the identity and wiring of an earlier plan, if the container has already handed
+        over its network
+    :param allocate: lets another system allocate addresses for the guest; None: no allocation
     :raises vmnet.errors.VmnetError: the start can't succeed
     """
     boot = assembly.boot_devices(hooks.settings)
@@ -87,8 +89,10 @@ def plan(
 
 
 def depends_on_allocation(hooks: Hooks, identity: Identity) -> bool:
-    """Whether there is no address before one is allocated, so that only a start can tell."""
-    return bool(hooks.allocators) and not any(one.addresses for one in identity.interfaces)
+    """Return whether the container has no address until a start allocates one."""
+    return bool(hooks.allocators) and not any(
+        interface.addresses for interface in identity.interfaces
+    )
 
 
 def _survey(hooks: Hooks, allocate: Callable[[Identity], Identity] | None) -> Identity:
@@ -97,8 +101,8 @@ def _survey(hooks: Hooks, allocate: Callable[[Identity], Identity] | None) -> Id
         identity = allocate(identity)
     elif depends_on_allocation(hooks, identity):
         raise DeliveryError(
-            f"nothing to plan with: the container has no address, and "
-            f"{', '.join(hooks.allocators)} allocates at a start only",
-            "`vmnet run` asks, and logs what goes to the guest; `vmnet check` looks at the rest",
+            "cannot plan: the container has no address, and "
+            f"{', '.join(hooks.allocators)} allocates addresses only at a start",
+            "`vmnet run` allocates and logs the addresses; `vmnet check` checks everything else",
         )
     return identity

@@ -1,6 +1,6 @@
-"""pytest's side of the kit: ``--vmnet-plugin NAME``, and fixtures for the tests of plugins.
+"""The pytest plugin: ``--vmnet-plugin NAME``, and fixtures for the tests of plugins.
 
-pytest loads this wherever vmnet is installed, so it imports nothing until it is used.
+pytest loads this module wherever vmnet is installed, so it imports the test kit only when needed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="run vmnet's conformance suite on the installed plugin of this name",
+        help="run vmnet's conformance suite on the installed plugin NAME",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "vmnet_hooks(*names): a check for plugins that have one of these hooks"
+        "markers", "vmnet_hooks(*names): a check for plugins that implement any of these hooks"
     )
     pytest.register_assert_rewrite("vmnet.testing.conformance")
     if config.getoption("vmnet_plugin"):
@@ -46,14 +46,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the checks of hooks that a plugin does not have."""
-    apart = [one for one in items if not _is_for_its_plugin(one)]
-    if apart:
-        config.hook.pytest_deselected(items=apart)
-        items[:] = [one for one in items if one not in apart]
+    """Deselect the checks of hooks that a plugin does not implement."""
+    deselected = [item for item in items if not _applies_to_plugin(item)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
-def _is_for_its_plugin(item: pytest.Item) -> bool:
+def _applies_to_plugin(item: pytest.Item) -> bool:
     mark = item.get_closest_marker("vmnet_hooks")
     if mark is None or not isinstance(item, pytest.Function):
         return True
@@ -64,8 +64,8 @@ def _is_for_its_plugin(item: pytest.Item) -> bool:
 
 @pytest.fixture
 def vmnet_container() -> Iterator[Container]:
-    """A network namespace with an eth0 like a container's, and a router; takes root."""
+    """A network namespace with an eth0 like a container's, and a router; needs root."""
     from vmnet.testing import namespace
 
-    with namespace.container() as made:
-        yield made
+    with namespace.container() as container:
+        yield container

@@ -1,4 +1,4 @@
-"""Choose strategies by name, from the settings; registration order never decides."""
+"""Select strategies by the names in the settings, never by registration order."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from vmnet.values import nearest
 
 @noun
 class Choice(Noun):
-    """The strategies of one stage, in the order in which they are called.
+    """The selected strategies of a stage, in calling order.
 
-    :param reason: why these: ``default`` or the variable that asked for them
+    :param reason: ``default``, or the variable that selected the strategies
     """
 
     names: tuple[str, ...]
@@ -33,6 +33,8 @@ class Choice(Noun):
 
 @noun
 class Selection(Noun):
+    """The selected strategies of all stages."""
+
     capture: Choice
     ipam: Choice
     bridge: Choice
@@ -43,17 +45,17 @@ class Selection(Noun):
 def select(
     settings: Settings,
     strategies: Mapping[str, tuple[str, ...]],
-    undelivering: Collection[str] = (),
+    allocate_only: Collection[str] = (),
 ) -> Selection:
-    """The strategies that the settings ask for.
+    """Return the strategies that the settings select.
 
-    :param strategies: for each variable that selects, the names of the plugins fit for its stage
-    :param undelivering: IPAM strategies that allocate and deliver nothing
-    :raises SettingsError: one is not installed, or two settings contradict each other
+    :param strategies: for each selecting variable, the names of the plugins that qualify
+    :param allocate_only: IPAM strategies that allocate but do not deliver
+    :raises SettingsError: a strategy is not installed, or two settings contradict each other
     """
     selection = Selection(
         capture=_single(settings, CAPTURE),
-        ipam=_delivered(settings, _ipam(settings), undelivering),
+        ipam=_delivered(settings, _ipam(settings), allocate_only),
         bridge=_single(settings, BRIDGE),
         forwarder=_single(settings, FORWARDER),
         launch=_single(settings, LAUNCH),
@@ -80,14 +82,14 @@ def _ipam(settings: Settings) -> Choice:
             contradiction = f"NO_DHCP={settings.given[NO_DHCP.name]} and {contradiction}"
         raise SettingsError(
             f"{contradiction} contradict each other: dnsmasq serves DHCP",
-            "leave out NO_DHCP to have it served, or set VMNET_IPAM=nodhcp",
+            "remove NO_DHCP or nodhcp to serve DHCP; otherwise set VMNET_IPAM=nodhcp",
         )
     return Choice(names, _reason(settings, IPAM))
 
 
-def _delivered(settings: Settings, choice: Choice, undelivering: Collection[str]) -> Choice:
-    """Somebody must tell the guest what was allocated for it."""
-    if any(name not in undelivering for name in choice.names):
+def _delivered(settings: Settings, choice: Choice, allocate_only: Collection[str]) -> Choice:
+    """Add a strategy that delivers, if the chosen strategies only allocate."""
+    if any(name not in allocate_only for name in choice.names):
         return choice
     name = "nodhcp" if settings[NO_DHCP] else IPAM.default
     return Choice((*choice.names, name), f"{choice.reason}, and {name} to deliver it")
@@ -101,11 +103,11 @@ def _reason(settings: Settings, row: Setting[Any]) -> str:
 def _refuse_unknown(
     row: Setting[Any], choice: Choice, strategies: Mapping[str, tuple[str, ...]]
 ) -> None:
-    fit = strategies[row.name]
+    qualified = strategies[row.name]
     for name in choice.names:
-        if name not in fit:
+        if name not in qualified:
             raise SettingsError(
-                f"{row.name}={','.join(choice.names)}: there is no strategy {name} for that stage"
-                f"{nearest(name, fit)}",
-                f"installed for it: {', '.join(fit) or 'none'}; `vmnet hooks` tells more",
+                f"{row.name}={','.join(choice.names)}: there is no strategy {name} for this stage"
+                f"{nearest(name, qualified)}",
+                f"installed: {', '.join(qualified) or 'none'}; see `vmnet hooks`",
             )

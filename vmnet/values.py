@@ -1,6 +1,6 @@
 """Parsers for the values of environment variables.
 
-Each takes the text and returns the value, or raises ValueError with what it expects: a phrase that
+Each parser converts text to a value. Its ValueError states what it expects, as a phrase that
 completes "VMNET_MEMORY=lots is not …".
 """
 
@@ -18,20 +18,20 @@ _TRUE = frozenset(("true", "1", "yes", "on"))
 _FALSE = frozenset(("false", "0", "no", "off"))
 _UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
-_NO_USER = (1 << 32) - 1  # setresuid(2) takes it for "no change"
+_NO_USER = (1 << 32) - 1  # means "no change" to setresuid(2)
 _FOLDER = re.compile(r"(/[A-Za-z0-9._@+~-]+)+/?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def text(value: str) -> str:
-    """Any text of one line."""
+    """Accept any printable text on one line."""
     if not value.isprintable():
         raise ValueError("a line of printable text")
     return value
 
 
 def boolean(value: str) -> bool:
-    """true, 1, yes, on or false, 0, no, off in any case."""
+    """Parse true, 1, yes, on or false, 0, no, off, in any case."""
     lowered = value.strip().lower()
     if lowered in _TRUE or lowered in _FALSE:
         return lowered in _TRUE
@@ -39,9 +39,9 @@ def boolean(value: str) -> bool:
 
 
 def size(value: str) -> int:
-    """A number of bytes; without a unit, of MiB as QEMU's ``-m`` has it.
+    """Return a number of bytes. A number without a unit is in MiB, as for QEMU's ``-m``.
 
-    ``2G``, Kubernetes' ``2Gi`` and ``2GiB`` are the same.
+    ``2G``, Kubernetes' ``2Gi`` and ``2GiB`` mean the same.
     """
     match = _SIZE.fullmatch(value.strip())
     if match is None or int(match[1]) == 0:
@@ -50,7 +50,7 @@ def size(value: str) -> int:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from ``low`` to ``high``."""
+    """Return a parser for whole numbers from ``low`` to ``high``."""
 
     def parse(value: str) -> int:
         stripped = value.strip()
@@ -62,7 +62,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
-    """One of a few words, in any case."""
+    """Return a parser for one of the ``allowed`` words, in any case."""
 
     def parse(value: str) -> str:
         lowered = value.strip().lower()
@@ -74,7 +74,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def name(value: str) -> str:
-    """A strategy's or an interface's name."""
+    """Parse the name of a strategy or an interface."""
     stripped = value.strip()
     if not _NAME.fullmatch(stripped):
         raise ValueError("a name of letters, digits, '.', '-' and '_'")
@@ -82,28 +82,28 @@ def name(value: str) -> str:
 
 
 def listed(parse: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
-    """A comma-separated list without repeats."""
+    """Return a parser for comma-separated lists without repeated entries."""
 
     def parse_list(value: str) -> tuple[Value, ...]:
-        found = tuple(parse(part.strip()) for part in value.split(","))
-        if len(set(found)) != len(found):
-            raise ValueError("a list in which each entry stands once")
-        return found
+        entries = tuple(parse(part.strip()) for part in value.split(","))
+        if len(set(entries)) != len(entries):
+            raise ValueError("a list without repeated entries")
+        return entries
 
     return parse_list
 
 
 def absolute_path(value: str) -> Path:
-    """A path that starts with ``/``."""
+    """Parse a path that starts with ``/``."""
     if not value.startswith("/") or not value.isprintable():
-        raise ValueError("an absolute path, as the container sees it")
+        raise ValueError("an absolute path in the container")
     return Path(value)
 
 
 def folder(value: str) -> Path:
-    """A path that needs no quotes in any file, and is short enough for a Unix socket below it.
+    """Parse a path that needs no quotes in any file and leaves room for Unix sockets below it.
 
-    A socket's has 107 bytes (unix(7)), and the longest of ours takes 17 of them.
+    The path of a socket has at most 107 bytes (unix(7)); vmnet's longest socket name takes 17.
     """
     if not _FOLDER.fullmatch(value) or ".." in value.split("/") or len(value) > 90:
         raise ValueError(
@@ -114,31 +114,32 @@ def folder(value: str) -> Path:
 
 
 def is_interface(value: str) -> bool:
-    """Whether it can name a network interface: IFNAMSIZ is 16 with the final zero."""
+    """Return whether the text can name a network interface (IFNAMSIZ is 16, with the final NUL)."""
     return len(value) <= 15 and _NAME.fullmatch(value) is not None
 
 
 def is_mac(value: str) -> bool:
-    """Whether it is a MAC address, colons between its bytes."""
+    """Return whether the text is a MAC address with colons."""
     return re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", value, re.ASCII) is not None
 
 
 def ip(value: str) -> IPv4Address | IPv6Address:
-    """An IPv4 or IPv6 address, without a zone: the guest's links have other names than ours.
+    """Parse the IPv4 or IPv6 address of a server.
 
-    An unspecified one is no server's.
+    A zone is refused, because the guest's links have different names than the container's. The
+    unspecified addresses are refused, because no server has them.
     """
     try:
-        found = ip_address(value.strip())
-        if "%" in value or found.is_unspecified:
+        address = ip_address(value.strip())
+        if "%" in value or address.is_unspecified:
             raise ValueError
-        return found
+        return address
     except ValueError:
         raise ValueError("a list of IP addresses such as 192.0.2.53,2001:db8::53") from None
 
 
 def bridge_address(value: str) -> str | IPv4Interface:
-    """auto, link-local, spare, or an address with its prefix length."""
+    """Parse auto, link-local, spare, or an address with its prefix length."""
     lowered = value.strip().lower()
     if lowered in ("auto", "link-local", "spare"):
         return lowered
@@ -151,7 +152,7 @@ def bridge_address(value: str) -> str | IPv4Interface:
 
 
 def user(value: str) -> str | tuple[int, int]:
-    """auto, root, or the numbers of a user and, behind a colon, of a group."""
+    """Parse auto, root, a user ID, or a user ID and a group ID separated by a colon."""
     lowered = value.strip().lower()
     if lowered in ("auto", "root"):
         return lowered
@@ -162,7 +163,7 @@ def user(value: str) -> str | tuple[int, int]:
 
 
 def shell_words(value: str) -> tuple[str, ...]:
-    """Words quoted as a POSIX shell would have them; no shell runs them."""
+    """Split words with the quoting rules of a POSIX shell."""
     import shlex
 
     try:
@@ -172,7 +173,7 @@ def shell_words(value: str) -> tuple[str, ...]:
 
 
 def nearest(wrong: str, known: tuple[str, ...]) -> str:
-    """`` (did you mean 'x'?)``, or nothing where no known word is close."""
+    """Return `` (did you mean 'x'?)``, or an empty string if no known word is close."""
     import difflib
 
     close = difflib.get_close_matches(wrong, known, n=1)

@@ -124,7 +124,7 @@ def require_blamed(ended: Completed, words: str) -> None:
         (f"{IPAM}{BLOCK}", "failed in vmnet_ipam_deliver: it did not return within 4 s"),
         (f"{IPAM}sys.exit(0)", "failed in vmnet_ipam_deliver: SystemExit: 0"),
         (f"{IPAM}return 'dnsmasq'", "returned str from vmnet_ipam_deliver"),
-        (f"{IPAM}os.close(2)", "closed the descriptor 2, which is not its own"),
+        (f"{IPAM}os.close(2)", "closed file descriptor 2, which it did not open"),
     ],
     ids=["import", "block", "exit", "type", "close"],
 )
@@ -197,7 +197,7 @@ def test_what_a_plugin_prints_does_not_spoil_json(web: Namespace, vmnet: Vmnet, 
     start(vmnet, web, site, source, VMNET_IPAM="slow", VMNET_KERNEL="/absent")
     planned = vmnet(web, "plan", "--json", PYTHONPATH=str(site), VMNET_IPAM="slow")
     assert json.loads(planned.stdout)["deliveries"][0]["strategy"] == "slow"
-    assert "plugin slow (vmnet-slow 2.1) prints: hello" in planned.stderr
+    assert "plugin slow (vmnet-slow 2.1) printed: hello" in planned.stderr
 
 
 def test_a_thread_that_a_plugin_leaves_keeps_nothing_from_starting(

@@ -127,8 +127,8 @@ def test_what_it_prints_is_logged_as_its_own(
     with caplog.at_level(logging.WARNING):
         calling.call(PLUGIN, FAULT, talk, AMPLE)
     assert caplog.messages == [
-        "plugin slow (vmnet-slow 2.1) prints: one line",
-        "plugin slow (vmnet-slow 2.1) prints: and no end",
+        "plugin slow (vmnet-slow 2.1) printed: one line",
+        "plugin slow (vmnet-slow 2.1) printed: and no end",
     ]
     assert capsys.readouterr().out == "", "a command's own output is left to it"
     print("ours")
@@ -147,7 +147,7 @@ def test_a_stream_that_it_closes_is_opened_again(fd: int) -> None:
     done = subprocess.run(
         (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
     )
-    told = f"plugin a (c 1) closed the descriptor {fd}, which is not its own\n"
+    told = f"plugin a (c 1) closed file descriptor {fd}, which it did not open\n"
     assert (done.stdout, done.stderr) == (told, told)
 
 

@@ -119,7 +119,7 @@ BROKEN = {
     "import": ("1 / 0", "can't be imported: ZeroDivisionError"),
     "misspelt": (f"{HEAD}def vmnet_ipam_delivr(): ...", "unknown hook vmnet_ipam_delivr"),
     "argument": (f"{HEAD}def vmnet_ipam_deliver(colour): ...", "colour"),
-    "newer": ("VMNET_CONTRACT = (1, 999)", "asks for hook contract 1.999"),
+    "newer": ("VMNET_CONTRACT = (1, 999)", "requires hook contract 1.999"),
     "settings": (f"{HEAD}def vmnet_settings(): return ['x']", "declares 'x' in vmnet_settings"),
     "raises": (f"{HEAD}def vmnet_settings(): return {{}}['x']", "failed in vmnet_settings"),
     "exits": ("import sys; sys.exit(0)", "can't be imported: SystemExit"),

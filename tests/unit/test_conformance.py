@@ -60,7 +60,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "it_loads",
         "colour",
     ),
-    "newer": ("VMNET_CONTRACT = (1, 999)", "it_loads", "asks for hook contract 1.999"),
+    "newer": ("VMNET_CONTRACT = (1, 999)", "it_loads", "requires hook contract 1.999"),
     "no hook": ("", "it_loads", "it implements no hook"),
     "talks at import": ("print('hello')", "importing_it_does_nothing_else", "'hello"),
     "writes at import": (

@@ -85,12 +85,15 @@ HERE = ".".join(map(str, hookspecs.CONTRACT))
 MAJOR, MINOR = hookspecs.CONTRACT
 
 
+OTHER_PLUGIN = f"install a version of vmnet-fake for contract {HERE}"
+
+
 @pytest.mark.parametrize(
     ("asked", "hint"),
     [
-        ((MAJOR, MINOR + 1), f"update vmnet, or install a vmnet-fake that is made for {HERE}"),
-        ((MAJOR + 1, 0), f"update vmnet, or install a vmnet-fake that is made for {HERE}"),
-        ((MAJOR - 1, 7), f"install a vmnet-fake that is made for {HERE}"),
+        ((MAJOR, MINOR + 1), f"update vmnet, or {OTHER_PLUGIN}"),
+        ((MAJOR + 1, 0), f"update vmnet, or {OTHER_PLUGIN}"),
+        ((MAJOR - 1, 7), OTHER_PLUGIN),
     ],
 )
 def test_a_plugin_that_asks_for_another_one(
@@ -99,8 +102,8 @@ def test_a_plugin_that_asks_for_another_one(
     with pytest.raises(PluginError) as caught:
         hooks.load([asking(asked, monkeypatch)])
     assert caught.value.message == (
-        f"plugin fake (vmnet-fake 1.0) asks for hook contract {asked[0]}.{asked[1]}, "
-        f"and vmnet {version} has {HERE}"
+        f"plugin fake (vmnet-fake 1.0) requires hook contract {asked[0]}.{asked[1]}, "
+        f"but vmnet {version} has {HERE}"
     )
     assert caught.value.hint == hint
 
@@ -121,5 +124,5 @@ def test_a_plugin_that_imports_what_only_a_newer_vmnet_has(
         hooks.load([Plugin("newer", "vmnet_newer", "vmnet-newer", "3.0")])
     assert "plugin newer (vmnet-newer 3.0) can't be imported" in caught.value.message
     assert caught.value.hint == (
-        f"it is made for another vmnet than this, whose hook contract is {HERE}"
+        f"the plugin needs another vmnet; this one has hook contract {HERE}"
     )

@@ -202,16 +202,17 @@ def test_a_hook_of_the_stage_that_the_strategy_lacks(monkeypatch: Patch) -> None
     with pytest.raises(PluginError) as caught:
         stages.build_bridge(WIRING)
     assert caught.value.message == (
-        "plugin lacking (vmnet-lacking 1.0) has no vmnet_bridge_build, which its stage needs"
+        "plugin lacking (vmnet-lacking 1.0) does not implement vmnet_bridge_build, "
+        "which its stage needs"
     )
-    assert caught.value.hint == "strategies of that stage: able"
+    assert caught.value.hint == "plugins that implement it: able"
 
 
 def test_what_allocates_must_release(monkeypatch: Patch) -> None:
     lacking = {name: hook for name, hook in fakes.GOOD.items() if name != "vmnet_ipam_release"}
     lacking["vmnet_ipam_allocate"] = failing("vmnet_ipam_allocate", AssertionError())
     stages = fakes.choose([fakes.install(monkeypatch, "lacking", **lacking)], "lacking")
-    with pytest.raises(PluginError, match="has no vmnet_ipam_release"):
+    with pytest.raises(PluginError, match="does not implement vmnet_ipam_release"):
         stages.allocate("lacking", IDENTITY)
 
 
@@ -349,7 +350,7 @@ def test_a_module_that_is_not_there() -> None:
         "plugin gone (vmnet-gone 1.0) can't be imported: "
         "ModuleNotFoundError: No module named 'vmnet_gone'"
     )
-    assert caught.value.hint == "mend or remove it: `pip uninstall vmnet-gone`"
+    assert caught.value.hint == "repair or remove the plugin: `pip uninstall vmnet-gone`"
 
 
 def test_a_hook_with_a_parameter_that_there_is_not(tmp_path: Path, monkeypatch: Patch) -> None:

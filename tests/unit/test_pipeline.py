@@ -88,7 +88,7 @@ def test_without_an_address_there_is_nothing_to_plan_before_a_start(
     bare = testing.identity(testing.interface())
     monkeypatch.setattr(Hooks, "capture", lambda hooks: bare)
     hooks = recorder.select(tmp_path)
-    with pytest.raises(DeliveryError, match="recorder, second allocates at a start only"):
+    with pytest.raises(DeliveryError, match="recorder, second allocates addresses only at a start"):
         pipeline.plan(hooks)
     assert "vmnet_ipam_requirements" not in recorder.calls()
     assert pipeline.plan(hooks, allocate=lambda captured: recorder.ALLOCATED).unallocated == ()
@@ -123,5 +123,5 @@ def test_planning_ends_where_a_stage_fails(stage: str, tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_is_not_fit_for_a_stage_is_no_strategy_of_it(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no strategy second for that stage"):
+    with pytest.raises(SettingsError, match="no strategy second for this stage"):
         recorder.select(tmp_path, VMNET_CAPTURE="second")

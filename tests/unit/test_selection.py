@@ -77,7 +77,7 @@ def test_ipam(no_dhcp: str, ipam: str, names: str, reason: str) -> None:
     installed = {**INSTALLED, "VMNET_IPAM": (*INSTALLED["VMNET_IPAM"], "cni")}
 
     def choose() -> Choice:
-        return select(testing.settings(environ), installed, undelivering=("cni",)).ipam
+        return select(testing.settings(environ), installed, allocate_only=("cni",)).ipam
 
     if names == "refused":
         with pytest.raises(SettingsError) as caught:
@@ -106,33 +106,33 @@ def test_a_stage_by_name(variable: str, value: str, stage: str) -> None:
     [
         (
             {"VMNET_IPAM": "dnsmask"},
-            "VMNET_IPAM=dnsmask: there is no strategy dnsmask for that stage "
+            "VMNET_IPAM=dnsmask: there is no strategy dnsmask for this stage "
             "(did you mean 'dnsmasq'?)",
             "cloudinit, dnsmasq, nodhcp",
         ),
         (
             {"VMNET_IPAM": "cloudinit,netns"},
-            "VMNET_IPAM=cloudinit,netns: there is no strategy netns for that stage",
+            "VMNET_IPAM=cloudinit,netns: there is no strategy netns for this stage",
             "cloudinit, dnsmasq, nodhcp",
         ),
         (
             {"VMNET_LAUNCH": "qmeu"},
-            "VMNET_LAUNCH=qmeu: there is no strategy qmeu for that stage (did you mean 'qemu'?)",
+            "VMNET_LAUNCH=qmeu: there is no strategy qmeu for this stage (did you mean 'qemu'?)",
             "firecracker, qemu",
         ),
         (
             {"VMNET_CAPTURE": "bridge"},
-            "VMNET_CAPTURE=bridge: there is no strategy bridge for that stage",
+            "VMNET_CAPTURE=bridge: there is no strategy bridge for this stage",
             "cni, netns",
         ),
         (
             {"VMNET_BRIDGE": "xxx"},
-            "VMNET_BRIDGE=xxx: there is no strategy xxx for that stage",
+            "VMNET_BRIDGE=xxx: there is no strategy xxx for this stage",
             "bridge, macvtap",
         ),
         (
             {"VMNET_FORWARDER": "bind"},
-            "VMNET_FORWARDER=bind: there is no strategy bind for that stage",
+            "VMNET_FORWARDER=bind: there is no strategy bind for this stage",
             "dnsmasq, unbound",
         ),
     ],
@@ -143,10 +143,10 @@ def test_an_unknown_name_is_refused_with_what_there_is(
     with pytest.raises(SettingsError) as caught:
         chosen(**environ)
     assert caught.value.message == message
-    assert caught.value.hint == f"installed for it: {installed}; `vmnet hooks` tells more"
+    assert caught.value.hint == f"installed: {installed}; see `vmnet hooks`"
 
 
 def test_nothing_installed_for_a_stage() -> None:
     with pytest.raises(SettingsError, match="no strategy qemu") as caught:
         select(testing.settings(), {**INSTALLED, "VMNET_LAUNCH": ()})
-    assert caught.value.hint.startswith("installed for it: none;")
+    assert caught.value.hint.startswith("installed: none;")

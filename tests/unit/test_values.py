@@ -81,9 +81,9 @@ def test_a_value(parser: str, given: str, value: object) -> None:
         ("name", "../etc", "a name of letters, digits, '.', '-' and '_'"),
         ("name", "", "a name of letters, digits, '.', '-' and '_'"),
         ("listed", "a,,b", "a name of letters, digits, '.', '-' and '_'"),
-        ("listed", "a,b,a", "a list in which each entry stands once"),
-        ("absolute_path", "disk.qcow2", "an absolute path, as the container sees it"),
-        ("absolute_path", "/a\nb", "an absolute path, as the container sees it"),
+        ("listed", "a,b,a", "a list without repeated entries"),
+        ("absolute_path", "disk.qcow2", "an absolute path in the container"),
+        ("absolute_path", "/a\nb", "an absolute path in the container"),
         ("ip", "dns.example", "a list of IP addresses such as 192.0.2.53,2001:db8::53"),
         ("ip", "0.0.0.0", "a list of IP addresses such as 192.0.2.53,2001:db8::53"),
         (

@@ -68,7 +68,7 @@ def look(environ: Mapping[str, str]) -> Mirror:
     parsed = None
     try:
         parsed = settings.parse(environ, usable.settings())
-        selection: Selection | None = select(parsed, usable.strategies(), usable.undelivering())
+        selection: Selection | None = select(parsed, usable.strategies(), usable.allocate_only())
     except VmnetError as error:
         selection, problem = None, problem or error
     return Mirror(

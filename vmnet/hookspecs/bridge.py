@@ -10,22 +10,22 @@ from vmnet.wiring import Requirements, Wiring
 
 @hookspec(firstresult=True)
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
-    """Choose names, MAC and IP addresses, changing nothing.
+    """Choose names, MAC and IP addresses, without changing anything.
 
-    Called on the one strategy that ``VMNET_BRIDGE`` names. It may look at the network, and send
-    ARP probes to prove an address free (RFC 5227).
+    Called for the strategy that ``VMNET_BRIDGE`` names. It may read the network, and send ARP
+    probes to check that an address is free (RFC 5227).
 
-    :return: a port for each interface, with all that :func:`vmnet_bridge_restore` will need
+    :return: a port for each interface, with everything that :func:`vmnet_bridge_restore` needs
     :raises vmnet.errors.BridgeError: the interfaces can't be wired
     """
 
 
 @hookspec(firstresult=True)
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
-    """Make the wiring that was planned.
+    """Build the planned wiring.
 
-    Called on the same strategy once every stage has planned. It leaves the taps open under the
-    planned descriptor numbers, inheritable. When it raises, :func:`vmnet_bridge_restore` follows.
+    Called for the same strategy after all planning. It leaves the taps open and inheritable under
+    the planned descriptor numbers. If it raises, vmnet calls :func:`vmnet_bridge_restore`.
 
     :return: True
     :raises vmnet.errors.PrivilegeError: a capability or device is missing
@@ -35,10 +35,10 @@ def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
 
 @hookspec(firstresult=True)
 def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
-    """Put the network back as it was before the wiring, from whatever state it is in.
+    """Restore the network from any state to that before :func:`vmnet_bridge_build`.
 
     Called when a start fails after :func:`vmnet_bridge_build` began, and at the next start in a
-    network namespace that outlived its container. Calling it twice is harmless.
+    network namespace that outlived its container. A second call must be harmless.
 
     :return: True
     :raises vmnet.errors.BridgeError: the kernel refused a step

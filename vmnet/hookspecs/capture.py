@@ -9,10 +9,10 @@ from vmnet.settings import Settings
 
 @hookspec(firstresult=True)
 def vmnet_capture(settings: Settings) -> Identity:
-    """Record the container's identity, changing nothing.
+    """Record the container's identity, without changing anything.
 
-    Called on the one strategy that ``VMNET_CAPTURE`` names, first of all.
+    Called before all other stages, for the strategy that ``VMNET_CAPTURE`` names.
 
-    :return: every interface to hand over, in the order in which the guest is to have them
+    :return: the identity, with every interface to hand over in the order of the guest's NICs
     :raises vmnet.errors.CaptureError: there is nothing to hand over, or it can't be handed over
     """

@@ -1,4 +1,4 @@
-"""Devices: what strategies add to the machine."""
+"""Devices: add devices to the machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vmnet.wiring import Wiring
 def vmnet_devices(
     settings: Settings, identity: Identity, wiring: Wiring
 ) -> tuple[Disk | Cdrom, ...]:
-    """Contribute devices to the machine: a seed ISO, for one.
+    """Contribute devices to the machine, such as a seed ISO.
 
-    Called on each strategy that ``VMNET_IPAM`` names, in that order, after every delivery has been
-    planned. A device's file may be one that the strategy's own delivery writes.
+    Called for each strategy that ``VMNET_IPAM`` names, in that order, after every delivery has been
+    planned. A device's file may be a file of the strategy's own delivery.
 
     :return: the devices; None means none
     """

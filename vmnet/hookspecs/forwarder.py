@@ -11,12 +11,14 @@ from vmnet.wiring import Wiring
 
 @hookspec(firstresult=True)
 def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    """Say which files and daemons forward DNS, at the wiring's nameserver and its stable one.
+    """Return the files and daemons that forward DNS.
 
-    Called on the one strategy that ``VMNET_FORWARDER`` names, if a selected IPAM strategy requires
-    DNS and is not that strategy itself: one that serves the guest in ``vmnet_ipam_deliver`` already
-    serves its names there too.
+    The daemons answer at ``wiring.nameserver`` and ``wiring.stable_nameserver``.
 
-    :return: pure data, as in ``vmnet_ipam_deliver``
-    :raises vmnet.errors.DeliveryError: a program it needs is missing
+    Called for the strategy that ``VMNET_FORWARDER`` names, if a selected IPAM strategy requires DNS
+    and ``VMNET_IPAM`` does not include the named strategy. If it does, the delivery of
+    ``vmnet_ipam_deliver`` forwards DNS already.
+
+    :return: data, as from ``vmnet_ipam_deliver``
+    :raises vmnet.errors.DeliveryError: a required program is missing
     """

@@ -1,4 +1,4 @@
-"""IPAM: decide which addresses the guest has, and hand them over."""
+"""IPAM: allocate the guest's addresses and hand them over."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from vmnet.wiring import Requirements, Wiring
 
 @hookspec
 def vmnet_ipam_allocate(settings: Settings, identity: Identity) -> Identity:
-    """Have another system allocate what the guest is to have: addresses, routes, DNS, names.
+    """Let another system allocate addresses, routes, DNS servers and names for the guest.
 
-    Called on each strategy that ``VMNET_IPAM`` names, in that order, at a start only: planning
-    calls it never. Each gets what the one before it returned. Before the call a record that it is
-    about to be made is on the disk, so :func:`vmnet_ipam_release` follows whatever happens.
+    Called for each strategy that ``VMNET_IPAM`` names, in that order, only at a start. Each gets
+    the identity that the previous strategy returned. vmnet records the call on disk before it makes
+    the call, so :func:`vmnet_ipam_release` follows in any case.
 
-    :return: the identity with what was allocated; its interfaces keep their names, MACs and order.
+    :return: the identity with the allocations. Its interfaces keep their names, MACs and order.
         None means unchanged
-    :raises vmnet.errors.AllocationError: there is nothing to be had
+    :raises vmnet.errors.AllocationError: the system allocates nothing
     """
 
 
 @hookspec
 def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
-    """Give back what :func:`vmnet_ipam_allocate` took, or may have taken, for an identity.
+    """Release what :func:`vmnet_ipam_allocate` allocated, or may have allocated.
 
-    Called when the VM has ended, when its start fails, and after a crash at the next start, once
-    the container's network is as it was. It is called again until it succeeds, so to release what
-    is not allocated is no error.
+    Called when the VM has ended, when its start fails, and after a crash at the next start, when
+    the container's network has been restored. vmnet repeats the call until it succeeds, so it must
+    not be an error to release something that is not allocated.
 
-    :param identity: the one that ``vmnet_ipam_allocate`` was given
-    :raises vmnet.errors.AllocationError: it may still be allocated
+    :param identity: the identity passed to ``vmnet_ipam_allocate``
+    :raises vmnet.errors.AllocationError: the allocation may still exist
     """
 
 
 @hookspec
 def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
-    """Say what this strategy needs of the bridge, before it is planned.
+    """Return what this strategy needs from the bridge.
 
-    Called on each strategy that ``VMNET_IPAM`` names, in that order; what they ask is added up.
-    This is also the place to refuse an identity that the strategy can't serve at all.
+    Called for each strategy that ``VMNET_IPAM`` names, in that order, before the bridge is planned.
+    vmnet combines the results. A strategy that can't serve the identity should refuse it here.
 
     :return: the requirements; None means none
     :raises vmnet.errors.DeliveryError: the strategy can't serve this identity
@@ -50,14 +50,14 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 
 @hookspec
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    """Say which files and daemons hand the identity to the guest.
+    """Return the files and daemons that hand the identity to the guest.
 
-    Called on each strategy that ``VMNET_IPAM`` names, in that order, once the wiring is planned
-    and before anything has changed. Nothing may be written or started here: the pipeline does
-    that when the bridge stands, and undoes it when the start fails. `vmnet plan` shows the answer.
+    Called for each strategy that ``VMNET_IPAM`` names, in that order, after the wiring is planned
+    and before anything changes. The hook must not write files or start processes: vmnet does this
+    when the bridge is up, and undoes it if the start fails. `vmnet plan` shows the result.
 
-    :return: pure data; None means that nothing is needed
-    :raises vmnet.errors.DeliveryError: a program it needs is missing
+    :return: data; None means nothing to deliver
+    :raises vmnet.errors.DeliveryError: a required program is missing
     """
 
 
@@ -65,10 +65,11 @@ def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -
 def vmnet_ipam_status(
     settings: Settings, identity: Identity, wiring: Wiring
 ) -> tuple[Handover, ...]:
-    """Tell which of the identity has reached the guest, while it runs.
+    """Report which parts of the identity the running guest has taken.
 
-    Called for `vmnet status` on each strategy that ``VMNET_IPAM`` names, in that order, with what
-    the start had decided. Only look: no file may change, and nobody be asked who may not answer.
+    Called by `vmnet status` for each strategy that ``VMNET_IPAM`` names, in that order, with the
+    identity and wiring of the start. The hook must not change files or query a system that may not
+    answer.
 
-    :return: one for each interface that there is something to say of; None means nothing
+    :return: a handover for each interface with something to report; None means nothing to report
     """

@@ -11,22 +11,22 @@ from vmnet.settings import Settings
 
 @hookspec(firstresult=True)
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
-    """Turn the machine into a command line, changing nothing.
+    """Return the command line for the machine, without changing anything.
 
-    Called on the one strategy that ``VMNET_LAUNCH`` names, after all other planning.
+    Called for the strategy that ``VMNET_LAUNCH`` names, after all other planning.
 
-    :param arguments: what the user added behind ``vmnet run``, for the hypervisor
-    :return: the command that :func:`vmnet_launch` will become
+    :param arguments: the user's arguments after ``vmnet run``, for the hypervisor
+    :return: the command that :func:`vmnet_launch` will execute
     :raises vmnet.errors.LaunchError: the hypervisor is missing
     """
 
 
 @hookspec(firstresult=True)
 def vmnet_launch(settings: Settings, command: Command) -> None:
-    """Replace this process by ``command``, with ``vmnet.lifecycle.become``.
+    """Replace this process with ``command``, using ``vmnet.lifecycle.become``.
 
-    Called last, on the same strategy, when the network is wired and every daemon is ready. It
+    Called last, for the same strategy, when the network is wired and every daemon is ready. It
     never returns.
 
-    :raises vmnet.errors.LaunchError: the command can't be executed; everything is then undone
+    :raises vmnet.errors.LaunchError: the command can't be executed; vmnet then undoes the start
     """

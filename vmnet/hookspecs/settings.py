@@ -13,8 +13,8 @@ from vmnet.settings import Setting
 def vmnet_settings() -> Sequence[Setting[Any]]:
     """Declare the variables this plugin reads.
 
-    Called on every installed plugin, selected or not, before the environment is parsed: a variable
-    that nobody declares is refused.
+    Called for every installed plugin, selected or not, before the environment is parsed. vmnet
+    refuses variables that no plugin declares.
 
-    :return: rows made with ``vmnet.settings.setting`` or ``optional``, named ``VMNET_…``
+    :return: rows created with ``vmnet.settings.setting`` or ``optional``, named ``VMNET_…``
     """

@@ -81,7 +81,7 @@ class Recorder:
         chosen = {**{row.name: NAME for row in _SELECTING}, **(environ or {})}
         parsed = settings.parse(chosen, loaded.settings())
         return Hooks(
-            loaded, selection.select(parsed, loaded.strategies(), loaded.undelivering()), parsed
+            loaded, selection.select(parsed, loaded.strategies(), loaded.allocate_only()), parsed
         )
 
     def _plugin(self) -> Plugin:

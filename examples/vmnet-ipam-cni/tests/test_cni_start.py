@@ -87,7 +87,10 @@ def test_cloudinit_can_deliver_it(web: Namespace, vmnet: Vmnet, lab: Lab) -> Non
 def test_a_container_without_an_address_gets_one(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     web.ip("address", "flush", "dev", "eth0")
     planned, checked = (vmnet(web, one, **lab.environ()) for one in ("plan", "check"))
-    assert "the container has no address, and cni allocates at a start only" in planned.stderr
+    assert (
+        "the container has no address, and cni allocates addresses only at a start"
+        in planned.stderr
+    )
     assert checked.returncode == 0, checked.stdout
     assert "has no address before one is allocated" in checked.stdout
     with running(vmnet, lab, web), guest(web, "br0", web.mac) as vm:
