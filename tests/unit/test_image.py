@@ -1,4 +1,4 @@
-"""Disk images as qemu-img makes them, what people take for one, and marks that a guest planted."""
+"""Disk images from qemu-img, files that users mistake for images, and marks that a guest wrote."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def create(path: Path, *arguments: str) -> Path:
 
 
 def converted(path: Path, *arguments: str, size: int = 8 * MIB) -> Path:
-    """An image full of noise, so that it has all of its clusters."""
+    """Make an image of random data, so that all clusters are allocated."""
     source = path.with_name("source")
     source.write_bytes(random.Random(1).randbytes(size))
     qemu_img("convert", "-f", "raw", *arguments, source, path)
@@ -39,7 +39,7 @@ def converted(path: Path, *arguments: str, size: int = 8 * MIB) -> Path:
     return path
 
 
-def cut(path: Path, size: int) -> Path:
+def truncate(path: Path, size: int) -> Path:
     os.truncate(path, size)
     return path
 
@@ -77,22 +77,22 @@ COMPRESSED = [("-c",), ("-c", "-o", "compression_type=zstd"), ("-c", "-o", "clus
 
 
 @pytest.mark.parametrize("options", QCOW2 + COMPRESSED, ids=" ".join)
-def test_a_qcow2_image_that_is_cut_short(options: tuple[str, ...], tmp_path: Path) -> None:
-    """At its data, its tables and its header; ephemeral or declared, it is as broken."""
+def test_a_qcow2_image_that_is_truncated(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Truncated within its data, its tables and its header; the disk mode makes no difference."""
     disk = converted(tmp_path / "disk", "-O", "qcow2", *options, size=5 * MIB)
     whole = disk.stat().st_size
     assert choose.disk(disk, "auto") == Choice("qcow2")
-    # As for `qemu-img check`, of the last cluster, which has 2 MiB at most, a part may be there.
+    # As for `qemu-img check`, part of the last cluster may be missing. It has up to 2 MiB.
     for size in (whole - 2 * MIB, whole // 2, 4096, 80):
-        error = refused(cut(disk, size))
-        assert f"VMNET_DISK={disk} is a qcow2 image, but damaged: it is cut short" in error.message
+        error = refused(truncate(disk, size))
+        assert f"VMNET_DISK={disk} is a qcow2 image, but damaged: it is truncated" in error.message
         assert "`qemu-img check -f qcow2 disk`" in error.hint
         assert refused(disk, "qcow2").message == error.message
         assert refused(disk, ephemeral=True).message == error.message
 
 
-def test_clusters_that_a_killed_qemu_had_only_taken_are_no_damage(tmp_path: Path) -> None:
-    """Counted behind the end, and named by no table."""
+def test_clusters_that_a_killed_qemu_had_only_allocated_are_no_damage(tmp_path: Path) -> None:
+    """The refcounts count a cluster past the end of the file, but no table names it."""
     disk = create(tmp_path / "disk", "-f", "qcow2", "1G")
     with disk.open("r+b") as file:
         file.seek(0x20000 + 2 * 1000)  # the first block of reference counts, of 16 bits each
@@ -101,10 +101,10 @@ def test_clusters_that_a_killed_qemu_had_only_taken_are_no_damage(tmp_path: Path
     assert choose.disk(disk, "auto") == Choice("qcow2")
 
 
-def test_a_cluster_that_a_table_names_behind_the_end(tmp_path: Path) -> None:
+def test_a_table_that_names_a_cluster_past_the_end(tmp_path: Path) -> None:
     disk = converted(tmp_path / "disk", "-O", "qcow2", size=MIB)
-    cut(disk, disk.stat().st_size - 65536)
-    assert "its data goes on" in refused(disk).message
+    truncate(disk, disk.stat().st_size - 65536)
+    assert "its data continues" in refused(disk).message
 
 
 def header(disk: Path, offset: int, content: bytes) -> Path:
@@ -119,26 +119,26 @@ def header(disk: Path, offset: int, content: bytes) -> Path:
     [
         (4, b"\0\0\0\4", "its version is 4"),
         (4, b"\0\0\0\0", "its version is 0"),
-        (20, b"\0\0\0\x40", "its clusters can't have 2^64 bytes"),
+        (20, b"\0\0\0\x40", "its cluster size of 2^64 bytes is invalid"),
         (24, b"\xff" * 8, "its L1 table of 2 entries is too small"),
         (32, b"\0\0\0\1", "it is encrypted"),
-        (36, b"\xff" * 4, "its L1 table can't have"),
-        (40, b"\0" * 8, "its L1 table would lie over the header"),
-        (40, b"\0\0\0\0\0\0\0\7", "its L1 table can't lie at 0x7"),
-        (40, b"\0\0\1\0\0\0\0\0", "cut short: its L1 table"),
-        (48, b"\xff\0\0\0\0\0\0\0", "cut short: its refcount table"),
-        (56, b"\0" * 4, "its refcount table can't have 0 clusters"),
-        (60, b"\0\0\0\1\0\0\0\0\0\x10\0\0", "cut short: its snapshot table"),
+        (36, b"\xff" * 4, "its L1 table of 4294967295 entries is too large"),
+        (40, b"\0" * 8, "its L1 table overlaps the header"),
+        (40, b"\0\0\0\0\0\0\0\7", "its L1 table has an invalid offset: 0x7"),
+        (40, b"\0\0\1\0\0\0\0\0", "truncated: its L1 table"),
+        (48, b"\xff\0\0\0\0\0\0\0", "truncated: its refcount table"),
+        (56, b"\0" * 4, "its refcount table size of 0 clusters is invalid"),
+        (60, b"\0\0\0\1\0\0\0\0\0\x10\0\0", "truncated: its snapshot table"),
         (79, b"\2", "QEMU has marked it corrupt"),
-        (79, b"\x20", "it has features that are unknown here: 0x20"),
-        (99, b"\7", "its reference counts can't have 2^7 bits"),
-        (100, b"\0\0\0\x10", "its header can't have 16 bytes"),
-        (0x10000, b"\0\0\0\0\1\0\0\0", "a block of reference counts lies"),
-        (0x30000, b"\x80\0\0\0\1\0\0\0", "an L2 table lies"),
-        (0x30000, b"\x80\0\0\0\0\0\2\0", "an L2 table can't lie at 0x200"),
+        (79, b"\x20", "it uses unknown features: 0x20"),
+        (99, b"\7", "its refcount width of 2^7 bits is invalid"),
+        (100, b"\0\0\0\x10", "its header size of 16 bytes is invalid"),
+        (0x10000, b"\0\0\0\0\1\0\0\0", "a refcount block starts"),
+        (0x30000, b"\x80\0\0\0\1\0\0\0", "an L2 table starts"),
+        (0x30000, b"\x80\0\0\0\0\0\2\0", "an L2 table has an invalid offset: 0x200"),
     ],
 )
-def test_a_qcow2_image_whose_numbers_do_not_hold(
+def test_a_qcow2_image_with_invalid_numbers(
     offset: int, content: bytes, fault: str, tmp_path: Path
 ) -> None:
     disk = create(tmp_path / "disk", "-f", "qcow2", "1G")
@@ -158,7 +158,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("options", OTHERS, ids=" ".join)
-def test_what_qemu_reads_and_writes_is_served_as_what_it_is(
+def test_a_format_that_qemu_reads_and_writes_is_served_in_that_format(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
     name = options[0]
@@ -171,27 +171,27 @@ def test_what_qemu_reads_and_writes_is_served_as_what_it_is(
         assert f"`qemu-img convert -f {name} -O qcow2 {disk.name} {disk.name}.qcow2`" in choice.note
         assert choose.disk(disk, "auto", ephemeral=True) == Choice(name)
         assert choose.disk(disk, name).format == name
-        assert choose.disk(disk, "raw") == Choice("raw"), "its owner may say so"
+        assert choose.disk(disk, "raw") == Choice("raw"), "the user may declare it raw"
         assert choose.disk(create(tmp_path / "raw", "1M"), "auto") == Choice("raw", guessed=True)
-        assert "of no format that is known" in refused(tmp_path / "raw", name).message
+        assert "in no known format" in refused(tmp_path / "raw", name).message
 
 
-CUT = [
+TRUNCATED = [
     *(("qed",), ("vdi",), ("vpc",), ("vpc", "-o", "subformat=fixed"), ("vmdk",)),
     ("vmdk", "-o", "subformat=streamOptimized"),
 ]
 
 
-@pytest.mark.parametrize("options", CUT, ids=" ".join)
-def test_another_image_that_is_cut_short(options: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", TRUNCATED, ids=" ".join)
+def test_another_image_that_is_truncated(options: tuple[str, ...], tmp_path: Path) -> None:
     disk = converted(tmp_path / "disk", "-O", *options, size=5 * MIB)
     whole = disk.stat().st_size
     footer = disk.read_bytes()[-512:] if "subformat=fixed" in options else b""
     for size in (whole - MIB, 3 * MIB, 1024):
-        cut(disk, size)
-        with disk.open("ab") as file:  # without its footer, a VHD of fixed size is a raw disk
+        truncate(disk, size)
+        with disk.open("ab") as file:  # without its footer, a fixed-size VHD is a raw disk
             file.write(footer)
-        assert "cut short" in refused(disk, options[0]).message
+        assert "truncated" in refused(disk, options[0]).message
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,9 @@ def test_another_image_that_is_cut_short(options: tuple[str, ...], tmp_path: Pat
     ids=" ".join,
 )
 def test_a_disk_of_several_files(options: tuple[str, ...], tmp_path: Path) -> None:
-    """It would have QEMU open files of the container by the names that it holds."""
+    """QEMU would open files of the container by the names in the image."""
     disk = create(tmp_path / "disk.vmdk", "-f", *options, "8M")
-    parts = [disk, *(one for one in tmp_path.glob("disk-s*.vmdk"))]
-    for part in parts:
+    for part in (disk, *tmp_path.glob("disk-s*.vmdk")):
         for wish in ("auto", "vmdk"):
             error = refused(part, wish, ephemeral=True)
             assert "only a part of a disk" in error.message
@@ -223,7 +222,10 @@ def test_another_image_that_names_its_backing_file(kind: str, tmp_path: Path) ->
 
 
 def test_a_vmdk_with_a_second_descriptor_where_qemu_looks_for_its_parent(tmp_path: Path) -> None:
-    """Its header has the first elsewhere. Who made it chooses what else QEMU opens."""
+    """Its header places the first descriptor elsewhere.
+
+    The author of such an image could choose another file that QEMU opens.
+    """
     base = create(tmp_path / "base.vmdk", "-f", "vmdk", "8M")
     disk = create(tmp_path / "disk.vmdk", "-f", "vmdk", "8M")
     content = disk.read_bytes().ljust(1 << 20, b"\0")
@@ -238,7 +240,7 @@ def test_a_vmdk_with_a_second_descriptor_where_qemu_looks_for_its_parent(tmp_pat
     assert "only a part of a disk" in refused(disk, ephemeral=True).message
 
 
-def test_a_vhd_that_only_has_the_differences_to_its_parent(tmp_path: Path) -> None:
+def test_a_differencing_vhd(tmp_path: Path) -> None:
     disk = create(tmp_path / "disk.vhd", "-f", "vpc", "8M")
     assert "only a part of a disk" in refused(header(disk, 60, b"\0\0\0\4")).message
 
@@ -246,11 +248,16 @@ def test_a_vhd_that_only_has_the_differences_to_its_parent(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("vmdk", "-o", "subformat=streamOptimized"), "compressed, which QEMU can only read"),
-        (("parallels",), "which QEMU may not open again once it was killed"),
+        (
+            ("vmdk", "-o", "subformat=streamOptimized"),
+            "it is compressed, so QEMU can only read it",
+        ),
+        (("parallels",), "if QEMU is killed, it may refuse to open the image again"),
     ],
 )
-def test_what_is_only_to_be_read(options: tuple[str, ...], why: str, tmp_path: Path) -> None:
+def test_an_image_that_qemu_must_not_write(
+    options: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
     disk = converted(tmp_path / "disk", "-O", *options)
     error = refused(disk)
     assert error.message.endswith(why)
@@ -262,11 +269,11 @@ def test_what_is_only_to_be_read(options: tuple[str, ...], why: str, tmp_path: P
 @pytest.mark.parametrize("size", [47, 79])
 def test_a_qcow_image_of_version_1_that_ends_within_its_header(size: int, tmp_path: Path) -> None:
     disk = create(tmp_path / "disk", "-f", "qcow", "8M")
-    assert "cut short" in refused(cut(disk, size)).message
+    assert "truncated" in refused(truncate(disk, size)).message
 
 
-def test_a_vhd_of_fixed_size_is_served_if_its_owner_says_so(tmp_path: Path) -> None:
-    """Its footer is all that tells it from a raw disk, and a guest can write one."""
+def test_a_fixed_size_vhd_is_served_if_the_user_declares_it(tmp_path: Path) -> None:
+    """Only its footer distinguishes it from a raw disk, and a guest can write a footer."""
     disk = create(tmp_path / "disk.vhd", "-f", "vpc", "-o", "subformat=fixed", "8M")
     error = refused(disk)
     assert "VHD image of fixed size" in error.message
@@ -284,14 +291,16 @@ PACKED = [
 
 
 @pytest.mark.parametrize(("packer", "command"), PACKED, ids=lambda value: value[0])
-def test_what_has_to_be_unpacked(packer: tuple[str, ...], command: str, tmp_path: Path) -> None:
+def test_a_packed_image_is_refused_with_the_command_that_unpacks_it(
+    packer: tuple[str, ...], command: str, tmp_path: Path
+) -> None:
     create(tmp_path / "source", "1M")
     disk = tmp_path / "disk"
     with disk.open("wb") as file:
         subprocess.run((*packer, "source"), check=True, stdout=file, cwd=tmp_path)
     for error in (refused(disk), refused(disk, ephemeral=True)):
         assert error.message.startswith(f"VMNET_DISK={disk} is ")
-        assert error.message.endswith(", which is not served as a disk")
+        assert error.message.endswith(", which vmnet does not serve as a disk")
         assert f"`{command}`" in error.hint
         assert "VMNET_DISK_FORMAT=raw" in error.hint
     with pytest.raises(MachineError, match="not a CD image") as caught:
@@ -318,7 +327,7 @@ def test_what_has_to_be_unpacked(packer: tuple[str, ...], command: str, tmp_path
         (32769, b"BEA01", "a UDF image", "VMNET_CDROM=DISK "),
     ],
 )
-def test_what_is_known_and_not_served(
+def test_a_known_format_that_is_not_served(
     offset: int, mark: bytes, title: str, remedy: str, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
@@ -326,40 +335,40 @@ def test_what_is_known_and_not_served(
     content[offset % MIB : offset % MIB + len(mark)] = mark
     disk.write_bytes(content)
     error = refused(disk)
-    assert error.message == f"VMNET_DISK={disk} is {title}, which is not served as a disk"
+    assert error.message == f"VMNET_DISK={disk} is {title}, which vmnet does not serve as a disk"
     assert remedy.replace("DISK ", f"{disk} ") in error.hint
 
 
-def test_the_second_version_of_luks_is_a_guests_own(tmp_path: Path) -> None:
-    """QEMU has no driver for it, so that nobody can mean it to be opened here."""
+def test_luks_2_is_a_raw_disk_that_the_guest_encrypts(tmp_path: Path) -> None:
+    """QEMU has no driver for LUKS 2, so no user can expect QEMU to decrypt the disk."""
     disk = tmp_path / "disk"
     disk.write_bytes(b"LUKS\xba\xbe\0\2".ljust(MIB, b"\0"))
     assert choose.disk(disk, "auto") == Choice("raw", guessed=True)
 
 
 @pytest.mark.parametrize("content", [b"QFI", b"<!DOCTYPE html>", b"\0" * 513])
-def test_what_has_no_whole_sectors_is_no_disk(content: bytes, tmp_path: Path) -> None:
+def test_a_file_with_a_partial_sector_is_refused(content: bytes, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(content)
     error = refused(disk)
-    assert f"is no disk image: it has {len(content)} bytes" in error.message
+    assert f"is not a disk image: its size of {len(content)} bytes" in error.message
     assert "VMNET_DISK_FORMAT=raw" in error.hint
     assert choose.disk(disk, "raw") == Choice("raw")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 512, b"\xfbQFI".ljust(512), b"\xff" * 65536])
-def test_another_disk_is_raw_and_protected_from_its_guest(content: bytes, tmp_path: Path) -> None:
+def test_any_other_disk_is_raw_and_protected_from_its_guest(content: bytes, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(content)
     assert choose.disk(disk, "auto") == Choice("raw", guessed=True)
-    assert choose.disk(disk, "auto", ephemeral=True) == Choice("raw"), "nobody writes to it"
+    assert choose.disk(disk, "auto", ephemeral=True) == Choice("raw"), "the guest writes elsewhere"
     choose.cdrom(disk)
 
 
 @pytest.mark.parametrize(
-    ("kind", "remedy"), [("qcow2", "name it with VMNET_DISK"), ("luks", "`qemu-img convert ")]
+    ("kind", "remedy"), [("qcow2", "set VMNET_DISK to it instead"), ("luks", "`qemu-img convert ")]
 )
-def test_a_disk_image_is_no_cd(kind: str, remedy: str, tmp_path: Path) -> None:
+def test_a_disk_image_is_refused_as_a_cd(kind: str, remedy: str, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes({"qcow2": b"QFI\xfb\0\0\0\3", "luks": b"LUKS\xba\xbe\0\1"}[kind].ljust(512))
     with pytest.raises(MachineError, match="not a CD image") as caught:
@@ -367,7 +376,7 @@ def test_a_disk_image_is_no_cd(kind: str, remedy: str, tmp_path: Path) -> None:
     assert remedy in caught.value.hint
 
 
-def test_a_disk_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> bytes:
         raise OSError(5, "Input/output error")
 
@@ -381,7 +390,7 @@ def test_a_disk_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def luks(path: Path) -> Path:
     secret = path.with_name("PASSPHRASE")
     secret.write_text("secret")
-    # QEMU first measures the hash by ticks of the clock, and the usual one is too fast for that.
+    # QEMU first times the hash in clock ticks, and the default hash is too fast for that.
     options = ("-o", "key-secret=key,iter-time=10,hash-alg=sha512")
     return create(path, "--object", f"secret,id=key,file={secret}", "-f", "luks", *options, "1M")
 
@@ -405,7 +414,7 @@ HINTED: list[Callable[[Path], Path]] = [
 
 
 @pytest.mark.parametrize("make", HINTED)
-def test_the_command_of_a_refusal_makes_a_disk_that_is_served(
+def test_the_command_in_the_hint_makes_a_disk_that_is_served(
     make: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     disk = make(tmp_path / "my disk")
@@ -426,14 +435,14 @@ def test_the_command_of_a_refusal_makes_a_disk_that_is_served(
     ],
     ids=" ".join,
 )
-def test_an_image_whose_qemu_was_killed_amid_its_writes_is_served(
+def test_an_image_whose_qemu_was_killed_while_writing_is_served(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """What had not been written yet may be gone, and no start may take that for damage."""
+    """Writes that were under way may be lost, and a start must not take this for damage."""
     disk = create(tmp_path / "disk", "-f", *options, "64M")
     for start in range(0, 60, 20):
-        writes = [("-c", f"aio_write -q -P 7 {start + 5 * one}M 3000k") for one in range(4)]
-        words = ("qemu-io", "-f", options[0], *(word for one in writes for word in one))
+        writes = [("-c", f"aio_write -q -P 7 {start + 5 * number}M 3000k") for number in range(4)]
+        words = ("qemu-io", "-f", options[0], *(word for write in writes for word in write))
         killed = subprocess.run(
             (*words, "-c", "abort", disk), stderr=subprocess.PIPE, check=False, cwd=tmp_path
         )

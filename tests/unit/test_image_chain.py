@@ -1,4 +1,4 @@
-"""A qcow2 image that names other files: believed if its owner says so, and if they are there."""
+"""A qcow2 image that names other files: accepted if the user declares it and the files exist."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.unit.test_image import create, cut, header, qemu_img, refused
+from tests.unit.test_image import create, header, qemu_img, refused, truncate
 from vmnet.errors import MachineError
 from vmnet.image import choose, qcow2
 from vmnet.image.choose import Choice
@@ -26,14 +26,14 @@ def test_a_backing_file(compat: str, base_format: str, tmp_path: Path) -> None:
     error = refused(disk)
     assert error.message == f"VMNET_DISK={disk} is a qcow2 image that refers to another file"
     assert "VMNET_DISK_FORMAT=qcow2" in error.hint
-    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True), "its owner may say so"
+    assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True), "the user declares it"
     base.unlink()
     error = refused(disk, "qcow2")
     assert error.message.startswith(f"the disk image {disk} needs {base}, which can't be read")
     assert error.hint == f"mount it: `-v /path/on/the/host:{base}`"
 
 
-def test_a_name_is_looked_for_from_the_folder_of_the_image(tmp_path: Path) -> None:
+def test_a_name_is_relative_to_the_folder_of_the_image(tmp_path: Path) -> None:
     (tmp_path / "bases").mkdir()
     create(tmp_path / "bases" / "first", "-f", "qcow2", "1M")
     overlay(tmp_path / "bases" / "second", "first")
@@ -43,19 +43,22 @@ def test_a_name_is_looked_for_from_the_folder_of_the_image(tmp_path: Path) -> No
     assert f"second needs {tmp_path / 'bases' / 'first'}, which" in refused(disk, "qcow2").message
 
 
-def test_the_format_of_a_backing_file_is_not_left_to_what_its_guest_wrote(tmp_path: Path) -> None:
-    """Images that QEMU before 6.1 made may name none, and QEMU then looks into the file."""
+def test_a_backing_file_without_a_declared_format_is_refused(tmp_path: Path) -> None:
+    """QEMU would guess the format from content that a guest may have written.
+
+    An image made by QEMU before 6.1 may lack the format.
+    """
     base = create(tmp_path / "its base", "-f", "raw", "1M")
     disk = overlay(tmp_path / "disk", base.name, "raw")
     content = disk.read_bytes()
     extension = content.index(struct.pack(">II", qcow2.BACKING_FORMAT, 3))
-    header(disk, extension, struct.pack(">I", 0x11111111))  # of a type that nobody knows
+    header(disk, extension, struct.pack(">I", 0x11111111))  # an unknown type
     upper = overlay(tmp_path / "upper", "disk")
     planted(base, b"/etc/shadow")
     for image in (disk, upper):
         error = refused(image, "qcow2")
         assert error.message == (
-            f"the disk image {disk} does not say of which format its backing file its base is"
+            f"the disk image {disk} does not declare the format of its backing file its base"
         )
     command = error.hint.split("`")[1].replace("FORMAT", "raw")
     run("sh", "-c", f"cd {tmp_path} && {command}")
@@ -63,32 +66,32 @@ def test_the_format_of_a_backing_file_is_not_left_to_what_its_guest_wrote(tmp_pa
     assert choose.disk(upper, "qcow2") == Choice("qcow2", backed=True)
 
 
-def test_every_image_of_the_chain_holds(tmp_path: Path) -> None:
+def test_every_image_of_the_chain_is_checked(tmp_path: Path) -> None:
     base = create(tmp_path / "base", "-f", "qcow2", "1M")
     middle = overlay(tmp_path / "middle", base)
     disk = overlay(tmp_path / "disk", middle)
-    cut(base, 100)
+    truncate(base, 100)
     error = refused(disk, "qcow2")
-    assert f"{base}, the backing file of {middle}, is damaged: it is cut short" in error.message
+    assert f"{base}, the backing file of {middle}, is damaged: it is truncated" in error.message
     base.write_bytes(b"\0" * 512)
-    assert "it is not the qcow2 image that it should be" in refused(disk, "qcow2").message
+    assert "it is declared as qcow2, but is not" in refused(disk, "qcow2").message
 
 
-def test_a_chain_that_leads_back(tmp_path: Path) -> None:
+def test_a_circular_chain(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     overlay(first, second)
     overlay(second, first)
     error = refused(first, "qcow2")
-    assert error.message == f"the backing file {first} of {second} has that image behind itself"
+    assert error.message == f"the backing file {first} of {second} depends on {second} itself"
 
 
 @pytest.mark.parametrize("name", ["nbd://[::1]/disk", "json:{}"])
-def test_what_is_no_file_is_left_to_qemu(name: str, tmp_path: Path) -> None:
+def test_a_backing_name_that_is_not_a_file_is_left_to_qemu(name: str, tmp_path: Path) -> None:
     disk = overlay(tmp_path / "disk", name, "raw")
     assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
 
 
-def test_data_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_an_external_data_file(tmp_path: Path) -> None:
     data = tmp_path / "data"
     disk = create(tmp_path / "disk", "-f", "qcow2", "-o", f"data_file={data}", "1M")
     qemu_img("convert", "-n", "-f", "raw", "-O", "qcow2", create(tmp_path / "full", "1M"), disk)
@@ -99,7 +102,7 @@ def test_data_in_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def planted(path: Path, backing: bytes) -> Path:
-    """A raw disk into which a guest wrote a qcow2 header that names a file of the container."""
+    """Make a raw disk to which a guest wrote a qcow2 header that names a file of the container."""
     content = struct.pack(">4sIQI", b"QFI\xfb", 3, 104, len(backing)).ljust(104, b"\0")
     path.write_bytes((content + backing).ljust(1 << 20, b"\0"))
     return path
@@ -108,11 +111,11 @@ def planted(path: Path, backing: bytes) -> Path:
 def test_a_header_planted_by_the_guest_is_refused_and_not_followed(tmp_path: Path) -> None:
     disk = planted(tmp_path / "disk", b"/etc/shadow")
     assert "refers to another file" in refused(disk).message
-    assert choose.disk(disk, "raw") == Choice("raw"), "declared raw, it stays so"
+    assert choose.disk(disk, "raw") == Choice("raw"), "the user declares it raw"
 
 
-def test_the_name_of_a_backing_file_lies_in_the_header(tmp_path: Path) -> None:
+def test_the_name_of_a_backing_file_must_be_in_the_header(tmp_path: Path) -> None:
     disk = overlay(tmp_path / "disk", "base")
     header(disk, 8, b"\0\0\0\0\1\0\0\0")
-    with pytest.raises(MachineError, match="the name of its backing file is not in its header"):
+    with pytest.raises(MachineError, match="the name of its backing file is outside the header"):
         choose.disk(disk, "qcow2")

@@ -1,4 +1,4 @@
-"""What must never happen, whatever an image holds; and QEMU's own opinion, asked of qemu-img."""
+"""Properties that hold for any image content, compared with what qemu-img reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vmnet.image import choose, magic, others, qcow2
 from vmnet.image.reading import Read
 
 FORMATS = ("qcow", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", "parallels")
-# What QEMU would believe in the first sector; the last of a kind is not to be believed any more.
+# Marks in the first sector that QEMU recognises, and similar bytes that are not marks.
 MARKS = [
     *(b"QFI\xfb\0\0\0\1", b"QFI\xfb\0\0\0\2", b"QFI\xfb\0\0\0\3", b"QFI\xfb\0\0\0\4", b"QFI\xfb"),
     *(b"QED\0", b"QED", b"KDMV", b"COWD", b"VMDK", b"conectix", b"vhdxfile", b"vhdxfil"),
@@ -58,7 +58,7 @@ def file(content: bytes) -> Iterator[Path]:
 def guessed_by_qemu(path: Path) -> str:
     command = ("qemu-img", "info", "--output=json", str(path))
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if asked.returncode:  # it took it for something, and failed to open it as that
+    if asked.returncode:  # qemu-img guessed a format, and failed to open the file in that format
         return "unusable"
     return str(json.loads(asked.stdout)["format"])
 
@@ -66,8 +66,8 @@ def guessed_by_qemu(path: Path) -> str:
 @settings(max_examples=30)
 @given(mark=st.sampled_from(MARKS), rest=st.binary(max_size=64))
 @example(mark=b"", rest=b"")
-def test_what_is_raw_here_is_raw_for_qemu(mark: bytes, rest: bytes) -> None:
-    """Else it would open a guessed disk as something that was not decided here."""
+def test_a_disk_that_vmnet_guesses_raw_is_raw_for_qemu(mark: bytes, rest: bytes) -> None:
+    """Otherwise QEMU would open a guessed disk in a format that vmnet has not checked."""
     with file((mark + rest).ljust(1 << 20, b"\0")) as path:
         try:
             is_raw = choose.disk(path, "auto").guessed
@@ -78,8 +78,8 @@ def test_what_is_raw_here_is_raw_for_qemu(mark: bytes, rest: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_is_believed_by_its_content_qemu_keeps_a_guest_from_writing(kind: str) -> None:
-    """By writing through its driver, as a guest does, to a disk whose format it guessed."""
+def test_qemu_prevents_a_guest_from_writing_a_mark_that_vmnet_trusts(kind: str) -> None:
+    """qemu-io writes through QEMU's driver, as a guest does, to a disk whose format is guessed."""
     first_sector = image(kind)[: magic.SECTOR].ljust(magic.SECTOR, b"\0")
     with file(b"\0" * (1 << 20)) as disk, file(first_sector) as source:
         assert choose.disk(disk, "auto").guessed
@@ -89,15 +89,15 @@ def test_what_is_believed_by_its_content_qemu_keeps_a_guest_from_writing(kind: s
         assert choose.disk(disk, "auto").guessed
 
 
-def test_only_a_first_sector_is_believed() -> None:
-    """Marks elsewhere a guest can write; an image is refused for them, and never opened by them."""
+def test_only_marks_in_the_first_sector_are_trusted() -> None:
+    """A guest can write marks elsewhere. They can cause a refusal, but never choose the format."""
     for offset, mark, content in (*magic._HEADS, *magic._TAILS):
-        if content.format in choose.SERVED and not content.guests:
+        if content.format in choose.SERVED and not content.forgeable:
             assert offset + len(mark) <= magic.SECTOR
 
 
 @given(kind=st.sampled_from(FORMATS), data=st.data())
-def test_garbled_images_are_never_a_traceback(kind: str, data: st.DataObject) -> None:
+def test_a_garbled_image_never_causes_a_traceback(kind: str, data: st.DataObject) -> None:
     content = bytearray(image(kind))
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, 511) | st.integers(0, len(content) - 1))
@@ -113,11 +113,11 @@ def test_a_qcow2_image_that_lost_its_end_never_passes(data: st.DataObject) -> No
     content = image("qcow2")
     last_cluster = (len(content) - 1) // 65536 * 65536
     shortened = content[: data.draw(st.integers(0, last_cluster))]
-    assert "cut short" in qcow2.fault(reader(shortened), len(shortened))
+    assert "truncated" in qcow2.fault(reader(shortened), len(shortened))
 
 
 @given(head=st.binary(max_size=600), length=st.integers(0, 2**63))
-def test_any_bytes_behind_a_mark_are_facts_or_faults(head: bytes, length: int) -> None:
+def test_any_bytes_after_a_mark_give_facts_or_faults(head: bytes, length: int) -> None:
     for mark in (b"QFI\xfb\0\0\0\3", b"QFI\xfb\0\0\0\1", b"QED\0", b"KDMV", b"COWD", b"conectix"):
         content = mark + head
         assert isinstance(qcow2.fault(reader(content), length), str)
@@ -125,8 +125,8 @@ def test_any_bytes_behind_a_mark_are_facts_or_faults(head: bytes, length: int) -
             assert isinstance(others.facts(kind, reader(content), length).fault, str)
 
 
-def test_an_image_in_a_device_is_as_long_as_the_device(tmp_path: Path) -> None:
-    """An image is not all of a logical volume: what follows it is no matter."""
+def test_an_image_may_be_shorter_than_its_device(tmp_path: Path) -> None:
+    """An image rarely fills its logical volume: the bytes after it do not matter."""
     path = tmp_path / "disk"
     path.write_bytes(image("qcow2"))
     os.truncate(path, 64 << 20)

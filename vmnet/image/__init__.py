@@ -1,1 +1,1 @@
-"""Disk images: their formats, recognised by content, and whether they can be served."""
+"""Disk images: recognise their format by content, and decide whether QEMU can serve them."""

@@ -1,4 +1,4 @@
-"""The files that a qcow2 image names: each is there, and holds."""
+"""Check the files that a qcow2 image refers to."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from vmnet.image import qcow2
 from vmnet.image.magic import HEAD, recognise
 from vmnet.image.reading import Read, opened
 
-# QEMU opens these by other drivers: `nbd://…`, `json:{…}`. Behind a slash a colon is a name's.
+# Names for which QEMU uses another driver: `nbd://…`, `json:{…}`. After a slash, a colon is part of
+# a file name.
 _PROTOCOL = re.compile(r"[^/:]*:")
 
 
 def require(image: Path, read: Read) -> None:
-    """See that a chain of images is complete.
+    """Check that a chain of images is complete.
 
-    :param image: the first of them, which holds itself
-    :param read: its content
-    :raises MachineError: a file of it is missing, can't be read, does not hold or comes twice
+    :param image: the first image, which has already been checked
+    :param read: reads this image
+    :raises MachineError: a file of the chain is missing, unreadable, damaged or in it twice
     """
     _follow(image, read, (image.resolve(),))
 
 
 def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
     header = qcow2.header(read)
-    assert header is not None  # it holds
+    assert header is not None  # the image has already been checked
     backing, backing_format, data = qcow2.names(read, header)
     if header.data_is_apart:
         _length(image, data or "?")
@@ -39,36 +40,36 @@ def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
     length = _length(image, backing)
     if path.resolve() in seen:
         raise MachineError(
-            f"the backing file {path} of {image} has that image behind itself",
-            f"name the right one: `qemu-img rebase -u -f qcow2 -b FILE {image.name}`",
+            f"the backing file {path} of {image} depends on {image} itself",
+            f"set the right backing file: `qemu-img rebase -u -f qcow2 -b FILE {image.name}`",
         )
     if backing_format != "qcow2":
         return
     with opened(path) as (read_next, _):
         found = recognise(read_next(0, HEAD), b"")
         if found is None or found.format != "qcow2":
-            _require(path, image, "it is not the qcow2 image that it should be")
+            _require(path, image, "it is declared as qcow2, but is not a qcow2 image")
         _require(path, image, qcow2.fault(read_next, length))
         _follow(path, read_next, (*seen, path.resolve()))
 
 
 def _undeclared(image: Path, backing: str) -> MachineError:
-    """QEMU would look into the file, where the guest that once had it as a disk chose what to see.
+    """Return the error for a backing file without a declared format.
 
-    libvirt refuses such an image as well.
+    QEMU would guess the format from the content of the file. If a guest once had the file as its
+    disk, the guest chose this content. libvirt refuses such an image as well.
     """
     command = f"qemu-img rebase -u -f qcow2 -F FORMAT -b {quote(backing)} {quote(image.name)}"
     return MachineError(
-        f"the disk image {image} does not say of which format its backing file {backing} is",
-        f"have it say so, in the folder of the image, with raw, qcow2 or another as FORMAT: "
-        f"`{command}`",
+        f"the disk image {image} does not declare the format of its backing file {backing}",
+        f"declare it in the folder of the image, with raw, qcow2 or another FORMAT: `{command}`",
     )
 
 
 def _length(image: Path, name: str) -> int:
-    """How long a file is that an image names, which can be read.
+    """Return the length in bytes of a file that an image refers to.
 
-    :raises MachineError: it can't
+    :raises MachineError: the file can't be read
     """
     path = image.parent / name.removeprefix("file:")
     try:
@@ -85,5 +86,5 @@ def _require(path: Path, image: Path, fault: str) -> None:
     if fault:
         raise MachineError(
             f"{path}, the backing file of {image}, is damaged: {fault}",
-            f"fetch or restore it again; `qemu-img check {path.name}` shows more",
+            f"download it again or restore it; `qemu-img check {path.name}` shows details",
         )

@@ -1,9 +1,10 @@
-"""Decide what a disk image is served as, or why it is not.
+"""Decide in which format QEMU opens a disk image, or refuse the image.
 
-A guest owns every byte of a raw disk, so a format that is found is believed only where no guest can
-have written its mark, and only if it refers to no other file. The mark of each such format lies in
-the first sector, and QEMU keeps the guest of a guessed raw disk from writing it there. All other
-marks have an image refused at most.
+A guest controls every byte of its raw disk, so it could write the mark of another format there.
+vmnet trusts a detected format only if no guest can have written its mark, and if the image refers
+to no other file. The marks of trusted formats are in the first sector. If QEMU has guessed that a
+disk is raw, it prevents the guest from writing such a mark there. Other marks can only cause vmnet
+to refuse the image.
 """
 
 from __future__ import annotations
@@ -19,17 +20,15 @@ from vmnet.image.magic import Content
 from vmnet.image.reading import Read, opened
 
 SERVED = ("qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc", "qed", "qcow", "parallels")
-"""What QEMU reads and writes, by its names."""
-
-_AS_IT_IS = "VMNET_DISK_FORMAT=raw, if it is a raw disk to which a guest wrote this"
+"""Formats that QEMU reads and writes, by QEMU's names."""
 
 
 class Choice(NamedTuple):
-    """How an image is served.
+    """The format in which QEMU opens an image.
 
-    :param guessed: it is raw because nothing else was recognised, and its guest may write
-    :param backed: it names other files
-    :param note: about a format that is not the best; empty if there is nothing to say
+    :param guessed: raw because no format was recognised, and the guest may write to the image
+    :param backed: the image refers to other files
+    :param note: the disadvantage of the format, and a remedy; empty if there is none
     """
 
     format: str
@@ -39,7 +38,7 @@ class Choice(NamedTuple):
 
 
 class _Image(NamedTuple):
-    """A file with what was recognised in it."""
+    """A file and the format recognised in it."""
 
     path: Path
     read: Read
@@ -48,11 +47,12 @@ class _Image(NamedTuple):
 
 
 def disk(path: Path, wish: str, *, ephemeral: bool = False) -> Choice:
-    """How VMNET_DISK is served.
+    """Choose the format for VMNET_DISK.
 
-    :param wish: VMNET_DISK_FORMAT: a format, or ``auto`` to look
-    :param ephemeral: QEMU only reads it
-    :raises MachineError: it can't be served, or refers to other files where ``wish`` is auto
+    :param wish: VMNET_DISK_FORMAT: a format, or ``auto`` to detect it
+    :param ephemeral: QEMU only reads the image
+    :raises MachineError: QEMU can't serve the image, or ``wish`` is auto and it refers to other
+        files
     """
     if wish == "raw":
         return Choice("raw")
@@ -61,13 +61,13 @@ def disk(path: Path, wish: str, *, ephemeral: bool = False) -> Choice:
         if wish == "auto" and found is None:
             _require_sectors(image)
             return Choice("raw", guessed=not ephemeral)
-        if wish == "auto" and found is not None and not _is_believed(found):
+        if wish == "auto" and found is not None and not _is_trusted(found):
             raise _not_served(path, found)
         if found is None or wish not in ("auto", found.format):
             raise MachineError(
-                f"VMNET_DISK_FORMAT={wish}, but by its content {path} is "
-                f"{found.title if found else 'of no format that is known'}",
-                "leave VMNET_DISK_FORMAT unset to have the image looked at",
+                f"VMNET_DISK_FORMAT={wish}, but {path} is "
+                f"{found.title if found else 'in no known format'}",
+                "unset VMNET_DISK_FORMAT, and vmnet detects the format",
             )
         if found.format == "qcow2":
             return _qcow2(image, found, may_refer=wish != "auto")
@@ -75,16 +75,16 @@ def disk(path: Path, wish: str, *, ephemeral: bool = False) -> Choice:
 
 
 def cdrom(path: Path) -> None:
-    """See that VMNET_CDROM is not an image of another kind.
+    """Check that VMNET_CDROM is not an image of another kind.
 
-    :raises MachineError: it is
+    :raises MachineError: it is another kind of image
     """
     with _opened(path, "VMNET_CDROM") as image:
         found = image.found
     if found is None or found.format == magic.ISO:
         return
     is_disk = found.format in SERVED
-    remedy = "name it with VMNET_DISK" if is_disk else _remedy(path, found)
+    remedy = "set VMNET_DISK to it instead" if is_disk else _remedy(path, found)
     raise MachineError(f"VMNET_CDROM={path} is {found.title}, not a CD image", remedy)
 
 
@@ -97,12 +97,12 @@ def _opened(path: Path, variable: str) -> Iterator[_Image]:
     except OSError as error:
         raise MachineError(
             f"{variable}={path} can't be read: {error.strerror}",
-            "look for errors of its device in the host's log, `dmesg`",
+            "check the host's log (`dmesg`) for errors of its device",
         ) from None
 
 
-def _is_believed(found: Content) -> bool:
-    return found.format in SERVED and not found.guests
+def _is_trusted(found: Content) -> bool:
+    return found.format in SERVED and not found.forgeable
 
 
 def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
@@ -113,7 +113,7 @@ def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
     if refers and not may_refer:
         raise MachineError(
             f"VMNET_DISK={image.path} is a qcow2 image that refers to another file",
-            "set VMNET_DISK_FORMAT=qcow2 if you made it so yourself, and mount that file too",
+            "if you created it like this, set VMNET_DISK_FORMAT=qcow2 and mount that file too",
         )
     _require_whole(image, found, qcow2.fault(image.read, image.length))
     if refers:
@@ -124,21 +124,21 @@ def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
 
 
 def _other(image: _Image, found: Content, ephemeral: bool) -> Choice:
-    """A format that QEMU reads and writes, in one file."""
+    """Choose a single-file format that QEMU reads and writes, other than qcow2 and raw."""
     from vmnet.image import others
 
     facts = others.facts(found.format, image.read, image.length)
     command = _command(image.path, found)
     if found is magic.DESCRIPTOR or facts.refers:
         raise MachineError(
-            f"VMNET_DISK={image.path} is {found.title}, and only a part of a disk",
-            f"make one image of all parts, in the folder where they are: {command}",
+            f"VMNET_DISK={image.path} is {found.title}, but only a part of a disk",
+            f"combine all parts into one image, in their folder: {command}",
         )
     _require_whole(image, found, facts.fault)
     if facts.unwritable and not ephemeral:
         raise MachineError(
-            f"VMNET_DISK={image.path} is {found.title}, {facts.unwritable}",
-            f"{command}; or have it only read, with VMNET_DISK_MODE=ephemeral",
+            f"VMNET_DISK={image.path} is {found.title}: {facts.unwritable}",
+            f"convert it: {command}; or set VMNET_DISK_MODE=ephemeral, which only reads it",
         )
     note = f"{found.title}; QEMU writes qcow2 faster and more safely: {command}"
     return Choice(found.format, note="" if ephemeral else note)
@@ -149,30 +149,31 @@ def _require_whole(image: _Image, found: Content, fault: str) -> None:
         check = found._replace(advice="qemu-img check -f {format} {}")
         raise MachineError(
             f"VMNET_DISK={image.path} is {found.title}, but damaged: {fault}",
-            f"fetch or restore it again; {_command(image.path, check)} shows more",
+            f"download it again or restore it; {_command(image.path, check)} shows details",
         )
 
 
 def _require_sectors(image: _Image) -> None:
-    """A raw disk has whole sectors; a broken download or an unknown format hardly ever."""
+    """Refuse an image with a partial sector, typical of a broken download or an unknown format."""
     if image.length % magic.SECTOR:
         raise MachineError(
-            f"VMNET_DISK={image.path} is no disk image: "
-            f"it has {image.length} bytes, not whole sectors of 512",
-            "fetch or unpack it again; VMNET_DISK_FORMAT=raw serves it as it is",
+            f"VMNET_DISK={image.path} is not a disk image: "
+            f"its size of {image.length} bytes is not a multiple of {magic.SECTOR}",
+            "download or unpack it again; VMNET_DISK_FORMAT=raw serves it unchanged",
         )
 
 
 def _not_served(path: Path, found: Content) -> MachineError:
     return MachineError(
-        f"VMNET_DISK={path} is {found.title}, which is not served as a disk",
-        f"{_remedy(path, found)}; {_AS_IT_IS}",
+        f"VMNET_DISK={path} is {found.title}, which vmnet does not serve as a disk",
+        f"{_remedy(path, found)}; "
+        "or set VMNET_DISK_FORMAT=raw if a guest wrote this content to its raw disk",
     )
 
 
 def _remedy(path: Path, found: Content) -> str:
     if found.format == magic.ISO:
-        return f"VMNET_CDROM={path} puts it into the guest's CD drive"
+        return f"set VMNET_CDROM={path} to insert it into the guest's CD drive"
     command = _command(path, found)
     if found is magic.FIXED_VHD:
         return f"set VMNET_DISK_FORMAT=vpc, or convert it: {command}"
@@ -180,7 +181,7 @@ def _remedy(path: Path, found: Content) -> str:
 
 
 def _command(path: Path, found: Content) -> str:
-    """What to run in the folder where the file is."""
+    """Return the command to run in the file's folder, in backquotes."""
     import shlex
 
     words = found.advice.replace("{format}", found.format)

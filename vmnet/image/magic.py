@@ -1,7 +1,7 @@
-"""Formats by their marks. A pure function: the same bytes are of the same format.
+"""Recognise formats by their marks. Pure functions.
 
-QEMU's own probe looks at the first sector alone. Each mark that it knows is here, so an image that
-passes for raw here is raw for QEMU.
+QEMU's own probe reads only the first sector. This module knows every mark that QEMU knows, so an
+image that it takes for raw is raw for QEMU, too.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SECTOR = 512
-HEAD = 34 << 10  # bytes: up to the volume descriptors of ISO 9660 and UDF (ECMA-119, ECMA-167)
+HEAD = 34 << 10  # bytes, including the volume descriptors of ISO 9660 and UDF (ECMA-119, ECMA-167)
 TAIL = 2 * SECTOR
 ISO = "iso"
 
-_VOLUME = 32769  # the identifier of the first volume descriptor
+_VOLUME = 32769  # offset of the first volume descriptor's identifier
 _TAR = 257
-_LUKS_1 = b"LUKS\xba\xbe\0\1"  # QEMU reads version 1 alone; a version 2 can only be a guest's own
+# QEMU reads only version 1. LUKS 2 can only be a guest's own encryption of its raw disk.
+_LUKS_1 = b"LUKS\xba\xbe\0\1"
 _DECRYPTED = (
     "qemu-img convert --object secret,id=key,file=PASSPHRASE --image-opts "
     "driver=luks,file.filename={},key-secret=key -O qcow2 {}.qcow2"
@@ -23,28 +24,28 @@ _DECRYPTED = (
 
 
 class Content(NamedTuple):
-    """A format that was recognised.
+    """A recognised format.
 
-    :param format: QEMU's name for it; empty where QEMU has no driver
-    :param title: for people
-    :param advice: the command that makes an image of it, where ``{}`` is the file
-    :param guests: a guest can write this mark to its raw disk past QEMU's protection
+    :param format: QEMU's name; empty if QEMU has no driver
+    :param title: the name in messages
+    :param advice: the command that makes a disk image from the file, for which ``{}`` stands
+    :param forgeable: a guest can write this mark to its raw disk despite QEMU's protection
     """
 
     format: str
     title: str
     advice: str = "qemu-img convert -f {format} -O qcow2 {} {}.qcow2"
-    guests: bool = False
+    forgeable: bool = False
 
 
-FIXED_VHD = Content("vpc", "a VHD image of fixed size", guests=True)
+FIXED_VHD = Content("vpc", "a VHD image of fixed size", forgeable=True)
 DESCRIPTOR = Content("vmdk", "the descriptor of a VMDK image of several files")
 
 _Mark = tuple[int, bytes, Content]
 
 
 def _packed(title: str, advice: str) -> Content:
-    return Content("", title, advice, guests=True)
+    return Content("", title, advice, forgeable=True)
 
 
 def _stream(title: str, program: str) -> Content:
@@ -78,21 +79,21 @@ _HEADS: tuple[_Mark, ...] = (
     (_TAR, b"ustar", _packed("a tar archive, as an OVA is", "tar -xf {}")),
     (0, b"\x3a\xff\x26\xed", _packed("an Android sparse image", "simg2img {} {}.img")),
     (0, b"VMA\0", _packed("a Proxmox backup", "vma extract {} {}.d")),
-    (_VOLUME, b"CD001", Content(ISO, "an ISO 9660 image", guests=True)),
-    (_VOLUME, b"BEA01", Content(ISO, "a UDF image", guests=True)),
+    (_VOLUME, b"CD001", Content(ISO, "an ISO 9660 image", forgeable=True)),
+    (_VOLUME, b"BEA01", Content(ISO, "a UDF image", forgeable=True)),
 )
-# By their distance from the end.
+# The first number is the distance from the end in bytes.
 _TAILS: tuple[_Mark, ...] = (
     (SECTOR, b"conectix", FIXED_VHD),
-    (SECTOR, b"koly", Content("dmg", "a DMG image (Apple)", guests=True)),
+    (SECTOR, b"koly", Content("dmg", "a DMG image (Apple)", forgeable=True)),
 )
 
 
 def recognise(head: bytes, tail: bytes) -> Content | None:
-    """The format; None if nothing is known, as of a raw disk.
+    """Return the format; None if it is unknown, as a raw disk's is.
 
-    :param head: the first :data:`HEAD` bytes, or all
-    :param tail: the last :data:`TAIL` bytes, or all
+    :param head: the first :data:`HEAD` bytes, fewer if the file is shorter
+    :param tail: the last :data:`TAIL` bytes, fewer if the file is shorter
     """
     for offset, mark, content in _HEADS:
         if head.startswith(mark, offset):
@@ -106,7 +107,10 @@ def recognise(head: bytes, tail: bytes) -> Content | None:
 
 
 def _is_descriptor(sector: bytes) -> bool:
-    """VMware's Virtual Disk Format 5.0: text, in which only comments precede the version."""
+    """Return whether this is a descriptor of VMware's Virtual Disk Format 5.0.
+
+    A descriptor is a text. Only comments precede its version.
+    """
     lines = (line.strip() for line in sector.split(b"\n"))
     first = next((line for line in lines if line and not line.startswith(b"#")), b"")
     return first.startswith(b"version=")

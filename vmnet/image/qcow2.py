@@ -1,7 +1,8 @@
-"""Whether a qcow2 image holds: its header, its tables and its length (QEMU's docs/interop/qcow2).
+"""Check the header, tables and length of a qcow2 image (QEMU's docs/interop/qcow2).
 
-Pure: it asks for bytes and compares numbers. It reads the tables that QEMU reads when it opens the
-image. The clusters that these name it looks at only where the file may have lost its end.
+Pure functions: they get bytes from ``read`` and compare numbers. They read the tables that QEMU
+reads when it opens the image. They check the clusters that these tables name only if the end of
+the file may be missing.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from vmnet.image.reading import Read, big_endian
 _V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 _V3 = struct.Struct(">QQQII")
 _CLUSTER_BITS = range(9, 22)
-_MOST_L1, _MOST_REFCOUNT_TABLE = 32 << 20, 8 << 20  # bytes: QEMU takes no more
-_MOST_REFCOUNT_ORDER = 6
+_MAX_L1, _MAX_REFCOUNT_TABLE = 32 << 20, 8 << 20  # bytes: QEMU's limits
+_MAX_REFCOUNT_ORDER = 6
 _DIRTY, _CORRUPT, _EXTERNAL_DATA, _WIDE_L2 = 1 << 0, 1 << 1, 1 << 2, 1 << 4
 _FEATURES = 0x1F
-_OFFSET = 0x00FF_FFFF_FFFF_FE00  # of an entry in the L1 and L2 tables
+_OFFSET = 0x00FF_FFFF_FFFF_FE00  # the bits of an L1 or L2 entry that are its offset
 _COMPRESSED = 1 << 62
 BACKING_FORMAT, DATA_FILE = 0xE2792ACA, 0x44415441  # types of header extensions
 
 
 class Header(NamedTuple):
-    """What the checks need of the header; offsets and sizes in bytes."""
+    """The header fields that the checks need; offsets and sizes in bytes."""
 
     version: int
     backing: int
@@ -49,7 +50,7 @@ class Header(NamedTuple):
 
     @property
     def refers(self) -> bool:
-        """Whether it names another file: a backing file, or one that holds the data."""
+        """Whether the image names another file: a backing file or a data file."""
         return bool(self.backing) or self.data_is_apart
 
     @property
@@ -58,7 +59,7 @@ class Header(NamedTuple):
 
 
 def header(read: Read) -> Header | None:
-    """The header; None if the file ends within it."""
+    """Return the header; None if the file is shorter."""
     content = read(0, _V2.size + _V3.size)
     if len(content) < _V2.size:
         return None
@@ -91,51 +92,55 @@ def header(read: Read) -> Header | None:
 
 
 def fault(read: Read, length: int) -> str:
-    """What does not hold; empty if all does.
+    """Return what is wrong with the image; empty if no fault was found.
 
-    :param length: of the file, in bytes
+    :param length: the length of the file in bytes
     """
     found = header(read)
     if found is None:
-        return f"it is cut short: {length} bytes do not hold its header"
-    return _of_header(found) or _of_tables(found, read, length) or _of_end(found, read, length)
+        return f"it is truncated: {length} bytes are too few for its header"
+    return (
+        _header_fault(found)
+        or _table_fault(found, read, length)
+        or _truncation(found, read, length)
+    )
 
 
-def _of_header(found: Header) -> str:
+def _header_fault(found: Header) -> str:
     if found.version not in (2, 3):
-        return f"its version is {found.version}, and QEMU knows 2 and 3"
+        return f"its version is {found.version}, QEMU supports 2 and 3"
     if found.cluster_bits not in _CLUSTER_BITS:
-        return f"its clusters can't have 2^{found.cluster_bits} bytes"
+        return f"its cluster size of 2^{found.cluster_bits} bytes is invalid"
     if found.version == 3 and not _V2.size + _V3.size <= found.length <= found.cluster:
-        return f"its header can't have {found.length} bytes"
-    if found.refcount_order > _MOST_REFCOUNT_ORDER:
-        return f"its reference counts can't have 2^{found.refcount_order} bits"
+        return f"its header size of {found.length} bytes is invalid"
+    if found.refcount_order > _MAX_REFCOUNT_ORDER:
+        return f"its refcount width of 2^{found.refcount_order} bits is invalid"
     if found.features & _CORRUPT:
         return "QEMU has marked it corrupt"
     if found.features & ~_FEATURES:
-        return f"it has features that are unknown here: {found.features & ~_FEATURES:#x}"
+        return f"it uses unknown features: {found.features & ~_FEATURES:#x}"
     if found.encryption:
         return "it is encrypted, and vmnet has no key for it"
-    if found.l1_entries * 8 > _MOST_L1:
-        return f"its L1 table can't have {found.l1_entries} entries"
+    if found.l1_entries * 8 > _MAX_L1:
+        return f"its L1 table of {found.l1_entries} entries is too large"
     if found.l1_entries < _l1_entries(found):
         return f"its L1 table of {found.l1_entries} entries is too small for {found.size} bytes"
-    if not 0 < found.refcount_clusters << found.cluster_bits <= _MOST_REFCOUNT_TABLE:
-        return f"its refcount table can't have {found.refcount_clusters} clusters"
+    if not 0 < found.refcount_clusters << found.cluster_bits <= _MAX_REFCOUNT_TABLE:
+        return f"its refcount table size of {found.refcount_clusters} clusters is invalid"
     if found.backing > found.cluster or found.backing_size > 1023:
-        return "the name of its backing file is not in its header"
+        return "the name of its backing file is outside the header"
     return ""
 
 
 def _l1_entries(found: Header) -> int:
-    """How many L2 tables the disk needs."""
+    """Return how many L2 tables the disk needs."""
     wide = bool(found.features & _WIDE_L2)
     covered = found.cluster_bits + found.cluster_bits - (4 if wide else 3)
     return -(-found.size >> covered)
 
 
-def _of_tables(found: Header, read: Read, length: int) -> str:
-    """Each table that is named lies in the file, and at a place where one can be."""
+def _table_fault(found: Header, read: Read, length: int) -> str:
+    """Return the fault if a table is outside the file or at an invalid offset."""
     tables = (
         ("L1 table", found.l1, found.l1_entries * 8),
         ("refcount table", found.refcounts, found.refcount_clusters << found.cluster_bits),
@@ -145,27 +150,27 @@ def _of_tables(found: Header, read: Read, length: int) -> str:
         if size and (problem := _misplaced(found, offset)):
             return f"its {name} {problem}"
         if size and offset + size > length:
-            return f"it is cut short: its {name} ends at {offset + size}, the file at {length}"
+            return f"it is truncated: its {name} ends at {offset + size}, the file at {length}"
     named = (
         ("an L2 table", _l2_tables(found, read)),
-        ("a block of reference counts", _blocks(found, read)),
+        ("a refcount block", _refcount_blocks(found, read)),
     )
     for name, offsets in named:
         for offset in offsets:
             if problem := _misplaced(found, offset):
                 return f"{name} {problem}"
             if offset + found.cluster > length:
-                return f"it is cut short: {name} lies at {offset}, the file ends at {length}"
+                return f"it is truncated: {name} starts at {offset}, the file ends at {length}"
     return ""
 
 
 def _misplaced(found: Header, offset: int) -> str:
     if not offset:
-        return "would lie over the header"
-    return f"can't lie at {offset:#x}" if offset % found.cluster else ""
+        return "overlaps the header"
+    return f"has an invalid offset: {offset:#x}" if offset % found.cluster else ""
 
 
-def _whole(found: Header, length: int) -> int:
+def _end_of_last_cluster(found: Header, length: int) -> int:
     return -(-length // found.cluster) * found.cluster
 
 
@@ -174,29 +179,32 @@ def _l2_tables(found: Header, read: Read) -> Iterator[int]:
     return (entry & _OFFSET for entry in entries if entry & _OFFSET)
 
 
-def _blocks(found: Header, read: Read) -> Iterator[int]:
-    """Where the refcounts are."""
+def _refcount_blocks(found: Header, read: Read) -> Iterator[int]:
+    """Yield the offsets of the refcount blocks."""
     entries = big_endian(read(found.refcounts, found.refcount_clusters << found.cluster_bits), "Q")
     return (entry & ~0x1FF for entry in entries if entry & ~0x1FF)
 
 
-def _of_end(found: Header, read: Read, length: int) -> str:
-    """No cluster that the guest's disk consists of lies behind the end of the file.
+def _truncation(found: Header, read: Read, length: int) -> str:
+    """Return the fault if a cluster of the guest's disk lies past the end of the file.
 
-    The last may be there in part, which `qemu-img check` lets pass as well.
-    A cluster may be counted there: QEMU was killed after it had taken it, and before it used it.
+    Part of the last cluster may be missing, which `qemu-img check` accepts as well. The refcounts
+    may count a cluster past the end that no table names: QEMU was killed after it allocated the
+    cluster, and before it used it.
     """
-    if found.data_is_apart or not (found.features & _DIRTY or _counts_behind(found, read, length)):
+    if found.data_is_apart or not (
+        found.features & _DIRTY or _has_refcounts_past_end(found, read, length)
+    ):
         return ""
     for table in _l2_tables(found, read):
         for offset in _clusters(found, read(table, found.cluster)):
-            if offset >= _whole(found, length):
-                return f"it is cut short: its data goes on at {offset}, the file ends at {length}"
+            if offset >= _end_of_last_cluster(found, length):
+                return f"it is truncated: its data continues at {offset}, the file ends at {length}"
     return ""
 
 
-def _counts_behind(found: Header, read: Read, length: int) -> bool:
-    """Whether a cluster behind the end of the file is counted as used."""
+def _has_refcounts_past_end(found: Header, read: Read, length: int) -> bool:
+    """Return whether the refcounts count a cluster past the end of the file as used."""
     clusters = -(-length // found.cluster)
     in_block = (found.cluster << 3) >> found.refcount_order
     entries = big_endian(read(found.refcounts, found.refcount_clusters << found.cluster_bits), "Q")
@@ -210,7 +218,7 @@ def _counts_behind(found: Header, read: Read, length: int) -> bool:
 
 
 def _clusters(found: Header, table: bytes) -> Iterator[int]:
-    """Where the clusters lie that an L2 table names."""
+    """Yield the offsets of the clusters that an L2 table names."""
     wide = bool(found.features & _WIDE_L2)
     compressed = (1 << (62 - (found.cluster_bits - 8))) - 1
     for entry in big_endian(table, "Q")[:: 2 if wide else 1]:
@@ -221,9 +229,9 @@ def _clusters(found: Header, table: bytes) -> Iterator[int]:
 
 
 def names(read: Read, found: Header) -> tuple[str, str, str]:
-    """The backing file, its format, and the file that holds the data; each empty if there is none.
+    """Return the backing file, its format, and the data file; each empty if there is none.
 
-    Names are as QEMU takes them: relative ones from the folder of the image.
+    Relative names are relative to the folder of the image, as for QEMU.
     """
     backing = read(found.backing, found.backing_size) if found.backing else b""
     extensions = dict(_extensions(read(found.length, found.cluster)))

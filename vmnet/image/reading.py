@@ -1,4 +1,4 @@
-"""Bytes of an image, and numbers in them."""
+"""Read bytes from an image, and numbers from bytes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 Read = Callable[[int, int], bytes]
-"""Bytes by offset and size; fewer where the file ends."""
+"""Returns the bytes at an offset, with a size; fewer at the end of the file."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Read, int]]:
-    """A file or block device: what reads it, and its length in bytes.
+    """Open a file or block device, and yield a function that reads it and its length in bytes.
 
     :raises OSError: it can't be read
     """
@@ -29,20 +29,20 @@ def opened(path: Path) -> Iterator[tuple[Read, int]]:
 
 
 def _read(fd: int, length: int, offset: int, size: int) -> bytes:
-    size = min(size, length - offset)  # an image may claim more than memory or off_t hold
+    size = min(size, length - offset)  # an image may claim more than fits into memory or off_t
     return os.pread(fd, size, offset) if size > 0 else b""
 
 
 def big_endian(content: bytes, kind: str) -> array[int]:
-    """The numbers in ``content``; what is too short for the last is left out.
+    """Return the big-endian numbers in ``content``, without an incomplete last number.
 
-    :param kind: of :mod:`array`: ``I`` for 32 bits, ``Q`` for 64
+    :param kind: a type code of :mod:`array`: ``I`` for 32 bits, ``Q`` for 64
     """
     return _numbers(content, kind, sys.byteorder == "little")
 
 
 def little_endian(content: bytes, kind: str) -> array[int]:
-    """The same, the lowest byte first."""
+    """Return the little-endian numbers in ``content``; see :func:`big_endian`."""
     return _numbers(content, kind, sys.byteorder == "big")
 
 
