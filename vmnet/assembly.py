@@ -1,4 +1,4 @@
-"""Put the machine together: what it boots from, and its place on the wiring."""
+"""Assemble the machine from its boot devices, its resources and its NICs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _DEMO_APPEND = "console=ttyS0 quiet panic=-1"
 
 @noun
 class Boot(Noun):
-    """What the user gave the machine to boot from."""
+    """The devices and the kernel that the machine can boot from."""
 
     devices: tuple[Disk | Cdrom, ...] = ()
     kernel: Kernel | None = None
 
 
 def boot_devices(settings: Settings) -> Boot:
-    """The disk, CD and kernel of the settings, else the demonstration Linux.
+    """Return the disk, CD and kernel of the settings, or else the demonstration Linux.
 
-    :raises MachineError: one is missing, unreadable or of an unsafe format
-    :raises SettingsError: a setting makes no sense without another
+    :raises MachineError: a file is missing, unreadable or in an unsafe format
+    :raises SettingsError: a setting requires another setting
     """
     devices: list[Disk | Cdrom] = []
     if settings[table.DISK]:
@@ -58,7 +58,10 @@ def assemble(
     boot: Boot,
     contributed: tuple[Disk | Cdrom, ...],
 ) -> Machine:
-    """The machine: NICs in the order of the wiring, plugins' devices behind the user's."""
+    """Return the machine, with its NICs in the order of the wiring.
+
+    :param contributed: the plugins' devices, which follow the user's
+    """
     return Machine(
         name=identity.hostname,
         memory=_memory(settings[table.MEMORY]),
@@ -85,8 +88,8 @@ def _disk(settings: Settings) -> Disk:
         _log.info("VMNET_DISK=%s is %s", path, choice.note)
     if choice.guessed:
         _log.info(
-            "VMNET_DISK=%s is taken for a raw disk: QEMU keeps its guest from writing the header "
-            "of another format there, which VMNET_DISK_FORMAT=raw allows",
+            "VMNET_DISK=%s is served as a raw disk, because its format is unknown: QEMU prevents "
+            "the guest from writing the header of another format, unless VMNET_DISK_FORMAT=raw",
             path,
         )
     return Disk(
@@ -108,7 +111,7 @@ def _kernel(settings: Settings) -> Kernel | None:
         if settings.is_given(row):
             raise SettingsError(
                 f"{row.name}={settings.given[row.name]} needs a kernel",
-                "set VMNET_KERNEL, or leave it out to boot from the disk",
+                f"set VMNET_KERNEL, or unset {row.name} to boot from the disk",
             )
     return None
 
@@ -125,9 +128,9 @@ def _demonstration(folder: Path) -> Kernel:
 
 
 def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = False) -> Path | None:
-    """The file a setting names, proved to be there and of use.
+    """Return the file that a setting names, after opening it once.
 
-    :raises MachineError: it is not
+    :raises MachineError: it is missing, can't be opened, or is neither a file nor a block device
     """
     path = settings[row]
     if path is None:
@@ -135,7 +138,7 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
     try:
         mode = path.stat().st_mode
         is_usable = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
-        if is_usable:  # opening a pipe would wait for its other end
+        if is_usable:  # opening a named pipe would block
             os.close(os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
     except FileNotFoundError:
         raise MachineError(
@@ -146,12 +149,12 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
         verb = "opened for writing" if writable else "read"
         remedy = "check its owner and mode, and that it is not mounted `:ro`"
         if writable:
-            remedy += "; VMNET_DISK_MODE=ephemeral only reads it"
+            remedy += "; or set VMNET_DISK_MODE=ephemeral, which only reads it"
         raise MachineError(f"{row.name}={path} can't be {verb}: {error.strerror}", remedy) from None
     if not is_usable:
         raise MachineError(
             f"{row.name}={path} is neither a file nor a block device",
-            "docker makes a folder of a missing `-v` source: check the path on the host",
+            "Docker creates a folder for a missing `-v` source: check the path on the host",
         )
     return path
 
@@ -159,12 +162,15 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
 def _memory(wanted: int) -> int:
     memory.require(wanted)
     if shortage := memory.shortage(wanted):
-        _log.warning("%s: when they need more, the kernel swaps, or ends QEMU", shortage)
+        _log.warning("%s: if they need more, the kernel swaps or kills QEMU", shortage)
     return wanted
 
 
 def _accelerator(wish: str) -> str:
-    """KVM only where it works: a device that opens is no proof on a CPU without the extension."""
+    """Return ``kvm`` or ``tcg``.
+
+    :raises MachineError: ``wish`` is kvm, but KVM does not work
+    """
     obstacle = kvm_obstacle()
     if wish == "kvm" and obstacle:
         raise MachineError(
@@ -177,13 +183,16 @@ def _accelerator(wish: str) -> str:
 
 
 def kvm_obstacle() -> str:
-    """Why KVM can't be used here; empty if it can."""
+    """Return why KVM does not work; empty if it works.
+
+    /dev/kvm can open on a CPU that lacks the extension.
+    """
     try:
         os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return f"{_KVM} can't be opened: {error.strerror}"
     if os.uname().machine == "x86_64":
-        # As far as the first CPU's: the kernel asks each for its own.
+        # Read only the first CPU's lines: the kernel queries each CPU that it lists.
         with _CPUINFO.open() as lines:
             flags = next((line for line in lines if line.startswith("flags")), "").split()
         if "vmx" not in flags and "svm" not in flags:

@@ -1,4 +1,7 @@
-"""Machine: what the launcher starts. Pure data; a launch plugin turns it into a command line."""
+"""The machine, and the command that starts it.
+
+Pure data: a launch plugin turns the machine into the command.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from vmnet.noun import Noun, noun
 class Nic(Noun):
     """A virtio network card on a tap.
 
+    :param mtu: in bytes; virtio's ``host_mtu`` announces it to the guest
     :param fds: the tap's descriptors, one for each queue
-    :param mtu: in bytes, told to the guest by virtio's ``host_mtu``
     """
 
     name: str
@@ -23,14 +26,14 @@ class Nic(Noun):
 
 @noun
 class Disk(Noun):
-    """A block device.
+    """A disk.
 
-    :param format: QEMU's name for it: ``qcow2``, ``raw``, ``vmdk`` and others
+    :param format: QEMU's name: ``qcow2``, ``raw``, ``vmdk`` and others
     :param ephemeral: writes go to a temporary overlay that ends with the VM
-    :param block: a block device and not a file
+    :param block: ``path`` is a block device, not a file
     :param backed: a qcow2 image that names other files, which only the hypervisor can follow
-    :param guessed: raw because nothing else was recognised: the hypervisor keeps the guest from
-        writing the mark of another format, which the next start would believe
+    :param guessed: raw because no format was recognised; the hypervisor must prevent the guest from
+        writing the mark of another format, which the next start would trust
     """
 
     path: Path
@@ -43,9 +46,9 @@ class Disk(Noun):
 
 @noun
 class Cdrom(Noun):
-    """A read-only ISO 9660 image.
+    """A CD: a read-only ISO 9660 or UDF image.
 
-    :param block: a block device and not a file
+    :param block: ``path`` is a block device, not a file
     """
 
     path: Path
@@ -54,7 +57,10 @@ class Cdrom(Noun):
 
 @noun
 class Kernel(Noun):
-    """A kernel booted directly."""
+    """A kernel that the hypervisor boots directly.
+
+    :param append: the kernel's command line
+    """
 
     path: Path
     initrd: Path | None = None
@@ -67,7 +73,7 @@ class Machine(Noun):
 
     :param memory: in bytes
     :param accelerator: ``kvm`` or ``tcg``
-    :param run_dir: where control sockets go
+    :param run_dir: the folder for control sockets
     """
 
     name: str
@@ -82,7 +88,7 @@ class Machine(Noun):
 
 @noun
 class User(Noun):
-    """Whom the hypervisor runs as; it holds no capability, whoever it is.
+    """The user that the hypervisor runs as, without capabilities.
 
     :param groups: supplementary groups
     """
@@ -94,9 +100,9 @@ class User(Noun):
 
 @noun
 class Opened(Noun):
-    """A file that is opened for the hypervisor before it gives up root.
+    """A file that vmnet opens for the hypervisor before it gives up root.
 
-    :param fd: the descriptor's number there
+    :param fd: the descriptor's number in the hypervisor
     """
 
     path: Path
@@ -106,9 +112,9 @@ class Opened(Noun):
 
 @noun
 class Listener(Noun):
-    """A Unix socket that is made for the hypervisor: root's own, mode 0600.
+    """A Unix socket that vmnet creates for the hypervisor, owned by root, with mode 0600.
 
-    :param fd: the listening descriptor's number there
+    :param fd: the listening descriptor's number in the hypervisor
     """
 
     path: Path
@@ -117,18 +123,19 @@ class Listener(Noun):
 
 @noun
 class Command(Noun):
-    """A program to become.
+    """The hypervisor's command, which vmnet executes in place of itself.
 
-    :param keep_fds: descriptors it inherits
-    :param qmp: the control socket (QEMU Machine Protocol) on which it takes a power-down; None
-        where it has none, and a stop signal ends it at once
-    :param opened: files it inherits open
-    :param listeners: sockets it inherits listening
-    :param user: whom it runs as, without a capability; None if it keeps this process's privileges
-    :param guard: a second control socket, to which the guard stays connected: QEMU serves one
-        client a socket; None has it use ``qmp``
-    :param console: a socket of its serial console, for one beside its standard input and output;
-        None where it has none
+    :param keep_fds: descriptors that the hypervisor inherits
+    :param qmp: the control socket (QEMU Machine Protocol) that accepts a power-down; None if there
+        is none, and a stop signal ends the hypervisor at once
+    :param opened: files that the hypervisor inherits open
+    :param listeners: sockets that the hypervisor inherits listening
+    :param user: the user that the hypervisor runs as, without capabilities; None keeps the
+        privileges of this process
+    :param guard: a second control socket, to which the guard stays connected, because QEMU serves
+        one client on each socket; None makes the guard use ``qmp``
+    :param console: a socket for the serial console, in addition to standard input and output; None
+        if there is none
     """
 
     argv: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How much memory there is: of the host, and of it for the container."""
+"""Compare the guest's memory with the host's memory and the container's limit."""
 
 from __future__ import annotations
 
@@ -9,44 +9,50 @@ from vmnet.errors import MachineError
 _MEMINFO = Path("/proc/meminfo")
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _ALWAYS, _NEVER = "1", "2"  # proc_sys_vm(5)
-# Where a container has a control group namespace of its own, as engines make it, its own group is
-# here: version 2 (cgroups(7)), else version 1.
+# The container's own control group, version 2 and version 1 (cgroups(7)). It is here if the
+# container has its own control group namespace, which engines create.
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-# What QEMU takes in addition to the guest's memory, about: 60 MiB and its buffers, and in emulation
-# 128 MiB of translated code (vmnet_qemu.arguments).
+# Bytes that QEMU needs in addition to the guest's memory, roughly: 60 MiB, its buffers, and in
+# emulation 128 MiB of translated code (vmnet_qemu.arguments).
 _QEMU = 300 << 20
 
 
 def require(wanted: int) -> None:
-    """Have the host grant the guest's memory: else QEMU would end at once, the network taken over.
+    """Check that the kernel grants the guest's memory.
 
-    :param wanted: in bytes
-    :raises MachineError: the kernel would refuse it
+    Without this check, QEMU would exit after vmnet has taken over the network.
+
+    :param wanted: the guest's memory in bytes
+    :raises MachineError: the kernel would refuse the allocation
     """
     granted = _granted()
     if granted is not None and wanted > granted:
         raise MachineError(
-            f"VMNET_MEMORY is {_shown(wanted)}, and the host has {_shown(granted)} with its swap",
-            "set it to less: QEMU asks for all of it at once",
+            f"VMNET_MEMORY is {_shown(wanted)}, but the host grants at most {_shown(granted)}, "
+            "including swap",
+            "reduce VMNET_MEMORY: QEMU allocates all of it at once",
         )
 
 
 def shortage(wanted: int) -> str:
-    """Why the kernel may end QEMU once the guest uses its memory; empty if it leaves it alone.
+    """Return why the kernel may kill QEMU when the guest uses its memory; empty if it will not.
 
     :param wanted: the guest's memory in bytes
     """
     limit = next((int(text) for text in map(_read, _LIMITS) if text.isdecimal()), None)
     if limit is None or limit >= wanted + _QEMU or limit >= _installed(_meminfo()):
         return ""
-    return f"the container may use {_shown(limit)}, guest and QEMU together"
+    return f"the container's memory limit is {_shown(limit)} for the guest and QEMU"
 
 
 def _granted() -> int | None:
-    """What the kernel grants one program at most (proc_sys_vm(5)); None if it never refuses."""
+    """Return the most that the kernel grants a program (proc_sys_vm(5)); None if it never refuses.
+
+    In bytes. The result is also None if the sizes can't be read.
+    """
     fields, mode = _meminfo(), _read(_OVERCOMMIT)
     if mode == _ALWAYS or not fields:
         return None
@@ -60,7 +66,7 @@ def _installed(fields: dict[str, int]) -> int:
 
 
 def _meminfo() -> dict[str, int]:
-    """Sizes in bytes, by their names (proc_meminfo(5))."""
+    """Return sizes in bytes by name (proc_meminfo(5))."""
     lines = (line.split() for line in _read(_MEMINFO).splitlines())
     return {words[0].rstrip(":"): int(words[1]) << 10 for words in lines if words[2:] == ["kB"]}
 
@@ -68,7 +74,7 @@ def _meminfo() -> dict[str, int]:
 def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
-    except OSError:  # not there, or not for us: this is advice, and no start depends on it
+    except OSError:  # missing or unreadable: the checks are advice, and no start depends on them
         return ""
 
 

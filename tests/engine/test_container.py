@@ -201,7 +201,7 @@ def test_a_container_too_small_for_its_guest(vms: Vms) -> None:
     said = vms.docker.run(vms.image, "check", options=limited).stdout
     (line,) = (one for one in said.splitlines() if one.split()[1:2] == ["memory"])
     assert line.startswith("warning")
-    assert "the container may use 600 MiB" in line
+    assert "the container's memory limit is 600 MiB" in line
 
 
 def test_a_read_only_root_and_a_restart(vms: Vms) -> None:

@@ -1,4 +1,4 @@
-"""What a machine boots from: proved to be there, readable and safe, or refused with the remedy."""
+"""Boot devices are checked: a missing, unreadable or unsafe file is refused with a remedy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_disk(disk: Path) -> None:
     assert boot(VMNET_DISK=disk) == Boot((Disk(disk, "raw", guessed=True),))
 
 
-def test_a_disk_that_is_declared(disk: Path) -> None:
+def test_a_disk_of_a_declared_format(disk: Path) -> None:
     assert boot(VMNET_DISK=disk, VMNET_DISK_FORMAT="raw") == Boot((Disk(disk, "raw"),))
 
 
@@ -48,7 +48,7 @@ def test_a_disk_before_a_cd(disk: Path) -> None:
     assert devices == (Disk(disk, "raw", guessed=True), Cdrom(disk))
 
 
-def test_what_is_no_image_is_refused(disk: Path) -> None:
+def test_a_file_that_is_no_image_is_refused(disk: Path) -> None:
     with disk.open("r+b") as file:
         file.write(b"\x1f\x8b\x08")
     with pytest.raises(MachineError, match=r"VMNET_DISK=.* is gzip data"):
@@ -57,7 +57,7 @@ def test_what_is_no_image_is_refused(disk: Path) -> None:
         boot(VMNET_CDROM=disk)
 
 
-def test_what_there_is_to_say_of_a_format_is_logged(
+def test_the_note_about_a_format_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "disk.vhdx"
@@ -75,12 +75,12 @@ def test_a_kernel(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", ["VMNET_INITRD", "VMNET_APPEND"])
-def test_what_makes_no_sense_without_a_kernel(variable: str, disk: Path) -> None:
+def test_settings_that_need_a_kernel(variable: str, disk: Path) -> None:
     with pytest.raises(SettingsError, match=f"{variable}=.* needs a kernel"):
         boot(**{"VMNET_DISK": disk, variable: disk})
 
 
-def test_the_demonstration_where_nothing_is_given(tmp_path: Path) -> None:
+def test_the_demonstration_if_no_disk_or_kernel_is_set(tmp_path: Path) -> None:
     for name in ("vmlinuz", "initrd"):
         (tmp_path / name).touch()
     found = boot(VMNET_DEMO=tmp_path)
@@ -116,7 +116,7 @@ def test_a_missing_file(variable: str, tmp_path: Path, disk: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", FILES)
-def test_a_file_in_what_is_no_folder(variable: str, disk: Path) -> None:
+def test_a_path_below_a_file(variable: str, disk: Path) -> None:
     with pytest.raises(MachineError, match="Not a directory"):
         boot(**with_kernel(variable, disk / "below", disk))
 
@@ -134,7 +134,7 @@ def test_an_unreadable_file(variable: str) -> None:
     assert "owner and mode" in caught.value.hint
 
 
-def test_a_disk_that_can_only_be_read_will_do_for_an_ephemeral_machine() -> None:
+def test_a_read_only_disk_must_be_ephemeral() -> None:
     with open_folder() as folder:
         disk = folder / "disk"
         disk.touch(0o444)
@@ -147,7 +147,7 @@ def test_a_disk_that_can_only_be_read_will_do_for_an_ephemeral_machine() -> None
     assert "VMNET_DISK_MODE=ephemeral" in caught.value.hint
 
 
-FOLDER = "docker makes a folder of a missing `-v` source: check the path on the host"
+FOLDER = "Docker creates a folder for a missing `-v` source: check the path on the host"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ FOLDER = "docker makes a folder of a missing `-v` source: check the path on the 
         ("VMNET_INITRD", "ephemeral"),
     ],
 )
-def test_a_folder_in_a_files_place(variable: str, mode: str, tmp_path: Path, disk: Path) -> None:
+def test_a_folder_instead_of_a_file(variable: str, mode: str, tmp_path: Path, disk: Path) -> None:
     with pytest.raises(MachineError) as caught:
         boot(**with_kernel(variable, tmp_path, disk), VMNET_DISK_MODE=mode)
     assert caught.value.message == f"{variable}={tmp_path} is neither a file nor a block device"
@@ -184,19 +184,19 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_pipe_in_a_files_place(tmp_path: Path) -> None:
+def test_a_pipe_instead_of_a_file(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with within(1), pytest.raises(MachineError, match="is neither a file nor a block device"):
         boot(VMNET_CDROM=fifo)
 
 
-def test_a_device_that_is_no_disk() -> None:
+def test_a_character_device() -> None:
     with pytest.raises(MachineError, match="VMNET_CDROM=/dev/null is neither"):
         boot(VMNET_CDROM="/dev/null")
 
 
-def test_the_machine_takes_its_place_on_the_wiring() -> None:
+def test_the_machine_gets_its_nics_from_the_wiring() -> None:
     identity = testing.identity(
         testing.interface("10.0.0.2/24", mtu=1450),
         testing.interface("172.18.0.2/16", name="eth1"),
@@ -214,7 +214,7 @@ def test_the_machine_takes_its_place_on_the_wiring() -> None:
         Nic("net0", "02:42:0a:00:00:02", 1450, (100,)),
         Nic("net1", "02:42:ac:12:00:02", 1500, (101,)),
     )
-    assert machine.devices == (disk, seed), "a plugin's devices stand behind the user's"
+    assert machine.devices == (disk, seed), "a plugin's devices follow the user's"
 
 
 def accelerator(wish: str) -> str:
@@ -224,7 +224,7 @@ def accelerator(wish: str) -> str:
 
 
 def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str) -> None:
-    """A machine whose /dev/kvm opens, with these CPU flags."""
+    """Fake a machine with these CPU flags whose /dev/kvm opens."""
     kvm, cpuinfo = tmp_path / "kvm", tmp_path / "cpuinfo"
     kvm.touch()
     cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\nflags : {flags}\n")
@@ -235,14 +235,14 @@ def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str) -> None:
 
 @pytest.mark.parametrize("flag", ["vmx", "svm"])
 @pytest.mark.parametrize(("wish", "got"), [("auto", "kvm"), ("kvm", "kvm"), ("tcg", "tcg")])
-def test_kvm_where_it_works(
+def test_kvm_if_it_works(
     flag: str, wish: str, got: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu(monkeypatch, tmp_path, f"fpu {flag} sse")
     assert accelerator(wish) == got
 
 
-def test_a_device_that_opens_is_no_proof(
+def test_no_kvm_on_a_cpu_without_the_extension(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cpu(monkeypatch, tmp_path, "fpu xsvmx sse")
@@ -252,12 +252,12 @@ def test_a_device_that_opens_is_no_proof(
         accelerator("kvm")
 
 
-def test_no_device(
+def test_no_kvm_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(assembly, "_KVM", tmp_path / "absent")
     assert accelerator("tcg") == "tcg"
-    assert not caplog.text, "what was asked for needs no warning"
+    assert not caplog.text, "the user asked for emulation"
     assert accelerator("auto") == "tcg"
     assert "can't be opened: No such file" in caplog.text
     with pytest.raises(MachineError, match="VMNET_ACCEL=kvm, but") as caught:

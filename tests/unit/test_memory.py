@@ -1,4 +1,4 @@
-"""Whether the guest's memory is there, by what the kernel says of host and container."""
+"""The guest's memory against the host's memory and the container's limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GIB = 1 << 30
 
 @pytest.fixture(autouse=True)
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What it says, to be written: a host with 3 GiB and 1 GiB of swap, and no limit."""
+    """A folder with the kernel's files: a host with 3 GiB and 1 GiB of swap, without a limit."""
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_OVERCOMMIT", tmp_path / "overcommit")
     monkeypatch.setattr(memory, "_LIMITS", (tmp_path / "memory.max", tmp_path / "limit_in_bytes"))
@@ -31,27 +31,30 @@ def test_a_guest_fits_into_memory_and_swap(kernel: Path) -> None:
     memory.require(4 * _GIB)
 
 
-def test_a_guest_too_big_is_refused(kernel: Path) -> None:
-    with pytest.raises(MachineError, match="VMNET_MEMORY is 4097 MiB, and the host has 4096 MiB"):
+def test_a_guest_that_is_too_big_is_refused(kernel: Path) -> None:
+    refusal = "VMNET_MEMORY is 4097 MiB, but the host grants at most 4096 MiB"
+    with pytest.raises(MachineError, match=refusal):
         memory.require(4 * _GIB + (1 << 20))
 
 
-def test_where_the_kernel_never_refuses_it_is_not_refused(kernel: Path) -> None:
+def test_a_kernel_that_always_overcommits_grants_any_size(kernel: Path) -> None:
     (kernel / "overcommit").write_text("1\n")
     memory.require(64 * _GIB)
 
 
-def test_where_the_kernel_counts_what_it_grants_the_rest_is_what_there_is(kernel: Path) -> None:
+def test_a_kernel_that_never_overcommits_grants_the_uncommitted_rest(kernel: Path) -> None:
     (kernel / "overcommit").write_text("2\n")
     memory.require(1 * _GIB)
-    with pytest.raises(MachineError, match="VMNET_MEMORY is 1025 MiB, and the host has 1024 MiB"):
+    refusal = "VMNET_MEMORY is 1025 MiB, but the host grants at most 1024 MiB"
+    with pytest.raises(MachineError, match=refusal):
         memory.require(1025 << 20)
 
 
 @pytest.mark.parametrize("file", ["memory.max", "limit_in_bytes"])
-def test_a_container_too_small_is_told(kernel: Path, file: str) -> None:
+def test_a_container_limit_that_is_too_low_is_reported(kernel: Path, file: str) -> None:
     (kernel / file).write_text(f"{800 << 20}\n")
-    assert memory.shortage(512 << 20) == "the container may use 800 MiB, guest and QEMU together"
+    shortage = "the container's memory limit is 800 MiB for the guest and QEMU"
+    assert memory.shortage(512 << 20) == shortage
     assert memory.shortage(500 << 20) == ""
 
 
@@ -64,8 +67,8 @@ def test_no_limit(kernel: Path, file: str, text: str) -> None:
     assert memory.shortage(4 * _GIB) == ""
 
 
-def test_nothing_is_known(kernel: Path) -> None:
+def test_an_unreadable_meminfo(kernel: Path) -> None:
     (kernel / "meminfo").unlink()
-    (kernel / "meminfo").mkdir()  # opens, and can't be read
+    (kernel / "meminfo").mkdir()  # can be opened, but not read
     memory.require(64 * _GIB)
     assert memory.shortage(64 * _GIB) == ""

@@ -1,4 +1,4 @@
-"""What the processes of a VM container may do: no more than they need."""
+"""Each process of a VM container has only the privileges that it needs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.vm
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NOTHING = dict.fromkeys(SETS, 0)
 NET_ADMIN, NET_RAW, NET_BIND_SERVICE = 1 << 12, 1 << 13, 1 << 10
-STOPPED = "-S"  # the CPU never starts: what is looked at here is QEMU
+STOPPED = "-S"  # the CPU never starts: these tests look only at QEMU
 
 
 def statuses(container: Namespace) -> dict[str, dict[str, str]]:
-    """/proc/PID/status of each process, by its name."""
+    """Return /proc/PID/status of each process, by its name."""
     found = [_fields(Path(f"/proc/{pid}/status").read_text()) for pid in container.pids()]
-    return {one["Name"]: one for one in found}
+    return {status["Name"]: status for status in found}
 
 
 def _fields(text: str) -> dict[str, str]:
@@ -40,18 +40,20 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def capabilities(status: dict[str, str]) -> dict[str, int]:
-    return {one: int(status[one], 16) for one in SETS}
+    return {name: int(status[name], 16) for name in SETS}
 
 
 def disk(folder: Path, image_format: str = "qcow2") -> Path:
-    """An image that only root may open."""
+    """Make an image that only root may open."""
     made = folder / f"disk.{image_format}"
     run("qemu-img", "create", "-q", "-f", image_format, made, "8M")
     made.chmod(0o600)
     return made
 
 
-def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_path: Path) -> None:
+def test_every_process_has_only_the_privileges_it_needs(
+    network: Lan, machine: Machine, tmp_path: Path
+) -> None:
     web = network.container("web", ipv6=True)
     image = disk(tmp_path)
     before = image.stat()
@@ -60,16 +62,16 @@ def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_pat
         names = {"qemu-system-x86", "vmnet-guard", "vmnet-keeper", "dnsmasq", "vmnet-responder"}
         until(lambda: names <= set(statuses(web)), 10, str(names))
         found = statuses(web)
-        sockets = [one.stat() for one in (tmp_path / "run").glob("*.sock")]
+        sockets = [path.stat() for path in (tmp_path / "run").glob("*.sock")]
         after = image.stat()
-    qemu, guard, keeper = (found[one] for one in ("qemu-system-x86", "vmnet-guard", "vmnet-keeper"))
+    qemu, guard, keeper = found["qemu-system-x86"], found["vmnet-guard"], found["vmnet-keeper"]
     dnsmasq, responder = found["dnsmasq"], found["vmnet-responder"]
 
     assert capabilities(qemu) == NOTHING
     assert (qemu["NoNewPrivs"], qemu["Seccomp"]) == ("1", "2")
     assert (qemu["Uid"], qemu["Gid"]) == ("64055 64055 64055 64055",) * 2
     assert len(sockets) >= 2
-    assert {(stat.S_IMODE(one.st_mode), one.st_uid) for one in sockets} == {(0o600, 0)}
+    assert {(stat.S_IMODE(status.st_mode), status.st_uid) for status in sockets} == {(0o600, 0)}
     assert (after.st_uid, after.st_gid, after.st_mode) == (
         before.st_uid,
         before.st_gid,
@@ -77,7 +79,7 @@ def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_pat
     )
 
     assert capabilities(guard) == NOTHING
-    serving = sum(1 << one for one in privileges.SERVING)
+    serving = sum(1 << capability for capability in privileges.SERVING)
     held = dict.fromkeys(("CapPrm", "CapEff", "CapBnd"), serving)
     assert capabilities(keeper) == {**NOTHING, **held}
 
@@ -86,10 +88,11 @@ def test_every_process_has_what_it_needs(network: Lan, machine: Machine, tmp_pat
 
     assert "0" not in responder["Uid"].split()
     assert capabilities(responder)["CapPrm"] == capabilities(responder)["CapEff"] == 0
-    assert {one["NoNewPrivs"] for one in (guard, keeper, dnsmasq, responder)} == {"1"}
+    helpers = (guard, keeper, dnsmasq, responder)
+    assert {helper["NoNewPrivs"] for helper in helpers} == {"1"}
 
 
-def test_what_nobody_else_may_open_leaves_root_without_capabilities(
+def test_qemu_stays_root_without_capabilities_if_only_root_may_open_a_file(
     network: Lan, machine: Machine, tmp_path: Path
 ) -> None:
     kernel = tmp_path / "vmlinuz"
@@ -100,7 +103,7 @@ def test_what_nobody_else_may_open_leaves_root_without_capabilities(
         qemu = statuses(web)["qemu-system-x86"]
         said = guest.output()
     assert (capabilities(qemu), qemu["Uid"], qemu["NoNewPrivs"]) == (NOTHING, "0 0 0 0", "1")
-    assert f"not as user 64055: {kernel} is not open to it" in said
+    assert f"because user 64055 cannot access {kernel}" in said
     refused = web.run(
         *(*VMNET, "run"),
         env={**machine.environ, "VMNET_USER": "1234", "VMNET_KERNEL": str(kernel)},
@@ -108,14 +111,14 @@ def test_what_nobody_else_may_open_leaves_root_without_capabilities(
         pid=True,
     )
     assert refused.returncode == MachineError.exit_code, refused.stderr
-    assert f"VMNET_USER=1234:1234: {kernel} is not open to it" in refused.stderr
+    assert f"VMNET_USER=1234:1234: user 1234 cannot access {kernel}" in refused.stderr
 
 
 @pytest.mark.parametrize("image_format", ["qcow2", "raw"])
-def test_a_disk_is_still_one_machines_alone(
+def test_qemu_locks_a_disk_that_it_inherits(
     network: Lan, machine: Machine, tmp_path: Path, image_format: str
 ) -> None:
-    """QEMU locks images by their descriptors."""
+    """QEMU locks an image through its descriptor, so a second machine cannot use it."""
     settings = {"VMNET_DISK": str(disk(tmp_path, image_format)), "VMNET_GUARD": "off"}
     web, other = network.container("web"), network.container("other")
     with machine.booted(web, STOPPED, **settings) as guest:
@@ -131,11 +134,11 @@ def test_a_disk_is_still_one_machines_alone(
 
 
 def _holds_locks(pid: int) -> bool:
-    """Whether a process has locked part of an open file (F_OFD_SETLK)."""
-    return any("OFDLCK" in one.read_text() for one in Path(f"/proc/{pid}/fdinfo").iterdir())
+    """Return whether a process has locked part of an open file (F_OFD_SETLK)."""
+    return any("OFDLCK" in path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir())
 
 
-def test_a_block_device_is_opened_for_it_too(
+def test_vmnet_opens_a_block_device_for_qemu(
     network: Lan, machine: Machine, tmp_path: Path
 ) -> None:
     with loop_device(disk(tmp_path, "raw")) as device:
@@ -151,15 +154,15 @@ def test_a_block_device_is_opened_for_it_too(
 
 
 def qmp(path: Path, command: str) -> Any:
-    """What QEMU answers to a command on its control socket."""
+    """Return QEMU's answer to a command on its control socket."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.settimeout(30)
         monitor.connect(str(path))
         lines = monitor.makefile("rb")
         lines.readline()  # the greeting
         answer: dict[str, Any] = {}
-        for one in ("qmp_capabilities", command):
-            monitor.sendall(json.dumps({"execute": one}).encode() + b"\n")
+        for name in ("qmp_capabilities", command):
+            monitor.sendall(json.dumps({"execute": name}).encode() + b"\n")
             answer = next(found for line in lines if "event" not in (found := json.loads(line)))
         return answer["return"]
 

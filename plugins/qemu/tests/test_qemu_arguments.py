@@ -1,4 +1,4 @@
-"""QEMU's command line: golden files to read, and what a comma must not do."""
+"""QEMU's command line: golden files, the accelerator, slots, commas and descriptors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def demonstration() -> Case:
 
 
 def disks() -> Case:
-    """Disks of each kind, a CD in a drive, a plugin's seed, two NICs, one with two queues."""
+    """Disks of each kind, a CD drive, a plugin's seed, and two NICs, the second with two queues."""
     devices = (
         Disk(Path("/disk.qcow2"), "qcow2"),
         Disk(Path("/scratch.img"), "raw", ephemeral=True),
@@ -43,7 +43,7 @@ def disks() -> Case:
 
 
 def options() -> Case:
-    """Everything that VMNET_… can say to QEMU."""
+    """Every QEMU option that a variable sets."""
     return testing.machine(), Options(
         machine_type="pc",
         cpu="Haswell",
@@ -53,7 +53,7 @@ def options() -> Case:
     )
 
 
-@pytest.mark.parametrize("case", [demonstration, disks, options], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("case", [demonstration, disks, options], ids=lambda case: case.__name__)
 def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     words = arguments(*case())
@@ -72,15 +72,15 @@ def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> No
         Options(machine_type="q35,accel=tcg"),
     ],
 )
-def test_the_users_own_accelerator_is_the_only_one(options: Options) -> None:
-    """QEMU takes the first that it can use, and ends where -accel and a machine's option meet."""
+def test_vmnet_adds_no_accelerator_to_the_users_own(options: Options) -> None:
+    """QEMU uses the first that works, and exits if both -accel and -machine name one."""
     words = arguments(testing.machine(accelerator="tcg"), options)
-    ours = words[: len(words) - len(options.extra)]
-    assert "-accel" not in ours
+    added = words[: len(words) - len(options.extra)]
+    assert "-accel" not in added
 
 
 @pytest.mark.parametrize("extra", [("-append", "accel"), ("-vga", "std"), ("-machine", "pc")])
-def test_other_arguments_leave_the_accelerator_to_vmnet(extra: tuple[str, ...]) -> None:
+def test_with_other_arguments_vmnet_sets_the_accelerator(extra: tuple[str, ...]) -> None:
     assert "-accel" in arguments(testing.machine(accelerator="tcg"), Options(extra=extra))
 
 
@@ -89,7 +89,7 @@ def nics(count: int) -> tuple[Nic, ...]:
 
 
 @pytest.mark.parametrize("count", [17, 32, 64])
-def test_many_nics_share_slots_in_their_order(count: int) -> None:
+def test_many_nics_share_slots_in_order(count: int) -> None:
     words = arguments(testing.machine(nics=nics(count)), Options())
     places = [word.partition("addr=")[2] for word in words if word.startswith("virtio-net-pci")]
     slots = [tuple(int(part, 16) for part in place.split(".")) for place in places]
@@ -105,7 +105,7 @@ def test_more_nics_than_there_are_slots_are_refused() -> None:
 
 
 @given(name=st.text(st.characters(exclude_characters="\0"), min_size=1))
-def test_a_path_is_one_value_whatever_it_holds(name: str) -> None:
+def test_any_path_stays_a_single_value(name: str) -> None:
     """QEMU splits options at single commas (qemu-options, QemuOpts)."""
     disk = Disk(Path("/") / name.strip("/"), "qcow2", backed=True)
     words = arguments(testing.machine(devices=(disk,)), Options())
@@ -115,32 +115,30 @@ def test_a_path_is_one_value_whatever_it_holds(name: str) -> None:
     assert fields[2].replace("\0", ",") == f"file={disk.path}"
 
 
-def test_each_descriptor_is_one_file_and_in_the_arguments() -> None:
-    """A number that is used twice would put one file in the place of another."""
+def test_each_file_has_its_own_descriptor_which_is_in_the_arguments() -> None:
+    """If a number were used twice, one file would replace another."""
     machine, given = disks()
     files, words = opened(machine), " ".join(arguments(machine, given))
     numbers = [fd for nic in machine.nics for fd in nic.fds] + [qmp(machine).fd]
-    numbers += [one.fd for one in files]
+    numbers += [file.fd for file in files]
     assert len(set(numbers)) == len(numbers)
-    assert all(f"fd={one.fd},set=" in words for one in files)
-    writable = {str(one.path) for one in files if one.writable}
+    assert all(f"fd={file.fd},set=" in words for file in files)
+    writable = {str(file.path) for file in files if file.writable}
     assert writable == {"/disk.qcow2", "/dev/sdb"}
-    assert "/with,comma.qcow2" not in {str(one.path) for one in files}
+    assert "/with,comma.qcow2" not in {str(file.path) for file in files}
 
 
 @pytest.mark.parametrize(
     ("standard_input", "lasts"), [(subprocess.DEVNULL, True), (subprocess.PIPE, False)]
 )
-def test_an_input_that_can_end_leaves_the_console_to_docker_attach(
-    standard_input: int, lasts: bool
-) -> None:
-    """A terminal's is tested in tests/engine, with the QEMU that has a hub."""
+def test_an_input_that_can_end_gets_no_second_console(standard_input: int, lasts: bool) -> None:
+    """tests/engine tests a terminal, with a QEMU that has a console hub."""
     program = "from vmnet_qemu import stdin; print(stdin.is_lasting())"
-    asked = subprocess.run(
+    completed = subprocess.run(
         (sys.executable, "-c", program),
         stdin=standard_input,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert asked.stdout.strip() == str(lasts)
+    assert completed.stdout.strip() == str(lasts)

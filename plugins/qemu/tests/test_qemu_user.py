@@ -1,4 +1,4 @@
-"""Whom QEMU runs as, from the permissions of real files."""
+"""The user that QEMU runs as, chosen from the permissions of real files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vmnet.machine import Disk, Kernel, Machine, User
 PROGRAM = Path("/bin/true")
 ROOT, UNPRIVILEGED = User(0, 0), User(64055, 64055)
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that everybody may enter, as pytest's are not."""
+    """A folder that every user may enter, unlike pytest's."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -41,24 +41,24 @@ def booting(kernel: Path) -> Machine:
     return testing.machine(kernel=Kernel(kernel))
 
 
-def test_nobody_in_particular_where_all_is_readable(folder: Path) -> None:
+def test_the_unprivileged_user_if_all_files_are_readable(folder: Path) -> None:
     machine = booting(file(folder, 0o644))
     assert user.choose("auto", PROGRAM, machine, Options()) == UNPRIVILEGED
-    assert os.geteuid() == os.getegid() == 0, "we are ourselves again"
+    assert os.geteuid() == os.getegid() == 0, "this process is root again"
 
 
-def test_root_where_something_is_not_and_that_is_said(
+def test_root_if_a_file_is_unreadable_which_is_logged(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     kernel = file(folder, 0o600)
     assert user.choose("auto", PROGRAM, booting(kernel), Options()) == ROOT
-    assert f"{kernel} is not open to it" in caplog.text
-    assert "root without capabilities" in caplog.text
+    assert f"user 64055 cannot access {kernel}" in caplog.text
+    assert "root (without capabilities)" in caplog.text
 
 
 @pytest.mark.parametrize("ephemeral", [False, True])
-def test_a_disk_is_opened_for_it_so_its_mode_does_not_count(folder: Path, ephemeral: bool) -> None:
+def test_vmnet_opens_a_disk_so_its_mode_does_not_matter(folder: Path, ephemeral: bool) -> None:
     machine = testing.machine(devices=(Disk(file(folder, 0o600), "raw", ephemeral=ephemeral),))
     assert user.choose("auto", PROGRAM, machine, Options()) == UNPRIVILEGED
 
@@ -99,16 +99,16 @@ def test_paths_in_the_users_own_arguments_count(
     assert user.choose("auto", PROGRAM, testing.machine(), options) == expected
 
 
-def test_the_user_may_be_named_and_must_then_do(folder: Path) -> None:
+def test_a_named_user_must_be_able_to_open_the_files(folder: Path) -> None:
     mine = file(folder, 0o600)
     os.chown(mine, 1234, 1234)
     assert user.choose((1234, 1234), PROGRAM, booting(mine), Options()) == User(1234, 1234)
     assert user.choose("root", PROGRAM, booting(mine), Options()) == ROOT
-    with pytest.raises(MachineError, match=f"VMNET_USER=4321:1: {mine} is not open to it"):
+    with pytest.raises(MachineError, match=f"VMNET_USER=4321:1: user 4321 cannot access {mine}"):
         user.choose((4321, 1), PROGRAM, booting(mine), Options())
 
 
-def test_the_group_of_kvm_comes_along(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qemu_gets_the_group_of_kvm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kvm = folder / "kvm"
     os.mknod(kvm, 0o020660, os.makedev(1, 3))
     os.chown(kvm, 0, 993)

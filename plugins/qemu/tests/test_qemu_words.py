@@ -1,4 +1,4 @@
-"""The real QEMU, asked what it read in our arguments."""
+"""How the real QEMU parses vmnet's arguments."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 ).map("".join)
 
 
-def asked(words: Sequence[str], *commands: str) -> list[Any]:
-    """What QEMU answers to commands, without a machine."""
+def answers(words: Sequence[str], *commands: str) -> list[Any]:
+    """Return QEMU's answers to QMP commands, without a machine."""
     program = ("qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none", "-S")
-    said = "".join(json.dumps({"execute": one}) for one in ("qmp_capabilities", *commands, "quit"))
-    done = subprocess.run(
+    session = ("qmp_capabilities", *commands, "quit")
+    completed = subprocess.run(
         (*program, "-qmp", "stdio", *words),
-        input=said,
+        input="".join(json.dumps({"execute": command}) for command in session),
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    return [one["return"] for one in answers if "return" in one][1 : len(commands) + 1]
+    messages = [json.loads(line) for line in completed.stdout.splitlines()]
+    return [message["return"] for message in messages if "return" in message][1 : len(commands) + 1]
 
 
 def option(machine: Machine, name: str) -> tuple[str, str]:
@@ -51,9 +51,9 @@ def option(machine: Machine, name: str) -> tuple[str, str]:
 @example("a,,help,=?,process=x,debug-threads=on")
 @example("ignore")
 @example("0x10")
-def test_a_name_is_the_guests(name: str) -> None:
+def test_qemu_takes_any_name_as_it_is(name: str) -> None:
     machine = evolve(testing.machine(), name=name)
-    (answer,) = asked(option(machine, "-name"), "query-name")
+    (answer,) = answers(option(machine, "-name"), "query-name")
     assert answer.get("name", "") == name
 
 
@@ -64,11 +64,11 @@ def test_a_name_is_the_guests(name: str) -> None:
 @example("a,format=qcow2,readonly=on")
 @example("json:{}")
 @example("nbd:localhost:1")
-def test_a_disk_that_qemu_opens_by_name_is_that_file(name: str) -> None:
+def test_qemu_opens_the_named_file(name: str) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(bytes(512))
         disk = Disk(path, "raw", backed=True)
         machine = evolve(testing.machine(), devices=(disk,))
-        (answer,) = asked(option(machine, "-drive"), "query-block")
-    assert [one["inserted"]["image"]["filename"] for one in answer] == [str(path)]
+        (devices,) = answers(option(machine, "-drive"), "query-block")
+    assert [device["inserted"]["image"]["filename"] for device in devices] == [str(path)]

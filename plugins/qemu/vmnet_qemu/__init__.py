@@ -1,4 +1,4 @@
-"""``qemu``: become QEMU."""
+"""The launch strategy ``qemu``: replace this process with QEMU."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from vmnet.lifecycle.become import become
 from vmnet.machine import Command, Machine
 from vmnet.settings import Setting, Settings, optional, setting
 
-QEMU = optional("VMNET_QEMU", values.absolute_path, "QEMU's binary; unset means the host's own CPU")
+QEMU = optional("VMNET_QEMU", values.absolute_path, "QEMU's binary; unset: qemu-system-ARCH")
 QEMU_ARGS = optional("VMNET_QEMU_ARGS", values.shell_words, "further arguments for QEMU")
 MACHINE = optional(
-    "VMNET_MACHINE", values.text, "QEMU's machine type, `-machine`; unset: q35, virt"
+    "VMNET_MACHINE", values.text, "QEMU's machine type, `-machine`; unset: q35, or virt on arm64"
 )
 CPU = optional(
-    "VMNET_CPU", values.text, "QEMU's CPU model, `-cpu`; unset means host, or max on TCG"
+    "VMNET_CPU", values.text, "QEMU's CPU model, `-cpu`; unset: host, or max without KVM"
 )
 FIRMWARE = optional(
     "VMNET_FIRMWARE", values.absolute_path, "firmware image, `-bios`; unset: QEMU's"
 )
-VNC = optional("VMNET_VNC", values.text, "a VNC display, `-vnc`: unix:/tmp/vnc.sock")
+VNC = optional("VMNET_VNC", values.text, "VNC display, `-vnc`, such as unix:/tmp/vnc.sock")
 CONSOLE = setting(
     "VMNET_CONSOLE",
     values.boolean,
     "off",
-    "let `vmnet console` in beside `docker attach`; takes QEMU 10, so the image has it on",
+    "allow `vmnet console` in addition to `docker attach`; needs QEMU 10; the image sets it on",
 )
 USER = setting(
     "VMNET_USER",
     values.user,
     "auto",
-    "whom QEMU runs as: root, numbers, or auto, which is 64055 where all can be opened by it",
+    "QEMU's user: root, numbers, or auto: user 64055 if it can open every file, otherwise root",
 )
 
 

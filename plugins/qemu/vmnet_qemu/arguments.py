@@ -1,4 +1,4 @@
-"""A machine as QEMU's argument list. A pure function: the same machine gives the same words."""
+"""Turn a machine into QEMU's argument list. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vmnet.noun import Noun, noun
 
 _MIB = 1 << 20
 _TRANSLATED_MIB = 128
-# A PCI bus has 32 slots of eight functions; other devices take the lower slots, a q35 the last one.
-_MOST_SLOTS, _FIRST_SLOT, _FUNCTIONS = 16, 0x17, 8
-_MOST_NICS = (0x1F - _FIRST_SLOT) * _FUNCTIONS
+# A PCI bus has 32 slots of eight functions. Other devices use the lower slots, and q35 the last.
+_MAX_SLOTS, _FIRST_SLOT, _FUNCTIONS = 16, 0x17, 8
+_MAX_NICS = (0x1F - _FIRST_SLOT) * _FUNCTIONS
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _ACCELERATED = ("-accel", "--accel", "-enable-kvm", "--enable-kvm")
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
@@ -23,10 +23,10 @@ _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 @noun
 class Options(Noun):
-    """What only QEMU understands.
+    """Options that only QEMU understands.
 
-    :param console: a second way to the console, besides standard input and output; QEMU 10
-    :param extra: the user's own arguments, behind ours so that theirs win
+    :param console: add a socket to the console, in addition to standard input and output; QEMU 10
+    :param extra: the user's own arguments, which come last and so take precedence
     """
 
     machine_type: str | None = None
@@ -38,7 +38,7 @@ class Options(Noun):
 
 
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
-    """QEMU's arguments, without the program; see qemu(1) for each."""
+    """Return QEMU's arguments, without the program; qemu(1) documents them."""
     return (
         *("-name", f"guest={_escape(machine.name)}"),
         *("-nodefaults", "-no-user-config"),
@@ -54,7 +54,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_console(machine, options),
         *_monitor(qmp(machine)),
         *_monitor(guard(machine)),
-        *_ending(options),
+        *_exit_devices(options),
         *_devices(machine),
         *_nics(machine.nics),
         *(_kernel(machine.kernel) if machine.kernel else ()),
@@ -63,41 +63,47 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
 
 
 def qmp(machine: Machine) -> Listener:
-    """Where QEMU takes commands (QEMU Machine Protocol)."""
+    """Return the socket on which QEMU accepts commands (QEMU Machine Protocol)."""
     return Listener(machine.run_dir / "qmp.sock", _free_fd(machine))
 
 
 def guard(machine: Machine) -> Listener:
-    """The same for the guard, which stays connected: QEMU serves one client a socket."""
+    """Return the guard's command socket.
+
+    QEMU serves one client on each socket, and the guard stays connected.
+    """
     return Listener(machine.run_dir / "guard.sock", _free_fd(machine) + 1)
 
 
 def console(machine: Machine) -> Listener:
-    """The serial console, for one beside those who are attached to the container."""
+    """Return the socket of the serial console, in addition to the container's own streams."""
     return Listener(machine.run_dir / "console.sock", _free_fd(machine) + 2)
 
 
 def opened(machine: Machine) -> tuple[Opened, ...]:
-    """What is opened for QEMU, which then needs no permission for it."""
+    """Return the files that vmnet opens for QEMU, which then needs no permission for them."""
     return tuple(file for files in _files(machine) for file in files)
 
 
-def is_named(device: Disk | Cdrom) -> bool:
-    """Whether QEMU opens a device by its name, from which it finds what the image refers to."""
+def is_opened_by_name(device: Disk | Cdrom) -> bool:
+    """Return whether QEMU opens a device by name, to find the files that the image refers to."""
     return isinstance(device, Disk) and device.backed
 
 
 def _free_fd(machine: Machine) -> int:
-    """The first number behind those of the taps."""
+    """Return the first descriptor number after the taps'."""
     return max((fd for nic in machine.nics for fd in nic.fds), default=99) + 1
 
 
 def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
-    """For each device its descriptors: QEMU reads a disk before it opens it again for writing."""
+    """Yield each device's files.
+
+    A writable disk needs two: QEMU opens it for reading, and then again for writing.
+    """
     fd = console(machine).fd + 1
     for device in machine.devices:
         files: tuple[Opened, ...] = ()
-        if not is_named(device):
+        if not is_opened_by_name(device):
             files = (Opened(device.path, fd),)
             if isinstance(device, Disk) and not device.ephemeral:
                 files += (Opened(device.path, fd + 1, writable=True),)
@@ -106,18 +112,19 @@ def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
 
 
 def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
-    """In emulation with a bound: each boot adds 50 MiB of translated code, up to 1 GiB.
+    """Yield ``-accel``, unless the user sets an accelerator.
 
-    What does not fit is translated anew. QEMU takes the first accelerator that it can use, and ends
-    where a machine's option names one as well, so ours is left out where the user names another.
+    QEMU uses the first accelerator that works, and exits if ``-machine`` names one as well. In
+    emulation, each boot adds 50 MiB of translated code, up to 1 GiB. With the limit set here, QEMU
+    translates again what no longer fits.
     """
-    if not _names_accelerator(options):
+    if not _user_sets_accelerator(options):
         bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
         yield from ("-accel", machine.accelerator + bound)
 
 
-def _names_accelerator(options: Options) -> bool:
-    """Whether the user's own has ``-accel``, ``-enable-kvm``, or a machine with ``accel=``."""
+def _user_sets_accelerator(options: Options) -> bool:
+    """Return whether the user sets ``-accel``, ``-enable-kvm``, or a machine with ``accel=``."""
     pairs = zip(("", *options.extra), options.extra, strict=False)
     machines = [value for name, value in pairs if name in ("-machine", "--machine", "-M", "--M")]
     return any(word in _ACCELERATED for word in options.extra) or any(
@@ -132,7 +139,7 @@ def _machine_type(options: Options) -> str:
 
 
 def _console(machine: Machine, options: Options) -> Iterator[str]:
-    """Ctrl-C belongs to the guest's console, not to QEMU: signal=off."""
+    """Yield the serial console. With signal=off, Ctrl-C reaches the guest and does not end QEMU."""
     if options.console:
         yield from ("-chardev", "stdio,id=container,signal=off")
         yield from ("-chardev", f"socket,id=attached,fd={console(machine).fd},server=on,wait=off")
@@ -148,8 +155,8 @@ def _monitor(socket: Listener) -> Iterator[str]:
     yield from ("-mon", f"chardev={name},mode=control")
 
 
-def _ending(options: Options) -> Iterator[str]:
-    """A panic ends QEMU with 1, a forced stop with a status of its own: both need a device."""
+def _exit_devices(options: Options) -> Iterator[str]:
+    """Yield the devices for QEMU's exit status: 1 after a panic, another after a forced stop."""
     kind = _machine_type(options)
     if os.uname().machine == "x86_64" and kind.startswith(("q35", "pc")):
         yield from ("-device", "pvpanic")
@@ -164,7 +171,7 @@ def _devices(machine: Machine) -> Iterator[str]:
         for file in files:
             yield from ("-add-fd", f"fd={file.fd},set={number}")
         path = f"/dev/fdset/{number}" if files else _escape(str(device.path))
-        # QEMU tells a device from a file by its name, unless the name is that of a descriptor.
+        # QEMU recognises a block device by its name, but not by the name of a descriptor set.
         driver = "file.driver=host_device,file.filename" if device.block else "file"
         yield from _device(number, device, f"{driver}={path}")
 
@@ -181,30 +188,31 @@ def _device(number: int, device: Disk | Cdrom, file: str) -> Iterator[str]:
 
 
 def _format(disk: Disk) -> str:
-    """Its format. One that was guessed is left for QEMU to guess.
+    """Return the disk's format as an option. If vmnet guessed it, QEMU must guess it, too.
 
-    QEMU then keeps the guest from writing the mark of another format into the first sector. Only
-    its driver ``raw`` has an ``offset``, so that it ends if it takes the disk for anything else.
+    QEMU then prevents the guest from writing the mark of another format to the first sector. Only
+    QEMU's driver ``raw`` has the option ``offset``, so QEMU exits if it guesses another format.
     """
     return "offset=0" if disk.guessed else f"format={disk.format}"
 
 
 def _nics(nics: Sequence[Nic]) -> Iterator[str]:
-    """Each in a slot of its own, which QEMU chooses; where there are many, eight to a slot.
+    """Yield the NICs, each in a slot that QEMU chooses. Many NICs share slots, eight in each.
 
-    The order of the slots and functions is that of the NICs, and so the guest's.
+    The guest orders its NICs by slot and function, which follow the order of ``nics``.
 
-    :raises MachineError: there are more than slots
+    :raises MachineError: there are more NICs than slots and functions
     """
-    if len(nics) > _MOST_NICS:
+    if len(nics) > _MAX_NICS:
         raise MachineError(
-            f"{len(nics)} network interfaces, and QEMU's machine has room for {_MOST_NICS}",
-            "leave some with the container: VMNET_INTERFACES names those for the guest",
+            f"the container has {len(nics)} network interfaces, but QEMU's machine has slots for "
+            f"{_MAX_NICS}",
+            "list the interfaces for the guest in VMNET_INTERFACES; the container keeps the rest",
         )
     for number, nic in enumerate(nics):
         slot, function = divmod(number, _FUNCTIONS)
         place = f",multifunction=on,addr={_FIRST_SLOT + slot:#x}.{function}"
-        yield from _nic(nic, place if len(nics) > _MOST_SLOTS else "")
+        yield from _nic(nic, place if len(nics) > _MAX_SLOTS else "")
 
 
 def _nic(nic: Nic, place: str) -> Iterator[str]:
@@ -224,5 +232,5 @@ def _kernel(kernel: Kernel) -> Iterator[str]:
 
 
 def _escape(value: str) -> str:
-    """QEMU's option syntax takes a doubled comma for one."""
+    """Double the commas, as QEMU's option syntax requires."""
     return value.replace(",", ",,")

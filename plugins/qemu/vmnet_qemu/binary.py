@@ -1,4 +1,4 @@
-"""Which QEMU to become."""
+"""Find QEMU's binary."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from vmnet import process
 from vmnet.errors import LaunchError
 
-_HINT = "the image has one; elsewhere `apt-get install qemu-system-x86`, or name it with VMNET_QEMU"
+_HINT = "the image contains QEMU; elsewhere `apt-get install qemu-system-x86`, or set VMNET_QEMU"
 
 
 def find(wish: Path | None) -> Path:
-    """QEMU's binary.
+    """Return the path of QEMU's binary.
 
     :param wish: VMNET_QEMU
-    :raises LaunchError: there is none, or it can't be executed
+    :raises LaunchError: it is missing or can't be executed
     """
     if wish is not None:
         if not wish.exists():

@@ -1,4 +1,4 @@
-"""What the console's input is, in the container."""
+"""Inspect standard input, the console's input in the container."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 
 
 def is_lasting() -> bool:
-    """Whether standard input is a terminal, or there is none (``/dev/null``): not a pipe or file.
+    """Return whether standard input is a terminal or ``/dev/null``, not a pipe or file.
 
-    QEMU's hub of consoles takes one whose input has ended for closed, and then shows nothing there
-    any more. :func:`vmnet.lifecycle.become.become` sees to the end of ``/dev/null``; that of a pipe
-    is not ours to hide.
+    When the input of a console ends, QEMU's console hub takes this console for closed, and no
+    longer writes to it. :func:`vmnet.lifecycle.become.become` replaces ``/dev/null`` with an input
+    that never ends. It must not hide the end of a pipe or file.
     """
     return stat.S_ISCHR(os.fstat(sys.__stdin__.fileno()).st_mode) if sys.__stdin__ else True

@@ -1,4 +1,4 @@
-"""Whom QEMU runs as: nobody in particular, wherever the files allow it."""
+"""Choose the user that QEMU runs as: an unprivileged user if the files' permissions allow it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from pathlib import Path
 from vmnet.errors import MachineError
 from vmnet.lifecycle import privileges
 from vmnet.machine import Disk, Machine, User
-from vmnet_qemu.arguments import Options, is_named
+from vmnet_qemu.arguments import Options, is_opened_by_name
 
 _log = logging.getLogger(__name__)
-# What Debian reserves for QEMU (libvirt-qemu): no other user of an image or a host has it.
+# Debian reserves these numbers for QEMU (libvirt-qemu), so no other user of an image or a host has
+# them.
 _UNPRIVILEGED = (64055, 64055)
 _ROOT = User(0, 0)
 _KVM = Path("/dev/kvm")
 # A path in an option such as `-drive file=/data.img,format=raw` or `-serial unix:/run/serial`.
 _PATH = r"(?:^|[=:])(/(?!/)[^,]*)"
-# Options whose paths are the guest's: `-append root=/dev/vda`.
-_OF_THE_GUEST = ("-append", "--append")
+# Options with paths in the guest, such as `-append root=/dev/vda`.
+_GUEST_PATH_OPTIONS = ("-append", "--append")
 
-# A file that QEMU opens by its name, and os.access's bits for it.
+# A file that QEMU opens by name, and the access that it needs, as bits for os.access.
 _Named = tuple[Path, int]
 
 
 def choose(wish: str | tuple[int, int], program: Path, machine: Machine, options: Options) -> User:
-    """The user that can open all that QEMU opens by its name; else root, which holds no capability.
+    """Return a user that can open every file that QEMU opens by name, or else root.
 
-    Disks and CDs don't count unless they refer to other files: they are opened for QEMU.
+    vmnet itself opens disks and CDs for QEMU, unless they refer to other files.
 
     :param wish: VMNET_USER
-    :raises MachineError: the user that it names can't open something
+    :raises MachineError: the user that VMNET_USER names can't open a file
     """
     if os.geteuid() != 0:
         return User(os.geteuid(), os.getegid(), tuple(os.getgroups()))
@@ -46,10 +47,10 @@ def choose(wish: str | tuple[int, int], program: Path, machine: Machine, options
     if obstacle and wish != "auto":
         raise MachineError(
             f"VMNET_USER={uid}:{gid}: {obstacle}",
-            "change the file's mode, name a user who may, or set VMNET_USER=root",
+            "change the file's mode, name another user, or set VMNET_USER=root",
         )
     if obstacle:
-        _log.info("QEMU runs as root without capabilities, not as user %d: %s", uid, obstacle)
+        _log.info("QEMU runs as root (without capabilities), because %s", obstacle)
         return _ROOT
     return user
 
@@ -66,37 +67,37 @@ def _named(program: Path, machine: Machine, options: Options) -> Iterator[_Named
     for device in machine.devices:
         if isinstance(device, Disk) and device.ephemeral:
             yield Path(os.environ.get("TMPDIR") or "/var/tmp"), os.W_OK | os.X_OK
-        if is_named(device):
+        if is_opened_by_name(device):
             yield device.path, os.R_OK | os.W_OK
     before = ""
     for word in (options.vnc or "", *options.extra):
-        if before not in _OF_THE_GUEST:
-            yield from map(_from_user, map(Path, re.findall(_PATH, word)))
+        if before not in _GUEST_PATH_OPTIONS:
+            yield from map(_widest_access, map(Path, re.findall(_PATH, word)))
         before = word
 
 
-def _from_user(path: Path) -> _Named:
-    """What the user's own arguments do with a path is not ours to know: all must be allowed."""
+def _widest_access(path: Path) -> _Named:
+    """Return the most access that QEMU could need to a path in the user's own arguments."""
     if not path.exists():
         return path.parent, os.W_OK | os.X_OK
     return path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
 
 
 def _groups(named: list[_Named]) -> set[int]:
-    """The groups of devices, of /dev/kvm for one; never root's."""
+    """Return the groups of devices such as /dev/kvm, without root's group."""
     found = {path.stat().st_gid for path, _ in named if path.is_char_device()}
     return found - {0}
 
 
 def _obstacle(user: User, named: list[_Named]) -> str:
-    """Why a user can't run this QEMU; empty if it can."""
+    """Return why QEMU can't run as a user; empty if it can."""
     try:
         with privileges.tried(user):
             for path, mode in named:
                 if not os.access(path, mode, effective_ids=True):
-                    return f"{path} is not open to it"
+                    return f"user {user.uid} cannot access {path}"
     except PermissionError:
-        return "the container has no SETUID and SETGID capabilities"
+        return "the container lacks the capabilities SETUID and SETGID"
     except OSError:
-        return "the container's user namespace has no such user"
+        return f"the container's user namespace does not map user {user.uid}"
     return ""
