@@ -1,4 +1,4 @@
-"""``vmnet`` and ``python -m vmnet``: the only place that exits."""
+"""The program, ``vmnet`` or ``python -m vmnet``. Only this module exits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from vmnet import precompiled
 
-gc.disable()  # a start allocates much, leaves hardly any garbage, and ends in an exec
+gc.disable()  # a start makes hardly any garbage, and ends in an exec
 if sys.argv[1:2] == ["run"]:
     precompiled.use()
 elif sys.argv[1:2] == ["precompile"]:
@@ -16,7 +16,7 @@ elif sys.argv[1:2] == ["precompile"]:
 
 from vmnet.deferred import defer_unused  # noqa: E402
 
-defer_unused()  # before the first import of what imports them
+defer_unused()  # before any module that imports them
 
 from vmnet.lifecycle import beside, early  # noqa: E402
 
@@ -29,16 +29,16 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
-    beside.be_called("vmnet")  # the first line of the image's script names the interpreter
+    beside.be_called("vmnet")  # instead of the interpreter's name
     log.configure(os.environ)
     try:
         if sys.argv[1:2] != ["run"]:
-            early.deliver()  # the image's script blocks them whatever the command
+            early.deliver()  # the image's script blocks signals for every command
         status = cli.main(sys.argv[1:], os.environ)
     except (VmnetError, InterruptedStartError) as error:
         log.report(error)
         status = error.exit_code
-    except KeyboardInterrupt:  # of a command that changes nothing
+    except KeyboardInterrupt:  # in a command that changes nothing
         status = 130
     except BrokenPipeError:  # `vmnet config | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _exit(status: int) -> None:
-    """At once also where a plugin has left a thread, whose end Python would wait for."""
+    """Exit without waiting for threads that a plugin has left behind."""
     threading = sys.modules.get("threading")
     if threading is not None and threading.active_count() > 1:
         from contextlib import suppress

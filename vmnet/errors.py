@@ -1,6 +1,6 @@
-"""The one family of errors a person sees: what went wrong, what to do, and an exit code by class.
+"""The errors that vmnet reports: a message, a hint, and an exit code for each class.
 
-Nothing here prints or exits; ``vmnet.__main__`` does both, once.
+Nothing here prints or exits: ``vmnet.__main__`` does.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import ClassVar
 
 
 class VmnetError(Exception):
-    """A start that can't go on.
+    """An error that ends a command.
 
-    :param message: what went wrong, naming the variable or object and its value
-    :param hint: what to do about it: the exact flag, command or nearest valid value
+    :param message: what went wrong, with the name and value of the variable or object
+    :param hint: how to fix it: the exact flag, command or nearest valid value
     """
 
     exit_code: ClassVar[int] = 1
-    meaning: ClassVar[str] = "an error without a class of its own"
+    meaning: ClassVar[str] = "any other error"
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class BridgeError(VmnetError):
 
 class DeliveryError(VmnetError):
     exit_code = 15
-    meaning = "an IPAM strategy can't deliver the identity (dnsmasq missing or refusing, say)"
+    meaning = "an IPAM strategy can't deliver the identity, for example because dnsmasq is missing"
 
 
 class MachineError(VmnetError):
@@ -72,28 +72,26 @@ class LaunchError(VmnetError):
 
 class StateError(VmnetError):
     exit_code = 18
-    meaning = (
-        "the run directory can't be written or is open to others, or what it holds can't be read"
-    )
+    meaning = "the run directory is not writable, or open to other users, or has unreadable files"
 
 
 class AllocationError(VmnetError):
     exit_code = 21
-    meaning = "an IPAM strategy can't allocate the guest's addresses, or release earlier ones"
+    meaning = "an IPAM strategy can't allocate the guest's addresses, or release earlier addresses"
 
 
 class GuestError(VmnetError):
     exit_code = 22
-    meaning = "no VM runs here, or it can't be reached, or does not do what it was asked to"
+    meaning = "no VM runs here, or the VM can't be reached or does not carry out a command"
 
 
 class InterruptedStartError(KeyboardInterrupt):
     """A stop signal arrived during a start.
 
-    Not of the family, and no Exception, so that nothing that handles those takes it for its own: a
-    plugin that is being imported, for one.
+    This is neither a :class:`VmnetError` nor an :class:`Exception`, so that code which handles
+    those does not catch it, for example a plugin during its import.
 
-    :param number: of the signal; the exit code is the shell's for it
+    :param number: the signal's number; the exit code is 128 plus this number, as in a shell
     """
 
     hint = ""

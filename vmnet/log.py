@@ -1,4 +1,4 @@
-"""The log: lines on standard error, for people or as JSON."""
+"""The log: lines of text or JSON on standard error."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vmnet.errors import InterruptedStartError, VmnetError
 
 
 def configure(environ: Mapping[str, str]) -> None:
-    """Set up logging before the settings are parsed, since their errors are logged too.
+    """Set up logging before the settings are parsed, because their errors are logged, too.
 
-    A wrong VMNET_LOG or VMNET_LOG_LEVEL is reported by the settings themselves.
+    Parsing the settings reports a wrong VMNET_LOG or VMNET_LOG_LEVEL; this function ignores it.
     """
     handler = logging.StreamHandler()
     is_json = environ.get("VMNET_LOG", "").strip().lower() == "json"
-    handler.setFormatter(_Json() if is_json else _Text())
+    handler.setFormatter(_JsonFormatter() if is_json else _TextFormatter())
     level = environ.get("VMNET_LOG_LEVEL", "").strip().upper()
     logging.basicConfig(
         level=level if level in ("DEBUG", "INFO", "WARNING", "ERROR") else "INFO",
@@ -27,17 +27,17 @@ def configure(environ: Mapping[str, str]) -> None:
 
 
 def report(error: VmnetError | InterruptedStartError) -> None:
-    """Log an error once: what went wrong, and what to do."""
+    """Log an error and its hint; with VMNET_LOG_LEVEL=debug, its traceback, too."""
     log = logging.getLogger("vmnet")
     log.error("%s", error.message, extra={"hint": error.hint})
-    log.debug("where it was raised:", exc_info=error)
+    log.debug("the error was raised here:", exc_info=error)
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        mark = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         hint: str = getattr(record, "hint", "")
-        text = f"vmnet: {mark}{record.getMessage()}"
+        text = f"vmnet: {level}{record.getMessage()}"
         if hint:
             text += f"\nvmnet: hint: {hint}"
         if record.exc_info:
@@ -45,7 +45,7 @@ class _Text(logging.Formatter):
         return text
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),

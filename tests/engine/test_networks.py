@@ -148,10 +148,10 @@ def test_networks_that_come_and_go_while_a_vm_runs(vms: Vms) -> None:
     ):
         neighbour = serving(vms, "--network", second)
         vm = vms.start("--network", first)
-        vms.says(vm, "goes to the guest")
+        vms.says(vm, "the guest gets MAC ")
         until(lambda: "QEMU" in vm.exec("vmnet", "status", check=False).stdout, 30, "QEMU")
         vms.docker.docker(*connect, second, vm.id)
-        vms.says(vm, "eth1 has come, and the VM does not have that network: nothing passes there")
+        vms.says(vm, "eth1 was added, but the VM is not on that network: vmnet blocks it")
         tried = ("python3", "-c", _TRY, vm.address(second))
         assert neighbour.exec(*tried).stdout.split() in (["EHOSTUNREACH"], ["TimeoutError"])
         vms.docker.docker(*disconnect, second, vm.id)

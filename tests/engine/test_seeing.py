@@ -66,10 +66,10 @@ def test_the_console_and_a_stop(vms: Vms) -> None:
 
         second = vm.exec("vmnet", "console", check=False)
         assert second.returncode == 22
-        assert "(vmnet) is attached already" in json.loads(second.stderr)["message"]
+        assert "(vmnet) is already attached" in json.loads(second.stderr)["message"]
 
         console.send("\x1d")
-        console.expect("detached: the VM runs on")
+        console.expect("detached: the VM keeps running")
     piped = vm.exec(
         *("timeout", "10", "vmnet", "console"), input="echo $((7 * 6)) is piped\n", check=False
     )
@@ -77,7 +77,7 @@ def test_the_console_and_a_stop(vms: Vms) -> None:
 
     stopped = vm.exec("vmnet", "stop", "--timeout", "60", check=False, timeout=90)
     assert (stopped.returncode, vm.wait()) == (0, 0), stopped.stderr
-    assert stopped.stdout.startswith("the guest has powered off, after ")
+    assert stopped.stdout.startswith("the guest powered off after ")
     own = [line for line in vm.logs().splitlines() if line.lstrip("\r").startswith(("{", "vmnet:"))]
     assert {"time", "level", "message"} <= set.union(*(set(json.loads(one)) for one in own))
     vms.docker.docker("start", vm.id)

@@ -97,7 +97,7 @@ def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vm
         assert resolves(vm, lease.dns[0])
         seen = seen_bridge(web, vmnet)
         assert [one.ip for one in seen.addresses] == addresses(web)
-        assert seen.trouble.startswith(f"br0 has {first} no more: until it has another one")
+        assert seen.trouble.startswith(f"br0 has lost {first}: until it has another address")
         assert not [one for one in web.routes() if one["dst"] == "default"]
 
 

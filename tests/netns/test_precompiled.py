@@ -63,7 +63,7 @@ def file(vmnet: Vmnet, network: Lan, tmp_path: Path) -> Path:
     made = tmp_path / "start"
     # Without a network, as in the build of an image.
     said = network.station().run(*precompiling.command(made), env=vmnet.environ)
-    assert said.stdout.split("modules are in")[1].split(",")[0].strip() == str(made)
+    assert said.stdout.split("modules written to")[1].split(",")[0].strip() == str(made)
     return made
 
 

@@ -41,7 +41,7 @@ def test_links_in_place_of_every_file_of_a_start(
     assert ended.returncode == StateError.exit_code, ended.stderr
     assert f"{trap}" in ended.stderr
     checked = vmnet(web, "check", VMNET_RUN_DIR=str(trap), **SETTINGS)
-    assert (checked.returncode, "run folder" in checked.stdout) == (1, True), checked.stdout
+    assert (checked.returncode, "run dir" in checked.stdout) == (1, True), checked.stdout
     require_same(before, web.dump())
     for victim in victims.iterdir():
         assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root's", 0o600), victim

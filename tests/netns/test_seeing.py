@@ -79,7 +79,7 @@ def test_the_addresses_that_another_system_gives_are_not_on_record(
         record = json.loads((vmnet.run_dir / "launched.json").read_text())
         said = process.output()
     assert [one["addresses"] for one in record["nics"]] == [[]]
-    assert f"eth0: {web.mac} goes to the guest, another system gives it an address" in said
+    assert f"eth0: the guest gets MAC {web.mac}; another system gives it an address" in said
     assert str(web.address) not in said
 
 

@@ -70,7 +70,7 @@ def test_another_nic_of_its_name_is_not_it(network: Lan, vmnet: Vmnet) -> None:
         network.host.ip("link", "delete", web.nic().port)
         _await_word(process, "eth0 is gone")
         again = network.attach(web, "eth0", address="172.30.1.99")
-        _await_word(process, "vmnet: warning: eth0 has come")
+        _await_word(process, "vmnet: warning: eth0 was added")
         assert not _answers(station, again.address)
         assert "eth0 is gone" in _reason(vmnet, process)
 
@@ -81,8 +81,8 @@ def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmn
         web, station = network.container("web"), second.station()
         with vmnet.running(web) as process:
             late = second.attach(web, "eth1", gateway=False)
-            _await_word(process, "vmnet: warning: eth1 has come")
-            assert "the VM does not have that network: nothing passes there" in process.output()
+            _await_word(process, "vmnet: warning: eth1 was added")
+            assert "the VM is not on that network: vmnet blocks it" in process.output()
             eth1 = web.link("eth1")
             assert eth1
             assert "UP" in eth1["flags"]
@@ -97,7 +97,7 @@ def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmn
             assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
             assert "eth1" not in _reason(vmnet, process), "the VM has all that it had"
         with vmnet.running(web) as process:
-            assert f"eth1: {late.mac}, {late.address}/24 goes to the guest" in process.output()
+            assert f"eth1: the guest gets MAC {late.mac} and {late.address}/24" in process.output()
             eth1 = web.link("eth1")
             assert eth1
             assert eth1["master"] == "br1"
@@ -115,11 +115,11 @@ def test_a_network_that_comes_while_a_start_plans_is_shut_too(network: Lan, vmne
             while card.recv(2048)[12:14] != b"\x08\x06":  # it looks for a spare address
                 pass
             late = second.attach(web, "eth1", gateway=False)
-            _await_word(process, "vmnet: warning: eth1 has come")
+            _await_word(process, "vmnet: warning: eth1 was added")
             until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
             assert not _answers(station, late.address)
             assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
-            assert process.output().count("eth1 has come") == 1
+            assert process.output().count("eth1 was added") == 1
 
 
 def test_a_default_route_that_moves_is_named(network: Lan, vmnet: Vmnet) -> None:
@@ -127,7 +127,7 @@ def test_a_default_route_that_moves_is_named(network: Lan, vmnet: Vmnet) -> None
         web = network.container("web")
         with vmnet.running(web) as process:
             second.attach(web, "eth1")
-            _await_word(process, "eth1 has come")
+            _await_word(process, "eth1 was added")
             assert "It took the default route" in process.output()
 
 

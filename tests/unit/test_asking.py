@@ -59,7 +59,7 @@ def saying(what: bytes) -> Iterator[socket.socket]:
     [
         (EVENT, "no answer"),
         (b'{"return": 7}\n', "no answer"),
-        (b"x" * 4096, "says too much at a time"),
+        (b"x" * 4096, "sends an overlong line"),
         (b'{"return"\n', "delimiter"),
         (b'["return"]\n', "no answer"),
     ],
@@ -73,7 +73,7 @@ def test_what_qemu_refuses() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b'{"error": {"class": "GenericError", "desc": "not now"}, "id": 1}\r\n')
-        with pytest.raises(GuestError, match="QEMU does not do stop: not now"):
+        with pytest.raises(GuestError, match="QEMU does not carry out stop: not now"):
             Monitor(ours).ask("stop")
         theirs.close()
         with pytest.raises(GuestError, match=r"closed the connection|Broken pipe"):

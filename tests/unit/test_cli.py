@@ -42,10 +42,10 @@ def test_version(argument: str, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("plna", "there is no command plna (did you mean 'plan'?)"),
-        ("zzz", "there is no command zzz"),
-        ("--jsno", "there is no command --jsno"),
-        ("output", "there is no command output"),
+        ("plna", "unknown command plna (did you mean 'plan'?)"),
+        ("zzz", "unknown command zzz"),
+        ("--jsno", "unknown command --jsno"),
+        ("output", "unknown command output"),
     ],
 )
 def test_an_unknown_command(command: str, message: str) -> None:
@@ -73,7 +73,7 @@ def test_an_unknown_option(command: str) -> None:
     with pytest.raises(UsageError) as caught:
         run(command, "--colour")
     assert caught.value.message == f"vmnet {command}: unrecognized arguments: --colour"
-    assert caught.value.hint == f"`vmnet {command} --help` tells the options"
+    assert caught.value.hint == f"`vmnet {command} --help` lists the options"
 
 
 def test_config_lists_every_variable(capsys: Capture) -> None:

@@ -81,7 +81,7 @@ def test_who_is_active_and_why_and_how_to_choose_others() -> None:
     (deliver,) = (one for one in ipam["hooks"] if one["hook"] == "vmnet_ipam_deliver")
     assert deliver["active"] == ["nodhcp"]
     assert {"cloudinit", "dnsmasq"} <= set(deliver["others"])
-    assert stage(found, "settings")["why"] == "every plugin is asked"
+    assert stage(found, "settings")["why"] == "vmnet calls every plugin"
 
 
 @pytest.mark.parametrize("environ", [{}, {"NO_DHCP": "true"}, {"VMNET_IPAM": "cloudinit"}])
@@ -112,7 +112,7 @@ def test_a_hook_that_nobody_implements_or_nobody_active() -> None:
     (devices,) = stage(found, "devices")["hooks"]
     assert devices["active"] == []
     assert "cloudinit" in devices["others"]
-    assert "nobody active; cloudinit" in mirror()[1]
+    assert "none active; implemented by cloudinit" in mirror()[1]
 
 
 BROKEN = {

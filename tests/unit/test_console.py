@@ -67,7 +67,7 @@ def test_a_person_types_and_reads_and_leaves(
             terminal.send("root\r\x03\x10\x11\x04")
             received(qemu, b"root\r\x03\x10\x11\x04")  # Ctrl-C and the like are the guest's
             terminal.send("\x1d")
-            terminal.expect("detached: the VM runs on")
+            terminal.expect("detached: the VM keeps running")
             assert qemu.recv(4096) == b""
 
 
@@ -143,10 +143,11 @@ def test_a_second_one_is_told_who_is_there(server: socket.socket, environ: dict[
         second = run(*VMNET, env=environ, check=False)
         first.close()
     assert second.returncode == 22
-    assert "is attached already, and the console takes one" in second.stderr
+    assert "is already attached, and the console serves one session at a time" in second.stderr
     assert "error: process " in second.stderr
     assert (
-        "hint: leave it there with Ctrl-], or take it with `vmnet console --take`" in second.stderr
+        "hint: leave that session with Ctrl-], or end it with `vmnet console --take`"
+        in second.stderr
     )
 
 

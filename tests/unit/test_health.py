@@ -101,13 +101,13 @@ def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(
     monkeypatch.setattr(health, "_HELPERS_SECONDS", 1e9)
     assert verdict(tmp_path)[0] == "healthy", "it is still coming up"
     monkeypatch.setattr(health, "_HELPERS_SECONDS", 0)
-    ended = ("unhealthy", "dnsmasq has ended: the container's log may say why")
+    ended = ("unhealthy", "dnsmasq has ended: see the container's log")
     assert verdict(tmp_path) == ended
     with subprocess.Popen(("sleep", "60")) as child:
         helper.pidfile.write_text(str(child.pid))
         assert verdict(tmp_path)[0] == "healthy"
         child.send_signal(signal.SIGSTOP)
-        stopped = ("unhealthy", "dnsmasq is stopped: the container's log may say why")
+        stopped = ("unhealthy", "dnsmasq is stopped: see the container's log")
         until(lambda: verdict(tmp_path) == stopped, 10, "it to be stopped")
         child.kill()
     assert verdict(tmp_path) == ended
@@ -132,7 +132,7 @@ def test_a_guest_that_never_answers_is_not_judged_by_that_unless_asked_to(
     without_qmp(tmp_path)
     asked[:] = [SILENT]
     found, reason = verdict(tmp_path, 0)
-    assert (found, "not judged by that" in reason) == ("healthy", True)
+    assert (found, "answers are not required" in reason) == ("healthy", True)
     assert verdict(tmp_path, 0, strict=True)[0] == "unhealthy"
     assert verdict(tmp_path, strict=True)[0] == "starting"
 
@@ -156,14 +156,15 @@ def test_a_bridge_that_has_lost_its_address_is_named(
         monkeypatch.setattr(ifaddr, "of", lambda _bridge, own=own: tuple(map(IPv4Interface, own)))
         found.append(verdict(tmp_path))
     answers = "eth0: the guest answers for 172.17.0.2"
-    lost = "br0 has 172.17.255.254 no more"
+    lost = "br0 has lost 172.17.255.254"
     assert found == [
         ("healthy", answers),
         (
             "healthy",
-            f"{answers}; {lost}: until it has another one, names outside the network don't resolve",
+            f"{answers}; {lost}: until it has another address, "
+            "names outside the network don't resolve",
         ),
-        ("unhealthy", f"{lost}, and the guest's names are not forwarded: restart the container"),
+        ("unhealthy", f"{lost}, and does not forward the guest's DNS: restart the container"),
     ]
 
 

@@ -129,7 +129,7 @@ def test_the_script_without_docker(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_range_for_containers_is_demanded(capsys: pytest.CaptureFixture[str]) -> None:
     absent = ("--daemon-json", "/nonexistent")
-    with pytest.raises(UsageError, match=r"--containers is missing: .* mostly the router's"):
+    with pytest.raises(UsageError, match=r"--containers is missing: .* usually the router's"):
         cli.main(["host-bridge", *absent], {})
     own = ("--address", "192.0.2.10/24", "--containers", str(FREE), "--json")
     assert cli.main(["host-bridge", *absent, *own], {}) == 0
@@ -153,7 +153,7 @@ def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[
         assert not err
     else:
         assert "that of nic-elsewhere, which is not known here" in out
-        assert "the MAC of nic-elsewhere is not known on this machine" in err
+        assert "the MAC of nic-elsewhere is unknown on this machine" in err
     for mac in ("02:42:AC:11:00:02", "02:42:ac:11:00:02"):
         out, err = said("--mac", mac)
         assert "02:42:ac:11:00:02" in out

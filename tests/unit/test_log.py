@@ -65,7 +65,7 @@ def test_a_traceback_for_those_who_ask(capsys: Capture) -> None:
     log.configure({"VMNET_LOG_LEVEL": "debug"})
     log.report(raised())
     text = capsys.readouterr().err
-    assert "vmnet: where it was raised:\nTraceback (most recent call last):" in text
+    assert "vmnet: the error was raised here:\nTraceback (most recent call last):" in text
     assert "in raised" in text
 
 

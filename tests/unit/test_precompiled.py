@@ -181,7 +181,7 @@ _LATER = {
 def test_the_command_says_where_it_is(tmp_path: Path) -> None:
     """And needs nothing of what comes with a container, or with another host."""
     done = _command(tmp_path / "made", _LATER)
-    assert done.stdout.startswith(f"{done.stdout.split()[0]} modules are in {tmp_path}/made, ")
+    assert done.stdout.startswith(f"{done.stdout.split()[0]} modules written to {tmp_path}/made, ")
     assert done.stderr == ""
     assert (tmp_path / "made").stat().st_size > 1 << 20
 
@@ -189,7 +189,7 @@ def test_the_command_says_where_it_is(tmp_path: Path) -> None:
 def test_a_strategy_s_own_file_that_comes_later_is_no_obstacle(tmp_path: Path) -> None:
     own = {"VMNET_IPAM": "cloudinit", "VMNET_USER_DATA": "/comes/later"}
     done = _command(tmp_path / "made", own)
-    assert "after this is not in the file: VMNET_USER_DATA=/comes/later" in done.stderr
+    assert "the file lacks later imports: VMNET_USER_DATA=/comes/later" in done.stderr
     assert (tmp_path / "made").exists()
 
 
@@ -216,7 +216,7 @@ def test_a_folder_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_program_can_make_it() -> None:
-    with pytest.raises(UsageError, match="nobody has noted") as caught:
+    with pytest.raises(UsageError, match="were not recorded") as caught:
         cli.main(["precompile"], {})
     assert "`vmnet precompile`" in caught.value.hint
     assert precompiled.recorder() is None

@@ -46,7 +46,7 @@ def test_for_people(environ: dict[str, str], tmp_path: Path, capsys: Capture) ->
     assert process.strip().startswith("qemu-system-x86_64, process ")
     text = "\n".join(lines)
     assert "tap0, br0 172.17.255.253/16, eth0 " in text
-    assert "br0 has 169.254.1.2 no more, but 172.17.255.253" in text
+    assert "br0 has lost 169.254.1.2, and has 172.17.255.253 instead" in text
     assert "nodhcp: another system gives the guest its address" in text
     assert f"the guest answers for 172.17.0.2, does not answer for {OTHER}" in text
     assert "dnsmasq    has ended" in text
@@ -67,7 +67,7 @@ def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) 
         {
             "name": "br0",
             "addresses": ["172.17.255.253/16"],
-            "trouble": "br0 has 169.254.1.2 no more, but 172.17.255.253",
+            "trouble": "br0 has lost 169.254.1.2, and has 172.17.255.253 instead",
             "is_deaf": False,
         }
     ]

@@ -30,7 +30,7 @@ def test_a_guest_that_powers_off(tmp_path: Path, environ: dict[str, str]) -> Non
     with qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}) as qemu:
         done = run(*VMNET, "--timeout", "30", env=environ, check=False)
         until(lambda: "quit" in qemu.told, 20, "quit")
-    assert (done.returncode, done.stdout[:31]) == (0, "the guest has powered off, after 0"[:31])
+    assert (done.returncode, done.stdout[:28]) == (0, "the guest powered off after ")
     assert qemu.told == [
         *("qmp_capabilities", "query-status", "set-action", "system_powerdown"),
         *("qmp_capabilities", "quit"),
@@ -44,7 +44,7 @@ def test_a_guest_that_does_not_leaves_qemu_as_it_was(
     with qmp.qemu(tmp_path / "qmp.sock") as qemu:
         done = run(*VMNET, "--timeout", "1", env=environ, check=False)
     assert done.returncode == 22
-    assert "the guest has not powered off within 1 s, and runs on" in done.stderr
+    assert "the guest did not power off within 1 s and keeps running" in done.stderr
     assert [one for one in qemu.told if one != "system_powerdown"] == [
         *("qmp_capabilities", "query-status", "set-action", "set-action")
     ]

@@ -104,7 +104,7 @@ def test_stop_presses_the_power_button_and_tells(network: Lan, machine: Machine)
         inside = Inside(guest, machine, {})
         done = inside("stop", "--timeout", "60")
         assert done.returncode == 0, done.stderr
-        assert "the guest has powered off, after " in done.stdout
+        assert "the guest powered off after " in done.stdout
         assert "pressing the guest's power button; it has 60 s" in done.stderr
         assert guest.process.wait(30) == 0
         assert "power button, shutting down" in guest.output()
@@ -121,7 +121,7 @@ def test_stop_gives_up_unless_forced(network: Lan, machine: Machine) -> None:
         assert refused.returncode == 22
         *progress, error = map(json.loads, refused.stderr.splitlines())
         assert "waiting for the guest to power off" in progress[-1]["message"]
-        assert error["message"] == "the guest has not powered off within 3 s, and runs on"
+        assert error["message"] == "the guest did not power off within 3 s and keeps running"
         assert "--force" in error["hint"]
         assert guest.process.poll() is None
         forced = inside("stop", "--timeout", "1", "--force", "--json")
@@ -152,7 +152,7 @@ def test_who_holds_the_control_socket_is_told(network: Lan, machine: Machine) ->
             assert "a process outside of this container is connected to " in found["unknown"]
             done = inside("stop", "--timeout", "1")
             assert done.returncode == 22
-            assert "which serves one at a time" in done.stderr
+            assert "which serves one client at a time" in done.stderr
             # What can't be asked is not held against the guest.
             assert inside.health("--grace", "0") == (0, {"verdict": "healthy", "reason": ANY})
 

@@ -1,4 +1,4 @@
-"""The command line: one module a command, imported when it is called."""
+"""The command line. Each command has a module, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vmnet.values import nearest
 
 COMMANDS: Mapping[str, str] = {
     "run": "take over the container's network and become the VM (the entry point)",
-    "plan": "show what `run` would do, changing nothing",
-    "check": "tell whether this host and container can run a VM",
+    "plan": "show what `run` would do, without changing anything",
+    "check": "check whether this host and container can run a VM",
     "console": "attach to the running VM's serial console",
-    "health": "tell whether the running VM is healthy (for HEALTHCHECK)",
+    "health": "check whether the running VM is healthy (for HEALTHCHECK)",
     "hooks": "list the stages, their hooks and the active strategies",
-    "host-bridge": "configuration for guests on the host's own network",
+    "host-bridge": "print a script that puts guests on the host's own network",
     "status": "show the running VM",
-    "stop": "have the running VM power off",
+    "stop": "power off the running VM",
     "config": "list every environment variable",
-    "precompile": "make starts faster (for the build of an image)",
-    "demo": "see it work on this machine, without a container engine",
+    "precompile": "make starts faster (when building an image)",
+    "demo": "run a demonstration on this machine, without a container engine",
 }
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command.
 
     :return: the exit code
-    :raises vmnet.errors.VmnetError: what went wrong
+    :raises vmnet.errors.VmnetError: the command failed
     """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UsageError(
-            f"there is no command {name}{nearest(name, tuple(COMMANDS))}",
+            f"unknown command {name}{nearest(name, tuple(COMMANDS))}",
             "`vmnet --help` lists the commands",
         )
     status: int = importlib.import_module(f"vmnet.cli.{name.replace('-', '_')}").main(rest, environ)
@@ -57,7 +57,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`vmnet COMMAND --help` tells a command's options.",
+            "`vmnet COMMAND --help` lists a command's options.",
             "",
         )
     )

@@ -1,6 +1,6 @@
-"""``vmnet check``: can this host and container run a VM, and if not, what is missing?
+"""``vmnet check``: report whether this host and container can run a VM, and what is missing.
 
-It goes through the same steps as a start, so what it finds is what a start would stumble over.
+The command goes through the same steps as a start.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from vmnet.settings import ACCEL, MEMORY, RUN_DIR
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    parser = Parser("check", "Tell whether this host and container can run a VM.")
+    parser = Parser("check", "Check whether this host and container can run a VM.")
     options = parser.parse_args(arguments)
-    # What it warns of at a start is a finding here.
+    # The warnings that a start would log are findings here.
     logging.getLogger(assembly.__name__).setLevel(logging.ERROR)
     return report(
         _examine(environ),
@@ -40,11 +40,11 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     chosen = hooks.selection
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen.ipam.names)}")
     yield _try("privileges", _privileges)
-    yield _try("run folder", lambda: _run_dir(hooks.settings[RUN_DIR]))
+    yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
     machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))
     yield from machine
     yield _try("to boot", lambda: _boot(hooks))
-    yield from _network(hooks, with_machine=all(one.result != "missing" for one in machine))
+    yield from _network(hooks, with_machine=all(finding.result != "missing" for finding in machine))
 
 
 def _try(what: str, step: Callable[[], str]) -> Finding:
@@ -58,25 +58,24 @@ def _privileges() -> str:
     from vmnet.net import probe
 
     probe.wiring_allowed()
-    return "taps and bridges can be made"
+    return "can create taps and bridges"
 
 
 def _run_dir(run_dir: Path) -> str:
     folder.make(run_dir)
-    trial = run_dir / "check"
-    files.write(trial, b"")
-    trial.unlink()
-    return f"{run_dir} can be written, by root alone"
+    probe = run_dir / "check"
+    files.write(probe, b"")
+    probe.unlink()
+    return f"only root can write to {run_dir}"
 
 
 def _accelerator(hooks: Hooks) -> Finding:
     obstacle = assembly.kvm_obstacle()
     if not obstacle:
         return Finding("accelerator", "ok", "KVM")
-    wish = hooks.settings[ACCEL]
     remedy = "on a host with virtualisation add `--device /dev/kvm`"
-    result = "missing" if wish == "kvm" else "warning"
-    return Finding("accelerator", result, f"no KVM ({obstacle}): guests run in emulation", remedy)
+    result = "missing" if hooks.settings[ACCEL] == "kvm" else "warning"
+    return Finding("accelerator", result, f"no KVM ({obstacle}): QEMU emulates the CPU", remedy)
 
 
 def _memory(wanted: int) -> Finding:
@@ -85,7 +84,7 @@ def _memory(wanted: int) -> Finding:
     except VmnetError as error:
         return Finding("memory", "missing", error.message, error.hint)
     if shortage := memory.shortage(wanted):
-        remedy = "raise the limit, `--memory`, or lower VMNET_MEMORY"
+        remedy = "raise the limit (`--memory`) or lower VMNET_MEMORY"
         return Finding("memory", "warning", shortage, remedy)
     return Finding("memory", "ok", f"{wanted >> 20} MiB for the guest")
 
@@ -97,29 +96,31 @@ def _boot(hooks: Hooks) -> str:
 
 
 def _network(hooks: Hooks, *, with_machine: bool) -> Iterator[Finding]:
-    """The planning stages, as far as they get: each needs the one before.
+    """Run the planning stages, each of which needs the previous stage, until one fails.
 
-    :param with_machine: on to the machine on that network
+    :param with_machine: whether to plan the machine, too
     """
     try:
         running = state.load(hooks.settings[RUN_DIR])
         if running is not None:
-            yield Finding("network", "ok", "a VM has this network namespace already")
+            yield Finding("network", "ok", "a running VM uses this network namespace")
             return
         identity = hooks.capture()
-        names = ", ".join(one.name for one in identity.interfaces)
+        names = ", ".join(interface.name for interface in identity.interfaces)
         yield Finding("identity", "ok", f"{identity.hostname}: {names}")
         for name in hooks.allocators:
-            yield Finding("IPAM", "ok", f"{name} allocates at a start; it was not asked now")
+            yield Finding(
+                "IPAM", "ok", f"{name} allocates addresses at a start, and was not called now"
+            )
         if pipeline.depends_on_allocation(hooks, identity):
-            unseen = "not looked at: the container has no address before one is allocated"
-            yield Finding("network", "warning", unseen)
+            unchecked = "not checked: the container has no address before a start allocates it"
+            yield Finding("network", "warning", unchecked)
             return
         wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
-        bridges = ", ".join(f"{one.bridge} {one.bridge_address}" for one in wiring.ports)
+        bridges = ", ".join(f"{port.bridge} {port.bridge_address}" for port in wiring.ports)
         yield Finding("bridge", "ok", bridges)
         deliveries = hooks.deliver(identity, wiring)
-        yield Finding("IPAM", "ok", ", ".join(one.strategy for one in deliveries))
+        yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))
         for delivery in deliveries:
             for line in delivery.not_carried:
                 yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")

@@ -1,4 +1,4 @@
-"""``vmnet config``: every environment variable there is."""
+"""``vmnet config``: list every environment variable."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ from vmnet.running import console, find
 from vmnet.running.find import BusyError
 
 _log = logging.getLogger(__name__)
-_OTHER_WAY = "`docker attach NAME` shows it too, and Ctrl-P Ctrl-Q leaves that"
+_ALTERNATIVE = "`docker attach NAME` shows the console, too, and Ctrl-P Ctrl-Q leaves it"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _parser().parse_args(arguments)
     launched = find.machine(environ)
     with _connect(launched, take=options.take) as connection:
-        # Without a terminal, `docker exec` hands no Ctrl-C on.
+        # Without a terminal, `docker exec` does not pass Ctrl-C on.
         leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "SIGTERM ends it"
         _log.info("attached to the console: %s", leave)
         try:
@@ -36,8 +36,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         except KeyboardInterrupt:
             detached = True
     if sys.stdin.isatty():
-        print(file=sys.stderr)  # the guest has left the cursor anywhere
-    _log.info("detached: the VM runs on" if detached else "the console has closed: QEMU has ended")
+        print(file=sys.stderr)  # the cursor may be in the middle of a line
+    _log.info(
+        "detached: the VM keeps running" if detached else "the console has closed: QEMU has ended"
+    )
     return 0
 
 
@@ -45,18 +47,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "console",
         "Attach to the running VM's serial console: `docker exec -it NAME vmnet console`. "
-        "Ctrl-] leaves it. Standard input may be a pipe: it goes to the guest as it is.",
+        "Ctrl-] leaves it. Standard input may be a pipe, which goes to the guest unchanged.",
         json=False,
     )
-    parser.add_argument("--take", action="store_true", help="end the session of whoever has it")
+    parser.add_argument("--take", action="store_true", help="end the session that is attached")
     return parser
 
 
 def _connect(launched: Launched, *, take: bool) -> socket.socket:
     if launched.console is None:
         raise GuestError(
-            "this VM has no console for others: VMNET_CONSOLE is off, or its standard input a pipe",
-            f"{_OTHER_WAY}; start it with `-d` or `-it`, and VMNET_CONSOLE=on, which takes QEMU 10",
+            "this VM has no console socket: VMNET_CONSOLE is off, or standard input is a pipe",
+            f"{_ALTERNATIVE}; for `vmnet console` start the VM with `-d` or `-it`, "
+            "VMNET_CONSOLE=on and QEMU 10",
         )
     try:
         return find.connect(launched.console, patience=0)
@@ -64,13 +67,16 @@ def _connect(launched: Launched, *, take: bool) -> socket.socket:
         if take:
             return _take(launched.console, error)
         raise GuestError(
-            f"{error.others} is attached already, and the console takes one",
-            "leave it there with Ctrl-], or take it with `vmnet console --take`",
+            f"{error.others} is already attached, and the console serves one session at a time",
+            "leave that session with Ctrl-], or end it with `vmnet console --take`",
         ) from None
 
 
 def _take(path: Path, busy: BusyError) -> socket.socket:
-    """:raises GuestError: whoever has the console keeps it"""
+    """End the attached sessions and connect.
+
+    :raises GuestError: a session does not end
+    """
     for client in busy.clients:
         if client.pid:
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""``vmnet demo``: see it work on this machine, without a container engine."""
+"""``vmnet demo``: run a demonstration on this machine, without a container engine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser(
-        "demo", "Hand a container's network to a VM, in network namespaces of this machine."
+        "demo", "Hand a container's network to a VM, in network namespaces on this machine."
     )
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
-        raise DemoError("network namespaces need root", "run it as root: `sudo vmnet demo`")
+        raise DemoError("the demo needs root for network namespaces", "run `sudo vmnet demo`")
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Clean up, and let no second signal disturb that: all of it is bounded."""
+    """Start the cleanup, and ignore further signals. Every step of the cleanup is bounded."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

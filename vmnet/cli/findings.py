@@ -1,4 +1,4 @@
-"""What a check found: one line each, with the remedy."""
+"""The findings of a check, each a line with a remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 @frozen
 class Finding:
-    """:param result: ``ok``, ``warning`` (slower or less, but it works) or ``missing``"""
+    """A result of a check.
+
+    :param result: ``ok``, ``warning`` (it works, but slower or incompletely) or ``missing``
+    """
 
     what: str
     result: str
@@ -23,10 +26,10 @@ class Finding:
 
 
 def report(findings: Iterable[Finding], *, as_json: bool, good: str, bad: str) -> int:
-    """Show findings as they come.
+    """Print findings as they arrive.
 
-    :param good: the last line when nothing is missing
-    :param bad: what it means otherwise
+    :param good: the last line if nothing is missing
+    :param bad: the consequence if something is missing
     :return: the exit code: 1 if something is missing
     """
     seen = []

@@ -1,4 +1,4 @@
-"""``vmnet health``: for the image's HEALTHCHECK."""
+"""``vmnet health``: report the VM's health, for the image's HEALTHCHECK."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "health",
-        "Tell whether the running VM is healthy: exit status 0 if it is, 1 if it is starting or "
-        "unhealthy, as HEALTHCHECK has it.",
+        "Report whether the running VM is healthy. The exit status is 0 if it is, 1 if it is "
+        "starting or unhealthy, as HEALTHCHECK expects.",
     )
     parser.add_argument(
         "--grace",
         type=seconds,
         default=120,
         metavar="SECONDS",
-        help="from the start of QEMU, in which a guest that does not answer is starting (120)",
+        help="time after QEMU's start during which a silent guest counts as starting (120)",
     )
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="a guest that has not answered by then is unhealthy; else it is not judged by that",
+        help="report a guest that has not answered after the grace time as unhealthy",
     )
     return parser

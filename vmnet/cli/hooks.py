@@ -1,4 +1,4 @@
-"""``vmnet hooks``: the stages, their hooks, who answers them and why, and what is broken."""
+"""``vmnet hooks``: list the stages, their hooks, the active strategies and broken plugins."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _WIDTH = 100
 
 
 @frozen
-class Mirror:
-    """An installation as a start finds it.
+class Installation:
+    """The installed plugins, and what the environment selects from them.
 
-    :param selection: None where the environment chooses nothing that can be had
-    :param problem: what stops a start first; None where nothing does
-    :param serves_dhcp: NO_DHCP is not set
+    :param selection: None if the environment does not select usable strategies
+    :param problem: the first error of a start; None if there is none
+    :param serves_dhcp: whether NO_DHCP is unset
     """
 
     plugins: Plugins
@@ -44,26 +44,26 @@ class Mirror:
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("hooks", "List the stages, their hooks and the active strategies.")
     options = parser.parse_args(arguments)
-    mirror = look(environ)
-    stages = list(_stages(mirror))
+    installation = examine(environ)
+    stages = list(_stages(installation))
     if options.json:
-        print_json(_document(mirror, stages))
+        print_json(_document(installation, stages))
     else:
         for stage in stages:
             _show_stage(stage)
-        _show_broken(mirror.broken)
-    if mirror.problem is not None:
-        raise mirror.problem
+        _show_broken(installation.broken)
+    if installation.problem is not None:
+        raise installation.problem
     return 0
 
 
-def look(environ: Mapping[str, str]) -> Mirror:
-    """What a start would find, going on where a start would stop."""
+def examine(environ: Mapping[str, str]) -> Installation:
+    """Examine the installation as a start does, but continue after errors."""
     seconds = settings.value(environ, settings.HOOK_TIMEOUT)
-    found, doubles = discovery.survey()
+    found, duplicates = discovery.survey()
     plugins, unloadable = hooks.examine(found, seconds)
-    broken = (*doubles, *unloadable, *_undeclared(plugins))
-    usable = plugins.without(one.plugin.name for one in broken if one not in doubles)
+    broken = (*duplicates, *unloadable, *_with_broken_settings(plugins))
+    usable = plugins.without(item.plugin.name for item in broken if item not in duplicates)
     problem: VmnetError | None = broken[0].error if broken else None
     parsed = None
     try:
@@ -71,13 +71,12 @@ def look(environ: Mapping[str, str]) -> Mirror:
         selection: Selection | None = select(parsed, usable.strategies(), usable.allocate_only())
     except VmnetError as error:
         selection, problem = None, problem or error
-    return Mirror(
-        usable, broken, selection, problem, parsed is None or not parsed[settings.NO_DHCP]
-    )
+    serves_dhcp = parsed is None or not parsed[settings.NO_DHCP]
+    return Installation(usable, broken, selection, problem, serves_dhcp)
 
 
-def _undeclared(plugins: Plugins) -> Iterator[Broken]:
-    """Those whose settings can't be had."""
+def _with_broken_settings(plugins: Plugins) -> Iterator[Broken]:
+    """List the plugins whose settings are faulty."""
     for name, plugin in plugins.installed.items():
         try:
             plugins.declared(name)
@@ -85,56 +84,66 @@ def _undeclared(plugins: Plugins) -> Iterator[Broken]:
             yield Broken(plugin, error)
 
 
-def _stages(mirror: Mirror) -> Iterator[dict[str, Any]]:
+def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
+    installed = installation.plugins.installed
     for module in hookspecs.STAGES:
         stage = module.__name__.rpartition(".")[2]
-        own = [name for name in vars(module) if name.startswith("vmnet_")]
-        able = {hook: _able(mirror, hook) for hook in own}
-        anybody = [
-            one for one in mirror.plugins.names if any(one in names for names in able.values())
+        implementers = {
+            hook: _implementers(installation, hook)
+            for hook in vars(module)
+            if hook.startswith("vmnet_")
+        }
+        available = [
+            name
+            for name in installation.plugins.names
+            if any(name in names for names in implementers.values())
         ]
-        choice = _choice(mirror, stage, anybody)
-        chosen = choice.names if choice else ()
+        choice = _choice(installation, stage, available)
+        active = choice.names if choice else ()
         variable = _VARIABLES.get(stage)
         yield {
             "stage": stage,
             "variable": variable,
             "why": choice.reason if choice else None,
-            "active": [_described(mirror.plugins.installed[one]) for one in chosen],
+            "active": [_described(installed[name]) for name in active],
             "others": [
-                {**_described(mirror.plugins.installed[one]), "choose": _way(mirror, variable, one)}
-                for one in anybody
-                if one not in chosen
+                {
+                    **_described(installed[name]),
+                    "choose": _assignments(installation, variable, name),
+                }
+                for name in available
+                if name not in active
             ],
             "hooks": [
                 {
                     "hook": hook,
-                    "active": [one for one in chosen if one in names],
-                    "others": [one for one in names if one not in chosen],
+                    "active": [name for name in active if name in names],
+                    "others": [name for name in names if name not in active],
                 }
-                for hook, names in able.items()
+                for hook, names in implementers.items()
             ],
         }
 
 
-def _way(mirror: Mirror, variable: str | None, name: str) -> str:
-    """The variables that choose a strategy: what serves DHCP contradicts NO_DHCP."""
-    contradicts = name == settings.IPAM.default and not mirror.serves_dhcp
-    also = f"{settings.NO_DHCP.name}=false " if contradicts else ""
-    return f"{also}{variable}={name}"
+def _assignments(installation: Installation, variable: str | None, name: str) -> str:
+    """Return the assignments that select a strategy. One that serves DHCP contradicts NO_DHCP."""
+    contradicts = name == settings.IPAM.default and not installation.serves_dhcp
+    prefix = f"{settings.NO_DHCP.name}=false " if contradicts else ""
+    return f"{prefix}{variable}={name}"
 
 
-def _able(mirror: Mirror, hook: str) -> list[str]:
-    return [one for one in mirror.plugins.names if mirror.plugins.implements(one, hook)]
+def _implementers(installation: Installation, hook: str) -> list[str]:
+    plugins = installation.plugins
+    return [name for name in plugins.names if plugins.implements(name, hook)]
 
 
-def _choice(mirror: Mirror, stage: str, able: list[str]) -> Choice | None:
-    """Who answers, in the order of the calls, and why it is them."""
+def _choice(installation: Installation, stage: str, available: list[str]) -> Choice | None:
+    """Return a stage's active plugins in the order of the calls, and the reason."""
     if stage == "settings":
-        return Choice(tuple(able), "every plugin is asked")
-    if mirror.selection is None:
+        return Choice(tuple(available), "vmnet calls every plugin")
+    if installation.selection is None:
         return None
-    choice: Choice = getattr(mirror.selection, "ipam" if stage == "devices" else stage)
+    choice: Choice = getattr(installation.selection, "ipam" if stage == "devices" else stage)
     return choice
 
 
@@ -147,16 +156,16 @@ def _described(plugin: Plugin) -> dict[str, Any]:
     }
 
 
-def _document(mirror: Mirror, stages: list[dict[str, Any]]) -> dict[str, Any]:
-    """The form of docs/hooks.schema.json."""
-    problem = mirror.problem
+def _document(installation: Installation, stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON document that docs/hooks.schema.json describes."""
+    problem = installation.problem
     return {
         "vmnet": __version__,
         "contract": list(hookspecs.CONTRACT),
         "stages": stages,
         "broken": [
-            {**_described(one.plugin), "reason": one.error.message, "hint": one.error.hint}
-            for one in mirror.broken
+            {**_described(item.plugin), "reason": item.error.message, "hint": item.error.hint}
+            for item in installation.broken
         ],
         "problem": problem
         and {"message": problem.message, "hint": problem.hint, "exit_code": problem.exit_code},
@@ -165,39 +174,39 @@ def _document(mirror: Mirror, stages: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _show_stage(stage: dict[str, Any]) -> None:
     heading(stage["stage"])
-    active = ", ".join(
-        f"{one['name']} ({one['distribution']} {one['version']})" for one in stage["active"]
-    )
-    print(_wrapped("  active  ", active or "nobody"))
+    active = ", ".join(_labelled(plugin["name"], plugin) for plugin in stage["active"])
+    print(_wrapped("  active  ", active or "none"))
     if stage["why"]:
         print(_wrapped("  why     ", stage["why"]))
     if stage["others"]:
-        others = (
-            f"{one['choose']} ({one['distribution']} {one['version']})" for one in stage["others"]
-        )
-        print(_wrapped("  others  ", ", ".join(others)))
-    width = max(len(one["hook"]) for one in stage["hooks"])
+        others = ", ".join(_labelled(plugin["choose"], plugin) for plugin in stage["others"])
+        print(_wrapped("  others  ", others))
+    width = max(len(hook["hook"]) for hook in stage["hooks"])
     for hook in stage["hooks"]:
-        print(_wrapped(f"    {hook['hook']:<{width}}  ", _answers(hook)))
+        print(_wrapped(f"    {hook['hook']:<{width}}  ", _implementations(hook)))
     print()
 
 
-def _answers(hook: dict[str, Any]) -> str:
+def _labelled(label: str, plugin: dict[str, Any]) -> str:
+    return f"{label} ({plugin['distribution']} {plugin['version']})"
+
+
+def _implementations(hook: dict[str, Any]) -> str:
     if hook["active"]:
         return ", ".join(hook["active"])
     if hook["others"]:
-        return styled(f"nobody active; {', '.join(hook['others'])} would", "dim")
-    return styled("nobody implements it", "dim")
+        return styled(f"none active; implemented by {', '.join(hook['others'])}", "dim")
+    return styled("not implemented", "dim")
 
 
 def _show_broken(broken: tuple[Broken, ...]) -> None:
     if not broken:
         return
-    heading("broken: no start goes on before these are mended or removed")
-    for one in broken:
-        print(_wrapped("  ", styled(str(one.plugin), "red")))
-        print(_wrapped("    ", one.error.message))
-        print(_wrapped("    ", one.error.hint))
+    heading("broken: fix or remove these plugins, or no VM starts")
+    for item in broken:
+        print(_wrapped("  ", styled(str(item.plugin), "red")))
+        print(_wrapped("    ", item.error.message))
+        print(_wrapped("    ", item.error.hint))
     print()
 
 

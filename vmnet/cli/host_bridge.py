@@ -1,4 +1,4 @@
-"""``vmnet host-bridge``: have guests on the host's own network."""
+"""``vmnet host-bridge``: print or check the configuration for guests on the host's network."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     docker = "" if options.no_docker else _daemon_json(layout, options)
     if not layout.mac and options.format != "ifupdown":
         print(
-            f"vmnet: warning: the MAC of {layout.nic} is not known on this machine: "
-            f"give it by --mac, or {layout.bridge} may change its own",
+            f"vmnet: warning: the MAC of {layout.nic} is unknown on this machine: "
+            f"set --mac, or the MAC of {layout.bridge} may change",
             file=sys.stderr,
         )
     if options.json:
@@ -55,16 +55,16 @@ def _daemon_json(layout: Layout, options: argparse.Namespace) -> str:
     if options.containers is None:
         raise UsageError(
             "--containers is missing: Docker would give the first container the first address of "
-            "the LAN, mostly the router's",
-            "`--containers 192.0.2.240/28` is a part of the LAN's subnet that its DHCP server and "
-            "hosts leave free; `--no-docker` leaves Docker alone",
+            "the LAN, which is usually the router's",
+            "set it to a part of the LAN's subnet that its DHCP server and hosts do not use, such "
+            "as `--containers 192.0.2.240/28`, or use `--no-docker`",
         )
     layout.refuse_range(options.containers, _taken(layout))
     return daemon_json(layout, _read(options.daemon_json), options.containers)
 
 
 def _taken(layout: Layout) -> dict[str, IPv4Interface]:
-    """Addresses of the LAN that can't be containers', from the options and else from this host."""
+    """Return LAN addresses that are in use: from the options, otherwise from this host."""
     from vmnet.net import host
 
     held = host.addresses()
@@ -82,23 +82,25 @@ def _taken(layout: Layout) -> dict[str, IPv4Interface]:
 def _parser() -> Parser:
     parser = Parser(
         "host-bridge",
-        "Print a script that puts the host's NIC in a bridge and containers on it, or check a host "
-        "against it. Changes nothing; the script says how to use it.",
+        "Print a script that puts the host's NIC into a bridge and containers on the bridge, or "
+        "check this host. The command changes nothing; the script explains its own use.",
     )
-    parser.add_argument("--check", action="store_true", help="look at this host instead")
-    parser.add_argument("--nic", default="eth0", type=_valid(_interface), help="eth0 unless given")
-    parser.add_argument("--bridge", default="br0", type=_valid(_interface), help="br0 unless given")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="network system")
-    parser.add_argument("--mac", type=_valid(_mac), help="the NIC's, if not of this host")
-    parser.add_argument("--address", type=_valid(_address), help="static, as 192.0.2.10/24")
+    parser.add_argument("--check", action="store_true", help="check this host instead")
+    parser.add_argument("--nic", default="eth0", type=_valid(_interface), help="default eth0")
+    parser.add_argument("--bridge", default="br0", type=_valid(_interface), help="default br0")
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help="the host's network system"
+    )
+    parser.add_argument("--mac", type=_valid(_mac), help="the NIC's MAC, for another host")
+    parser.add_argument("--address", type=_valid(_address), help="static, such as 192.0.2.10/24")
     parser.add_argument("--gateway", type=_valid(IPv4Address), help="with --address")
     parser.add_argument(
         "--containers",
         type=_valid(IPv4Network),
         metavar="PREFIX",
-        help="a part of the LAN's subnet that is left to Docker: 192.0.2.240/28",
+        help="part of the LAN's subnet for Docker's containers, such as 192.0.2.240/28",
     )
-    parser.add_argument("--no-docker", action="store_true", help="leave Docker alone")
+    parser.add_argument("--no-docker", action="store_true", help="do not configure Docker")
     parser.add_argument(
         "--nameserver", action="append", default=[], type=_valid(ip_address), help="repeatable"
     )
@@ -107,7 +109,7 @@ def _parser() -> Parser:
         default=Path("/etc/docker/daemon.json"),
         type=Path,
         metavar="FILE",
-        help="Docker's present configuration, which is kept",
+        help="Docker's current configuration, whose other settings are kept",
     )
     return parser
 
@@ -124,7 +126,9 @@ def _valid(parse: Callable[[str], Value]) -> Callable[[str], Value]:
 
 def _interface(text: str) -> str:
     if not is_interface(text):
-        raise ValueError(f"{text!r} is no interface name: up to 15 letters, digits, '.', '-', '_'")
+        raise ValueError(
+            f"{text!r} is not an interface name: up to 15 letters, digits, '.', '-', '_'"
+        )
     return text
 
 
@@ -136,17 +140,17 @@ def _address(text: str) -> IPv4Interface:
 
 def _mac(text: str) -> str:
     if not is_mac(text):
-        raise ValueError(f"{text!r} is no MAC address such as 02:42:ac:11:00:02")
+        raise ValueError(f"{text!r} is not a MAC address such as 02:42:ac:11:00:02")
     return text.lower()
 
 
 def _known_mac(options: argparse.Namespace) -> str:
-    """ifupdown's files name the NIC, and so stay right when it is replaced."""
+    """Return the NIC's MAC. ifupdown's files name the NIC instead, which may then be replaced."""
     return "" if options.format == "ifupdown" else nic_mac(options.nic)
 
 
 def _docker(environ: Mapping[str, str]) -> Path:
-    """The socket that ``docker`` itself would ask, if it is one of this host."""
+    """Return the socket that the ``docker`` client uses, if it is on this host."""
     host = environ.get("DOCKER_HOST", "")
     return Path(host.removeprefix("unix://")) if host.startswith("unix://") else DOCKER
 
@@ -158,5 +162,5 @@ def _read(path: Path) -> str:
         return ""
     except OSError as error:
         raise UsageError(
-            f"can't read {path}: {error.strerror}", "name it by --daemon-json"
+            f"can't read {path}: {error.strerror}", "set its path by --daemon-json"
         ) from None

@@ -1,4 +1,4 @@
-"""What commands share: options, tables for people, JSON for programs."""
+"""Options, tables, colours and JSON for the commands."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 class Parser(argparse.ArgumentParser):
-    """A command's options, with ``--json`` if it reports, and errors of our own family."""
+    """A parser of a command's options, which raises :class:`UsageError`.
+
+    :param json: whether the command has ``--json``
+    """
 
     def __init__(self, command: str, description: str, *, json: bool = True) -> None:
         super().__init__(prog=f"vmnet {command}", description=description)
         if json:
-            self.add_argument("--json", action="store_true", help="answer in JSON, for programs")
+            self.add_argument("--json", action="store_true", help="print JSON")
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` tells the options")
+        raise UsageError(f"{self.prog}: {message}", f"`{self.prog} --help` lists the options")
 
 
 def seconds(text: str) -> int:
-    """An option's value: a time."""
+    """Parse an option's value, a time in seconds."""
     try:
         return values.integer(0, 86400)(text)
     except ValueError as error:
@@ -40,7 +43,7 @@ def print_json(value: Any) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they must be, the last one open-ended."""
+    """Format rows as columns that are as wide as their content; the last column is not padded."""
     lines = [tuple(cell.upper() for cell in head), *map(tuple, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
     return "\n".join(
@@ -52,7 +55,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def styled(text: str, style: str) -> str:
-    """``text`` in a colour or weight, on a terminal that wants one (no-color.org)."""
+    """Colour or embolden text on a terminal, unless NO_COLOR is set (no-color.org)."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\033[{_STYLES[style]}m{text}\033[0m"

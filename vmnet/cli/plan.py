@@ -1,4 +1,4 @@
-"""``vmnet plan``: what ``vmnet run`` would do, and nothing done."""
+"""``vmnet plan``: show what ``vmnet run`` would do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vmnet.settings import RUN_DIR
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    parser = Parser("plan", "Show what `vmnet run` would do, changing nothing.")
-    parser.epilog = "Any other argument is for QEMU, as with `vmnet run`."
-    options, others = parser.parse_known_args(arguments)
-    for_qemu = others[1:] if others[:1] == ["--"] else others
+    parser = Parser("plan", "Show what `vmnet run` would do, without changing anything.")
+    parser.epilog = "All other arguments are for QEMU, as with `vmnet run`."
+    options, remaining = parser.parse_known_args(arguments)
+    for_qemu = remaining[1:] if remaining[:1] == ["--"] else remaining
     hooks = pipeline.select(environ)
     running = state.load(hooks.settings[RUN_DIR])
     known = None if running is None else (running.identity, running.wiring)
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print_json(plain(plan))
     else:
         if running is not None:
-            print("A VM has this network already; this is what its start planned.\n")
+            print("A running VM uses this network; this is the plan of its start.\n")
         _show(plan)
     return 0
 
@@ -38,7 +38,8 @@ def _show(plan: Plan) -> None:
     if plan.unallocated:
         names = ", ".join(plan.unallocated)
         print(
-            f"\nThis is the container's own: {names} allocates at a start, and has not been asked."
+            f"\nThese are the container's addresses: {names} allocates at a start, "
+            "and was not called."
         )
     heading("\nWiring")
     ports = [
@@ -47,7 +48,7 @@ def _show(plan: Plan) -> None:
             port.tap,
             port.bridge,
             port.bridge_mac,
-            " ".join(str(one) for one in (port.bridge_address, port.link_local) if one),
+            " ".join(map(str, filter(None, (port.bridge_address, port.link_local)))),
             f"{port.uplink} ({port.uplink_mac})",
         )
         for port in plan.wiring.ports
@@ -65,13 +66,14 @@ def _show(plan: Plan) -> None:
     print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
     print("\n".join(_inherited(plan.command)))
     heading("\nNot carried to the guest")
-    print("\n".join(plan.not_carried) or "nothing: all of it is carried")
+    print("\n".join(plan.not_carried) or "nothing")
 
 
 def _inherited(command: Command) -> Iterator[str]:
-    """What the command line can't say."""
-    for one in command.opened:
-        yield f"descriptor {one.fd}: {one.path}, for {'writing' if one.writable else 'reading'}"
+    """List what QEMU inherits in addition to its command line."""
+    for opened in command.opened:
+        access = "writing" if opened.writable else "reading"
+        yield f"descriptor {opened.fd}: {opened.path}, for {access}"
     for listener in command.listeners:
         yield f"descriptor {listener.fd}: the socket {listener.path}"
     if command.user is not None:
@@ -85,20 +87,22 @@ def _show_identity(plan: Plan) -> None:
         ("host name", ".".join(filter(None, (identity.hostname, identity.domain)))),
         ("nameservers", " ".join(map(str, identity.resolver.nameservers)) or "-"),
         ("search", " ".join(identity.resolver.search) or "-"),
-        *_found(identity.resolver.networks),
+        *_networks(identity.resolver.networks),
         *(("host", f"{host.address} {' '.join(host.names)}") for host in identity.hosts),
     ]
-    for one in identity.interfaces:
-        rows.append((one.name, f"{one.mac} mtu {one.mtu} {' '.join(map(str, one.addresses))}"))
+    for interface in identity.interfaces:
+        addresses = " ".join(map(str, interface.addresses))
+        rows.append((interface.name, f"{interface.mac} mtu {interface.mtu} {addresses}"))
         rows += (
-            ("", f"{route.destination} via {route.gateway or 'the link'}") for route in one.routes
+            ("", f"{route.destination} via {route.gateway or 'the link'}")
+            for route in interface.routes
         )
     print(table(("what", "value"), rows))
 
 
-def _found(networks: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _networks(networks: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if networks:
-        yield "", f"{' '.join(networks)}: what the nameserver says of the container's addresses"
+        yield "", f"{' '.join(networks)}: from the nameserver's names for the container's addresses"
 
 
 def _content(file: File) -> str:

@@ -1,4 +1,4 @@
-"""``vmnet precompile``: what a start imports, in one file."""
+"""``vmnet precompile``: write the modules that a start imports to one file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vmnet import pipeline, precompiled
 from vmnet.errors import StateError, UsageError, VmnetError
 
 _EPILOG = """\
-The file is beside vmnet, and starts are faster by a sixth: a line for the build of an image,
-`RUN vmnet precompile`. It takes the environment that the starts will have, VMNET_IPAM above all.
-What changes afterwards, such as a plugin that is upgraded, is imported as ever.
+The file is in vmnet's own folder and makes starts faster by a sixth. Add `RUN vmnet precompile` to
+the build of an image, with the environment variables that the starts will have, above all
+VMNET_IPAM. A module that changes later, such as an upgraded plugin, is imported as usual.
 """
-# What carries out a plan is imported when it is about to, as what looks at a disk is: see
+# A start imports these only when it carries out a plan or examines a disk: see
 # vmnet.lifecycle.start and vmnet.assembly.
-_CARRYING_OUT = (
+_IMPORTED_LATE = (
     "ctypes",
     "vmnet.cli.run",
     "vmnet.image.choose",
@@ -33,15 +33,14 @@ _CARRYING_OUT = (
     "vmnet.net.snapshot",
     "vmnet.net.steps",
 )
-# What the machine of the starts has and the one that builds the image has not: any file will do for
-# the guest's, which may come with the container.
-_HERE = {
+# Replaces what a machine that builds an image lacks. Any file can stand for the guest's kernel.
+_SUBSTITUTES = {
     **dict.fromkeys(("VMNET_DISK", "VMNET_CDROM", "VMNET_INITRD", "VMNET_FIRMWARE"), ""),
     "VMNET_KERNEL": "/proc/version",
     "VMNET_ACCEL": "tcg",
     "VMNET_MEMORY": "16M",
 }
-# On the network, and on loopback, where Docker's is on all but its default network.
+# On the network, and on loopback: Docker's own DNS on every network but the default.
 _NAMESERVERS = ("192.0.2.53", "127.0.0.11")
 _FORWARDER = "172.17.255.254/16"
 _log = logging.getLogger(__name__)
@@ -55,37 +54,39 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     _parse(arguments)
     if recorder is None:
         raise UsageError(
-            "nobody has noted what was imported so far", "call the program: `vmnet precompile`"
+            "the imports of this process were not recorded", "run the program `vmnet precompile`"
         )
     _rehearse(recorder, environ)
     count, content = recorder.content()
     _write(content)
-    print(f"{count} modules are in {precompiled.PATH}, {len(content) >> 10} KiB")
+    print(f"{count} modules written to {precompiled.PATH}, {len(content) >> 10} KiB")
     return 0
 
 
 def _parse(arguments: Sequence[str]) -> None:
     from vmnet.cli.output import Parser
 
-    description = "Put what `vmnet run` imports into one file, compiled."
+    description = "Write the modules that `vmnet run` imports to one file, compiled."
     parser = Parser("precompile", description, json=False)
     parser.epilog = _EPILOG
     parser.parse_args(arguments)
 
 
 def _rehearse(recorder: precompiled.Recorder, environ: Mapping[str, str]) -> None:
-    """Plan starts for containers such as Docker makes, but for what needs one: NICs, and a disk.
+    """Plan starts for typical Docker containers, without the steps that need NICs or a disk.
 
     :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
     """
     with recorder:
-        for module in _CARRYING_OUT:
+        for module in _IMPORTED_LATE:
             importlib.import_module(module)
-        hooks = pipeline.select({**environ, **_HERE})
+        hooks = pipeline.select({**environ, **_SUBSTITUTES})
     from vmnet import testing
 
-    identities = [testing.identity(resolver=testing.resolver(one)) for one in _NAMESERVERS]
-    logging.disable(logging.WARNING)  # that is of the machine which builds the image
+    identities = [
+        testing.identity(resolver=testing.resolver(nameserver)) for nameserver in _NAMESERVERS
+    ]
+    logging.disable(logging.WARNING)  # warnings are about the machine that builds the image
     try:
         for identity in identities:
             with recorder:
@@ -94,9 +95,11 @@ def _rehearse(recorder: precompiled.Recorder, environ: Mapping[str, str]) -> Non
             wiring = testing.wiring(identity, contain=needs.contain, nameserver=nameserver)
             with recorder:
                 pipeline.plan(hooks, known=(identity, wiring))
-    except VmnetError as error:  # a file that a container brings, say
+    except VmnetError as error:  # for example, a file that only the container has
         logging.disable(logging.NOTSET)
-        _log.warning("what a start imports after this is not in the file: %s", error.message)
+        _log.warning(
+            "the rehearsal ended early, so the file lacks later imports: %s", error.message
+        )
 
 
 def _write(content: bytes) -> None:
@@ -107,5 +110,5 @@ def _write(content: bytes) -> None:
     try:
         files.write(Path(precompiled.PATH), content, 0o644)
     except StateError as error:
-        hint = "it is for the build of an image, where root may write there"
+        hint = "run it as root while building an image"
         raise StateError(error.message, hint) from None

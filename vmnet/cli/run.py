@@ -17,8 +17,8 @@ _log = logging.getLogger(__name__)
 _HELP = """\
 usage: vmnet run [QEMU ARGUMENT …]
 
-Hands the container's network identity to a virtual machine and becomes it. Arguments go to QEMU,
-behind vmnet's own; the environment says everything else (`vmnet config`).
+Hands the container's network identity to a virtual machine and becomes QEMU. Arguments go to QEMU,
+after vmnet's own. Environment variables set the rest (`vmnet config`).
 """
 
 
@@ -30,16 +30,20 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Plan, say what goes to the guest, and start; returns only where the machine's end is awaited.
+    """Plan, log what the guest receives, and start.
+
+    Return only if a strategy allocates addresses: vmnet then waits for the machine to end.
+
+    :return: the exit status of the machine
 
     :raises vmnet.errors.VmnetError: the start failed; the network is as it was
     """
     start.interruptible()
     hooks = pipeline.select(environ)
     start.recover(hooks)
-    there = start.devices_there()
+    devices = start.devices_there()
     if not hooks.allocators:
-        _become(hooks, pipeline.plan(hooks, arguments), there)
+        _become(hooks, pipeline.plan(hooks, arguments), devices)
     from vmnet.lifecycle import allocation, supervisor
 
     status = supervisor.fork()
@@ -47,23 +51,23 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         _become(
             hooks,
             pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks)),
-            there,
+            devices,
         )
     try:
         start.recover(hooks)
     except VmnetError as error:
-        log.report(error)  # the exit status stays the machine's
+        log.report(error)  # the exit status remains that of the machine
     return status
 
 
-def _become(hooks: Hooks, plan: Plan, there: frozenset[int]) -> NoReturn:
+def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac
         if plan.outside:
-            _log.info("%s: %s goes to the guest, another system gives it an address", name, mac)
+            _log.info("%s: the guest gets MAC %s; another system gives it an address", name, mac)
         else:
             addresses = " ".join(map(str, interface.addresses)) or "no address"
-            _log.info("%s: %s, %s goes to the guest", name, mac, addresses)
+            _log.info("%s: the guest gets MAC %s and %s", name, mac, addresses)
     for line in plan.not_carried:
         _log.warning("not carried by %s", line)
-    start.start(hooks, plan, there)
+    start.start(hooks, plan, devices)

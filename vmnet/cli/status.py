@@ -1,4 +1,4 @@
-"""``vmnet status``: the running VM."""
+"""``vmnet status``: show the running VM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _ACCELERATORS = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    parser = Parser("status", "Show the running VM: QEMU, its network, whether the guest answers.")
+    parser = Parser(
+        "status", "Show the running VM: QEMU, its network, and whether the guest answers."
+    )
     options = parser.parse_args(arguments)
     found = status.of(find.machine(environ), pipeline.select(environ))
     if options.json:
@@ -42,17 +44,17 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
         strict=True,
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
-        yield "", _way(port, bridge)
+        yield "", _path(port, bridge)
         if trouble:
             yield "", _marked(False, f"{trouble}: restart the container")
         if bridge.trouble:
             yield "", _marked(False if bridge.is_deaf else None, bridge.trouble)
-        for one in found.handovers:
-            if one.interface == interface.name:
-                yield "", _marked(one.done, f"{one.strategy}: {one.detail}")
+        for handover in found.handovers:
+            if handover.interface == interface.name:
+                yield "", _marked(handover.done, f"{handover.strategy}: {handover.detail}")
         yield "", _presence(presence)
     for name in found.newcomers:
-        yield name, _marked(None, "came after the start, and is not the VM's until a restart")
+        yield name, _marked(None, "was added after the start; the VM gets it at the next restart")
     for helper in found.helpers:
         parts = (f"process {helper.pid}" if helper.pid else "", helper.trouble)
         text = ", ".join(filter(None, parts))
@@ -61,7 +63,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
 
 def _state(qemu: Qemu) -> str:
     if qemu.unknown:
-        return _marked(None, f"not known: {qemu.unknown}")
+        return _marked(None, f"unknown: {qemu.unknown}")
     text = f"{qemu.state}, {_ACCELERATORS[qemu.accelerator]}, version {qemu.version}"
     return _marked(qemu.state == "running", text)
 
@@ -70,20 +72,20 @@ def _addresses(interface: Interface) -> str:
     return " ".join(map(str, interface.addresses)) or "no address"
 
 
-def _way(port: Port, bridge: Bridge) -> str:
+def _path(port: Port, bridge: Bridge) -> str:
     own = " ".join((bridge.name, *map(str, bridge.addresses)))
     return f"{port.tap}, {own}, {port.uplink} {port.uplink_mac}"
 
 
-def _presence(one: Presence) -> str:
-    if one.unknown:
-        return _marked(None, f"the guest was not asked: {one.unknown}")
+def _presence(presence: Presence) -> str:
+    if presence.unknown:
+        return _marked(None, f"the guest was not queried: {presence.unknown}")
     parts = []
-    if one.answering:
-        parts.append(f"answers for {' '.join(one.answering)}")
-    if one.silent:
-        parts.append(f"does not answer for {' '.join(one.silent)}")
-    return _marked(one.answers, f"the guest {', '.join(parts)}")
+    if presence.answering:
+        parts.append(f"answers for {' '.join(presence.answering)}")
+    if presence.silent:
+        parts.append(f"does not answer for {' '.join(presence.silent)}")
+    return _marked(presence.answers, f"the guest {', '.join(parts)}")
 
 
 def _marked(good: bool | None, text: str) -> str:
@@ -91,7 +93,7 @@ def _marked(good: bool | None, text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In its two largest units: 3 d 4 h, 2 min 5 s."""
+    """Format a duration in its two largest units: 3 d 4 h, 2 min 5 s."""
     left = int(seconds)
     parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):

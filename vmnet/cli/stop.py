@@ -1,4 +1,4 @@
-"""``vmnet stop``: have the running VM power off."""
+"""``vmnet stop``: power off the running VM."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vmnet.serial import plain
 from vmnet.settings import RUN_DIR, STOP_TIMEOUT, value
 
 _log = logging.getLogger(__name__)
-_WORDS = {
-    "powered-off": "the guest has powered off, after {0:g} s",
-    "forced": "the guest did not power off: QEMU writes back the disks and quits, after {0:g} s",
-    "ended": "QEMU ended by itself, after {0:g} s",
+_MESSAGES = {
+    "powered-off": "the guest powered off after {0:g} s",
+    "forced": "the guest did not power off within {0:g} s: QEMU writes back the disks and quits",
+    "ended": "QEMU ended by itself after {0:g} s",
     "not-running": "no VM runs here",
 }
 
@@ -29,32 +29,32 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if machine is None:
         found = Stopped("not-running", 0.0)
     else:
-        for number in (signal.SIGTERM, signal.SIGHUP):  # QEMU is left as it was found
+        for number in (signal.SIGTERM, signal.SIGHUP):  # raise, so that stop() resets QEMU
             signal.signal(number, signal.default_int_handler)
         found = stop(machine, options.timeout, _log.info, force=options.force)
     if options.json:
         print_json(plain(found))
     else:
-        print(_WORDS[found.result].format(found.seconds))
+        print(_MESSAGES[found.result].format(found.seconds))
     return 0
 
 
 def _parser(timeout: int) -> argparse.ArgumentParser:
     parser = Parser(
         "stop",
-        "Press the guest's power button until it has powered off. The container ends right after "
-        "(`docker wait`).",
+        "Press the guest's power button until the guest has powered off. The container then ends "
+        "(see `docker wait`).",
     )
     parser.add_argument(
         "--timeout",
         type=seconds,
         default=timeout,
         metavar="SECONDS",
-        help=f"how long the guest has (VMNET_STOP_TIMEOUT, {timeout})",
+        help=f"time for the guest to power off (VMNET_STOP_TIMEOUT, {timeout})",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="have QEMU write back the disks and quit after that, as `docker stop` does",
+        help="after that time have QEMU write back the disks and quit, as `docker stop` does",
     )
     return parser

@@ -1,1 +1,1 @@
-"""What can be seen of a running machine, and done to it, from beside it: by `docker exec`."""
+"""Inspect and control a running VM from another process in its container (`docker exec`)."""

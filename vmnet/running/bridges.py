@@ -1,4 +1,4 @@
-"""The bridges' own addresses as the kernel has them, which may have changed since the start."""
+"""The bridges' own addresses, which may have changed since the start."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vmnet.noun import Noun, noun
 
 @noun
 class Bridge(Noun):
-    """A bridge as it is now.
+    """The current state of a bridge.
 
-    :param addresses: its own
-    :param trouble: what it had at the start and has no more, and what follows; empty if it has all
-    :param is_deaf: whether the guest's names should be forwarded there, and are not
+    :param addresses: the bridge's own addresses
+    :param trouble: the address lost since the start, and the consequence; empty if none is lost
+    :param is_deaf: whether the bridge should forward the guest's DNS, but cannot
     """
 
     name: str
@@ -25,33 +25,33 @@ class Bridge(Noun):
 
 
 def look(nic: Nic) -> Bridge:
-    """Ask the kernel for the bridge of a NIC."""
+    """Read the state of a NIC's bridge from the kernel."""
     try:
         addresses = ifaddr.of(nic.bridge)
     except OSError as error:
         why = f"{nic.bridge}: {error.strerror or error}"
         return Bridge(nic.bridge, trouble=why, is_deaf=bool(nic.nameservers))
-    own = [str(one.ip) for one in addresses]
+    own = [str(address.ip) for address in addresses]
     if nic.asker in own:
         return Bridge(nic.bridge, addresses)
-    lost = f"{nic.bridge} has {nic.asker} no more"
+    lost = f"{nic.bridge} has lost {nic.asker}"
     if nic.nameservers and not set(own) & set(nic.nameservers):
-        why = f"{lost}, and the guest's names are not forwarded: restart the container"
+        why = f"{lost}, and does not forward the guest's DNS: restart the container"
         return Bridge(nic.bridge, addresses, why, is_deaf=True)
-    return Bridge(nic.bridge, addresses, f"{lost}{_instead(nic, addresses)}")
+    return Bridge(nic.bridge, addresses, f"{lost}{_consequence(nic, addresses)}")
 
 
-def _instead(nic: Nic, addresses: tuple[IPv4Interface, ...]) -> str:
-    others = [str(one.ip) for one in addresses if not one.ip.is_link_local]
-    if others:
-        return f", but {' '.join(others)}"
+def _consequence(nic: Nic, addresses: tuple[IPv4Interface, ...]) -> str:
+    routable = [str(address.ip) for address in addresses if not address.ip.is_link_local]
+    if routable:
+        return f", and has {' '.join(routable)} instead"
     if nic.nameservers:
-        return ": until it has another one, names outside the network don't resolve"
+        return ": until it has another address, names outside the network don't resolve"
     return ""
 
 
 def asker(nic: Nic) -> IPv4Address:
-    """Whom a question to the guest may come from: an address that the bridge has, if it has any."""
+    """Return the source address of queries to the guest: one of the bridge's, if it has any."""
     recorded = IPv4Address(nic.asker)
-    own = [one.ip for one in look(nic).addresses]
-    return min(own, key=lambda one: (one != recorded, one.is_link_local), default=recorded)
+    own = [address.ip for address in look(nic).addresses]
+    return min(own, key=lambda ip: (ip != recorded, ip.is_link_local), default=recorded)

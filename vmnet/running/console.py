@@ -1,4 +1,4 @@
-"""Attach to the serial console: bytes to and fro, until somebody leaves."""
+"""Attach a terminal to the serial console."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-DETACH = b"\x1d"  # Ctrl-], as with telnet and virsh; docker's own Ctrl-P is for the shell
+DETACH = b"\x1d"  # Ctrl-], as in telnet and virsh; Docker's Ctrl-P is a common key in shells
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHUNK = 4096
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: somebody wants us to leave
+class Interrupted(Exception):  # noqa: N818 - not an error
     """A signal ends the session.
 
-    :param number: of the signal
+    :param number: the signal's number
     """
 
     def __init__(self, number: int) -> None:
@@ -31,12 +31,12 @@ class Interrupted(Exception):  # noqa: N818 - not an error: somebody wants us to
 
 
 def attach(console: socket.socket, keyboard: int, screen: int) -> bool:
-    """Carry bytes until the console ends, or the person at the keyboard detaches.
+    """Transfer bytes until the console closes or the user detaches.
 
-    What comes from a pipe goes as it is, and its end leaves the screen on.
+    Bytes from a pipe go to the guest unchanged; after the pipe's end, the output continues.
 
-    :return: whether the person has detached
-    :raises Interrupted: a signal came; the terminal is as it was
+    :return: whether the user has detached
+    :raises Interrupted: a signal arrived; the terminal's mode is restored
     """
     console.setblocking(False)
     with raw(keyboard) as is_terminal:
@@ -45,9 +45,9 @@ def attach(console: socket.socket, keyboard: int, screen: int) -> bool:
 
 @contextmanager
 def raw(keyboard: int) -> Iterator[bool]:
-    """Have a terminal hand over each key as it is typed, Ctrl-C too; and have it as it was, after.
+    """Pass each key on as it is typed, Ctrl-C included, and restore the terminal's mode afterwards.
 
-    Answers whether it is a terminal.
+    Yield whether the keyboard is a terminal.
     """
     before = {number: signal.signal(number, _leave) for number in _SIGNALS}
     try:
@@ -70,25 +70,25 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _carry(console: socket.socket, keyboard: int, screen: int, detach: bytes) -> bool:
-    """Never waits to write to the guest, which may not read, and so shows what it says."""
+    """Transfer bytes without waiting for the guest to read, so that its output always appears."""
     typed = b""
-    keys_end = False
+    is_input_over = False
     while True:
         poll = select.poll()
         poll.register(console, select.POLLIN | (select.POLLOUT if typed else 0))
-        if not typed and not keys_end:
+        if not typed and not is_input_over:
             poll.register(keyboard, select.POLLIN)
         events = dict(poll.poll())
         if events.get(console.fileno(), 0) & ~select.POLLOUT:
-            said = _receive(console)
-            if not said:
+            output = _receive(console)
+            if not output:
                 return False
-            _show(screen, said)
+            _show(screen, output)
         if events.get(console.fileno(), 0) & select.POLLOUT:
             typed = typed[console.send(typed) :]
         if keyboard in events:
             typed = os.read(keyboard, _CHUNK)
-            keys_end = not typed
+            is_input_over = not typed
             if detach and detach in typed:
                 return True
 
@@ -100,6 +100,6 @@ def _receive(console: socket.socket) -> bytes:
         return b""
 
 
-def _show(screen: int, said: bytes) -> None:
-    while said:
-        said = said[os.write(screen, said) :]
+def _show(screen: int, output: bytes) -> None:
+    while output:
+        output = output[os.write(screen, output) :]

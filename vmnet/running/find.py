@@ -1,4 +1,4 @@
-"""The machine that runs here, and its sockets."""
+"""Find the running VM and connect to its sockets."""
 
 from __future__ import annotations
 
@@ -15,63 +15,63 @@ from vmnet.net import unix
 from vmnet.net.unix import Client
 from vmnet.settings import RUN_DIR, value
 
-_SECONDS, _LOOK_SECONDS = 5.0, 0.05
+_SECONDS, _POLL_SECONDS = 5.0, 0.05
 
 
 def machine(environ: Mapping[str, str]) -> Launched:
-    """The machine that runs here.
+    """Return the record of the running VM.
 
-    :raises GuestError: none does
+    :raises GuestError: no VM runs here
     """
     run_dir = value(environ, RUN_DIR)
     found = launched.load(run_dir)
     if found is None:
         raise GuestError(
             f"no VM runs here: {run_dir} has no record of one",
-            "`docker exec NAME vmnet …` asks in the container of a VM, and as root",
+            "run the command in the VM's container, as root: `docker exec NAME vmnet …`",
         )
     return found
 
 
 class BusyError(GuestError):
-    """QEMU serves somebody else, and one client a socket.
+    """QEMU serves another client, and only one client on a socket.
 
-    :param others: who that is
+    :param others: the connected clients
     """
 
     def __init__(self, path: Path, others: tuple[Client, ...]) -> None:
         self.clients = others
         super().__init__(
-            f"{self.others} is connected to {path}, which serves one at a time",
-            "try again when that has ended",
+            f"{self.others} is connected to {path}, which serves one client at a time",
+            "try again when that client has disconnected",
         )
 
     @property
     def others(self) -> str:
-        """The clients, for a sentence."""
+        """The connected clients, as text."""
         return " and ".join(map(str, self.clients))
 
 
 def connect(path: Path, patience: float = _SECONDS) -> socket.socket:
-    """A connection to one of the machine's sockets.
+    """Connect to one of the VM's sockets.
 
-    :param patience: how many seconds to wait for somebody else's end
-    :raises BusyError: somebody else is connected
-    :raises GuestError: nobody listens there, or it isn't ours
+    :param patience: seconds to wait for other clients to disconnect
+    :raises BusyError: another client is still connected
+    :raises GuestError: QEMU does not listen, or the socket belongs to another user
     """
     end = time.monotonic() + patience
     while others := unix.clients(path):
         if time.monotonic() >= end:
             raise BusyError(path, others)
-        time.sleep(_LOOK_SECONDS)
-    made = socket.socket(socket.AF_UNIX)
-    made.settimeout(_SECONDS)
+        time.sleep(_POLL_SECONDS)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_SECONDS)
     try:
-        made.connect(os.fspath(path))
+        connection.connect(os.fspath(path))
     except OSError as error:
-        made.close()
+        connection.close()
         raise GuestError(
             f"can't connect to {path}: {error.strerror or error}",
-            "it is root's alone, and QEMU's as long as that runs: is this the VM's container?",
+            "only root can connect, while QEMU runs: check that this is the VM's container",
         ) from None
-    return made
+    return connection

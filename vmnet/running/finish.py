@@ -1,7 +1,7 @@
-"""Give QEMU its last commands once the process that asks for it has ended.
+"""Send QEMU its last commands after `vmnet stop` has ended.
 
-A script of its own, for it outlives that process: see :mod:`vmnet.running.stop`. Arguments: PID of
-that process, path of the QMP socket, the commands, each as JSON.
+This is a separate script because it outlives that process: see :mod:`vmnet.running.stop`. Its
+arguments are the PID of the process, the path of the QMP socket, and the commands in JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SECONDS = 30.0
 
 
 def main(pid: int, qmp: str, *commands: str) -> None:
-    for stream in (0, 1, 2):  # whoever reads that process's streams must see their end
+    for stream in (0, 1, 2):  # so that readers of `vmnet stop`'s output see its end
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     with suppress(ProcessLookupError):
         select.select([os.pidfd_open(pid)], [], [], _SECONDS)

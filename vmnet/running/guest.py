@@ -1,4 +1,4 @@
-"""Whether the guest answers for the addresses that it is to have."""
+"""Query whether the guest answers for its addresses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SECONDS = 1.0
 
 @noun
 class Presence(Noun):
-    """One of the guest's NICs, as it was asked.
+    """The result of querying one of the guest's NICs.
 
-    :param silent: its addresses that nobody answered for
-    :param unknown: why it could not be asked; empty where it was
+    :param silent: the addresses for which the guest did not answer
+    :param unknown: why vmnet could not query the NIC; empty if it could
     """
 
     nic: str
@@ -32,10 +32,10 @@ class Presence(Noun):
 
 
 def ask(nic: Nic) -> Presence:
-    """Ask a NIC: a millisecond if it answers for all its addresses, a second if not."""
+    """Query a NIC. This takes a millisecond if it answers for all its addresses, else a second."""
     if not nic.addresses:
-        return Presence(nic.name, unknown="its addresses are not known here")
-    addresses = [ip_address(one) for one in nic.addresses]
+        return Presence(nic.name, unknown="vmnet does not know its addresses")
+    addresses = [ip_address(address) for address in nic.addresses]
     try:
         found = presence.answering(
             nic.tap,
@@ -50,6 +50,6 @@ def ask(nic: Nic) -> Presence:
         return Presence(nic.name, unknown=f"{nic.tap}: {error.strerror}")
     return Presence(
         nic.name,
-        answering=tuple(str(one) for one in addresses if one in found),
-        silent=tuple(str(one) for one in addresses if one not in found),
+        answering=tuple(str(address) for address in addresses if address in found),
+        silent=tuple(str(address) for address in addresses if address not in found),
     )

@@ -1,7 +1,7 @@
-"""Is the machine healthy? What an engine asks every few seconds, and acts upon.
+"""Judge the VM's health, which an engine queries every few seconds and acts on.
 
-An engine may replace what is unhealthy, and a VM that is replaced is a VM that is unplugged. So
-unhealthy is only what will not mend itself, or what worked and no longer does.
+An engine may replace an unhealthy container, which powers off its VM without a shutdown. So a VM is
+unhealthy only if a fault will not repair itself, or if something worked and no longer does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from vmnet.running import bridges, guest, runstate
 from vmnet.running.guest import Presence
 
 _FILE = "answered"
-_HELPERS_SECONDS = 10.0  # from the start of QEMU, in which its guard may come up
+_HELPERS_SECONDS = 10.0  # after QEMU's start, for the helpers to start
 
 
 @noun
 class Health(Noun):
-    """:param verdict: ``starting``, ``healthy`` or ``unhealthy``"""
+    """The VM's health.
+
+    :param verdict: ``starting``, ``healthy`` or ``unhealthy``
+    """
 
     verdict: str
     reason: str
@@ -35,8 +38,11 @@ class Health(Noun):
 
 
 def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
-    """:param grace: seconds from the start in which the guest may boot
-    :param strict: the guest must answer by then; else one that never has is none of our business
+    """Judge the VM's health.
+
+    :param grace: seconds after the start for the guest to boot
+    :param strict: whether a guest that has not answered by then is unhealthy; otherwise a guest
+        that has never answered is not judged by its answers
     :raises vmnet.errors.StateError: the record of the start can't be read
     """
     machine = launched.load(run_dir)
@@ -45,7 +51,7 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
     for helper in machine.helpers:
         pid, trouble = helper.look()
         if trouble and not (pid == 0 and machine.machine.seconds < _HELPERS_SECONDS):
-            return Health("unhealthy", f"{helper.name} {trouble}: the container's log may say why")
+            return Health("unhealthy", f"{helper.name} {trouble}: see the container's log")
     if lost := uplinks.troubles(run_dir):
         return Health("unhealthy", "; ".join(lost))
     try:
@@ -55,55 +61,56 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
     if answer.silent:
         return Health("unhealthy", "QEMU does not answer on its control socket")
     if answer.state == "suspended":
-        return Health("healthy", "the guest sleeps, as it chose to")
+        return Health("healthy", "the guest has suspended itself")
     if answer.state and answer.state not in runstate.AT_WORK:
         return Health("unhealthy", f"{answer.state}: {runstate.trouble(answer.state)}")
-    seen = [bridges.look(nic) for nic in machine.nics]
-    if deaf := [one for one in seen if one.is_deaf]:
+    current = [bridges.look(nic) for nic in machine.nics]
+    if deaf := [bridge for bridge in current if bridge.is_deaf]:
         return Health("unhealthy", deaf[0].trouble)
     found = [guest.ask(nic) for nic in machine.nics]
     judged = _judge(machine, found, run_dir, grace, strict=strict)
-    troubles = (one.trouble for one in seen if one.trouble)
+    troubles = (bridge.trouble for bridge in current if bridge.trouble)
     return evolve(judged, reason="; ".join((judged.reason, *troubles)))
 
 
 def _judge(
     machine: Launched, found: list[Presence], run_dir: Path, grace: float, *, strict: bool
 ) -> Health:
-    """A guest is up when each NIC that can be asked answers; from then on it must."""
+    """Judge the guest by its answers. A NIC that has answered must go on answering."""
     answered = _Answered(run_dir / _FILE, machine)
-    answered.add(one.nic for one in found if one.answers)
-    confined = {one.name for one in machine.nics if one.confined}
-    for one in found:
-        if one.nic in answered and not one.answers and not one.unknown and one.nic in confined:
-            return Health("unhealthy", f"{_silence(one)} any more")
-    never = [one for one in found if not one.answers and not one.unknown]
-    words = "; ".join((*map(_words, found), *answered.trouble))
-    if not never:
-        return Health("healthy", words)
+    answered.add(presence.nic for presence in found if presence.answers)
+    confined = {nic.name for nic in machine.nics if nic.confined}
+    silent = [presence for presence in found if not presence.answers and not presence.unknown]
+    for presence in silent:
+        if presence.nic in answered and presence.nic in confined:
+            return Health("unhealthy", f"{_silence(presence)} any more")
+    reason = "; ".join((*map(_summary, found), *answered.trouble))
+    if not silent:
+        return Health("healthy", reason)
     if machine.machine.seconds < grace:
-        return Health("starting", f"{_silence(never[0])} yet")
+        return Health("starting", f"{_silence(silent[0])} yet")
     if strict:
-        return Health("unhealthy", f"{_silence(never[0])} after {grace:g} s")
-    return Health("healthy", words)
+        return Health("unhealthy", f"{_silence(silent[0])} after {grace:g} s")
+    return Health("healthy", reason)
 
 
-def _silence(one: Presence) -> str:
-    return f"the guest does not answer for {', '.join(one.silent)} on {one.nic}"
+def _silence(presence: Presence) -> str:
+    return f"the guest does not answer for {', '.join(presence.silent)} on {presence.nic}"
 
 
-def _words(one: Presence) -> str:
-    if one.unknown:
-        return f"{one.nic}: not asked, {one.unknown}"
-    if not one.answers:
-        return f"{one.nic}: the guest has not answered, so it is not judged by that"
-    return f"{one.nic}: the guest answers for {', '.join(one.answering)}"
+def _summary(presence: Presence) -> str:
+    if presence.unknown:
+        return f"{presence.nic}: not queried, {presence.unknown}"
+    if not presence.answers:
+        return f"{presence.nic}: the guest has never answered, so answers are not required"
+    return f"{presence.nic}: the guest answers for {', '.join(presence.answering)}"
 
 
 class _Answered:
-    """The NICs that this machine has answered on, kept from one look to the next.
+    """The NICs on which this VM's guest has answered, stored in a file between checks.
 
-    ``trouble`` says why they can't be kept, on a full disk for example. The next look tries again.
+    ``trouble`` explains why the file can't be written, for example because the disk is full. The
+    next check tries again.
     """
 
     def __init__(self, path: Path, machine: Launched) -> None:
@@ -117,7 +124,7 @@ class _Answered:
         return name in self._names
 
     def add(self, names: Iterator[str]) -> None:
-        """Written only when there is something new, which is once a start."""
+        """Add names, and write the file if a name is new, which happens once for each start."""
         before = len(self._names)
         self._names.update(names)
         if len(self._names) > before:

@@ -1,7 +1,7 @@
-"""QEMU's control socket (QEMU Machine Protocol), for one who asks and leaves.
+"""A client of QEMU's control socket (QEMU Machine Protocol) for short sessions.
 
-The guest can have QEMU send events as fast as we read, and QEMU keeps in memory what is not read in
-time. So all of it is read, in large parts, and only answers and the awaited event are parsed.
+The guest can make QEMU send events without end, and QEMU stores unread events in memory. So the
+client reads everything, in large parts, but parses only answers and the awaited event.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _CHUNK_BYTES, _LONGEST_BYTES = 1 << 18, 1 << 20
 class Monitor:
     """A session with QEMU.
 
-    :param awaited: the name of an event that may be awaited; all others pass unseen
+    :param awaited: the name of the event for :meth:`await_event`; other events are ignored
     """
 
     def __init__(self, connection: socket.socket, awaited: str = "") -> None:
         self._connection = connection
         self._awaited = awaited
         self._wanted = (b'"return"', b'"error"', *((f'"{awaited}"'.encode(),) if awaited else ()))
-        self._rest = b""
+        self._incomplete = b""
         self._lines: list[bytes] = []
         self._number = 0
         self._has_happened = False
@@ -43,9 +43,9 @@ class Monitor:
         *,
         seconds: float = SECONDS,
     ) -> Any:
-        """What QEMU answers to a command.
+        """Run a command and return QEMU's answer.
 
-        :raises GuestError: it refuses, or says nothing
+        :raises GuestError: QEMU refuses the command or does not answer
         """
         try:
             answer = self._answer(command, arguments or {}, time.monotonic() + seconds)
@@ -58,7 +58,7 @@ class Monitor:
         return answer["return"]
 
     def await_event(self, seconds: float) -> bool:
-        """Whether the awaited event has happened in this session, or does now.
+        """Return whether the awaited event happens within a time, or happened in this session.
 
         :raises GuestError: QEMU has ended
         """
@@ -69,21 +69,21 @@ class Monitor:
         except TimeoutError:
             return False
         except (OSError, ValueError) as error:
-            raise GuestError(*_refused("what it was told", str(error))) from None
+            raise GuestError(*_refused("the command", str(error))) from None
         return True
 
     def _answer(self, command: str, arguments: Mapping[str, object], end: float) -> dict[str, Any]:
         self._number += 1
-        question = {"execute": command, "arguments": arguments, "id": self._number}
+        request = {"execute": command, "arguments": arguments, "id": self._number}
         self._connection.settimeout(max(end - time.monotonic(), 0.01))
-        self._connection.sendall(json.dumps(question).encode() + b"\n")
+        self._connection.sendall(json.dumps(request).encode() + b"\n")
         while True:
             message = self._take(self._line(end))
             if message is not None and message.get("id") == self._number:
                 return message
 
     def _take(self, line: bytes) -> dict[str, Any] | None:
-        """The message of a line, if it is an answer; an awaited event is noted."""
+        """Return a line's message if it is an answer; record the awaited event."""
         message = json.loads(line)
         if not isinstance(message, dict):
             return None
@@ -93,9 +93,9 @@ class Monitor:
         return message
 
     def _line(self, end: float) -> bytes:
-        """The next line of interest.
+        """Return the next line that may be an answer or the awaited event.
 
-        :raises OSError: QEMU has ended, says too much at a time, or nothing (TimeoutError)
+        :raises OSError: QEMU has ended, sends an overlong line, or sends nothing (TimeoutError)
         """
         while not self._lines:
             left = end - time.monotonic()
@@ -105,29 +105,32 @@ class Monitor:
             part = self._connection.recv(_CHUNK_BYTES)
             if not part:
                 raise ConnectionResetError("QEMU closed the connection")
-            *lines, self._rest = (self._rest + part).split(b"\n")
-            self._lines = [line for line in lines if any(one in line for one in self._wanted)]
-            if len(self._rest) > _LONGEST_BYTES:
-                raise ConnectionAbortedError("QEMU says too much at a time")
+            *lines, self._incomplete = (self._incomplete + part).split(b"\n")
+            self._lines = [line for line in lines if any(word in line for word in self._wanted)]
+            if len(self._incomplete) > _LONGEST_BYTES:
+                raise ConnectionAbortedError("QEMU sends an overlong line")
         return self._lines.pop(0)
 
 
 def _refused(command: str, why: object) -> tuple[str, str]:
-    text = f"QEMU does not do {command}: {why}"
-    return text, "the container's log may say more: `docker logs NAME`"
+    text = f"QEMU does not carry out {command}: {why}"
+    return text, "see the container's log: `docker logs NAME`"
 
 
 @contextmanager
 def session(path: Path, awaited: str = "") -> Iterator[Monitor]:
-    """:raises GuestError: nobody listens there, or QEMU does not answer in time"""
+    """Open a session with QEMU.
+
+    :raises GuestError: QEMU does not listen, or does not answer in time
+    """
     with find.connect(path) as connection:
-        made = Monitor(connection, awaited)
+        qemu = Monitor(connection, awaited)
         try:
-            made.ask("qmp_capabilities")
+            qemu.ask("qmp_capabilities")
         except GuestError:
             raise GuestError(
-                f"QEMU takes connections on {path} and does not answer",
-                "it serves one at a time: is somebody connected from outside the container? If it "
-                "hangs, `docker kill NAME` ends it as if the plug were pulled",
+                f"QEMU accepts connections on {path}, but does not answer",
+                "QEMU serves one client at a time: look for a client outside the container. If "
+                "QEMU hangs, `docker kill NAME` ends it without writing back the disks",
             ) from None
-        yield made
+        yield qemu

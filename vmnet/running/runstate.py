@@ -1,4 +1,4 @@
-"""QEMU's run state: the one question that `vmnet health` has, which comes by every few seconds."""
+"""Query QEMU's run state, as `vmnet health` does every few seconds."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from vmnet.running.monitor import Monitor
 
 _SECONDS = 3.0
 
-# What a person needs to know of each state that is not the machine at work (QAPI's RunState).
+# Explains each state of QAPI's RunState in which the guest does not run.
 _TROUBLE = {
     "debug": "a debugger has stopped the guest",
     "guest-panicked": "the guest's kernel panicked",
     "internal-error": "QEMU stopped on an internal error",
     "io-error": "a disk failed and QEMU stopped the guest: is the host's disk full?",
-    "paused": "the guest is paused: `cont` through QMP lets it go on",
-    "prelaunch": "the guest has not been started: `cont` through QMP does (-S)",
-    "shutdown": "the guest has powered off, and QEMU still runs",
-    "watchdog": "the guest's watchdog found it stuck",
+    "paused": "the guest is paused: `cont` on QMP resumes it",
+    "prelaunch": "the guest has not been started (-S): `cont` on QMP starts it",
+    "shutdown": "the guest has powered off, but QEMU still runs",
+    "watchdog": "the guest's watchdog expired",
 }
 AT_WORK = ("running", "inmigrate", "finish-migrate", "save-vm", "restore-vm", "colo")
 
 
 def trouble(state: str) -> str:
-    """What a state other than :data:`AT_WORK` means."""
+    """Explain a state that is not in :data:`AT_WORK`."""
     return _TROUBLE.get(state, "QEMU does not run the guest")
 
 
 @noun
 class Answer(Noun):
-    """What QEMU said.
+    """QEMU's answer.
 
-    :param state: empty where it did not say
-    :param busy: who is connected in our place; it can't be asked as long as they are
-    :param silent: it took the connection and said nothing
+    :param state: the run state; empty if QEMU did not answer
+    :param busy: the client that occupies the socket; empty if the socket was free
+    :param silent: whether QEMU accepted the connection but did not answer
     """
 
     state: str = ""
@@ -46,7 +46,10 @@ class Answer(Noun):
 
 
 def ask(path: Path) -> Answer:
-    """:raises vmnet.errors.GuestError: nobody listens there"""
+    """Query QEMU's run state.
+
+    :raises vmnet.errors.GuestError: QEMU does not listen
+    """
     try:
         connection = find.connect(path, _SECONDS)
     except BusyError as error:

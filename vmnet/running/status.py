@@ -1,4 +1,4 @@
-"""All that can be seen of a running machine from beside it."""
+"""Collect the status of the running VM."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ACCELERATORS = {True: "kvm", False: "tcg"}
 
 @noun
 class Qemu(Noun):
-    """What QEMU says of itself.
+    """QEMU's state and version.
 
-    :param state: of QAPI's RunState; empty where it could not be asked
+    :param state: of QAPI's RunState; empty if the query failed
     :param accelerator: ``kvm``, or ``tcg`` for emulation
-    :param unknown: why it could not be asked
+    :param unknown: why the query failed
     """
 
     state: str = ""
@@ -37,10 +37,10 @@ class Qemu(Noun):
 
 @noun
 class Running(Noun):
-    """A process that belongs to the machine.
+    """A process of the VM.
 
-    :param runs: whether it does, and is not stopped
-    :param trouble: why it does not; empty where it does
+    :param runs: whether the process runs and is not stopped
+    :param trouble: why it does not run; empty if it does
     """
 
     name: str
@@ -56,7 +56,7 @@ class Running(Noun):
 
 @noun
 class Handed(Noun):
-    """A :class:`vmnet.delivery.Handover`, and the strategy that tells it."""
+    """A :class:`vmnet.delivery.Handover` with the name of the strategy that reports it."""
 
     strategy: str
     interface: str
@@ -66,12 +66,12 @@ class Handed(Noun):
 
 @noun
 class Status(Noun):
-    """A running machine.
+    """The status of a running VM.
 
     :param uptime: seconds since QEMU's process was started
-    :param bridges: for each NIC its bridge as it is now; ``wiring`` is as the start made it
-    :param uplinks: for each NIC what is wrong with it; empty if nothing is
-    :param newcomers: NICs that came since the start and are not the VM's
+    :param bridges: each NIC's bridge in its current state; ``wiring`` has the state at the start
+    :param uplinks: each NIC's trouble; empty if there is none
+    :param newcomers: NICs that were added after the start and do not belong to the VM
     """
 
     process: Running
@@ -88,12 +88,15 @@ class Status(Noun):
 
 
 def of(machine: Launched, hooks: Hooks) -> Status:
-    """:raises GuestError: its identity is not on record"""
+    """Collect the status of a VM.
+
+    :raises GuestError: the run directory has no record of its identity
+    """
     saved = state.load(hooks.settings[RUN_DIR])
     if saved is None:
         raise GuestError(
             "a VM runs, but not in this network namespace",
-            "ask in its container: `docker exec NAME vmnet status`",
+            "run the command in the VM's container: `docker exec NAME vmnet status`",
         )
     identity, wiring = saved.identity, saved.wiring
     troubles, newcomers = _uplinks(hooks.settings[RUN_DIR])
@@ -104,8 +107,8 @@ def of(machine: Launched, hooks: Hooks) -> Status:
         identity=identity,
         wiring=wiring,
         handovers=tuple(
-            Handed(name, one.interface, one.done, one.detail)
-            for name, one in hooks.status(identity, wiring)
+            Handed(name, handover.interface, handover.done, handover.detail)
+            for name, handover in hooks.status(identity, wiring)
         ),
         bridges=tuple(map(bridges.look, machine.nics)),
         uplinks=tuple(troubles.get(nic.name, "") for nic in machine.nics),
@@ -116,18 +119,18 @@ def of(machine: Launched, hooks: Hooks) -> Status:
 
 
 def _uplinks(run_dir: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What is wrong with each of the NICs, and the names of those that came since the start."""
+    """Return the troubles by NIC, and the names of NICs that were added after the start."""
     record = uplinks.load(run_dir)
     if record is None:
         return {}, ()
     now = device.devices()
-    troubles = {one.name: uplinks.trouble(one, now) for one in record.uplinks}
-    return troubles, tuple(now[one].name for one in record.shut if one in now)
+    troubles = {uplink.name: uplinks.trouble(uplink, now) for uplink in record.uplinks}
+    return troubles, tuple(now[index].name for index in record.shut if index in now)
 
 
 def _qemu(path: Path | None) -> Qemu:
     if path is None:
-        return Qemu(unknown="the launch strategy has no control socket")
+        return Qemu(unknown="the launch strategy provides no control socket")
     try:
         return _ask(path)
     except GuestError as error:

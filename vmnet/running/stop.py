@@ -1,8 +1,8 @@
-"""Have the guest power off, and tell what came of it.
+"""Power off the guest and report the result.
 
-In a container QEMU is PID 1, and with it ends whoever asked, before it could say anything. So QEMU
-is told to pause when the guest has powered off (`-action shutdown=pause`, at run time), the result
-is told, and a process that outlives ours has QEMU quit once ours has ended.
+In a container QEMU is PID 1, and its end kills `vmnet stop` before it could print the result. So
+vmnet sets QEMU to pause when the guest has powered off (`-action shutdown=pause`, at run time) and
+prints the result. A process that outlives `vmnet stop` then makes QEMU quit.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from vmnet.noun import Noun, noun
 from vmnet.running import finish, monitor
 from vmnet.running.monitor import Monitor
 
-_TELL_SECONDS = 2.0
+_PROGRESS_SECONDS = 2.0
 _QUIT = (b'{"execute": "quit"}',)
 
 
 @noun
 class Stopped(Noun):
-    """How a machine was stopped.
+    """The result of stopping a VM.
 
-    :param result: ``powered-off``; ``forced`` where the guest did not within the time; ``ended``
-        where QEMU ended by itself meanwhile
+    :param result: ``powered-off``; ``forced`` if the guest did not power off in time; ``ended`` if
+        QEMU ended by itself; ``not-running``
     """
 
     result: str
@@ -38,16 +38,16 @@ class Stopped(Noun):
 
 
 def stop(
-    machine: Launched, timeout: float, tell: Callable[[str], None], *, force: bool = False
+    machine: Launched, timeout: float, progress: Callable[[str], None], *, force: bool = False
 ) -> Stopped:
-    """Press the power button until the guest has powered off, then have QEMU end.
+    """Press the power button until the guest has powered off, then make QEMU quit.
 
-    QEMU ends after this process has, so the exit status is the caller's own.
+    QEMU quits after this process, so the caller sees this process's own exit status.
 
-    :param timeout: seconds that the guest has
-    :param tell: is given a line now and then, as long as it takes
-    :param force: have QEMU write back the disks and quit then, as `docker stop` does
-    :raises GuestError: the guest has not powered off and is not forced to; or QEMU does not answer
+    :param timeout: seconds for the guest to power off
+    :param progress: called with a line of progress every two seconds
+    :param force: whether QEMU must write back the disks and quit then, as `docker stop` does
+    :raises GuestError: the guest has not powered off, without ``force``; or QEMU does not answer
     """
     if machine.qmp is None:
         raise GuestError(
@@ -55,7 +55,7 @@ def stop(
         )
     begun = time.monotonic()
     try:
-        is_off = _power_off(machine.qmp, timeout, tell)
+        is_off = _power_off(machine.qmp, timeout, progress)
     except GuestError:
         if machine.machine.runs:
             raise
@@ -63,47 +63,48 @@ def stop(
     seconds = round(time.monotonic() - begun, 1)
     if not is_off and not force:
         raise GuestError(
-            f"the guest has not powered off within {timeout:g} s, and runs on",
-            "`--timeout` gives it longer; `--force` has QEMU write back the disks and quit then",
+            f"the guest did not power off within {timeout:g} s and keeps running",
+            "raise `--timeout`, or use `--force` to have QEMU write back the disks and quit",
         )
-    _when_we_have_ended(machine.qmp, _QUIT if is_off else FORCE)
+    _send_after_exit(machine.qmp, _QUIT if is_off else FORCE)
     return Stopped("powered-off" if is_off else "forced", seconds)
 
 
-def _power_off(path: Path, timeout: float, tell: Callable[[str], None]) -> bool:
-    """Whether the guest has powered off; QEMU is then paused, and else as it was."""
+def _power_off(path: Path, timeout: float, progress: Callable[[str], None]) -> bool:
+    """Return whether the guest has powered off. If so, QEMU is paused, else it is unchanged."""
     with monitor.session(path, "SHUTDOWN") as qemu:
         if qemu.ask("query-status")["status"] == "shutdown":
             return True
         qemu.ask("set-action", {"shutdown": "pause"})
         is_off = False
         try:
-            is_off = _press(qemu, timeout, tell)
+            is_off = _press(qemu, timeout, progress)
         finally:
             if not is_off:
                 qemu.ask("set-action", {"shutdown": "poweroff"})
         return is_off
 
 
-def _press(qemu: Monitor, timeout: float, tell: Callable[[str], None]) -> bool:
+def _press(qemu: Monitor, timeout: float, progress: Callable[[str], None]) -> bool:
+    """Press the power button repeatedly, and return whether the guest powered off in time."""
     end = time.monotonic() + timeout
-    press_at = tell_at = 0.0
+    press_at = report_at = 0.0
     if timeout:
-        tell(f"pressing the guest's power button; it has {timeout:g} s")
+        progress(f"pressing the guest's power button; it has {timeout:g} s")
     while (now := time.monotonic()) < end:
         if now >= press_at:
             qemu.ask("system_powerdown")
             press_at = now + PRESS_SECONDS
-            tell_at = tell_at or now + _TELL_SECONDS
-        if now >= tell_at:
-            tell(f"waiting for the guest to power off, {end - now:.0f} s left")
-            tell_at = now + _TELL_SECONDS
-        if qemu.await_event(min(press_at, tell_at, end) - now):
+            report_at = report_at or now + _PROGRESS_SECONDS
+        if now >= report_at:
+            progress(f"waiting for the guest to power off, {end - now:.0f} s left")
+            report_at = now + _PROGRESS_SECONDS
+        if qemu.await_event(min(press_at, report_at, end) - now):
             return True
     return False
 
 
-def _when_we_have_ended(path: Path, commands: Sequence[bytes]) -> None:
-    """Leave a process behind that gives QEMU its last commands."""
-    words = (os.getpid(), path, *map(bytes.decode, commands))
-    process.spawn((sys.executable, "-I", "-S", finish.__file__, *map(str, words)))
+def _send_after_exit(path: Path, commands: Sequence[bytes]) -> None:
+    """Start a process that sends QEMU its last commands after this process has ended."""
+    arguments = (os.getpid(), path, *map(bytes.decode, commands))
+    process.spawn((sys.executable, "-I", "-S", finish.__file__, *map(str, arguments)))

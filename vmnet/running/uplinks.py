@@ -1,10 +1,11 @@
-"""``python -m vmnet.running.uplinks RUN_DIR``: tell the log what has become of the uplinks.
+"""``python -m vmnet.running.uplinks RUN_DIR``: log how the uplinks have changed.
 
-The keeper runs this whenever a network device comes, goes or changes. Each change is one line.
+The keeper runs this when a network device is added, removed or changed. Each change is one line.
 
-A network that is connected to the container of a running VM is not the VM's before a restart. Until
-then the container's own kernel would answer for its address; so its NIC is shut, by a filter that
-drops all, and not by setting it down, which would have the engine's `network connect` fail.
+The VM gets a network that is connected to its running container only at the next start. Until then
+the container's own kernel would answer for the network's address. So vmnet blocks the new NIC by a
+filter that drops every frame. Setting the NIC down instead would make the engine's `network
+connect` fail.
 """
 
 from __future__ import annotations
@@ -25,23 +26,27 @@ from vmnet.settings import INTERFACES, value
 
 _log = logging.getLogger(__name__)
 _ROUTES = Path("/proc/self/net/route")
-_REMEDY = "restart the container: it takes over the networks that it then has"
+_REMEDY = "restart the container: vmnet takes over its networks at each start"
 
 
 def main(run_dir: Path, environ: Mapping[str, str]) -> None:
-    """:raises VmnetError: the record can't be read or written"""
+    """Log the changes since the last call, and block new NICs.
+
+    :raises VmnetError: the record can't be read or written
+    """
     record = uplinks.load(run_dir)
     if record is None or launched.load(run_dir) is None:
         return
     devices = device.devices()
-    said = {one.index: _tell(one, devices) for one in record.uplinks}
-    new = list(_shut(record, devices, environ))
-    changed = uplinks.with_news(record, said, new, devices)
+    troubles = {uplink.index: _log_change(uplink, devices) for uplink in record.uplinks}
+    new = list(_shut_newcomers(record, devices, environ))
+    changed = uplinks.with_news(record, troubles, new, devices)
     if changed != record:
         uplinks.save(run_dir, changed)
 
 
-def _tell(uplink: uplinks.Uplink, devices: Mapping[int, Device]) -> str:
+def _log_change(uplink: uplinks.Uplink, devices: Mapping[int, Device]) -> str:
+    """Log a change of an uplink's trouble, and return the trouble."""
     trouble = uplinks.trouble(uplink, devices)
     if trouble and trouble != uplink.said:
         _log.error("%s", trouble, extra={"hint": _REMEDY})
@@ -50,26 +55,26 @@ def _tell(uplink: uplinks.Uplink, devices: Mapping[int, Device]) -> str:
     return trouble
 
 
-def _shut(
+def _shut_newcomers(
     record: Record, devices: Mapping[int, Device], environ: Mapping[str, str]
 ) -> Iterator[int]:
-    """The numbers of the NICs that have come."""
-    for one in uplinks.newcomers(record, devices, value(environ, INTERFACES)):
+    """Block the NICs that were added, and yield their indexes."""
+    for newcomer in uplinks.newcomers(record, devices, value(environ, INTERFACES)):
         from vmnet.net import shutter
 
-        text = f"{one.name} has come, and the VM does not have that network"
-        if (obstacle := shutter.shut(one.name)) is None:
-            text += ": nothing passes there"
+        text = f"{newcomer.name} was added, but the VM is not on that network"
+        if (obstacle := shutter.shut(newcomer.name)) is None:
+            text += ": vmnet blocks it"
         else:
-            text += f"; the container answers there itself: {obstacle}"
-        if one.name in _default_routes():
-            text += ". It took the default route: names outside don't resolve by way of the bridge"
+            text += f"; the container itself answers there: {obstacle}"
+        if newcomer.name in _default_routes():
+            text += ". It took the default route: names outside don't resolve through the bridge"
         _log.warning("%s", text, extra={"hint": _REMEDY})
-        yield one.index
+        yield newcomer.index
 
 
 def _default_routes() -> set[str]:
-    """The devices of IPv4 default routes (proc_net(5))."""
+    """Return the devices of IPv4 default routes (proc_net(5))."""
     lines = _ROUTES.read_text().splitlines()[1:]
     return {name for name, to, *_ in map(str.split, lines) if to == "00000000"}
 

@@ -92,7 +92,7 @@ def test_a_container_without_an_address_gets_one(web: Namespace, vmnet: Vmnet, l
         in planned.stderr
     )
     assert checked.returncode == 0, checked.stdout
-    assert "has no address before one is allocated" in checked.stdout
+    assert "has no address before a start allocates it" in checked.stdout
     with running(vmnet, lab, web), guest(web, "br0", web.mac) as vm:
         assert str(udhcpc(vm).address) == f"{FIRST}/24"
 
@@ -164,7 +164,7 @@ def test_a_stop_while_the_plugin_is_asked_releases(web: Namespace, vmnet: Vmnet,
 def test_plan_allocates_nothing_and_says_so(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     planned = vmnet(web, "plan", **lab.environ())
     assert planned.returncode == 0, planned.stderr
-    assert "cni allocates at a start, and has not been asked" in planned.stdout
+    assert "cni allocates at a start, and was not called" in planned.stdout
     assert lab.held() == []
 
 
