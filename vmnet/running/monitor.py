@@ -49,8 +49,10 @@ class Monitor:
         """
         try:
             answer = self._answer(command, arguments or {}, time.monotonic() + seconds)
-        except (OSError, ValueError) as error:  # TimeoutError included
-            raise GuestError(*_refused(command, str(error) or "no answer")) from None
+        except TimeoutError:
+            raise GuestError(*_refused(command, "no answer")) from None
+        except (OSError, ValueError) as error:
+            raise GuestError(*_refused(command, str(error))) from None
         if "return" not in answer:
             refusal = answer.get("error")
             why = refusal.get("desc") if isinstance(refusal, dict) else refusal
