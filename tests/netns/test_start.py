@@ -139,7 +139,7 @@ def test_a_foreign_bridge_of_our_name_is_left_alone(web: Namespace, vmnet: Vmnet
     before = web.dump()
     ended = _run(vmnet, web)
     assert ended.returncode == BridgeError.exit_code
-    assert "there is an interface br0 already" in ended.stderr
+    assert "the interface br0 already exists" in ended.stderr
     require_same(before, web.dump())
 
 
@@ -154,7 +154,7 @@ def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None
     assert ended.returncode == PrivilegeError.exit_code, ended.stderr
     errors = [one for one in ended.stderr.splitlines() if "error:" in one or "hint:" in one]
     assert errors == [
-        "vmnet: error: no permission to make the tap tap0",
+        "vmnet: error: no permission to create the tap tap0",
         "vmnet: hint: run the container with `--cap-add NET_ADMIN`",
     ]
     require_same(before, web.dump())
@@ -173,7 +173,7 @@ def test_without_a_tun_device_nothing_changes(web: Namespace, vmnet: Vmnet) -> N
         check=False,
     )
     assert ended.returncode == PrivilegeError.exit_code, ended.stderr
-    assert "there is no /dev/net/tun, and it can't be made" in ended.stderr
+    assert "/dev/net/tun does not exist and can't be created" in ended.stderr
     assert "--device /dev/net/tun" in ended.stderr
     require_same(before, web.dump())
 

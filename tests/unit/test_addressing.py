@@ -1,4 +1,4 @@
-"""The wiring's own addresses: derived, and apart from everything that the identity mentions."""
+"""The wiring's own addresses are derived from the MAC and differ from the identity's addresses."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ MAC = "02:42:ac:11:00:02"
 
 
 def mentioned(identity: Identity) -> set[object]:
-    """Every address that stands anywhere in an identity."""
+    """Return every address in an identity."""
     nics = identity.interfaces
     routes = [route for nic in nics for route in nic.routes]
     return {
         *identity.resolver.nameservers,
         *(host.address for host in identity.hosts),
-        *(one.ip for nic in nics for one in nic.addresses),
+        *(address.ip for nic in nics for address in nic.addresses),
         *(route.gateway for route in routes),
     }
 
 
 @given(strategies.macs)
-def test_a_new_mac_is_locally_administered_and_nobodys(mac: str) -> None:
+def test_a_new_mac_is_locally_administered_and_unique(mac: str) -> None:
     uplink, bridge = new_mac(mac, "uplink"), new_mac(mac, "bridge")
     assert len({mac, uplink, bridge}) == 3
     for made in (uplink, bridge):
         first = bytes.fromhex(made.replace(":", ""))[0]
         assert len(made) == 17
-        assert first & 0b11 == 0b10, "local, and of one station"
-        assert not made.startswith("02:42:"), "Docker's own"
+        assert first & 0b11 == 0b10, "locally administered, unicast"
+        assert not made.startswith("02:42:"), "Docker's range"
 
 
 def test_the_same_container_gets_the_same_addresses() -> None:
@@ -48,7 +48,7 @@ def test_the_same_container_gets_the_same_addresses() -> None:
 
 
 @given(strategies.macs, strategies.identities)
-def test_a_link_local_address_is_a_host_of_its_own(mac: str, identity: Identity) -> None:
+def test_a_link_local_address_is_an_unused_host_address(mac: str, identity: Identity) -> None:
     address = link_local(mac, identity)
     assert address.network.prefixlen == 32
     assert address.ip in LINK_LOCAL
@@ -63,7 +63,7 @@ def test_a_subnet_that_is_not_on_the_link_has_no_spare_address() -> None:
     assert spare_candidates(evolve(nic, off_link=()), testing.identity(nic))
 
 
-def test_a_link_local_address_gives_way_to_one_that_is_mentioned() -> None:
+def test_a_link_local_address_is_none_that_the_identity_mentions() -> None:
     identity = testing.identity()
     first = link_local(MAC, identity).ip
     crowded = evolve(identity, hosts=(Host(first, ("metadata",)),))
@@ -75,50 +75,51 @@ def test_a_link_local_address_gives_way_to_one_that_is_mentioned() -> None:
 
 
 @given(strategies.interfaces, strategies.identities)
-def test_spare_addresses_are_of_the_subnet_and_free(nic: Interface, identity: Identity) -> None:
+def test_spare_addresses_are_unused_and_in_the_subnet(nic: Interface, identity: Identity) -> None:
     identity = evolve(identity, interfaces=(nic, *identity.interfaces))
     spare = spare_candidates(nic, identity)
     assert len(set(spare)) == len(spare) <= 64
     taken = mentioned(identity)
-    for one in spare:
-        assert one.network == nic.ipv4[0].network
-        assert one.ip not in taken
-        assert one.ip not in (one.network.network_address, one.network.broadcast_address)
+    for address in spare:
+        network = address.network
+        assert network == nic.ipv4[0].network
+        assert address.ip not in taken
+        assert address.ip not in (network.network_address, network.broadcast_address)
 
 
-def test_spare_addresses_come_from_the_top() -> None:
+def test_spare_addresses_come_from_the_top_of_the_subnet() -> None:
     nic = testing.interface("172.17.0.2/16", gateway="172.17.255.254")
     spare = spare_candidates(nic, testing.identity(nic))
     top = IPv4Address("172.17.255.253")
-    assert sorted((one.ip for one in spare), reverse=True) == [top - n for n in range(64)]
+    assert sorted((address.ip for address in spare), reverse=True) == [top - n for n in range(64)]
     assert min(spare[:16]) > max(spare[16:])
 
 
-def test_machines_differ_in_what_they_try_first() -> None:
-    """Two that start at the same moment take an address from each other if they probe for it."""
+def test_machines_try_different_addresses_first() -> None:
+    """If two machines that start together probe for the same address, neither gets it."""
     nics = [testing.interface(f"172.17.0.{number}/16") for number in range(2, 42)]
     first = {spare_candidates(nic, testing.identity(nic))[0] for nic in nics}
     assert len(first) > 8
 
 
 @pytest.mark.parametrize("prefix", [31, 32])
-def test_a_point_to_point_link_has_none_to_spare(prefix: int) -> None:
+def test_a_point_to_point_link_has_no_spare_address(prefix: int) -> None:
     nic = testing.interface(f"10.0.0.2/{prefix}")
     assert spare_candidates(nic, testing.identity(nic)) == ()
 
 
-def test_a_full_subnet_has_none_to_spare() -> None:
+def test_a_full_subnet_has_no_spare_address() -> None:
     nic = testing.interface("10.0.0.2/30", gateway="10.0.0.1")
     assert spare_candidates(nic, testing.identity(nic)) == ()
 
 
-def test_no_ipv4_address_means_none_to_spare() -> None:
+def test_a_nic_without_ipv4_has_no_spare_address() -> None:
     nic = testing.interface("2001:db8::2/64")
     assert spare_candidates(nic, testing.identity(nic)) == ()
 
 
 @pytest.mark.parametrize("where", ["ntp", "source"])
-def test_a_time_server_and_a_route_s_source_are_taken_too(where: str) -> None:
+def test_time_servers_and_source_addresses_of_routes_are_not_spare(where: str) -> None:
     nic = testing.interface("10.0.0.2/29")
     server = ip_address("10.0.0.6")
     if where == "ntp":
@@ -127,4 +128,5 @@ def test_a_time_server_and_a_route_s_source_are_taken_too(where: str) -> None:
         identity = testing.identity(
             evolve(nic, routes=(testing.route("192.0.2.0/24", "10.0.0.1", source=server),))
         )
-    assert server not in {one.ip for one in spare_candidates(identity.interfaces[0], identity)}
+    spare = spare_candidates(identity.interfaces[0], identity)
+    assert server not in {address.ip for address in spare}

@@ -1,4 +1,4 @@
-"""ARP probes, byte for byte, and what counts as an answer."""
+"""The bytes of ARP probes, and the frames that count as claims."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vmnet.net import arp
 
 OWN, OTHER = bytes.fromhex("06895766d515"), bytes.fromhex("0242ac110003")
 SPARE = IPv4Address("172.17.255.254")
-NOBODY = IPv4Address(0)
+UNSET = IPv4Address(0)
 REQUEST, REPLY = 1, 2
 
 
 @pytest.fixture
 def link() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Our end of a link, and everybody else's."""
+    """The two ends of a link: vmnet's and the network's."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         yield ours, theirs
@@ -32,52 +32,52 @@ def frame(operation: int, sender: bytes, address: IPv4Address, target: IPv4Addre
     return ethernet + arp_header + sender + address.packed + bytes(6) + target.packed
 
 
-def heard(link: tuple[socket.socket, socket.socket], *frames: bytes) -> set[IPv4Address]:
+def claims(link: tuple[socket.socket, socket.socket], *frames: bytes) -> set[IPv4Address]:
     ours, theirs = link
-    for one in frames:
-        theirs.send(one)
-    return set(arp._heard(ours, OWN, time.monotonic() + 0.05))
+    for sent in frames:
+        theirs.send(sent)
+    return set(arp._claims(ours, OWN, time.monotonic() + 0.05))
 
 
-def test_a_probe_has_no_sender_address_so_that_nobody_learns_a_wrong_one() -> None:
-    """RFC 5227 section 2.1.1."""
-    assert arp._probe(OWN, SPARE) == frame(REQUEST, OWN, NOBODY, SPARE)
+def test_a_probe_has_no_sender_address() -> None:
+    """RFC 5227 section 2.1.1: otherwise hosts would learn a wrong address."""
+    assert arp._probe(OWN, SPARE) == frame(REQUEST, OWN, UNSET, SPARE)
 
 
 def test_silence_means_free(link: tuple[socket.socket, socket.socket]) -> None:
-    assert heard(link) == set()
+    assert claims(link) == set()
 
 
-def test_a_reply_tells_who_holds_the_address(link: tuple[socket.socket, socket.socket]) -> None:
-    assert heard(link, frame(REPLY, OTHER, SPARE, NOBODY)) == {SPARE}
+def test_a_reply_claims_its_sender(link: tuple[socket.socket, socket.socket]) -> None:
+    assert claims(link, frame(REPLY, OTHER, SPARE, UNSET)) == {SPARE}
 
 
-def test_a_probe_of_another_for_the_same_address(link: tuple[socket.socket, socket.socket]) -> None:
-    assert heard(link, frame(REQUEST, OTHER, NOBODY, SPARE)) == {SPARE}
+def test_another_machines_probe_claims_its_target(
+    link: tuple[socket.socket, socket.socket],
+) -> None:
+    assert claims(link, frame(REQUEST, OTHER, UNSET, SPARE)) == {SPARE}
 
 
-def test_a_question_tells_of_the_one_who_asks(link: tuple[socket.socket, socket.socket]) -> None:
-    asker = IPv4Address("172.17.0.9")
-    assert heard(link, frame(REQUEST, OTHER, asker, SPARE)) == {asker}
+def test_a_request_claims_its_sender(link: tuple[socket.socket, socket.socket]) -> None:
+    sender = IPv4Address("172.17.0.9")
+    assert claims(link, frame(REQUEST, OTHER, sender, SPARE)) == {sender}
 
 
-def test_our_own_probe_is_no_answer(link: tuple[socket.socket, socket.socket]) -> None:
-    assert heard(link, frame(REQUEST, OWN, NOBODY, SPARE)) == set()
+def test_our_own_probe_is_no_claim(link: tuple[socket.socket, socket.socket]) -> None:
+    assert claims(link, frame(REQUEST, OWN, UNSET, SPARE)) == set()
 
 
 @pytest.mark.parametrize("length", [0, 14, 41])
-def test_a_short_frame_is_passed_over(
-    length: int, link: tuple[socket.socket, socket.socket]
-) -> None:
-    reply = frame(REPLY, OTHER, SPARE, NOBODY)
-    assert heard(link, reply[:length], reply) == {SPARE}
+def test_a_short_frame_is_ignored(length: int, link: tuple[socket.socket, socket.socket]) -> None:
+    reply = frame(REPLY, OTHER, SPARE, UNSET)
+    assert claims(link, reply[:length], reply) == {SPARE}
 
 
-def test_a_chatty_link_does_not_keep_us(link: tuple[socket.socket, socket.socket]) -> None:
+def test_many_frames_do_not_extend_the_wait(link: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = link
     theirs.setblocking(False)
     started = time.monotonic()
     for _ in range(100):
-        theirs.send(frame(REPLY, OTHER, SPARE, NOBODY))
-    assert list(arp._heard(ours, OWN, started + 0.05))
+        theirs.send(frame(REPLY, OTHER, SPARE, UNSET))
+    assert list(arp._claims(ours, OWN, started + 0.05))
     assert time.monotonic() - started < 1

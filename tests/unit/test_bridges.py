@@ -1,4 +1,4 @@
-"""What the kernel says of a bridge, and whom a question to the guest comes from."""
+"""A bridge's addresses, and the address from which vmnet asks the guest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NIC = evolve(running.NIC, asker="172.17.255.254")
 def test_a_question_comes_from_an_address_that_the_bridge_has(
     own: tuple[str, ...], asker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer to another one would go to the machine that has it now."""
+    """The answer to an address that the bridge has lost would go to another machine."""
     monkeypatch.setattr(ifaddr, "of", lambda _bridge: tuple(map(IPv4Interface, own)))
     assert bridges.asker(NIC) == IPv4Address(asker)
 
@@ -41,6 +41,6 @@ def test_the_kernels_addresses_of_one_device() -> None:
             made.ip("address", "add", address, "dev", "br1")
         with made.entered():
             assert ifaddr.of("br0") == ()
-            assert [str(one) for one in ifaddr.of("br1")] == own
+            assert [str(address) for address in ifaddr.of("br1")] == own
             with pytest.raises(OSError, match="no interface"):
                 ifaddr.of("br2")

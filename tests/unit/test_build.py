@@ -1,4 +1,4 @@
-"""What a start says of a kernel without the filters."""
+"""A kernel without packet filters causes a warning."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vmnet.net import build, links, rtnl
 
 _DHCP, _NETWORK, _SENDER, _SERVICES = (
     "another DHCP server on its network may answer the guest",
-    "its network can claim to be the guest and ask the DNS here",
+    "hosts on its network can impersonate the guest and query this container's DNS",
     "the guest can send from any address",
-    "the guest reaches whatever listens in this container",
+    "the guest can reach every service in this container",
 )
 
 
 class Kernel:
-    """One that knows no queueing discipline."""
+    """A kernel without queueing disciplines."""
 
     def send_body(self, *_: Any) -> None:
         raise rtnl.RtnlError(2, "Specified qdisc kind is unknown")

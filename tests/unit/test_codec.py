@@ -1,4 +1,4 @@
-"""Our part of pyroute2 is nobody else's, and understands what the whole of it says."""
+"""vmnet's part of pyroute2 is private, and decodes the same messages as the whole library."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 from tests.unit.interpreter import run
 
 
-def test_it_leaves_nothing_behind() -> None:
+def test_it_leaves_no_modules_behind() -> None:
     program = (
         "import sys, vmnet.net.codec\n"
-        "print(*(one for one in sys.modules if one.startswith(('pyroute2', 'multiproc'))))"
+        "print(*(name for name in sys.modules if name.startswith(('pyroute2', 'multiproc'))))"
     )
     assert run(program) == "\n"
 
@@ -29,7 +29,7 @@ print("lo" in names, config.MpProcess is multiprocessing.Process, ifinfmsg is co
     assert run(program) == "True True False\n"
 
 
-def test_a_library_that_is_there_is_shared() -> None:
+def test_a_library_that_is_already_imported_is_shared() -> None:
     program = """
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from vmnet.net import codec
@@ -48,34 +48,34 @@ _KINDS = {
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-def test_links_mean_the_same(kind: str) -> None:
-    """Whatever their kind; what a kind adds is read of bridges alone."""
+def test_both_decode_the_same_link(kind: str) -> None:
+    """vmnet decodes the data of a kind only for bridges."""
     program = f"""
 from vmnet.net import codec
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 assert ifinfmsg is not codec.ifinfmsg
 kind, data = {kind!r}, {_KINDS[kind]!r}
-said = ifinfmsg()
-said["index"], said["flags"] = 3, 1
-said["attrs"] = [("IFLA_IFNAME", "eth0"), ("IFLA_MTU", 1450), ("IFLA_ADDRESS", "02:42:ac:11:00:02")]
+sent = ifinfmsg()
+sent["index"], sent["flags"] = 3, 1
+sent["attrs"] = [("IFLA_IFNAME", "eth0"), ("IFLA_MTU", 1450), ("IFLA_ADDRESS", "02:42:ac:11:00:02")]
 if kind:
     info = [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {{"attrs": data}})]
-    said["attrs"].append(("IFLA_LINKINFO", {{"attrs": info}}))
-said.encode()
-one, other = ifinfmsg(said.data), codec.ifinfmsg(said.data)
-for message in (one, other):
+    sent["attrs"].append(("IFLA_LINKINFO", {{"attrs": info}}))
+sent.encode()
+whole, ours = ifinfmsg(sent.data), codec.ifinfmsg(sent.data)
+for message in (whole, ours):
     message.decode()
 for name in ("IFLA_IFNAME", "IFLA_MTU", "IFLA_ADDRESS"):
-    assert one.get_attr(name) == other.get_attr(name) is not None, name
-assert one["index"] == other["index"] == 3
+    assert whole.get_attr(name) == ours.get_attr(name) is not None, name
+assert whole["index"] == ours["index"] == 3
 if kind:
-    mine, theirs = (each.get_attr("IFLA_LINKINFO") for each in (other, one))
-    assert mine.get_attr("IFLA_INFO_KIND") == theirs.get_attr("IFLA_INFO_KIND") == kind
-    assert theirs.get_attr("IFLA_INFO_DATA").get_attr(data[0][0]) == data[0][1]
+    whole_info, our_info = (message.get_attr("IFLA_LINKINFO") for message in (whole, ours))
+    assert our_info.get_attr("IFLA_INFO_KIND") == whole_info.get_attr("IFLA_INFO_KIND") == kind
+    assert whole_info.get_attr("IFLA_INFO_DATA").get_attr(data[0][0]) == data[0][1]
     if kind == "bridge":
-        assert mine.get_attr("IFLA_INFO_DATA").get_attr(data[0][0]) == data[0][1]
+        assert our_info.get_attr("IFLA_INFO_DATA").get_attr(data[0][0]) == data[0][1]
     else:
-        assert isinstance(mine.get_attr("IFLA_INFO_DATA"), str)
+        assert isinstance(our_info.get_attr("IFLA_INFO_DATA"), str)
 print("the same")
 """
     assert run(program) == "the same\n"

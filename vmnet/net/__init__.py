@@ -1,4 +1,5 @@
-"""The built-in capture and bridge strategies: the only place that speaks to the kernel's network.
+"""The container's network: rtnetlink, packet filters, and the built-in ``netns`` and ``bridge``.
 
-Other parts of vmnet see the strategies ``netns`` and ``bridge`` through their hooks.
+No other package of the core uses rtnetlink. The rest of vmnet reaches the two strategies through
+their hooks.
 """

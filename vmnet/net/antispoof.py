@@ -1,15 +1,15 @@
-"""What a guest may send: from its own MAC and addresses, and nothing that only a router may say.
+"""The filter for frames from the guest: own MAC and addresses only, no router or server messages.
 
-A filter on the tap, where the guest's frames come in, so that a guest can't take over a neighbour's
-address, nor answer as the network's router or DHCP server. It looks at each frame alone and keeps
-no state, hence these limits:
+The filter is attached to the tap. It prevents a guest from taking over a neighbour's address, and
+from answering as the network's router or DHCP server. It keeps no state between frames, so:
 
-- A link-local IPv6 address can't be told from a neighbour's (stable and temporary ones follow from
-  no MAC, RFC 7217 and 8981): any goes, except the routers' that are known.
-- Of a fragmented packet the first fragment decides, which the rest is of no use without.
+- It accepts every IPv6 link-local address except those of known routers, because stable and
+  temporary addresses do not depend on the MAC (RFC 7217, RFC 8981).
+- It checks only the first fragment of a packet. The later fragments are useless without it.
 
-VLAN tags would hide a frame from it, and so would IPv6's extension headers: neither passes, but for
-fragments, and the hop-by-hop header of multicast listener reports (RFC 3810 section 5).
+VLAN tags and IPv6 extension headers could hide a message, so the filter drops frames that have
+them. It accepts fragments, and the hop-by-hop header of multicast listener reports (RFC 3810
+section 5).
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ from vmnet.net.matching import (
     RS6,
     TAGS,
     UDP,
-    at_least,
     drop_if,
-    drop_kept_by_bridge,
-    go,
-    go_if_ipv4,
-    go_if_ipv6,
+    drop_reserved_multicast,
+    jump_if,
+    jump_if_ipv4,
+    jump_if_ipv6,
     mac_bytes,
     require,
+    require_length,
     require_value,
 )
 from vmnet.wiring import Port, Sender
@@ -72,48 +72,48 @@ _LISTENER_REPORTS = (131, 132, 143)  # RFC 2710, RFC 3810
 
 
 def filter_tap(kernel: rtnl.Rtnl, port: Port) -> bool:
-    """Filter what comes from a port's tap; answer whether this kernel can.
+    """Filter the frames that arrive from a port's tap; return False if the kernel cannot.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     return cbpf.attach(kernel, port.tap, {cbpf.INGRESS: program(port.guest_mac, port.sender)})
 
 
 def program(mac: str, sender: Sender | None) -> Program:
-    """The filter for one guest.
+    """Return the filter for a guest.
 
-    :param mac: the guest's
-    :param sender: None for a guest that may be anybody, but gets no further than the bridge
+    :param mac: the guest's MAC
+    :param sender: None accepts every source, and drops only frames that bypass the bridge
     """
+    start: Program = {"start": drop_reserved_multicast()}
     ends: Program = {"pass": [PASS], "drop": [DROP]}
-    kept: Program = {"start": drop_kept_by_bridge()}
     if sender is None:
-        return {**kept, **ends}
-    return {**kept, **_frame(mac_bytes(mac), sender), **_ipv4(sender), **_ipv6(sender), **ends}
+        return {**start, **ends}
+    return {**start, **_frame(mac_bytes(mac), sender), **_ipv4(sender), **_ipv6(sender), **ends}
 
 
 def _frame(mac: bytes, sender: Sender) -> Program:
     high, low = int.from_bytes(mac[:4], "big"), int.from_bytes(mac[4:], "big")
-    others = [DROP] if sender.addresses is not None else [*drop_if(TAGS), PASS]
+    other_protocols = [DROP] if sender.addresses is not None else [*drop_if(TAGS), PASS]
     return {
         "frame": [
             *require(LD, VLAN_TAG_PRESENT, 0),
             *require(LD, 6, high),
             *require(LDH, 10, low),
             (LDH, 12, 0, 0),  # EtherType
-            *go(IPV4, "ipv4"),
-            *go(IPV6, "ipv6"),
+            *jump_if(IPV4, "ipv4"),
+            *jump_if(IPV6, "ipv6"),
             (JEQ, ARP, "arp", 0),
-            *others,
+            *other_protocols,
         ],
         "arp": [  # RFC 826
-            *at_least(14 + 28),
+            *require_length(14 + 28),
             *require(LD, 14, 0x00010800),  # Ethernet, IPv4
-            *require(LDH, 18, 0x0604),  # and the lengths of their addresses
+            *require(LDH, 18, 0x0604),  # the lengths of their addresses
             *require(LD, 22, high),
             *require(LDH, 26, low),
-            *_sent_from_ipv4(28, sender, "pass"),
-            *go(0, "pass"),  # a probe (RFC 5227)
+            *_jump_if_own_ipv4(28, sender, "pass"),
+            *jump_if(0, "pass"),  # a probe (RFC 5227)
             DROP,
         ],
     }
@@ -122,10 +122,11 @@ def _frame(mac: bytes, sender: Sender) -> Program:
 def _ipv4(sender: Sender) -> Program:
     return {
         "ipv4": [
-            *at_least(14 + 20),
-            *_sent_from_ipv4(26, sender, "ipv4 sent"),
+            *require_length(14 + 20),
+            *_jump_if_own_ipv4(26, sender, "ipv4 sent"),
             *require_value(0),
-            # Without an address yet, only DHCP, whole and to a server (RFC 2131 section 4.1).
+            # A guest without an address may only send unfragmented DHCP to a server (RFC 2131
+            # section 4.1).
             *require(LDB, 23, UDP),
             (LDH, 20, 0, 0),
             (JSET, 0x3FFF, 0, 1),
@@ -152,12 +153,12 @@ def _ipv4(sender: Sender) -> Program:
 def _ipv6(sender: Sender) -> Program:
     return {
         "ipv6": [
-            *at_least(14 + 40),
-            *_sent_from_ipv6(22, sender, "ipv6 sent"),
-            *go_if_ipv6(LD, 22, IPv6Address(0), "ipv6 unset"),
+            *require_length(14 + 40),
+            *_jump_if_own_ipv6(22, sender, "ipv6 sent"),
+            *jump_if_ipv6(LD, 22, IPv6Address(0), "ipv6 unset"),
             DROP,
         ],
-        "ipv6 unset": [  # duplicate address detection, and what goes with it
+        "ipv6 unset": [  # duplicate address detection, router solicitation, listener reports
             (LDB, 20, 0, 0),
             (JEQ, HOP_BY_HOP, "hop by hop", 0),
             *require_value(ICMP6),
@@ -181,15 +182,15 @@ def _ipv6(sender: Sender) -> Program:
         ],
         "udp6": [(LDH, 56, 0, 0), *drop_if((DHCP6_CLIENT,)), PASS],
         "hop by hop": [
-            *require(LDB, 55, 0),  # eight bytes of it
+            *require(LDB, 55, 0),  # the header has eight bytes
             *require(LDB, 54, ICMP6),
             (LDB, 62, 0, 0),
-            *(one for kind in _LISTENER_REPORTS for one in go(kind, "pass")),
+            *(step for kind in _LISTENER_REPORTS for step in jump_if(kind, "pass")),
             DROP,
         ],
         "fragment": [
             (LDH, 56, 0, 0),
-            (JSET, 0xFFF8, 0, 1),  # a later one
+            (JSET, 0xFFF8, 0, 1),  # a later fragment
             PASS,
             (LDB, 54, 0, 0),
             *drop_if((HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION)),
@@ -201,29 +202,29 @@ def _ipv6(sender: Sender) -> Program:
             PASS,
         ],
         "udp6 fragment": [(LDH, 64, 0, 0), *drop_if((DHCP6_CLIENT,)), PASS],
-        "target": [  # of a solicitation or an advertisement: whose address it is about
-            *at_least(14 + 40 + 24),
-            *_sent_from_ipv6(62, sender, "pass"),
+        "target": [  # the address in a solicitation or an advertisement
+            *require_length(14 + 40 + 24),
+            *_jump_if_own_ipv6(62, sender, "pass"),
             DROP,
         ],
     }
 
 
-def _sent_from_ipv4(offset: int, sender: Sender, place: str) -> Iterator[Instruction]:
-    """Go on elsewhere if an address is the guest's; else it is in A."""
+def _jump_if_own_ipv4(offset: int, sender: Sender, label: str) -> Iterator[Instruction]:
+    """Jump if the address at the offset is the guest's; otherwise leave it in A."""
     if sender.addresses is None:
-        yield (JUMP, 0, place, 0)
-    yield from go_if_ipv4(LD, offset, sender.addresses or (), place)
+        yield (JUMP, 0, label, 0)
+    yield from jump_if_ipv4(LD, offset, sender.addresses or (), label)
 
 
-def _sent_from_ipv6(offset: int, sender: Sender, place: str) -> Iterator[Instruction]:
-    """Go on elsewhere if an address is, or may be, the guest's."""
+def _jump_if_own_ipv6(offset: int, sender: Sender, label: str) -> Iterator[Instruction]:
+    """Jump if the address at the offset is the guest's, or is link-local and no router's."""
     if sender.addresses is None:
-        yield (JUMP, 0, place, 0)
+        yield (JUMP, 0, label, 0)
     for router in sender.routers:
-        yield from go_if_ipv6(LD, offset, router, "drop")
+        yield from jump_if_ipv6(LD, offset, router, "drop")
     yield from ((LD, offset, 0, 0), (AND, 0xFFC00000, 0, 0))
-    yield from go(0xFE800000, place)
+    yield from jump_if(0xFE800000, label)
     for address in sender.addresses or ():
         if isinstance(address, IPv6Address):
-            yield from go_if_ipv6(LD, offset, address, place)
+            yield from jump_if_ipv6(LD, offset, address, label)

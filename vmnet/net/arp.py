@@ -1,4 +1,4 @@
-"""ARP probes: is an IPv4 address in use on a link? (RFC 5227 section 2.1.1)"""
+"""ARP probes, which show whether an IPv4 address is in use on a link (RFC 5227 section 2.1.1)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ipaddress import IPv4Address
 
 from vmnet.errors import PrivilegeError
 
-# The RFC spaces its three probes for links with seconds of delay. A container's link is a virtual
-# switch or an overlay, which answers in well under a millisecond.
+# The RFC spaces its three probes one to two seconds apart, for slow links. A container's link is a
+# virtual switch or an overlay, where an answer takes well under a millisecond.
 _PROBES, _INTERVAL = 3, 0.05
 _ETH_P_ARP = 0x0806
 _BROADCAST = b"\xff" * 6
@@ -22,22 +22,25 @@ _REQUEST = 1
 
 
 def first_free(interface: str, candidates: Iterable[IPv4Address]) -> IPv4Address | None:
-    """The first of the candidates that nobody on the interface's link holds or probes for as well.
+    """Return the first candidate that no other machine on the link uses or probes for, or None.
 
-    One after the other: who probes for several at a time takes them all from others that start at
-    this moment. A free one takes 150 ms to tell, one that is held as long as its holder's answer.
+    Candidates are probed one at a time: a machine that probed several would take all of them from
+    machines that start at the same moment. A probe of a free address takes 150 ms; a probe of a
+    used address ends with the first answer.
 
-    :raises PrivilegeError: raw sockets are not allowed here
+    :raises PrivilegeError: the process may not open raw sockets
     """
     with _open(interface) as link:
         mac = link.getsockname()[4]
-        return next((one for one in candidates if not _is_claimed(link, mac, one)), None)
+        return next(
+            (address for address in candidates if not _is_claimed(link, mac, address)), None
+        )
 
 
 def _is_claimed(link: socket.socket, mac: bytes, candidate: IPv4Address) -> bool:
     for _ in range(_PROBES):
         link.send(_probe(mac, candidate))
-        if candidate in _heard(link, mac, time.monotonic() + _INTERVAL):
+        if candidate in _claims(link, mac, time.monotonic() + _INTERVAL):
             return True
     return False
 
@@ -59,8 +62,8 @@ def _probe(mac: bytes, target: IPv4Address) -> bytes:
     return head + _BODY.pack(mac, bytes(4), bytes(6), target.packed)
 
 
-def _heard(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4Address]:
-    """Addresses that others claim, as they do so."""
+def _claims(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4Address]:
+    """Yield the addresses that other machines claim, as the claims arrive."""
     while (left := until - time.monotonic()) > 0:
         if not select.select([link], [], [], left)[0]:
             return
@@ -69,5 +72,5 @@ def _heard(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4Ad
             continue
         sender_mac, sender, _, target = _BODY.unpack_from(frame, _HEAD.size)
         if sender_mac != own_mac:
-            # A probe for the same address has no sender address yet; its target is what it claims.
+            # A probe has no sender address yet; it claims its target.
             yield IPv4Address(target if sender == bytes(4) else sender)

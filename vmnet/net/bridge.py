@@ -15,22 +15,22 @@ from vmnet.net import addressing
 from vmnet.settings import BRIDGE_ADDRESS, FILTER, Settings
 from vmnet.wiring import Port, Requirements, Saved, Sender, Wiring
 
-# The descriptors of the taps start here, well above whatever an engine or a shell hands down.
+# The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
 _FIRST_FD = 100
-# What the kernel takes of a filter, 4096 instructions, holds some 220 IPv6 addresses.
-_MOST_ADDRESSES = 200
-_SPARES = 8  # that may take an address's place
+# A filter has at most 4096 instructions, enough for about 220 IPv6 addresses.
+_MAX_ADDRESSES = 200
+_SPARES = 8  # replacements for a bridge's address
 _log = logging.getLogger(__name__)
 
 
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
-    """br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
+    """Plan br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
     from vmnet.net import rtnl, snapshot
     from vmnet.net.steps import step
 
     with step("read the network"), rtnl.Rtnl() as kernel:
-        saved = snapshot.take(kernel, [one.name for one in identity.interfaces])
+        saved = snapshot.take(kernel, [interface.name for interface in identity.interfaces])
         ports = tuple(
             _plan_port(number, interface, identity, requirements, saved[number])
             for number, interface in enumerate(identity.interfaces)
@@ -40,29 +40,28 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
             evolve(port, sender=_sender(interface, port))
             for port, interface in zip(ports, identity.interfaces, strict=True)
         )
-    exit_at = _exit(identity)
-    found = _addresses(
-        settings[BRIDGE_ADDRESS], identity.interfaces[exit_at], identity, requirements
+    default = _default_interface(identity)
+    addresses = _bridge_addresses(
+        settings[BRIDGE_ADDRESS], identity.interfaces[default], identity, requirements
     )
-    if found:
-        gateway = _gateway(identity.interfaces[exit_at])
+    if addresses:
+        gateway = _gateway(identity.interfaces[default])
         port = evolve(
-            ports[exit_at],
-            bridge_address=found[0],
-            spares=found[1:],
-            link_local=ports[exit_at].bridge_address,
+            ports[default],
+            bridge_address=addresses[0],
+            spares=addresses[1:],
+            link_local=ports[default].bridge_address,
             gateway=gateway,
         )
-        ports = (*ports[:exit_at], port, *ports[exit_at + 1 :])
-    # From a link-local address a forwarder asks nobody but a resolver in the container itself.
-    forwards = requirements.dns and (bool(found) or _is_self_sufficient(identity.resolver))
-    nameserver = ports[exit_at].bridge_address.ip if forwards else None
+        ports = (*ports[:default], port, *ports[default + 1 :])
+    # With only a link-local address, a forwarder reaches no nameserver outside the container.
+    forwards = requirements.dns and (bool(addresses) or _needs_no_network(identity.resolver))
+    nameserver = ports[default].bridge_address.ip if forwards else None
     return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
 
 
 @hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
-    """Taps first: they prove the privileges while the network is untouched."""
     from vmnet.net import build
 
     build.build(wiring)
@@ -86,8 +85,8 @@ def _plan_port(
     for name in (bridge, tap):
         if links.exists(name):
             raise BridgeError(
-                f"there is an interface {name} already",
-                "vmnet makes that one itself; does another VM run in this network namespace?",
+                f"the interface {name} already exists",
+                "vmnet creates it for the VM; does another VM run in this network namespace?",
             )
     return Port(
         uplink=interface.name,
@@ -100,8 +99,8 @@ def _plan_port(
         guest_mac=interface.mac,
         mtu=interface.mtu,
         saved=saved,
-        guest_addresses=tuple(one.ip for one in interface.ipv4) if requirements.dns else (),
-        # A NIC without an address is plain layer 2: its guest may well ask a server out there.
+        guest_addresses=tuple(own.ip for own in interface.ipv4) if requirements.dns else (),
+        # On a NIC without an address, the guest may ask a DHCP server on the network.
         contain=requirements.contain and bool(interface.addresses),
         owned=_owned(interface, requirements),
     )
@@ -110,30 +109,34 @@ def _plan_port(
 def _owned(
     interface: Interface, requirements: Requirements
 ) -> tuple[IPv4Address | IPv6Address, ...]:
-    """The addresses of the interface that nobody but the guest will have."""
+    """Return the interface's addresses, unless the guest may have other addresses."""
     if requirements.any_address:
         return ()
-    if len(interface.addresses) > _MOST_ADDRESSES:
-        _log.warning("%s has too many addresses to filter: any will do", interface.name)
+    if len(interface.addresses) > _MAX_ADDRESSES:
+        _log.warning(
+            "%s has more than %d addresses, so the guest may send from any address",
+            interface.name,
+            _MAX_ADDRESSES,
+        )
         return ()
-    return tuple(one.ip for one in interface.addresses)
+    return tuple(own.ip for own in interface.addresses)
 
 
 def _sender(interface: Interface, port: Port) -> Sender:
-    """Whom the guest may pass for; a NIC without an address is plain layer 2."""
+    """Return the source addresses that the guest may use: any, if the NIC has no address."""
     router = interface.router
-    gateways = (one.gateway for one in interface.routes_of(6))
-    found = (*gateways, *((router.address, router.gateway) if router else ()))
+    gateways = (route.gateway for route in interface.routes_of(6))
+    known = (*gateways, *((router.address, router.gateway) if router else ()))
     routers = dict.fromkeys(
-        one for one in found if isinstance(one, IPv6Address) and one.is_link_local
+        address for address in known if isinstance(address, IPv6Address) and address.is_link_local
     )
     return Sender(port.owned or None, tuple(routers))
 
 
-def _exit(identity: Identity) -> int:
-    """Which interface leads out: that of the preferred IPv4 default route, else the first.
+def _default_interface(identity: Identity) -> int:
+    """Return the position of the interface with the preferred IPv4 default route.
 
-    Of those without such a route, one with an IPv4 address goes first.
+    Without such a route, return that of the first interface with an IPv4 address, or else 0.
     """
 
     def rank(position: int) -> tuple[bool, int, bool]:
@@ -144,24 +147,27 @@ def _exit(identity: Identity) -> int:
     return min(range(len(identity.interfaces)), key=rank)
 
 
-def _addresses(
-    wish: str | IPv4Interface, interface: Interface, identity: Identity, requirements: Requirements
+def _bridge_addresses(
+    setting: str | IPv4Interface,
+    interface: Interface,
+    identity: Identity,
+    requirements: Requirements,
 ) -> tuple[IPv4Interface, ...]:
-    """An address of the interface's subnet for its bridge, and those that may take its place.
+    """Return an address of the interface's subnet for its bridge, followed by its replacements.
 
-    There are none where link-local will do; one that the user gave is not replaced.
+    Return none if a link-local address is enough. An address from the user has no replacements.
 
-    :param wish: VMNET_BRIDGE_ADDRESS
+    :param setting: VMNET_BRIDGE_ADDRESS
     """
-    if isinstance(wish, IPv4Interface):
-        return (wish,)
-    if wish == "link-local" or (wish == "auto" and not requirements.dns):
+    if isinstance(setting, IPv4Interface):
+        return (setting,)
+    if setting == "link-local" or (setting == "auto" and not requirements.dns):
         return ()
     return _free_addresses(interface, identity)
 
 
 def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
-    """The first address of the interface's subnet that nobody answers for, and some after it."""
+    """Return the first candidate that no machine uses, followed by the candidates after it."""
     from vmnet.net import arp
     from vmnet.net.steps import step
 
@@ -169,12 +175,12 @@ def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Inter
     if not candidates:
         return ()
     with step(f"look for a free address on {interface.name}"):
-        free = arp.first_free(interface.name, [one.ip for one in candidates])
-    left = itertools.dropwhile(lambda one: one.ip != free, candidates)
-    return tuple(itertools.islice(left, 1 + _SPARES))
+        free = arp.first_free(interface.name, [candidate.ip for candidate in candidates])
+    remaining = itertools.dropwhile(lambda candidate: candidate.ip != free, candidates)
+    return tuple(itertools.islice(remaining, 1 + _SPARES))
 
 
-def _is_self_sufficient(resolver: Resolver) -> bool:
+def _needs_no_network(resolver: Resolver) -> bool:
     return resolver.is_local or not resolver.nameservers
 
 

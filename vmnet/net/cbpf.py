@@ -1,7 +1,6 @@
-"""Classic BPF programs as filters of a link: assembled, and attached under clsact.
+"""Assemble classic BPF programs, and attach them to links as filters under clsact (tc-bpf(8)).
 
-The one kind of tc filter that needs no action module of its own, so it works on every kernel with
-cls_bpf (see tc-bpf(8)).
+A cls_bpf filter needs no action module, unlike the other tc filters.
 """
 
 from __future__ import annotations
@@ -23,29 +22,29 @@ _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 _ETH_P_ALL = 3
 _NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
 
-# An instruction (struct sock_filter, bpf(4)): code, operand, and where to go on true and on false,
-# as names of places in the program, or as how many instructions to skip; "" and 0 are the next one.
+# An instruction (struct sock_filter, bpf(4)): code, operand, and the jumps if true and if false.
+# A jump is a label of the program or a number of instructions to skip.
 Instruction = tuple[int, int, str | int, str | int]
-Program = Mapping[str, Sequence[Instruction]]
-# Load into A a word, half word or byte, from a place or from one behind X; the frame's length.
+Program = Mapping[str, Sequence[Instruction]]  # by label
+# Load into A a word, half word or byte, at an offset or at an offset from X, or the frame's length.
 LD, LDH, LDB, LD_X, LDH_X, LDB_X, LD_LENGTH = 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x80
 LDX, LDX_HEADER = 0x01, 0xB1  # X = the operand; X = length of the IPv4 header
-LDM, ST = 0x60, 0x02  # load A from, and store it in, a word of scratch memory
+LDM, ST = 0x60, 0x02  # load A from scratch memory; store A there
 AND, LSH, ADD, ADD_X, SUB_X, TAX, TXA = 0x54, 0x64, 0x04, 0x0C, 0x1C, 0x07, 0x87
 JEQ, JGE, JSET, JUMP, RET = 0x15, 0x35, 0x45, 0x05, 0x06
-# What the kernel knows of a frame in addition to its bytes: the VLAN tag that it took off
+# Offsets at which a program reads the VLAN tag that the kernel has removed from the frame
 # (SKF_AD_OFF + SKF_AD_VLAN_TAG, SKF_AD_VLAN_TAG_PRESENT).
 VLAN_TAG, VLAN_TAG_PRESENT = 0xFFFFF02C, 0xFFFFF030
-UNSPEC, SHOT = 0xFFFFFFFF, 2  # TC_ACT_UNSPEC: as if there were no filter; TC_ACT_SHOT: drop
+UNSPEC, SHOT = 0xFFFFFFFF, 2  # TC_ACT_UNSPEC: no decision, the frame passes; TC_ACT_SHOT: drop
 
 _SOCK_FILTER = struct.Struct("=HBBI")
 
 
 def attach(kernel: rtnl.Rtnl, link: str, programs: Mapping[int, Program]) -> bool:
-    """Filter a link that has no filter yet; answer whether this kernel can.
+    """Filter a link that has no filter yet; return False if the kernel lacks clsact or cls_bpf.
 
     :param programs: by direction, INGRESS or EGRESS
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     try:
         _attach(kernel, links.index(link), programs)
@@ -76,34 +75,35 @@ def _options(program: Program) -> bytes:
 
 
 def detach(kernel: rtnl.Rtnl, link: str) -> None:
-    """Take a filter away again; there may be none.
+    """Remove the filters of a link, if there are any.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     body = _TCMSG.pack(socket.AF_UNSPEC, links.index(link), 0xFFFF0000, _CLSACT, 0)
     try:
         kernel.send_body(_RTM_DELQDISC, 0, body + attribute(_TCA_KIND, b"clsact\0"))
     except rtnl.RtnlError as error:
-        if error.errno not in (errno.ENOENT, errno.EINVAL):  # EINVAL: no such qdisc there
+        if error.errno not in (errno.ENOENT, errno.EINVAL):  # EINVAL: the link has no clsact
             raise
 
 
 def assemble(program: Program) -> bytes:
-    """The program's instructions, its jumps resolved.
+    """Return the program's instructions as bytes, with its labels resolved.
 
-    A condition reaches 255 instructions far, a JUMP, whose place is that for true, anywhere.
+    A condition can skip at most 255 instructions. JUMP has no such limit; it goes to its label for
+    true.
     """
-    places, count = {}, 0
-    for name, instructions in program.items():
-        places[name] = count
+    labels, count = {}, 0
+    for label, instructions in program.items():
+        labels[label] = count
         count += len(instructions)
-    flat = [one for instructions in program.values() for one in instructions]
-    return b"".join(_encode(places, at, one) for at, one in enumerate(flat))
+    flat = [instruction for instructions in program.values() for instruction in instructions]
+    return b"".join(_encode(labels, at, instruction) for at, instruction in enumerate(flat))
 
 
-def _encode(places: Mapping[str, int], at: int, instruction: Instruction) -> bytes:
-    code, operand, *ways = instruction
-    true, false = (to if isinstance(to, int) else places[to] - at - 1 if to else 0 for to in ways)
+def _encode(labels: Mapping[str, int], at: int, instruction: Instruction) -> bytes:
+    code, operand, *jumps = instruction
+    true, false = (to if isinstance(to, int) else labels[to] - at - 1 for to in jumps)
     if code == JUMP:
         return _SOCK_FILTER.pack(code, 0, 0, true)
     return _SOCK_FILTER.pack(code, true, false, operand)

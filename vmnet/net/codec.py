@@ -1,13 +1,13 @@
-"""The one door to pyroute2: its rtnetlink message classes.
+"""pyroute2's rtnetlink message classes; no other module imports pyroute2.
 
-``import pyroute2`` loads every protocol the library has, and asyncio: some 180 ms, three times as
-long as the whole shell script that vmnet replaces. A start needs four message classes, and these
-import in a tenth of that if three things are left out, which :func:`_sparse` stands in for while
-they load: the package's ``__init__``, a module for each kind of link, and the library's settings,
-which bring multiprocessing. bench/start measures what it saves.
+``import pyroute2`` loads asyncio and every protocol of the library. This takes about 180 ms, three
+times as long as the whole shell script that vmnet replaces. A start needs four classes, which load
+in a tenth of this time without the package's ``__init__``, the modules for each kind of link, and
+the library's settings, which import multiprocessing. :func:`_sparse` replaces these three during
+the import. bench/start measures the difference.
 
-Modules loaded so are nobody else's: they leave ``sys.modules`` again, and a plugin that imports
-pyroute2 gets all of it, whether before or after.
+The modules loaded this way are private to vmnet: they are removed from ``sys.modules``, so a plugin
+that imports pyroute2, before or after vmnet, gets the whole library.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 from vmnet.deferred import Deferred, defer
 
 _PACKAGE = "pyroute2"
-_AF_BRIDGE = 7  # linux/socket.h; the socket module has no name for it
+_AF_BRIDGE = 7  # linux/socket.h; the socket module does not define it
 
 
 class _LinkKinds(ModuleType):
-    """Stands in for a module for each kind of link: their data stay bytes, as unknown kinds' do."""
+    """Replaces the modules for each kind of link, so that the kinds' data stay undecoded bytes."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -49,25 +49,25 @@ def _package_without_init() -> ModuleType:
 
 
 def _config() -> ModuleType:
-    """The library's settings, mostly of sockets that aren't made here: these three are of links."""
+    """Return the library's settings that links use; the others are for its sockets."""
     plugins = {"data_plugins_pkgs": (), "data_plugins_path": ()}
     return Deferred(f"{_PACKAGE}.config", AF_BRIDGE=_AF_BRIDGE, **plugins)
 
 
 @contextmanager
 def _sparse() -> Iterator[None]:
-    """Load modules of pyroute2 without the rest of it, unless somebody has it already."""
+    """Import modules of pyroute2 without the rest of it, unless pyroute2 is already imported."""
     if _PACKAGE in sys.modules:
         yield
         return
     defer("pkgutil")
     link_kinds = _LinkKinds(f"{_PACKAGE}.netlink.rtnl.ifinfmsg.plugins")
-    stand_ins = (_package_without_init(), link_kinds, _config())
-    sys.modules.update((one.__name__, one) for one in stand_ins)
+    replacements = (_package_without_init(), link_kinds, _config())
+    sys.modules.update((module.__name__, module) for module in replacements)
     try:
         yield
     finally:
-        for name in [one for one in sys.modules if one.partition(".")[0] == _PACKAGE]:
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
             del sys.modules[name]
 
 

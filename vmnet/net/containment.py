@@ -1,15 +1,15 @@
-"""What may cross an uplink: neither messages that stay on this side nor claims to be the guest.
+"""The filters on an uplink, which contain DHCP and router messages and drop claims to be the guest.
 
-While this container answers the guest's DHCP itself, the guest's requests must not leave, where
-another server might answer first, and strangers' requests must not reach the server here. IPv6
-extension headers, fragments and VLAN tags hide none of these messages.
+If this container answers the guest's DHCP itself, the guest's requests must not leave, because
+another server could answer first, and requests from the network must not reach this container's
+server. IPv6 extension headers, fragments and VLAN tags cannot hide these messages.
 
-From the network come no frames with the guest's MAC or the bridge's: a switch that reflects frames
-to where they came from (hairpin mode), or a forger, sends those. Nor do claims of the guest's
-addresses, which its own duplicate address detection would believe, and the bridge, nor of the
-bridge's link-local address, where the guest asks for names.
+Frames from the network that have the MAC of the guest or the bridge are reflected by a switch
+(hairpin mode) or forged. The filter drops them, and claims of the guest's addresses, which would
+deceive the bridge and the guest's duplicate address detection. It also drops claims of the
+bridge's link-local address, where the guest may send its DNS queries.
 
-A guest that may use VLANs, since nothing filters what it sends, has its own DHCP in them.
+If the guest's frames are not filtered, the guest may use VLANs, and DHCP in a VLAN passes.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from vmnet.net.matching import (
     RS6,
     UDP,
     drop_if,
-    drop_kept_by_bridge,
-    go,
-    go_if_from,
-    go_if_ipv4,
-    go_if_ipv6,
+    drop_reserved_multicast,
+    jump_if,
+    jump_if_from,
+    jump_if_ipv4,
+    jump_if_ipv6,
     mac_bytes,
 )
 from vmnet.wiring import Port
@@ -59,9 +59,9 @@ _Addresses = Iterable[IPv4Address | IPv6Address]
 
 
 def contain(kernel: rtnl.Rtnl, port: Port) -> bool:
-    """Filter a port's uplink; answer whether this kernel can.
+    """Filter a port's uplink; return False if the kernel cannot.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     programs = {cbpf.INGRESS: entering(port)}
     if port.contain:
@@ -70,61 +70,62 @@ def contain(kernel: rtnl.Rtnl, port: Port) -> bool:
 
 
 def remove(kernel: rtnl.Rtnl, uplink: str) -> None:
-    """Take the filter away again; there may be none.
+    """Remove the filters of an uplink, if there are any.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     cbpf.detach(kernel, uplink)
 
 
 def entering(port: Port) -> Program:
-    """The filter of what comes from the network."""
+    """Return the filter for frames from the network."""
     start = [
-        *drop_kept_by_bridge(),
-        *go_if_from(mac_bytes(port.guest_mac), "drop"),
-        *go_if_from(mac_bytes(port.bridge_mac), "drop"),
+        *drop_reserved_multicast(),
+        *jump_if_from(mac_bytes(port.guest_mac), "drop"),
+        *jump_if_from(mac_bytes(port.bridge_mac), "drop"),
     ]
-    return _program(start, port, (*port.owned, *_own_link_local(port)))
+    return _program(start, port, (*port.owned, *_bridge_link_local(port)))
 
 
-def _own_link_local(port: Port) -> tuple[IPv4Address, ...]:
-    """The bridge's link-local address, which the guest may have as nameserver."""
+def _bridge_link_local(port: Port) -> tuple[IPv4Address, ...]:
+    """Return the bridge's link-local address, which may be the guest's nameserver."""
     own = port.link_local or port.bridge_address
     return (own.ip,) if own.ip.is_link_local else ()
 
 
 def leaving(port: Port) -> Program:
-    """The filter of what goes to the network."""
+    """Return the filter for frames to the network."""
     return _program([], port, ())
 
 
 def _program(start: list[Instruction], port: Port, owned: _Addresses) -> Program:
+    """:param owned: addresses that no sender may claim"""
     other_vlan = "pass" if port.sender is None else None
-    own4 = [one for one in owned if isinstance(one, IPv4Address)]
-    own6 = [one for one in owned if isinstance(one, IPv6Address)]
+    own4 = [address for address in owned if isinstance(address, IPv4Address)]
+    own6 = [address for address in owned if isinstance(address, IPv6Address)]
     payloads = {ICMP6: "icmpv6", UDP: "udp6"} if port.contain else {ICMP6: "icmpv6"}
     return {
         "start": [*start, *_accelerated_vlan(other_vlan)],
         **walking.tags("packet", other_vlan),
         "packet": [
-            *(go(ARP, "arp") if own4 else ()),
-            *(go(IPV4, "ipv4") if port.contain else ()),
-            *(go(IPV6, "ipv6") if port.contain or own6 else ()),
+            *(jump_if(ARP, "arp") if own4 else ()),
+            *(jump_if(IPV4, "ipv4") if port.contain else ()),
+            *(jump_if(IPV6, "ipv6") if port.contain or own6 else ()),
             PASS,
         ],
-        "arp": [*go_if_ipv4(LD_X, 28, own4, "drop"), PASS],  # the sender's (RFC 826)
+        "arp": [*jump_if_ipv4(LD_X, 28, own4, "drop"), PASS],  # the sender's address (RFC 826)
         "ipv4": walking.udp4("udp4", "pass"),
         "udp4": [*drop_if((DHCP_SERVER, DHCP_CLIENT)), PASS],
         **walking.ipv6(payloads, "pass"),
         "icmpv6": [
             (LDB_X, 14, 0, 0),
             *(drop_if((RS6, RA6)) if port.contain else ()),
-            *(go(NA6, "advertisement") if own6 else ()),
+            *(jump_if(NA6, "advertisement") if own6 else ()),
             PASS,
         ],
-        "advertisement": [  # whose target is claimed (RFC 4861 section 4.4)
-            *walking.holds(24),
-            *(step for one in own6 for step in go_if_ipv6(LD_X, 22, one, "drop")),
+        "advertisement": [  # it claims its target address (RFC 4861 section 4.4)
+            *walking.require_bytes(24),
+            *(step for address in own6 for step in jump_if_ipv6(LD_X, 22, address, "drop")),
             PASS,
         ],
         "udp6": [(LDH_X, 16, 0, 0), *drop_if((DHCP6_CLIENT, DHCP6_SERVER)), PASS],
@@ -133,8 +134,8 @@ def _program(start: list[Instruction], port: Port, owned: _Addresses) -> Program
     }
 
 
-def _accelerated_vlan(other: str | None) -> tuple[Instruction, ...]:
-    """Go on elsewhere with a VLAN other than 0 in the tag that the kernel took off."""
-    if other is None:
+def _accelerated_vlan(label: str | None) -> tuple[Instruction, ...]:
+    """Jump if the tag that the kernel removed has a VLAN other than 0."""
+    if label is None:
         return ()
-    return (LD, VLAN_TAG, 0, 0), (AND, 0xFFF, 0, 0), (JEQ, 0, 1, 0), (JUMP, 0, other, 0)
+    return (LD, VLAN_TAG, 0, 0), (AND, 0xFFF, 0, 0), (JEQ, 0, 1, 0), (JUMP, 0, label, 0)

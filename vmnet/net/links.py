@@ -1,4 +1,4 @@
-"""Changes to links and addresses, a verb each."""
+"""Read and change links, addresses and routes, one function for each change."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
 def get(kernel: rtnl.Rtnl, name: str) -> Any:
-    """The link of that name.
+    """Return the link of that name.
 
-    :raises OSError: there is none
+    :raises OSError: it does not exist
     """
     return kernel.link(index(name))
 
 
 def find(kernel: rtnl.Rtnl, name: str) -> Any:
-    """The link of that name, or None."""
+    """Return the link of that name, or None."""
     return get(kernel, name) if exists(name) else None
 
 
 def exists(name: str) -> bool:
-    """Whether there is an interface of that name."""
+    """Return whether an interface of that name exists."""
     try:
         index(name)
     except OSError:
@@ -48,20 +48,21 @@ def exists(name: str) -> bool:
 
 
 def index(name: str) -> int:
-    """The index of the interface of that name.
+    """Return the index of the interface of that name.
 
-    :raises OSError: there is none
+    :raises OSError: it does not exist
     """
     return socket.if_nametoindex(name)
 
 
 def add_bridge(kernel: rtnl.Rtnl, name: str, mac: str, mtu: int) -> None:
-    """A bridge that forwards from the first frame on and knows nothing of spanning tree."""
+    """Add a bridge that forwards from the first frame on, without spanning tree."""
     bridge = {
         "attrs": [
             ("IFLA_BR_FORWARD_DELAY", 0),
             ("IFLA_BR_STP_STATE", 0),
-            ("IFLA_BR_MCAST_SNOOPING", 0),  # no querier here: neighbour discovery must pass
+            # With snooping but without a querier, the bridge could drop neighbour discovery.
+            ("IFLA_BR_MCAST_SNOOPING", 0),
         ]
     }
     info = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", bridge)]}
@@ -85,11 +86,11 @@ def change(
     addr_gen_mode: int | None = None,
     queue_length: int | None = None,
 ) -> None:
-    """Change what is given and leave the rest.
+    """Change the given attributes of a link.
 
     :param master: the bridge's index; 0 takes the link out of its bridge
-    :param queue_length: of the transmit queue, in frames
-    :param addr_gen_mode: how the link makes its own IPv6 link-local address (rtnetlink(7))
+    :param queue_length: the length of the transmit queue, in frames
+    :param addr_gen_mode: how the kernel generates the link's IPv6 link-local address (rtnetlink(7))
     """
     attributes: list[tuple[str, Any]] = [
         ("IFLA_ADDRESS", mac),
@@ -107,19 +108,19 @@ def change(
 
 
 def addr_gen_mode(link: Any) -> int | None:
-    """The mode that :func:`change` sets, None where the kernel has no IPv6."""
+    """Return the mode that :func:`change` sets, or None if the kernel has no IPv6."""
     families = link.get_attr("IFLA_AF_SPEC")
     inet6 = families.get_attr("AF_INET6") if families is not None else None
     mode: int | None = inet6.get_attr("IFLA_INET6_ADDR_GEN_MODE") if inet6 is not None else None
     return mode
 
 
-def silence_ipv6(kernel: rtnl.Rtnl, name: str) -> None:
-    """No link-local address for this link, so that it says nothing of its own in IPv6."""
+def disable_ipv6_link_local(kernel: rtnl.Rtnl, name: str) -> None:
+    """Keep the kernel from generating an IPv6 link-local address, and so from sending IPv6."""
     try:
         change(kernel, name, addr_gen_mode=_ADDR_GEN_MODE_NONE)
     except rtnl.RtnlError as error:
-        if error.errno != errno.EAFNOSUPPORT:  # a kernel without IPv6 says nothing anyway
+        if error.errno != errno.EAFNOSUPPORT:  # the kernel has no IPv6
             raise
 
 
@@ -128,7 +129,10 @@ def delete(kernel: rtnl.Rtnl, name: str) -> None:
 
 
 def delete_addresses(kernel: rtnl.Rtnl, name: str) -> None:
-    """Take every address off a link, secondary ones first: they go with their primary one."""
+    """Delete all addresses of a link.
+
+    Delete secondary addresses first, because the kernel removes them with their primary address.
+    """
     own = index(name)
     for body in reversed(kernel.dump(rtnl.RTM_NEWADDR)):
         if int.from_bytes(body[4:8], sys.byteorder) == own:
@@ -146,15 +150,15 @@ def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface) -> None:
 
 
 def add_default_route(kernel: rtnl.Rtnl, name: str, gateway: IPv4Address, onlink: bool) -> None:
-    """A default route in the main table.
+    """Add a default route to the main table.
 
-    :param onlink: the gateway lies outside the link's subnets
+    :param onlink: the gateway is outside the link's subnets
     """
     _add_route(kernel, name, flags=_RTNH_F_ONLINK if onlink else 0, RTA_GATEWAY=str(gateway))
 
 
 def add_host_route(kernel: rtnl.Rtnl, name: str, address: IPv4Address) -> None:
-    """Say that an address is on the link, though in none of its subnets."""
+    """Add a route to an address on the link that may be outside the link's subnets."""
     _add_route(kernel, name, scope=_RT_SCOPE_LINK, dst_len=32, RTA_DST=str(address))
 
 
@@ -173,27 +177,27 @@ def _add_route(kernel: rtnl.Rtnl, name: str, **given: Any) -> None:
 
 
 def answer_own_addresses_only(kernel: rtnl.Rtnl, name: str) -> None:
-    """Have the link answer ARP for its own addresses, and not for those of other links."""
-    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_IGNORE, 1)
+    """Answer ARP on this link only for addresses of this link."""
+    _set_sysctl(kernel, name, _IPV4_DEVCONF_ARP_IGNORE, 1)
 
 
 def announce_addresses(kernel: rtnl.Rtnl, name: str) -> None:
-    """Have the link announce its addresses by ARP when it goes up (RFC 5227 section 2.3)."""
-    _set_knob(kernel, name, _IPV4_DEVCONF_ARP_NOTIFY, 1)
+    """Announce the link's addresses by ARP when it goes up (RFC 5227 section 2.3)."""
+    _set_sysctl(kernel, name, _IPV4_DEVCONF_ARP_NOTIFY, 1)
 
 
-def forward_nothing(kernel: rtnl.Rtnl, name: str) -> None:
-    """Have no IPv4 packet that comes in by the link routed to another."""
-    _set_knob(kernel, name, _IPV4_DEVCONF_FORWARDING, 0)
+def disable_ipv4_forwarding(kernel: rtnl.Rtnl, name: str) -> None:
+    """Forward no IPv4 packets that arrive on this link."""
+    _set_sysctl(kernel, name, _IPV4_DEVCONF_FORWARDING, 0)
 
 
-def _set_knob(kernel: rtnl.Rtnl, name: str, knob: int, value: int) -> None:
-    """Set a ``net.ipv4.conf.NAME``, by netlink because /proc/sys is read-only in containers.
+def _set_sysctl(kernel: rtnl.Rtnl, name: str, setting: int, value: int) -> None:
+    """Set a ``net.ipv4.conf.NAME`` by netlink, because /proc/sys is read-only in containers.
 
-    The kernel takes such knobs as nested attributes, one a knob; pyroute2 only knows the array in
-    which it reports them, so the body is packed here.
+    The kernel expects a nested attribute for each setting. pyroute2 has only the array in which the
+    kernel reports them, so this function packs the body.
     """
-    packed = attribute(knob, struct.pack("=I", value))
+    packed = attribute(setting, struct.pack("=I", value))
     specification = attribute(socket.AF_INET, attribute(_IFLA_INET_CONF, packed))
     _change_packed(kernel, name, attribute(_IFLA_AF_SPEC, specification))
 
@@ -201,8 +205,8 @@ def _set_knob(kernel: rtnl.Rtnl, name: str, knob: int, value: int) -> None:
 def set_bridge_port(kernel: rtnl.Rtnl, name: str, *, learning: bool, flood: bool) -> None:
     """Set how a bridge treats one of its ports.
 
-    :param learning: it notes which MACs send from there
-    :param flood: it sends there what is for a MAC that it knows nowhere
+    :param learning: the bridge learns the source MACs of frames from the port
+    :param flood: the bridge sends frames for unknown MACs to the port
     """
     flags = attribute(_IFLA_BRPORT_LEARNING, bytes((learning,))) + attribute(
         _IFLA_BRPORT_UNICAST_FLOOD, bytes((flood,))
@@ -218,9 +222,9 @@ def _change_packed(kernel: rtnl.Rtnl, name: str, attributes: bytes) -> None:
 
 
 def disable_tx_checksum(name: str) -> None:
-    """Have the kernel finish checksums of what the bridge itself sends.
+    """Make the kernel compute the checksums of packets that the bridge itself sends.
 
-    Some DHCP clients read raw frames and drop replies whose checksum a NIC was to complete.
+    Some DHCP clients read raw frames, and drop replies whose checksum was left to a NIC.
     """
     value = array("I", (_ETHTOOL_STXCSUM, 0))  # struct ethtool_value
     request = struct.pack("16sP16x", name.encode(), value.buffer_info()[0])

@@ -1,4 +1,4 @@
-"""Neighbour discovery, as packets: who has an address, and who answers for it (RFC 4861)."""
+"""Packets of IPv6 neighbour discovery: questions and their answers (RFC 4861)."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ _NEIGHBOUR = struct.Struct("!BxxxI16s")  # RFC 4861 section 4.3: type, flags, ta
 
 @frozen
 class Question:
-    """An ICMPv6 message, its checksum still zero."""
+    """An ICMPv6 message whose checksum is still zero, and its destination."""
 
     destination: IPv6Address
     message: bytes
 
     @property
     def mac(self) -> bytes:
-        """Where it goes on the link (RFC 2464 section 7)."""
+        """The destination's multicast MAC (RFC 2464 section 7)."""
         return b"\x33\x33" + self.destination.packed[12:]
 
 
 def open_link(interface: str) -> socket.socket:
-    """A socket for IPv6 packets on one interface.
+    """Return a packet socket for IPv6 on an interface.
 
-    :raises OSError: raw sockets are not allowed here, or there is no such interface
+    :raises OSError: the process may not open raw sockets, or the interface does not exist
     """
-    # Protocol 0 at first: to change one takes the kernel 10 ms.
+    # Protocol 0 at first: the kernel takes 10 ms to replace any other protocol.
     link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     link.bind((interface, ETH_P_IPV6))
     return link
 
 
 def answered(packet: bytes) -> IPv6Address | None:
-    """The address for which a packet answers: an advertisement's target, an echo's source."""
+    """Return the address that a packet answers for.
+
+    This is the target of a neighbour advertisement, or the source of an echo reply.
+    """
     if len(packet) < _HEADER.size + 8:
         return None
     _, _, next_header, hop_limit, source, _ = _HEADER.unpack_from(packet)
@@ -57,19 +60,25 @@ def answered(packet: bytes) -> IPv6Address | None:
 
 
 def who_has(target: IPv6Address, own: bytes) -> Question:
-    """A neighbour solicitation to the target's solicited-node address, with our MAC in it."""
+    """Return a neighbour solicitation to the target's solicited-node address.
+
+    :param own: the sender's MAC, which becomes the source link-layer address option
+    """
     node = IPv6Address(b"\xff\x02" + bytes(9) + b"\x01\xff" + target.packed[13:])
     source_option = b"\x01\x01" + own
     return Question(node, _NEIGHBOUR.pack(_SOLICITATION, 0, target.packed) + source_option)
 
 
 def all_routers() -> Question:
-    """An echo request to every router."""
+    """Return an echo request to all routers."""
     return Question(_ALL_ROUTERS, struct.pack("!BxxxI", _ECHO_REQUEST, 0))
 
 
 def packet(question: Question, own: bytes) -> bytes:
-    """The question in an IPv6 packet from the link-local address that our MAC makes."""
+    """Return the question as an IPv6 packet from the link-local address of a MAC.
+
+    :param own: the sender's MAC
+    """
     source, destination = link_local(own).packed, question.destination.packed
     length = len(question.message)
     pseudo = source + destination + struct.pack("!II", length, _ICMPV6)
@@ -79,7 +88,7 @@ def packet(question: Question, own: bytes) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    """RFC 1071; every message here is of even length."""
+    """Return the Internet checksum (RFC 1071) of data of even length."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -87,6 +96,6 @@ def _checksum(data: bytes) -> int:
 
 
 def link_local(mac: bytes) -> IPv6Address:
-    """RFC 4291 appendix A."""
+    """Return the link-local address of a MAC (RFC 4291 appendix A)."""
     identifier = bytes((mac[0] ^ 2, *mac[1:3], 0xFF, 0xFE, *mac[3:]))
     return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)

@@ -1,4 +1,4 @@
-"""Who is where on a link, written down so that no frame can change it (rtnetlink(7))."""
+"""Static neighbour and forwarding entries, which no frame can change (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
 def add_forwarding_entry(kernel: rtnl.Rtnl, port: str, mac: bytes) -> None:
-    """Have the bridge of a port send what is for a MAC to that port alone.
+    """Make a bridge send frames for a MAC only to one of its ports.
 
-    It stays while the port is in the bridge, whether its carrier is there or not.
+    The entry remains while the port is in the bridge, even without a carrier.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    # NUD_PERMANENT would stand for the bridge's own stack.
+    # NUD_PERMANENT would mean that the MAC is the bridge's own.
     body = _NDMSG.pack(_AF_BRIDGE, links.index(port), _NUD_NOARP, _NTF_MASTER, 0)
     kernel.send_body(_RTM_NEWNEIGH, _NEW, body + attribute(_NDA_LLADDR, mac))
 
 
 def add_neighbour(kernel: rtnl.Rtnl, link: str, address: IPv4Address, mac: bytes) -> None:
-    """Tell the kernel the MAC of an address on a link, which it then neither asks for nor learns.
+    """Set the MAC of an address on a link, so that the kernel neither asks for it nor learns it.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     body = _NDMSG.pack(socket.AF_INET, links.index(link), _NUD_PERMANENT, 0, 0)
     attributes = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, mac)

@@ -1,8 +1,8 @@
-"""Does the guest answer for its addresses? Asked on its tap, so that nobody else hears it.
+"""Find out whether the guest answers for its addresses.
 
-By ordinary ARP requests (RFC 826) and neighbour solicitations (RFC 4861) from our own address.
-Not by probes, which have none (RFC 5227): a guest that is just about to take its address would
-believe that somebody else wants it, and give it up.
+Questions go out on the tap, so only the guest receives them. They are ARP requests (RFC 826) and
+neighbour solicitations (RFC 4861) from the bridge's address. An ARP probe (RFC 5227), which has no
+sender address, could make a guest that is just taking its address see a conflict and give it up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ARP = struct.Struct("!HHBBH6s4s6s4s")
 _REQUEST, _REPLY = 1, 2
 _BROADCAST = b"\xff" * 6
 _SO_ATTACH_FILTER, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 26, 263, 23
-# ARP and ICMPv6, in classic BPF (bpf(4)): code, jumps if true and if false, operand.
+# Accept ARP and ICMPv6. Classic BPF (bpf(4)): code, jumps if true and if false, operand.
 _SOCK_FILTER = struct.Struct("=HBBI")
 _FILTER = (
     (0x20, 0, 0, 0xFFFFF000),  # load the protocol (SKF_AD_OFF + SKF_AD_PROTOCOL)
@@ -34,7 +34,7 @@ _FILTER = (
     (0x06, 0, 0, 2048),  # accept
     (0x06, 0, 0, 0),  # drop
 )
-_INTERVAL = 0.25  # an emulated guest on a busy host takes its time
+_INTERVAL = 0.25  # seconds; an emulated guest on a busy host answers slowly
 
 Address = IPv4Address | IPv6Address
 
@@ -42,13 +42,14 @@ Address = IPv4Address | IPv6Address
 def answering(
     tap: str, own_mac: bytes, own: IPv4Address, addresses: Iterable[Address], seconds: float
 ) -> frozenset[Address]:
-    """Those of the addresses that somebody behind the tap answers for.
+    """Return the addresses that the guest behind the tap answers for.
 
-    It takes a millisecond where all do, and ``seconds`` where one does not.
+    This takes about a millisecond if the guest answers for all of them, and ``seconds`` otherwise.
 
-    :param own_mac: and ``own``: where the answers go; the bridge has both
-    :raises PrivilegeError: raw sockets are not allowed here
-    :raises OSError: the tap has gone, or is down
+    :param own_mac: the bridge's MAC, to which the guest sends its answers
+    :param own: the bridge's address
+    :raises PrivilegeError: the process may not open raw sockets
+    :raises OSError: the tap does not exist, or is down
     """
     missing = set(addresses)
     found: set[Address] = set()
@@ -74,7 +75,11 @@ def answering(
 
 
 def _open(tap: str) -> socket.socket:
-    """For all protocols, or a bridge's port shows it nothing; a filter lets only answers pass."""
+    """Return a socket that receives ARP and ICMPv6 packets from the tap.
+
+    The socket is for all protocols: a port of a bridge passes no frames to a socket for a single
+    protocol. So a BPF program selects the packets.
+    """
     try:
         link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     except PermissionError:
@@ -82,10 +87,10 @@ def _open(tap: str) -> socket.socket:
             f"no permission to ask the guest on {tap}",
             "leave the container its NET_RAW capability",
         ) from None
-    program = array("B", b"".join(_SOCK_FILTER.pack(*one) for one in _FILTER))
+    program = array("B", b"".join(_SOCK_FILTER.pack(*instruction) for instruction in _FILTER))
     address, length = program.buffer_info()
-    described = struct.pack("@HP", length // _SOCK_FILTER.size, address)  # struct sock_fprog
-    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+    sock_fprog = struct.pack("@HP", length // _SOCK_FILTER.size, address)
+    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, sock_fprog)
     link.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     link.bind((tap, _ETH_P_ALL))
     return link
@@ -96,7 +101,7 @@ def _request(own_mac: bytes, own: IPv4Address, target: IPv4Address) -> bytes:
 
 
 def _answer(packet: bytes, sender: tuple[str, int]) -> Address | None:
-    """The address that a packet answers for."""
+    """Return the address that a packet answers for, or None."""
     if sender[1] == ndp.ETH_P_IPV6:
         return ndp.answered(packet)
     if len(packet) < _ARP.size:

@@ -1,4 +1,4 @@
-"""Is wiring allowed and possible here? Found out by making a little of it and taking it away."""
+"""Find out whether this container can create bridges and taps, by creating and removing them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _BRIDGE, _TAP, _FD = "vmnet-check-br", "vmnet-check-tap", 199
 
 
 def wiring_allowed() -> None:
-    """Make a tap and a bridge and remove both.
+    """Create a tap and a bridge, and remove both.
 
     :raises vmnet.errors.PrivilegeError: a capability or device is missing
-    :raises vmnet.errors.BridgeError: the kernel can't
+    :raises vmnet.errors.BridgeError: the kernel cannot create them
     """
     tap.open_tap(_TAP, _FD)
     tap.close_tap((_FD,))
-    with rtnl.Rtnl() as kernel, step("make a bridge"):
+    with rtnl.Rtnl() as kernel, step("create a bridge"):
         links.add_bridge(kernel, _BRIDGE, "06:00:00:00:00:01", 1500)
         links.delete(kernel, _BRIDGE)

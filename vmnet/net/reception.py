@@ -1,12 +1,13 @@
-"""What the container itself accepts on a bridge, as opposed to what only crosses it.
+"""The filter on a bridge, for packets to the container itself.
 
-The guest has DHCP, DNS, answers to pings, and answers to connections that the container opened.
-The network has neither DHCP nor DNS here: the forwarder knows names of networks that the sender may
-not be on. Both reach the bridge's own addresses alone: Linux would take a packet for any address
-of the container on any interface, and so the guest would reach what the container kept to itself.
+The guest may use DHCP and DNS, ping the bridge, and answer the container's pings and connections.
+The network may use neither DHCP nor DNS here: the forwarder knows names of networks that the sender
+may not be on. Both can reach only the bridge's own addresses. Linux accepts a packet for any
+address of the container on any interface, so the guest could otherwise reach services on networks
+that the container kept.
 
-The source MAC tells the guest from the network, since no frame with the guest's enters by the
-uplink. The bridge has no IPv6, so none is accepted, nor a VLAN tag.
+The source MAC identifies the guest, because the uplink's filter drops frames with the guest's MAC.
+The bridge has no IPv6, so the filter drops IPv6, and frames with a VLAN tag.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from vmnet.net.matching import (
     PASS,
     TCP,
     UDP,
-    at_least,
     drop_if,
-    go,
-    go_if_from,
-    go_if_ipv4,
+    jump_if,
+    jump_if_from,
+    jump_if_ipv4,
     mac_bytes,
     require,
+    require_length,
     require_value,
 )
 from vmnet.wiring import Port
@@ -55,26 +56,26 @@ _ANY_FRAGMENT, _LATER_FRAGMENT = 0x3FFF, 0x1FFF
 
 
 def filter_bridge(kernel: rtnl.Rtnl, port: Port) -> bool:
-    """Filter what a port's bridge takes for itself; answer whether this kernel can.
+    """Filter the packets that a port's bridge receives itself; return False if the kernel cannot.
 
-    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     return cbpf.attach(kernel, port.bridge, {cbpf.INGRESS: program(port)})
 
 
 def program(port: Port) -> Program:
-    """The filter for one bridge."""
+    """Return the filter for a port's bridge."""
     return {
         "start": [
             *require(LD, VLAN_TAG_PRESENT, 0),
             (LDH, 12, 0, 0),  # EtherType
-            *go(ARP, "pass"),
+            *jump_if(ARP, "pass"),
             *require_value(IPV4),
-            *at_least(14 + 20),
-            *go_if_ipv4(LD, 30, _own(port), "ours"),
+            *require_length(14 + 20),
+            *jump_if_ipv4(LD, 30, _destinations(port), "to the bridge"),
             DROP,
         ],
-        "ours": [*go_if_from(mac_bytes(port.guest_mac), "from the guest")],
+        "to the bridge": [*jump_if_from(mac_bytes(port.guest_mac), "from the guest")],
         "from the network": [
             (LDH, 20, 0, 0),
             (JSET, _LATER_FRAGMENT, "pass", 0),
@@ -97,7 +98,7 @@ def program(port: Port) -> Program:
             (JEQ, TCP, "guest's tcp", 0),
             *require_value(ICMP),
             (LDB_X, 14, 0, 0),
-            *go(_ECHO_REQUEST, "pass"),
+            *jump_if(_ECHO_REQUEST, "pass"),
             (JEQ, _ECHO_REPLY, "pass", "drop"),
         ],
         "guest's udp": [
@@ -109,16 +110,16 @@ def program(port: Port) -> Program:
             (LDH_X, 16, 0, 0),
             (JEQ, DNS, "pass", 0),
             (LDB_X, 14 + 13, 0, 0),
-            (JSET, _TCP_ACK, "pass", "drop"),  # all but what opens a connection
+            (JSET, _TCP_ACK, "pass", "drop"),  # the first segment of a connection has no ACK
         ],
         "pass": [PASS],
         "drop": [DROP],
     }
 
 
-def _own(port: Port) -> Iterator[IPv4Address]:
-    """The bridge's addresses, those that may come to be, and where DHCP is broadcast to."""
-    for one in (port.bridge_address, port.link_local, *port.spares):
-        if one is not None:
-            yield one.ip
+def _destinations(port: Port) -> Iterator[IPv4Address]:
+    """Return the bridge's addresses, their replacements, and the address of DHCP broadcasts."""
+    for address in (port.bridge_address, port.link_local, *port.spares):
+        if address is not None:
+            yield address.ip
     yield _BROADCAST

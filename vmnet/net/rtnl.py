@@ -1,6 +1,6 @@
-"""A blocking rtnetlink socket: requests with an acknowledgement, and dumps (rtnetlink(7)).
+"""A blocking rtnetlink socket for acknowledged requests and for dumps (rtnetlink(7)).
 
-pyroute2's own sockets run on asyncio; its message classes do the encoding and decoding here.
+pyroute2's message classes encode and decode the messages. Its sockets would need asyncio.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _DUMP_REQUEST = {
     RTM_NEWNEIGH: RTM_GETNEIGH,
     RTM_NEWNEXTHOP: RTM_GETNEXTHOP,
 }
-_LONGEST, _OF_A_NEXTHOP = 16, 8  # of each kind's fixed part, and of struct nhmsg alone
+# The longest fixed part of a message among all kinds, and the size of struct nhmsg, in bytes.
+_MAX_FIXED_PART, _NHMSG_SIZE = 16, 8
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
@@ -48,7 +49,7 @@ _REPLY_SECONDS = 10.0
 
 
 class RtnlError(OSError):
-    """The kernel refused a request; ``strerror`` holds its own sentence where it gave one."""
+    """The kernel refused a request; ``strerror`` contains the kernel's own message, if any."""
 
 
 class Rtnl:
@@ -77,25 +78,26 @@ class Rtnl:
         self._socket.close()
 
     def dump(self, kind: int, family: int = socket.AF_UNSPEC) -> list[bytes]:
-        """Every object of a kind, each as the body of its message.
+        """Return all objects of a kind, each as the body of its message.
 
         :param kind: RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH or RTM_NEWNEXTHOP
-        :raises RtnlError: the kernel refused, or the dump kept changing under our eyes
+        :raises RtnlError: the kernel refused the request, or the objects changed during each of
+            five attempts
         """
         for _ in range(5):
-            # The kernel reads on behind a nexthop's, and refuses what it finds.
-            size = _OF_A_NEXTHOP if kind == RTM_NEWNEXTHOP else _LONGEST
+            # The kernel parses bytes after struct nhmsg as attributes, and refuses padding.
+            size = _NHMSG_SIZE if kind == RTM_NEWNEXTHOP else _MAX_FIXED_PART
             body = struct.pack("=B", family).ljust(size, b"\0")
             number = self._send(_DUMP_REQUEST[kind], NLM_F_DUMP, body)
             answers = list(self._answers(number))
             if not any(flags & NLM_F_DUMP_INTR for _, flags, _ in answers):
                 return [body for _, _, body in answers]
-        raise RtnlError(errno.EBUSY, "the network kept changing while it was read")
+        raise RtnlError(errno.EBUSY, "the network kept changing while vmnet read it")
 
     def link(self, index: int) -> Any:
-        """One link as pyroute2's message.
+        """Return a link as pyroute2's message.
 
-        :raises RtnlError: the kernel refused, or there is none
+        :raises RtnlError: the kernel refused the request, or the link does not exist
         """
         body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)  # struct ifinfomsg
         number = self._send(RTM_GETLINK, NLM_F_ACK, body)
@@ -103,11 +105,12 @@ class Rtnl:
         return decode(RTM_NEWLINK, found)
 
     def request(self, kind: int, flags: int, fields: Mapping[str, Any]) -> None:
-        """One change, from the fields of pyroute2's message class.
+        """Request a change.
 
-        :raises RtnlError: the kernel refused
+        :param fields: the fields of pyroute2's message class; attributes that are None are omitted
+        :raises RtnlError: the kernel refused the request
         """
-        message = _CLASS[kind & ~3]()  # NEW, DEL and GET of a kind share one class
+        message = _CLASS[kind & ~3]()  # NEW, DEL and GET of a kind have the same class
         message["attrs"] = [pair for pair in fields.get("attrs", ()) if pair[1] is not None]
         for name, value in fields.items():
             if name != "attrs":
@@ -116,9 +119,10 @@ class Rtnl:
         self.send_body(kind, flags, bytes(message.data[_HEADER.size :]))
 
     def send_body(self, kind: int, flags: int, body: bytes) -> None:
-        """One change, from the body of a message.
+        """Request a change.
 
-        :raises RtnlError: the kernel refused
+        :param body: the message without its header
+        :raises RtnlError: the kernel refused the request
         """
         number = self._send(kind, flags | NLM_F_ACK, body)
         for _ in self._answers(number):
@@ -141,13 +145,13 @@ class Rtnl:
                 if sequence != number:
                     continue
                 if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    _raise_refusal(body, flags)
+                    _raise_if_refused(body, flags)
                     return
                 yield kind, flags, body
 
 
 def decode(kind: int, body: bytes) -> Any:
-    """The pyroute2 message for a body that :meth:`Rtnl.dump` gave."""
+    """Return the pyroute2 message for a body from :meth:`Rtnl.dump`."""
     header = _HEADER.pack(_HEADER.size + len(body), kind, 0, 0, 0)
     message = _CLASS[kind](header + body)
     message.decode()
@@ -155,23 +159,26 @@ def decode(kind: int, body: bytes) -> Any:
 
 
 def is_local_route(body: bytes) -> bool:
-    """Whether a route is of the table that the kernel derives from the addresses.
+    """Return whether a route is in the table that the kernel derives from the addresses.
 
-    Most routes are; this byte of ``rtmsg`` saves decoding them.
+    Most routes are, and this check of one byte of ``rtmsg`` saves decoding them.
     """
     return body[4] == _RT_TABLE_LOCAL
 
 
-def _raise_refusal(body: bytes, flags: int) -> None:
+def _raise_if_refused(body: bytes, flags: int) -> None:
     (code,) = struct.unpack_from("=i", body)
     if code == 0:
         return
-    sentence = _kernel_sentence(body) if flags & _NLM_F_ACK_TLVS else ""
-    raise RtnlError(-code, sentence or os.strerror(-code))
+    message = _kernel_message(body) if flags & _NLM_F_ACK_TLVS else ""
+    raise RtnlError(-code, message or os.strerror(-code))
 
 
-def _kernel_sentence(body: bytes) -> str:
-    """The extended acknowledgement's text; requests are not echoed, see NETLINK_CAP_ACK."""
+def _kernel_message(body: bytes) -> str:
+    """Return the text of an extended acknowledgement.
+
+    NETLINK_CAP_ACK keeps the kernel from repeating the request before it.
+    """
     start = 4 + _HEADER.size
     while start + 4 <= len(body):
         length, kind = struct.unpack_from("=HH", body, start)

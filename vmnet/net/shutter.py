@@ -1,4 +1,4 @@
-"""Shut a device: everything that comes in or goes out is dropped, and its settings stay."""
+"""Shut a network device: drop all its traffic, and leave its settings as they are."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from vmnet.net import cbpf, rtnl
 from vmnet.net.cbpf import RET, SHOT, Program
 
 _log = logging.getLogger(__name__)
-_NOTHING: Program = {"start": [(RET, SHOT, "", "")]}
+_DROP_ALL: Program = {"start": [(RET, SHOT, 0, 0)]}
 
 
 def shut(device: str) -> str | None:
-    """Shut a device; why that can't be done, None where it is."""
+    """Shut a device; return None, or the reason why the kernel cannot."""
     try:
         with rtnl.Rtnl() as kernel:
-            if cbpf.attach(kernel, device, {cbpf.INGRESS: _NOTHING, cbpf.EGRESS: _NOTHING}):
+            if cbpf.attach(kernel, device, {cbpf.INGRESS: _DROP_ALL, cbpf.EGRESS: _DROP_ALL}):
                 return None
-            return "the kernel has no clsact or cls_bpf"
+            return "the kernel lacks clsact or cls_bpf"
     except OSError as error:
         return str(error.strerror or error)
 
 
 def reopen(indexes: tuple[int, ...]) -> None:
-    """Open the devices of these numbers again, as far as they are there."""
+    """Reopen the devices with these indexes that still exist."""
     with rtnl.Rtnl() as kernel:
         for index in indexes:
             try:
                 name = kernel.link(index).get_attr("IFLA_IFNAME")
                 cbpf.detach(kernel, name)
             except OSError as error:
-                _log.debug("device %s stays as it is: %s", index, error)
+                _log.debug("cannot reopen the device with index %s: %s", index, error)

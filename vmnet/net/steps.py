@@ -1,4 +1,4 @@
-"""Name the step in the error when the kernel refuses it."""
+"""Turn the kernel's errors into vmnet's, with the step that failed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vmnet.errors import BridgeError, PrivilegeError
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """The kernel's OSError as vmnet's own.
+    """Raise an OSError of the block as an error of vmnet.
 
-    :param what: an infinitive, such as "make the bridge br0"
-    :raises PrivilegeError: it was not permitted
-    :raises BridgeError: the kernel refused it for another reason
+    :param what: the step as an infinitive, such as "create the bridge br0"
+    :raises PrivilegeError: the step is not permitted
+    :raises BridgeError: the kernel refused the step for another reason
     """
     try:
         yield
@@ -25,5 +25,5 @@ def step(what: str) -> Iterator[None]:
                 f"no permission to {what}", "run the container with `--cap-add NET_ADMIN`"
             ) from None
         raise BridgeError(
-            f"can't {what}: {error.strerror or error}", "`vmnet check` tells what this host lacks"
+            f"can't {what}: {error.strerror or error}", "`vmnet check` reports what this host lacks"
         ) from error

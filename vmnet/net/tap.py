@@ -1,4 +1,4 @@
-"""Taps: the guest's end of a bridge, handed to the hypervisor as open descriptors."""
+"""Taps, which connect the guest to a bridge; the hypervisor inherits their open descriptors."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _IFREQ = struct.Struct("16sH22x")
 
 
 def open_tap(name: str, fd: int) -> None:
-    """Make a tap that lives as long as its descriptor, under a descriptor number of our choice.
+    """Create a tap that exists while its descriptor is open, with the given descriptor number.
 
-    It carries virtio-net headers (IFF_VNET_HDR), so that the guest's checksum and segmentation
-    offloads work.
+    Its frames have virtio-net headers (IFF_VNET_HDR), which the guest's checksum and segmentation
+    offloads require.
 
     :raises PrivilegeError: the device or the capability is missing
-    :raises BridgeError: the name is taken, or the kernel refuses otherwise
+    :raises BridgeError: the name is in use, or the kernel refused for another reason
     """
     control = _open_tun()
     try:
-        with step(f"make the tap {name}"):
+        with step(f"create the tap {name}"):
             _attach(control, name)
             os.dup2(control, fd, inheritable=True)
     finally:
@@ -45,13 +45,13 @@ def _attach(control: int, name: str) -> None:
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise BridgeError(
-                f"there is an interface {name} already", "does another VM run in this namespace?"
+                f"the interface {name} already exists", "does another VM run in this namespace?"
             ) from None
         raise
 
 
 def close_tap(fds: Iterable[int]) -> None:
-    """Close a tap's descriptors, and so remove it; those that are not open are passed over."""
+    """Remove a tap by closing its descriptors; ignore descriptors that are not open."""
     for fd in fds:
         os.closerange(fd, fd + 1)
 
@@ -64,11 +64,11 @@ def _open_tun() -> int:
             os.mknod(TUN, 0o666 | stat.S_IFCHR, _TUN_DEVICE)
     except OSError as error:
         raise PrivilegeError(
-            f"there is no {TUN}, and it can't be made: {error.strerror}", hint
+            f"{TUN} does not exist and can't be created: {error.strerror}", hint
         ) from None
     try:
         return os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.EACCES:  # root of a user namespace is nobody where the device is
-            hint = f"`chmod 0666 {TUN}` on the host, as udev has it"
+        if error.errno == errno.EACCES:  # root in a user namespace is not root on the host
+            hint = f"`chmod 0666 {TUN}` on the host, which is udev's default"
         raise PrivilegeError(f"{TUN} can't be opened: {error.strerror}", hint) from None

@@ -1,6 +1,6 @@
-"""Who is connected to a Unix socket? Asked of the kernel by sock_diag(7).
+"""Find the clients that are connected to a Unix socket, by sock_diag(7).
 
-QEMU serves one client a socket and leaves others waiting without a word.
+QEMU serves one client on each socket, and makes further clients wait without a message.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _ESTABLISHED = 1
 _SHOW_NAME, _SHOW_PEER = 1, 4
 _NAME, _PEER = 0, 2
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
-_QUESTION = struct.Struct("=BBHIIIII")  # struct unix_diag_req
-_ANSWER = struct.Struct("=BBBBIII")  # struct unix_diag_msg
-_SECONDS = 2.0
+_REQUEST = struct.Struct("=BBHIIIII")  # struct unix_diag_req
+_REPLY = struct.Struct("=BBBBIII")  # struct unix_diag_msg
+_TIMEOUT = 2.0
 
 
 @frozen
 class Client:
-    """A process that holds the other end of a connection.
+    """A process that has the other end of a connection.
 
-    :param pid: 0 for one that can't be seen from here, outside of the container for one
+    :param pid: 0 for a process that is not visible here, such as one outside of the container
     """
 
     pid: int
@@ -40,28 +40,31 @@ class Client:
 
 
 def clients(path: Path) -> tuple[Client, ...]:
-    """Who is connected to the server at a path, and served by it.
+    """Return the clients that the server at a path is serving.
 
-    Empty also where the kernel does not tell (CONFIG_UNIX_DIAG), and for clients in another network
-    namespace, which it keeps to themselves.
+    The result lacks clients in other network namespaces, and is empty if the kernel has no
+    CONFIG_UNIX_DIAG.
     """
-    # A start binds its sockets under a name beside theirs, see vmnet.lifecycle.become.
-    names = {os.fsencode(one) for one in (path, path.with_name(f".{path.name}"))}
+    # A start binds its sockets under a temporary name, see vmnet.lifecycle.become.
+    names = {os.fsencode(name) for name in (path, path.with_name(f".{path.name}"))}
     try:
-        return tuple(_holder(inode) for inode in _peers(names))
+        return tuple(_client(inode) for inode in _peers(names))
     except OSError:
         return ()
 
 
 def _peers(names: set[bytes]) -> Iterator[int]:
-    """The inodes of the sockets that are connected to a server; the kernel tells no waiting one."""
+    """Yield the inodes of the sockets that are connected to a server.
+
+    The kernel does not report clients that the server has not accepted yet.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(_SECONDS)
-        question = _QUESTION.pack(
+        kernel.settimeout(_TIMEOUT)
+        request = _REQUEST.pack(
             socket.AF_UNIX, 0, 0, 1 << _ESTABLISHED, 0, _SHOW_NAME | _SHOW_PEER, 0, 0
         )
-        length = _HEADER.size + len(question)
-        kernel.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + question)
+        length = _HEADER.size + len(request)
+        kernel.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + request)
         while True:
             for kind, body in _messages(kernel.recv(1 << 16)):
                 if kind == _NLMSG_DONE:
@@ -69,7 +72,7 @@ def _peers(names: set[bytes]) -> Iterator[int]:
                 if kind == _NLMSG_ERROR:
                     (code,) = struct.unpack_from("=i", body)
                     raise OSError(-code, os.strerror(-code))
-                attributes = dict(_attributes(body[_ANSWER.size :]))
+                attributes = dict(_attributes(body[_REPLY.size :]))
                 if attributes.get(_NAME, b"").rstrip(b"\0") in names:
                     yield int.from_bytes(attributes.get(_PEER, b""), "little")
 
@@ -88,10 +91,10 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[(length + 3) & ~3 :]
 
 
-def _holder(inode: int) -> Client:
+def _client(inode: int) -> Client:
     wanted = f"socket:[{inode}]"
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended
             if any(str(fd.readlink()) == wanted for fd in (process / "fd").iterdir()):
                 return Client(int(process.name), (process / "comm").read_text().strip())
     return Client(0, "a process outside of this container")
