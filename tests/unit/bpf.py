@@ -1,4 +1,4 @@
-"""A classic BPF machine, as small as the programs that it runs (bpf(4))."""
+"""A classic BPF interpreter for the instructions that vmnet's filters use (bpf(4))."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 
-def run(program: bytes, packet: bytes, beside: Mapping[int, int] = MappingProxyType({})) -> int:
-    """What the program returns for a packet; 0 where it reads beyond the packet's end.
+def run(program: bytes, packet: bytes, metadata: Mapping[int, int] = MappingProxyType({})) -> int:
+    """Return the program's result for a packet, 0 if it reads beyond the packet's end.
 
-    :param beside: what the kernel knows of it beside its bytes, by offset (SKF_AD_OFF)
+    :param metadata: the kernel's data about the packet, by offset (SKF_AD_OFF)
     """
     instructions: list[tuple[int, int, int, int]] = list(struct.iter_unpack("=HBBI", program))
     accumulator = index = at = 0
     scratch: dict[int, int] = {}
     try:
-        for _ in instructions:  # jumps only go forward: each runs at most once
+        for _ in instructions:  # jumps go forward, so each instruction runs at most once
             code, true, false, operand = instructions[at]
             at += 1
             match code:
-                case 0x20 if operand >= 0xFFFFF000:  # ld, what the kernel knows beside the bytes
-                    accumulator = beside.get(operand, 0)
+                case 0x20 if operand >= 0xFFFFF000:  # ld metadata
+                    accumulator = metadata.get(operand, 0)
                 case 0x20:  # ld [k]
                     (accumulator,) = struct.unpack_from("!I", packet, operand)
                 case 0x80:  # ld len
@@ -40,7 +40,7 @@ def run(program: bytes, packet: bytes, beside: Mapping[int, int] = MappingProxyT
                     index = 4 * (packet[operand] & 0xF)
                 case 0x01:  # ldx #k
                     index = operand
-                case 0x60:  # ld M[k]; the kernel refuses a program that reads what it never wrote
+                case 0x60:  # ld M[k]; see check() for words that were not written
                     accumulator = scratch[operand]
                 case 0x02:  # st M[k]
                     scratch[operand] = accumulator
@@ -76,36 +76,36 @@ def run(program: bytes, packet: bytes, beside: Mapping[int, int] = MappingProxyT
 
 
 def check(program: bytes) -> None:
-    """Refuse what the kernel would: see bpf_check_classic() in net/core/filter.c.
+    """Reject the programs that the kernel rejects; see bpf_check_classic() in net/core/filter.c.
 
-    Instructions are whole, jumps stay inside, the last one returns, and scratch memory is written
-    on every way to where it is read.
+    Instructions must be complete, jumps must stay inside the program, the last instruction must
+    return, and each word of scratch memory must be written on every path to its reading.
     """
     instructions: list[tuple[int, int, int, int]] = list(struct.iter_unpack("=HBBI", program))
     assert len(program) == 8 * len(instructions) <= 8 * 4096
     assert instructions[-1][0] == 0x06
-    # By instruction. All of it where no way leads.
+    # The words written before each instruction: all of them, until a path to it is found.
     written = [set(), *(set(range(16)) for _ in instructions[1:])]
 
-    def reach(place: int, words: set[int]) -> None:
-        written[place] &= words
+    def reach(index: int, words: set[int]) -> None:
+        written[index] &= words
 
     for at, (code, true, false, operand) in enumerate(instructions):
-        here = written[at]
+        words = written[at]
         match code:
             case 0x05:
                 assert true == false == 0
-                reach(at + 1 + operand, here)
+                reach(at + 1 + operand, words)
                 continue
             case 0x15 | 0x35 | 0x45:
-                reach(at + 1 + true, here)
-                reach(at + 1 + false, here)
+                reach(at + 1 + true, words)
+                reach(at + 1 + false, words)
                 continue
             case 0x06:
                 continue
             case 0x60:
-                assert operand in here
+                assert operand in words
             case 0x02:
-                here = here | {operand}
+                words = words | {operand}
         assert true == false == 0
-        reach(at + 1, here)
+        reach(at + 1, words)

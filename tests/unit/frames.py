@@ -1,4 +1,4 @@
-"""Frames that a guest may send, and frames that it may not."""
+"""Frames that a guest may send, and frames that it must not send."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ALL_NODES = "ff02::1"
 
 
 def port(**changes: Any) -> Port:
-    """The wiring of a guest with these MACs."""
-    (made,) = testing.wiring(testing.identity(testing.interface(f"{OWN4}/16"))).ports
-    return evolve(made, **changes)
+    """Return the port of a guest with the address OWN4."""
+    (wired,) = testing.wiring(testing.identity(testing.interface(f"{OWN4}/16"))).ports
+    return evolve(wired, **changes)
 
 
 def ethernet(kind: int, payload: bytes, *, mac: bytes = MAC) -> bytes:
@@ -42,7 +42,7 @@ def arp(source: str, *, mac: bytes = MAC, target: str = GATEWAY4, operation: int
 def ipv4(
     source: str, protocol: int, payload: bytes, *, options: bytes = b"", fragment: int = 0
 ) -> bytes:
-    """With its checksum: a bridge whose host filters bridged packets looks at it."""
+    """Return a packet with a correct checksum, which a host that filters bridged packets checks."""
     words = 5 + len(options) // 4
     length = 4 * words + len(payload)
     addresses = IPv4Address(source).packed + IPv4Address("255.255.255.255").packed
@@ -67,12 +67,15 @@ def ports(source: int, destination: int) -> bytes:
 
 
 def message(kind: int, target: str = "::") -> bytes:
-    """An ICMPv6 message; of neighbour discovery's, what it is about."""
+    """Return an ICMPv6 message.
+
+    :param target: the target address of a message of neighbour discovery
+    """
     return struct.pack("!BBHI", kind, 0, 0, 0) + IPv6Address(target).packed + bytes(8)
 
 
 def listener_report(kind: int = 143) -> bytes:
-    """Behind a hop-by-hop header with a router alert (RFC 2711) and padding."""
+    """Return a hop-by-hop header with a router alert (RFC 2711) and padding, and a report."""
     return bytes((ICMP6, 0, 5, 2, 0, 0, 1, 0)) + message(kind)
 
 
@@ -81,7 +84,7 @@ def fragment(next_header: int, payload: bytes, *, offset: int = 0, more: bool = 
 
 
 def extension(next_header: int, payload: bytes) -> bytes:
-    """Eight bytes of padding (RFC 8200 section 4.2) and what is behind them."""
+    """Return a header with eight bytes of padding (RFC 8200 section 4.2), and its payload."""
     return bytes((next_header, 0, 1, 4, 0, 0, 0, 0)) + payload
 
 
@@ -90,9 +93,9 @@ EVERYDAY = {
     "arp reply": arp(OWN4, operation=2),
     "gratuitous arp": arp(OWN4, target=OWN4),
     "arp probe": arp("0.0.0.0", target=OWN4),
-    "arp for its second address": arp(OWN4_TOO),
+    "arp from the second address": arp(OWN4_TOO),
     "tcp": ipv4(OWN4, TCP, ports(40000, 80)),
-    "its second address": ipv4(OWN4_TOO, TCP, ports(40000, 80)),
+    "second address": ipv4(OWN4_TOO, TCP, ports(40000, 80)),
     "dns": ipv4(OWN4, UDP, ports(40000, 53)),
     "ping": ipv4(OWN4, ICMP, bytes((8, 0)) + bytes(30)),
     "unreachable": ipv4(OWN4, ICMP, bytes((3, 1)) + bytes(30)),
@@ -102,7 +105,7 @@ EVERYDAY = {
     "dhcp renewal": ipv4(OWN4, UDP, ports(68, 67)),
     "igmp": ipv4(OWN4, 2, bytes(8), options=bytes.fromhex("94040000")),
     "tcp6": ipv6(OWN6, TCP, ports(40000, 80)),
-    "its second address of IPv6": ipv6(OWN6_TOO, TCP, ports(40000, 80)),
+    "second ipv6 address": ipv6(OWN6_TOO, TCP, ports(40000, 80)),
     "ping6": ipv6(OWN6, ICMP6, message(128)),
     "ping6 from a link-local address": ipv6(LINK_LOCAL, ICMP6, message(128)),
     "solicitation": ipv6(OWN6, ICMP6, message(135, OTHER6)),
@@ -110,7 +113,7 @@ EVERYDAY = {
     "advertisement": ipv6(OWN6, ICMP6, message(136, OWN6)),
     "advertisement of a link-local address": ipv6(PRIVACY, ICMP6, message(136, PRIVACY)),
     "duplicate address detection": ipv6("::", ICMP6, message(135, OWN6)),
-    "that of a link-local address": ipv6("::", ICMP6, message(135, PRIVACY)),
+    "duplicate address detection, link-local": ipv6("::", ICMP6, message(135, PRIVACY)),
     "router solicitation": ipv6(LINK_LOCAL, ICMP6, message(133)),
     "router solicitation without an address": ipv6("::", ICMP6, message(133)),
     "listener report": ipv6(LINK_LOCAL, HOP_BY_HOP, listener_report()),
@@ -119,11 +122,11 @@ EVERYDAY = {
     "dhcpv6": ipv6(LINK_LOCAL, UDP, ports(546, 547)),
     "fragment of udp6": ipv6(OWN6, FRAGMENT, fragment(UDP, ports(40000, 53))),
     "fragment of a ping6": ipv6(OWN6, FRAGMENT, fragment(ICMP6, message(128))),
-    "later fragment of it": ipv6(OWN6, FRAGMENT, fragment(ICMP6, message(134), offset=100)),
+    "later fragment of icmpv6": ipv6(OWN6, FRAGMENT, fragment(ICMP6, message(134), offset=100)),
     "ipsec": ipv6(OWN6, 50, bytes(40)),
 }
 
-# What neither kind of guest may do.
+# Frames that no filtered guest may send.
 ROGUE = {
     "another mac": ethernet(0x0800, ipv4(OWN4, TCP, ports(1, 2))[14:], mac=OTHER_MAC),
     "another mac in arp": arp(OWN4, mac=OTHER_MAC),
@@ -134,7 +137,7 @@ ROGUE = {
     "redirect": ipv4(OWN4, ICMP, bytes((5, 1)) + bytes(30)),
     "icmp router advertisement": ipv4(OWN4, ICMP, bytes((9, 0)) + bytes(30)),
     "router advertisement": ipv6(LINK_LOCAL, ICMP6, message(134)),
-    "router advertisement from its address": ipv6(OWN6, ICMP6, message(134)),
+    "router advertisement from the guest's address": ipv6(OWN6, ICMP6, message(134)),
     "redirect6": ipv6(LINK_LOCAL, ICMP6, message(137)),
     "dhcpv6 answer": ipv6(LINK_LOCAL, UDP, ports(547, 546)),
     "dhcpv6 answer in fragments": ipv6(LINK_LOCAL, FRAGMENT, fragment(UDP, ports(547, 546))),
@@ -144,19 +147,23 @@ ROGUE = {
     "router advertisement behind a hop-by-hop header": ipv6(
         LINK_LOCAL, HOP_BY_HOP, extension(ICMP6, message(134))
     ),
-    "behind two of them": ipv6(
+    "router advertisement behind two headers": ipv6(
         LINK_LOCAL, HOP_BY_HOP, extension(DESTINATION, extension(ICMP6, message(134)))
     ),
-    "behind a routing header": ipv6(LINK_LOCAL, ROUTING, extension(ICMP6, message(134))),
-    "behind a long hop-by-hop header": ipv6(
+    "router advertisement behind a routing header": ipv6(
+        LINK_LOCAL, ROUTING, extension(ICMP6, message(134))
+    ),
+    "router advertisement behind a long hop-by-hop header": ipv6(
         LINK_LOCAL, HOP_BY_HOP, bytes((ICMP6, 1, 1, 12)) + bytes(12) + message(134)
     ),
     "router advertisement in a fragment": ipv6(LINK_LOCAL, FRAGMENT, fragment(ICMP6, message(134))),
-    "in the only fragment": ipv6(LINK_LOCAL, FRAGMENT, fragment(ICMP6, message(134), more=False)),
-    "behind options in a fragment": ipv6(
+    "router advertisement in the only fragment": ipv6(
+        LINK_LOCAL, FRAGMENT, fragment(ICMP6, message(134), more=False)
+    ),
+    "router advertisement behind options in a fragment": ipv6(
         LINK_LOCAL, FRAGMENT, fragment(DESTINATION, extension(ICMP6, message(134)))
     ),
-    "in a fragment of a fragment": ipv6(
+    "router advertisement in a fragment of a fragment": ipv6(
         LINK_LOCAL, FRAGMENT, fragment(FRAGMENT, fragment(ICMP6, message(134)))
     ),
     "multicast listener query": ipv6(LINK_LOCAL, HOP_BY_HOP, listener_report(130)),
@@ -164,17 +171,17 @@ ROGUE = {
     "a service tag": ethernet(0x88A8, struct.pack("!HH", 5, 0x0806) + arp(OWN4)[14:]),
 }
 
-# What a guest whose addresses are known may not do, and another one may.
+# Frames that only a guest whose addresses are unknown may send.
 FOREIGN = {
     "arp request": arp(OTHER4),
     "arp reply": arp(OTHER4, operation=2),
-    "gateway's arp": arp(GATEWAY4, operation=2),
+    "arp reply of the gateway": arp(GATEWAY4, operation=2),
     "ipv4": ipv4(OTHER4, TCP, ports(40000, 80)),
     "ipv4 behind options": ipv4(OTHER4, TCP, ports(40000, 80), options=bytes(40)),
     "later fragment": ipv4(OTHER4, UDP, ports(1, 2), fragment=185),
     "multicast as source": ipv4("224.0.0.1", UDP, ports(1, 2)),
     "no address": ipv4("0.0.0.0", TCP, ports(40000, 80)),
-    "no address, to no dhcp server": ipv4("0.0.0.0", UDP, ports(68, 69)),
+    "no address, not to a dhcp server": ipv4("0.0.0.0", UDP, ports(68, 69)),
     "no address, in fragments": ipv4("0.0.0.0", UDP, ports(68, 67), fragment=MORE),
     "ipv6": ipv6(OTHER6, TCP, ports(40000, 80)),
     "ipv6 in fragments": ipv6(OTHER6, FRAGMENT, fragment(UDP, ports(1, 2))),
@@ -182,16 +189,16 @@ FOREIGN = {
     "solicitation": ipv6(OTHER6, ICMP6, message(135, ROUTER)),
     "advertisement": ipv6(OWN6, ICMP6, message(136, OTHER6)),
     "advertisement from a link-local address": ipv6(LINK_LOCAL, ICMP6, message(136, OTHER6)),
-    "denial of another's address": ipv6("::", ICMP6, message(135, OTHER6)),
-    "no address in IPv6": ipv6("::", UDP, ports(546, 547)),
-    "its prefix alone": ipv6("fd00:17::", TCP, ports(40000, 80)),
+    "duplicate detection of a neighbour's address": ipv6("::", ICMP6, message(135, OTHER6)),
+    "no ipv6 address": ipv6("::", UDP, ports(546, 547)),
+    "the prefix only": ipv6("fd00:17::", TCP, ports(40000, 80)),
     "lldp": ethernet(0x88CC, bytes(60)),
     "spanning tree": ethernet(38, bytes.fromhex("424203") + bytes(35)),
 }
 
-# The router's link-local address is nobody's else where it is known.
+# Frames with the link-local address of a known router.
 ROUTERS = {
     "router's address": ipv6(ROUTER, ICMP6, message(128)),
     "advertisement of the router": ipv6(LINK_LOCAL, ICMP6, message(136, ROUTER)),
-    "denial of the router's address": ipv6("::", ICMP6, message(135, ROUTER)),
+    "duplicate detection of the router's address": ipv6("::", ICMP6, message(135, ROUTER)),
 }

@@ -1,4 +1,4 @@
-"""The filters at the uplinks, run on frames by a BPF machine of our own."""
+"""The filters on an uplink, run by the tests' BPF interpreter."""
 
 from __future__ import annotations
 
@@ -44,27 +44,29 @@ from vmnet.net import cbpf, containment
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 assert OWN.addresses
 CONTAINED = frames.port(contain=True, sender=OWN, owned=OWN.addresses)
-ANYBODY = frames.port(contain=True, owned=OWN.addresses)  # VMNET_FILTER=off
-OUTSIDE = frames.port(sender=OWN, owned=OWN.addresses)  # DHCP is another's
-UNKNOWN = frames.port(sender=frames.ANY)  # and so are the addresses
+UNFILTERED = frames.port(contain=True, owned=OWN.addresses)  # VMNET_FILTER=off
+OUTSIDE = frames.port(sender=OWN, owned=OWN.addresses)  # DHCP comes from the network
+UNKNOWN = frames.port(sender=frames.ANY)  # DHCP and the addresses come from the network
 ENTERING = {
     name: cbpf.assemble(containment.entering(port))
     for name, port in {
         "contained": CONTAINED,
-        "anybody": ANYBODY,
+        "unfiltered": UNFILTERED,
         "outside": OUTSIDE,
         "unknown": UNKNOWN,
     }.items()
 }
 LEAVING = {
     "contained": cbpf.assemble(containment.leaving(CONTAINED)),
-    "anybody": cbpf.assemble(containment.leaving(ANYBODY)),
+    "unfiltered": cbpf.assemble(containment.leaving(UNFILTERED)),
 }
 PROGRAMS = {
     **{f"entering, {name}": program for name, program in ENTERING.items()},
     **{f"leaving, {name}": program for name, program in LEAVING.items()},
 }
-CONTAINING = [one for name, one in PROGRAMS.items() if "contained" in name or "anybody" in name]
+CONTAINING = [
+    program for name, program in PROGRAMS.items() if "contained" in name or "unfiltered" in name
+]
 
 
 def from_network(frame: bytes) -> bytes:
@@ -84,7 +86,7 @@ def icmpv6(kind: int, target: str = "::") -> bytes:
 
 
 def tagged(frame: bytes, *tags: tuple[int, int]) -> bytes:
-    """:param tags: EtherType and VLAN, the outermost one first"""
+    """:param tags: EtherType and VLAN, outermost first"""
     inner = b"".join(struct.pack("!HH", *tag) for tag in tags)
     return frame[:12] + inner + frame[12:]
 
@@ -126,7 +128,7 @@ OTHER_MESSAGES = {
     ),
     "nothing follows": ipv6(59, b""),
 }
-# Of what only a router or a server says, what a switch or a router passes on.
+# Contained messages, for tests that hide them behind extension headers and fragments.
 HIDDEN = [
     *(ipv6(ICMP6, message(kind)) for kind in (133, 134)),
     *(ipv6(UDP, ports(*pair)) for pair in ((546, 547), (547, 546))),
@@ -140,29 +142,29 @@ INNOCENT = [
 
 @pytest.mark.parametrize("program", CONTAINING)
 @pytest.mark.parametrize("frame", CONTAINED_MESSAGES.values(), ids=CONTAINED_MESSAGES)
-def test_dhcp_and_router_messages_stop_here(frame: bytes, program: bytes) -> None:
+def test_dhcp_and_router_messages_are_dropped(frame: bytes, program: bytes) -> None:
     assert bpf.run(program, frame) == DROP
 
 
 @pytest.mark.parametrize("program", ENTERING.values(), ids=ENTERING)
 @pytest.mark.parametrize("frame", OTHER_MESSAGES.values(), ids=OTHER_MESSAGES)
-def test_everything_else_goes_its_way(frame: bytes, program: bytes) -> None:
+def test_other_messages_enter(frame: bytes, program: bytes) -> None:
     assert bpf.run(program, frame) == PASS
 
 
 @pytest.mark.parametrize("program", LEAVING.values(), ids=LEAVING)
 @pytest.mark.parametrize("frame", OTHER_MESSAGES.values(), ids=OTHER_MESSAGES)
-def test_so_it_does_on_its_way_out(frame: bytes, program: bytes) -> None:
+def test_other_messages_leave(frame: bytes, program: bytes) -> None:
     assert bpf.run(program, frame[:6] + MAC + frame[12:]) == PASS
 
 
 @pytest.mark.parametrize("name", ["outside", "unknown"])
 @pytest.mark.parametrize("frame", CONTAINED_MESSAGES.values(), ids=CONTAINED_MESSAGES)
-def test_another_ones_dhcp_enters_where_it_is_another_ones(frame: bytes, name: str) -> None:
+def test_the_networks_dhcp_enters_if_the_container_has_none(frame: bytes, name: str) -> None:
     assert bpf.run(ENTERING[name], frame) == PASS
 
 
-Header = tuple[int, int, bool]  # its kind; its length in eight bytes, or a fragment's offset
+Header = tuple[int, int, bool]  # kind; length in units of eight bytes; whether fragments follow
 
 
 headers = st.lists(
@@ -176,7 +178,7 @@ headers = st.lists(
 
 
 def behind(chain: list[Header], frame: bytes) -> bytes:
-    """What an IPv6 packet carries, behind further headers."""
+    """Return an IPv6 packet with further headers before its payload."""
     kind, payload = frame[20], frame[54:]
     for header, length, more in reversed(chain):
         if header == FRAGMENT:
@@ -198,10 +200,10 @@ def test_no_chain_of_headers_hides_a_message(
 
 
 @given(headers, st.sampled_from(INNOCENT), st.sampled_from(list(ENTERING.values())))
-def test_any_chain_that_a_sender_makes_passes(
+def test_any_chain_of_legitimate_length_passes(
     chain: list[Header], frame: bytes, program: bytes
 ) -> None:
-    """RFC 8200 section 4.1 has six kinds before the payload."""
+    """RFC 8200 section 4.1 has six kinds of headers before the payload."""
     assert bpf.run(program, behind(chain[:7], frame)) == PASS
 
 
@@ -209,8 +211,8 @@ def test_any_chain_that_a_sender_makes_passes(
 def test_no_fragment_hides_a_message_in_the_next(
     before: list[Header], after: list[Header], frame: bytes, words: int, behind_it: bytes
 ) -> None:
-    """A first fragment that ends within its headers (RFC 7112), whatever pads the frame."""
-    before = [one for one in before if one[0] != FRAGMENT][:3]
+    """A first fragment that ends within its headers is dropped (RFC 7112), also with padding."""
+    before = [header for header in before if header[0] != FRAGMENT][:3]
     whole = behind([*before, (FRAGMENT, 0, True), *after], frame)
     least = 54 + 8 * sum(1 + length for _, length, _ in before) + 8
     cut = whole[: least + 8 * words]
@@ -226,24 +228,24 @@ tags = st.lists(st.tuples(st.sampled_from((0x8100, 0x88A8)), st.just(0)), max_si
 def test_no_priority_tag_hides_a_message(
     found: list[tuple[int, int]], frame: bytes, program: bytes
 ) -> None:
-    """A host takes them off (IEEE 802.1Q, VLAN 0), as many as there are."""
+    """A host removes any number of priority tags (IEEE 802.1Q, VLAN 0)."""
     assert bpf.run(program, tagged(frame, *found)) == DROP
 
 
 @given(tags, st.integers(1, 4094), st.sampled_from(list(CONTAINED_MESSAGES.values())))
-def test_a_vlan_has_its_own_dhcp_where_the_guest_may_use_it(
+def test_dhcp_in_a_vlan_passes_if_the_guest_may_use_vlans(
     found: list[tuple[int, int]], vlan: int, frame: bytes
 ) -> None:
     inner = tagged(frame, *found[:1], (0x8100, vlan))
-    assert bpf.run(ENTERING["anybody"], inner) == PASS
+    assert bpf.run(ENTERING["unfiltered"], inner) == PASS
     assert bpf.run(ENTERING["contained"], inner) == DROP
-    assert bpf.run(ENTERING["anybody"], frame, {cbpf.VLAN_TAG: 0xE000 | vlan}) == PASS
-    assert bpf.run(ENTERING["anybody"], frame, {cbpf.VLAN_TAG: 0xE000}) == DROP
+    assert bpf.run(ENTERING["unfiltered"], frame, {cbpf.VLAN_TAG: 0xE000 | vlan}) == PASS
+    assert bpf.run(ENTERING["unfiltered"], frame, {cbpf.VLAN_TAG: 0xE000}) == DROP
     assert bpf.run(ENTERING["contained"], frame, {cbpf.VLAN_TAG: vlan}) == DROP
 
 
 @given(tags, st.sampled_from(list(OTHER_MESSAGES.values())))
-def test_a_tag_changes_nothing_for_the_rest(found: list[tuple[int, int]], frame: bytes) -> None:
+def test_other_messages_pass_with_priority_tags(found: list[tuple[int, int]], frame: bytes) -> None:
     for program in CONTAINING:
         assert bpf.run(program, tagged(frame, *found[:2])) == PASS
 
@@ -251,9 +253,7 @@ def test_a_tag_changes_nothing_for_the_rest(found: list[tuple[int, int]], frame:
 @given(st.integers(0, 65535), st.integers(0, 10), st.sampled_from((UDP, TCP)))
 @example(67, 0, UDP)
 @example(68, 10, UDP)
-def test_ipv4_by_protocol_and_destination_port_alone(
-    port: int, option_words: int, protocol: int
-) -> None:
+def test_ipv4_protocols_and_destination_ports(port: int, option_words: int, protocol: int) -> None:
     frame = ipv4(protocol, ports(40000, port), options=bytes(4 * option_words))
     expected = DROP if protocol == UDP and port in (67, 68) else PASS
     assert all(bpf.run(program, frame) == expected for program in CONTAINING)
@@ -261,16 +261,16 @@ def test_ipv4_by_protocol_and_destination_port_alone(
 
 @pytest.mark.parametrize("program", ENTERING.values(), ids=ENTERING)
 @pytest.mark.parametrize("frame", EVERYDAY.values(), ids=EVERYDAY)
-def test_what_the_guest_said_does_not_come_back(frame: bytes, program: bytes) -> None:
-    """From a switch that reflects frames, nor what a forger sends with the bridge's MAC."""
+def test_reflected_and_forged_frames_are_dropped(frame: bytes, program: bytes) -> None:
+    """A switch may reflect the guest's frames; a host may forge frames with the bridge's MAC."""
     assert bpf.run(program, frame) == DROP
     bridge = bytes.fromhex(CONTAINED.bridge_mac.replace(":", ""))
     assert bpf.run(program, frame[:6] + bridge + frame[12:]) == DROP
 
 
-@pytest.mark.parametrize("name", ["contained", "anybody", "outside"])
+@pytest.mark.parametrize("name", ["contained", "unfiltered", "outside"])
 @pytest.mark.parametrize("operation", [1, 2])
-def test_the_network_claims_no_address_of_the_guest(operation: int, name: str) -> None:
+def test_claims_of_the_guests_addresses_are_dropped(operation: int, name: str) -> None:
     for address in (OWN4, OWN4_TOO):
         claim = from_network(arp(address, mac=OTHER_MAC, operation=operation))
         assert bpf.run(ENTERING[name], claim) == DROP
@@ -284,8 +284,8 @@ def test_the_network_claims_no_address_of_the_guest(operation: int, name: str) -
 
 
 @pytest.mark.parametrize("name", ENTERING)
-def test_it_claims_others_and_asks_for_the_guests(name: str) -> None:
-    """Who wants an address that the guest has is told so by the guest (RFC 5227, RFC 4862)."""
+def test_claims_of_other_addresses_and_questions_enter(name: str) -> None:
+    """The guest must hear a probe for its address, to answer it (RFC 5227, RFC 4862)."""
     for frame in (
         arp(OTHER4, mac=OTHER_MAC, target=OWN4),
         arp("0.0.0.0", mac=OTHER_MAC, target=OWN4),
@@ -297,27 +297,27 @@ def test_it_claims_others_and_asks_for_the_guests(name: str) -> None:
 
 @pytest.mark.parametrize("program", ENTERING.values(), ids=ENTERING)
 @pytest.mark.parametrize("last", range(1, 16))
-def test_what_a_bridge_keeps_for_its_host_does_not_reach_it(last: int, program: bytes) -> None:
-    kept = bytes((0x01, 0x80, 0xC2, 0, 0, last))
-    assert bpf.run(program, kept + ipv4(UDP, ports(40000, 53))[6:]) == DROP
-    passed_on = bytes((0x01, 0x80, 0xC2, 0, 0, 0)), bytes((0x01, 0x80, 0xC2, 0, 0, 0x10 | last))
-    for one in passed_on:
-        assert bpf.run(program, one + ipv4(UDP, ports(40000, 53))[6:]) == PASS
+def test_frames_to_reserved_multicast_are_dropped(last: int, program: bytes) -> None:
+    reserved = bytes((0x01, 0x80, 0xC2, 0, 0, last))
+    assert bpf.run(program, reserved + ipv4(UDP, ports(40000, 53))[6:]) == DROP
+    others = bytes((0x01, 0x80, 0xC2, 0, 0, 0)), bytes((0x01, 0x80, 0xC2, 0, 0, 0x10 | last))
+    for mac in others:
+        assert bpf.run(program, mac + ipv4(UDP, ports(40000, 53))[6:]) == PASS
 
 
 @given(st.binary(max_size=120), st.sampled_from((0x0800, 0x86DD, 0x0806, 0x8100)))
 @example(b"", 0x0800)
-def test_any_frame_is_decided(payload: bytes, kind: int) -> None:
-    """A frame cut short is accepted as it is, like one that no filter looked at."""
+def test_every_frame_gets_a_verdict(payload: bytes, kind: int) -> None:
+    """A truncated frame may pass, because a load beyond its end ends the program."""
     frame = from_network(ethernet(kind, payload))
     for program in PROGRAMS.values():
         assert bpf.run(program, frame) in (PASS, DROP, CUT)
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
-def test_the_programs_are_some_that_the_kernel_takes(count: int) -> None:
+def test_the_kernel_accepts_the_programs(count: int) -> None:
     many = tuple(IPv6Address((0xFD << 120) + number) for number in range(count))
-    for port in (CONTAINED, ANYBODY, OUTSIDE, UNKNOWN):
+    for port in (CONTAINED, UNFILTERED, OUTSIDE, UNKNOWN):
         with_many = evolve(port, owned=many)
         for program in (containment.entering(with_many), containment.leaving(with_many)):
             bpf.check(cbpf.assemble(program))
@@ -326,8 +326,10 @@ def test_the_programs_are_some_that_the_kernel_takes(count: int) -> None:
 @pytest.mark.parametrize(
     ("first", "further"), [("169.254.7.7/32", None), ("172.17.255.254/16", "169.254.7.7/32")]
 )
-def test_nobody_takes_the_guests_questions_from_the_bridge(first: str, further: str | None) -> None:
-    """An address of the subnet may be somebody's by right, and is the responder's business."""
+def test_claims_of_the_bridges_link_local_address_are_dropped(
+    first: str, further: str | None
+) -> None:
+    """Claims of its spare address pass: the responder handles them."""
     port = evolve(
         UNKNOWN,
         bridge_address=IPv4Interface(first),

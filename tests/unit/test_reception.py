@@ -1,4 +1,4 @@
-"""The filter of what the container itself accepts on a bridge, run by a BPF machine of our own."""
+"""The filter on a bridge, run by the tests' BPF interpreter."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ PORT = frames.port(
     spares=(ip_interface(f"{ANOTHER_SPARE}/16"),),
 )
 PROGRAM = cbpf.assemble(reception.program(PORT))
-ALONE = cbpf.assemble(
+LINK_LOCAL_ONLY = cbpf.assemble(
     reception.program(frames.port(bridge_address=ip_interface(f"{OWN_LINK_LOCAL}/32")))
 )
-EVERYBODY = "255.255.255.255"
+BROADCAST = "255.255.255.255"
 SYN, SYN_ACK, ACK, RST, FIN = 0x02, 0x12, 0x10, 0x04, 0x01
 
 
@@ -58,30 +58,30 @@ def tcp(port: int, flags: int) -> bytes:
     return bytes(segment)
 
 
-SERVED = {
+FROM_GUEST = {
     "arp": arp(OWN4, target=SPARE),
-    "dhcp discover": to(EVERYBODY, UDP, ports(68, 67)),
+    "dhcp discover": to(BROADCAST, UDP, ports(68, 67)),
     "dhcp renewal": to(SPARE, UDP, ports(68, 67)),
-    "dhcp renewal at the other address": to(OWN_LINK_LOCAL, UDP, ports(68, 67)),
+    "dhcp renewal at the link-local address": to(OWN_LINK_LOCAL, UDP, ports(68, 67)),
     "dns": to(SPARE, UDP, ports(40000, 53)),
-    "dns at the other address": to(OWN_LINK_LOCAL, UDP, ports(40000, 53)),
+    "dns at the link-local address": to(OWN_LINK_LOCAL, UDP, ports(40000, 53)),
     "dns at the next spare address": to(ANOTHER_SPARE, UDP, ports(40000, 53)),
     "dns over tcp": to(SPARE, TCP, tcp(53, SYN)),
     "ping": to(SPARE, ICMP, bytes((8, 0)) + bytes(30)),
-    "pong": to(SPARE, ICMP, bytes((0, 0)) + bytes(30)),
-    "accepts a connection": to(SPARE, TCP, tcp(40001, SYN_ACK)),
-    "goes on with it": to(SPARE, TCP, tcp(40001, ACK)),
+    "answer to a ping": to(SPARE, ICMP, bytes((0, 0)) + bytes(30)),
+    "answer to a connection": to(SPARE, TCP, tcp(40001, SYN_ACK)),
+    "later segment": to(SPARE, TCP, tcp(40001, ACK)),
 }
-NOT_SERVED = {
+NOT_FROM_GUEST = {
     "a service": to(SPARE, TCP, tcp(8080, SYN)),
-    "a service, urgently": to(SPARE, TCP, tcp(8080, SYN | 0x20)),
+    "a service, with URG": to(SPARE, TCP, tcp(8080, SYN | 0x20)),
     "a reset": to(SPARE, TCP, tcp(8080, RST)),
-    "its end": to(SPARE, TCP, tcp(8080, FIN)),
+    "a FIN": to(SPARE, TCP, tcp(8080, FIN)),
     "no flag": to(SPARE, TCP, tcp(8080, 0)),
     "a datagram": to(SPARE, UDP, ports(53, 4500)),
     "a dhcp answer": to(SPARE, UDP, ports(67, 68)),
     "a fragment of dns": to(SPARE, UDP, ports(40000, 53), fragment=MORE),
-    "its next": to(SPARE, UDP, ports(40000, 53), fragment=9),
+    "a later fragment of dns": to(SPARE, UDP, ports(40000, 53), fragment=9),
     "a fragment of a connection": to(SPARE, TCP, tcp(53, SYN)[:8], fragment=MORE),
     "a redirect": to(SPARE, ICMP, bytes((5, 1)) + bytes(30)),
     "an unreachable": to(SPARE, ICMP, bytes((3, 4)) + bytes(30)),
@@ -99,48 +99,48 @@ NOT_SERVED = {
 FROM_NETWORK = {
     "arp": arp(OTHER4, mac=OTHER_MAC, target=SPARE),
     "an answer of a nameserver": to(SPARE, UDP, ports(53, 40000), mac=OTHER_MAC),
-    "its later fragment": to(SPARE, UDP, ports(0, 53), mac=OTHER_MAC, fragment=185),
-    "that over tcp": to(SPARE, TCP, tcp(40000, SYN_ACK), mac=OTHER_MAC),
+    "a later fragment of it": to(SPARE, UDP, ports(0, 53), mac=OTHER_MAC, fragment=185),
+    "an answer over tcp": to(SPARE, TCP, tcp(40000, SYN_ACK), mac=OTHER_MAC),
     "ping": to(SPARE, ICMP, bytes((8, 0)) + bytes(30), mac=OTHER_MAC),
     "unreachable": to(SPARE, ICMP, bytes((3, 4)) + bytes(30), mac=OTHER_MAC),
-    "a screen": to(SPARE, TCP, tcp(5900, SYN), mac=OTHER_MAC),
+    "vnc": to(SPARE, TCP, tcp(5900, SYN), mac=OTHER_MAC),
 }
 NOT_FROM_NETWORK = {
     "dns": to(SPARE, UDP, ports(40000, 53), mac=OTHER_MAC),
-    "dns at the other address": to(OWN_LINK_LOCAL, UDP, ports(40000, 53), mac=OTHER_MAC),
+    "dns at the link-local address": to(OWN_LINK_LOCAL, UDP, ports(40000, 53), mac=OTHER_MAC),
     "dns over tcp": to(SPARE, TCP, tcp(53, SYN), mac=OTHER_MAC),
     "dns over tcp, later": to(SPARE, TCP, tcp(53, ACK), mac=OTHER_MAC),
     "a fragment of dns": to(SPARE, UDP, ports(40000, 53), mac=OTHER_MAC, fragment=MORE),
     "dhcp": to(SPARE, UDP, ports(68, 67), mac=OTHER_MAC),
-    "dhcp to everybody": to(EVERYBODY, UDP, ports(68, 67), mac=OTHER_MAC),
+    "dhcp by broadcast": to(BROADCAST, UDP, ports(68, 67), mac=OTHER_MAC),
     "a redirect": to(SPARE, ICMP, bytes((5, 1)) + bytes(30), mac=OTHER_MAC),
     "the kept NIC": to(KEPT, TCP, tcp(8080, SYN), mac=OTHER_MAC),
     "ping6": ethernet(0x86DD, frames.ipv6(LINK_LOCAL, ICMP6, message(128))[14:], mac=OTHER_MAC),
 }
 
 
-@pytest.mark.parametrize("frame", SERVED.values(), ids=SERVED)
-def test_what_is_served_to_the_guest(frame: bytes) -> None:
+@pytest.mark.parametrize("frame", FROM_GUEST.values(), ids=FROM_GUEST)
+def test_the_guest_may_send(frame: bytes) -> None:
     assert bpf.run(PROGRAM, frame) == PASS
 
 
-@pytest.mark.parametrize("frame", NOT_SERVED.values(), ids=NOT_SERVED)
-def test_what_is_not(frame: bytes) -> None:
+@pytest.mark.parametrize("frame", NOT_FROM_GUEST.values(), ids=NOT_FROM_GUEST)
+def test_the_guest_may_not_send(frame: bytes) -> None:
     assert bpf.run(PROGRAM, frame) == DROP
 
 
 @pytest.mark.parametrize("frame", FROM_NETWORK.values(), ids=FROM_NETWORK)
-def test_what_the_network_may_send(frame: bytes) -> None:
+def test_the_network_may_send(frame: bytes) -> None:
     assert bpf.run(PROGRAM, frame) == PASS
 
 
 @pytest.mark.parametrize("frame", NOT_FROM_NETWORK.values(), ids=NOT_FROM_NETWORK)
-def test_the_guests_servers_are_not_the_networks(frame: bytes) -> None:
+def test_the_network_may_not_send(frame: bytes) -> None:
     assert bpf.run(PROGRAM, frame) == DROP
 
 
-@pytest.mark.parametrize("frame", [*SERVED.values(), *FROM_NETWORK.values()])
-def test_nothing_in_a_vlan(frame: bytes) -> None:
+@pytest.mark.parametrize("frame", [*FROM_GUEST.values(), *FROM_NETWORK.values()])
+def test_frames_in_a_vlan_are_dropped(frame: bytes) -> None:
     assert bpf.run(PROGRAM, frame, {cbpf.VLAN_TAG_PRESENT: 1}) == DROP
 
 
@@ -148,16 +148,17 @@ def test_nothing_in_a_vlan(frame: bytes) -> None:
 @example(IPv4Address(GATEWAY4), MAC)
 @example(IPv4Address(ANOTHER_SPARE), OTHER_MAC)
 @example(IPv4Address(OWN_LINK_LOCAL), MAC)
-@example(IPv4Address(EVERYBODY), MAC)
-def test_the_bridges_own_addresses_alone(address: IPv4Address, mac: bytes) -> None:
+@example(IPv4Address(BROADCAST), MAC)
+def test_only_the_bridges_own_addresses_are_reachable(address: IPv4Address, mac: bytes) -> None:
     ping = to(str(address), ICMP, bytes((8, 0)) + bytes(30), mac=mac)
-    assert bpf.run(ALONE, ping) == (PASS if str(address) in (OWN_LINK_LOCAL, EVERYBODY) else DROP)
-    own = (SPARE, ANOTHER_SPARE, OWN_LINK_LOCAL, EVERYBODY)
+    expected = PASS if str(address) in (OWN_LINK_LOCAL, BROADCAST) else DROP
+    assert bpf.run(LINK_LOCAL_ONLY, ping) == expected
+    own = (SPARE, ANOTHER_SPARE, OWN_LINK_LOCAL, BROADCAST)
     assert bpf.run(PROGRAM, ping) == (PASS if str(address) in own else DROP)
 
 
 @given(st.integers(0, 65535), st.integers(0, 255), st.binary(max_size=40))
-def test_no_connection_of_the_guests_but_for_names(port: int, flags: int, options: bytes) -> None:
+def test_the_guest_opens_connections_only_for_dns(port: int, flags: int, options: bytes) -> None:
     options = options[: len(options) // 4 * 4]
     frame = frames.ipv4(OWN4, TCP, tcp(port, flags), options=options)
     frame = frame[:30] + IPv4Address(SPARE).packed + frame[34:]
@@ -166,10 +167,10 @@ def test_no_connection_of_the_guests_but_for_names(port: int, flags: int, option
 
 
 @given(st.binary(max_size=90), st.sampled_from((0x0800, 0x86DD, 0x0806)))
-def test_any_frame_is_decided(payload: bytes, kind: int) -> None:
+def test_every_frame_gets_a_verdict(payload: bytes, kind: int) -> None:
     assert bpf.run(PROGRAM, ethernet(kind, payload)) in (PASS, DROP, CUT)
 
 
-def test_the_program_is_one_the_kernel_takes() -> None:
-    for program in (PROGRAM, ALONE):
+def test_the_kernel_accepts_the_program() -> None:
+    for program in (PROGRAM, LINK_LOCAL_ONLY):
         bpf.check(program)
