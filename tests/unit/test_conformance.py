@@ -71,12 +71,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "heavy": ("import http.client, asyncio", "it_imports_late", "inside the functions"),
     "foreign setting": (
         f"{SETTINGS}return [setting('VMNET_COLOUR', values.text, 'red', 'a colour')]",
-        "its_settings_carry_its_name",
+        "its_settings_begin_with_its_name",
         "VMNET_COLOUR does not begin with VMNET_BROKEN",
     ),
     "long help": (
         f"{SETTINGS}return [setting('VMNET_BROKEN_X', values.text, 'red', 'a\\nb')]",
-        "its_settings_explain_themselves",
+        "its_settings_have_help_and_a_valid_default",
         "more than one line",
     ),
     "parser": (
@@ -111,7 +111,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "makes a folder": (
         f"{DELIVER}settings[RUN_DIR].mkdir()",
         "planning_has_no_effects",
-        "planning makes",
+        "planning creates",
     ),
     "prints": (f"{DELIVER}print('x', file=sys.stderr)", "planning_has_no_effects", "prints 'x"),
     "changes the network": (
@@ -121,12 +121,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     ),
     "random": (
         f"{DELIVER}return Delivery(os.urandom(4).hex())",
-        "planning_is_a_function_of_what_it_is_given",
-        "the second answer differs",
+        "planning_is_deterministic",
+        "the second result differs",
     ),
     "changes": (
         f"{DELIVER}object.__setattr__(identity, 'hostname', identity.hostname + 'x')",
-        "planning_leaves_what_it_is_given",
+        "planning_does_not_change_its_arguments",
         "planning changes the identity",
     ),
     "text for bytes": (
@@ -142,63 +142,63 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "by the host's name": (
         f"{DELIVER}return Delivery('x', files=(File(settings[RUN_DIR] / identity.hostname, b''),))",
         "its_files_are_in_the_run_directory",
-        "a way up",
+        "a path traversal",
     ),
     "writable": (
         f"{DELIVER}return Delivery('x', files=(File(settings[RUN_DIR] / 'x', b'', 0o666),))",
         "its_files_are_in_the_run_directory",
-        "others may write",
+        "group or others may write",
     ),
     "no daemon": (
         f"{DELIVER}return Delivery('x', "
         "daemons=(Daemon('x', ('/usr/bin/absent',), settings[RUN_DIR] / 'pid'),))",
         "its_daemons_can_be_executed",
-        "/usr/bin/absent is not there",
+        "/usr/bin/absent cannot be executed",
     ),
     "two lines": (
         f"{DELIVER}return Delivery('x', not_carried=(f'the name {{identity.hostname}}',))",
-        "what_is_not_carried_is_told_in_lines",
+        "not_carried_has_one_line_for_each_part",
         "is not one line of printable text",
     ),
     "no file": (
         f"{DEVICES}return (Cdrom(settings[RUN_DIR] / 'seed.iso'),)",
-        "the_files_of_its_devices_are_there",
-        "nobody makes",
+        "the_files_of_its_devices_exist_or_are_delivered",
+        "does not exist and is not delivered",
     ),
     "relative": (
         "@hookimpl\ndef vmnet_launch_command(machine):\n    return Command(('qemu',))",
         "its_command_can_be_executed",
-        "qemu is no path",
+        "qemu is not an absolute path",
     ),
     "a line of the name's": (
         f"{DELIVER}return Delivery('x', "
         "files=(File(settings[RUN_DIR] / 'x', f'host={identity.hostname}'.encode()),))",
-        "hostile_names_do_not_break_out",
-        "a line feed: breaks out in",
+        "hostile_names_inject_nothing",
+        "a line feed: injects a line in",
     ),
     "a template": (
         f"{DELIVER}import jinja2; name = ''.join(filter(str.isprintable, identity.hostname))\n"
         "    return Delivery('x', files=(File(settings[RUN_DIR] / 'x', "
         "jinja2.Template('host: ' + name).render().encode()),))",
-        "hostile_names_do_not_break_out",
+        "hostile_names_inject_nothing",
         "is a template",
     ),
     "allocates alone": (
         "@hookimpl\ndef vmnet_ipam_allocate(identity):\n    return identity",
-        "what_allocates_releases",
+        "it_allocates_and_releases",
         "it allocates, but does not release",
     ),
     "drops a NIC": (
         pair("from attrs import evolve; return evolve(identity, interfaces=())"),
         "an_allocation_is_an_identity",
-        "keeps the interfaces",
+        "must keep the names, MACs and order",
     ),
     "strict release": (
         pair(release="STORE.unlink()"),
-        "to_release_what_is_not_allocated_is_no_error",
+        "releasing_without_an_allocation_is_no_error",
         "FileNotFoundError",
     ),
-    "leaks": (pair(release="pass"), "a_release_gives_back_all_of_it", "leaves something"),
+    "leaks": (pair(release="pass"), "a_release_frees_everything", "leaves something"),
     "remembers": (
         "HELD = []\n" + pair("HELD.append(1); " + TAKE, f"HELD and HELD.pop() and {GIVE}"),
         "another_process_can_release",
@@ -206,7 +206,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     ),
     "proud": (
         pair("identity.hostname.encode('idna'); " + TAKE),
-        "hostile_names_are_allocated_for_or_refused",
+        "hostile_names_leave_no_allocation",
         "UnicodeError",
     ),
 }

@@ -1,6 +1,6 @@
-"""A kit for the tests of plugins: an identity like a container's, the wiring for it, settings.
+"""A kit for the tests of plugins: identities like those of containers, wirings, settings.
 
-Everything has a default, so that a test says only what it is about:
+Everything has a default, so a test states only what it is about:
 
 >>> from vmnet import testing
 >>> nic = testing.interface("10.1.0.9/32", gateway="169.254.1.1")
@@ -30,37 +30,43 @@ RUN_DIR = Path("/run/vmnet")
 
 
 def route(destination: str, gateway: str = "", **changes: Any) -> Route:
-    """A route through a gateway, or to the link itself without one."""
-    made = Route(ip_network(destination), ip_address(gateway) if gateway else None)
-    return evolve(made, **changes)
+    """Return a route through a gateway, or an on-link route without a gateway.
+
+    :param changes: fields of :class:`~vmnet.identity.Route`
+    """
+    default = Route(ip_network(destination), ip_address(gateway) if gateway else None)
+    return evolve(default, **changes)
 
 
 def interface(*addresses: str, name: str = "eth0", gateway: str = "", **changes: Any) -> Interface:
-    """A veth with Docker's MAC for its first address, and a default route where it has a gateway.
+    """Return a veth with the MAC that Docker derives from the first address.
 
+    :param gateway: gateway of its default route; empty for no route
     :param changes: fields of :class:`~vmnet.identity.Interface`
     """
-    own = tuple(map(ip_interface, addresses))
-    bare = Interface(name, _mac(own), kind="veth", addresses=own)
-    made = evolve(bare, routes=(_default_route(gateway, bare),) if gateway else ())
-    return evolve(made, **changes)
+    parsed = tuple(map(ip_interface, addresses))
+    unrouted = Interface(name, _mac(parsed), kind="veth", addresses=parsed)
+    routes = (_default_route(gateway, unrouted),) if gateway else ()
+    return evolve(unrouted, **{"routes": routes, **changes})
 
 
 def identity(*interfaces: Interface, **changes: Any) -> Identity:
-    """A container named ``web``; on Docker's default bridge unless interfaces are given.
+    """Return the identity of a container named ``web``, by default on Docker's default bridge.
 
     :param changes: fields of :class:`~vmnet.identity.Identity`
     """
-    made = Identity(
+    default = Identity(
         hostname="web",
         interfaces=interfaces or (interface("172.17.0.2/16", gateway="172.17.0.1"),),
         resolver=resolver("192.0.2.53"),
     )
-    return evolve(made, **changes)
+    return evolve(default, **changes)
 
 
 def resolver(*nameservers: str, **changes: Any) -> Resolver:
-    """What resolv.conf said: ``resolver("127.0.0.11")`` is Docker's on a network of your own.
+    """Return the content of resolv.conf.
+
+    On a user-defined network, Docker's is ``resolver("127.0.0.11")``.
 
     :param changes: fields of :class:`~vmnet.identity.Resolver`
     """
@@ -68,10 +74,10 @@ def resolver(*nameservers: str, **changes: Any) -> Resolver:
 
 
 def wiring(identity: Identity, *, contain: bool = True, nameserver: str = "") -> Wiring:
-    """What the built-in bridge strategy plans, br0 and tap0 for the first interface and so on.
+    """Return a wiring like that of the built-in bridge strategy: br0 and tap0, br1 and tap1, …
 
-    :param nameserver: the first bridge's address with its prefix length, where the guest asks a
-        forwarder there; the bridges are link-local otherwise
+    :param nameserver: address, with prefix length, of a forwarder on the first bridge; without it,
+        all bridges have link-local addresses
     """
     ports = tuple(
         _port(number, interface, identity, contain=contain)
@@ -86,12 +92,12 @@ def wiring(identity: Identity, *, contain: bool = True, nameserver: str = "") ->
 
 
 def settings(environ: Mapping[str, str] | None = None, *rows: Setting[Any]) -> Settings:
-    """The core's settings and a plugin's own rows, parsed from an environment."""
+    """Parse the settings of the core and the given rows of a plugin from an environment."""
     return table.parse(environ or {}, (*table.CORE, *rows))
 
 
 def machine(**changes: Any) -> Machine:
-    """A machine with one NIC and half a GiB of memory that has nothing to boot yet.
+    """Return a machine with a NIC and 512 MiB of memory, but nothing to boot.
 
     :param changes: fields of :class:`~vmnet.machine.Machine`
     """
@@ -100,10 +106,10 @@ def machine(**changes: Any) -> Machine:
 
 
 def golden(path: Path, text: str) -> str:
-    """The expected text: a file that a person has read and found right.
+    """Return the expected text from a golden file, which a person has reviewed.
 
-    ``assert rendered == golden(path, rendered)`` compares the two. With ``UPDATE_GOLDEN=1`` in the
-    environment the file is written first, to be read again in the diff before it is committed.
+    Use it as ``assert rendered == golden(path, rendered)``. ``UPDATE_GOLDEN=1`` in the environment
+    writes ``text`` to the file first; review the diff before you commit it.
     """
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
@@ -117,9 +123,9 @@ def _default_route(gateway: str, interface: Interface) -> Route:
     return route(destination, gateway, onlink=not interface.is_neighbour(hop))
 
 
-def _mac(own: tuple[Any, ...]) -> str:
-    """Docker's: 02:42 and the IPv4 address."""
-    return f"02:42:{own[0].packed[-4:].hex(':') if own else '00:00:00:01'}"
+def _mac(addresses: tuple[Any, ...]) -> str:
+    """Derive a MAC from the first address like Docker: 02:42 and the IPv4 address."""
+    return f"02:42:{addresses[0].packed[-4:].hex(':') if addresses else '00:00:00:01'}"
 
 
 def _port(number: int, interface: Interface, identity: Identity, *, contain: bool) -> Port:

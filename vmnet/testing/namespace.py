@@ -1,7 +1,6 @@
-"""A network namespace with an eth0 like a container's, and a router at the other end of its cable.
+"""A network namespace with an eth0 like a container's, connected by a veth pair to a router.
 
-Two named namespaces, made by ip(8) of iproute2, which takes root. They go at the end, and what is
-in them with them.
+Both are named namespaces, created with ip(8) of iproute2, which needs root, and deleted at the end.
 """
 
 from __future__ import annotations
@@ -23,20 +22,23 @@ _SELF = Path("/proc/thread-self/ns/net")
 
 @frozen
 class Container:
-    """:param name: of the namespace, as ``ip netns`` knows it"""
+    """A network namespace that stands in for a container.
+
+    :param name: its name for ``ip netns``
+    """
 
     name: str
 
     def run(self, *argv: str) -> str:
-        """Run a program in the namespace, and answer what it says.
+        """Run a program in the namespace and return its output.
 
-        :raises RuntimeError: it fails
+        :raises RuntimeError: the program fails
         """
         return _ip("netns", "exec", self.name, *argv)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """This thread is in the namespace: sockets that it makes are there."""
+        """Move this thread into the namespace, so that it creates its sockets there."""
         before = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _enter(Path("/run/netns", self.name))
@@ -46,8 +48,8 @@ class Container:
             os.close(before)
 
     def state(self) -> str:
-        """Links, addresses, routes, rules and filters, for a comparison."""
-        looks = (
+        """Return the links, addresses, routes, rules and qdiscs as text, for a comparison."""
+        commands = (
             ("ip", "-details", "link"),
             ("ip", "address"),
             ("ip", "-4", "route", "show", "table", "all"),
@@ -55,40 +57,37 @@ class Container:
             ("ip", "rule"),
             ("tc", "qdisc"),
         )
-        return "\n".join(self.run(*look) for look in looks)
+        return "\n".join(self.run(*command) for command in commands)
 
 
 @contextmanager
 def container(
     *addresses: str, gateway: str = "", mac: str = "", mtu: int = 1500
 ) -> Iterator[Container]:
-    """A namespace whose eth0 is up and has these addresses, and a default route.
+    """Create a namespace whose eth0 is up, with these addresses and a default route.
 
-    Unless addresses are given it is on 10.77.0.0/24: 10.77.0.2, with 10.77.0.1 as the router that
-    answers there.
-
-    :param gateway: an address of the router, which it then has; of the first address's subnet the
-        first one, unless given
+    :param addresses: with prefix lengths; 10.77.0.2/24 by default
+    :param gateway: the address of the router; by default the first of the first address's subnet
     """
-    own = [ip_interface(one) for one in addresses or ("10.77.0.2/24",)]
-    via = gateway or str(own[0].network[1])
+    parsed = [ip_interface(address) for address in addresses or ("10.77.0.2/24",)]
+    via = gateway or str(parsed[0].network[1])
     name = f"vmnet-test-{os.getpid()}-{os.urandom(3).hex()}"
     router = f"{name}-router"
     with ExitStack() as undo:
-        for one in (name, router):
-            _ip("netns", "add", one)
-            undo.callback(_ip, "netns", "delete", one)
-            _ip("-n", one, "link", "set", "lo", "up")
+        for namespace in (name, router):
+            _ip("netns", "add", namespace)
+            undo.callback(_ip, "netns", "delete", namespace)
+            _ip("-n", namespace, "link", "set", "lo", "up")
         peer = ("peer", "name", "eth0", "netns", router)
         link = ("eth0", "mtu", str(mtu), *(("address", mac) if mac else ()))
         _ip("-n", name, "link", "add", *link, "type", "veth", *peer)
         _ip("-n", router, "link", "set", "eth0", "mtu", str(mtu))
-        _ip("-n", router, "address", "add", f"{via}/{own[0].network.prefixlen}", "dev", "eth0")
-        for address in own:
+        _ip("-n", router, "address", "add", f"{via}/{parsed[0].network.prefixlen}", "dev", "eth0")
+        for address in parsed:
             detection = ("nodad",) if address.version == 6 else ()
             _ip("-n", name, "address", "add", str(address), "dev", "eth0", *detection)
-        for one in (router, name):
-            _ip("-n", one, "link", "set", "eth0", "up")
+        for namespace in (router, name):
+            _ip("-n", namespace, "link", "set", "eth0", "up")
         _ip("-n", name, "route", "add", "default", "via", via, "dev", "eth0")
         yield Container(name)
 
@@ -96,7 +95,7 @@ def container(
 def _ip(*arguments: str) -> str:
     program = process.find("ip")
     if program is None:
-        raise RuntimeError("ip is not installed; it is in the package iproute2")
+        raise RuntimeError("ip is not installed; install the package iproute2")
     done = process.run((str(program), *arguments))
     if done.status != 0:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr or f'status {done.status}'}")
@@ -112,7 +111,7 @@ def _enter(path: Path) -> None:
 
 
 def _setns(fd: int) -> None:
-    """setns(2), which Python has from 3.12 on."""
+    """Call setns(2), which the os module has only since Python 3.12."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(fd, _CLONE_NEWNET) != 0:
         code = ctypes.get_errno()

@@ -1,10 +1,10 @@
-"""Stages that write down what their plugins are asked: which hook, in which order, with what.
+"""Record the calls of hooks: which hook, in which order, with which arguments.
 
     recorder = Recorder(vmnet_ipam_deliver=Delivery("mine"))
     recorder.hooks({"VMNET_IPAM": "recorder"}).deliver(identity, wiring)
     assert recorder.names() == ["vmnet_ipam_deliver"]
 
-A plugin of its own takes the stages that are not the test's subject.
+A built-in plugin serves the stages that the test does not select plugins for.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _SELECTING = (
 
 @frozen
 class Call:
-    """One plugin that was asked.
+    """The call of a hook of a plugin.
 
-    :param given: the arguments by name, but for the settings
+    :param given: the arguments by name, without ``settings``
     """
 
     hook: str
@@ -46,15 +46,16 @@ class Call:
 
 
 class Recorder:
-    """Its plugin answers each hook with a fixed value: what is given here, a sound one otherwise.
+    """Provides a plugin whose hooks return fixed values, and records all calls.
 
-    An exception as answer is raised.
+    :param results: by hook; a hook raises its result if that is an exception. The other hooks
+        return valid defaults.
     """
 
-    def __init__(self, **answers: Any) -> None:
+    def __init__(self, **results: Any) -> None:
         self.calls: list[Call] = []
         identity = testing.identity()
-        self._answers: dict[str, Any] = {
+        self._results: dict[str, Any] = {
             "vmnet_settings": (),
             "vmnet_capture": identity,
             "vmnet_ipam_deliver": Delivery(NAME),
@@ -64,44 +65,44 @@ class Recorder:
             "vmnet_forwarder": Delivery(NAME),
             "vmnet_launch_command": Command(("/bin/true",)),
             "vmnet_launch": None,
-            **answers,
+            **results,
         }
 
     def names(self) -> list[str]:
-        """The hooks that were called, in that order; not vmnet_settings, which every start asks."""
-        return [one.hook for one in self.calls if one.hook != "vmnet_settings"]
+        """Return the called hooks in order, without vmnet_settings, which every start calls."""
+        return [call.hook for call in self.calls if call.hook != "vmnet_settings"]
 
-    def hooks(self, environ: Mapping[str, str] | None = None, *beside: Plugin) -> Hooks:
-        """The stages, with this plugin in each that the environment leaves open.
+    def hooks(self, environ: Mapping[str, str] | None = None, *plugins: Plugin) -> Hooks:
+        """Return the stages, with this plugin for each stage that the environment does not select.
 
-        :param beside: further plugins, which the environment can select
+        :param plugins: further plugins that the environment can select
         """
-        loaded = hooks.load([self._plugin(), *beside])
+        loaded = hooks.load([self._plugin(), *plugins])
         loaded.manager.add_hookcall_monitoring(self._record, lambda *_: None)
-        chosen = {**{row.name: NAME for row in _SELECTING}, **(environ or {})}
-        parsed = settings.parse(chosen, loaded.settings())
+        selecting = {**{row.name: NAME for row in _SELECTING}, **(environ or {})}
+        parsed = settings.parse(selecting, loaded.settings())
         return Hooks(
             loaded, selection.select(parsed, loaded.strategies(), loaded.allocate_only()), parsed
         )
 
     def _plugin(self) -> Plugin:
         module = ModuleType(f"vmnet_recorder_{id(self)}")
-        for name, answer in self._answers.items():
-            setattr(module, name, hookimpl(_giving(answer)))
+        for name, result in self._results.items():
+            setattr(module, name, hookimpl(_returning(result)))
         sys.modules[module.__name__] = module
         return Plugin(NAME, module.__name__, "vmnet-testing", "0")
 
-    def _record(self, hook: str, asked: Sequence[Any], given: Mapping[str, Any]) -> None:
-        known = {name: value for name, value in given.items() if name != "settings"}
-        self.calls += (Call(hook, one.plugin_name, known) for one in asked)
+    def _record(self, hook: str, impls: Sequence[Any], given: Mapping[str, Any]) -> None:
+        arguments = {name: value for name, value in given.items() if name != "settings"}
+        self.calls += (Call(hook, impl.plugin_name, arguments) for impl in impls)
 
 
-def _giving(answer: Any) -> Callable[[], Any]:
-    """An implementation that takes none of a hook's arguments."""
+def _returning(result: Any) -> Callable[[], Any]:
+    """Return an implementation that takes none of a hook's arguments."""
 
-    def give() -> Any:
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+    def implementation() -> Any:
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
-    return give
+    return implementation

@@ -1,4 +1,4 @@
-"""Identities that a plugin meets: those of real engines, and those that try to break out."""
+"""Sample identities: those of real engines, and hostile ones that try to inject content."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from vmnet.identity import Host, Identity
 
 _ULA = "fd00:77::2/64"
 
-# What `docker run` makes.
+# As `docker run` creates it.
 USUAL: Final = testing.identity()
-# By the network that they come from.
+# By network.
 PLAIN: Final[dict[str, Identity]] = {
     "docker's default bridge": USUAL,
-    "a network of one's own, with Docker's resolver": testing.identity(
+    "a user-defined network, with Docker's resolver": testing.identity(
         testing.interface("10.1.0.9/24", gateway="10.1.0.1"),
         resolver=testing.resolver("127.0.0.11", options=("ndots:0",)),
     ),
-    "both families": testing.identity(
+    "IPv4 and IPv6": testing.identity(
         testing.interface("10.1.0.9/24", _ULA, gateway="10.1.0.1"),
         resolver=testing.resolver("192.0.2.53", "2001:db8::53", search=("example.org",)),
         domain="example.org",
         ntp=(ip_address("192.0.2.123"),),
     ),
-    "swarm: an overlay, and the way out by another NIC": testing.identity(
+    "swarm: an overlay, and the default route on another NIC": testing.identity(
         testing.interface("10.0.1.7/24", mtu=1450),
         testing.interface("172.18.0.3/16", name="eth1", gateway="172.18.0.1"),
     ),
     "a gateway outside of every subnet": testing.identity(
         testing.interface("10.244.1.5/32", gateway="169.254.1.1"),
     ),
-    "CNI's ptp: neighbours are behind the gateway": testing.identity(
+    "CNI's ptp: other hosts of the subnet are behind the gateway": testing.identity(
         testing.interface(
             *("10.247.0.2/24", _ULA),
             off_link=(ip_network("10.247.0.0/24"), ip_network("fd00:77::/64")),
@@ -64,10 +64,9 @@ PLAIN: Final[dict[str, Identity]] = {
     "no address": testing.identity(testing.interface()),
 }
 
-# Where a hostile text lands, this word begins a line of its own, and with it whatever an attacker
-# likes: a directive, a key, a command.
+# If this word begins a line of a file, an attacker could inject a directive, a key or a command.
 CANARY: Final = "vmnet-broke-out"
-# What a template engine makes of EVALUATED's text if it takes it for a template.
+# The result if a template engine evaluates the sample "a template".
 EVALUATED: Final = "broke1764out"
 _TEXTS: Final[dict[str, str]] = {
     "a line feed": f"web\n{CANARY}",
@@ -76,10 +75,10 @@ _TEXTS: Final[dict[str, str]] = {
     "Unicode's line ends": f"web\u2028{CANARY}\u0085{CANARY}",
     "closed quotes": f"web\"'\n{CANARY}: |\n{CANARY}",
     "a template": "broke{{ 42 * 42 }}out",
-    "a way up": "../../../../etc/vmnet-broke-out",
+    "a path traversal": "../../../../etc/vmnet-broke-out",
     "an absolute path": "/etc/vmnet-broke-out",
     "five thousand characters": "w" * 5000,
-    "nothing": "",
+    "an empty name": "",
 }
 
 

@@ -1,4 +1,4 @@
-"""What ``pytest --vmnet-plugin NAME`` collects: the conformance suite, on that plugin."""
+"""The module that ``pytest --vmnet-plugin NAME`` collects: the conformance suite for NAME."""
 
 from __future__ import annotations
 

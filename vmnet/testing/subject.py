@@ -1,4 +1,4 @@
-"""The plugin under test: loaded as a start loads it, and asked as a start asks it."""
+"""The plugin under test, loaded and called like in a start."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vmnet.wiring import Requirements, Wiring
 
 @frozen
 class Plan:
-    """What a plugin answers for one identity; None where it has no such hook.
+    """The results of a plugin for an identity; None for a hook that it does not implement.
 
-    :param status: of a machine that runs, and whose guest has taken nothing yet
+    :param status: for a running VM whose guest has taken nothing yet
     """
 
     requirements: Requirements | None
@@ -35,12 +35,14 @@ class Plan:
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        return tuple(one for one in (self.delivery, self.forwarder) if one is not None)
+        return tuple(
+            delivery for delivery in (self.delivery, self.forwarder) if delivery is not None
+        )
 
 
 @frozen
 class Subject:
-    """One plugin, and what its hooks are given."""
+    """A plugin, and the settings that its hooks get."""
 
     plugin: Plugin
     plugins: Plugins
@@ -49,8 +51,8 @@ class Subject:
     def implements(self, hook: str) -> bool:
         return self.plugins.implements(self.plugin.name, hook)
 
-    def ask(self, hook: str, kind: type[Any], **given: Any) -> Any:
-        """The answer of one hook; None where the plugin has none.
+    def call(self, hook: str, kind: type[Any], **given: Any) -> Any:
+        """Call a hook and return its result; None if the plugin does not implement it.
 
         :raises vmnet.errors.VmnetError: the plugin refuses, or breaks the contract
         """
@@ -59,40 +61,40 @@ class Subject:
         return self.plugins.call(self.plugin.name, hook, kind, **given)
 
     def plan(self, identity: Identity) -> Plan:
-        """All hooks that only look and tell: those of planning, in a start's order, and the status.
+        """Call all hooks without side effects: the planning hooks in order, and the status.
 
         :raises vmnet.errors.VmnetError: the plugin refuses, or breaks the contract
         """
-        needs = self.ask("vmnet_ipam_requirements", Requirements, identity=identity)
+        needs = self.call("vmnet_ipam_requirements", Requirements, identity=identity)
         wiring = wire(identity, needs or Requirements())
         given = {"identity": identity, "wiring": wiring}
         served = {"identity": identity, "wiring": wire(identity, Requirements(dns=True))}
         machine = testing.machine(run_dir=self.settings[table.RUN_DIR])
         return Plan(
             needs,
-            self.ask("vmnet_ipam_deliver", Delivery, **given),
-            self.ask("vmnet_forwarder", Delivery, **served),
-            self.ask("vmnet_devices", tuple, **given),
-            self.ask("vmnet_launch_command", Command, machine=machine, arguments=()),
-            self.ask("vmnet_ipam_status", tuple, **given),
+            self.call("vmnet_ipam_deliver", Delivery, **given),
+            self.call("vmnet_forwarder", Delivery, **served),
+            self.call("vmnet_devices", tuple, **given),
+            self.call("vmnet_launch_command", Command, machine=machine, arguments=()),
+            self.call("vmnet_ipam_status", tuple, **given),
         )
 
 
 def load(name: str, environ: Mapping[str, str]) -> Subject:
-    """The installed plugin of that name, alone.
+    """Load the installed plugin of this name, and no other plugin.
 
-    :raises LookupError: none has it
-    :raises vmnet.errors.VmnetError: it can't be loaded, or the environment is not what it takes
+    :raises LookupError: it is not installed
+    :raises vmnet.errors.VmnetError: it can't be loaded, or the environment has a wrong setting
     """
-    found = {one.name: one for one in discovery.discover()}
-    if name not in found:
-        raise LookupError(f"no plugin {name} is installed; there are: {', '.join(found)}")
-    plugins = hooks.load([found[name]])
-    return Subject(found[name], plugins, table.parse(environ, plugins.settings()))
+    installed = {plugin.name: plugin for plugin in discovery.discover()}
+    if name not in installed:
+        raise LookupError(f"no plugin {name} is installed; installed are {', '.join(installed)}")
+    plugins = hooks.load([installed[name]])
+    return Subject(installed[name], plugins, table.parse(environ, plugins.settings()))
 
 
 def wire(identity: Identity, needs: Requirements) -> Wiring:
-    """The wiring of an identity as the built-in bridge strategy plans it."""
+    """Return a wiring like that of the built-in bridge strategy."""
     nameserver = ""
     if needs.dns and identity.interfaces:
         first = identity.interfaces[0]
