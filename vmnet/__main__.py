@@ -29,7 +29,7 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
-    beside.be_called("vmnet")  # instead of the interpreter's name
+    beside.set_process_name("vmnet")  # instead of the interpreter's name
     log.configure(os.environ)
     try:
         if sys.argv[1:2] != ["run"]:

@@ -1,4 +1,7 @@
-"""The only door of a start to child processes: argument lists, bounded waits, statuses read."""
+"""Child processes of a start. No other module of a start creates processes.
+
+Commands are argument lists, every wait is bounded, and every exit status is read.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _SECONDS = 10.0
 
 @noun
 class Outcome(Noun):
-    """How a child ended.
+    """The result of :func:`run`.
 
     :param status: its exit status, negative for a signal's number
     """
@@ -29,7 +32,7 @@ class Outcome(Noun):
 
 @noun
 class Answer(Noun):
-    """What a child had to say, and how it ended.
+    """The result of :func:`ask`.
 
     :param status: its exit status, negative for a signal's number
     """
@@ -40,7 +43,7 @@ class Answer(Noun):
 
 
 def find(program: str) -> Path | None:
-    """The program's path, from PATH; None where it is not installed."""
+    """Return the program's path from PATH, or None if it is not installed."""
     for folder in os.get_exec_path():
         path = Path(folder, program)
         if os.access(path, os.X_OK) and path.is_file():
@@ -49,25 +52,25 @@ def find(program: str) -> Path | None:
 
 
 def spawn(argv: Sequence[str], masked: Iterable[int] | None = None) -> int:
-    """Start a program that lives on beside us, and beside what we become; answer its PID.
+    """Start a program that outlives the start, and return its PID.
 
-    It has its own session, so that a terminal's Ctrl-C does not reach it, and its standard output
-    and error are our standard error.
+    It leads a new session, so that a terminal's Ctrl-C does not reach it. Its standard output and
+    error are our standard error.
 
-    :param masked: the signals that it is to have blocked; None for those that we have
+    :param masked: the signals that are blocked in the program; None: those blocked here
     :raises OSError: it can't be executed
     """
     return _start(argv, (2, 1), masked=masked)
 
 
 def run(argv: Sequence[str]) -> Outcome:
-    """Run a program that ends by itself, or goes into the background, within ten seconds.
+    """Run a program that ends or goes into the background within ten seconds.
 
-    What it says goes to a file in memory and not to a pipe: a daemon that keeps a pipe open would
-    have us wait for the daemon's end. Our own standard error is its descriptor 3, where a daemon
-    says what the container's log is to tell.
+    Its output goes to a file in memory. A daemon that kept a pipe open would make us wait for its
+    end. The program's descriptor 3 is our standard error: a daemon can write to the container's log
+    there.
 
-    :raises TimeoutError: it did not; it has been killed
+    :raises TimeoutError: it took longer, and was killed
     :raises OSError: it can't be executed
     """
     with _file("output") as output:
@@ -82,21 +85,22 @@ def ask(
     environ: Mapping[str, str] | None = None,
     seconds: float = _SECONDS,
 ) -> Answer:
-    """Run a program for its answer, with what it is to read.
+    """Run a program and return its output.
 
-    :param environ: its whole environment; None for ours
-    :raises TimeoutError: it did not end in time; it has been killed, and all it started with it
+    :param stdin: its standard input
+    :param environ: its whole environment; None: ours
+    :raises TimeoutError: it did not end in time, and its process group was killed
     :raises OSError: it can't be executed
     """
-    with _file("input", stdin) as given, _file("output") as output, _file("errors") as errors:
-        pid = _start(argv, (given, 0), (output, 1), (errors, 2), environ=environ)
+    with _file("input", stdin) as file, _file("output") as output, _file("errors") as errors:
+        pid = _start(argv, (file, 0), (output, 1), (errors, 2), environ=environ)
         status = _status(pid, argv[0], seconds)
         return Answer(status, _text(output), _text(errors).strip())
 
 
 @contextmanager
 def _file(name: str, content: bytes = b"") -> Iterator[int]:
-    """A file in memory: unlike a pipe, it takes and gives any length without anybody beside it."""
+    """Open a file in memory. Unlike a pipe it needs no reader, whatever its size."""
     fd = os.memfd_create(name)
     try:
         with os.fdopen(os.dup(fd), "wb") as file:
@@ -117,9 +121,9 @@ def _start(
     environ: Mapping[str, str] | None = None,
     masked: Iterable[int] | None = None,
 ) -> int:
-    """posix_spawn(3), and not the subprocess module, which takes longer to import than to use.
+    """Start a program by posix_spawn(3), because importing the subprocess module takes too long.
 
-    :param streams: descriptors and the numbers they are to have in the child, one after the other
+    :param streams: pairs of a descriptor and its number in the child, duplicated in this order
     """
     if _log.isEnabledFor(logging.DEBUG):
         import shlex
@@ -137,10 +141,10 @@ def _start(
 
 
 def _status(pid: int, program: str, seconds: float) -> int:
-    """The exit status of a child that leads a session; whatever keeps us from it ends them all."""
+    """Await a child and return its exit status; on an exception, kill its process group."""
     try:
         _await_end(pid, program, seconds)
-    except BaseException:  # a signal's exception, too
+    except BaseException:  # a signal handler may raise too
         os.killpg(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise

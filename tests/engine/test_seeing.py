@@ -50,7 +50,7 @@ def test_docker_knows_a_healthy_vm_from_one_that_is_not(vms: Vms) -> None:
     assert last["Output"].startswith("unhealthy: dnsmasq is stopped")
     vm.exec("sh", "-c", f"kill -9 {dnsmasq['pid']}")
     becomes("healthy")
-    assert "vmnet: error: dnsmasq: ended before the machine" in vm.logs()
+    assert "vmnet: error: dnsmasq: ended before the VM" in vm.logs()
 
 
 def test_the_console_and_a_stop(vms: Vms) -> None:

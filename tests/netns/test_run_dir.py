@@ -54,7 +54,7 @@ def test_a_folder_of_another_user_s_above_it(network: Lan, vmnet: Vmnet, tmp_pat
     os.chown(above, OTHER, OTHER)
     ended = vmnet(web, "run", VMNET_RUN_DIR=str(above / "run"))
     assert ended.returncode == StateError.exit_code, ended.stderr
-    assert f"{above} (user {OTHER}, mode 0755) is not root's" in ended.stderr
+    assert f"{above} (user {OTHER}, mode 0755) does not belong to root" in ended.stderr
     assert list(above.iterdir()) == []
 
 
@@ -67,7 +67,7 @@ def test_a_record_of_another_user_s_is_not_believed(network: Lan, vmnet: Vmnet) 
     for command in ("run", "status", "health"):
         ended = vmnet(web, command)
         assert ended.returncode != 0
-        assert f"it is user {OTHER}'s" in ended.stdout + ended.stderr, command
+        assert f"user {OTHER} owns it" in ended.stdout + ended.stderr, command
 
 
 def test_an_open_volume_at_the_run_directory_is_closed_and_used(network: Lan, vmnet: Vmnet) -> None:

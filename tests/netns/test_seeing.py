@@ -44,7 +44,7 @@ def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
             os.kill(outside[pid], signal.SIGKILL)
             _await_another(pidfile, pid)
             who = name.removeprefix("the ")
-            assert f"vmnet: error: {who}: ended before the machine" in process.output()
+            assert f"vmnet: error: {who}: ended before the VM" in process.output()
         assert health() == silent
 
 
@@ -64,7 +64,7 @@ def test_a_second_start_beside_a_running_vm_changes_nothing(network: Lan, vmnet:
         second = run(*entered, *VMNET, "run", env=vmnet.environ, check=False)
         assert second.returncode == BridgeError.exit_code
         assert second.stderr.splitlines() == [
-            "vmnet: error: a VM runs in this container, and has its network",
+            "vmnet: error: a VM already runs in this container and uses its network",
             "vmnet: hint: `vmnet status` shows it, and `vmnet stop` stops it",
         ]
         require_same(before, web.dump())

@@ -22,6 +22,6 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     recorder.FAIL_AT.clear()
     kept = {one: signal.getsignal(one) for one in beside.STOP_SIGNALS}
     yield
-    early._come.clear()
+    early._arrived.clear()
     for number, handler in kept.items():
         signal.signal(number, handler)

@@ -22,7 +22,7 @@ import os, signal, sys
 from vmnet import process
 from vmnet.lifecycle import alarm, beside, guard, keeper
 signal.pthread_sigmask(signal.SIG_BLOCK, beside.STOP_SIGNALS)
-with alarm.hung_up() as fds:
+with alarm.opened() as fds:
     argv = guard.command(os.getpid(), "/nonexistent", 60, "text", fds)
     order = keeper.keep_guard(sys.argv[1] + "/guard.pid", fds, argv)
     process.spawn(keeper.command(os.getpid(), "text", sys.argv[1] + "/keeper.pid", order))
@@ -78,9 +78,9 @@ def test_what_proves_it_is_taken_back_and_nothing_stays_open() -> None:
     """The stop signals need not be blocked for that."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     before = sorted(map(str, Path("/proc/self/fd").iterdir()))
-    with alarm.hung_up() as fds:
+    with alarm.opened() as fds:
         assert list(map(os.get_inheritable, fds)) == [True, True]
-        assert beside.BELL not in signal.sigpending()
+        assert beside.ALARM_SIGNAL not in signal.sigpending()
     assert sorted(map(str, Path("/proc/self/fd").iterdir())) == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
 
@@ -91,7 +91,7 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.bind(str(tmp_path / "qmp.sock"))
         monitor.listen()
-        with alarm.hung_up() as fds:
+        with alarm.opened() as fds:
             given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fds if rings else ())
             order = keeper.keep_guard(tmp_path / "guard.pid", fds, guard.command(*given))
             words = keeper.command(os.getpid(), "text", tmp_path / "keeper.pid", order)

@@ -125,5 +125,5 @@ def test_a_file_is_read_and_a_link_is_not(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.read(tmp_path / "absent")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="or no file"):
+    with pytest.raises(OSError, match="or it is not a regular file"):
         files.read(tmp_path / "pipe")

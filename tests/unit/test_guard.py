@@ -200,7 +200,7 @@ _QUIT = {"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"
     [
         pytest.param(
             ({"event": "STOP"}, _OFF),
-            "warning: guard: QEMU was forced to end, the guest had not powered off",
+            "warning: guard: QEMU was forced to quit: the guest did not power off",
             id="forced by another",
         ),
         pytest.param(
@@ -275,7 +275,7 @@ def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path
         process.kill()
         process.wait(10)
         assert running.wait(20) == 0
-    assert "QEMU can't be told: [Errno 2]" in said[2]
+    assert "can't connect to QEMU's control socket: [Errno 2]" in said[2]
 
 
 def test_stop_signals_are_not_for_the_guard(tmp_path: Path) -> None:
@@ -321,9 +321,7 @@ def test_a_guard_that_is_killed_is_missed_and_another_takes_its_place(tmp_path: 
         monitor.start()
         assert keeper.wait(30) == 0
         monitor.join(10)
-    assert said == (
-        "vmnet: error: guard: ended before the machine (SIGKILL): another takes its place\n"
-    )
+    assert said == ("vmnet: error: guard: ended before the VM (SIGKILL): starting it again\n")
     assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
 
 

@@ -52,7 +52,7 @@ def starts(folder: Path) -> int:
 
 
 def pid_in(folder: Path) -> int:
-    found = until(lambda: beside.on_record(str(folder / "pid")), 30, "a PID")
+    found = until(lambda: beside.read_pid(str(folder / "pid")), 30, "a PID")
     return int(found)
 
 
@@ -80,8 +80,7 @@ def test_a_daemon_that_dies_is_started_again_and_ends_with_the_machine(
         assert starts(tmp_path) == 2
     until(lambda: not lives(second), 30, "its end")
     assert capfd.readouterr().err == (
-        "vmnet: error: helper: ended before the machine (it is not known how): "
-        "another takes its place\n"
+        "vmnet: error: helper: ended before the VM (exit status unknown): starting it again\n"
     )
 
 
@@ -90,7 +89,7 @@ def test_a_daemon_that_dies_is_started_again_and_ends_with_the_machine(
     [
         ("exit 3", "failed (status 3)"),
         ("kill -9 $$", "failed (SIGKILL)"),
-        ("true", "can't be found: {}/pid does not tell its process"),
+        ("true", "was started, but wrote no PID to {}/pid"),
     ],
 )
 def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
@@ -100,10 +99,10 @@ def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
     with kept(daemon(tmp_path, script)):
         said = "\n".join(
             (
-                "vmnet: error: helper: ended before the machine (it is not known how): "
-                "another takes its place",
-                *[f"vmnet: error: helper: {why.format(tmp_path)}: another attempt follows"] * 2,
-                f"vmnet: error: helper: {why.format(tmp_path)}, again and again",
+                "vmnet: error: helper: ended before the VM (exit status unknown): "
+                "starting it again",
+                *[f"vmnet: error: helper: {why.format(tmp_path)}: trying again"] * 2,
+                f"vmnet: error: helper: {why.format(tmp_path)}: giving up",
                 "vmnet: hint: it stays down, and the VM without it, until the container is "
                 "restarted",
                 "",
@@ -124,7 +123,7 @@ def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
 def test_a_daemon_that_has_lived_for_a_while_has_all_attempts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "WELL_SECONDS", 0.0)
+    monkeypatch.setattr(keeper, "STABLE_SECONDS", 0.0)
     subprocess.run(daemon_in(tmp_path), check=True)
     with kept(daemon(tmp_path)):
         for _ in range(2 * len(_AT_ONCE)):
@@ -135,7 +134,7 @@ def test_a_daemon_that_has_lived_for_a_while_has_all_attempts_again(
 
 
 def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
-    task = keeper.errand(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
+    task = keeper.run(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
     fd, seconds = next(task)
     pid = pid_in(tmp_path)
     assert (seconds, beside.has_ended(fd)) == (0.01, False)
@@ -147,7 +146,7 @@ def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
 def test_a_start_that_is_under_way_ends_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("4194305\n")
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
-        shell = until(lambda: beside.on_record(str(tmp_path / "shell")), 30, "the start")
+        shell = until(lambda: beside.read_pid(str(tmp_path / "shell")), 30, "the start")
     assert not lives(shell)
 
 
@@ -171,7 +170,7 @@ def test_a_followed_file_that_changes_has_a_program_run(tmp_path: Path, change: 
     ran = tmp_path / "results" / "ran"
     fd = Watch("x", ("true",), (followed,)).open()
     argv = ("/bin/sh", "-c", f"cat {followed} >> {ran}; echo >> {ran}")
-    with kept(keeper.watching(Log("text", "x"), fd, argv)):
+    with kept(keeper.run_on_change(Log("text", "x"), fd, argv)):
         for content in ("once", "twice"):
             if change == "replaced":
                 (tmp_path / "new").write_text(content)
@@ -194,7 +193,7 @@ def test_many_changes_are_one_and_a_failure_is_logged(
     reading, writing = os.pipe()
     argv = ("/bin/sh", "-c", f"echo ran >> {tmp_path}/ran; echo why >&2; exit 4")
     os.write(writing, bytes(1000))
-    with kept(keeper.watching(Log("json", "the links"), reading, argv)):
+    with kept(keeper.run_on_change(Log("json", "the links"), reading, argv)):
         until(lambda: "status 4" in capfd.readouterr().err, 30, "the failure")
         os.write(writing, b"again")
         until(lambda: _lines(tmp_path / "ran") == 2, 30, "the second change")
@@ -234,7 +233,7 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
     records = tmp_path / "keeper.pid", tmp_path / "guard.pid", tmp_path / "pid"
 
     def all_new(*old: int) -> tuple[int, ...] | None:
-        found = tuple(beside.on_record(str(one)) or 0 for one in records)
+        found = tuple(beside.read_pid(str(one)) or 0 for one in records)
         return found if all(found) and not set(found) & set(old) else None
 
     with subprocess.Popen(("sleep", "60")) as machine:
@@ -243,7 +242,7 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
             old = until(all_new, 30, "keeper and guard")
             until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard to be at work")
             os.kill(old[0], signal.SIGKILL)
-            until(lambda: beside.on_record(str(records[0])) not in (None, old[0]), 30, "a keeper")
+            until(lambda: beside.read_pid(str(records[0])) not in (None, old[0]), 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
             new = until(lambda: all_new(*old), 20, "a guard and a helper of the new keeper's")
@@ -254,10 +253,10 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
             until(lambda: not any(map(lives, new)), 30, "the end of all")
             assert first.stderr is not None
             said = first.stderr.read()
-    assert "error: keeper: ended before the machine (it is not known how): another" in said
-    assert "hint: it may not start again what takes privileges" in said
-    assert "error: guard: ended before the machine (it is not known how): another" in said
-    assert "error: helper: ended before the machine" in said
+    assert "error: keeper: ended before the VM (exit status unknown): starting" in said
+    assert "hint: the new keeper can't restart programs that need privileges" in said
+    assert "error: guard: ended before the VM (exit status unknown): starting" in said
+    assert "error: helper: ended before the VM" in said
 
 
 def _name(pid: int) -> str:

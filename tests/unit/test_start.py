@@ -62,7 +62,7 @@ def test_a_launch_that_fails_is_undone(hooks: Hooks, plan: Plan, run_dir: Path) 
 
 
 def test_a_launch_that_returns_is_a_failed_one(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
-    with pytest.raises(LaunchError, match="returned instead of becoming the machine"):
+    with pytest.raises(LaunchError, match="returned instead of executing"):
         start.start(hooks, plan)
     assert recorder.calls() == ALL
     assert names(run_dir) == []
@@ -100,7 +100,7 @@ def test_a_run_directory_that_can_t_be_written_costs_no_change(
     hooks: Hooks, plan: Plan, run_dir: Path
 ) -> None:
     run_dir.touch()
-    with pytest.raises(VmnetError, match="is no folder"):
+    with pytest.raises(VmnetError, match="is not a folder"):
         start.start(hooks, plan)
     assert recorder.calls() == []
 
@@ -175,7 +175,7 @@ def test_a_daemon_that_is_not_there(hooks: Hooks, plan: Plan, tmp_path: Path) ->
 def test_a_daemon_that_is_gone_does_not_disturb_the_undoing(
     script: str, hooks: Hooks, plan: Plan, tmp_path: Path
 ) -> None:
-    with pytest.raises(LaunchError, match="returned instead of becoming"):
+    with pytest.raises(LaunchError, match="returned instead of executing"):
         start.start(hooks, with_daemon(plan, tmp_path, f"cd {tmp_path}; {script}"))
 
 

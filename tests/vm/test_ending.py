@@ -132,7 +132,7 @@ def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: Machine) -> N
         (keeper,) = (one for one in children if _name(one) == "vmnet-keeper")
         (guard,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
         os.kill(int(guard), signal.SIGKILL)
-        missed = "error: guard: ended before the machine (SIGKILL): another takes its place"
+        missed = "error: guard: ended before the VM (SIGKILL): starting it again"
         until(lambda: missed in process.output(), END_SECONDS, missed, detail=process.output)
         process.signal(signal.SIGTERM)
         console.expect("power button, shutting down", END_SECONDS)

@@ -59,7 +59,7 @@ def test_a_guest_that_floods_qemus_monitor_is_stopped_in_time(
     del settings["VMNET_DEMO"]
     web = network.container("web")
     with Machine(settings).booted(web) as guest:
-        flooded = "the guest has QEMU say more than anybody needs"
+        flooded = "the guest floods QEMU's control socket"
         until(lambda: flooded in guest.output(), BOOT_SECONDS, flooded, detail=guest.output)
         guest.process.signal(signal.SIGTERM)
         assert guest.process.wait(60) == FORCED_STATUS

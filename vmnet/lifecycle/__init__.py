@@ -1,1 +1,1 @@
-"""From plan to running machine: effects, their undoing, saved state, and the final exec."""
+"""From a plan to a running VM: the effects, their undos, the saved state and the final exec."""

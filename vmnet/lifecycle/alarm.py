@@ -1,14 +1,16 @@
-"""An alarm that rings in the guard when a signal arrives at the process that becomes QEMU.
+"""An epoll instance that wakes the guard when a signal arrives at the process that becomes QEMU.
 
-A signalfd tells only the signals of whoever reads it. But epoll hangs its waiting on the process
-that *adds* the signalfd (signalfd(2), "epoll(7) semantics"), and on nothing that an exec replaces.
-So we add one here, in the process that becomes PID 1, and the guard inherits both: a signal to that
-process wakes the guard. The kernel then asks once more whether there is a signal to report, now for
-the guard itself; so the guard keeps one of the mask pending for itself for ever
-(:data:`vmnet.lifecycle.beside.BELL`). Edge-triggered, so that this one alone wakes nobody.
+A signalfd reports only the signals of the process that reads it. But epoll waits on behalf of the
+process that *adds* the signalfd (signalfd(2), "epoll(7) semantics"), also after an exec. So the
+start, which becomes PID 1, adds the signalfd, and the guard inherits both descriptors: a signal to
+PID 1 wakes the guard. The kernel then checks once more whether a signal is pending, this time for
+the guard. So the guard always keeps one signal of the mask pending for itself
+(:data:`vmnet.lifecycle.beside.ALARM_SIGNAL`). The registration is edge-triggered, so this pending
+signal alone does not wake the guard.
 
-That much rests on how the kernel does it, so the alarm proves itself: one BELL to ourselves, taken
-back at once, is the first ring the guard hears. A guard that hears none looks at /proc instead.
+This depends on the kernel's implementation, so the alarm tests itself: the start sends itself the
+signal and takes it back, which is the first event for the guard. A guard without this event polls
+/proc instead.
 """
 
 from __future__ import annotations
@@ -27,19 +29,17 @@ _SIGSET_BYTES = 128  # sigset_t of glibc and musl
 
 
 @contextmanager
-def hung_up() -> Iterator[tuple[int, ...]]:
-    """The alarm's descriptors, the guard's own first; none where the kernel gives none.
+def opened() -> Iterator[tuple[int, ...]]:
+    """Yield the epoll descriptor and the signalfd, or nothing if the kernel has no signalfd.
 
-    Children of the context inherit them.
-
-    The stop signals must be blocked.
+    Children that are started in the context inherit both. The stop signals must be blocked.
 
     :raises OSError: the kernel refused a step
     """
-    import ctypes  # posix has no signalfd; only where there is a guard
+    import ctypes  # the os module has no signalfd, and a start without a guard needs none
 
     libc = ctypes.CDLL(None)
-    mask = sum(1 << (number - 1) for number in (*beside.STOP_SIGNALS, beside.BELL))
+    mask = sum(1 << (number - 1) for number in (*beside.STOP_SIGNALS, beside.ALARM_SIGNAL))
     words = mask.to_bytes(8, "little").ljust(_SIGSET_BYTES, b"\0")
     signals = libc.signalfd(-1, words, _SFD_CLOEXEC)
     if signals < 0:
@@ -48,19 +48,22 @@ def hung_up() -> Iterator[tuple[int, ...]]:
     try:
         with select.epoll() as alarm:
             alarm.register(signals, select.EPOLLIN | select.EPOLLET)
-            _ring()
-            # The guard needs the signalfd only to be open.
-            both = (alarm.fileno(), signals)
-            for fd in both:
+            _test()
+            # The guard reads only the epoll instance, but the signalfd must stay open.
+            fds = (alarm.fileno(), signals)
+            for fd in fds:
                 os.set_inheritable(fd, True)
-            yield both
+            yield fds
     finally:
         os.close(signals)
 
 
-def _ring() -> None:
-    """To this thread and not to the process: another thread may not have it blocked, and end us."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (beside.BELL,))
-    signal.pthread_kill(_thread.get_ident(), beside.BELL)
-    signal.sigwait((beside.BELL,))
+def _test() -> None:
+    """Send this thread the alarm signal and take it back.
+
+    A signal to the process could reach another thread that does not block it, and end the process.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (beside.ALARM_SIGNAL,))
+    signal.pthread_kill(_thread.get_ident(), beside.ALARM_SIGNAL)
+    signal.sigwait((beside.ALARM_SIGNAL,))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)

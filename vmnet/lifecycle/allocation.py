@@ -1,8 +1,8 @@
-"""What other systems allocate for the guest: recorded before they are asked, released at the end.
+"""Addresses that other systems allocate for the guest: recorded before, released at the end.
 
-A start can be killed between any two instructions, so what is on the disk says what *may* have been
-allocated, and a release follows in any case: after the machine, after a failed start, and failing
-that, at the next start.
+A start can be killed between any two instructions, so the record on the disk states what *may* have
+been allocated. vmnet releases it when the VM has ended, when its start has failed, or at the next
+start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _log = logging.getLogger(__name__)
 
 @noun
 class Allocation(Noun):
-    """:param identity: what the strategy was given, and is given again to release it"""
+    """A possible allocation by one strategy.
+
+    :param identity: the argument of the strategy's allocation, and of its release
+    """
 
     strategy: str
     identity: Identity
@@ -36,23 +39,23 @@ class Allocation(Noun):
 
 @noun
 class Record(Noun):
-    """Whatever network namespace it was made in: the next one's start releases it too."""
+    """All possible allocations. A start in any network namespace releases them."""
 
     version: int
     allocations: tuple[Allocation, ...]
 
 
 def allocate(hooks: Hooks, identity: Identity) -> Identity:
-    """What the selected strategies make of an identity, each of what the one before made.
+    """Pass an identity through the selected strategies in turn and return the result.
 
-    :raises VmnetError: one has nothing to give; the record tells what has to be released
+    :raises VmnetError: a strategy cannot allocate; the record states what must be released
     """
     folder.make(hooks.settings[RUN_DIR])
     path = state.allocations(hooks.settings[RUN_DIR])
-    made: tuple[Allocation, ...] = ()
+    allocations: tuple[Allocation, ...] = ()
     for name in hooks.allocators:
-        made = (*made, Allocation(name, identity))
-        _save(path, made)
+        allocations = (*allocations, Allocation(name, identity))
+        _save(path, allocations)
         identity = hooks.allocate(name, identity)
         _log.info("allocated by %s: %s", name, _addresses(identity))
     interfaces = tuple(map(_with_router, identity.interfaces))
@@ -60,46 +63,48 @@ def allocate(hooks: Hooks, identity: Identity) -> Identity:
 
 
 def release(hooks: Hooks) -> None:
-    """Release all that the record holds, the last allocated first.
+    """Release all recorded allocations, newest first.
 
-    :raises AllocationError: a strategy can't; what it holds stays on record
+    :raises AllocationError: a strategy failed; its allocation stays on record
     :raises StateError: the record can't be read
     """
     path = state.allocations(hooks.settings[RUN_DIR])
     kept: list[Allocation] = []
-    for one in reversed(_load(path)):
+    for allocation in reversed(_load(path)):
         try:
-            _release(hooks, one)
+            _release(hooks, allocation)
         except VmnetError as error:
             log.report(error)
-            kept.insert(0, one)
+            kept.insert(0, allocation)
     if not kept:
         path.unlink()
         return
     _save(path, tuple(kept))
+    strategies = ", ".join(allocation.strategy for allocation in kept)
     raise AllocationError(
-        f"not released: what {', '.join(one.strategy for one in kept)} may have allocated",
-        f"mend what is reported above and start again, or give it up with `rm {path}`",
+        f"not released: what {strategies} may have allocated",
+        f"fix the errors above and start again, or give up the allocations with `rm {path}`",
     )
 
 
-def _release(hooks: Hooks, one: Allocation) -> None:
-    if one.strategy not in hooks.plugins.names:
-        raise PluginError(f"the plugin {one.strategy} is no longer installed", "install it again")
-    hooks.release(one.strategy, one.identity)
-    _log.info("released by %s: what it had allocated for %s", one.strategy, one.identity.hostname)
+def _release(hooks: Hooks, allocation: Allocation) -> None:
+    name, identity = allocation.strategy, allocation.identity
+    if name not in hooks.plugins.names:
+        raise PluginError(f"the plugin {name} is no longer installed", "install it again")
+    hooks.release(name, identity)
+    _log.info("released by %s: the allocations for %s", name, identity.hostname)
 
 
 def _addresses(identity: Identity) -> str:
     return ", ".join(
-        f"{one.name} {' '.join(map(str, one.addresses)) or 'no address'}"
-        for one in identity.interfaces
+        f"{interface.name} {' '.join(map(str, interface.addresses)) or 'no address'}"
+        for interface in identity.interfaces
     )
 
 
 def _with_router(interface: Interface) -> Interface:
-    """A gateway that the container did not have is yet to be asked for its link-local address."""
-    gateways = {one.gateway for one in interface.routes_of(6) if one.gateway}
+    """Find the link-local address of an IPv6 gateway that the container did not have."""
+    gateways = {route.gateway for route in interface.routes_of(6) if route.gateway}
     known = interface.router
     if not gateways or (known is not None and known.gateway in gateways):
         return interface
@@ -108,19 +113,19 @@ def _with_router(interface: Interface) -> Interface:
     return evolve(interface, router=router.find(interface))
 
 
-def _save(path: Path, made: tuple[Allocation, ...]) -> None:
-    files.write(path, json.dumps(plain(Record(VERSION, made))).encode(), durable=True)
+def _save(path: Path, allocations: tuple[Allocation, ...]) -> None:
+    files.write(path, json.dumps(plain(Record(VERSION, allocations))).encode(), durable=True)
 
 
 def _load(path: Path) -> tuple[Allocation, ...]:
     try:
         record = from_json(files.read(path).decode(), Record)
         if record.version != VERSION:
-            raise ValueError(f"version {record.version}, where this vmnet writes {VERSION}")
+            raise ValueError(f"version {record.version}, but this vmnet writes {VERSION}")
     except (OSError, ValueError) as error:
         raise StateError(
             f"can't read {path}: {error}",
-            "it tells what other systems have allocated for this container; release that there "
-            f"and remove it with `rm {path}`",
+            "it lists what other systems have allocated for this container; release that there "
+            f"and remove the file with `rm {path}`",
         ) from None
     return record.allocations

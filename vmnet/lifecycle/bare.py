@@ -1,7 +1,7 @@
-"""Become another program that holds no capability: a root without any in its bounding set.
+"""Run a program as root without capabilities.
 
-The keeper, which has some, starts the guard through this. It is gone with its exec, and with it
-ctypes, which posix has no prctl(2) without.
+The keeper, which has capabilities, starts the guard through this program. The exec replaces it, so
+ctypes, which it needs for prctl(2), does not stay in memory.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import ctypes
 import os
 
 _PR_CAPBSET_DROP = 24  # prctl(2)
-_CAPABILITIES = 64  # there can be; the kernel refuses those that it has not
+_CAPABILITIES = 64  # more than any kernel has; it refuses unknown numbers
 
 
 def main(*argv: str) -> None:
-    """Drop all and execute; without SETPCAP nothing can be dropped."""
+    """Empty the bounding set and execute a program. Without SETPCAP the set stays as it is."""
     libc = ctypes.CDLL(None)
     for capability in range(_CAPABILITIES):
         libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)

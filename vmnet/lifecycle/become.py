@@ -1,4 +1,4 @@
-"""Become another program: the last thing a start does."""
+"""Become another program: the last step of a start."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vmnet.machine import Command, Listener, Opened
 
 
 def become(command: Command) -> NoReturn:
-    """Replace this process by a plain ``exec``, so that the hypervisor is PID 1.
+    """Execute the hypervisor in this process, so that it is PID 1.
 
-    :raises LaunchError: it can't be executed
-    :raises MachineError: a file of its can't be opened
-    :raises InterruptedStartError: a stop signal has come, which the hypervisor would only be left
+    :raises LaunchError: the hypervisor can't be executed
+    :raises MachineError: a file for the hypervisor can't be opened
+    :raises InterruptedStartError: a stop signal has arrived
     """
     with ExitStack() as undo:
-        _hand_down(command.keep_fds)
+        _pass_on(command.keep_fds)
         for file in command.opened:
             _open(file)
         for listener in command.listeners:
@@ -37,7 +37,7 @@ def become(command: Command) -> NoReturn:
         if command.user is not None:
             if not privileges.shed() and command.user.uid == 0:
                 privileges.drop()
-            # What it makes itself, VNC's socket for one, is for its own user alone.
+            # Only the hypervisor's user may open the files it creates, such as VNC's socket.
             undo.callback(os.umask, os.umask(0o177))
             _assume(command, undo)
         _reap_forever(undo)
@@ -52,9 +52,10 @@ def become(command: Command) -> NoReturn:
 
 
 def _keep_input_open() -> None:
-    """In place of ``/dev/null``, a pipe that the hypervisor itself holds open: see ``is_lasting``.
+    """Replace standard input, unless it is a terminal, by a pipe that never ends.
 
-    Else QEMU would read the end of its input at once, and keep the guest's console from the log.
+    QEMU inherits both ends. At the end of its input, QEMU would stop showing the guest's console
+    in the log (``is_lasting`` in the QEMU plugin).
     """
     if os.isatty(0):
         return
@@ -64,14 +65,14 @@ def _keep_input_open() -> None:
     os.set_inheritable(writing, True)
 
 
-def _hand_down(fds: Iterable[int]) -> None:
+def _pass_on(fds: Iterable[int]) -> None:
     for fd in fds:
         try:
             os.set_inheritable(fd, True)
         except OSError as error:
             raise LaunchError(
-                f"the descriptor {fd} can't be handed down: {error.strerror}",
-                "a plugin named it in Command.keep_fds, and it is not open",
+                f"descriptor {fd} can't be passed to the hypervisor: {error.strerror}",
+                "a plugin listed it in Command.keep_fds, but it is not open",
             ) from None
 
 
@@ -86,20 +87,23 @@ def _open(file: Opened) -> None:
 
 
 def _listen(listener: Listener) -> None:
-    """Under another name first: whoever finds the socket finds it listening, and ours alone."""
-    beside = listener.path.with_name(f".{listener.path.name}")
+    """Create a listening socket under a temporary name and rename it.
+
+    So under its final name it always listens, and only this user may open it.
+    """
+    temporary = listener.path.with_name(f".{listener.path.name}")
     mask = os.umask(0o177)
     try:
-        beside.unlink(missing_ok=True)
-        made = socket.socket(socket.AF_UNIX)
-        made.bind(str(beside))
-        made.listen()
-        beside.rename(listener.path)
-        _move(made.detach(), listener.fd)
+        temporary.unlink(missing_ok=True)
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(temporary))
+        server.listen()
+        temporary.rename(listener.path)
+        _move(server.detach(), listener.fd)
     except OSError as error:
         raise LaunchError(
-            f"can't make the socket {listener.path}: {error.strerror or error}",
-            "VMNET_RUN_DIR names its folder; the path of a socket has at most 107 characters",
+            f"can't create the socket {listener.path}: {error.strerror or error}",
+            "VMNET_RUN_DIR names its folder; the path of a socket has at most 107 bytes",
         ) from None
     finally:
         os.umask(mask)
@@ -119,15 +123,15 @@ def _assume(command: Command, undo: ExitStack) -> None:
     except OSError as error:
         raise LaunchError(
             f"can't run {command.argv[0]} as user {command.user.uid}: {error.strerror}",
-            "leave the container its SETUID and SETGID capabilities, or set VMNET_USER=root",
+            "give the container the capabilities SETUID and SETGID, or set VMNET_USER=root",
         ) from None
 
 
 def _reap_forever(undo: ExitStack) -> None:
-    """Leave no zombies to a PID 1 that will not wait for them.
+    """Make the kernel reap all orphans, because the hypervisor as PID 1 would not.
 
-    Ignored across exec, SIGCHLD has the kernel reap every orphan from now on; those that a daemon's
-    own forks left before are waited for here.
+    The kernel does this while SIGCHLD is ignored, also after the exec. Zombies that daemons have
+    already left are reaped here.
     """
     undo.callback(signal.signal, signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

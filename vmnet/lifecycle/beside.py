@@ -1,8 +1,8 @@
-"""What the programs share that run beside the machine for as long as it does: guard and keeper.
+"""Shared code of the guard and the keeper, the programs that run as long as the VM.
 
-They are programs of their own (:func:`command`) that import nothing of vmnet and of the standard
-library as little as possible, since it stays in memory: see bench/memory. What they need now and
-then is imported then.
+Both are separate programs (:func:`command`). They import no other module of vmnet, and as little
+as possible of the standard library, because every import stays in memory (bench/memory). Rarely
+needed modules are imported when they are used.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import select
 import sys
 import time
 
-TYPE_CHECKING = False  # as mypy knows it; the typing module would stay in memory
+TYPE_CHECKING = False  # mypy accepts this too; the typing module would stay in memory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPWR: the signals that ask a machine to stop.
+# SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPWR: the signals that stop the VM.
 STOP_SIGNALS = (1, 2, 3, 15, 30)
-# SIGRTMAX, which nobody else sends: proves that the alarm works, see vmnet.lifecycle.alarm.
-BELL = 64
+# SIGRTMAX, which no other program sends: tests the alarm, see vmnet.lifecycle.alarm.
+ALARM_SIGNAL = 64
 
-# Imported and not run as a script: what it takes to compile one stays in memory.
+# The program imports the module, because compiling a script would leave memory in use.
 _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); from lifecycle import {0}; {0}.main(*sys.argv[2:])"
 )
 
 
 def command(program: str, *words: object) -> tuple[str, ...]:
-    """The words that run one of this folder's modules as a program, its `main` with `words`."""
+    """Return the command line that runs `main(*words)` of a module in this folder."""
     folder = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
     options = ("-I", "-S", "-B", "-c", _PROGRAM.format(program))
     return (sys.executable, *options, folder, *map(str, words))
@@ -42,12 +42,12 @@ def spawn(
     kept: Iterable[int] = (),
     session: bool = False,
 ) -> int:
-    """Start a program; answer its PID.
+    """Start a program and return its PID.
 
-    :param streams: descriptors that are to be our standard error, in addition to its own
-    :param masked: the signals that it is to have blocked
-    :param kept: the descriptors that it inherits, under their numbers
-    :param session: whether it leads one of its own
+    :param streams: descriptors of the program that become copies of our standard error
+    :param masked: signals that are blocked in the program
+    :param kept: descriptors that it inherits under the same numbers
+    :param session: whether it leads a new session
     :raises OSError: it can't be executed
     """
     actions = [
@@ -62,7 +62,7 @@ def spawn(
 
 
 def await_end(pidfd: int, seconds: float) -> bool:
-    """Wait for the end of a process; whether it has ended."""
+    """Wait for the end of a process, and return whether it has ended."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
@@ -72,44 +72,44 @@ def has_ended(pidfd: int) -> bool:
     return await_end(pidfd, 0)
 
 
-def status_of(pid: int) -> int | None:
-    """How a child has ended: its exit status, negative for a signal; None if it is none of ours."""
+def exit_status(pid: int) -> int | None:
+    """Return the exit status of a child, negative for a signal, or None if it is not our child."""
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
     except ChildProcessError:
         return None
 
 
-def how(status: int | None) -> str:
-    """An exit status for a sentence."""
+def describe(status: int | None) -> str:
+    """Return an exit status as text for the log."""
     if status is None:
-        return "it is not known how"
+        return "exit status unknown"
     return signal_name(-status) if status < 0 else f"status {status}"
 
 
-def set_alone(fds: Iterable[int]) -> None:
-    """Keep descriptors from the programs that we start."""
+def set_uninheritable(fds: Iterable[int]) -> None:
+    """Make descriptors close in the programs that we start."""
     for fd in fds:
         os.set_inheritable(fd, False)
 
 
 def signal_name(number: int) -> str:
-    import signal  # with enum and all that enum needs
+    import signal  # imports enum and its dependencies
 
     return signal.Signals(number).name
 
 
-def be_called(name: str) -> None:
-    """Have `docker top` and ps(1) show a name where they would show ``python3``."""
+def set_process_name(name: str) -> None:
+    """Set the name that `docker top` and ps(1) show for this process instead of ``python3``."""
     try:
         with open("/proc/self/comm", "w") as file:  # noqa: PTH123
             file.write(name)
-    except OSError:  # a /proc that is read-only: the process works under any name
+    except OSError:  # /proc may be read-only, and only the display depends on the name
         return
 
 
-def put_on_record(pidfile: str, pid: int, log: Log) -> None:
-    """Write a PID; a disk that is full must not end the process that it is about."""
+def write_pid(pidfile: str, pid: int, log: Log) -> None:
+    """Write a PID file. A failure, such as a full disk, is only logged."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     try:
         fd = os.open(pidfile, flags, 0o644)
@@ -121,8 +121,8 @@ def put_on_record(pidfile: str, pid: int, log: Log) -> None:
         log.error(f"can't write {pidfile}: {error.strerror}")
 
 
-def on_record(pidfile: str) -> int | None:
-    """The PID that a file tells; None if it tells none."""
+def read_pid(pidfile: str) -> int | None:
+    """Return the PID in a PID file, or None if there is none."""
     try:
         with open(pidfile, "rb") as file:  # noqa: PTH123
             return int(file.read(32))
@@ -138,28 +138,29 @@ def remove(path: str) -> None:
 
 
 class Log:
-    """The container's log, in the form of :mod:`vmnet.log`.
+    """Writes to the container's log, in the format of :mod:`vmnet.log`.
 
-    A log that nobody takes any more must not keep the button from being pressed: a line that would
-    have us wait is lost.
+    If nothing reads the log, a line that would block is dropped, so that the guard can still press
+    the power button.
 
     :param form: text or json
-    :param who: who speaks
+    :param name: the process that each line names
     """
 
-    def __init__(self, form: str, who: str) -> None:
-        self._form, self._who = form, who
+    def __init__(self, form: str, name: str) -> None:
+        self._form, self._name = form, name
 
     def info(self, text: str) -> None:
-        self._say("info", f"{self._who}: {text}")
+        self._write("info", text)
 
     def warning(self, text: str) -> None:
-        self._say("warning", f"{self._who}: {text}")
+        self._write("warning", text)
 
     def error(self, text: str, hint: str = "") -> None:
-        self._say("error", f"{self._who}: {text}", hint)
+        self._write("error", text, hint)
 
-    def _say(self, level: str, text: str, hint: str = "") -> None:
+    def _write(self, level: str, text: str, hint: str = "") -> None:
+        text = f"{self._name}: {text}"
         if self._form == "json":
             import json
 

@@ -1,9 +1,9 @@
-"""Stop signals that arrive before a start has handlers for them.
+"""Stop signals that arrive before a start has installed its handlers.
 
-The kernel drops a signal to PID 1 that has no handler, unless it is blocked (``sig_ignored()`` in
-kernel/signal.c): then it stays pending. So a start blocks the stop signals first and unblocks them
-with the handlers in place. The image's script begins earlier, before Python is up: env(1) blocks
-them and executes Python, which inherits the mask.
+The kernel drops a signal to PID 1 without a handler, unless the signal is blocked; then it stays
+pending (``sig_ignored()`` in kernel/signal.c). So a start blocks the stop signals first, and
+unblocks them when it has installed the handlers. The image's script blocks them even before Python
+starts: env(1) executes Python, which inherits the mask.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ import signal
 from vmnet.errors import InterruptedStartError
 from vmnet.lifecycle.beside import STOP_SIGNALS
 
-# The stop signals that have come. Their handler's exception is lost where Python can't raise it, in
-# a callback of its own for one: "Exception ignored in".
-_come: list[int] = []
+# The stop signals that have arrived. Python discards the handler's exception where it can't raise
+# it, for example in a weakref callback ("Exception ignored in").
+_arrived: list[int] = []
 
 
 def note(number: int) -> None:
-    """Remember a stop signal until it has ended the start."""
-    _come.append(number)
+    """Record a stop signal for :func:`refuse_pending`."""
+    _arrived.append(number)
 
 
 def hold() -> None:
-    """Keep stop signals pending from here on."""
+    """Block the stop signals, so that they stay pending."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def deliver() -> None:
-    """Have pending stop signals delivered, and each later one at once."""
+    """Unblock the stop signals: the kernel delivers pending and later ones at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def refuse_pending() -> None:
-    """End a start that has been told to stop, before it boots a guest that would be killed.
+    """End a start that a stop signal has reached, before it boots a guest.
 
-    :raises InterruptedStartError: a stop signal has come, or is blocked and pending
+    :raises InterruptedStartError: a stop signal has arrived, or is blocked and pending
     """
-    if _come:
-        raise InterruptedStartError(_come[0])
+    if _arrived:
+        raise InterruptedStartError(_arrived[0])
     pending = signal.sigpending()
     for number in STOP_SIGNALS:
         if number in pending:

@@ -1,4 +1,4 @@
-"""The frame of a program that the keeper runs when something changes."""
+"""Logging for the programs that the keeper runs when something changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vmnet.errors import VmnetError
 
 @contextmanager
 def logged() -> Iterator[None]:
-    """Log as the start does, to the container's log, and report an error there once."""
+    """Log to the container's log as the start does, and report a vmnet error there."""
     log.configure(os.environ)
     try:
         yield

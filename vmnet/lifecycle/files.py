@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and are read only if they are our own."""
+"""Atomic writes, and reads of files that only root or vmnet can have written."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ Content = TypeVar("Content")
 
 
 def write(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
-    """Write a file beside its place and rename it there, making its folder.
+    """Write a temporary file and rename it to `path`; create its folder.
 
-    No link is followed: one in its place is replaced, and so is what a killed start left beside it.
+    No symbolic link is followed: a link at `path` is replaced, and so is the temporary file of a
+    killed start.
 
-    :param durable: also see it on the disk before going on
-    :raises StateError: the file system refuses
+    :param durable: sync the file to the disk first
+    :raises StateError: the file can't be written
     """
-    beside = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, flags, mode), "wb") as file:
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        beside.rename(path)
+        temporary.rename(path)
     except OSError as error:
         raise StateError(
             f"can't write {path}: {error.strerror}",
@@ -42,23 +43,24 @@ def write(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = Fals
 
 
 def read(path: Path) -> bytes:
-    """Read a file that is believed, so one of root's or our own, and no link.
+    """Read a trusted file: a regular file of root or of this process's user, and no link.
 
-    :raises OSError: it is somebody else's, or can't be read
+    :raises OSError: another user owns the file, or it can't be read
     """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would have us wait
+    # O_NONBLOCK: opening a named pipe would block.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-            raise PermissionError(f"it is user {status.st_uid}'s, or no file")
+            raise PermissionError(f"user {status.st_uid} owns it, or it is not a regular file")
         return file.read()
 
 
 def load(path: Path, build: Callable[[Any], Content]) -> Content | None:
-    """Read a record that each start writes as JSON; None where there is none.
+    """Read a JSON record that each start writes, or return None if there is none.
 
-    :param build: make it of the document; raises ValueError, KeyError or TypeError if it can't
-    :raises StateError: it can't be read
+    :param build: converts the document; raises ValueError, KeyError or TypeError if it can't
+    :raises StateError: the record can't be read
     """
     try:
         return build(json.loads(read(path)))
@@ -67,5 +69,5 @@ def load(path: Path, build: Callable[[Any], Content]) -> Content | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(
             f"can't read {path}: {error!r}",
-            "it is written at each start, and only root may read it: restart the container",
+            "each start writes it, and only root may read it: restart the container",
         ) from None

@@ -1,8 +1,8 @@
-"""The run directory: root writes there, and the next start believes what it finds.
+"""The run directory: root writes to it, and the next start trusts its content.
 
-So it must be out of everybody else's reach, by its own mode and by the folders above it, in which
-others could put another in its place. Kubernetes makes an ``emptyDir`` root's with mode 0777, and
-Docker a tmpfs likewise: such a folder is closed, provided that nothing is in it that others left.
+So no other user may write to it, nor replace it through a folder above it. Kubernetes creates an
+``emptyDir``, and Docker a tmpfs, with mode 0777 and owner root. vmnet closes such a folder to other
+users, and refuses it if they have left files there.
 """
 
 from __future__ import annotations
@@ -14,58 +14,62 @@ from pathlib import Path
 
 from vmnet.errors import StateError
 
-MODE = 0o755  # dnsmasq and the responder read their files as users of their own
-_OTHERS = 0o022  # may be written by the group or by all
-_FOR_ALL = frozenset(map(Path, ("/tmp", "/var/tmp", "/dev/shm")))
+MODE = 0o755  # dnsmasq and the responder are other users, and read their files here
+_OTHERS = 0o022  # write permission of the group and of all users
+_SHARED = frozenset(map(Path, ("/tmp", "/var/tmp", "/dev/shm")))
 _LINKS = 40  # path_resolution(7)
 _REMEDY = (
-    "have VMNET_RUN_DIR name a folder of root's that root alone can write, such as /run/vmnet, or "
-    "mount a volume of its own there (`--tmpfs /run/vmnet`, an emptyDir at /run/vmnet)"
+    "set VMNET_RUN_DIR to a folder that root owns and only root can write, such as /run/vmnet, or "
+    "mount a separate volume there (`--tmpfs /run/vmnet`, an emptyDir at /run/vmnet)"
 )
 
 
 def make(path: Path) -> None:
-    """Make the run directory, or see that it and what is above it are ours alone.
+    """Create the run directory if it is missing, and require that only root can change it.
 
-    :raises StateError: it is not, or the file system refuses
+    :raises StateError: another user can change it, or it can't be created
     """
     require(path)
     try:
-        missing = [one for one in (path, *path.parents) if not one.exists()]
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(MODE, exist_ok=True)
     except OSError as error:
         raise StateError(
-            f"can't make {path}: {error.strerror}",
+            f"can't create {path}: {error.strerror}",
             "VMNET_RUN_DIR names the folder; with --read-only add `--tmpfs /run`",
         ) from None
     if missing:
-        require(path)  # where others may write, one of them may have been faster
+        require(path)  # another user may have created it first, in a folder such as /tmp
 
 
 def require(path: Path) -> None:
-    """See that a run directory, as far as it is there, is ours alone, and close it to others.
+    """Require that only root can change the run directory, and close it to other users.
 
-    :raises StateError: others can write it, or put another in its place, or it is no folder
+    :raises StateError: another user can write to it or replace it, or it is not a folder
     """
-    for one, status in _steps(path):
+    for step, status in _steps(path):
         if not (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-            raise StateError(f"{one} is no folder", _REMEDY)
+            raise StateError(f"{step} is not a folder", _REMEDY)
         if not _is_ours(status):
-            raise StateError(f"{_described(one, status)} is not root's", _REMEDY)
-        if one != path and _is_open(status) and not status.st_mode & stat.S_ISVTX:
+            raise StateError(f"{_described(step, status)} does not belong to root", _REMEDY)
+        if step != path and _is_open(status) and not status.st_mode & stat.S_ISVTX:
             raise StateError(
-                f"{_described(one, status)} is open to others, who could replace {path}", _REMEDY
+                f"other users can write to {_described(step, status)}, and replace {path}", _REMEDY
             )
     real = path.resolve()
-    if real in _FOR_ALL:  # other programs would lose it, QEMU's own snapshot among them
-        raise StateError(f"{real} is for all programs, and the run directory is closed", _REMEDY)
+    if real in _SHARED:  # other programs need it, QEMU's snapshots for example
+        raise StateError(
+            f"{real} is shared by all programs and can't be the run directory, which is closed to "
+            "other users",
+            _REMEDY,
+        )
     if real.is_dir() and _is_open(real.stat()):
         _close(real)
 
 
 def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Each folder and symbolic link on the way to a path, as far as they exist."""
+    """Yield each existing folder and symbolic link on the way to a path."""
     here, ahead, links = Path("/"), list(reversed(path.parts[1:])), 0
     yield here, here.lstat()
     while ahead:
@@ -90,20 +94,20 @@ def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _close(path: Path) -> None:
-    """Close a folder that was open to others, and trust it only if they have left nothing there."""
+    """Close a folder to other users, and require that they have left nothing in it."""
     try:
         path.chmod(MODE)
-        left = [(one, one.lstat()) for one in path.iterdir()]
+        entries = [(entry, entry.lstat()) for entry in path.iterdir()]
     except OSError as error:
         raise StateError(
-            f"{path} is open to others and can't be closed: {error.strerror}", _REMEDY
+            f"other users can write to {path}, and it can't be closed: {error.strerror}", _REMEDY
         ) from None
-    for one, status in left:
+    for entry, status in entries:
         is_linked = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
         if is_linked or stat.S_ISLNK(status.st_mode) or not _is_ours(status):
             raise StateError(
-                f"{path} was open to others, and {_described(one, status)} is in it",
-                f"see who left it there; `rm {one}` removes it",
+                f"other users could write to {path}, and it contains {_described(entry, status)}",
+                f"find out who created this file, and remove it with `rm {entry}`",
             )
 
 

@@ -1,4 +1,4 @@
-"""The container's names as its files say them now: an engine rewrites them while the VM runs."""
+"""The hosts and nameservers in the container's files, which an engine may rewrite at any time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOSTS, RESOLV_CONF = resolver.HOSTS, resolver.RESOLV_CONF
 
 @noun
 class Names(Noun):
-    """What the files say.
+    """The content of the files.
 
     :param hosts: from /etc/hosts, without the container's own names
     :param nameservers: from /etc/resolv.conf
@@ -34,13 +34,13 @@ def read() -> Names:
 
 
 def files(settings: Settings, identity: Identity) -> tuple[Path, ...]:
-    """The files that an identity has its names from.
+    """Return the files that contain the identity's hosts or nameservers.
 
-    It may have them from elsewhere: VMNET_DNS, another capture strategy, a system that allocates.
+    These may also come from VMNET_DNS, another capture strategy, or a system that allocates.
     """
-    found = read()
-    same = {
-        HOSTS: identity.hosts == found.hosts,
-        RESOLV_CONF: settings[DNS] is None and identity.resolver.nameservers == found.nameservers,
+    names = read()
+    is_source = {
+        HOSTS: identity.hosts == names.hosts,
+        RESOLV_CONF: settings[DNS] is None and identity.resolver.nameservers == names.nameservers,
     }
-    return tuple(path for path, is_same in same.items() if is_same)
+    return tuple(path for path, is_used in is_source.items() if is_used)

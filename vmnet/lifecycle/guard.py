@@ -1,18 +1,18 @@
-"""The guard: turn a stop signal to the hypervisor into the guest's power button.
+"""The guard: press the guest's power button when the hypervisor receives a stop signal.
 
-`docker stop` sends SIGTERM to PID 1, which is QEMU, and QEMU would end at once, as if the plug were
-pulled. So vmnet blocks the stop signals before it execs QEMU: a blocked signal survives the exec,
-stays pending and shows in /proc/PID/status. This process, started before the exec, finds it there,
-presses the power button through QMP until the machine ends, and at the deadline has QEMU write back
-its disks and quit. It stays connected, and also says why a machine ended.
+`docker stop` sends SIGTERM to PID 1, which is QEMU, and QEMU would end at once, as if the guest's
+power failed. So vmnet blocks the stop signals before it executes QEMU: a blocked signal survives
+the exec, stays pending and is visible in /proc/PID/status. The guard, which is started before the
+exec, finds it there. It presses the power button through QMP until QEMU ends, and at the deadline
+makes QEMU write back its disks and quit. It also logs why QEMU ends.
 
-It sleeps until the alarm rings (:mod:`vmnet.lifecycle.alarm`), QEMU speaks or ends. Only where the
-alarm has never rung does it look twice a second. Signals and deadlines come first: the guest sets
-the pace of what QEMU says (:mod:`vmnet.lifecycle.monitor`).
+It sleeps until a signal arrives (:mod:`vmnet.lifecycle.alarm`), or QEMU sends a message or ends. If
+the alarm has never fired, it checks twice a second. It handles signals and deadlines before QEMU's
+messages, whose rate the guest controls (:mod:`vmnet.lifecycle.monitor`).
 
-A guard can be killed, by the kernel out of memory for one, and nothing would stop the machine any
-more. So the keeper (:mod:`vmnet.lifecycle.keeper`) starts another one then, and the guard another
-keeper. It holds no capability, and so neither does that keeper.
+Without a guard no stop signal has an effect. So if the guard is killed, for example when memory
+runs out, the keeper (:mod:`vmnet.lifecycle.keeper`) starts a new one. The guard in turn restarts
+the keeper. The guard has no capabilities, so a keeper that it starts has none either.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import select
 import time
 
 from . import beside
-from .beside import BELL, STOP_SIGNALS, Log
+from .beside import ALARM_SIGNAL, STOP_SIGNALS, Log
 from .monitor import Monitor
 from .successor import Keeper
 
@@ -31,21 +31,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-# A forced stop leaves through QEMU's isa-debug-exit at this I/O port, for a status of its own:
-# `quit` would end with 0, like a guest that powered off.
+# A forced stop uses QEMU's isa-debug-exit at this I/O port, for a distinct exit status: `quit`
+# would exit with 0, as after a power-off.
 EXIT_PORT = 0xF4
 FORCED_STATUS = 19
 
 PRESS_SECONDS = 3.0
-_LOOK_SECONDS = 0.5
-# An alarm that rang once is trusted, but not with somebody's data.
-_TRUSTING_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 0.5
+# The guard still polls with an alarm that works, because a missed signal would cost data.
+_POLL_SECONDS_WITH_ALARM = 5.0
 _CONNECT_SECONDS = 0.1, 5.0
-_FORCE_SECONDS = float("inf")  # it writes back the disks, and forgets the rest if we hang up
-_MOST_LINES = 100
+# No flood may close the connection: writing back the disks takes time, and QEMU drops the commands
+# that follow if the guard disconnects.
+_FORCE_SECONDS = float("inf")
+_MAX_LINES = 100
 _PRESS = (b'{"execute": "system_powerdown"}',)
-# In this order: `stop` answers when everything is on the disks (QEMU 7.2 leaves through the port
-# without writing back anything); `quit` is for machines that have no such port.
+# `stop` answers when the disks are written back, which an exit through the port does not do (QEMU
+# 7.2). `quit` is for machines without this port.
 FORCE = (
     b'{"execute": "stop"}',
     b'{"execute": "human-monitor-command", "arguments": {"command-line": "o /b %d %d"}}'
@@ -54,16 +56,17 @@ FORCE = (
 )
 _ENDS = {
     "guest-shutdown": "the guest powered off",
-    "guest-reset": "the guest rebooted, and QEMU was told to end then",
-    "host-qmp-quit": "QEMU was told to quit",
-    "host-signal": "a signal ends QEMU",
+    "guest-reset": "the guest rebooted, and QEMU quits instead",
+    "host-qmp-quit": "QEMU quits, as a client of its control socket requested",
+    "host-signal": "QEMU quits because of a signal",
 }
 
 
 class Machine:
     """The hypervisor's process.
 
-    :raises ProcessLookupError: it has ended
+    :ivar end: its pidfd
+    :raises ProcessLookupError: the process has ended
     """
 
     def __init__(self, pid: int) -> None:
@@ -74,7 +77,7 @@ class Machine:
         return beside.has_ended(self.end)
 
     def pending(self) -> int:
-        """The stop signal that is pending for it; 0 if none is."""
+        """Return a pending stop signal, or 0."""
         try:
             return pending(os.pread(self._status, 4096, 0))
         except ProcessLookupError:
@@ -82,28 +85,31 @@ class Machine:
 
 
 class Alarm:
-    """Rings when a signal arrives at the hypervisor; ``is_trusted`` once it has rung."""
+    """Becomes readable when a signal arrives at the hypervisor.
+
+    :ivar is_trusted: whether it has fired at least once
+    """
 
     def __init__(self, fd: int) -> None:
-        # It is blocked, and so pending for us for ever: the kernel asks *our* signals whether there
-        # is one to report.
-        os.kill(os.getpid(), BELL)
+        # The signal is blocked, so it stays pending for the guard. The kernel reports an event only
+        # if a signal is pending for the process that waits.
+        os.kill(os.getpid(), ALARM_SIGNAL)
         self._epoll = select.epoll.fromfd(fd)
         self.is_trusted = False
 
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def answer(self) -> None:
-        """Have it fall silent until the next signal."""
+    def acknowledge(self) -> None:
+        """Consume the event, so that only the next signal makes the alarm readable."""
         if self._epoll.poll(0):
             self.is_trusted = True
 
 
 class Guard:
-    """Waits for a stop signal, then stops the machine; done when the hypervisor has ended.
+    """Waits for a stop signal and stops the hypervisor.
 
-    :param deadline: seconds from the signal to the forced end
+    :param deadline: seconds from the signal to the forced stop
     """
 
     def __init__(
@@ -119,54 +125,54 @@ class Guard:
         self._keeper, self._deadline, self._log = keeper, deadline, log
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
-        self._is_forced = self._is_told = self._is_paused = self._is_off = False
-        self._is_flooded = False
-        self._lines = _MOST_LINES
+        self._is_forced = self._is_force_sent = self._is_paused = self._is_off = False
+        self._is_flood_logged = False
+        self._lines_left = _MAX_LINES
 
     def run(self) -> None:
+        """Guard the hypervisor until it ends."""
         while not self._machine.has_ended():
-            self._look()
-            connected = self._monitor.is_connected(at_any_rate=self._is_due())
+            self._check_signals()
+            connected = self._monitor.connect(also_after_flood=self._has_command_due())
             if self._force_at:
-                self._stop(connected)
-            self._hear(self._monitor.messages())
-            self._mention_flood()
-            self._sleep(min(self._keeper.look(), self._patience(connected)))
-        self._hear(self._monitor.last_messages())
+                self._send_due_command(connected)
+            self._handle(self._monitor.messages())
+            self._log_flood()
+            self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
+        self._handle(self._monitor.last_messages())
 
-    def _look(self) -> None:
+    def _check_signals(self) -> None:
         if not self._force_at and (number := self._machine.pending()):
             name = beside.signal_name(number)
             self._log.info(f"{name}: pressing the guest's power button")
             self._press_at = time.monotonic()
             self._force_at = self._press_at + self._deadline
 
-    def _is_due(self) -> bool:
-        """Whether there is something to tell QEMU."""
+    def _has_command_due(self) -> bool:
         due = self._force_at if self._is_forced else min(self._press_at, self._force_at)
-        return bool(self._force_at) and not self._is_told and time.monotonic() >= due
+        return bool(self._force_at) and not self._is_force_sent and time.monotonic() >= due
 
-    def _stop(self, connected: bool) -> None:
+    def _send_due_command(self, connected: bool) -> None:
         now = time.monotonic()
         if now >= self._force_at and not self._is_forced:
             self._is_forced = True
             text = f"the guest did not power off within {self._deadline:g} s"
             self._log.warning(f"{text}: forcing QEMU to quit")
             if not connected:
-                self._log.error(f"QEMU can't be told: {self._monitor.obstacle}")
-        if self._is_forced and not self._is_told and connected:
-            self._is_told = self._monitor.tell(FORCE, _FORCE_SECONDS)
+                self._log.error(f"can't connect to QEMU's control socket: {self._monitor.obstacle}")
+        if self._is_forced and not self._is_force_sent and connected:
+            self._is_force_sent = self._monitor.send(FORCE, _FORCE_SECONDS)
         elif now >= self._press_at and connected and not self._is_forced:
-            self._monitor.tell(_PRESS)
+            self._monitor.send(_PRESS)
             self._press_at = now + PRESS_SECONDS
 
-    def _patience(self, connected: bool) -> float:
-        """Seconds until something is due, if nothing happens before."""
-        trusting = self._alarm is not None and self._alarm.is_trusted
-        seconds = _TRUSTING_LOOK_SECONDS if trusting else _LOOK_SECONDS
+    def _seconds_to_sleep(self, connected: bool) -> float:
+        """Return the time until the next action is due."""
+        has_alarm = self._alarm is not None and self._alarm.is_trusted
+        seconds = _POLL_SECONDS_WITH_ALARM if has_alarm else _POLL_SECONDS
         now = time.monotonic()
         if not connected:
-            seconds = min(seconds, max(self._retry, self._monitor.again_at - now))
+            seconds = min(seconds, max(self._retry, self._monitor.reconnect_at - now))
             self._retry = min(self._retry * 2, _CONNECT_SECONDS[1])
         if self._force_at and not self._is_forced:
             due = min(self._press_at, self._force_at) if connected else self._force_at
@@ -182,77 +188,78 @@ class Guard:
             poll.register(self._alarm, select.POLLIN)
         poll.poll(int(max(seconds, 0.0) * 1000) + 1)
         if self._alarm is not None:
-            self._alarm.answer()
+            self._alarm.acknowledge()
 
-    def _hear(self, messages: Sequence[dict[str, Any]]) -> None:
+    def _handle(self, messages: Sequence[dict[str, Any]]) -> None:
         for message in messages:
             data = message.get("data")
             if not isinstance(data, dict):
                 data = {}
             match message.get("event"):
                 case "GUEST_PANICKED":
-                    self._report("the guest panicked", is_error=True)
+                    self._log_limited("the guest panicked", is_error=True)
                 case "RESET" if data.get("guest"):
-                    self._report("the guest reboots")
+                    self._log_limited("the guest reboots")
                 case "STOP" | "RESUME" as event:
                     self._is_paused = event == "STOP"
                 case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
-                    self._tell_end(str(data.get("reason", "")))
+                    self._log_end(str(data.get("reason", "")))
             if isinstance(error := message.get("error"), dict):
-                self._log.error(f"QEMU refuses a command: {error.get('desc')}")
+                self._log.error(f"QEMU refused a command: {error.get('desc')}")
 
-    def _mention_flood(self) -> None:
-        if self._monitor.floods and not self._is_flooded:
-            self._is_flooded = True
+    def _log_flood(self) -> None:
+        if self._monitor.floods and not self._is_flood_logged:
+            self._is_flood_logged = True
             self._log.warning(
-                "the guest has QEMU say more than anybody needs: it is listened to now and then, "
-                "and why the machine ends may not be logged"
+                "the guest floods QEMU's control socket with events: the guard disconnects for "
+                "some seconds at a time, and may not log why the VM ends"
             )
 
-    def _report(self, text: str, *, is_error: bool = False) -> None:
-        """What the guest can bring about as often as it likes is not logged as often."""
-        self._lines -= 1
-        if self._lines > 0:
+    def _log_limited(self, text: str, *, is_error: bool = False) -> None:
+        """Log an event that the guest can cause without limit, up to _MAX_LINES times."""
+        self._lines_left -= 1
+        if self._lines_left > 0:
             (self._log.error if is_error else self._log.info)(text)
-        elif self._lines == 0:
-            self._log.warning(f"{text}; this is not logged any more")
+        elif self._lines_left == 0:
+            self._log.warning(f"{text}; further reboots and panics are not logged")
 
-    def _tell_end(self, reason: str) -> None:
-        """A guest that is paused can't power off: that is how somebody else forces it, see FORCE.
+    def _log_end(self, reason: str) -> None:
+        """Log why QEMU ends.
 
-        And one that has powered off is paused until QEMU is told to quit.
+        A paused guest can't power off, so a power-off then is a forced stop by another client of
+        QEMU's control socket (FORCE). After a power-off the guest stays paused until QEMU quits.
         """
         if self._is_off:
             return
         self._is_off = reason == "guest-shutdown"
         if self._is_off and self._is_paused:
-            self._log.warning("QEMU was forced to end, the guest had not powered off")
+            self._log.warning("QEMU was forced to quit: the guest did not power off")
         else:
             self._log.info(_ENDS.get(reason, f"QEMU ends: {reason}"))
 
 
 def pending(status: bytes) -> int:
-    """The stop signal that is pending for a process; 0 if none is.
+    """Return a stop signal that is pending for a process, or 0.
 
-    :param status: the text of /proc/PID/status (proc_pid_status(5))
+    :param status: the content of /proc/PID/status (proc_pid_status(5))
     """
     for line in status.splitlines():
         if line.startswith(b"ShdPnd:"):
             mask = int(line.split()[1], 16)
-            return next((one for one in STOP_SIGNALS if mask >> (one - 1) & 1), 0)
+            return next((number for number in STOP_SIGNALS if mask >> (number - 1) & 1), 0)
     return 0
 
 
 def command(
     pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int]
 ) -> tuple[str, ...]:
-    """The words that run a guard, to which the keeper adds its own PID and words.
+    """Return the command line of a guard. The keeper appends its own PID and command line.
 
     :param pid: of the hypervisor
     :param qmp: the path of its control socket
-    :param deadline: seconds from a stop signal to the forced end
+    :param deadline: seconds from a stop signal to the forced stop
     :param form: of the log: text or json
-    :param alarm: the alarm's descriptors, its own first; none where there is no alarm
+    :param alarm: the descriptors of :func:`vmnet.lifecycle.alarm.opened`
     """
     return beside.command("guard", pid, qmp, deadline, form, alarm[0] if alarm else -1)
 
@@ -260,13 +267,13 @@ def command(
 def main(
     pid: str, qmp: str, deadline: str, form: str, alarm: str, keeper: str, *keepers: str
 ) -> None:
-    """Guard a hypervisor until it ends; the words are :func:`command`'s."""
-    beside.be_called("vmnet-guard")
+    """Guard a hypervisor until it ends. :func:`command` describes the arguments."""
+    beside.set_process_name("vmnet-guard")
     try:
         machine = Machine(int(pid))
-        its_keeper = Keeper(int(keeper), keepers, Log(form, "keeper"))
-    except (ProcessLookupError, FileNotFoundError):  # it has ended already
+        watched = Keeper(int(keeper), keepers, Log(form, "keeper"))
+    except (ProcessLookupError, FileNotFoundError):  # the hypervisor has ended already
         return
-    bell = Alarm(int(alarm)) if int(alarm) >= 0 else None
+    inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
     log = Log(form, "guard")
-    Guard(machine, Monitor(qmp), bell, its_keeper, float(deadline), log).run()
+    Guard(machine, Monitor(qmp), inherited, watched, float(deadline), log).run()

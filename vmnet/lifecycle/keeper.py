@@ -1,15 +1,15 @@
-"""The keeper: see that what serves the machine lives, and start it again when it has ended.
+"""The keeper: restart the VM's helpers when they end.
 
-It watches the guard and the daemons of the deliveries by their pidfds. It also runs a program when
-something changes: a followed file, a network device (:mod:`vmnet.lifecycle.watches`). The guard
-watches the keeper in turn. When the machine ends, the keeper ends what serves it.
+It watches the guard and the daemons of the deliveries through pidfds. It also runs a program when a
+followed file or a network device changes (:mod:`vmnet.lifecycle.watches`). The guard watches the
+keeper in turn. When the hypervisor ends, the keeper ends the daemons.
 
-To start dnsmasq again takes privileges, so the keeper has those that daemons need, and takes no
-input: of a descriptor it learns that it is readable, and forgets what it reads there.
+Restarting dnsmasq takes privileges. So the keeper has the privileges that daemons need, and parses
+no input: it discards the data of a descriptor that becomes readable.
 
-Each thing that it looks after is a generator (:data:`Task`), which yields what it waits for: a
-descriptor (-1: none) and seconds (None: for ever). It is sent whether the descriptor is readable,
-and is closed when the machine ends.
+The keeper runs a generator (:data:`Task`) for each helper and watch. The generator yields a
+descriptor (-1: none) and a timeout in seconds (None: no timeout). The keeper sends it whether the
+descriptor is readable, and closes it when the hypervisor ends.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
     Task = Generator[Wait, bool, Result]
     Order = tuple[object, ...]
 
-# What ends again and again is started after longer and longer pauses, and then no more.
+# Before each restart of a daemon, in seconds. After the last one it is not restarted.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-WELL_SECONDS = 60.0  # what has lived for so long begins with the first pause again
-ERRAND_SECONDS = 10.0
-SETTLE_SECONDS = 0.3  # a file is changed in several steps
+STABLE_SECONDS = 60.0  # after this time the pauses begin with the first one again
+RUN_SECONDS = 10.0
+SETTLE_SECONDS = 0.3  # a file changes in several steps
 REST_SECONDS = 1.0
-_FAREWELL_SECONDS = 5.0
-_READ_BYTES, _MOST_READS = 1 << 16, 64
+_END_SECONDS = 5.0
+_READ_BYTES, _MAX_READS = 1 << 16, 64
 _SIGTERM, _SIGKILL = 15, 9
-_CONTAINERS_LOG = 3  # what else starts a daemon has its standard error there: vmnet.process.run
+_LOG_FD = 3  # daemons expect the container's log here, see vmnet.process.run
 _STAYS_DOWN = "it stays down, and the VM without it, until the container is restarted"
 
 
 class FailedError(Exception):
-    """Something could not be started; it says why."""
+    """A program could not be started, or failed; the message gives the reason."""
 
 
-def errand(argv: Sequence[str], seconds: float = ERRAND_SECONDS) -> Task[None]:
-    """Run a program that ends by itself, or goes into the background, and is killed if it doesn't.
+def run(argv: Sequence[str], seconds: float = RUN_SECONDS) -> Task[None]:
+    """Run a program that ends or goes into the background, and kill it after a time limit.
 
-    :raises FailedError: it could not, or ended with another status than 0
+    :raises FailedError: it could not be started, was killed or failed
     """
     try:
-        pid = beside.spawn(argv, (1, _CONTAINERS_LOG), session=True)
+        pid = beside.spawn(argv, (1, _LOG_FD), session=True)
     except OSError as error:
         raise FailedError(f"can't be started: {error}") from None
     end = os.pidfd_open(pid)
@@ -66,22 +66,22 @@ def errand(argv: Sequence[str], seconds: float = ERRAND_SECONDS) -> Task[None]:
     finally:
         if not beside.has_ended(end):
             os.killpg(pid, _SIGKILL)
-            beside.await_end(end, _FAREWELL_SECONDS)
+            beside.await_end(end, _END_SECONDS)
         os.close(end)
-        status = beside.status_of(pid)
+        status = beside.exit_status(pid)
     if status:
-        raise FailedError(f"failed ({beside.how(status)})")
+        raise FailedError(f"failed ({beside.describe(status)})")
 
 
-def watching(log: Log, fd: int, argv: Sequence[str]) -> Task[None]:
-    """Run a program whenever a descriptor is readable: never two at a time, and with a rest."""
+def run_on_change(log: Log, fd: int, argv: Sequence[str]) -> Task[None]:
+    """Run a program when a descriptor becomes readable, with a pause after each run."""
     os.set_blocking(fd, False)
     while True:
         yield fd, None
         yield -1, SETTLE_SECONDS
         _drain(fd)
         try:
-            yield from errand(argv)
+            yield from run(argv)
         except FailedError as failure:
             log.error(str(failure))
         yield -1, REST_SECONDS
@@ -89,49 +89,49 @@ def watching(log: Log, fd: int, argv: Sequence[str]) -> Task[None]:
 
 def _drain(fd: int) -> None:
     try:
-        for _ in range(_MOST_READS):
+        for _ in range(_MAX_READS):
             os.read(fd, _READ_BYTES)
-    except OSError:  # empty; or netlink has lost some
+    except OSError:  # nothing is left to read, or netlink has lost messages
         return
 
 
-def keeping(
+def keep_alive(
     log: Log,
     pidfile: str,
     start: Callable[[], Task[int]],
-    part: Callable[[int, int], None],
+    finish: Callable[[int, int], None],
     pauses: Callable[[], Iterator[float]],
 ) -> Task[None]:
-    """Have a process live: the one on record, or else one that is started now.
+    """Restart a process when it ends. The PID file may name one that runs already.
 
-    :param start: start one; answers its PID, raises FailedError
-    :param part: is given PID and pidfd of one that still lives when the machine has ended
-    :param pauses: before each attempt to start it again, in seconds
+    :param start: starts the process and returns its PID; raises FailedError
+    :param finish: called with PID and pidfd of a process that outlives the hypervisor
+    :param pauses: the seconds before each restart
     """
-    left = pauses()
-    pid = beside.on_record(pidfile)
+    remaining = pauses()
+    pid = beside.read_pid(pidfile)
     while True:
         try:
             pid = pid or (yield from start())
-            seconds = yield from _life(pid, part)
-            failure = f"ended before the machine ({beside.how(beside.status_of(pid))})"
-            remedy = "another takes its place"
-            if seconds >= WELL_SECONDS:
-                left = pauses()
+            seconds = yield from _await_end(pid, finish)
+            failure = f"ended before the VM ({beside.describe(beside.exit_status(pid))})"
+            action = "starting it again"
+            if seconds >= STABLE_SECONDS:
+                remaining = pauses()
         except FailedError as failed:
-            failure, remedy = str(failed), "another attempt follows"
+            failure, action = str(failed), "trying again"
         pid = None
         beside.remove(pidfile)
-        pause = next(left, None)
+        pause = next(remaining, None)
         if pause is None:
-            log.error(f"{failure}, again and again", _STAYS_DOWN)
+            log.error(f"{failure}: giving up", _STAYS_DOWN)
             return
-        log.error(f"{failure}: {remedy}")
+        log.error(f"{failure}: {action}")
         yield -1, pause
 
 
-def _life(pid: int, part: Callable[[int, int], None]) -> Task[float]:
-    """Wait for the end of a process; how long that took."""
+def _await_end(pid: int, finish: Callable[[int, int], None]) -> Task[float]:
+    """Wait for the end of a process, and return how many seconds that took."""
     since = time.monotonic()
     try:
         end = os.pidfd_open(pid)
@@ -140,7 +140,7 @@ def _life(pid: int, part: Callable[[int, int], None]) -> Task[float]:
     try:
         yield end, None
     except GeneratorExit:
-        part(pid, end)
+        finish(pid, end)
         raise
     finally:
         os.close(end)
@@ -148,58 +148,58 @@ def _life(pid: int, part: Callable[[int, int], None]) -> Task[float]:
 
 
 def daemon(log: Log, pidfile: str, argv: Sequence[str], pauses: Sequence[float]) -> Task[None]:
-    """Keep a program that puts itself into the background."""
+    """Keep a daemon alive that goes into the background."""
 
     def start() -> Task[int]:
-        yield from errand(argv)
-        pid = beside.on_record(pidfile)
+        yield from run(argv)
+        pid = beside.read_pid(pidfile)
         if pid is None:
-            raise FailedError(f"can't be found: {pidfile} does not tell its process")
+            raise FailedError(f"was started, but wrote no PID to {pidfile}")
         return pid
 
-    return keeping(log, pidfile, start, _terminate, lambda: iter(pauses))
+    return keep_alive(log, pidfile, start, _terminate, lambda: iter(pauses))
 
 
 def guard(log: Log, pidfile: str, argv: Sequence[str], fds: Sequence[int]) -> Task[None]:
-    """Keep the guard, for ever.
+    """Keep the guard alive, without a limit on restarts.
 
-    :param fds: what it inherits, and a keeper that it starts
+    :param fds: the descriptors that it inherits, and that a keeper inherits from it
     """
-    # Should we end, it starts us again.
+    # The guard restarts this keeper by its PID and command line.
     argv = (*argv, str(os.getpid()), *sys.orig_argv)
 
     def start() -> Task[int]:
         try:
-            pid = beside.spawn(argv, masked=(*beside.STOP_SIGNALS, beside.BELL), kept=fds)
+            pid = beside.spawn(argv, masked=(*beside.STOP_SIGNALS, beside.ALARM_SIGNAL), kept=fds)
         except OSError as error:
             raise FailedError(f"can't be started: {error}") from None
-        beside.put_on_record(pidfile, pid, log)
+        beside.write_pid(pidfile, pid, log)
         return pid
-        yield  # a generator, as start() is for daemons
+        yield  # makes this a generator, like start() of a daemon
 
-    return keeping(log, pidfile, start, _await, lambda: chain(PAUSES, repeat(PAUSES[-1])))
+    return keep_alive(log, pidfile, start, _await_guard, lambda: chain(PAUSES, repeat(PAUSES[-1])))
 
 
 def _terminate(pid: int, _end: int) -> None:
     try:
         os.kill(pid, _SIGTERM)
-    except OSError:  # it ends just now; or we are a keeper without privileges
+    except OSError:  # it has just ended, or this keeper has no privileges
         return
 
 
-def _await(_pid: int, end: int) -> None:
-    """The guard ends by itself, when it has said why the machine did."""
-    beside.await_end(end, _FAREWELL_SECONDS)
+def _await_guard(_pid: int, end: int) -> None:
+    """Wait for the guard, which ends after it has logged why the hypervisor ended."""
+    beside.await_end(end, _END_SECONDS)
 
 
 def keep(machine: int, tasks: Iterable[Task[None]]) -> None:
-    """Serve tasks until the machine ends.
+    """Run tasks until the hypervisor ends.
 
-    :param machine: its pidfd
+    :param machine: the hypervisor's pidfd
     """
     waiting: dict[Task[None], Wait] = {}
     for task in tasks:
-        _proceed(waiting, task, None)
+        _resume(waiting, task, None)
     while True:
         poll = select.poll()
         poll.register(machine, select.POLLIN)
@@ -214,12 +214,12 @@ def keep(machine: int, tasks: Iterable[Task[None]]) -> None:
         now = time.monotonic()
         for task, (fd, until) in list(waiting.items()):
             if fd in readable or (until is not None and now >= until):
-                _proceed(waiting, task, fd in readable)
+                _resume(waiting, task, fd in readable)
     for task in waiting:
         task.close()
 
 
-def _proceed(waiting: dict[Task[None], Wait], task: Task[None], readable: bool | None) -> None:
+def _resume(waiting: dict[Task[None], Wait], task: Task[None], readable: bool | None) -> None:
     try:
         fd, seconds = next(task) if readable is None else task.send(readable)
     except StopIteration:
@@ -229,41 +229,41 @@ def _proceed(waiting: dict[Task[None], Wait], task: Task[None], readable: bool |
 
 
 def command(pid: int, form: str, pidfile: object, *orders: Order) -> tuple[str, ...]:
-    """The words that run a keeper.
+    """Return the command line of a keeper.
 
     :param pid: of the hypervisor
     :param form: of the log: text or json
-    :param pidfile: where the keeper writes its own PID
+    :param pidfile: the file to which the keeper writes its own PID
     """
     words = (word for order in orders for word in (len(order), *order))
     return beside.command("keeper", pid, form, pidfile, *words)
 
 
 def keep_daemon(name: str, pidfile: object, argv: Iterable[str]) -> Order:
-    """The order to keep a daemon."""
+    """Return the order to keep a daemon alive."""
     return ("daemon", name.removeprefix("the "), pidfile, *argv)
 
 
 def watch(name: str, fd: int, argv: Iterable[str]) -> Order:
-    """The order to run a program whenever a descriptor is readable."""
+    """Return the order to run a program when a descriptor becomes readable."""
     return ("watch", name, fd, *argv)
 
 
 def keep_guard(pidfile: object, fds: Iterable[int], argv: Iterable[str]) -> Order:
-    """The order to keep the guard.
+    """Return the order to keep the guard alive.
 
-    :param fds: what it inherits, and a keeper that it starts
+    :param fds: the descriptors that it inherits, and that a keeper inherits from it
     """
     return ("guard", pidfile, ",".join(map(str, fds)), *argv)
 
 
 def main(machine: str, form: str, pidfile: str, *words: str) -> None:
-    """Look after a machine until it ends; the words are :func:`command`'s."""
-    beside.be_called("vmnet-keeper")
-    beside.put_on_record(pidfile, os.getpid(), Log(form, "keeper"))
+    """Keep a VM's helpers alive until the hypervisor ends. :func:`command` describes the words."""
+    beside.set_process_name("vmnet-keeper")
+    beside.write_pid(pidfile, os.getpid(), Log(form, "keeper"))
     try:
         end = os.pidfd_open(int(machine))
-    except ProcessLookupError:  # it has ended already
+    except ProcessLookupError:  # the hypervisor has ended already
         return
     keep(end, [_task(form, *order) for order in _orders(iter(words))])
 
@@ -278,10 +278,10 @@ def _task(form: str, kind: str, *words: str) -> Task[None]:
         case "daemon", (name, pidfile, *argv):
             return daemon(Log(form, name), pidfile, argv, PAUSES)
         case "watch", (name, fd, *argv):
-            beside.set_alone([int(fd)])
-            return watching(Log(form, name), int(fd), argv)
+            beside.set_uninheritable([int(fd)])
+            return run_on_change(Log(form, name), int(fd), argv)
         case "guard", (pidfile, fds, *argv):
-            given = [int(fd) for fd in fds.split(",") if fd]
-            beside.set_alone(given)
-            return guard(Log(form, "guard"), pidfile, argv, given)
+            inherited = [int(fd) for fd in fds.split(",") if fd]
+            beside.set_uninheritable(inherited)
+            return guard(Log(form, "guard"), pidfile, argv, inherited)
     raise ValueError(kind)

@@ -1,7 +1,7 @@
-"""What a start leaves on record of the machine it becomes, for whoever looks at it later.
+"""The record of the running VM, which a start writes and the other commands read.
 
-Processes are told by their PID and the time of their start, so a record of an earlier container in
-the same folder, or a PID that somebody else has now, is nobody's.
+It identifies processes by PID and start time. So the record of an earlier container in the same
+folder, or a PID that another process has now, matches no process.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 VERSION = 3
 _FILE = "launched.json"
-# What a state in proc_pid_stat(5) means for a helper.
+# States of proc_pid_stat(5) in which a helper does not work.
 _TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
 @noun
 class Process(Noun):
-    """A process, whether it still runs or not.
+    """A process that may have ended.
 
-    :param started: when, in clock ticks since the boot (proc_pid_stat(5))
+    :param started: its start in clock ticks since the boot (proc_pid_stat(5)); 0 if it never ran
     """
 
     name: str
@@ -41,7 +41,7 @@ class Process(Noun):
 
     @classmethod
     def of(cls, name: str, pid: int) -> Process:
-        """The process that has this PID now; one that has none has never started."""
+        """Return the process that has this PID now."""
         return cls(name, pid, _started(pid) or 0)
 
     @property
@@ -50,23 +50,23 @@ class Process(Noun):
 
     @property
     def seconds(self) -> float:
-        """For how long it has been running."""
+        """The seconds since its start."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         return max(now - self.started / _HERTZ, 0.0)
 
 
 @noun
 class Helper(Noun):
-    """A process that serves the machine; when it has ended the keeper starts another one.
+    """A process that serves the VM, and that the keeper restarts when it ends.
 
-    :param pidfile: which one it is now; without it there is none, and may be again
+    :param pidfile: contains its current PID; missing while the helper does not run
     """
 
     name: str
     pidfile: Path
 
     def look(self) -> tuple[int, str]:
-        """Its PID, 0 if there is none; and what is wrong with it, empty if nothing is."""
+        """Return its PID or 0, and what is wrong with it or an empty string."""
         try:
             pid = int(self.pidfile.read_text())
         except (OSError, ValueError):
@@ -76,13 +76,12 @@ class Helper(Noun):
 
 @noun
 class Nic(Noun):
-    """One of the guest's NICs, and where it can be asked.
+    """A NIC of the guest, and the data to check whether the guest answers on it.
 
-    :param bridge: the bridge that it is on
-    :param asker: the bridge's own address, which questions come from
-    :param nameservers: addresses of the bridge where the guest's names are forwarded
-    :param addresses: those that the guest is to have
-    :param confined: whether the guest can have no others
+    :param asker: the bridge's own address, from which vmnet asks the guest
+    :param nameservers: the bridge's addresses that forward the guest's DNS queries
+    :param addresses: the addresses that the guest should have
+    :param confined: whether a filter restricts the guest to these addresses
     """
 
     name: str
@@ -98,11 +97,12 @@ class Nic(Noun):
 
 @noun
 class Launched(Noun):
-    """A machine as it was launched.
+    """The VM as it was launched.
 
-    :param helpers: the daemons that serve it, its guard, and what keeps all of these
-    :param qmp: its control socket; None where it has none
-    :param console: its serial console's socket, likewise
+    :param machine: the hypervisor
+    :param helpers: the daemons, the guard and the keeper
+    :param qmp: the control socket, if there is one
+    :param console: the socket of the serial console, if there is one
     """
 
     machine: Process
@@ -123,11 +123,11 @@ def discard(run_dir: Path) -> None:
 
 
 def load(run_dir: Path) -> Launched | None:
-    """The machine that runs now; None where none does.
+    """Return the running VM, or None if none runs.
 
     :raises StateError: the record can't be read
     """
-    launched = files.load(run_dir / _FILE, _launched)
+    launched = files.load(run_dir / _FILE, _build)
     return launched if launched is not None and launched.machine.runs else None
 
 
@@ -137,9 +137,9 @@ def describe(
     addresses: Iterable[Iterable[object]],
     helpers: Iterable[Helper],
 ) -> Launched:
-    """The record of a command that this process is about to become.
+    """Return the record of a command that this process is about to execute.
 
-    :param addresses: for each port those that its guest is to have
+    :param addresses: for each port the addresses that the guest should have
     """
     return Launched(
         machine=Process.of(Path(command.argv[0]).name, os.getpid()),
@@ -153,10 +153,10 @@ def describe(
                 bridge_mac=port.bridge_mac,
                 asker=str(port.bridge_address.ip),
                 nameservers=_nameservers(port, wiring),
-                addresses=tuple(map(str, own)),
+                addresses=tuple(map(str, expected)),
                 confined=port.sender is not None and port.sender.addresses is not None,
             )
-            for port, own in zip(wiring.ports, addresses, strict=True)
+            for port, expected in zip(wiring.ports, addresses, strict=True)
         ),
         qmp=command.qmp,
         console=command.console,
@@ -169,30 +169,32 @@ def _nameservers(port: Port, wiring: Wiring) -> tuple[str, ...]:
     return tuple(dict.fromkeys((str(wiring.nameserver), str(wiring.stable_nameserver))))
 
 
-def _launched(document: Mapping[str, Any]) -> Launched:
-    """By hand: `vmnet health` comes by often, and cattrs takes longer than all of it."""
+def _build(document: Mapping[str, Any]) -> Launched:
+    """Build the record without cattrs, whose import takes longer than all of `vmnet health`."""
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}")
     lists = ("addresses", "nameservers")
-    nics = ({**one, **{key: tuple(one[key]) for key in lists}} for one in document["nics"])
+    nics = ({**nic, **{key: tuple(nic[key]) for key in lists}} for nic in document["nics"])
     qmp, console = document["qmp"], document["console"]
     return Launched(
         machine=Process(**document["machine"]),
-        helpers=tuple(Helper(one["name"], Path(one["pidfile"])) for one in document["helpers"]),
-        nics=tuple(Nic(**one) for one in nics),
+        helpers=tuple(
+            Helper(helper["name"], Path(helper["pidfile"])) for helper in document["helpers"]
+        ),
+        nics=tuple(Nic(**nic) for nic in nics),
         qmp=None if qmp is None else Path(qmp),
         console=None if console is None else Path(console),
     )
 
 
 def _started(pid: int) -> int | None:
-    """When a process started; None if there is none, or only its remains."""
+    """Return the start time of a process, or None if it does not exist or is a zombie."""
     state, *fields = _stat(pid)
     return None if state in "ZX" else int(fields[18])
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the state on, which is X where there is no process."""
+    """Return the fields of proc_pid_stat(5) from the state on; without a process the state is X."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):

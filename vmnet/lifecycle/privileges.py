@@ -1,8 +1,8 @@
-"""Give privileges up: no capability in any set, no way to new ones, another user.
+"""Give up privileges: drop all capabilities, prevent new ones, and change the user.
 
-All of it takes hold at the next execve(2) and not before: this process keeps what it needs to undo
-a start whose exec fails. An exec as a user other than root, or with an empty bounding set, ends
-without capabilities (capabilities(7), "Transformation of capabilities during execve()").
+All of this takes effect at the next execve(2). Until then this process keeps what it needs to undo
+a start whose exec fails. An exec as a user other than root, or with an empty bounding set, removes
+all capabilities (capabilities(7), "Transformation of capabilities during execve()").
 """
 
 from __future__ import annotations
@@ -21,65 +21,65 @@ from vmnet.machine import User
 # prctl(2)
 _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 8, 24, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-_CAPABILITIES = 64  # there can be; the kernel says where its own end
+_CAPABILITIES = 64  # more than any kernel has; it refuses unknown numbers
 _VERSION_3 = 0x20080522  # capget(2)
-# capabilities(7), for what serves the machine: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID,
-# SETPCAP (the keeper starts the guard without any), NET_BIND_SERVICE, NET_ADMIN, NET_RAW.
+# The capabilities(7) of the keeper and the daemons: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID,
+# SETUID, SETPCAP (to start the guard without any), NET_BIND_SERVICE, NET_ADMIN, NET_RAW.
 SERVING = (0, 1, 3, 5, 6, 7, 8, 10, 12, 13)
-# The numbers of setgroups, setresgid and setresuid (syscall(2)).
-_OF_A_THREAD = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
+# The system call numbers of setgroups, setresgid and setresuid (syscall(2)).
+_THREAD_CALLS = {"x86_64": (116, 119, 117), "aarch64": (159, 149, 147)}
 _SETS = struct.Struct("=6I")  # effective, permitted, inheritable: the low words, then the high ones
 
 
 def refuse_new() -> None:
-    """Never more than now, for this process and all that it executes: no set-user-ID program helps.
+    """Set no_new_privs: no program that this process executes can gain privileges.
 
     :raises LaunchError: the kernel refused
     """
-    with _refusable():
+    with _launch_error():
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def shed(keep: Container[int] = ()) -> bool:
-    """From here on, what this process executes holds no capability, but those of `keep`.
+    """Deny all capabilities except `keep` to the programs that this process executes.
 
-    :returns: False where root is to :func:`drop` them before it executes something, for want of
-        SETPCAP, and another user is not
+    :returns: False if the bounding set can't be emptied, because SETPCAP is missing. Then root must
+        :func:`drop` its capabilities before it executes a program; another user need not.
     :raises LaunchError: the kernel refused
     """
     refuse_new()
-    with _refusable():
+    with _launch_error():
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         effective, permitted, _, effective_high, permitted_high, _ = _capget()
         _capset(effective, permitted, 0, effective_high, permitted_high, 0)
         try:
-            for one in range(_CAPABILITIES):
-                if one not in keep:
-                    _prctl(_PR_CAPBSET_DROP, one)
+            for capability in range(_CAPABILITIES):
+                if capability not in keep:
+                    _prctl(_PR_CAPBSET_DROP, capability)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
-            return error.errno == errno.EINVAL  # no such capability: that was the last one
+            return error.errno == errno.EINVAL  # after the last capability of this kernel
     return True
 
 
 def drop() -> None:
-    """Give this process's own capabilities up. There is no way back.
+    """Drop this process's own capabilities for good.
 
     :raises LaunchError: the kernel refused
     """
-    with _refusable():
+    with _launch_error():
         _capset(0, 0, 0, 0, 0, 0)
 
 
 @contextmanager
 def assumed(user: User) -> Iterator[None]:
-    """Be another user for an execve(2), and ourselves again where that fails.
+    """Change the user for an execve(2), and change back if that fails.
 
-    The permitted capabilities outlive the change of user (PR_SET_KEEPCAPS), but not the exec.
+    The permitted capabilities survive the change of user (PR_SET_KEEPCAPS), but not the exec.
 
-    :raises OSError: this process may not become that user
-    :raises LaunchError: nor itself again
+    :raises OSError: this process may not change to that user
+    :raises LaunchError: this process may not change back
     """
     ours = User(os.geteuid(), os.getegid(), tuple(os.getgroups()))
     if user.uid == ours.uid:
@@ -93,9 +93,12 @@ def assumed(user: User) -> Iterator[None]:
         calls.set_user(user.uid)
         yield
     finally:
-        with _refusable():
-            _, held, inheritable, _, held_high, inheritable_high = _capget()
-            _capset(held, held, inheritable, held_high, held_high, inheritable_high)
+        with _launch_error():
+            _, permitted, inheritable, _, permitted_high, inheritable_high = _capget()
+            effective, effective_high = permitted, permitted_high
+            _capset(
+                effective, permitted, inheritable, effective_high, permitted_high, inheritable_high
+            )
             calls.set_user(ours.uid)
             calls.set_group(ours.gid)
             calls.set_groups(ours.groups)
@@ -103,10 +106,10 @@ def assumed(user: User) -> Iterator[None]:
 
 @contextmanager
 def tried(user: User) -> Iterator[None]:
-    """Open files with another user's permissions for a while.
+    """Run the context as another user, to try which files this user can open.
 
-    :raises OSError: this process may not become that user
-    :raises LaunchError: nor itself again, and nothing must go on as somebody else
+    :raises OSError: this process may not change to that user
+    :raises LaunchError: this process may not change back
     """
     uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
     os.setgroups(user.groups)
@@ -115,33 +118,33 @@ def tried(user: User) -> Iterator[None]:
         os.seteuid(user.uid)
         yield
     finally:
-        with _refusable():
+        with _launch_error():
             os.seteuid(uid)
             os.setegid(gid)
             os.setgroups(groups)
 
 
 @contextmanager
-def _refusable() -> Iterator[None]:
+def _launch_error() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise LaunchError(
-            f"privileges can't be given up, or taken back: {error.strerror}",
+            f"can't change privileges: {error.strerror}",
             "the container's seccomp profile must allow prctl(2), capset(2) and setresuid(2), as "
-            "engines' own do",
+            "the engines' default profiles do",
         ) from None
 
 
 class _Identity:
-    """setgroups(2), setresgid(2) and setresuid(2) for this thread, whose exec ends all others.
+    """setgroups(2), setresgid(2) and setresuid(2) for the current thread only.
 
-    libc changes all threads, and aborts the process where one may not: those that a plugin has left
-    have no capabilities to come back with.
+    libc changes all threads, and aborts the process if a thread may not change back: the threads of
+    a plugin lack the capabilities to do so. The exec ends these threads in any case.
     """
 
     def __init__(self) -> None:
-        self._numbers = _OF_A_THREAD.get(os.uname().machine)
+        self._numbers = _THREAD_CALLS.get(os.uname().machine)
 
     def set_groups(self, groups: Sequence[int]) -> None:
         import ctypes
@@ -149,8 +152,8 @@ class _Identity:
         if self._numbers is None:
             os.setgroups(groups)
             return
-        room = (ctypes.c_uint32 * len(groups))(*groups)
-        _check(_libc().syscall(self._numbers[0], ctypes.c_size_t(len(groups)), room))
+        array = (ctypes.c_uint32 * len(groups))(*groups)
+        _check(_libc().syscall(self._numbers[0], ctypes.c_size_t(len(groups)), array))
 
     def set_group(self, gid: int) -> None:
         self._set(1, gid, os.setresgid)
@@ -158,13 +161,13 @@ class _Identity:
     def set_user(self, uid: int) -> None:
         self._set(2, uid, os.setresuid)
 
-    def _set(self, which: int, number: int, of_all: Callable[[int, int, int], None]) -> None:
+    def _set(self, call: int, number: int, fallback: Callable[[int, int, int], None]) -> None:
         import ctypes
 
         if self._numbers is None:
-            of_all(number, number, number)
+            fallback(number, number, number)
         else:
-            _check(_libc().syscall(self._numbers[which], *[ctypes.c_uint32(number)] * 3))
+            _check(_libc().syscall(self._numbers[call], *[ctypes.c_uint32(number)] * 3))
 
 
 def _capget() -> tuple[int, ...]:
@@ -180,9 +183,9 @@ def _capset(*sets: int) -> None:
 def _capabilities(call: str, data: bytearray) -> None:
     import ctypes
 
-    header = struct.pack("=Ii", _VERSION_3, 0)  # 0: of this thread
-    room = (ctypes.c_char * len(data)).from_buffer(data)
-    _check(getattr(_libc(), call)(header, room))
+    header = struct.pack("=Ii", _VERSION_3, 0)  # 0: this thread
+    buffer = (ctypes.c_char * len(data)).from_buffer(data)
+    _check(getattr(_libc(), call)(header, buffer))
 
 
 def _prctl(*arguments: int) -> None:
@@ -194,7 +197,7 @@ def _prctl(*arguments: int) -> None:
 
 @cache
 def _libc() -> Any:
-    """The C library; ctypes takes milliseconds to import, and few commands come here."""
+    """Return the C library. Importing ctypes takes milliseconds, and few commands need it."""
     import ctypes
 
     return ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""Carry out a plan, or leave no trace of it."""
+"""Carry out a plan, and undo it if a step fails."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _log = logging.getLogger(__name__)
 
 
 def recover(hooks: Hooks) -> None:
-    """Undo what an earlier start left: in this network namespace, and in other systems.
+    """Restore the network that an earlier start left, then release its allocations.
 
-    In this order, since those are reached through the network.
+    The network comes first, because vmnet reaches other systems through it.
 
-    :raises StateError: the run directory is open to others
-    :raises BridgeError: it isn't over: the machine that it started runs
-    :raises VmnetError: it can't be undone
+    :raises StateError: other users can change the run directory
+    :raises BridgeError: the VM of the earlier start runs
+    :raises VmnetError: the network can't be restored, or an allocation not released
     """
     run_dir = hooks.settings[RUN_DIR]
     folder.require(run_dir)
@@ -57,7 +57,7 @@ def recover(hooks: Hooks) -> None:
     if left is not None:
         if _runs(run_dir):
             raise BridgeError(
-                "a VM runs in this container, and has its network",
+                "a VM already runs in this container and uses its network",
                 "`vmnet status` shows it, and `vmnet stop` stops it",
             )
         _log.info("restoring the network that a start left in this namespace")
@@ -71,7 +71,7 @@ def recover(hooks: Hooks) -> None:
 
 
 def _reopen(run_dir: Path) -> None:
-    """Open what came while the machine ran: this start hands it over."""
+    """Remove the filters from NICs that appeared while the VM ran, so that they can be captured."""
     record = uplinks.load(run_dir)
     if record is not None and record.shut:
         from vmnet.net import shutter
@@ -83,26 +83,26 @@ def _reopen(run_dir: Path) -> None:
 def _runs(run_dir: Path) -> bool:
     try:
         return launched.load(run_dir) is not None
-    except StateError as error:  # written by another version of ours, perhaps
+    except StateError as error:  # another version of vmnet may have written it
         _log.debug("%s", error)
         return False
 
 
 def interruptible() -> None:
-    """Have a stop signal raise InterruptedStartError from here on, and at once if it has come.
+    """Make stop signals, pending ones included, raise InterruptedStartError.
 
-    Without a handler the kernel drops those sent to PID 1, and `docker stop` would wait in vain.
+    The kernel drops a signal to PID 1 without a handler, so `docker stop` would have no effect.
     """
     _on_signals(_interrupt)
     early.deliver()
 
 
 def start(hooks: Hooks, plan: Plan, there: frozenset[int] | None = None) -> NoReturn:
-    """Build, deliver and launch; on any failure undo all of it, newest first.
+    """Build, deliver and launch; on any failure run all undos, newest first.
 
-    :param there: the numbers of the network devices from before the plan; None for those of now
-    :raises VmnetError: a step failed; the network is as it was
-    :raises InterruptedStartError: a stop signal has come; likewise
+    :param there: the indexes of the network devices before planning; None: those of now
+    :raises VmnetError: a step failed, and the start is undone
+    :raises InterruptedStartError: a stop signal arrived, and the start is undone
     """
     interruptible()
     early.refuse_pending()
@@ -111,13 +111,16 @@ def start(hooks: Hooks, plan: Plan, there: frozenset[int] | None = None) -> NoRe
         now = devices_there()
         _carry_out(hooks, plan, now - (now if there is None else there), undo)
     except BaseException:
-        _on_signals(signal.SIG_IGN)  # a second one must not interrupt the undoing
+        _on_signals(signal.SIG_IGN)  # a second signal must not interrupt the undos
         undo.close()
         raise
 
 
 def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) -> NoReturn:
-    """Privileges go in two steps: no new ones for any child, none at all from the guard on."""
+    """Carry out the steps of a start.
+
+    It first denies new privileges to all children, and later, before the guard, all privileges.
+    """
     if plan.command.user is not None:
         privileges.refuse_new()
     folder.make(hooks.settings[RUN_DIR])
@@ -126,14 +129,14 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:
         _deliver(delivery, undo)
-    daemons = (one for delivery in plan.deliveries for one in delivery.daemons)
+    daemons = (daemon for delivery in plan.deliveries for daemon in delivery.daemons)
     helpers = supervision.begin(plan.command, daemons, hooks.settings, undo)
-    _put_on_record(plan, helpers, hooks.settings, late, undo)
+    _write_records(plan, helpers, hooks.settings, late, undo)
     hooks.launch(plan.command)
-    raise LaunchError("the launch strategy returned instead of becoming the machine")
+    raise LaunchError("the launch strategy returned instead of executing the hypervisor")
 
 
-def _put_on_record(
+def _write_records(
     plan: Plan,
     helpers: Iterable[launched.Helper],
     settings: Settings,
@@ -142,8 +145,8 @@ def _put_on_record(
 ) -> None:
     run_dir = settings[RUN_DIR]
     addresses = (
-        () if plan.outside else [own.ip for own in one.addresses]
-        for one in plan.identity.interfaces
+        () if plan.outside else [address.ip for address in interface.addresses]
+        for interface in plan.identity.interfaces
     )
     undo.callback(uplinks.discard, run_dir)
     with _reading_devices():
@@ -153,16 +156,16 @@ def _put_on_record(
     undo.callback(launched.discard, run_dir)
     launched.save(run_dir, launched.describe(plan.command, plan.wiring, addresses, helpers))
     if uplinks.newcomers(record, devices, settings[INTERFACES]):
-        # Connected while we planned. Later ones are the keeper's.
-        from vmnet.running import uplinks as seen
+        # Connected during planning. The keeper handles NICs that appear later.
+        from vmnet.running import uplinks as check
 
-        seen.main(run_dir, os.environ)
+        check.main(run_dir, os.environ)
 
 
 def devices_there() -> frozenset[int]:
-    """The numbers of the network devices, for :func:`start` to know those that come later.
+    """Return the indexes of the network devices, from which :func:`start` recognises later ones.
 
-    :raises BridgeError: they can't be read
+    :raises BridgeError: the kernel refused
     """
     with _reading_devices():
         return device.numbers()
@@ -175,7 +178,8 @@ def _reading_devices() -> Iterator[None]:
     except OSError as error:
         raise BridgeError(
             f"can't read the network devices: {error.strerror or error}",
-            "the engine's seccomp profile must allow netlink sockets, as engines' own do",
+            "the container's seccomp profile must allow netlink sockets, as the engines' default "
+            "profiles do",
         ) from None
 
 
@@ -190,11 +194,11 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _restore(hooks: Hooks, wiring: Wiring) -> None:
-    """The saved state goes only when the network is back: else it is the next start's way back."""
+    """Restore the network, and keep the saved state for the next start if that fails."""
     try:
         hooks.restore_bridge(wiring)
     except PrivilegeError:
-        # What may not be put back could not be changed either; the start's own error says the rest.
+        # Without this privilege the start changed nothing. Its own error is reported.
         _log.debug("nothing to restore")
     except VmnetError as error:
         _log.error("the network could not be restored: %s", error, extra={"hint": error.hint})
@@ -215,9 +219,9 @@ def _deliver(delivery: Delivery, undo: ExitStack) -> None:
 def _launch_daemon(daemon: Daemon) -> None:
     hint = f"its log is {daemon.log}" if daemon.log else "`vmnet plan` shows its configuration"
     try:
-        _remove(daemon.pidfile)  # an earlier start's, should this one write none
+        _remove(daemon.pidfile)  # may be of an earlier start
         if daemon.log and daemon.log.parent == daemon.pidfile.parent:
-            _remove(daemon.log)  # an earlier guest may have filled it
+            _remove(daemon.log)  # an earlier guest may have filled it up to its size limit
         outcome = process.run(daemon.argv)
     except OSError as error:  # TimeoutError included
         raise DeliveryError(f"can't start {daemon.name}: {error}", hint) from None
@@ -229,7 +233,7 @@ def _launch_daemon(daemon: Daemon) -> None:
 
 
 def _stop(daemon: Daemon) -> None:
-    """End a daemon; one that never came up, or has died by itself, needs none."""
+    """End a daemon if it runs."""
     if pid := _pid(daemon):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""What a start saves before its first change, so that the next one can undo it.
+"""The state that a start saves before its first change, so that the next start can undo it.
 
 A Kubernetes pod keeps its network namespace when a container in it restarts, and a start can be
-killed at any moment. The saved wiring, which holds the NICs exactly as they were, is the way back.
+killed at any moment. The saved wiring contains everything that restores the NICs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NETNS = Path("/proc/self/ns/net")
 
 @noun
 class State(Noun):
-    """:param namespace: which network namespace this describes, and of which boot"""
+    """:param namespace: identifies the network namespace and the boot"""
 
     version: int
     namespace: str
@@ -37,7 +37,7 @@ class State(Noun):
 
 
 def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
-    """Write the state to the disk.
+    """Write the state to the disk and sync it.
 
     :raises StateError: the run directory can't be written
     """
@@ -46,9 +46,9 @@ def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
 
 
 def load(run_dir: Path) -> State | None:
-    """The saved state; None where there is none for this network namespace.
+    """Return the saved state of this network namespace, or None if there is none.
 
-    :raises StateError: there is one, but it can't be read
+    :raises StateError: the state can't be read
     """
     path = run_dir / _FILE
     try:
@@ -61,15 +61,16 @@ def load(run_dir: Path) -> State | None:
     except (OSError, ValueError) as error:
         raise StateError(
             f"can't read {path}: {error}",
-            "it holds the network's original configuration; restart the pod or container anew "
-            f"and remove it with `rm {path}`",
+            "it contains the network's original configuration; create the pod or container anew "
+            f"and remove the file with `rm {path}`",
         ) from None
 
 
 def _is_ours(document: object) -> bool:
-    """Whether it is of this version and namespace; what can't be told apart is read, and refused.
+    """Return whether the state is of this version and namespace.
 
-    The version goes first: the rest may have another form in another one.
+    A document without version or namespace counts as ours, so that :func:`load` reports an error.
+    The version is compared first, because another version may have another structure.
     """
     if not isinstance(document, dict) or not {"version", "namespace"} <= document.keys():
         return True
@@ -77,22 +78,21 @@ def _is_ours(document: object) -> bool:
 
 
 def discard(run_dir: Path) -> None:
-    """Forget the state: the network is as it was."""
+    """Remove the state, after the network has been restored."""
     (run_dir / _FILE).unlink(missing_ok=True)
 
 
 def allocations(run_dir: Path) -> Path:
-    """Where :mod:`vmnet.lifecycle.allocation` keeps its record."""
+    """Return the path of :mod:`vmnet.lifecycle.allocation`'s record."""
     return run_dir / "allocations.json"
 
 
 def _namespace() -> str:
-    """What tells this network namespace from every other of this boot, and of others.
+    """Return text that identifies this network namespace across boots.
 
-    Not its inode number where there is better: the kernel gives it to a new namespace when the old
-    one has gone.
+    The inode number is only the fallback, because the kernel reuses it for a new namespace.
 
-    :raises StateError: the kernel refuses to tell
+    :raises StateError: the kernel does not identify the namespace
     """
     boot = _BOOT_ID.read_text().strip()
     try:
@@ -101,7 +101,7 @@ def _namespace() -> str:
     except OSError as error:
         if error.errno != errno.ENOPROTOOPT:
             raise StateError(
-                f"can't tell this network namespace from others: {error.strerror}",
+                f"can't identify this network namespace: {error.strerror}",
                 "does the engine's seccomp profile allow Unix sockets?",
             ) from None
         return f"{boot} inode {_NETNS.stat().st_ino}"

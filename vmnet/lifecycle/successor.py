@@ -1,7 +1,7 @@
-"""The guard's watch of its keeper: another one takes its place.
+"""The guard's watch of the keeper, and the start of a new keeper.
 
-The guard holds no capability, and so neither does that keeper. It still starts another guard; for
-what takes privileges, such as dnsmasq, its attempts fail, are logged, and `vmnet health` shows it.
+The guard has no capabilities, so neither has the new keeper. It can start another guard. It fails
+to start programs that need privileges, such as dnsmasq, which the log and `vmnet health` report.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PAUSES = 1.0, 60.0
-_LESS = "it may not start again what takes privileges: restart the container if something ends"
+_LESS_PRIVILEGED = (
+    "the new keeper can't restart programs that need privileges, such as dnsmasq: restart the "
+    "container when the log reports that one has ended"
+)
 
 
 class Keeper:
-    """The process that starts another guard when this one has ended, watched in turn.
+    """The process that restarts the guard, and that the guard restarts.
 
-    :param argv: starts another one
+    :param argv: the command line of a new keeper
     """
 
     def __init__(self, pid: int, argv: Sequence[str], log: Log) -> None:
@@ -35,21 +38,21 @@ class Keeper:
     def fileno(self) -> int:
         return self._end
 
-    def look(self) -> float:
-        """Replace it if it has ended; seconds until the next look is due."""
+    def check(self) -> float:
+        """Replace the keeper if it has ended, and return the seconds until the next check."""
         now = time.monotonic()
         if self._end >= 0 and beside.has_ended(self._end):
             os.close(self._end)
-            self._missed()
+            self._log_end()
         if self._end < 0 and now >= self._due:
             self._start()
         return _PAUSES[1] if self._end >= 0 else self._due - now
 
-    def _missed(self) -> None:
+    def _log_end(self) -> None:
         self._end, self._due = -1, time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _PAUSES[1])
-        how = beside.how(beside.status_of(self._pid))
-        self._log.error(f"ended before the machine ({how}): another takes its place", _LESS)
+        status = beside.describe(beside.exit_status(self._pid))
+        self._log.error(f"ended before the VM ({status}): starting it again", _LESS_PRIVILEGED)
 
     def _start(self) -> None:
         try:
@@ -62,5 +65,5 @@ class Keeper:
         self._pid = pid
         try:
             self._end = os.pidfd_open(pid)
-        except ProcessLookupError:  # it has ended before we could look
-            self._missed()
+        except ProcessLookupError:  # it has ended already
+            self._log_end()

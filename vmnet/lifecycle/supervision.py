@@ -1,4 +1,4 @@
-"""Start the keeper, which starts the guard and looks after the daemons."""
+"""Start the keeper, which starts the guard and keeps the daemons alive."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ _log = logging.getLogger(__name__)
 def begin(
     command: Command, daemons: Iterable[Daemon], settings: Settings, undo: ExitStack
 ) -> list[Helper]:
-    """Start what is to look after the machine; the daemons run already.
+    """Start the keeper and the guard; the daemons run already.
 
-    From here on this process gives privileges to nothing that it executes. Where there is a guard
-    stop signals stay pending, and the guard and not this process acts on them: blocked signals
-    survive the exec.
+    From then on, programs that this process executes get no privileges. If there is a guard, stop
+    signals are blocked from then on, and the guard acts on them: blocked signals survive the exec.
 
-    :returns: all that serves the machine
-    :raises LaunchError: it can't be started
+    :returns: all helpers of the VM
+    :raises LaunchError: the keeper can't be started
     """
-    kept = [one for one in daemons if beside.on_record(str(one.pidfile))]
-    helpers = [Helper(one.name, one.pidfile) for one in kept]
-    orders: list[Order] = [keeper.keep_daemon(one.name, one.pidfile, one.argv) for one in kept]
+    kept = [daemon for daemon in daemons if beside.read_pid(str(daemon.pidfile))]
+    helpers = [Helper(daemon.name, daemon.pidfile) for daemon in kept]
+    orders: list[Order] = [
+        keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv) for daemon in kept
+    ]
     with ExitStack() as opened:
         inherited = []
         for watch in _watches(kept, settings):
@@ -52,19 +53,19 @@ def begin(
         qmp = command.guard or command.qmp
         try:
             if qmp is not None and settings[GUARD]:
-                helpers.append(_ours("the guard", settings, undo))
+                helpers.append(_core_helper("the guard", settings, undo))
                 _block_stop_signals(undo)
-                inherited += (bell := opened.enter_context(alarm.hung_up()))
-                argv = guard.command(os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], bell)
+                inherited += (fds := opened.enter_context(alarm.opened()))
+                argv = guard.command(os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fds)
                 if has_privileges:
                     argv = beside.command("bare", *argv)
                 orders.append(keeper.keep_guard(helpers[-1].pidfile, inherited, argv))
             if orders:
-                helpers.append(_ours("the keeper", settings, undo))
+                helpers.append(_core_helper("the keeper", settings, undo))
                 pidfile = helpers[-1].pidfile
                 words = keeper.command(os.getpid(), settings[LOG], pidfile, *orders)
                 pid = process.spawn(words, beside.STOP_SIGNALS)
-                undo.callback(os.killpg, pid, signal.SIGKILL)  # with the guard; of no other effect
+                undo.callback(os.killpg, pid, signal.SIGKILL)  # ends the guard too
         except OSError as error:
             raise LaunchError(
                 f"can't start the guard and its keeper: {error.strerror}",
@@ -76,7 +77,7 @@ def begin(
 
 
 def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
-    """What is run when something changes."""
+    """Yield the daemons' watches, and the watch of the network devices."""
     for daemon in daemons:
         yield from watches.of(daemon)
     program = (sys.executable, "-I", "-m", "vmnet.running.uplinks", str(settings[RUN_DIR]))
@@ -84,19 +85,19 @@ def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
 
 
 def _open(watch: Watch, opened: ExitStack) -> int | None:
-    """A watch's descriptor, which children inherit; None where the kernel gives none."""
+    """Return a watch's descriptor, which children inherit, or None if the kernel refuses it."""
     try:
         fd = watch.open()
         opened.callback(os.close, fd)
         os.set_inheritable(fd, True)
     except OSError as error:
-        _log.warning("%s: changes will not be seen: %s", watch.name, error.strerror)
+        _log.warning("%s: can't watch for changes: %s", watch.name, error.strerror)
         return None
     return fd
 
 
-def _ours(name: str, settings: Settings, undo: ExitStack) -> Helper:
-    """A helper of our own, of which nothing is left on record."""
+def _core_helper(name: str, settings: Settings, undo: ExitStack) -> Helper:
+    """Return a helper of the core, after removing its PID file of an earlier start."""
     helper = Helper(name, settings[RUN_DIR] / f"{name.removeprefix('the ')}.pid")
     helper.pidfile.unlink(missing_ok=True)
     undo.callback(helper.pidfile.unlink, missing_ok=True)

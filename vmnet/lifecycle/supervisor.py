@@ -1,9 +1,8 @@
-"""Stay above the machine, where something has to be done after its end.
+"""Stay PID 1 as the parent of the hypervisor, to release allocations when it has ended.
 
-What another system has allocated must be released whatever ended the machine: its guest, a crash of
-the hypervisor, the kernel out of memory. When PID 1 ends the kernel kills everything beside it, so
-here PID 1 is this process and the hypervisor its child. A start that allocates nothing has none of
-this: there the hypervisor is PID 1 itself.
+The release must happen whether the guest powered off, the hypervisor crashed or the kernel ran out
+of memory. When PID 1 ends, the kernel kills all other processes of the container. So the hypervisor
+can't be PID 1 then. A start that allocates nothing needs no supervisor.
 """
 
 from __future__ import annotations
@@ -22,31 +21,29 @@ _FORWARDED = (
     signal.SIGTERM,
     signal.SIGPWR,
 )
-
-
-_WAITED = (signal.SIGCHLD, *_FORWARDED)
+_HANDLED = (signal.SIGCHLD, *_FORWARDED)
 
 
 def fork() -> int | None:
-    """Go on as a child, at once; await its end, forward signals to it, and reap orphans.
+    """Fork; in the parent, forward signals to the child, reap orphans and await the child's end.
 
-    :return: None in the child. Here its exit status, 128 and the number for a signal; the signals
-        it was forwarded stay without effect, so that they don't disturb what is done after it
+    :return: None in the child. In the parent the child's exit status, or 128 plus a signal's
+        number. The parent keeps ignoring the forwarded signals, so that they don't interrupt it.
     """
-    # Not by sigwait(3): a thread that a plugin has left does not block the signals, and would be
-    # given them in our place. A handler runs there as well as here, and writes to the pipe.
+    # sigwait(3) can't be used: the kernel may deliver the signals to a plugin's thread that does
+    # not block them. A handler runs for any thread, and Python then writes to the pipe.
     arrived, writing = os.pipe()
     os.set_blocking(writing, False)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
-    handlers = {one: signal.signal(one, _note) for one in _WAITED}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    handlers = {number: signal.signal(number, _handle) for number in _HANDLED}
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     child = os.fork()
     try:
         if child == 0:
-            for one, handler in handlers.items():
-                signal.signal(one, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             return None
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         return _await_end(child, arrived)
     finally:
         signal.set_wakeup_fd(before)
@@ -56,8 +53,8 @@ def fork() -> int | None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _note(_number: int, _frame: FrameType | None) -> None:
-    """Python writes the number to the pipe."""
+def _handle(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: Python writes the signal's number to the pipe."""
 
 
 def _await_end(child: int, arrived: int) -> int:
@@ -71,10 +68,10 @@ def _await_end(child: int, arrived: int) -> int:
 
 
 def _reap(child: int) -> int | None:
-    """Wait for all that have ended; the exit status of the child if it is among them."""
-    found = None
+    """Reap all ended children, and return the exit status of `child` if it has ended."""
+    status = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             if ended[0] == child:
-                found = os.waitstatus_to_exitcode(ended[1])
-    return found
+                status = os.waitstatus_to_exitcode(ended[1])
+    return status

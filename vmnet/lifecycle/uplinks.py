@@ -1,7 +1,7 @@
-"""The container's NICs of a running machine: whether each still is where the start put it.
+"""The uplinks of a running VM, and whether they are still in their bridges.
 
-What a start had is on record in ``uplinks.json``, and there is also what was last said of it, so
-that each change is said once. :mod:`vmnet.running.uplinks` writes that while the machine runs.
+``uplinks.json`` records the uplinks of the start, and the trouble that was logged last, so that
+each change is logged once. :mod:`vmnet.running.uplinks` updates it while the VM runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vmnet.wiring import Wiring
 
 _FILE = "uplinks.json"
-# Made in the container, by the kernel or for a purpose; no engine connects a network by one.
+# Devices that the container created. No engine connects a network with one.
 _NOT_A_NETWORK = frozenset(("bridge", "tun", "dummy"))
 
 
@@ -31,10 +31,9 @@ _NOT_A_NETWORK = frozenset(("bridge", "tun", "dummy"))
 class Uplink(Noun):
     """A NIC that was handed over.
 
-    :param index: its number, and that of its bridge
-    :param had_carrier: whether it has had one, as hardware has seconds after it was set up: what
-        never had one is not missed
-    :param said: the trouble that the log has told last; empty for none
+    :param had_carrier: whether it has ever had a carrier, which hardware gets seconds after it was
+        set up. Only then is a missing carrier a trouble.
+    :param said: the trouble that was logged last, or an empty string
     """
 
     name: str
@@ -49,8 +48,8 @@ class Uplink(Noun):
 class Record(Noun):
     """The network devices of a start.
 
-    :param known: the numbers of all that there were, and of those that have been told since
-    :param shut: the numbers of those that have come since, and carry nothing
+    :param known: the indexes of all devices at the start, and of later ones that were logged
+    :param shut: the indexes of later ones, on which a filter drops everything
     """
 
     uplinks: tuple[Uplink, ...]
@@ -59,30 +58,30 @@ class Record(Noun):
 
 
 def describe(wiring: Wiring, devices: Mapping[int, Device], late: Collection[int] = ()) -> Record:
-    """The record of a start whose bridges are built.
+    """Return the record of a start that has built its bridges.
 
-    :param late: the numbers of the devices that came while it was planned, and are in no plan
+    :param late: the indexes of devices that appeared during planning
     """
-    named = {one.name: one for one in devices.values()}
-    planned = {named[port.uplink].index for port in wiring.ports if port.uplink in named}
+    by_name = {device.name: device for device in devices.values()}
+    planned = {by_name[port.uplink].index for port in wiring.ports if port.uplink in by_name}
     return Record(
         uplinks=tuple(
             Uplink(
                 name=port.uplink,
-                index=named[port.uplink].index,
+                index=by_name[port.uplink].index,
                 bridge=port.bridge,
-                bridge_index=named[port.bridge].index,
-                had_carrier=named[port.uplink].has_carrier,
+                bridge_index=by_name[port.bridge].index,
+                had_carrier=by_name[port.uplink].has_carrier,
             )
             for port in wiring.ports
-            if port.uplink in named and port.bridge in named
+            if port.uplink in by_name and port.bridge in by_name
         ),
         known=tuple(sorted(index for index in devices if index not in late or index in planned)),
     )
 
 
 def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
-    """What is wrong with a NIC; empty if nothing is."""
+    """Return what is wrong with an uplink, or an empty string."""
     now = devices.get(uplink.index)
     if now is None:
         return f"{uplink.name} is gone, and the VM is off its network"
@@ -96,7 +95,7 @@ def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
 
 
 def troubles(run_dir: Path) -> list[str]:
-    """What is wrong with the NICs of the machine that runs.
+    """Return what is wrong with the uplinks of the running VM.
 
     :raises StateError: the record can't be read
     """
@@ -107,24 +106,24 @@ def troubles(run_dir: Path) -> list[str]:
         now = device.devices()
     except OSError as error:
         return [str(error.strerror or error)]
-    return [text for one in record.uplinks if (text := trouble(one, now))]
+    return [text for uplink in record.uplinks if (text := trouble(uplink, now))]
 
 
 def newcomers(
     record: Record, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
 ) -> list[Device]:
-    """Networks that were connected since the start, which a start would hand to the VM.
+    """Return the NICs connected since the start that a new start would hand to the VM.
 
-    :param wanted: the names that are handed over; None for all
+    :param wanted: the names of the NICs to hand over; None for all
     """
     return [
-        one
-        for index, one in sorted(devices.items())
+        found
+        for index, found in sorted(devices.items())
         if index not in record.known
-        and one.is_ethernet
-        and one.kind not in _NOT_A_NETWORK
-        and not one.master  # else a program in the container bridges it
-        and (wanted is None or one.name in wanted)
+        and found.is_ethernet
+        and found.kind not in _NOT_A_NETWORK
+        and not found.master  # otherwise a program in the container bridges it
+        and (wanted is None or found.name in wanted)
     ]
 
 
@@ -138,9 +137,9 @@ def discard(run_dir: Path) -> None:
 
 
 def load(run_dir: Path) -> Record | None:
-    """The record; None where there is none.
+    """Return the record, or None if there is none.
 
-    :raises StateError: it can't be read
+    :raises StateError: the record can't be read
     """
     return files.load(run_dir / _FILE, _record)
 
@@ -156,10 +155,10 @@ def _record(document: Mapping[str, Any]) -> Record:
 def with_news(
     record: Record, said: Mapping[int, str], shut: Sequence[int], devices: Mapping[int, Device]
 ) -> Record:
-    """The record when the log has told something; what is no longer there is forgotten.
+    """Return the record after a check was logged, without devices that have disappeared.
 
-    :param said: of each NIC, by its number
-    :param shut: the numbers of those that have come
+    :param said: the trouble of each uplink, by its index
+    :param shut: the indexes of the NICs that have appeared
     """
 
     def has_carrier(uplink: Uplink) -> bool:
@@ -170,12 +169,12 @@ def with_news(
         record,
         uplinks=tuple(
             evolve(
-                one,
-                said=said[one.index],
-                had_carrier=one.had_carrier or has_carrier(one),
+                uplink,
+                said=said[uplink.index],
+                had_carrier=uplink.had_carrier or has_carrier(uplink),
             )
-            for one in record.uplinks
+            for uplink in record.uplinks
         ),
-        known=tuple(one for one in (*record.known, *shut) if one in devices),
-        shut=tuple(one for one in (*record.shut, *shut) if one in devices),
+        known=tuple(index for index in (*record.known, *shut) if index in devices),
+        shut=tuple(index for index in (*record.shut, *shut) if index in devices),
     )

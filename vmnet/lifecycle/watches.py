@@ -1,7 +1,7 @@
-"""Descriptors that become readable when something changes: followed files, network devices.
+"""Descriptors that become readable when followed files or network devices change.
 
-The start makes them, for it has ctypes loaded; the keeper inherits them and has a program run when
-one becomes readable (:mod:`vmnet.lifecycle.keeper`).
+The start creates them, because it has ctypes loaded. The keeper inherits them, and runs a program
+when a descriptor becomes readable (:mod:`vmnet.lifecycle.keeper`).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from vmnet.noun import Noun, noun
 
 # inotify(7)
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _CREATE = 0x2, 0x4, 0x8, 0x80, 0x100
-_OF_FILE = _MODIFY | _ATTRIB | _CLOSE_WRITE
-_OF_FOLDER = _MOVED_TO | _CREATE | _CLOSE_WRITE
+_FILE_EVENTS = _MODIFY | _ATTRIB | _CLOSE_WRITE
+_FOLDER_EVENTS = _MOVED_TO | _CREATE | _CLOSE_WRITE
 _RTMGRP_LINK = 1  # rtnetlink(7)
 
 
 @noun
 class Watch(Noun):
-    """Something that may change while the VM runs.
+    """A program to run when something changes.
 
-    :param name: of what is run then, for the log
-    :param argv: a program that ends by itself within ten seconds
-    :param files: what may change; none of them means the network devices
+    :param name: names the program in the log
+    :param argv: a program that ends within ten seconds
+    :param files: the files to watch; empty: the network devices
     """
 
     name: str
@@ -35,47 +35,48 @@ class Watch(Noun):
     files: tuple[Path, ...] = ()
 
     def open(self) -> int:
-        """A descriptor that is readable when there was a change.
+        """Return a descriptor that becomes readable when something changes.
 
-        :raises OSError: the kernel refuses
+        :raises OSError: the kernel refused
         """
         return files(self.files) if self.files else links()
 
 
 def of(daemon: Daemon) -> Iterator[Watch]:
-    """The files that a daemon follows."""
+    """Yield the watch of the files that a daemon follows."""
     if daemon.follows and daemon.refresh:
         yield Watch(f"refreshing {daemon.name}", daemon.refresh, daemon.follows)
 
 
 def files(paths: Iterable[Path]) -> int:
-    """A descriptor that tells of changes to files, whether they exist now or come to.
+    """Return a descriptor that becomes readable when a file changes or is created.
 
-    In a container an engine rewrites /etc/hosts in place, which only a watch of the file tells:
-    what is mounted there is in another folder. Elsewhere a new file replaces it, which only a watch
-    of the folder tells. So both are watched, those of a symbolic link and of what it points to.
+    In a container, an engine rewrites /etc/hosts in place. Only a watch of the file reports this,
+    because /etc/hosts is a mount of a file in another folder. Elsewhere a new file replaces it,
+    which only a watch of the folder reports. So both are watched, for a symbolic link and for its
+    target.
 
-    :raises OSError: the kernel refuses
+    :raises OSError: the kernel refused
     """
-    import ctypes  # posix has no inotify
+    import ctypes  # the os module has no inotify
 
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     for path in paths:
-        for one in {path, path.resolve()}:
-            libc.inotify_add_watch(fd, os.fsencode(one), _OF_FILE)  # it may not be there yet
-            libc.inotify_add_watch(fd, os.fsencode(one.parent), _OF_FOLDER)
+        for file in {path, path.resolve()}:
+            libc.inotify_add_watch(fd, os.fsencode(file), _FILE_EVENTS)  # fails if it is missing
+            libc.inotify_add_watch(fd, os.fsencode(file.parent), _FOLDER_EVENTS)
     return fd
 
 
 def links() -> int:
-    """A descriptor that tells of network devices that come, go or change.
+    """Return a descriptor that becomes readable when a network device changes.
 
-    :raises OSError: the kernel refuses
+    :raises OSError: the kernel refused
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as made:
-        made.bind((0, _RTMGRP_LINK))
-        made.setblocking(False)
-        return made.detach()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.bind((0, _RTMGRP_LINK))
+        netlink.setblocking(False)
+        return netlink.detach()
