@@ -152,7 +152,7 @@ def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[
         assert "bridge_hw nic-elsewhere\n" in out
         assert not err
     else:
-        assert "that of nic-elsewhere, which is not known here" in out
+        assert "the MAC of nic-elsewhere, unknown here" in out
         assert "the MAC of nic-elsewhere is unknown on this machine" in err
     for mac in ("02:42:AC:11:00:02", "02:42:ac:11:00:02"):
         out, err = said("--mac", mac)

@@ -66,9 +66,9 @@ def test_it_tells_a_person_what_happens(environ: dict[str, str]) -> None:
     assert [line for line in told.splitlines() if line[:1].isdigit()] == [
         "1. A container on the network, as Docker lays it out",
         "2. vmnet takes it over: `vmnet run` is the container's entry point",
-        "3. The container's network is bare: what it owned is the guest's",
+        "3. The container keeps no address: its identity is for the guest",
         "4. The guest boots",
-        "5. The host outside finds the guest where the container was",
+        "5. The host reaches the guest at the container's address",
         "6. `docker stop`: SIGTERM to PID 1",
     ]
     assert "\033" not in told, "colours are for terminals"

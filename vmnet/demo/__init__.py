@@ -1,6 +1,6 @@
-"""``vmnet demo``: the whole of vmnet on one machine, in a minute and without a container engine.
+"""``vmnet demo``: demonstrate vmnet on one machine, in a minute and without a container engine.
 
-A network namespace laid out as Docker lays out a container stands for the container, another one
-with the bridge docker0 for the host around it. In between runs the real thing: ``vmnet run``,
-dnsmasq, QEMU and the demonstration guest.
+A network namespace with Docker's layout stands for the container. Another namespace, with the
+bridge docker0, stands for the host. The rest is real: ``vmnet run``, dnsmasq, QEMU and the
+demonstration guest.
 """

@@ -1,4 +1,4 @@
-"""The demonstration itself: six steps, each with what must be true at its end."""
+"""The six steps of the demonstration. Each checks its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmnet.demo.network import Namespace, network
 from vmnet.demo.seen import Seen
 from vmnet.demo.story import Stopwatch, Story
 
-# Bounds, not expectations: an emulated CPU on a busy machine needs a few seconds for each.
+# Upper limits: even with an emulated CPU on a busy machine, each step takes a few seconds.
 _TAKEOVER_SECONDS = 20.0
 _BOOT_SECONDS = 120.0
 _ANSWER_SECONDS = 20.0
@@ -30,8 +30,8 @@ class Takeover:
     """The container's network after the start.
 
     :param pid1: the program that is PID 1
-    :param ports: of the bridge
-    :param left: the addresses that eth0 still has
+    :param ports: the bridge's ports
+    :param left: the remaining addresses of eth0
     """
 
     pid1: str
@@ -43,7 +43,10 @@ class Takeover:
 
 @frozen
 class Boot:
-    """:param lease: the guest's own line about it"""
+    """The guest's start.
+
+    :param lease: the guest's line about its DHCP lease
+    """
 
     lease: str
     seconds: float
@@ -51,7 +54,7 @@ class Boot:
 
 @frozen
 class Visit:
-    """What the host outside got at the container's old address."""
+    """The answers that the host gets at the container's address."""
 
     ping_ms: float
     title: str
@@ -60,7 +63,10 @@ class Visit:
 
 @frozen
 class End:
-    """:param status: the exit status of PID 1"""
+    """The end of the machine.
+
+    :param status: the exit status of PID 1
+    """
 
     status: int
     seconds: float
@@ -68,7 +74,7 @@ class End:
 
 @frozen
 class Facts:
-    """All that the demonstration has found, in its order."""
+    """The results of all steps, in their order."""
 
     container: Seen
     takeover: Takeover
@@ -81,12 +87,12 @@ class Facts:
 def play(story: Story, environ: Mapping[str, str]) -> Facts:
     """Run the demonstration.
 
-    :raises DemoError: something was not as it must be
+    :raises DemoError: a check failed
     """
     tools.require()
     watch = Stopwatch()
     with tempfile.TemporaryDirectory(prefix="vmnet-demo-") as folder, network() as made:
-        Path(folder).chmod(0o755)  # QEMU need not be root
+        Path(folder).chmod(0o755)  # QEMU may run as another user
         container = _container(story, made.container)
         with machine(made.container, environ, Path(folder)) as running:
             takeover = _take_over(story, running, made.container)
@@ -101,8 +107,8 @@ def _container(story: Story, container: Namespace) -> Seen:
     story.chapter("A container on the network, as Docker lays it out")
     own = seen.of_container(container)
     story.say(f"eth0 has {own.address}, MAC {own.mac}, MTU {own.mtu}")
-    story.say(f"the default route goes via {own.gateway}, on the host's bridge docker0")
-    story.say(f"its host name is {own.hostname}, its nameserver {own.nameserver}")
+    story.say(f"its default route is via {own.gateway}, on the host's bridge docker0")
+    story.say(f"its host name is {own.hostname}, and its nameserver {own.nameserver}")
     return own
 
 
@@ -117,18 +123,18 @@ def _take_over(story: Story, running: Machine, container: Namespace) -> Takeover
         seconds = watch.seconds
     log = tuple(running.lines("vmnet: "))
     story.quote(log)
-    story.done(f"{pid1} is PID 1 now, by a plain exec ({seconds:.1f} s)")
+    story.done(f"PID 1 is now {pid1}, after an exec ({seconds:.1f} s)")
 
-    story.chapter("The container's network is bare: what it owned is the guest's")
-    left = tuple(one["local"] for one in container.link("eth0")["addr_info"])
+    story.chapter("The container keeps no address: its identity is for the guest")
+    left = tuple(address["local"] for address in container.link("eth0")["addr_info"])
     links = container.show("link", "show")
-    ports = tuple(sorted(one["ifname"] for one in links if one.get("master") == "br0"))
+    ports = tuple(sorted(link["ifname"] for link in links if link.get("master") == "br0"))
     if ports != ("eth0", "tap0"):
         raise running.failure(f"the bridge br0 must connect eth0 and tap0, but has {ports}")
     if left:
-        raise running.failure(f"eth0 must have no address any more, but has {', '.join(left)}")
+        raise running.failure(f"eth0 must have no address, but has {', '.join(left)}")
     bridge, uplink = container.link("br0"), container.link("eth0")
-    own = ", ".join(one["local"] for one in bridge["addr_info"])
+    own = ", ".join(address["local"] for address in bridge["addr_info"])
     story.done(f"the bridge br0 connects {' and '.join(ports)}")
     story.done(f"eth0 has no address, and the new MAC {uplink['address']}")
     story.done(f"br0 has addresses of its own: {own}, MAC {bridge['address']}")
@@ -147,13 +153,13 @@ def _boot(story: Story, running: Machine, container: Seen) -> Boot:
     lease = next(iter(running.lines("vmnet-guest: eth0 ")), "")
     story.quote([lease, *welcome])
     if container.address not in lease.split():
-        raise running.failure(f"the guest must get {container.address}, but says: {lease}")
+        raise running.failure(f"the guest must get {container.address}, but prints: {lease}")
     story.done(f"dnsmasq gave it the container's address ({seconds:.1f} s)")
     return Boot(lease, seconds)
 
 
 def _visit(story: Story, running: Machine, host: Namespace, container: Seen) -> Visit:
-    story.chapter("The host outside finds the guest where the container was")
+    story.chapter("The host reaches the guest at the container's address")
     address = container.address.partition("/")[0]
     ping_ms = _ping(running, host, address)
     story.done(f"ping {address}: {ping_ms:.1f} ms")
@@ -162,19 +168,19 @@ def _visit(story: Story, running: Machine, host: Namespace, container: Seen) -> 
     story.done(f"curl http://{address}/: “{title}”")
     url = f"http://{address}/cgi-bin/identity"
     guest = seen.of_guest(tools.parse(_get(running, host, url)))
-    story.done(f"curl {url}: what the guest says of itself")
+    story.done(f"curl {url}: the guest's own report")
     story.say()
     different = [name for name, had, has in container.rows(guest) if had != has]
     if different:
-        told = "; ".join(f"{name}: {a} is now {b}" for name, a, b in container.rows(guest))
-        raise running.failure(f"the guest must be what the container was ({told})")
+        rows = "; ".join(f"{name}: {had}, now {has}" for name, had, has in container.rows(guest))
+        raise running.failure(f"the guest must have what the container had ({rows})")
     story.table(("", "the container had", "the guest has"), list(container.rows(guest)))
     return Visit(ping_ms, title, guest)
 
 
 def _ping(running: Machine, host: Namespace, address: str) -> float:
     deadline = str(int(_ANSWER_SECONDS))
-    # Until one answer has come, or the deadline.
+    # -w: until an answer arrives or the deadline passes.
     command = host.command("ping", "-c", "1", "-w", deadline, "-n", address)
     answer = tools.ask(*command, seconds=_ANSWER_SECONDS + 5)
     times = re.search(r"time=([\d.]+) ms", answer.stdout)
@@ -198,10 +204,11 @@ def _stop(story: Story, running: Machine) -> End:
     with story.waiting("the guest shuts down") as watch:
         status = running.stop(_STOP_SECONDS)
         seconds = watch.seconds
-    said = [line for line in running.console()[before:].splitlines() if line.startswith("vmnet")]
-    story.quote(said)
-    if _SHUTDOWN not in said:
-        raise running.failure("the guest was not shut down, but cut off")
+    output = running.console()[before:].splitlines()
+    lines = [line for line in output if line.startswith("vmnet")]
+    story.quote(lines)
+    if _SHUTDOWN not in lines:
+        raise running.failure("the guest ended without a shutdown")
     if status != 0:
         raise running.failure(f"PID 1 must end with status 0, not {status}")
     story.done(f"the guest shut down by itself, and QEMU ended with status 0 ({seconds:.1f} s)")
@@ -209,5 +216,5 @@ def _stop(story: Story, running: Machine) -> End:
 
 
 def explain(error: DemoError) -> str:
-    """The excerpt of an error, for a person."""
+    """Format the excerpt of an error."""
     return "\n".join(f"{'':3}│ {line}" for line in error.excerpt.splitlines())

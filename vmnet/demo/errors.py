@@ -1,4 +1,4 @@
-"""What can go wrong in a demonstration."""
+"""The error of a demonstration."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from vmnet.errors import VmnetError
 
 
 class DemoError(VmnetError):
-    """An expectation that was not met.
+    """A failed check.
 
-    :param excerpt: the end of the log or console that may tell why
+    :param excerpt: the end of the log or console, which may show the cause
     """
 
     meaning = "the demonstration failed"

@@ -1,6 +1,6 @@
-"""``python -m vmnet.demo.inside HOSTNAME``: what the engine's own init does, then ``vmnet run``.
+"""``python -m vmnet.demo.inside HOSTNAME``: set the host name, as an engine does, and run vmnet.
 
-Runs as PID 1 of the demonstration's container.
+This is PID 1 of the demonstration's container.
 """
 
 from __future__ import annotations

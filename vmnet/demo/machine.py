@@ -1,4 +1,4 @@
-"""The entry point at work in the demonstration's container: its console, its PID 1, its end."""
+"""Run the entry point in the demonstration's container, and observe its console and PID 1."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmnet.demo.errors import DemoError
 from vmnet.demo.network import HOSTNAME, Namespace
 from vmnet.demo.wait import Found, until
 
-# A container's environment holds what its user gave it, and nothing of the machine around it.
+# A container's environment contains its user's variables, not those of the machine.
 _PASSED_ON = ("PATH", "VMNET_ACCEL", "VMNET_DEMO", "VMNET_LOG_LEVEL", "VMNET_QEMU")
 _INIT = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
 _EXCERPT_LINES = 20
@@ -26,38 +26,38 @@ _EXCERPT_LINES = 20
 class Machine:
     """``vmnet run``, and later the QEMU that it becomes.
 
-    :param started: the program outside that waits for it, and answers its exit status
+    :param started: the program outside that waits for PID 1 and returns its exit status
     """
 
     started: programs.Background
     output: Path
 
     def console(self) -> str:
-        """All that vmnet, QEMU and the guest's console have said."""
+        """Return the output of vmnet, QEMU and the guest's console."""
         return self.output.read_text(errors="replace").replace("\r", "")
 
     def lines(self, start: str) -> list[str]:
-        """The console's lines with a certain beginning."""
+        """Return the console's lines that begin with a text."""
         return [line for line in self.console().splitlines() if line.startswith(start)]
 
     def pid(self) -> int | None:
-        """PID 1 by its number outside; None while there is none."""
+        """Return the PID of PID 1 outside its namespace, or None if it does not run."""
         children = Path(f"/proc/{self.started.pid}/task/{self.started.pid}/children")
         with suppress(OSError):
             return next(map(int, children.read_text().split()), None)
         return None
 
     def program(self) -> str:
-        """The name of the program that PID 1 runs."""
+        """Return the name of PID 1's program."""
         with suppress(OSError):
             return Path(f"/proc/{self.pid()}/exe").readlink().name
         return ""
 
     def await_(self, what: str, seconds: float, look: Callable[[], Found | None]) -> Found:
-        """Wait for something to come true while the machine runs.
+        """Wait until ``look`` returns a true value, while the machine runs.
 
-        :param what: completes the sentence "waited until …"
-        :raises DemoError: it did not in time, or the machine ended
+        :param what: the condition, as in "waited until …"
+        :raises DemoError: the time expired, or the machine ended
         """
 
         def look_or_end() -> tuple[Found | None] | None:
@@ -67,16 +67,16 @@ class Machine:
 
         answer = until(look_or_end, seconds)
         if answer is None:
-            raise self.failure(f"waited {seconds:g} s until {what}, in vain")
+            raise self.failure(f"waited {seconds:g} s in vain until {what}")
         (found,) = answer
         if not found:
             raise self.failure(f"the machine ended before {what}")
         return found
 
     def stop(self, seconds: float) -> int:
-        """SIGTERM to PID 1, as ``docker stop`` does it; the exit status.
+        """Send SIGTERM to PID 1, as ``docker stop`` does, and return the exit status.
 
-        :raises DemoError: it goes on running
+        :raises DemoError: PID 1 keeps running
         """
         pid = self.pid()
         if pid is not None:
@@ -85,11 +85,11 @@ class Machine:
         ended = until(lambda: self.started.poll() is not None, seconds)
         status = self.started.poll()
         if not ended or status is None:
-            raise self.failure(f"the machine runs on {seconds:g} s after SIGTERM")
+            raise self.failure(f"the machine still runs {seconds:g} s after SIGTERM")
         return status
 
     def failure(self, message: str) -> DemoError:
-        """The error for an expectation that was not met, with the end of the console."""
+        """Return the error for a failed check, with the end of the console."""
         lines = self.console().splitlines()
         return DemoError(message, excerpt="\n".join(lines[-_EXCERPT_LINES:]))
 
@@ -98,7 +98,7 @@ class Machine:
 def machine(container: Namespace, environ: Mapping[str, str], folder: Path) -> Iterator[Machine]:
     """Run the entry point in a container, as PID 1 of its own PID namespace.
 
-    :param folder: for the console's transcript and vmnet's run directory
+    :param folder: the folder for the console's transcript and vmnet's run directory
     """
     own = {name: environ[name] for name in _PASSED_ON if name in environ}
     own["VMNET_RUN_DIR"] = str(folder / "run")

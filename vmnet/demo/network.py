@@ -1,4 +1,4 @@
-"""A host with the bridge docker0 and one container on it, made of network namespaces."""
+"""A host with the bridge docker0 and a container on it, made of network namespaces."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HOSTNAME = "demo"
 NAMESERVER = "172.31.0.53"
 _GATEWAY = IPv4Interface("172.31.0.1/16")
 _ADDRESS = IPv4Interface("172.31.0.2/16")
-_MAC = "02:42:ac:1f:00:02"  # Docker makes it of the address
-# ip-netns(8): programs in a namespace see the files of this folder in /etc.
+_MAC = "02:42:ac:1f:00:02"  # Docker derives it from the address
+# ip-netns(8): programs in a namespace see this folder's files in /etc.
 _ETC = Path("/etc/netns")
 _END_SECONDS = 5.0
 
@@ -34,20 +34,24 @@ class Namespace:
     name: str
 
     def command(self, *argv: str) -> tuple[str, ...]:
-        """The command that runs another one in here."""
+        """Return the command that runs ``argv`` in the namespace."""
         return ("ip", "netns", "exec", self.name, *argv)
 
     def ip(self, *arguments: str) -> None:
-        """:raises vmnet.demo.errors.DemoError: ip(8) refused"""
+        """Run ip(8) for the namespace.
+
+        :raises vmnet.demo.errors.DemoError: ip(8) failed
+        """
         tools.run("ip", "-n", self.name, *arguments)
 
     def show(self, *arguments: str) -> Any:
-        """What ``ip -j`` answers."""
+        """Return the answer of ``ip -j``."""
         return tools.run_json("ip", "-n", self.name, "-j", *arguments)
 
     def link(self, name: str) -> Any:
-        """A link with its addresses; empty where there is none of that name."""
-        return next((one for one in self.show("address", "show") if one["ifname"] == name), {})
+        """Return a link with its addresses; empty if there is no such link."""
+        links = self.show("address", "show")
+        return next((link for link in links if link["ifname"] == name), {})
 
 
 @frozen
@@ -58,9 +62,9 @@ class Network:
 
 @contextmanager
 def network() -> Iterator[Network]:
-    """Make both namespaces, and take them away in the end with all that still runs in them.
+    """Create both namespaces; at the end, kill their processes and delete them.
 
-    :raises DemoError: this machine does not allow it
+    :raises DemoError: this machine does not allow network namespaces
     """
     name = f"vmnet-demo-{os.getpid()}"
     with ExitStack() as stack:
@@ -85,26 +89,26 @@ def network() -> Iterator[Network]:
 
 @contextmanager
 def _namespace(name: str) -> Iterator[Namespace]:
-    made = Namespace(name)
+    namespace = Namespace(name)
     try:
         tools.run("ip", "netns", "add", name)
-        made.ip("link", "set", "lo", "up")
-        yield made
+        namespace.ip("link", "set", "lo", "up")
+        yield namespace
     finally:
         if Path("/run/netns", name).exists():
-            _end_all(name)
+            _kill_all(name)
             tools.run("ip", "netns", "delete", name)
 
 
-def _end_all(name: str) -> None:
-    """Kill what runs in a namespace; it is ours, so there is nobody else's process in it."""
+def _kill_all(name: str) -> None:
+    """Kill every process in a namespace, which contains only the demonstration's processes."""
 
-    def nobody_left() -> bool:
+    def is_empty() -> bool:
         pids = [int(word) for word in tools.run("ip", "netns", "pids", name).split()]
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return not pids
 
-    if not until(nobody_left, _END_SECONDS):
-        raise DemoError(f"processes in the namespace {name} can't be ended")
+    if not until(is_empty, _END_SECONDS):
+        raise DemoError(f"can't kill the processes in the namespace {name}")

@@ -1,4 +1,4 @@
-"""Programs that the demonstration runs for their output, or beside itself."""
+"""Run the demonstration's programs, in the foreground or in the background."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SECONDS = 10.0
 
 @frozen
 class Answer:
-    """What a program had to say.
+    """A program's output and exit status.
 
-    :param status: its exit status, negative for a signal's number
+    :param status: the exit status; the negative number of a signal that killed the program
     """
 
     status: int
@@ -28,10 +28,10 @@ class Answer:
 
 
 def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Answer:
-    """Run a program for its output.
+    """Run a program and return its output.
 
-    :raises TimeoutError: it did not end in time; it has been killed
-    :raises OSError: it can't be executed
+    :raises TimeoutError: the program did not end in time, and was killed
+    :raises OSError: the program can't be executed
     """
     _log.debug("%s", shlex.join(argv))
     try:
@@ -50,13 +50,13 @@ def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Answer:
 
 @frozen
 class Background:
-    """A program that :func:`background` has started."""
+    """A program started by :func:`background`."""
 
     pid: int
     _popen: subprocess.Popen[bytes]
 
     def poll(self) -> int | None:
-        """Its exit status, None while it runs."""
+        """Return the exit status, or None while the program runs."""
         return self._popen.poll()
 
 
@@ -64,13 +64,13 @@ class Background:
 def background(
     argv: Sequence[str], environ: Mapping[str, str], output: Path
 ) -> Iterator[Background]:
-    """A program that runs while the context lasts, and is killed at its end.
+    """Run a program during the context, and kill it at the end.
 
-    It has a session of its own, so that a terminal's Ctrl-C is ours alone to handle.
+    The program has its own session, so that only this process gets a terminal's Ctrl-C.
 
-    :param environ: its whole environment
-    :param output: the file to which its standard output and error go
-    :raises OSError: it can't be executed
+    :param environ: the program's whole environment
+    :param output: the file for its standard output and error
+    :raises OSError: the program can't be executed
     """
     _log.debug("%s", shlex.join(argv))
     with output.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A network identity as somebody sees it: the container before, the guest after."""
+"""The network identity of the container before the start, and of the guest after it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from attrs import asdict, frozen
 
 from vmnet.demo.network import HOSTNAME, NAMESERVER, Namespace
 
-_CALLED = {"mac": "MAC", "mtu": "MTU", "hostname": "host name"}
+_LABELS = {"mac": "MAC", "mtu": "MTU", "hostname": "host name"}
 
 
 @frozen
 class Seen:
-    """:param address: with its prefix length"""
+    """A network identity.
+
+    :param address: the address with its prefix length
+    """
 
     address: str
     mac: str
@@ -24,16 +27,16 @@ class Seen:
     hostname: str
 
     def rows(self, other: Seen) -> Iterator[tuple[str, str, str]]:
-        """Field by field: what it is called, here and there."""
-        theirs = asdict(other)
+        """Yield each field's label, own value and other value."""
+        others = asdict(other)
         for name, value in asdict(self).items():
-            yield _CALLED.get(name, name), value, theirs[name]
+            yield _LABELS.get(name, name), value, others[name]
 
 
 def of_container(container: Namespace) -> Seen:
-    """What the container's eth0 has, from the kernel."""
+    """Read the identity of the container's eth0 from the kernel."""
     link = container.link("eth0")
-    own = next(one for one in link["addr_info"] if one["family"] == "inet")
+    own = next(address for address in link["addr_info"] if address["family"] == "inet")
     (default,) = container.show("route", "show", "default")
     return Seen(
         address=f"{own['local']}/{own['prefixlen']}",
@@ -46,7 +49,7 @@ def of_container(container: Namespace) -> Seen:
 
 
 def of_guest(answer: Any) -> Seen:
-    """What the guest tells of itself at /cgi-bin/identity; empty where it has nothing."""
+    """Read the guest's report from /cgi-bin/identity. What the guest lacks is empty."""
     (interface,) = answer["interfaces"]
     defaults = [route.split() for route in answer["routes"] if route.startswith("default via ")]
     return Seen(

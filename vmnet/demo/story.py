@@ -1,4 +1,4 @@
-"""Tell what happens, step by step: to a person at a terminal, to a log, or to nobody."""
+"""Print the progress of the demonstration, for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _ERASE = "\r\033[K"
 
 
 class Story:
-    """:param quiet: tell nothing"""
+    """The printed progress.
+
+    :param quiet: whether to print nothing
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -34,16 +37,16 @@ class Story:
             print(f"{_INDENT}{text}".rstrip(), flush=True)
 
     def quote(self, lines: Sequence[str]) -> None:
-        """What somebody else said, word for word."""
+        """Print the output of a program."""
         for line in lines:
             self.say(styled(f"│ {line}", "dim"))
 
     def done(self, text: str) -> None:
-        """An expectation that was met."""
+        """Print a check that succeeded."""
         self.say(f"{styled('✓', 'green')} {text}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Columns as wide as they must be; a check mark behind each row."""
+        """Print aligned columns, with a check mark after each row."""
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         for row in (head, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -55,9 +58,9 @@ class Story:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[Stopwatch]:
-        """Show that something is awaited, where there is a terminal to show it on.
+        """Show a spinner on a terminal during the context, and erase it at the end.
 
-        The line vanishes in the end; what came of it is for :meth:`done` to tell.
+        The caller prints the result with :meth:`done`.
         """
         watch = Stopwatch()
         if self._quiet or not sys.stdout.isatty():
@@ -74,7 +77,7 @@ class Story:
 
 
 class Stopwatch:
-    """Runs from its making on."""
+    """The time since its creation."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()

@@ -1,4 +1,4 @@
-"""The programs that the demonstration runs, and their answers."""
+"""Run tools such as ip(8), and report their failures as :class:`DemoError`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ _PACKAGES = {
 
 
 def require() -> None:
-    """:raises DemoError: a program is not installed"""
+    """Check that all tools are installed.
+
+    :raises DemoError: a tool is missing
+    """
     missing = [package for tool, package in _PACKAGES.items() if process.find(tool) is None]
     if missing:
         raise DemoError(
             f"missing: {', '.join(missing)}",
-            f"`apt-get install {' '.join(missing)}`; ./demo in a checkout does that by itself",
+            f"`apt-get install {' '.join(missing)}`; ./demo in a checkout installs them",
         )
 
 
 def run(*argv: str, seconds: float = 10) -> str:
-    """A program's standard output.
+    """Run a program and return its standard output.
 
-    :raises DemoError: it failed
+    :raises DemoError: the program failed
     """
     answer = ask(*argv, seconds=seconds)
     if answer.status != 0:
@@ -43,15 +46,18 @@ def run(*argv: str, seconds: float = 10) -> str:
 
 
 def run_json(*argv: str) -> Any:
-    """A program's standard output, which is JSON.
+    """Run a program and parse its standard output as JSON.
 
-    :raises DemoError: it failed
+    :raises DemoError: the program failed
     """
     return parse(run(*argv))
 
 
 def parse(text: str) -> Any:
-    """:raises DemoError: it is not JSON"""
+    """Parse JSON.
+
+    :raises DemoError: the text is not JSON
+    """
     try:
         return json.loads(text)
     except ValueError as error:
@@ -59,9 +65,9 @@ def parse(text: str) -> Any:
 
 
 def ask(*argv: str, seconds: float = 10) -> programs.Answer:
-    """All that a program answers, its failure included.
+    """Run a program and return its answer, even if it fails.
 
-    :raises DemoError: it can't be run, or does not end
+    :raises DemoError: the program can't be executed, or does not end
     """
     try:
         return programs.ask(argv, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Wait for a condition, never for a length of time."""
+"""Wait for a condition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INTERVAL = 0.05
 
 
 def until(look: Callable[[], Found | None], seconds: float) -> Found | None:
-    """What ``look`` answers as soon as that is true; None where it is not within ``seconds``."""
+    """Call ``look`` until it returns a true value, and return that; None after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() >= deadline:

@@ -1,4 +1,4 @@
-"""A bridge to the host's network: the configuration a host needs, and whether it has it.
+"""Configuration for a bridge to the host's network, and a check of the host.
 
-Nothing here changes a host; it writes text and looks.
+Nothing here changes the host.
 """

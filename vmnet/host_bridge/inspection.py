@@ -1,4 +1,4 @@
-"""Whether a host has the bridge that its layout asks for."""
+"""Check whether the host has the bridge that a layout describes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _DOCKER_NAME = "com.docker.network.bridge.name"
 _SECONDS = 5.0
 _NO_MAC = "00:00:00:00:00:00"
 _UP = 0x1  # IFF_UP
-_SET = "3"  # NET_ADDR_SET: a bridge without it takes the lowest MAC of its ports
+_SET = "3"  # NET_ADDR_SET; otherwise a bridge takes the lowest MAC of its ports
 
 
 def nic_mac(nic: str) -> str:
-    """The MAC of this host's NIC; empty if the host has no such NIC, or that NIC no MAC."""
+    """Return the MAC of this host's NIC; empty if the NIC does not exist or has no MAC."""
     try:
         found = (_NET / nic / "address").read_text().strip()
     except OSError:
@@ -32,39 +32,40 @@ def nic_mac(nic: str) -> str:
 
 
 def inspect(layout: Layout, docker: Path = DOCKER) -> Iterator[Finding]:
-    """Each part of the layout, and what to do where it is missing.
+    """Check each part of a layout, except its nameservers and gateway.
 
-    :param layout: its address is looked for if it has one; its MAC and its servers are not
-    :param docker: the socket of the engine
+    :param layout: the layout; its address is compared only if it is set
+    :param docker: the engine's socket
     """
     bridge, nic = _NET / layout.bridge, _NET / layout.nic
-    write = f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge}` prints what makes it"
+    command = f"vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge}"
+    remedy = f"`{command}` prints a script that creates it"
     for name, path in ((layout.nic, nic), (layout.bridge, bridge)):
         if not path.exists():
-            yield Finding("interface", "missing", f"there is no {name}", write)
+            yield Finding("interface", "missing", f"there is no {name}", remedy)
             return
     if not (bridge / "bridge").exists():
-        yield Finding("bridge", "missing", f"{layout.bridge} is no bridge", write)
+        yield Finding("bridge", "missing", f"{layout.bridge} is not a bridge", remedy)
         return
     for name, path in ((layout.nic, nic), (layout.bridge, bridge)):
         if not int((path / "flags").read_text(), 16) & _UP:
             yield Finding("interface", "missing", f"{name} is down", f"`ip link set {name} up`")
-    yield _port(layout, write)
-    yield from _addresses(layout, write)
+    yield _port(layout, remedy)
+    yield from _addresses(layout, remedy)
     yield _mac(layout)
     yield _forward_delay(layout)
     yield _iptables()
     yield _engine(layout, docker)
 
 
-def _port(layout: Layout, write: str) -> Finding:
+def _port(layout: Layout, remedy: str) -> Finding:
     master = _NET / layout.nic / "master"
     if master.exists() and master.resolve().name == layout.bridge:
         return Finding("port", "ok", f"{layout.nic} is in {layout.bridge}")
-    return Finding("port", "missing", f"{layout.nic} is not in {layout.bridge}", write)
+    return Finding("port", "missing", f"{layout.nic} is not in {layout.bridge}", remedy)
 
 
-def _addresses(layout: Layout, write: str) -> Iterator[Finding]:
+def _addresses(layout: Layout, remedy: str) -> Iterator[Finding]:
     from vmnet.net import host
 
     held = host.addresses()
@@ -74,21 +75,21 @@ def _addresses(layout: Layout, write: str) -> Iterator[Finding]:
         yield Finding("address", "ok", f"{layout.bridge} has {present}")
     else:
         instead = f", not {wanted}" if wanted else ""
-        yield Finding("address", "missing", f"{layout.bridge} has {present}{instead}", write)
+        yield Finding("address", "missing", f"{layout.bridge} has {present}{instead}", remedy)
     if held.get(layout.nic):
         listed = ", ".join(held[layout.nic])
-        yield Finding("address", "missing", f"{layout.nic} still has {listed}", write)
+        yield Finding("address", "missing", f"{layout.nic} still has {listed}", remedy)
 
 
 def _mac(layout: Layout) -> Finding:
-    macs = [(_NET / one / "address").read_text().strip() for one in (layout.bridge, layout.nic)]
-    remedy = f"fix {layout.bridge} to {macs[1]}, or its MAC and DHCP lease change with its ports"
+    macs = [(_NET / name / "address").read_text().strip() for name in (layout.bridge, layout.nic)]
+    remedy = f"set its MAC to {macs[1]}, or its MAC and DHCP lease change with its ports"
     if macs[0] != macs[1]:
-        said = f"{layout.bridge} has {macs[0]}, {layout.nic} has {macs[1]}"
-        return Finding("MAC", "warning", said, remedy)
+        detail = f"{layout.bridge} has {macs[0]}, {layout.nic} has {macs[1]}"
+        return Finding("MAC", "warning", detail, remedy)
     if (_NET / layout.bridge / "addr_assign_type").read_text().strip() != _SET:
-        said = f"{layout.bridge} has {macs[0]} until a container with a lower one comes"
-        return Finding("MAC", "warning", said, remedy)
+        detail = f"{layout.bridge} has {macs[0]} only until a container with a lower MAC joins"
+        return Finding("MAC", "warning", detail, remedy)
     return Finding("MAC", "ok", f"{layout.bridge} and {layout.nic} both have {macs[0]}")
 
 
@@ -101,8 +102,8 @@ def _forward_delay(layout: Layout) -> Finding:
     return Finding(
         "forwarding",
         "warning",
-        f"a new port is mute for {2 * hundredths / 100:.0f} s: spanning tree is on",
-        "guests' DHCP may give up before: switch STP off and set the forward delay to 0",
+        f"a new port forwards nothing for {2 * hundredths / 100:.0f} s: spanning tree is on",
+        "guests' DHCP may time out: switch STP off and set the forward delay to 0",
     )
 
 
@@ -112,7 +113,7 @@ def _iptables() -> Finding:
     return Finding(
         "iptables",
         "warning",
-        "bridged frames pass iptables (bridge-nf-call-iptables=1), where Docker drops by default",
+        "bridged frames pass iptables (bridge-nf-call-iptables=1), and Docker's default is to drop",
         "`iptables -I FORWARD -m physdev --physdev-is-bridged -j ACCEPT`, or `sysctl -w "
         "net.bridge.bridge-nf-call-iptables=0`",
     )
@@ -121,22 +122,22 @@ def _iptables() -> Finding:
 def _engine(layout: Layout, docker: Path) -> Finding:
     remedy = (
         f"`vmnet host-bridge --nic {layout.nic} --bridge {layout.bridge} --containers …` prints a "
-        "script, whose step `docker` does it"
+        "script; its step `docker` configures Docker"
     )
     try:
         networks = _networks_of_docker(docker)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return Finding("docker", "warning", f"Docker can't be asked at {docker}: {error}", remedy)
+        return Finding("docker", "warning", f"can't query Docker at {docker}: {error}", remedy)
     if name := networks.get(layout.bridge):
         return Finding("docker", "ok", f"{layout.bridge} is Docker's network {name!r}")
-    others = ", ".join(sorted(networks)) or "no bridge"
-    return Finding("docker", "missing", f"Docker puts containers on {others}", remedy)
+    bridges = ", ".join(sorted(networks)) or "no bridge"
+    return Finding("docker", "missing", f"Docker puts containers on {bridges}", remedy)
 
 
 def _networks_of_docker(path: Path) -> dict[str, str]:
-    """The names of Docker's networks, by their bridges' (Engine API, ``GET /networks``).
+    """Return the names of Docker's networks by bridge (Engine API, ``GET /networks``).
 
-    The bridge of a network that was made without a name for it is called after its id.
+    Without an explicit name, Docker names a network's bridge after the network's ID.
     """
     connection = http.client.HTTPConnection("localhost", timeout=_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX)
@@ -150,7 +151,7 @@ def _networks_of_docker(path: Path) -> dict[str, str]:
     if not isinstance(answer, list):
         raise ValueError(answer.get("message", answer))
     return {
-        (one["Options"] or {}).get(_DOCKER_NAME, f"br-{one['Id'][:12]}"): one["Name"]
-        for one in answer
-        if one["Driver"] == "bridge"
+        (network["Options"] or {}).get(_DOCKER_NAME, f"br-{network['Id'][:12]}"): network["Name"]
+        for network in answer
+        if network["Driver"] == "bridge"
     }

@@ -1,4 +1,4 @@
-"""What the host's bridge is to be, and the files that make it so in four network systems."""
+"""The layout of the host's bridge, and its configuration files for four network systems."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FILES = {
     "ifupdown": {"ifupdown.j2": "/etc/network/interfaces"},
     "netplan": {
         "netplan.yaml.j2": "/etc/netplan/60-{bridge}.yaml",
-        # networkd takes the first file that matches the NIC. Netplan's for `en*`, as Debian's cloud
-        # images have it, comes before the NIC's own.
+        # networkd takes the first file that matches the NIC. In Debian's cloud images, Netplan's
+        # file for `en*` comes before the file for this NIC.
         "networkd-nic.j2": "/etc/systemd/network/05-{nic}.network",
     },
     "networkd": {
@@ -32,18 +32,20 @@ _FILES = {
     },
 }
 DAEMON_JSON = "/etc/docker/daemon.json"
-# Netplan and NetworkManager refuse, or warn of, files that others can read. networkd is an other.
+_FREE_PART = "set it to a part that the LAN's DHCP server and hosts do not use"
+# Netplan and NetworkManager refuse or warn about files that other users can read. networkd runs as
+# another user, so its files must be readable.
 _SECRET = ("/etc/netplan/", "/etc/NetworkManager/")
-
-
-_OF_A_HOST = ("addresses", "dhcp4", "dhcp6", "routes", "gateway4", "gateway6", "nameservers")
+_HOST_KEYS = ("addresses", "dhcp4", "dhcp6", "routes", "gateway4", "gateway6", "nameservers")
 
 
 @frozen
 class _Steps:
-    """:param prepare: a command that comes first, and changes no network
-    :param switch: shell commands, from the network as it is to the new files
-    :param back: shell commands from anywhere in between to the files that were there before
+    """The shell commands of a network system.
+
+    :param switch: activate the new files
+    :param back: return to the previous files, from any intermediate state
+    :param prepare: a first command, which changes no network
     :param more: a folder whose other files are changed, too
     """
 
@@ -56,7 +58,8 @@ class _Steps:
 _STEPS = {
     "ifupdown": _Steps(
         prepare="apt-get install bridge-utils",
-        # ifdown takes down what the file says at that time, and a client that is left would go on.
+        # ifdown reads the file at that time, so it must run before the file changes. Otherwise the
+        # NIC's DHCP client would keep running.
         switch=("ifdown {nic}", "write_all", "ifup --all"),
         back=(
             "ifdown --force {bridge} || :",
@@ -64,15 +67,15 @@ _STEPS = {
             "ip link delete {bridge} 2>/dev/null || :",
             "restore_all",
             "ifup --all || :",
-            "ifup {nic} || :",  # --all leaves out `allow-hotplug`, which Debian's installer writes
+            "ifup {nic} || :",  # --all skips `allow-hotplug`, which Debian's installer writes
         ),
     ),
-    "netplan": _Steps(  # `netplan try` refuses bridges: it can't take their parameters back
-        # Netplan merges its files, and the NIC would keep what an earlier one gives it. Not the
-        # other way round: two default routes are none that it takes, from `set` either.
+    "netplan": _Steps(  # `netplan try` can't revert a bridge's parameters, and refuses
+        # Netplan merges its files, so the NIC would keep the keys of an earlier file. Remove them
+        # before writing: `netplan set` fails, too, while there are two default routes.
         more="/etc/netplan",
         switch=(
-            *(f"netplan set ethernets.{{escaped}}.{key}=null" for key in _OF_A_HOST),
+            *(f"netplan set ethernets.{{escaped}}.{key}=null" for key in _HOST_KEYS),
             "write_all",
             "netplan apply",
         ),
@@ -92,7 +95,7 @@ _STEPS = {
         ),
     ),
     "networkmanager": _Steps(
-        # The port takes its bridge up; the other way round, the NIC would keep the profile it has.
+        # The port activates its bridge. In the reverse order, the NIC would keep its old profile.
         switch=("write_all", "nmcli connection reload", "nmcli connection up {bridge}-{nic}"),
         back=(
             "restore_all",
@@ -108,10 +111,10 @@ _STEPS = {
 class Layout:
     """The host's NIC in a bridge that has the host's address.
 
-    :param mac: the NIC's, which the bridge has too; empty where it is not known. The host's systems
-        for networks then give the bridge one of their own or that of any port, and with it another
-        DHCP lease. ifupdown alone can look it up itself.
-    :param address: None for DHCP
+    :param mac: the MAC of the NIC and the bridge; empty if unknown. The network system then gives
+        the bridge a new MAC or that of a port, and so another DHCP lease. Only ifupdown can look up
+        the NIC's MAC itself.
+    :param address: the static address; None for DHCP
     """
 
     nic: str
@@ -122,51 +125,54 @@ class Layout:
     nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
 
     def refuse_contradictions(self) -> None:
-        """:raises UsageError: no host can be laid out like that"""
+        """Check that the values fit together.
+
+        :raises UsageError: they contradict each other
+        """
         if self.nic == self.bridge:
             raise UsageError(
-                f"--bridge {self.bridge} has the name of the NIC", "name another, such as br0"
+                f"--bridge {self.bridge} is the name of the NIC", "use another name, such as br0"
             )
         if self.address is None:
             if self.gateway:
                 raise UsageError(
                     f"--gateway {self.gateway} is given without --address",
-                    "with DHCP the server tells the gateway; else add --address",
+                    "with DHCP, the server provides the gateway; otherwise add --address",
                 )
             return
         network = self.address.network
         if network.prefixlen < 31 and self.address.ip in (network[0], network[-1]):
             raise UsageError(
-                f"--address {self.address} is that of the whole network or of its broadcasts",
-                f"give the host's own, such as {network[1]}/{network.prefixlen}",
+                f"--address {self.address} is the network's own address or its broadcast address",
+                f"set the host's address, such as {network[1]}/{network.prefixlen}",
             )
         if self.gateway and (self.gateway not in network or self.gateway == self.address.ip):
             raise UsageError(
-                f"--gateway {self.gateway} is no neighbour of --address {self.address}",
-                "a host reaches its gateway on its own network: check both, and the prefix length",
+                f"--gateway {self.gateway} is not on the network of --address {self.address}",
+                "check both addresses and the prefix length",
             )
 
     def refuse_range(self, containers: IPv4Network, taken: Mapping[str, IPv4Interface]) -> None:
-        """See that a range for containers can be free.
+        """Check a range for containers.
 
-        :param taken: addresses of the LAN that are somebody's, by what they are
-        :raises UsageError: it is not in the LAN, all of it, or holds a taken address
+        :param taken: LAN addresses in use, by owner
+        :raises UsageError: the range is not a part of the LAN, or contains an address in use
         """
-        for what, address in taken.items():
+        for owner, address in taken.items():
             if not containers.subnet_of(address.network) or containers == address.network:
                 raise UsageError(
-                    f"--containers {containers} is no part of the LAN, {address.network}",
-                    "give a part that the LAN's DHCP server and hosts leave free",
+                    f"--containers {containers} is not a part of the LAN, {address.network}",
+                    _FREE_PART,
                 )
             if address.ip in containers:
                 raise UsageError(
-                    f"--containers {containers} holds {address.ip}, which is {what}",
-                    "give a part that the LAN's DHCP server and hosts leave free",
+                    f"--containers {containers} contains {address.ip}, which is {owner}",
+                    _FREE_PART,
                 )
 
 
 def render(layout: Layout, network_system: str) -> dict[str, str]:
-    """The files of one network system, by path."""
+    """Return a network system's files by path."""
     names = {"nic": layout.nic, "bridge": layout.bridge}
     return {
         path.format(**names): _template(template).render(layout=layout)
@@ -175,11 +181,11 @@ def render(layout: Layout, network_system: str) -> dict[str, str]:
 
 
 def script(layout: Layout, network_system: str, docker: str) -> str:
-    """The shell script that writes the files, switches to them, and back unless that is kept.
+    """Return the shell script that switches to the files, and back unless the user keeps them.
 
-    Each of its steps can be the last one that a connection lives to see.
+    The script works even if any of its steps breaks the user's connection.
 
-    :param docker: the content of daemon.json; empty to leave Docker alone
+    :param docker: the content of daemon.json; empty to leave Docker unchanged
     """
     escaped = layout.nic.replace(".", "\\\\.")
     names = {"nic": layout.nic, "bridge": layout.bridge, "escaped": escaped}
@@ -192,8 +198,8 @@ def script(layout: Layout, network_system: str, docker: str) -> str:
         files=render(layout, network_system),
         more=steps.more,
         secret=_SECRET,
-        switch=[one.format(**names) for one in steps.switch],
-        back=[one.format(**names) for one in steps.back],
+        switch=[command.format(**names) for command in steps.switch],
+        back=[command.format(**names) for command in steps.back],
         docker=docker,
         daemon_json=DAEMON_JSON,
     )
@@ -209,29 +215,29 @@ def _template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # no HTML; names and addresses are validated where they come in
+        autoescape=False,  # no HTML; the command line validates names and addresses
     )
     return environment.get_template(name)
 
 
 def daemon_json(layout: Layout, existing: str, containers: IPv4Network) -> str:
-    """Docker's configuration with the bridge in it; all else in it stays.
+    """Add the bridge to Docker's configuration and keep its other settings.
 
-    :param existing: the text of the present daemon.json, empty if there is none
-    :param containers: from what part of the bridge's subnet Docker numbers containers; without it
-        the first container gets the subnet's first address, mostly the router's, and announces it
-    :raises UsageError: it is not a JSON object, or sets what a bridge of one's own excludes
+    :param existing: the text of the current daemon.json, empty if there is none
+    :param containers: the part of the bridge's subnet for containers. Without it, the first
+        container gets the subnet's first address, usually the router's, and announces it.
+    :raises UsageError: the text is not a JSON object, or sets ``bip``
     """
     try:
         document: Any = json.loads(existing or "{}")
     except ValueError as error:
-        raise UsageError(f"daemon.json is not JSON: {error}", "mend it first") from None
+        raise UsageError(f"daemon.json is not JSON: {error}", "correct it first") from None
     if not isinstance(document, dict):
-        raise UsageError("daemon.json holds no object", 'it must begin with "{"')
+        raise UsageError("daemon.json is not a JSON object", 'it must begin with "{"')
     if "bip" in document:
         raise UsageError(
             f"daemon.json sets bip={document['bip']}, which excludes a bridge of your own",
-            'remove "bip": the bridge\'s own address takes its place',
+            'remove "bip": Docker uses the bridge\'s own address',
         )
     own = {"bridge": layout.bridge, "fixed-cidr": str(containers)}
     return json.dumps({**document, **own}, indent=2) + "\n"
