@@ -1,4 +1,4 @@
-"""What the user gives is passed on byte for byte, or refused with a remedy."""
+"""The user's content is passed on byte for byte, or refused with a remedy."""
 
 from __future__ import annotations
 
@@ -40,35 +40,37 @@ UNDERSTOOD = {
 REFUSED = {
     b"": "is empty",
     b" \n\t\n": "is empty",
-    b"runcmd: [ls]\n": r"starts with b'runcmd: \[ls\]\\n', which is nothing that cloud-init knows",
+    b"runcmd: [ls]\n": r"starts with b'runcmd: \[ls\]\\n', which cloud-init does not recognise",
     b"user-data.yaml": "starts with b'user-data.yaml'",
-    b"#clod-config\n": "nothing that cloud-init knows",
-    b"\xef\xbb\xbf#cloud-config\na: b\n": "nothing that cloud-init knows",
-    b"#!/bin/sh\necho \xff\n": "nothing that cloud-init knows",
+    b"#clod-config\n": "which cloud-init does not recognise",
+    b"\xef\xbb\xbf#cloud-config\na: b\n": "which cloud-init does not recognise",
+    b"#!/bin/sh\necho \xff\n": "which cloud-init does not recognise",
     b"#cloud-config\na: b: c\n": "not valid YAML: line 2, column 5: mapping values are not allowed",
     b"#cloud-config\n\ta: b\n": "not valid YAML: line 2, column 1: ",
     b"#cloud-config\na: !!python/object:os.system x\n": "not valid YAML: line 2, column 4: ",
-    b"#cloud-config\n- a\n": "holds a list, not a mapping of keys",
-    b"#cloud-config\npassword\n": "holds a str, not a mapping of keys",
-    b"#cloud-config-archive\na: b\n": "holds a dict, not a list",
+    b"#cloud-config\n- a\n": "contains a list, not a mapping of keys",
+    b"#cloud-config\npassword\n": "contains a str, not a mapping of keys",
+    b"#cloud-config-archive\na: b\n": "contains a dict, not a list",
     gzip.compress(b"#!/bin/sh\n" * 99)[:-9]: "is damaged gzip data",
-    gzip.compress(b"nothing known"): "nothing that cloud-init knows",
+    gzip.compress(b"nothing known"): "which cloud-init does not recognise",
     gzip.compress(b"#!/bin/sh\n" + bytes(content.LIMIT)): "is more than 4 MiB when decompressed",
     b"#!/bin/sh\n" + b"x" * content.LIMIT: "is larger than 4 MiB",
 }
 
 
 @pytest.mark.parametrize("given", UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_what_cloud_init_understands_is_not_touched(given: bytes, tmp_path: Path) -> None:
+def test_content_that_cloud_init_recognises_is_unchanged(given: bytes, tmp_path: Path) -> None:
     path = tmp_path / "user-data"
     path.write_bytes(given)
     assert content.load("VMNET_USER_DATA", path) == given
-    if b"\0" not in given:  # which no environment can hold
+    if b"\0" not in given:  # an environment variable contains no NUL
         assert content.load("VMNET_USER_DATA", os.fsdecode(given)) == given
 
 
 @pytest.mark.parametrize(("given", "problem"), REFUSED.items(), ids=REFUSED.values())
-def test_what_it_would_pass_over_is_refused(given: bytes, problem: str, tmp_path: Path) -> None:
+def test_content_that_cloud_init_would_ignore_is_refused(
+    given: bytes, problem: str, tmp_path: Path
+) -> None:
     path = tmp_path / "user-data"
     path.write_bytes(given)
     with pytest.raises(SettingsError, match=problem) as caught:
@@ -78,17 +80,17 @@ def test_what_it_would_pass_over_is_refused(given: bytes, problem: str, tmp_path
     assert "\n" not in caught.value.message
 
 
-def test_nothing_given_is_nothing() -> None:
+def test_an_unset_variable_has_no_content() -> None:
     assert content.load("VMNET_USER_DATA", None) is None
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="there is no such file") as caught:
+    with pytest.raises(SettingsError, match="no such file") as caught:
         content.load("VMNET_USER_DATA", tmp_path / "none")
     assert caught.value.hint == f"mount it: `-v /path/on/the/host:{tmp_path / 'none'}:ro`"
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path in (tmp_path, fifo, Path("/dev/null")):
@@ -97,8 +99,8 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/proc/self/mem", "/nul\0"], ids=["io-error", "nul"])
-def test_what_cannot_be_read(path: str) -> None:
-    with pytest.raises(SettingsError, match="can't be read"):
+def test_a_file_that_cannot_be_read(path: str) -> None:
+    with pytest.raises(SettingsError, match="cannot read VMNET_USER_DATA"):
         content.load("VMNET_USER_DATA", Path(path))
 
 
@@ -109,7 +111,7 @@ def test_passwords_stay_out_of_errors() -> None:
     assert "hunter2" not in caught.value.message + caught.value.hint
 
 
-def test_deep_nesting_is_no_crash() -> None:
+def test_deep_nesting_is_refused() -> None:
     with pytest.raises(SettingsError):
         content.load("VMNET_USER_DATA", "#cloud-config\na: " + "[" * 100_000)
 
@@ -120,7 +122,7 @@ def test_deep_nesting_is_no_crash() -> None:
     st.booleans(),
 )
 def test_every_byte_arrives_or_is_refused(start: bytes, rest: bytes, zipped: bool) -> None:
-    """In the image, which is read back."""
+    """The content arrives in the image."""
     whole = gzip.compress(start + rest) if zipped else start + rest
     refusal, own = None, None
     try:
@@ -140,9 +142,9 @@ def test_every_byte_arrives_or_is_refused(start: bytes, rest: bytes, zipped: boo
 def read_back(image: bytes) -> dict[str, bytes]:
     disc = PyCdlib()
     disc.open_fp(io.BytesIO(image))
-    found = {}
+    files = {}
     for name in ("meta-data", "network-config", "user-data", "vendor-data"):
         with disc.open_file_from_iso(rr_path=f"/{name}") as file:
-            found[name] = file.read()
+            files[name] = file.read()
     disc.close()
-    return found
+    return files

@@ -1,4 +1,4 @@
-"""Whole seeds, compared with files that a person has read."""
+"""Whole seeds, compared with golden files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def docker_default() -> Case:
 
 
 def docker_network() -> Case:
-    """A network of one's own, whose resolver is on loopback."""
+    """A user-defined network, whose resolver is on loopback."""
     nic = interface("172.18.0.2/16", gateway="172.18.0.1")
     names = resolver("127.0.0.11", search=("example.org",), options=("ndots:0",))
     identity = testing.identity(nic, resolver=names)
@@ -41,14 +41,14 @@ def docker_network() -> Case:
 
 
 def far_forwarder() -> Case:
-    """The bridge that answers DNS has no address of the guest's subnet."""
+    """The bridge that forwards DNS has no address of the guest's subnet."""
     nic = interface("172.18.0.2/16", gateway="172.18.0.1")
     identity = testing.identity(nic, resolver=resolver("127.0.0.11"))
     return Case(identity, testing.wiring(identity, nameserver="169.254.10.1/32"))
 
 
 def calico() -> Case:
-    """Host addresses; one far gateway has a route of its own, the other a flag."""
+    """Host addresses; a far gateway has an on-link route, another the flag `onlink`."""
     nic = interface(
         "10.1.2.3/32",
         "fd00:10:1::3/128",
@@ -67,7 +67,7 @@ def calico() -> Case:
 
 
 def ptp() -> Case:
-    """CNI's ptp: the neighbours of both families are behind the gateway."""
+    """CNI's ptp: the neighbours are behind the gateway, with IPv4 and IPv6."""
     nic = interface(
         "10.247.0.2/24",
         "fd00:247::2/64",
@@ -87,10 +87,12 @@ def ptp() -> Case:
 
 
 def swarm() -> Case:
-    """An overlay, and the bridge with the way out."""
+    """An overlay, and a bridge with the default route."""
     overlay = interface("10.0.1.5/24", mtu=1450)
-    way_out = interface("172.18.0.3/16", name="eth1", gateway="172.18.0.1")
-    identity = testing.identity(overlay, way_out, resolver=resolver("192.0.2.53", "2001:db8::53"))
+    gateway_bridge = interface("172.18.0.3/16", name="eth1", gateway="172.18.0.1")
+    identity = testing.identity(
+        overlay, gateway_bridge, resolver=resolver("192.0.2.53", "2001:db8::53")
+    )
     return Case(identity, testing.wiring(identity))
 
 
@@ -148,7 +150,7 @@ def test_a_seed(name: str) -> None:
         assert content.decode() == golden(folder / file, content.decode())
 
 
-def test_the_image_holds_the_files() -> None:
+def test_the_image_contains_the_files() -> None:
     case = everything()
     delivery = seed.deliver(testing.RUN_DIR / "seed.iso", case.identity, case.wiring, case.own)
     (file,) = delivery.files
@@ -157,17 +159,17 @@ def test_the_image_holds_the_files() -> None:
         assert content in file.content
 
 
-def test_what_is_not_carried_is_named() -> None:
+def test_parts_that_are_not_carried_are_reported() -> None:
     case = everything()
     identity = evolve(case.identity, hostname="no name", domain="a b")
     delivery = seed.deliver(Path("/seed.iso"), identity, case.wiring, case.own)
     assert delivery.not_carried == (
-        "host name 'no name', which is not a valid one",
-        "domain 'a b', which is not a valid name",
+        "host name 'no name': not a valid name",
+        "domain 'a b': not a valid name",
         "route to 10.3.0.0/16 via 172.30.1.9 of eth0: "
-        "one of several next hops, of which the guest gets the first",
+        "one of several next hops; the guest gets only the first",
         "route to 10.4.0.0/16 via fe80::1 of eth0: its gateway is of the other IP version",
-        "search domain 'no name', which is not a valid name",
+        "search domain 'no name': not a valid name",
         "resolv.conf options: ndots:5",
-        "name 'no/name' of fd00:30:1::9, which is not a valid one",
+        "name 'no/name' of fd00:30:1::9: not a valid name",
     )

@@ -1,4 +1,4 @@
-"""The plugin as vmnet sees it."""
+"""The plugin's hooks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_resolver_on_loopback_needs_a_forwarder(nameserver: str, required: Req
     assert vmnet_cloudinit.vmnet_ipam_requirements(settings(), identity) == required
 
 
-def test_the_image_that_is_written_is_in_the_drive() -> None:
+def test_the_drive_contains_the_written_image() -> None:
     given = settings(VMNET_RUN_DIR="/run/elsewhere")
     identity = testing.identity()
     (file,) = deliver(given).files
@@ -47,7 +47,7 @@ def test_user_data_inline_and_from_a_file(tmp_path: Path) -> None:
     script = "#!/bin/sh\necho 'grüße'\n"
     path = tmp_path / "user-data"
     path.write_text(script)
-    inline, file = (deliver(settings(VMNET_USER_DATA=one)) for one in (script, str(path)))
+    inline, file = (deliver(settings(VMNET_USER_DATA=value)) for value in (script, str(path)))
     assert inline == file
     assert script.encode() in inline.files[0].content
 
@@ -57,7 +57,7 @@ def test_the_error_names_the_variable() -> None:
         deliver(settings(VMNET_VENDOR_DATA="/nowhere"))
 
 
-def test_importing_the_plugin_costs_nothing() -> None:
+def test_importing_the_plugin_imports_no_large_modules() -> None:
     program = "import sys, vmnet_cloudinit; print(*sys.modules)"
     loaded = run(sys.executable, "-c", program).stdout.split()
     assert not {"yaml", "pycdlib", "gzip", "hashlib"}.intersection(loaded)

@@ -1,4 +1,4 @@
-"""Whatever a container is called, its names stay names."""
+"""Hostile names of a container cannot change the structure of the seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmnet_cloudinit.content import Own
 from vmnet import names, testing
 from vmnet.identity import Host, Identity
 
-# What ends a line, a scalar, a here-document, a part or a shell word, beside anything else.
+# Text that could end a line, a scalar, a here-document, a part or a shell word.
 SHARP = st.sampled_from(
     ["\n", "\r", "\0", "'", '"', "`", "$(", ": ", "- ", "#", "{{", "LINKS", "\n--vmnet", "\u2028"]
 )
@@ -29,7 +29,7 @@ IDENTITIES = st.builds(
         hostname=hostname,
         domain=domain,
         resolver=testing.resolver("192.0.2.53", search=tuple(search), options=tuple(search)),
-        hosts=tuple(Host(IPv6Address(f"fe80::9{zone}"), tuple(one)) for one in hosts),
+        hosts=tuple(Host(IPv6Address(f"fe80::9{zone}"), tuple(aliases)) for aliases in hosts),
     ),
     hostname=HOSTILE,
     domain=HOSTILE,
@@ -48,7 +48,7 @@ BROKEN_OUT = testing.identity(
 
 @given(IDENTITIES)
 @example(BROKEN_OUT)
-def test_nothing_breaks_out(identity: Identity) -> None:
+def test_names_do_not_change_the_structure(identity: Identity) -> None:
     files = seed.files(identity, testing.wiring(identity), Own())
 
     meta = yaml.safe_load(files["meta-data"])
@@ -68,23 +68,23 @@ def test_nothing_breaks_out(identity: Identity) -> None:
     empty = seed.files(testing.identity(), testing.wiring(testing.identity()), Own())
     assert f"{head}<<'LINKS'\nLINKS\n{tail}".encode() == empty["vendor-data"]
     line = re.compile(r"fe80::9\t[A-Za-z0-9_. -]+\t# vmnet|fd00::9\t[A-Za-z0-9_. -]+\t# vmnet")
-    assert all(line.fullmatch(one) for one in links.split("\n")[:-1])
+    assert all(line.fullmatch(link) for link in links.split("\n")[:-1])
 
 
 @given(IDENTITIES)
 @example(BROKEN_OUT)
-def test_every_name_left_out_is_named(identity: Identity) -> None:
+def test_every_omitted_name_is_reported(identity: Identity) -> None:
     delivery = seed.deliver(testing.RUN_DIR, identity, testing.wiring(identity), Own())
-    said = "\n".join(delivery.not_carried)
-    assert tuple(said.splitlines()) == delivery.not_carried
+    lines = "\n".join(delivery.not_carried)
+    assert tuple(lines.splitlines()) == delivery.not_carried
     for host in identity.hosts:
         for name in host.names:
-            assert names.is_domain(name) or f"name {name!r} of" in said
+            assert names.is_domain(name) or f"name {name!r} of" in lines
 
 
 @given(IDENTITIES)
-def test_a_message_is_no_less_safe(identity: Identity) -> None:
+def test_names_do_not_change_the_structure_of_a_mime_message(identity: Identity) -> None:
     timed = evolve(identity, ntp=(IPv6Address("fd00::1"),))
     text = seed.files(timed, testing.wiring(timed), Own(vendor_data=b"#!/bin/sh\n"))["vendor-data"]
-    kinds = [one.get_content_type() for one in email.message_from_bytes(text).walk()]
+    kinds = [part.get_content_type() for part in email.message_from_bytes(text).walk()]
     assert kinds == ["multipart/mixed", "text/cloud-boothook", "text/cloud-config", "text/plain"]

@@ -1,4 +1,4 @@
-"""The image, read by other programs than the one that wrote it."""
+"""The image, read by other programs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_bytes_depend_on_the_content_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_depend_only_on_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
     before = iso.image("cidata", FILES)
     monkeypatch.setattr("time.time", lambda: 2_000_000_000.5)
     assert iso.image("cidata", FILES) == before
     assert iso.image("cidata", {**FILES, "user-data": b"other"}) != before
 
 
-def test_the_label_is_what_cloud_init_looks_for(image: Path) -> None:
+def test_the_label_is_cidata(image: Path) -> None:
     found = run("blkid", "-p", "-o", "export", image).stdout.splitlines()
     assert {"LABEL=cidata", "TYPE=iso9660"} <= set(found)
 
@@ -50,10 +50,10 @@ def test_both_kinds_of_names(image: Path, names: str) -> None:
 @needs_xorriso
 def test_another_program_reads_the_content(image: Path, tmp_path: Path) -> None:
     run("xorriso", "-osirrox", "on", "-indev", image, "-extract", "/", tmp_path / "out")
-    assert {one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()} == FILES
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == FILES
 
 
 @needs_isoinfo
-def test_no_date_but_the_fixed_one(image: Path) -> None:
+def test_every_date_is_the_fixed_date(image: Path) -> None:
     listed = run("isoinfo", "-i", image, "-l", "-R").stdout.splitlines()
     assert all("Jan  1 1980" in line for line in listed if line.startswith(("-", "d")))

@@ -1,4 +1,4 @@
-"""The instance id says whether the guest is still the same."""
+"""The meta-data: the instance id, which changes with the identity, and the host name."""
 
 from __future__ import annotations
 
@@ -45,36 +45,36 @@ def test_another_forwarder_is_another_instance() -> None:
     assert instance_id(IDENTITY, other) != instance_id(IDENTITY, WIRING)
 
 
-def test_another_spare_address_is_no_other_instance() -> None:
-    """Which one is free depends on who else has started before."""
+def test_another_spare_address_is_the_same_instance() -> None:
+    """The free address depends on the machines that have started before."""
     spare = (testing.wiring(IDENTITY, nameserver=f"172.17.255.{n}/16") for n in (253, 254))
-    assert len({instance_id(IDENTITY, one) for one in spare}) == 1
+    assert len({instance_id(IDENTITY, wiring) for wiring in spare}) == 1
 
 
 def test_the_same_identity_is_the_same_instance() -> None:
-    """Whatever was made for it on this side: taps, MACs of bridges, whether DHCP is contained."""
+    """Taps, MACs of bridges and the containment of DHCP do not matter."""
     port = evolve(WIRING.ports[0], tap="tap9", bridge_mac="02:00:00:00:00:09", tap_fds=(9,))
     other = evolve(WIRING, ports=(port,), contain=False)
     assert instance_id(testing.identity(), other) == instance_id(IDENTITY, WIRING)
 
 
 def test_the_id_is_stable_between_releases() -> None:
-    """The constant may never change: every guest would lose its SSH host keys."""
+    """The constant must never change: every guest would lose its SSH host keys."""
     assert instance_id(IDENTITY, WIRING) == "vmnet-3de1ef54e581c9b7711e956849c0a5e5"
 
 
-def test_a_router_that_is_silent_this_time_is_no_other_identity() -> None:
+def test_a_silent_router_is_the_same_instance() -> None:
     gateway = IPv6Address("fd00::1")
     answers = Router(gateway), Router(gateway, IPv6Address("fe80::1"), "02:42:00:00:00:01")
-    nics = [interface("fd00::2/64", router=one) for one in (None, *answers)]
-    assert len({instance_id(testing.identity(one), WIRING) for one in nics}) == 1
+    nics = [interface("fd00::2/64", router=router) for router in (None, *answers)]
+    assert len({instance_id(testing.identity(nic), WIRING) for nic in nics}) == 1
 
 
 def _few(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
 
 
-# Few values of each, so that two identities are often the same and often nearly so.
+# Few values of each, so that two identities are often equal or nearly equal.
 _ROUTES = st.builds(
     Route,
     destination=_few(ip_network("0.0.0.0/0"), ip_network("::/0"), ip_network("10.0.0.0/8")),
@@ -100,20 +100,22 @@ _IDENTITIES = st.builds(
     domain=_NAMES,
     interfaces=st.lists(_INTERFACES, max_size=2).map(tuple),
     resolver=st.builds(Resolver, nameservers=_ADDRESSES, search=_LISTS, options=_LISTS),
-    hosts=st.lists(st.builds(Host, _ADDRESSES.map(lambda one: (*one, None)[0]), _LISTS)).map(tuple),
+    hosts=st.lists(
+        st.builds(Host, _ADDRESSES.map(lambda addresses: (*addresses, None)[0]), _LISTS)
+    ).map(tuple),
     ntp=_ADDRESSES,
 )
 
 
 @given(st.data())
 def test_the_id_changes_when_and_only_when_the_identity_does(data: st.DataObject) -> None:
-    """Against an identity of its own, and against one that differs in a field at most."""
-    one, other = data.draw(_IDENTITIES), data.draw(_IDENTITIES)
-    field = data.draw(st.sampled_from([each.name for each in attrs.fields(Identity)]))
-    near = evolve(one, **{field: getattr(other, field)})
-    for another in (other, near, evolve(one)):
-        same = instance_id(one, WIRING) == instance_id(another, WIRING)
-        assert same == (one == another), (one, another)
+    """Compare with an independent identity, and with identities that differ in at most a field."""
+    first, other = data.draw(_IDENTITIES), data.draw(_IDENTITIES)
+    field = data.draw(st.sampled_from([attribute.name for attribute in attrs.fields(Identity)]))
+    near = evolve(first, **{field: getattr(other, field)})
+    for second in (other, near, evolve(first)):
+        same = instance_id(first, WIRING) == instance_id(second, WIRING)
+        assert same == (first == second), (first, second)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_the_id_changes_when_and_only_when_the_identity_does(data: st.DataObject
         ("web", "example.org.", "web.example.org"),
         ("web", "not a domain", "web"),
         ("1e3", "", "1e3"),
-        ("10", "0.0.1", "10"),  # the whole would be ip-10-0-0-1
+        ("10", "0.0.1", "10"),  # cloud-init would replace 10.0.0.1 by ip-10-0-0-1
         ("web\ninstance-id: x", "", None),
         ("web.example.org", "", None),
         ("", "", None),

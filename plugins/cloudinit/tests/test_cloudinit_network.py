@@ -1,4 +1,4 @@
-"""network-config beyond the golden files: the corners, one each."""
+"""Corner cases of network-config, in addition to the golden files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_default_route_to_the_link_itself_covers_nothing() -> None:
     )
 
 
-def test_the_flag_is_kept_where_the_gateway_is_a_neighbour() -> None:
+def test_the_flag_is_kept_if_the_gateway_is_a_neighbour() -> None:
     found = routes(route("0.0.0.0/0", "10.0.0.1", onlink=True))
     assert found == [{"to": "0.0.0.0/0", "via": "10.0.0.1", "on-link": True}]
 
@@ -82,11 +82,11 @@ def test_a_zone_is_left_out() -> None:
     assert found["nameservers"] == {"addresses": ["fe80::53"]}
 
 
-def test_a_name_that_is_no_file_name_is_replaced() -> None:
+def test_an_interface_name_that_is_no_file_name_is_replaced() -> None:
     assert list(ethernets(interface(name="a/b"), interface(name="eth1"))) == ["net0", "eth1"]
 
 
-def test_nameservers_go_where_the_way_out_is() -> None:
+def test_nameservers_belong_to_the_interface_with_the_default_route() -> None:
     idle, overlay = interface(name="eth0"), interface("10.0.1.5/24", name="eth1")
     for more, expected in (
         ((), "eth1"),
@@ -94,7 +94,7 @@ def test_nameservers_go_where_the_way_out_is() -> None:
         ((interface("10.0.2.2/24", gateway="10.0.2.1", name="eth2"),), "eth2"),
     ):
         found = ethernets(idle, overlay, *more)
-        assert [name for name, one in found.items() if "nameservers" in one] == [expected]
+        assert [name for name, nic in found.items() if "nameservers" in nic] == [expected]
 
 
 def test_a_forwarder_is_asked_through_its_own_bridge() -> None:
@@ -109,20 +109,20 @@ def test_a_forwarder_is_asked_through_its_own_bridge() -> None:
     assert not found.not_carried
 
 
-def test_a_forwarder_out_of_an_ipv6_guests_reach_is_named() -> None:
+def test_a_forwarder_that_an_ipv6_guest_cannot_reach_is_reported() -> None:
     identity = testing.identity(interface("fd00::2/64"), resolver=resolver("127.0.0.11"))
     found = network(identity, testing.wiring(identity, nameserver="169.254.1.2/32"))
-    assert found.not_carried == ("DNS: eth0 has no IPv4 address from which to ask 169.254.1.2",)
+    assert found.not_carried == ("DNS: eth0 has no IPv4 address to ask 169.254.1.2 from",)
 
 
-def test_a_resolver_on_loopback_without_a_forwarder_is_named() -> None:
+def test_a_resolver_on_loopback_without_a_forwarder_is_reported() -> None:
     found = network(testing.identity(resolver=resolver("127.0.0.11")))
     assert found.not_carried == (
-        "nameserver 127.0.0.11: the guest can't reach it, and nothing forwards",
+        "nameserver 127.0.0.11: the guest cannot reach it, and there is no forwarder",
     )
 
 
-def test_an_empty_search_list_is_none() -> None:
+def test_an_empty_search_list_is_omitted() -> None:
     found = network(testing.identity(resolver=resolver("192.0.2.53", search=(".",))))
     assert found.config["ethernets"]["eth0"]["nameservers"] == {"addresses": ["192.0.2.53"]}
     assert not found.not_carried
@@ -133,6 +133,6 @@ def test_no_interface_at_all() -> None:
     assert network(identity, Wiring()).config == {"version": 2, "ethernets": {}}
 
 
-def test_the_prefix_is_kept_as_it_is() -> None:
+def test_the_prefix_is_unchanged() -> None:
     nic = interface("10.0.0.2/24", addresses=(IPv4Interface("10.0.0.2/31"),))
     assert ethernets(nic)["eth0"]["addresses"] == ["10.0.0.2/31"]

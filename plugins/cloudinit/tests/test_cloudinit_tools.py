@@ -1,4 +1,4 @@
-"""cloud-init's own code reads the golden seeds: this machine's, and that of Debian trixie."""
+"""Real cloud-init reads the golden seeds: this machine's version, and Debian trixie's."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.lab.namespace import namespace
 from vmnet import testing
 
 GOLDEN = Path(__file__).with_name("golden")
-CASES = sorted(one.name for one in GOLDEN.iterdir())
+CASES = sorted(folder.name for folder in GOLDEN.iterdir())
 
-# Newer versions write the machine's own /etc/netplan whatever folder they are told.
+# Newer versions write to the machine's /etc/netplan even if they are given another folder.
 _CONVERT = """\
 set -eu
 test ! -d /etc/netplan || mount -t tmpfs none /etc/netplan
@@ -47,11 +47,11 @@ json.dump([[part.get_content_type() for part in parts], contents], sys.stdout)
 
 @frozen
 class CloudInit:
-    """One version of it, on the machine that has it.
+    """A version of cloud-init on its machine.
 
-    :param run: runs a program there
-    :param folder: where it may write
-    :param seen: where a path of that machine is seen from here
+    :param run: runs a program on the machine
+    :param folder: a writable folder of the machine
+    :param seen: translates a path of the machine to a path of this process
     """
 
     run: Callable[..., Completed]
@@ -65,25 +65,25 @@ class CloudInit:
         assert found
         return tuple(map(int, found.groups()))
 
-    def given(self, content: bytes) -> str:
-        """A file of this content; its path."""
+    def write(self, content: bytes) -> str:
+        """Write a file with this content; return its path."""
         path = str(self.folder / uuid.uuid4().hex)
         self.seen(path).write_bytes(content)
         return path
 
     def converted(self, case: str, renderer: str) -> str:
-        """What a renderer writes for a golden network-config."""
-        source = self.given((GOLDEN / case / "network-config").read_bytes())
+        """Return what a renderer writes for a golden network-config."""
+        source = self.write((GOLDEN / case / "network-config").read_bytes())
         script = ("sh", "-c", _CONVERT, "sh", source, f"{source}.d", renderer)
         return self.run("unshare", "--mount", *script).stdout
 
     def accepts(self, content: bytes, *options: str) -> None:
-        """By ``cloud-init schema``."""
-        said = self.run("cloud-init", "schema", "-c", self.given(content), *options)
-        assert "Valid" in said.stdout, said
+        """Check the content with ``cloud-init schema``."""
+        checked = self.run("cloud-init", "schema", "-c", self.write(content), *options)
+        assert "Valid" in checked.stdout, checked
 
     def processed(self, data: bytes) -> tuple[list[str], list[bytes]]:
-        """What its processor finds, by the Python that has its modules."""
+        """Return types and contents of the parts that cloud-init's processor finds."""
         found = self.run("/usr/bin/python3", "-c", _PROCESS, input=base64.b64encode(data).decode())
         kinds, contents = json.loads(found.stdout)
         return kinds, list(map(base64.b64decode, contents))
@@ -104,13 +104,13 @@ def cloud_init(request: pytest.FixtureRequest, tmp_path: Path) -> CloudInit:
 
 
 def sections(text: str) -> list[set[str]]:
-    """The sections of systemd.network(5) files, each as its set of lines."""
+    """Return the sections of systemd.network(5) files, each as its set of lines."""
     parts = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
     return [set(part.split()) for part in parts if part.strip()]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_netplan_gets_the_file_as_it_is(cloud_init: CloudInit, case: str) -> None:
+def test_netplan_gets_the_file_unchanged(cloud_init: CloudInit, case: str) -> None:
     expected = yaml.safe_load((GOLDEN / case / "network-config").read_text())
     assert yaml.safe_load(cloud_init.converted(case, "netplan")) == {"network": expected}
 
@@ -128,11 +128,12 @@ def test_networkd(cloud_init: CloudInit) -> None:
         ("fd00:99::/64", "::"),
         *(
             [("::/0", "fe80::1")] if cloud_init.version >= (23, 1) else []
-        ),  # before, it makes it ::/64
+        ),  # before 23.1, cloud-init writes ::/64
     ):
         wanted = {"[Route]", f"Destination={destination}", f"Gateway={gateway}"}
-        assert any(wanted <= one for one in found), wanted
-    assert any({"DNS=172.30.1.53", "Domains=example.org", "DHCP=no"} <= one for one in found)
+        assert any(wanted <= section for section in found), wanted
+    dns = {"DNS=172.30.1.53", "Domains=example.org", "DHCP=no"}
+    assert any(dns <= section for section in found)
 
 
 def test_networkd_reaches_a_far_gateway(cloud_init: CloudInit) -> None:
@@ -163,7 +164,7 @@ def test_the_schema_accepts_the_time_servers(cloud_init: CloudInit) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_schema_accepts_the_network(trixie: CloudInit, case: str) -> None:
-    """Netplan's, which cloud-init asks where there is netplan. Before 24.1 it had none."""
+    """The schema is netplan's, if netplan is installed. cloud-init before 24.1 has none."""
     network = (GOLDEN / case / "network-config").read_bytes()
     trixie.accepts(network, "--schema-type", "network-config")
     with pytest.raises(CommandError, match="Invalid network-config"):
@@ -172,18 +173,19 @@ def test_the_schema_accepts_the_network(trixie: CloudInit, case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_netplan_generates_from_it(trixie: CloudInit, case: str) -> None:
-    root = trixie.given(b"") + ".root"
+    root = trixie.write(b"") + ".root"
     trixie.seen(f"{root}/etc/netplan").mkdir(parents=True)
-    made = trixie.seen(f"{root}/etc/netplan/50-cloud-init.yaml")
-    made.write_text(trixie.converted(case, "netplan"))
-    made.chmod(0o600)
+    config = trixie.seen(f"{root}/etc/netplan/50-cloud-init.yaml")
+    config.write_text(trixie.converted(case, "netplan"))
+    config.chmod(0o600)
     trixie.run("netplan", "generate", "--root-dir", root)
-    files = [one.read_text() for one in trixie.seen(root).rglob("*.network")]
+    files = [file.read_text() for file in trixie.seen(root).rglob("*.network")]
     network = yaml.safe_load((GOLDEN / case / "network-config").read_text())
-    addresses = [one for nic in network["ethernets"].values() for one in nic.get("addresses", ())]
+    nics = network["ethernets"].values()
+    addresses = [address for nic in nics for address in nic.get("addresses", ())]
     lines = {line for text in files for line in text.splitlines()}
     assert addresses
-    assert {f"Address={one}" for one in addresses} <= lines
+    assert {f"Address={address}" for address in addresses} <= lines
 
 
 MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n#!/bin/sh\n--x--\n"
@@ -203,10 +205,10 @@ MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n
         (gzip.compress(MIME), "text/x-shellscript", b"#!/bin/sh"),
     ],
 )
-def test_the_users_vendor_data_beside_ours(
+def test_the_users_vendor_data_is_added_to_vmnets(
     cloud_init: CloudInit, own: bytes, kind: str, content: bytes | None
 ) -> None:
-    ours = testing.identity(ntp=testing.resolver("192.0.2.1").nameservers)
-    kinds, contents = cloud_init.processed(vendordata.vendor_data(ours, own))
+    identity = testing.identity(ntp=testing.resolver("192.0.2.1").nameservers)
+    kinds, contents = cloud_init.processed(vendordata.vendor_data(identity, own))
     assert kinds == ["text/cloud-boothook", "text/cloud-config", kind]
     assert contents[-1] == (own if content is None else content)

@@ -1,4 +1,4 @@
-"""Links and time servers reach the guest beside whatever the user says."""
+"""Links and time servers reach the guest in addition to the user's vendor-data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIME = b'Content-Type: multipart/mixed; boundary="x"\nMIME-Version: 1.0\n\n--x\n
 
 
 def parts(identity: Identity, own: bytes | None = None) -> list[tuple[str, Any]]:
-    """Type and content of each part, as Python's parser, which cloud-init uses, reads them."""
+    """Parse type and content of each part with Python's parser, which cloud-init uses."""
     message = email.message_from_string(vendor_data(identity, own).decode())
     return [
         (part.get_content_type(), part.get_payload(decode=True))
@@ -38,7 +38,7 @@ def parts(identity: Identity, own: bytes | None = None) -> list[tuple[str, Any]]
     ]
 
 
-def test_a_single_part_is_no_message() -> None:
+def test_a_single_part_is_no_mime_message() -> None:
     assert vendor_data(testing.identity(), None).startswith(b"#cloud-boothook\n#!/bin/sh\n")
 
 
@@ -63,7 +63,7 @@ def test_time_servers_are_a_cloud_config() -> None:
         b"## template: jinja\n#cloud-config\n",
     ],
 )
-def test_the_users_own_document_comes_last_and_whole(own: bytes) -> None:
+def test_the_users_document_is_last_and_unchanged(own: bytes) -> None:
     assert parts(TIMED, own)[-1] == ("text/plain", own)
 
 
@@ -78,7 +78,7 @@ def test_a_compressed_document_is_expanded() -> None:
 
 
 @pytest.mark.parametrize("own", [MIME, gzip.compress(MIME)], ids=["plain", "compressed"])
-def test_a_message_becomes_a_part(own: bytes) -> None:
+def test_a_mime_message_becomes_a_part(own: bytes) -> None:
     assert MIME in vendor_data(LINKED, own)
     assert parts(LINKED, own)[-1] == ("text/plain", b"#!/bin/sh")
 
@@ -97,13 +97,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def boot(root: Path, identity: Identity) -> dict[str, str]:
-    """Run the script as cloud-init does, for files below ``root``; all files there afterwards."""
+    """Run the script as cloud-init does, for files below ``root``; return all its files."""
     script = vendor_data(identity, None).decode().removeprefix("#cloud-boothook").lstrip()
     path = root.with_suffix(".sh")
     path.write_text(script.replace("/etc/", f"{root}/etc/"))
     run("sh", path)
-    files = (one for one in root.rglob("*") if one.is_file())
-    return {one.name: one.read_text() for one in files}
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {file.name: file.read_text() for file in files}
 
 
 ADDED = "172.17.0.9\tdb db.example.org\t# vmnet\nfd00::9\tdb\t# vmnet\n"
@@ -118,7 +118,7 @@ def test_links_are_added_once(root: Path) -> None:
     assert once["chrony.conf.debian.tmpl"] == "not a hosts file\n"
 
 
-def test_links_end_with_their_container(root: Path) -> None:
+def test_links_are_removed_with_their_container(root: Path) -> None:
     before = boot(root, testing.identity())
     boot(root, LINKED)
     assert boot(root, testing.identity()) == before
@@ -126,12 +126,12 @@ def test_links_end_with_their_container(root: Path) -> None:
 
 def test_a_file_that_needs_no_change_is_not_written(root: Path) -> None:
     hosts = root / "etc/hosts"
-    hosts.write_text("127.0.0.1 localhost")  # without the last line's end
+    hosts.write_text("127.0.0.1 localhost")  # without a final newline
     boot(root, testing.identity())
     assert hosts.read_text() == "127.0.0.1 localhost"
 
 
-def test_a_missing_file_is_made(root: Path) -> None:
+def test_a_missing_file_is_created(root: Path) -> None:
     (root / "etc/hosts").unlink()
     assert "hosts" not in boot(root, testing.identity())
     assert boot(root, LINKED)["hosts"].strip() == ADDED.strip()

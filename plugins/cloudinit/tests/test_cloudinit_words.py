@@ -1,4 +1,4 @@
-"""cloud-init's own code reads the seed: a name is a name, and nothing else."""
+"""Real cloud-init reads the names in a seed unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.lab.command import run
 from vmnet import testing
 from vmnet.names import is_domain
 
-# What cloud-init makes of meta-data and network-config: the host's full name, its search domains.
+# Print the host's full name and search domains, as cloud-init reads meta-data and network-config.
 _READ = """\
 import json, sys
 from cloudinit import helpers, util
@@ -47,7 +47,7 @@ DOMAINS = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
     )
 )
 @example([("10", "0.0.1", ["1.2.3.4"]), ("2001-01-01", "", ["1.5", "1e3", "yes"])])
-def test_a_name_is_a_name(cases: list[tuple[str, str, list[str]]]) -> None:
+def test_names_arrive_unchanged(cases: list[tuple[str, str, list[str]]]) -> None:
     files: list[Any] = []
     expected = []
     for hostname, domain, search in cases:

@@ -1,4 +1,4 @@
-"""``cloudinit``: a NoCloud seed, from which the guest configures itself without DHCP."""
+"""The IPAM strategy ``cloudinit``: a NoCloud seed configures the guest without DHCP."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vmnet.wiring import Requirements, Wiring
 
 
 def path_or_content(value: str) -> Path | str:
-    """A value that starts with ``/`` names a file; anything else is the content itself.
+    """Return a path if the value starts with ``/``, otherwise the content itself.
 
-    The two can't be confused: nothing that cloud-init understands starts with a slash.
+    This is unambiguous: no content that cloud-init understands starts with a slash.
     """
     return Path(value) if value.startswith("/") else value
 
@@ -30,7 +30,7 @@ USER_DATA = optional(
 VENDOR_DATA = optional(
     "VMNET_VENDOR_DATA",
     path_or_content,
-    "cloud-init's vendor-data, beside vmnet's own: an absolute path, or the content itself",
+    "cloud-init's vendor-data, added to vmnet's own: an absolute path, or the content itself",
 )
 
 
@@ -41,7 +41,7 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 
 @hookimpl
 def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
-    """We serve no DHCP. A resolver on the container's loopback needs a forwarder; links don't."""
+    """Contain no DHCP; require a forwarder only for a resolver on loopback, not for links."""
     return Requirements(contain=False, dns=identity.resolver.is_local)
 
 

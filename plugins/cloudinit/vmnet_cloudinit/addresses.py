@@ -1,4 +1,4 @@
-"""Addresses as text that can't start a line of its own."""
+"""Addresses as text, without the free text of a zone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ Address = IPv4Address | IPv6Address
 
 
 def text(address: Address) -> str:
-    """The address without its zone (RFC 4007), free text that means nothing in the guest."""
+    """Return an address without its zone (RFC 4007), which has no meaning in the guest."""
     return str(IPv6Address(int(address)) if isinstance(address, IPv6Address) else address)
 
 
 def with_prefix(address: IPv4Interface | IPv6Interface) -> str:
-    """``192.0.2.2/24``, without a zone."""
+    """Return ``192.0.2.2/24``, without a zone."""
     return f"{text(address.ip)}/{address.network.prefixlen}"

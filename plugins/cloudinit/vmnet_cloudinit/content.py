@@ -1,7 +1,7 @@
-"""The user's own user-data and vendor-data: read, recognised, and never changed.
+"""Read and check the user's user-data and vendor-data, without changing them.
 
-cloud-init shrugs at what it does not understand, and the guest boots without it. Better to say so
-here, before anything has started.
+cloud-init ignores content that it does not recognise, and the guest boots without it. Checking the
+content here reports the mistake before anything has started.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from attrs import frozen
 from vmnet.errors import SettingsError
 
 LIMIT = 4 << 20
-"""Bytes, as read and once more as decompressed."""
+"""Bytes, both as read and decompressed."""
 
-# cloudinit.handlers.INCLUSION_TYPES_MAP: the beginnings it tells types by, in any case and behind
-# any white space.
+# The beginnings by which cloud-init recognises types (cloudinit.handlers.INCLUSION_TYPES_MAP),
+# ignoring case and leading white space.
 _BEGINNINGS = (
     "#cloud-config-archive",
     "#cloud-config-jsonp",
@@ -33,30 +33,30 @@ _BEGINNINGS = (
     "## template: jinja",
 )
 MIME = "MIME"
-_EXPECTED = "the first line says what it is: #cloud-config, #!/bin/sh, #include, MIME-Version: …"
+_EXPECTED = "begin it with its type: #cloud-config, #!/bin/sh, #include, MIME-Version: …"
 _GZIP = b"\x1f\x8b"
 _CHECK = "`cloud-init schema -c FILE` checks it"
-_HOLDS: dict[str, tuple[type, str]] = {
+_CONTAINS: dict[str, tuple[type, str]] = {
     "#cloud-config": (dict, "a mapping of keys"),
     "#cloud-config-archive": (list, "a list"),
 }
-_DEPTH = 100
+_DEPTH = 100  # levels of nested collections
 _MIME_HEADER = b"mime-version:"
 _MIME_WITHIN = 4096  # bytes, see cloudinit.user_data.convert_string
 
 
 @frozen
 class Own:
-    """What the user gave, byte for byte; None where they gave nothing."""
+    """The user's own content, unchanged; None if the user set nothing."""
 
     user_data: bytes | None = None
     vendor_data: bytes | None = None
 
 
 def load(variable: str, source: Path | str | None) -> bytes | None:
-    """What the variable names or holds, as it is.
+    """Return the content that a variable names or contains, unchanged.
 
-    :raises SettingsError: it can't be read, or cloud-init would not understand it
+    :raises SettingsError: vmnet can't read it, or cloud-init would not recognise it
     """
     if source is None:
         return None
@@ -64,13 +64,13 @@ def load(variable: str, source: Path | str | None) -> bytes | None:
     if isinstance(source, Path):
         content = _read(shown, source)
     else:
-        content = source.encode("utf-8", "surrogateescape")  # the bytes of the environment
+        content = source.encode("utf-8", "surrogateescape")  # the environment's bytes
     _refuse_unknown(shown, content)
     return content
 
 
 def expand(content: bytes) -> bytes:
-    """The content without compression.
+    """Decompress the content if it is gzip data.
 
     :raises ValueError: the compressed data is damaged or too large
     """
@@ -87,36 +87,39 @@ def expand(content: bytes) -> bytes:
 
 
 def kind(content: bytes) -> str:
-    """What cloud-init takes uncompressed content for: how it begins, ``MIME``, or nothing.
+    """Return the type that cloud-init recognises: a beginning, ``MIME``, or an empty string.
 
-    It only looks into UTF-8 text.
+    cloud-init recognises only UTF-8 text.
+
+    :param content: without compression
     """
     try:
         beginning = content.decode().lstrip().lower()
     except UnicodeDecodeError:
         return ""
-    found = next((one for one in _BEGINNINGS if beginning.startswith(one)), "")
+    found = next((known for known in _BEGINNINGS if beginning.startswith(known)), "")
     return found or (MIME if _MIME_HEADER in content[:_MIME_WITHIN].lower() else "")
 
 
 def _read(shown: str, path: Path) -> bytes:
     try:
-        if stat.S_ISREG(path.stat().st_mode):  # a FIFO without a writer would wait for ever
+        if stat.S_ISREG(path.stat().st_mode):  # opening a FIFO without a writer would block
             with path.open("rb") as file:
                 return file.read(LIMIT + 1)
     except FileNotFoundError:
         raise SettingsError(
-            f"{shown}: there is no such file in the container",
+            f"{shown}: no such file in the container",
             f"mount it: `-v /path/on/the/host:{path}:ro`",
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(
-            f"{shown} can't be read: {reason}", "check its owner and mode, and the mount's"
+            f"cannot read {shown}: {reason}",
+            "check the owner and mode of the file and of its mount",
         ) from None
     raise SettingsError(
         f"{shown} is not a regular file",
-        "docker makes a folder of a missing `-v` source: check the path on the host",
+        "Docker creates a folder if the source of `-v` is missing: check the path on the host",
     )
 
 
@@ -124,39 +127,40 @@ def _refuse_unknown(shown: str, content: bytes) -> None:
     if len(content) > LIMIT:
         raise SettingsError(
             f"{shown} is larger than {LIMIT >> 20} MiB",
-            "let the guest fetch large files itself, or put them on a disk",
+            "let the guest download large files, or put them on a disk",
         )
     if not content.strip():
-        raise SettingsError(f"{shown} is empty", f"leave the variable out, or fill it: {_EXPECTED}")
+        raise SettingsError(f"{shown} is empty", "unset the variable, or give it content")
     try:
         plain = expand(content)
     except ValueError as error:
-        raise SettingsError(f"{shown} {error}", "compress it anew with `gzip`") from None
+        raise SettingsError(f"{shown} {error}", "compress it again with `gzip`") from None
     found = kind(plain)
     if not found:
         raise SettingsError(
-            f"{shown} starts with {plain[:32]!r}, which is nothing that cloud-init knows",
-            f"{_EXPECTED}; all of it is UTF-8, and a file is named by its absolute path",
+            f"{shown} starts with {plain[:32]!r}, which cloud-init does not recognise",
+            f"{_EXPECTED}; use UTF-8 throughout; name a file by its absolute path",
         )
-    if found in _HOLDS:
+    if found in _CONTAINS:
         _refuse_malformed(shown, plain, found)
 
 
 def _refuse_malformed(shown: str, content: bytes, found: str) -> None:
     import yaml
 
-    expected, name = _HOLDS[found]
+    expected, description = _CONTAINS[found]
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _refuse_deep(content, loader)  # which would overflow the stack of libyaml's loader
+        _refuse_deep(content, loader)  # deep nesting would overflow the stack of libyaml's loader
         data = yaml.load(content, loader)
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(
-            f"{shown} says {found}, but is not valid YAML: {_where(error)}", _CHECK
+            f"{shown} begins with {found}, but is not valid YAML: {_position(error)}", _CHECK
         ) from None
     if data is not None and not isinstance(data, expected):
         raise SettingsError(
-            f"{shown} says {found}, but holds a {type(data).__name__}, not {name}", _CHECK
+            f"{shown} begins with {found}, but contains a {type(data).__name__}, not {description}",
+            _CHECK,
         )
 
 
@@ -170,7 +174,7 @@ def _refuse_deep(content: bytes, loader: Any) -> None:
             raise ValueError("nested too deeply")
 
 
-def _where(error: Exception) -> str:
-    """The place and the rule, and none of the content: it may hold passwords."""
+def _position(error: Exception) -> str:
+    """Return the position and the problem, without the content, which may contain passwords."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(error)

@@ -1,4 +1,4 @@
-"""The container's resolver as netplan has it: at one interface. Pure functions."""
+"""Turn the container's resolver into netplan's, which belongs to an interface. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vmnet.names import is_domain, shown
 from vmnet.wiring import Port, Wiring
 from vmnet_cloudinit import addresses, routes
 
-_NO_SEARCH = "."  # an empty list of search domains, as resolv.conf(5) has it
+_NO_SEARCH = "."  # the empty list of search domains in resolv.conf(5)
 
 
 @frozen
 class Dns:
     """The guest's resolver.
 
-    :param interface: through which it is reached
-    :param config: what `nameservers` holds
-    :param routes: without which it could not be reached
+    :param interface: the interface through which the guest reaches it
+    :param config: the content of netplan's `nameservers`
+    :param routes: routes that the guest needs to reach it
     """
 
     interface: Interface | None
@@ -31,13 +31,13 @@ class Dns:
 
     @classmethod
     def of(cls, identity: Identity, wiring: Wiring) -> Dns:
-        # cloud-init writes it once, and another one would be another instance.
+        # cloud-init writes the address once: another address would be another instance.
         forwarder = wiring.stable_nameserver
-        interface = _interface_of(wiring.nameserver, identity, wiring.ports) or _way_out(identity)
+        interface = _interface_of(wiring.nameserver, identity, wiring.ports) or _outermost(identity)
         is_far = forwarder and interface and not interface.is_neighbour(forwarder)
         lists = {
             "addresses": _nameservers(identity, forwarder),
-            "search": [one for one in identity.resolver.search if is_domain(one)],
+            "search": [domain for domain in identity.resolver.search if is_domain(domain)],
         }
         return cls(
             interface=interface,
@@ -51,21 +51,24 @@ def _nameservers(identity: Identity, forwarder: IPv4Address | None) -> list[str]
     if forwarder is not None:
         return [str(forwarder)]
     found = identity.resolver.nameservers
-    return [addresses.text(one) for one in found if not one.is_loopback]
+    return [addresses.text(address) for address in found if not address.is_loopback]
 
 
 def _interface_of(
     forwarder: IPv4Address | None, identity: Identity, ports: tuple[Port, ...]
 ) -> Interface | None:
-    """The interface whose bridge has the forwarder's address."""
+    """Return the interface whose bridge has the forwarder's address."""
     for interface, port in zip(identity.interfaces, ports, strict=False):
         if port.bridge_address.ip == forwarder:
             return interface
     return None
 
 
-def _way_out(identity: Identity) -> Interface | None:
-    """The interface with the best default route, else the first with an address, else the first."""
+def _outermost(identity: Identity) -> Interface | None:
+    """Return the interface with the best default route.
+
+    Without a default route, return the first interface with an address, or else the first.
+    """
 
     def rank(interface: Interface) -> tuple[bool, bool, int, bool]:
         ipv4, ipv6 = (interface.default_route(version) for version in (4, 6))
@@ -82,12 +85,12 @@ def _not_carried(
     for address in resolver.nameservers:
         if forwarder is None and address.is_loopback:
             own = addresses.text(address)
-            yield f"nameserver {own}: the guest can't reach it, and nothing forwards"
+            yield f"nameserver {own}: the guest cannot reach it, and there is no forwarder"
     if forwarder is not None and interface is not None and not interface.ipv4:
         name = shown(interface.name)
-        yield f"DNS: {name} has no IPv4 address from which to ask {forwarder}"
+        yield f"DNS: {name} has no IPv4 address to ask {forwarder} from"
     for domain in resolver.search:
         if domain != _NO_SEARCH and not is_domain(domain):
-            yield f"search domain {domain!r}, which is not a valid name"
+            yield f"search domain {domain!r}: not a valid name"
     if identity.resolver_options:
         yield f"resolv.conf options: {' '.join(map(shown, identity.resolver_options))}"

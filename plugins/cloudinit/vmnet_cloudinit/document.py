@@ -1,4 +1,4 @@
-"""YAML that a person can read and that no value can break out of."""
+"""Readable YAML in which values cannot change the structure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def dump(data: dict[str, Any]) -> bytes:
-    """A block-style document in the order of ``data``."""
+    """Render a block-style document in the order of ``data``."""
     import yaml
 
     text: str = yaml.safe_dump(data, sort_keys=False, default_flow_style=False, width=1000)

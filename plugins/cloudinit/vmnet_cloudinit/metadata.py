@@ -1,4 +1,4 @@
-"""An identity as cloud-init's meta-data: who the instance is. Pure functions."""
+"""Turn an identity into cloud-init's meta-data. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmnet.wiring import Wiring
 
 
 def metadata(identity: Identity, wiring: Wiring) -> dict[str, str]:
-    """What the file meta-data holds."""
+    """Return the content of the file meta-data."""
     found = {"instance-id": instance_id(identity, wiring)}
     if is_label(identity.hostname):
         found["local-hostname"] = _full_name(identity)
@@ -23,35 +23,36 @@ def metadata(identity: Identity, wiring: Wiring) -> dict[str, str]:
 
 
 def instance_id(identity: Identity, wiring: Wiring) -> str:
-    """A name for this identity: another one has another name, the same one always the same.
+    """Return an id that is the same for equal identities, and different for different ones.
 
-    cloud-init configures network and names once for each instance id. A new one also runs the
-    user's scripts again and renews the SSH host keys, so nothing but the identity may change it:
-    fields at their default are left out, lest a field that a later vmnet adds should rename every
-    guest, and so is what a router and the engine's nameserver answered this time.
+    cloud-init configures network and names once for each instance id. A new id also runs the user's
+    scripts again and renews the SSH host keys, so only the identity may change it. The id does not
+    depend on fields with their default value, so that a new field in a later vmnet does not change
+    every guest's id. Neither does it depend on the answers of a router and of the engine's
+    nameserver, which differ between starts.
     """
     resolver = identity.resolver
     search = tuple(name for name in resolver.search if name not in resolver.networks)
     lasting = attrs.evolve(identity, resolver=attrs.evolve(resolver, search=search, networks=()))
-    plain = attrs.asdict(lasting, filter=_is_told, value_serializer=_plain)
+    plain = attrs.asdict(lasting, filter=_is_lasting, value_serializer=_plain)
     canonical = json.dumps([plain, str(wiring.stable_nameserver)], sort_keys=True)
     return f"vmnet-{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
 
 
 def not_carried(identity: Identity) -> tuple[str, ...]:
-    """The names that no program would take for names."""
+    """Return a line for each name that does not reach the guest."""
     lines = []
     if not is_label(identity.hostname):
-        lines.append(f"host name {identity.hostname!r}, which is not a valid one")
+        lines.append(f"host name {identity.hostname!r}: not a valid name")
     if identity.domain and not is_domain(identity.domain):
-        lines.append(f"domain {identity.domain!r}, which is not a valid name")
+        lines.append(f"domain {identity.domain!r}: not a valid name")
     elif identity.domain and _is_address(_joined(identity)):
-        lines.append(f"domain {identity.domain!r}: cloud-init takes the whole name for an address")
+        lines.append(f"domain {identity.domain!r}: cloud-init takes the full name for an address")
     return tuple(lines)
 
 
 def _full_name(identity: Identity) -> str:
-    """With the domain, from which cloud-init makes host name and FQDN of the guest."""
+    """Return the name with its domain, from which cloud-init derives host name and FQDN."""
     whole = _joined(identity)
     return identity.hostname if _is_address(whole) else whole
 
@@ -62,7 +63,7 @@ def _joined(identity: Identity) -> str:
 
 
 def _is_address(text: str) -> bool:
-    """Whether cloud-init makes a name of its own for it, such as ``ip-10-0-0-1``."""
+    """Whether cloud-init would replace the name, such as 10.0.0.1 by ``ip-10-0-0-1``."""
     try:
         IPv4Address(text)
     except ValueError:
@@ -70,7 +71,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_told(attribute: attrs.Attribute[Any], value: Any) -> bool:
+def _is_lasting(attribute: attrs.Attribute[Any], value: Any) -> bool:
     return bool(value != attribute.default) and attribute.name != "router"
 
 

@@ -1,8 +1,8 @@
-"""An identity as cloud-init's network-config, version 2. Pure functions.
+"""Turn an identity into cloud-init's network-config, version 2. Pure functions.
 
-The format is netplan's. Where the guest has netplan, cloud-init hands the file to it as it is, and
-every key counts; its own renderers (networkd, NetworkManager, sysconfig, ifupdown) read the plain
-ones and pass over the rest. So whatever the guest can't do without is said in plain keys.
+The format is netplan's. If the guest has netplan, cloud-init passes the file on unchanged, and
+netplan reads every key. cloud-init's own renderers (networkd, NetworkManager, sysconfig, ifupdown)
+read the common keys and ignore the rest, so everything that the guest needs is in common keys.
 
 https://cloudinit.readthedocs.io/en/latest/reference/network-config-format-v2.html
 """
@@ -25,10 +25,10 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", re.ASCII)
 
 @frozen
 class Network:
-    """The guest's network, and what of the container's could not be put into words.
+    """The guest's network, and the parts of the container's network that it lacks.
 
-    :param config: what the file network-config holds
-    :param not_carried: one line for each thing left out
+    :param config: the content of the file network-config
+    :param not_carried: a line for each missing part
     """
 
     config: dict[str, Any]
@@ -40,22 +40,29 @@ class Network:
         dns = Dns.of(identity, wiring)
         ethernets = {}
         for name, interface in _named(identity):
-            own = [one.route for one in found if one.interface is interface and not one.obstacle]
+            own = [
+                judged.route
+                for judged in found
+                if judged.interface is interface and not judged.obstacle
+            ]
             is_dns = interface is dns.interface
-            extra = dns.routes if is_dns else ()
+            dns_routes = dns.routes if is_dns else ()
             servers = dns.config if is_dns else {}
-            ethernets[name] = _ethernet(interface, [*extra, *own], servers)
+            ethernets[name] = _ethernet(interface, [*dns_routes, *own], servers)
         return cls(
             config={"version": 2, "ethernets": ethernets},
-            not_carried=(*(one.line for one in found if one.obstacle), *dns.not_carried),
+            not_carried=(
+                *(judged.line for judged in found if judged.obstacle),
+                *dns.not_carried,
+            ),
         )
 
 
 def _named(identity: Identity) -> Iterator[tuple[str, Interface]]:
-    """Each interface under its name; netplan makes file names of them, so odd ones get a number.
+    """Yield each interface with an id; netplan makes file names of ids, so some get a number.
 
-    The name is only an id. The guest's own name for the card stands: renaming a card that an
-    initramfs has already brought up fails, and with it all of cloud-init's network stage.
+    The id does not rename the guest's NIC. Renaming a NIC that an initramfs has already brought up
+    fails, and fails cloud-init's whole network stage.
     """
     for number, interface in enumerate(identity.interfaces):
         yield interface.name if _ID.fullmatch(interface.name) else f"net{number}", interface
@@ -78,7 +85,7 @@ def _ethernet(
         ethernet["optional"] = True  # nothing to wait for at boot
     if found:
         in_order = routes.in_order(found, interface)
-        ethernet["routes"] = [routes.render(one, interface) for one in in_order]
+        ethernet["routes"] = [routes.render(route, interface) for route in in_order]
     if nameservers:
         ethernet["nameservers"] = nameservers
     return ethernet

@@ -1,4 +1,4 @@
-"""Routes in netplan's words, such that every renderer makes them. Pure functions."""
+"""Routes in netplan's format, in a form that every renderer accepts. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vmnet.names import shown
 from vmnet_cloudinit import addresses
 from vmnet_cloudinit.addresses import Address
 
-# The unspecified address as gateway says "on the link" to every renderer, as it does in DHCP's
-# option 121. cloud-init's ifupdown renderer fails on a route without `via`, and netplan's
-# NetworkManager renderer on `scope: link`.
+# To every renderer, the unspecified address as gateway means "on the link", as in DHCP option 121.
+# cloud-init's ifupdown renderer fails on a route without `via`, and netplan's NetworkManager
+# renderer on `scope: link`.
 _ON_LINK: dict[int, Address] = {4: IPv4Address(0), 6: IPv6Address(0)}
 
 
 @frozen
 class Judged:
-    """A route of an interface, and why the guest can't have it; empty where it can."""
+    """A route of an interface, and why the guest cannot get it; empty if it can."""
 
     interface: Interface
     route: Route
@@ -29,14 +29,14 @@ class Judged:
 
     @property
     def line(self) -> str:
-        """What is not carried, and why."""
+        """The message that the route is not carried, and why."""
         via = f" via {addresses.text(self.route.gateway)}" if self.route.gateway else ""
         name = shown(self.interface.name)
         return f"route to {_destination(self.route)}{via} of {name}: {self.obstacle}"
 
 
 def judge(identity: Identity) -> Iterator[Judged]:
-    """Every route of every interface, in order."""
+    """Yield every route of every interface, in order."""
     seen: set[tuple[IPv4Network | IPv6Network, int]] = set()
     for interface in identity.interfaces:
         for route in interface.routes:
@@ -45,19 +45,19 @@ def judge(identity: Identity) -> Iterator[Judged]:
             if route.gateway and route.gateway.version != route.destination.version:
                 obstacle = "its gateway is of the other IP version"
             elif key in seen:
-                obstacle = "one of several next hops, of which the guest gets the first"
+                obstacle = "one of several next hops; the guest gets only the first"
             else:
                 seen.add(key)
             yield Judged(interface, route, obstacle)
 
 
 def in_order(routes: list[Route], interface: Interface) -> list[Route]:
-    """On-link routes first, and one to each far gateway that none of them covers.
+    """Return on-link routes first, and add an on-link route to each far gateway without one.
 
-    To netplan alone, `on-link` says as much.
+    The flag `on-link` would do instead, but only for netplan.
     """
-    direct = [one for one in routes if one.gateway is None]
-    through = [one for one in routes if one.gateway is not None]
+    direct = [route for route in routes if route.gateway is None]
+    through = [route for route in routes if route.gateway is not None]
     for route in through:
         gateway = route.gateway
         if gateway and not interface.is_neighbour(gateway) and not _is_covered(gateway, direct):
@@ -66,7 +66,7 @@ def in_order(routes: list[Route], interface: Interface) -> list[Route]:
 
 
 def render(route: Route, interface: Interface) -> dict[str, Any]:
-    """One entry of `routes`."""
+    """Return an entry of netplan's `routes`."""
     gateway = route.gateway
     rendered: dict[str, Any] = {
         "to": _destination(route),
@@ -84,16 +84,16 @@ def render(route: Route, interface: Interface) -> dict[str, Any]:
 
 
 def to_host(address: Address) -> Route:
-    """The route that makes an address a neighbour."""
+    """Return the on-link route to an address."""
     prefix = f"{addresses.text(address)}/{address.max_prefixlen}"
     is_ipv4 = isinstance(address, IPv4Address)
     return Route(IPv4Network(prefix) if is_ipv4 else IPv6Network(prefix))
 
 
 def _destination(route: Route) -> str:
-    """Never the word ``default``: cloud-init's own renderers take it for a malformed address."""
+    """Return the prefix, never ``default``, which cloud-init's renderers take for a bad address."""
     return f"{addresses.text(route.destination.network_address)}/{route.destination.prefixlen}"
 
 
 def _is_covered(gateway: Address, direct: list[Route]) -> bool:
-    return any(gateway in one.destination for one in direct if not one.is_default)
+    return any(gateway in route.destination for route in direct if not route.is_default)

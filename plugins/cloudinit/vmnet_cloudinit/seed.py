@@ -15,17 +15,17 @@ from vmnet_cloudinit.content import Own
 from vmnet_cloudinit.network import Network
 
 LABEL = "cidata"
-# NoCloud refuses a seed without the file, and the schema a cloud-config that says nothing.
+# NoCloud refuses a seed without user-data, and the schema refuses an empty cloud-config.
 _NO_USER_DATA = b"#cloud-config\n{}\n"
 _HEADER = b"# Written by vmnet: the network identity of the container.\n"
 
 
 def deliver(path: Path, identity: Identity, wiring: Wiring, own: Own) -> Delivery:
-    """The seed for this identity."""
+    """Deliver the seed of an identity."""
     network = Network.of(identity, wiring)
     return Delivery(
         strategy="cloudinit",
-        # It may hold passwords.
+        # The mode is strict because the seed may contain passwords.
         files=(File(path, iso.image(LABEL, files(identity, wiring, own)), 0o600),),
         not_carried=(
             *metadata.not_carried(identity),
@@ -36,7 +36,7 @@ def deliver(path: Path, identity: Identity, wiring: Wiring, own: Own) -> Deliver
 
 
 def files(identity: Identity, wiring: Wiring, own: Own) -> dict[str, bytes]:
-    """What the image holds, by name."""
+    """Return the content of the image's files by name."""
     network = Network.of(identity, wiring).config
     return {
         "meta-data": _HEADER + document.dump(metadata.metadata(identity, wiring)),

@@ -1,7 +1,7 @@
-"""What the container knew beyond its network, as cloud-init's vendor-data. Pure functions.
+"""Turn links and time servers into cloud-init's vendor-data. Pure functions.
 
-Links and time servers travel as vendor-data because user-data is the user's: theirs stays as it is,
-and wins where both speak of the same thing.
+They are vendor-data because user-data belongs to the user: it stays unchanged, and wins if both set
+the same key.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from vmnet.identity import Identity
 from vmnet.names import is_domain
 from vmnet_cloudinit import addresses, content, document
 
-# A boothook, because it runs at every boot before anything of the user's does, and because lists
-# under `write_files` or `bootcmd` are replaced, not extended, by the user's own. Each line carries
-# its mark, so that nothing else in the file can ever be taken for ours.
+# A boothook runs at every boot before the user's scripts. Lists under `write_files` or `bootcmd`
+# would not do, because the user's lists replace them. The mark at the end of each line identifies
+# the lines that a later boot replaces.
 _HOSTS = """\
 #cloud-boothook
 #!/bin/sh
-# Written by vmnet: keeps the container's links in the hosts file. cloud-init's templates have them
-# too, since `manage_etc_hosts: true` makes that file anew from these.
+# Written by vmnet: writes the container's links to the hosts file, and to cloud-init's templates,
+# from which `manage_etc_hosts: true` rewrites that file.
 set -eu
 links() {
     cat <<'LINKS'
@@ -40,7 +40,7 @@ done
 
 @frozen
 class Part:
-    """A document of its own within the vendor-data.
+    """A document within the vendor-data.
 
     :param kind: its MIME type
     :param name: its file name
@@ -52,17 +52,17 @@ class Part:
 
 
 def vendor_data(identity: Identity, own: bytes | None) -> bytes:
-    """The hosts file's lines, the time servers, and behind them the user's own document.
+    """Return the script for the hosts file, the time servers, and the user's own document.
 
-    Of two cloud-configs the later one wins, so the user's is last.
+    The user's document is last, because the last of several cloud-configs wins.
     """
     return combine(tuple(_parts(identity, own)))
 
 
 def not_carried(identity: Identity) -> tuple[str, ...]:
-    """The names that could do harm in a hosts file."""
+    """Return a line for each name that a hosts file must not contain."""
     return tuple(
-        f"name {name!r} of {addresses.text(host.address)}, which is not a valid one"
+        f"name {name!r} of {addresses.text(host.address)}: not a valid name"
         for host in identity.hosts
         for name in host.names
         if not is_domain(name)
@@ -70,7 +70,7 @@ def not_carried(identity: Identity) -> tuple[str, ...]:
 
 
 def hosts(identity: Identity) -> Iterator[str]:
-    """The lines of hosts(5), each with our mark."""
+    """Yield the lines for hosts(5), each with vmnet's mark."""
     for host in identity.hosts:
         names = tuple(filter(is_domain, host.names))
         if names:
@@ -78,11 +78,11 @@ def hosts(identity: Identity) -> Iterator[str]:
 
 
 def combine(parts: tuple[Part, ...]) -> bytes:
-    """One part as it is, several as a MIME message (RFC 2046 section 5.1)."""
+    """Return a single part unchanged, several as a MIME message (RFC 2046 section 5.1)."""
     if len(parts) == 1:
         return parts[0].body
     rendered = [_render(part) for part in parts]
-    # No content can hold its own hash.
+    # The boundary cannot occur in the parts: they do not contain their own hash.
     boundary = b"vmnet-" + hashlib.sha256(b"".join(rendered)).hexdigest()[:32].encode()
     head = b'Content-Type: multipart/mixed; boundary="%s"\nMIME-Version: 1.0\n\n' % boundary
     body = b"".join(b"--%s\n%s\n" % (boundary, part) for part in rendered)
@@ -90,7 +90,7 @@ def combine(parts: tuple[Part, ...]) -> bytes:
 
 
 def _parts(identity: Identity, own: bytes | None) -> Iterator[Part]:
-    # Always there, so that links end with the container that had them.
+    # Also without links, so that the script removes the links of an earlier container.
     script = _HOSTS.replace("@LINKS@", "".join(hosts(identity)))
     yield Part("text/cloud-boothook", "vmnet-hosts", script.encode())
     if identity.ntp:
@@ -98,17 +98,17 @@ def _parts(identity: Identity, own: bytes | None) -> Iterator[Part]:
         config = document.dump({"ntp": {"enabled": True, "servers": servers}})
         yield Part("text/cloud-config", "vmnet-ntp", b"#cloud-config\n" + config)
     if own is not None:
-        # text/plain has cloud-init look at how the content begins.
+        # For text/plain, cloud-init recognises the type by the beginning of the content.
         yield Part("text/plain", "vendor-data", content.expand(own))
 
 
 def _render(part: Part) -> bytes:
-    """A part's own headers and its body, unchanged once decoded."""
+    """Render a part: its headers and its body, which decodes to the same bytes."""
     if content.kind(part.body) == content.MIME:
-        return part.body  # headers and a body already: a part in a part
+        return part.body  # it has headers already, and becomes a nested part
     header = f'Content-Type: {part.kind}\nContent-Disposition: attachment; filename="{part.name}"\n'
     if part.body.isascii() and b"\r" not in part.body:
         return b"%s\n%s" % (header.encode(), part.body)
-    # Python's parser, and so cloud-init, keeps other bytes and line ends only in base64.
+    # Python's parser, which cloud-init uses, preserves other bytes and line ends only in base64.
     encoded = base64.encodebytes(part.body)
     return b"%sContent-Transfer-Encoding: base64\n\n%s" % (header.encode(), encoded)

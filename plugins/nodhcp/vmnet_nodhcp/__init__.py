@@ -1,7 +1,7 @@
-"""``nodhcp``: another system gives the guest its address, through the bridge.
+"""The IPAM strategy ``nodhcp``: another system gives the guest its address, through the bridge.
 
-The case of Rancher, which allocates from its own database and serves DHCP on its own network, and
-of a bridge to the host's network. So there is nothing to deliver and nothing to contain.
+Examples are Rancher, which allocates from its own database and serves DHCP on its own network, and
+a bridge to the host's network. The strategy delivers nothing and contains nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 
 @hookimpl
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    """Deliver nothing; the guest has the container's MAC, which the other system knows."""
+    """Deliver nothing: the other system recognises the guest by the container's MAC."""
     return Delivery("nodhcp", not_carried=tuple(_not_carried(identity)))
 
 
@@ -32,13 +32,13 @@ def vmnet_ipam_status(
     settings: Settings, identity: Identity, wiring: Wiring
 ) -> tuple[Handover, ...]:
     text = "another system gives the guest its address"
-    return tuple(Handover(one.name, None, text) for one in identity.interfaces)
+    return tuple(Handover(interface.name, None, text) for interface in identity.interfaces)
 
 
 def _not_carried(identity: Identity) -> Iterator[str]:
-    """Names that no other system can know: they exist inside this container only."""
+    """Yield the names that exist only in this container, so that no other system knows them."""
     if identity.resolver.is_local:
-        yield "the container's own resolver, which is out of the guest's reach"
+        yield "the container's own resolver, which the guest cannot reach"
     if identity.hosts:
         names = ", ".join(shown(host.names[0]) for host in identity.hosts)
         yield f"links and added hosts: {names}"
