@@ -45,9 +45,12 @@ def test_a_machine_that_has_the_address_keeps_it_and_the_bridge_takes_another(
         other = network.container("other", address=str(own))
         other.run("ping", "-c1", "-W5", network.gateway)  # it asks by ARP, in its own name
         said = process.output
-        until(lambda: f"br0 has the address {spare(web)}" in said(), 10, "the change", detail=said)
+        until(
+            lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
+        )
         assert (
-            f"warning: {other.mac} claims {own}, which was free when br0 took it: given" in said()
+            f"warning: {other.mac} claims {own}, which was free when br0 took it: br0 gives"
+            in said()
         )
         assert spare(web) != own
         assert responders_capabilities(web)["CapEff"] == 0
@@ -89,7 +92,9 @@ def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vm
         first = spare(web)
         dispossess(process, frames, first)
         said = process.output
-        until(lambda: f"br0 has the address {spare(web)}" in said(), 10, "the change", detail=said)
+        until(
+            lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
+        )
         second = spare(web)
         assert second != first
         dispossess(process, frames, second)
@@ -109,7 +114,9 @@ def test_the_successor_of_a_responder_watches_the_address_that_the_bridge_has(
     with vmnet.running(web) as process, card(station) as frames:
         said, first = process.output, spare(web)
         dispossess(process, frames, first)
-        until(lambda: f"br0 has the address {spare(web)}" in said(), 10, "the change", detail=said)
+        until(
+            lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
+        )
         second, (ended,) = spare(web), responders(web)
         os.kill(ended, signal.SIGKILL)
         until(lambda: responders(web) not in ([], [ended]), 15, "a successor", detail=said)
@@ -125,7 +132,7 @@ def test_a_fixed_address_needs_nobody_to_watch_it(network: Lan, vmnet: Vmnet) ->
     without = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
     with web.popen(*without, *VMNET, "run", env=environ, pid=True) as process:
         until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
-        assert "warning: nobody watches whether others claim" in process.output()
+        assert "warning: no permission to watch for address conflicts" in process.output()
         with guest(web, "br0", web.mac) as vm:
             assert str(udhcpc(vm).address) == f"{web.address}/24"
 

@@ -32,7 +32,7 @@ def test_a_link_in_the_guests_own_hosts_file(network: Lan, vmnet: Vmnet) -> None
         until(lambda: "hosts has changed" in said(), 15, "the change", detail=said)
         line = "warning: /etc/hosts has changed: db is 172.30.1.67, but the guest's own hosts file"
         assert line in said()
-        assert "restart the container to hand the change over" in said()
+        assert "restart the container to pass the change to the guest" in said()
 
 
 def test_nameservers_that_change(network: Lan, vmnet: Vmnet) -> None:

@@ -1,4 +1,4 @@
-"""What real DHCP clients, standing where the VM's NIC would be, are told."""
+"""The leases that real DHCP clients get in place of the VM's NIC."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_static_and_on_link_routes_arrive_with_the_default_last(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_of_several_gateways_the_best_and_the_other_named(
+def test_the_best_gateway_is_leased_and_the_other_reported(
     network: Lan, vmnet: Vmnet, client: Client
 ) -> None:
     web = network.container("web", gateway=False)
@@ -61,12 +61,12 @@ def test_of_several_gateways_the_best_and_the_other_named(
         lease = client(vm)
         said = process.output()
     assert lease.routers == (IPv4Address("172.30.1.1"),)
-    assert "routes of eth0 beside a better one: 0.0.0.0/0 via 172.30.1.9" in said
+    assert "less preferred routes of eth0: 0.0.0.0/0 via 172.30.1.9" in said
     assert "route metrics of eth0" in said
 
 
 def test_a_host_address_with_an_on_link_gateway(network: Lan, vmnet: Vmnet) -> None:
-    """As Calico lays a pod out."""
+    """Calico configures a pod like this."""
     web = network.container(
         "web", address="172.30.1.9/32", gateway=False, routes=("169.254.1.1 dev eth0 scope link",)
     )
@@ -80,7 +80,7 @@ def test_a_host_address_with_an_on_link_gateway(network: Lan, vmnet: Vmnet) -> N
     assert lease.address == IPv4Interface("172.30.1.9/32")
 
 
-def test_routing_that_is_not_captured_is_named(network: Lan, vmnet: Vmnet) -> None:
+def test_uncaptured_routing_is_reported(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     web.ip("route", "add", "10.9.0.0/16", "via", network.gateway, "table", "100")
     web.ip("rule", "add", "from", "172.30.1.2", "table", "100")
@@ -97,7 +97,7 @@ def test_routing_that_is_not_captured_is_named(network: Lan, vmnet: Vmnet) -> No
 def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     with vmnet.running(web), guest(web, "br0", "02:42:00:00:00:99") as vm:
-        # -n: udhcpc exits when nobody answered its two requests.
+        # -n: udhcpc exits if its two requests get no answer.
         asked = vm.run(
             "udhcpc", "-n", "-q", "-t2", "-T1", "-i", "eth0", "-s", "/bin/true", check=False
         )
@@ -105,7 +105,7 @@ def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
     assert "no lease" in asked.stderr + asked.stdout
 
 
-def test_several_interfaces_each_hand_over_their_own(network: Lan, vmnet: Vmnet) -> None:
+def test_each_interface_hands_over_its_own_address(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host, mtu=9000) as second:
         web = network.container("web", gateway=False)
         second.attach(web, "eth1")
@@ -120,7 +120,7 @@ def test_several_interfaces_each_hand_over_their_own(network: Lan, vmnet: Vmnet)
     assert (first_lease.mtu, second_lease.mtu) == (1500, 9000)
 
 
-def test_only_the_interfaces_that_are_named(network: Lan, vmnet: Vmnet) -> None:
+def test_only_the_selected_interfaces_are_handed_over(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second:
         web = network.container("web", gateway=False)
         second.attach(web, "eth1")
@@ -129,13 +129,15 @@ def test_only_the_interfaces_that_are_named(network: Lan, vmnet: Vmnet) -> None:
             with guest(web, "br0", web.nic("eth1").mac) as vm:
                 lease = udhcpc(vm)
             station.run("ping", "-c1", "-W5", web.nic("eth0").address)  # the container's still
-            kept = [one["local"] for one in web.addresses("eth0") if one["family"] == "inet"]
+            kept = [
+                address["local"] for address in web.addresses("eth0") if address["family"] == "inet"
+            ]
     assert str(lease.address.ip) == web.nic("eth1").address
     assert kept == [web.nic("eth0").address]
 
 
 def test_an_interface_without_an_address_is_plain_layer_2(network: Lan, vmnet: Vmnet) -> None:
-    """Beside one with an address: a server out there answers on it, and ours does not."""
+    """An outside DHCP server answers on it; vmnet's dnsmasq answers only on the other interface."""
     with lan(2, host=network.host) as second:
         web = network.container("web")
         bare = second.attach(web, "eth1", gateway=False)
@@ -151,25 +153,25 @@ def test_an_interface_without_an_address_is_plain_layer_2(network: Lan, vmnet: V
     assert (str(lease.address.ip), lease.hostname) == ("172.30.2.100", None)
 
 
-def test_a_thousand_routes_as_far_as_they_go(network: Lan, vmnet: Vmnet) -> None:
+def test_of_a_thousand_routes_as_many_as_fit_are_leased(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     routes = [f"10.{n // 256}.{n % 256}.0/24" for n in range(1000)]
-    batch = "".join(f"route add {one} via {network.gateway}\n" for one in routes)
+    batch = "".join(f"route add {route} via {network.gateway}\n" for route in routes)
     web.run("ip", "-batch", "-", input=batch)
     with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
         lease = udhcpc(vm)
         lease.configure(vm)
         said = process.output()
-    told = [str(destination) for destination, _ in lease.routes]
-    assert told[-1] == "0.0.0.0/0"
-    assert told[:-1] == routes[: len(told) - 1]
-    assert len(told) > 30
-    left = f"{len(routes) + 1 - len(told)} of 1001 routes of eth0: option 121 holds 255 bytes"
-    assert f"not carried by dnsmasq: {left} (VMNET_IPAM=cloudinit carries it)" in said
+    leased = [str(destination) for destination, _ in lease.routes]
+    assert leased[-1] == "0.0.0.0/0"
+    assert leased[:-1] == routes[: len(leased) - 1]
+    assert len(leased) > 30
+    left = f"{len(routes) + 1 - len(leased)} of 1001 routes of eth0: option 121 holds 255 bytes"
+    assert f"not carried by dnsmasq: {left} (use VMNET_IPAM=cloudinit)" in said
 
 
 def test_a_resolver_on_loopback_is_forwarded(network: Lan, vmnet: Vmnet) -> None:
-    """Docker's 127.0.0.11, here a name server in the container's namespace."""
+    """A DNS server on loopback in the container's namespace, like Docker's 127.0.0.11."""
     web = network.container("web", resolv_conf="nameserver 127.0.0.11\nsearch example.test\n")
     with (
         dnsmasq(
@@ -190,10 +192,10 @@ def test_a_resolver_on_loopback_is_forwarded(network: Lan, vmnet: Vmnet) -> None
     assert lease.search == ("example.test",)
 
 
-def test_a_client_that_takes_no_routes_is_told_a_nameserver_of_its_subnet(
+def test_a_client_that_requests_no_routes_gets_a_nameserver_of_its_subnet(
     network: Lan, vmnet: Vmnet
 ) -> None:
-    """Busybox's own script, the kernel's ip=dhcp, firmware."""
+    """Such clients are busybox's default script, the kernel's ip=dhcp, and firmware."""
     web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
     with vmnet.running(web), guest(web, "br0", web.mac) as vm:
         lease = udhcpc(vm, asked=())

@@ -1,4 +1,4 @@
-"""DHCP as a guest misuses it, by malice or by mistake."""
+"""A guest that misuses DHCP, by malice or by mistake."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 
 
-# dnsmasq never leases the last of these from a range.
+# dnsmasq never leases the second address from a range.
 @pytest.mark.parametrize("address", ["172.30.1.2/24", "192.168.0.255/20"])
 def test_a_declined_address_is_offered_again_at_once(
     network: Lan, vmnet: Vmnet, address: str
 ) -> None:
-    """The client finds a rival when it takes the address, and none when it asks again."""
+    """The client detects a conflict at its first request, and none at its second."""
     web = network.container("web", address=address, gateway=False)
     own = IPv4Interface(address)
     with vmnet.running(web), guest(web, "br0", web.mac) as vm:
@@ -43,8 +43,8 @@ def test_a_declined_address_is_offered_again_at_once(
     assert lease.address == own
 
 
-def test_what_another_machine_left_is_nobodys(network: Lan, vmnet: Vmnet) -> None:
-    """A run directory outlives its container, whose next one has another MAC: lease and log."""
+def test_an_earlier_machines_lease_and_full_log_have_no_effect(network: Lan, vmnet: Vmnet) -> None:
+    """The run directory outlives its container, and the next container has another MAC."""
     web = network.container("web")
     vmnet.run_dir.mkdir()
     left = f"0 02:42:00:00:00:99 {web.address} old *\n"
@@ -57,7 +57,7 @@ def test_what_another_machine_left_is_nobodys(network: Lan, vmnet: Vmnet) -> Non
     assert str(lease.address.ip) == web.address
 
 
-def test_a_flood_fills_no_disk_and_stops_no_service(network: Lan, vmnet: Vmnet) -> None:
+def test_a_flood_does_not_fill_the_disk_or_stop_the_service(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", hosts="172.30.1.66 db\n")
     with vmnet.running(web), guest(web, "br0", web.mac) as vm:
         log = vmnet.run_dir / "dnsmasq.log"
@@ -70,12 +70,12 @@ def test_a_flood_fills_no_disk_and_stops_no_service(network: Lan, vmnet: Vmnet) 
         flood(vm, web.mac, 2000)
         (server,) = udhcpc(vm).dns
         assert log.stat().st_size == LARGEST_FILE
-        written = [one.stat().st_size for one in vmnet.run_dir.iterdir()]
+        written = [file.stat().st_size for file in vmnet.run_dir.iterdir()]
     assert sum(written) < LARGEST_FILE + 65536
     assert server.is_link_local
 
 
-def test_a_full_disk_stops_no_service(network: Lan, vmnet: Vmnet) -> None:
+def test_a_full_disk_does_not_stop_the_service(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", hosts="172.30.1.66 db\n")
     with (
         small_disk(vmnet.run_dir),
@@ -91,7 +91,7 @@ def test_a_full_disk_stops_no_service(network: Lan, vmnet: Vmnet) -> None:
 
 
 def flood(vm: Namespace, mac: str, count: int) -> None:
-    """Send DISCOVERs, and read no answer."""
+    """Send DISCOVERs, and ignore the answers."""
     discover = _discover(bytes.fromhex(mac.replace(":", "")))
     with vm.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
         card.bind(("eth0", 0))
@@ -100,7 +100,7 @@ def flood(vm: Namespace, mac: str, count: int) -> None:
 
 
 def _discover(mac: bytes) -> bytes:
-    """RFC 2131 section 2, in a frame; UDP may leave its checksum out."""
+    """Return a DISCOVER (RFC 2131 section 2) in a frame, without the optional UDP checksum."""
     head = struct.pack("!BBBBIHH16x", 1, 1, 6, 0, 1, 0, 0x8000) + mac.ljust(208, b"\0")
     message = (head + b"\x63\x82\x53\x63" + b"\x35\x01\x01\xff").ljust(300, b"\0")
     udp = struct.pack("!HHHH", 68, 67, 8 + len(message), 0) + message
@@ -121,7 +121,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def fill(folder: Path) -> None:
-    """Write until nothing more can be written."""
+    """Write a file until the disk is full."""
     with (folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))

@@ -110,7 +110,7 @@ def test_a_gateway_that_is_silent_at_the_start_is_named(network: Lan, vmnet: Vmn
     assert plan.returncode == 0, plan.stderr
     lines = [line for one in plan.json()["deliveries"] for line in one["not_carried"]]
     (line,) = (one for one in lines if "route to ::/0" in one)
-    assert "nobody answers for its gateway" in line, line
+    assert "its gateway does not answer" in line, line
 
 
 def test_a_gateway_that_begins_to_answer_is_waited_for(network: Lan, vmnet: Vmnet) -> None:
@@ -154,7 +154,7 @@ def test_an_ipv6_only_container(network: Lan, vmnet: Vmnet) -> None:
         assert routers(vm)
         vm.run("ping", "-6", "-c1", "-W5", WORLD6)
         names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids()}
-        assert "nameserver 127.0.0.11: to forward to it takes IPv4" in process.output()
+        assert "nameserver 127.0.0.11: the forwarder speaks only IPv4" in process.output()
     assert (str(lease.address), lease.dns) == (
         web.nic().address6,
         (IPv6Address("2001:db8:51::53"),),

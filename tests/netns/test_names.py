@@ -195,7 +195,7 @@ def test_a_subnet_with_no_address_to_spare(
         assert resolve(vm, "db.internal.test", server) == {"172.30.1.77"}
         network.world()
         vm.run("ping", "-c1", "-W5", WORLD)
-        assert "asks outside servers for: no spare address" in process.output()
+        assert "names outside the container's networks: no spare address" in process.output()
 
 
 def test_links_give_way_to_nameservers_where_one_of_both_must(network: Lan, vmnet: Vmnet) -> None:
@@ -209,7 +209,7 @@ def test_links_give_way_to_nameservers_where_one_of_both_must(network: Lan, vmne
     with vmnet.running(web) as process, configured(web) as (_, lease):
         said = process.output()
     assert lease.dns == (IPv4Address(WORLD),)
-    assert "names from /etc/hosts (db): no spare address for a forwarder" in said
+    assert "names from /etc/hosts (db): no spare address for the forwarder" in said
 
 
 def test_an_internal_network_has_names_and_no_way_out(network: Lan, vmnet: Vmnet) -> None:

@@ -1,4 +1,4 @@
-"""The bridge's own address: who watches it, when it is given up, and in which words."""
+"""The bridge's address: when the responder watches it, gives it up, and what it logs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ OWN = Own("br0", "06:00:00:00:00:01", "tap0", (FIRST, SECOND, THIRD), 16, "172.1
 PACKET_TYPE, OTHER_HOST = 0xFFFFF004, 3
 
 
-def test_a_spare_address_is_watched_without_ipv6_too() -> None:
+def test_a_spare_address_is_watched_without_ipv6() -> None:
     identity = testing.identity(resolver=resolver("127.0.0.11"))
     wiring = testing.wiring(identity, nameserver="172.17.255.254/16")
     delivery = deliver(testing.settings({"VMNET_LOG": "json"}), identity, wiring)
-    assert [one.name for one in delivery.daemons] == ["dnsmasq", "the responder"]
+    assert [daemon.name for daemon in delivery.daemons] == ["dnsmasq", "the responder"]
     config = json.loads(delivery.files[-1].content)
     assert (config["is_json"], config["nics"]) == (True, [])
     (own,) = config["own"]
@@ -42,13 +42,13 @@ def test_a_spare_address_is_watched_without_ipv6_too() -> None:
     assert own["forwards"]
 
 
-def test_what_may_take_its_place_and_the_way_out_are_known() -> None:
+def test_the_configuration_contains_replacements_and_the_gateway() -> None:
     identity = testing.identity(
         interface("172.17.0.2/16", gateway="172.17.0.1"), resolver=resolver("127.0.0.11")
     )
     wiring = testing.wiring(identity, nameserver=f"{FIRST}/16")
     (port,) = wiring.ports
-    spares = tuple(IPv4Interface(f"{one}/16") for one in (SECOND, THIRD))
+    spares = tuple(IPv4Interface(f"{address}/16") for address in (SECOND, THIRD))
     port = evolve(port, spares=spares, gateway=IPv4Address("172.17.0.1"))
     delivery = deliver(testing.settings(), identity, evolve(wiring, ports=(port,)))
     (own,) = json.loads(delivery.files[-1].content)["own"]
@@ -56,37 +56,37 @@ def test_what_may_take_its_place_and_the_way_out_are_known() -> None:
     assert own["gateway"] == "172.17.0.1"
 
 
-def test_the_log_is_the_containers_in_form() -> None:
-    said = {}
+def test_the_log_has_the_format_of_vmnet() -> None:
+    written = {}
     for is_json in (False, True):
         reading, writing = os.pipe()
         Log(writing, is_json).warn("gone", "restart")
-        said[is_json] = os.read(reading, 1000).decode()
+        written[is_json] = os.read(reading, 1000).decode()
         os.close(reading)
-        Log(writing, is_json).warn("nobody", "reads this")  # and that is no failure
+        Log(writing, is_json).warn("lost", "no reader")  # without an error
         os.close(writing)
-    assert said[False] == "vmnet: warning: gone\nvmnet: hint: restart\n"
-    entry = json.loads(said[True])
+    assert written[False] == "vmnet: warning: gone\nvmnet: hint: restart\n"
+    entry = json.loads(written[True])
     assert (entry["level"], entry["message"], entry["hint"]) == ("warning", "gone", "restart")
 
 
 @pytest.mark.parametrize(
-    ("frame", "held", "sought"),
+    ("frame", "held", "probed"),
     [
         (arp(FIRST, mac=OTHER), True, True),
         (arp(FIRST, mac=OTHER, operation=2), True, True),
         (arp(FIRST, mac=MAC), False, False),
-        (arp(SECOND, mac=OTHER, target=FIRST), False, False),  # it asks for us
-        (arp("0.0.0.0", mac=OTHER, target=FIRST), False, True),  # it is about to take it
+        (arp(SECOND, mac=OTHER, target=FIRST), False, False),  # it resolves the address
+        (arp("0.0.0.0", mac=OTHER, target=FIRST), False, True),  # it probes for the address
         (arp("0.0.0.0", mac=OTHER, target=SECOND), False, False),
         (arp("0.0.0.0", mac=MAC, target=FIRST), False, False),
         (arp(FIRST, mac=OTHER).replace(b"\x08\x00\x06\x04", b"\x86\xdd\x06\x04"), False, False),
         (arp(FIRST, mac=OTHER)[:30], False, False),
     ],
 )
-def test_a_claim_is_told_from_a_question(frame: bytes, held: bool, sought: bool) -> None:
+def test_the_filter_passes_only_claims(frame: bytes, held: bool, probed: bool) -> None:
     packed = socket.inet_aton(FIRST)
-    for probes, expected in ((False, held), (True, sought)):
+    for probes, expected in ((False, held), (True, probed)):
         program = link.claims(packed, MAC, probes=probes)
         assert bool(bpf.run(program, frame)) == expected
         assert not bpf.run(program, frame, {PACKET_TYPE: OTHER_HOST})  # in a VLAN
@@ -94,13 +94,13 @@ def test_a_claim_is_told_from_a_question(frame: bytes, held: bool, sought: bool)
 
 @define
 class Bridge:
-    """The bridge's link, the kernel, the log and the clock of a claim, all as it sees them."""
+    """A fake of everything that a claim uses: the bridge's link, the kernel, the log, the clock."""
 
     now: float = 1000.0
     waiting: list[bytes] = field(factory=list)
     sent: list[str] = field(factory=list)
     has: str = FIRST
-    said: list[str] = field(factory=list)
+    logged: list[str] = field(factory=list)
 
     def watch(self, own: Own = OWN) -> Claim:
         return Claim(own, cast("Log", self))
@@ -116,10 +116,10 @@ class Bridge:
         self.sent.append(f"{kind} {socket.inet_ntoa(frame[38:42])}")
 
     def warn(self, text: str, hint: str) -> None:
-        self.said.append(text)
+        self.logged.append(text)
 
     def inform(self, text: str) -> None:
-        self.said.append(text)
+        self.logged.append(text)
 
     def add(self, _own: Own, packed: bytes) -> str:
         self.has = socket.inet_ntoa(packed)
@@ -137,7 +137,7 @@ class Bridge:
         claim.serve()
 
     def wait(self, claim: Claim, seconds: float) -> None:
-        """Let time pass, and the claim do what is due meanwhile."""
+        """Let time pass, and call :meth:`Claim.wake` whenever it is due."""
         end = self.now + seconds
         while claim.due <= end:
             self.now = claim.due
@@ -147,25 +147,25 @@ class Bridge:
 
 @pytest.fixture
 def bridge(monkeypatch: pytest.MonkeyPatch) -> Bridge:
-    made = Bridge()
-    monkeypatch.setattr(link, "bridge", lambda _name, _program: made)
-    monkeypatch.setattr(link, "presence", lambda _name: made)
-    monkeypatch.setattr(claim, "time", SimpleNamespace(monotonic=lambda: made.now))
+    bridge = Bridge()
+    monkeypatch.setattr(link, "bridge", lambda _name, _program: bridge)
+    monkeypatch.setattr(link, "presence", lambda _name: bridge)
+    monkeypatch.setattr(claim, "time", SimpleNamespace(monotonic=lambda: bridge.now))
     for name in ("add", "remove", "is_here"):
-        monkeypatch.setattr(address, name, getattr(made, name))
+        monkeypatch.setattr(address, name, getattr(bridge, name))
     for name in ("regain", "put_aside"):
         monkeypatch.setattr(privileges, name, lambda: None)
-    return made
+    return bridge
 
 
-def test_a_claim_that_nobody_stands_by_is_answered_once(bridge: Bridge) -> None:
+def test_a_claim_that_no_machine_confirms_is_answered_once(bridge: Bridge) -> None:
     watched = bridge.watch()
     for _ in range(2):
         bridge.claims(watched, FIRST)
         bridge.wait(watched, 20)
         assert bridge.sent == [f"probes {FIRST}"] * 3 + [f"announces {FIRST}"]
         bridge.sent.clear()
-    assert (bridge.has, bridge.said) == (FIRST, [])
+    assert (bridge.has, bridge.logged) == (FIRST, [])
 
 
 def test_a_second_claim_within_ten_seconds_takes_the_address(bridge: Bridge) -> None:
@@ -176,15 +176,13 @@ def test_a_second_claim_within_ten_seconds_takes_the_address(bridge: Bridge) -> 
     assert bridge.has == ""
     bridge.wait(watched, 1)
     assert bridge.has == SECOND
-    lost, found = bridge.said
-    assert lost.startswith(
-        f"{OTHER.hex(':')} claims {FIRST}, which was free when br0 took it: given"
-    )
+    lost, found = bridge.logged
+    assert lost.startswith(f"{OTHER.hex(':')} claims {FIRST}, which was free when br0 took it: br0")
     assert "the guest resolves no names outside the network" in lost
-    assert found == f"br0 has the address {SECOND} now"
+    assert found == f"br0 now has the address {SECOND}"
 
 
-def test_an_address_that_another_one_has_is_passed_over(bridge: Bridge) -> None:
+def test_an_address_that_another_machine_has_is_skipped(bridge: Bridge) -> None:
     watched = bridge.watch()
     for _ in range(2):
         bridge.claims(watched, FIRST)
@@ -194,8 +192,8 @@ def test_an_address_that_another_one_has_is_passed_over(bridge: Bridge) -> None:
     assert bridge.has == THIRD
 
 
-def test_a_successor_goes_on_with_what_the_bridge_has(bridge: Bridge) -> None:
-    """A responder that has ended is replaced, with the configuration of the start."""
+def test_a_successor_watches_the_address_that_the_bridge_has(bridge: Bridge) -> None:
+    """The keeper replaces a responder that has ended, and the configuration stays the same."""
     bridge.has = SECOND
     watched = bridge.watch()
     bridge.claims(watched, SECOND)
@@ -208,13 +206,15 @@ def test_a_successor_goes_on_with_what_the_bridge_has(bridge: Bridge) -> None:
 
 
 @pytest.mark.parametrize("addresses", [(FIRST,), (FIRST, SECOND, THIRD)])
-def test_no_liar_sets_the_pace_of_the_log(bridge: Bridge, addresses: tuple[str, ...]) -> None:
-    """It claims whatever the bridge has, for a day."""
+def test_repeated_false_claims_do_not_flood_the_log(
+    bridge: Bridge, addresses: tuple[str, ...]
+) -> None:
+    """For a day, a machine claims every address that the bridge takes."""
     watched = bridge.watch(evolve(OWN, addresses=addresses))
     for _ in range(24 * 60 * 6):
         for _ in range(2 if bridge.has else 0):
             bridge.claims(watched, bridge.has)
         bridge.wait(watched, 10)
-    assert len(bridge.said) < 80
+    assert len(bridge.logged) < 80
     bridge.wait(watched, 3600)
     assert bridge.has in addresses

@@ -1,4 +1,4 @@
-"""dnsmasq.conf: golden files to read, and properties for what must never happen."""
+"""dnsmasq.conf: golden files, and properties for what must never happen."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def everything() -> Case:
 
 
 def ptp() -> Case:
-    """As CNI's ptp plugin lays a container out: its neighbours are behind the gateway."""
+    """CNI's ptp plugin: the container's neighbours are behind the gateway."""
     eth0 = interface(
         "10.247.0.2/24",
         routes=(
@@ -62,14 +62,14 @@ def ptp() -> Case:
 
 
 def forwarder_only() -> Case:
-    """For a strategy that needs no DHCP."""
+    """Another strategy, without DHCP."""
     identity = testing.identity(resolver=resolver("127.0.0.11"))
     wiring = testing.wiring(identity, contain=False, nameserver="172.17.255.254/16")
     return identity, wiring
 
 
 @pytest.mark.parametrize(
-    "case", [simple, everything, ptp, forwarder_only], ids=lambda one: one.__name__
+    "case", [simple, everything, ptp, forwarder_only], ids=lambda case: case.__name__
 )
 def test_golden(case: Callable[[], Case]) -> None:
     text = render(Service.of(*case()), PATHS)
@@ -77,12 +77,12 @@ def test_golden(case: Callable[[], Case]) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [simple, everything, ptp, forwarder_only], ids=lambda one: one.__name__
+    "case", [simple, everything, ptp, forwarder_only], ids=lambda case: case.__name__
 )
-def test_dnsmasq_itself_accepts_it(case: Callable[[], Case], tmp_path: Path) -> None:
+def test_dnsmasq_accepts_the_configuration(case: Callable[[], Case], tmp_path: Path) -> None:
     config = tmp_path / "dnsmasq.conf"
     config.write_text(render(Service.of(*case()), PATHS))
-    with namespace("dnsmasq") as container:  # it looks for the bridges that the file names
+    with namespace("dnsmasq") as container:  # dnsmasq checks that the bridges exist
         for bridge in ("br0", "br1"):
             container.ip("link", "add", bridge, "type", "bridge")
         checked = container.run("dnsmasq", "--test", f"--conf-file={config}")
@@ -98,7 +98,7 @@ NAMES = st.text(min_size=1, max_size=40) | st.sampled_from(
 def test_no_name_breaks_out_of_its_line(
     hostname: str, domain: str, search: list[str], name: str
 ) -> None:
-    """Whatever the names, every line is one of those that dnsmasq.conf is made of."""
+    """Every line of dnsmasq.conf begins with a known option, for any names."""
     identity = testing.identity(
         hostname=hostname,
         domain=domain,
@@ -120,20 +120,20 @@ def test_no_name_breaks_out_of_its_line(
         assert names.split()[1:] in ([], [f"{name.lower()}.links.internal"])
 
 
-def test_a_thousand_routes_fill_the_option_and_the_rest_is_named() -> None:
+def test_a_thousand_routes_fill_the_option_and_the_rest_is_reported() -> None:
     nic = interface("172.17.0.2/16", gateway="172.17.0.1")
     many = tuple(route(f"10.{n // 256}.{n % 256}.0/24", "172.17.0.9") for n in range(1000))
     identity = testing.identity(evolve(nic, routes=nic.routes + many))
-    said = classless(identity.interfaces[0])
-    assert sum(5 + -(-destination.prefixlen // 8) for destination, _ in said.pairs) <= 255
-    assert said.pairs[-1] == (route("0.0.0.0/0").destination, IPv4Address("172.17.0.1"))
-    assert len(said.left_out) + len(said.pairs) == 1001
+    option = classless(identity.interfaces[0])
+    assert sum(5 + -(-destination.prefixlen // 8) for destination, _ in option.pairs) <= 255
+    assert option.pairs[-1] == (route("0.0.0.0/0").destination, IPv4Address("172.17.0.1"))
+    assert len(option.left_out) + len(option.pairs) == 1001
     (line,) = Service.of(identity, testing.wiring(identity)).not_carried
-    assert f"{len(said.left_out)} of 1001 routes of eth0" in line
+    assert f"{len(option.left_out)} of 1001 routes of eth0" in line
     assert "VMNET_IPAM=cloudinit" in line
 
 
-def test_metrics_and_several_default_routes_are_named() -> None:
+def test_metrics_and_several_default_routes_are_reported() -> None:
     nic = interface("172.17.0.2/16")
     routes = (
         route("0.0.0.0/0", "172.17.0.9", metric=200),
@@ -142,35 +142,35 @@ def test_metrics_and_several_default_routes_are_named() -> None:
     identity = testing.identity(evolve(nic, routes=routes))
     service = Service.of(identity, testing.wiring(identity))
     assert service.leases[0].router == IPv4Address("172.17.0.1")
-    beside = "routes of eth0 beside a better one: 0.0.0.0/0 via 172.17.0.9 "
-    assert any(line.startswith(beside) for line in service.not_carried)
+    outranked = "less preferred routes of eth0: 0.0.0.0/0 via 172.17.0.9 "
+    assert any(line.startswith(outranked) for line in service.not_carried)
     assert any("route metrics of eth0" in line for line in service.not_carried)
 
 
-def test_of_several_routes_to_a_destination_the_guest_gets_the_best() -> None:
+def test_the_guest_gets_the_best_of_several_routes_to_a_destination() -> None:
     hops = tuple(
         route("10.1.0.0/16", f"172.17.0.{metric}", metric=metric) for metric in (50, 20, 30, 40, 60)
     )
     nic = evolve(interface("172.17.0.2/16"), routes=hops)
     identity = testing.identity(nic)
     assert classless(nic).pairs == ((hops[0].destination, IPv4Address("172.17.0.20")),)
-    (beside, metrics) = Service.of(identity, testing.wiring(identity)).not_carried
-    assert "10.1.0.0/16 via 172.17.0.50" in beside
-    assert "172.17.0.20" not in beside
-    assert "and 1 more" in beside
+    (outranked, metrics) = Service.of(identity, testing.wiring(identity)).not_carried
+    assert "10.1.0.0/16 via 172.17.0.50" in outranked
+    assert "172.17.0.20" not in outranked
+    assert "and 1 more" in outranked
     assert "route metrics" in metrics
 
 
-def test_a_source_address_other_than_the_first_is_named() -> None:
+def test_a_source_address_other_than_the_first_is_reported() -> None:
     own, other = ip_address("172.17.0.2"), ip_address("172.17.0.3")
     routes = (route("10.1.0.0/16", source=own), route("10.2.0.0/16", source=other))
     nic = interface("172.17.0.2/16", "172.17.0.3/16")
-    for count, expected in ((1, 1), (2, 2)):  # the further address is a line of its own
+    for count, expected in ((1, 1), (2, 2)):  # the further address is a separate line
         identity = testing.identity(evolve(nic, routes=routes[:count]))
         assert len(Service.of(identity, testing.wiring(identity)).not_carried) == expected
 
 
-def test_seventy_nameservers_and_a_long_search_list_are_cut_and_named() -> None:
+def test_seventy_nameservers_and_a_long_search_list_are_cut_and_reported() -> None:
     nameservers = [f"192.0.2.{number}" for number in range(1, 71)]
     search = tuple(f"{letter * 60}.example" for letter in "abcd")
     assert len(" ".join(search)) > 269
@@ -179,16 +179,16 @@ def test_seventy_nameservers_and_a_long_search_list_are_cut_and_named() -> None:
     assert (len(service.nameservers), len(service.search)) == (63, 3)
     assert service.not_carried == (
         f"1 of 4 search domains, from {search[3]} on: a DHCP option holds 255 bytes "
-        "(VMNET_IPAM=cloudinit carries it)",
+        "(use VMNET_IPAM=cloudinit)",
         "7 of 70 nameservers, from 192.0.2.64 on: a DHCP option holds 255 bytes "
-        "(VMNET_IPAM=cloudinit carries it)",
-        "search domains of eth0 to a DHCP client that takes no more than 576 bytes "
-        "(VMNET_IPAM=cloudinit carries all)",
+        "(use VMNET_IPAM=cloudinit)",
+        "search domains of eth0, if the DHCP client accepts only 576 bytes "
+        "(use VMNET_IPAM=cloudinit)",
     )
 
 
-def test_a_far_forwarder_takes_its_room_in_the_option() -> None:
-    """Each pair of a route to a /24 takes eight bytes, and so does each far gateway nine."""
+def test_a_far_forwarder_takes_room_in_the_option() -> None:
+    """A route to a /24 takes eight bytes, a far gateway nine."""
     nic = interface("10.0.0.2/32", gateway="169.254.1.1")
     many = tuple(route(f"10.1.{n}.0/24", "169.254.1.1") for n in range(40))
     identity = testing.identity(
@@ -201,18 +201,18 @@ def test_a_far_forwarder_takes_its_room_in_the_option() -> None:
     assert any(line.startswith(f"{left_out} of 41 routes") for line in service.not_carried)
 
 
-def test_what_only_a_forwarder_can_lose_is_named_with_every_strategy() -> None:
+def test_gaps_of_the_forwarder_are_reported_with_every_strategy() -> None:
     identity = testing.identity(
         interface("10.0.0.2/30", gateway="10.0.0.1"),
         resolver=resolver("127.0.0.11", "2001:db8::53", options=("ndots:0",)),
     )
     wiring = testing.wiring(identity, contain=False, nameserver="169.254.7.7/32")
     (nameserver, outside) = Service.of(identity, wiring).not_carried
-    assert nameserver.startswith("nameserver 2001:db8::53: to forward to it takes IPv4")
-    assert outside.startswith("names that the container's resolver asks outside servers for")
+    assert nameserver.startswith("nameserver 2001:db8::53: the forwarder speaks only IPv4")
+    assert outside.startswith("names outside the container's networks")
 
 
-def test_a_nameserver_that_the_container_could_not_reach_is_named() -> None:
+def test_a_nameserver_that_the_container_could_not_reach_is_reported() -> None:
     identity = testing.identity(resolver=resolver("192.0.2.53", "2001:db8::53"))
     (line,) = Service.of(identity, testing.wiring(identity)).not_carried
     assert line == "nameserver 2001:db8::53: the container has no IPv6 address"

@@ -1,4 +1,4 @@
-"""The IPv6 responder: its configuration, and its messages byte by byte."""
+"""The responder's IPv6: its configuration, and its messages byte by byte."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ NIC = Nic(
 )
 
 
-def nic_of(one: Interface, **changes: Any) -> Nic:
-    identity = testing.identity(one, **changes)
-    (made,) = nics(identity, testing.wiring(identity))
-    return made
+def nic_of(interface: Interface, **changes: Any) -> Nic:
+    identity = testing.identity(interface, **changes)
+    (nic,) = nics(identity, testing.wiring(identity))
+    return nic
 
 
 def dual_stack(**changes: Any) -> Interface:
-    """On a Docker network with both families."""
+    """Return an interface on a Docker network with IPv4 and IPv6."""
     made = interface("172.18.0.2/16", "fd00::2/64", gateway="172.18.0.1")
     routes = (*made.routes, route("::/0", "fd00::1", metric=1024))
     return evolve(made, routes=routes, router=Router(GATEWAY, ROUTER), **changes)
@@ -75,13 +75,13 @@ def test_a_docker_network() -> None:
     assert (made.nameservers, made.name) == (("2001:db8::53",), "web.example.org")
 
 
-def test_ipv4_alone_needs_no_responder() -> None:
+def test_ipv4_only_needs_no_responder() -> None:
     identity = testing.identity()
     delivery = deliver(testing.settings(), identity, testing.wiring(identity))
-    assert [one.name for one in delivery.daemons] == ["dnsmasq"]
+    assert [daemon.name for daemon in delivery.daemons] == ["dnsmasq"]
 
 
-def test_ipv6_alone_needs_no_dnsmasq(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ipv6_only_needs_no_dnsmasq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     identity = testing.identity(interface("fd00::2/64"), hosts=(Host(GATEWAY, ("db",)),))
     assert not serves_dns(identity)
@@ -98,19 +98,19 @@ def test_without_containment_nothing_is_answered() -> None:
     assert delivery.daemons == ()
 
 
-def test_a_router_that_has_told_only_its_mac_is_stood_in_for() -> None:
+def test_a_router_without_a_link_local_address_gets_a_stand_in() -> None:
     made = nic_of(evolve(dual_stack(), router=Router(GATEWAY, None, "02:42:00:00:00:01")))
     assert (made.router, made.stand_in) == ("fe80::42:ff:fe00:1", "02:42:00:00:00:01")
     assert made.default
 
 
 @pytest.mark.parametrize("unknown", [None, Router(GATEWAY)])
-def test_without_a_router_the_bridge_speaks_and_is_none(unknown: Router | None) -> None:
-    one = evolve(dual_stack(), router=unknown)
-    made = nic_of(one)
+def test_without_a_router_the_bridge_advertises_no_router(unknown: Router | None) -> None:
+    nic = evolve(dual_stack(), router=unknown)
+    made = nic_of(nic)
     assert IPv6Address(made.router).packed == frame.link_local(frame.mac(made.server))
     assert (made.default, made.routes) == (False, ())
-    lines = ipv6.uncarried(testing.identity(one))
+    lines = ipv6.uncarried(testing.identity(nic))
     assert any(line.startswith("route to ::/0 via fd00::1") for line in lines)
 
 
@@ -121,11 +121,11 @@ def test_routes_and_prefixes() -> None:
         route("fd00:3::/64", "fd00::3"),
         route("fd00::5/128"),
     )
-    one = evolve(dual_stack(), routes=(*dual_stack().routes, *more))
-    made = nic_of(one)
+    nic = evolve(dual_stack(), routes=(*dual_stack().routes, *more))
+    made = nic_of(nic)
     assert made.on_link == ("fd00::/64", "fd00:2::/64", "fd00::5/128")
     assert made.routes == ("fd00:1::/64",)
-    (line,) = ipv6.uncarried(testing.identity(one))
+    (line,) = ipv6.uncarried(testing.identity(nic))
     assert line.startswith("route to fd00:3::/64 via fd00::3 of eth0: ")
 
 
@@ -134,17 +134,17 @@ def test_a_host_address_makes_no_neighbours() -> None:
 
 
 def test_a_prefix_that_is_not_on_the_link_is_behind_the_router() -> None:
-    """CNI's ptp: of the address's own subnet the gateway alone is a neighbour."""
+    """CNI's ptp: the gateway is the only neighbour in the address's subnet."""
     subnet = IPv6Network("fd00::/64")
     more = (route(str(subnet), str(GATEWAY)), route(f"{GATEWAY}/128"))
-    one = evolve(dual_stack(), routes=(*dual_stack().routes, *more), off_link=(subnet,))
-    made = nic_of(one)
+    nic = evolve(dual_stack(), routes=(*dual_stack().routes, *more), off_link=(subnet,))
+    made = nic_of(nic)
     assert (made.on_link, made.routes) == ((f"{GATEWAY}/128",), (str(subnet),))
     assert made.default
-    assert list(ipv6.uncarried(testing.identity(one))) == []
+    assert list(ipv6.uncarried(testing.identity(nic))) == []
 
 
-def test_of_several_default_routers_the_best_is_preferred() -> None:
+def test_the_best_of_several_default_routers_is_preferred() -> None:
     second = interface("fd00:2::2/64", name="eth1", mac="02:42:00:00:00:22")
     second = evolve(
         second,
@@ -153,10 +153,10 @@ def test_of_several_default_routers_the_best_is_preferred() -> None:
     )
     identity = testing.identity(dual_stack(), second)
     made = nics(identity, testing.wiring(identity))
-    assert [(one.default, one.preferred) for one in made] == [(True, False), (True, True)]
+    assert [(nic.default, nic.preferred) for nic in made] == [(True, False), (True, True)]
 
 
-def test_who_asks_the_forwarder_asks_no_other_nameserver() -> None:
+def test_a_guest_that_asks_the_forwarder_gets_no_other_nameserver() -> None:
     identity = testing.identity(dual_stack(), resolver=resolver("127.0.0.11", "2001:db8::53"))
     wiring = testing.wiring(identity, nameserver="172.18.255.254/16")
     assert nics(identity, wiring)[0].nameservers == ()
@@ -165,7 +165,7 @@ def test_who_asks_the_forwarder_asks_no_other_nameserver() -> None:
     assert any(line.startswith("nameserver 2001:db8::53: ") for line in service.not_carried)
 
 
-def test_a_forwarder_that_could_reach_no_nameserver_is_not_put_before_them() -> None:
+def test_no_forwarder_if_it_could_not_reach_a_nameserver() -> None:
     links = (Host(ip_address("172.18.0.3"), ("db",)),)
     assert serves_dns(testing.identity(dual_stack(), hosts=links))
     assert not serves_dns(
@@ -173,7 +173,7 @@ def test_a_forwarder_that_could_reach_no_nameserver_is_not_put_before_them() -> 
     )
 
 
-def test_loopback_is_nobodys_nameserver() -> None:
+def test_the_guest_gets_no_loopback_nameserver() -> None:
     made = nic_of(interface("fd00::2/64"), resolver=resolver("::1", "127.0.0.11"))
     assert made.nameservers == ()
 
@@ -187,7 +187,7 @@ def test_loopback_is_nobodys_nameserver() -> None:
         ("not a name", "example.org", ""),
     ],
 )
-def test_the_name_is_a_valid_one(hostname: str, domain: str, name: str) -> None:
+def test_the_name_is_valid(hostname: str, domain: str, name: str) -> None:
     assert nic_of(interface("fd00::2/64"), hostname=hostname, domain=domain).name == name
 
 
@@ -195,13 +195,13 @@ def test_the_name_is_a_valid_one(hostname: str, domain: str, name: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_a_receiver_finds_our_checksums_right(data: bytes) -> None:
+def test_checksums_are_correct(data: bytes) -> None:
     made = frame.udp(GUEST + SERVER, ROUTER.packed, ADDRESS, (547, 546), data)
     packet = frame.read(made)
     assert packet is not None
     assert (packet.mac, packet.source, packet.destination) == (SERVER, ROUTER.packed, ADDRESS)
     assert packet.payload[8:] == data
-    # Over what holds its own sum, the sum is zero (RFC 1071).
+    # The checksum of data that includes its checksum is zero (RFC 1071).
     assert not any(frame.checksum(packet.source, packet.destination, 17, packet.payload))
 
 
@@ -217,7 +217,7 @@ def test_any_frame_can_be_read(data: bytes) -> None:
 def test_a_router_advertisement() -> None:
     (message,) = router.advertisements(evolve(NIC, routes=("fd00:1::/48",)))
     assert message[:16].hex() == "8600000040c02328" + "0" * 16  # limit 64; M, O; 9000 s
-    assert [one.hex() for one in _units(message)] == [
+    assert [option.hex() for option in _units(message)] == [
         "05010000000005dc",  # MTU 1500
         "03044080" + "f" * 16 + "0" * 8 + _hex("fd00::"),  # on-link and not autonomous
         "1803300000002328" + _hex("fd00:1::"),
@@ -226,7 +226,7 @@ def test_a_router_advertisement() -> None:
     ]
 
 
-def test_who_is_no_default_router_says_so() -> None:
+def test_a_router_that_is_no_default_router() -> None:
     (message,) = router.advertisements(evolve(NIC, default=False, preferred=False))
     assert message[5:8].hex() == "c00000"
 
@@ -237,22 +237,22 @@ def test_a_second_default_router_is_less_preferred() -> None:
 
 
 @given(
-    st.lists(st.ip_addresses(v=6).map(lambda one: f"{one}/128"), max_size=150),
+    st.lists(st.ip_addresses(v=6).map(lambda address: f"{address}/128"), max_size=150),
     st.lists(st.ip_addresses(v=6).map(str), max_size=100),
 )
-def test_however_much_there_is_to_say_each_message_fits_any_link(
-    prefixes: list[str], servers: list[str]
-) -> None:
+def test_each_advertisement_fits_any_link(prefixes: list[str], servers: list[str]) -> None:
     nic = evolve(NIC, on_link=tuple(prefixes), nameservers=tuple(servers))
     messages = router.advertisements(nic)
-    assert all(len(one) <= 1240 for one in messages)
-    told = [unit for one in messages for unit in _units(one)]
-    assert [one[0] for one in told] == [5] + [3] * len(prefixes) + [25] * len(servers) + [31]
+    assert all(len(message) <= 1240 for message in messages)
+    options = [option for message in messages for option in _units(message)]
+    assert [option[0] for option in options] == [5] + [3] * len(prefixes) + [25] * len(servers) + [
+        31
+    ]
 
 
 def test_a_solicitation_is_answered_to_all_nodes() -> None:
-    spoken = router.Router(NIC)
-    (answer,) = spoken.answer(_icmp6(b"\x85" + bytes(7)))
+    gateway = router.Router(NIC)
+    (answer,) = gateway.answer(_icmp6(b"\x85" + bytes(7)))
     packet = _read(answer)
     assert answer[:6] == b"\x33\x33\0\0\0\1"
     assert (packet.source, packet.destination) == (ROUTER.packed, frame.ALL_NODES)
@@ -269,22 +269,22 @@ def test_a_solicitation_is_answered_to_all_nodes() -> None:
         pytest.param((b"\x87" + bytes(7) + ROUTER.packed, 255), id="for the real router"),
     ],
 )
-def test_what_is_not_to_be_answered(packet: tuple[bytes, int]) -> None:
+def test_packets_without_an_answer(packet: tuple[bytes, int]) -> None:
     assert router.Router(NIC).answer(_icmp6(*packet)) == []
 
 
-def test_the_stand_in_answers_for_its_router_alone() -> None:
-    spoken = router.Router(evolve(NIC, stand_in="02:42:00:00:00:01"))
-    (answer,) = spoken.answer(_icmp6(b"\x87" + bytes(7) + ROUTER.packed))
+def test_the_stand_in_answers_only_for_its_router() -> None:
+    gateway = router.Router(evolve(NIC, stand_in="02:42:00:00:00:01"))
+    (answer,) = gateway.answer(_icmp6(b"\x87" + bytes(7) + ROUTER.packed))
     packet = _read(answer)
     assert (answer[:6], packet.destination) == (GUEST, frame.link_local(GUEST))
     assert packet.payload[4:].hex() == "e0000000" + _hex(str(ROUTER)) + "0201024200000001"
-    assert spoken.answer(_icmp6(b"\x87" + bytes(7) + ADDRESS)) == []
+    assert gateway.answer(_icmp6(b"\x87" + bytes(7) + ADDRESS)) == []
 
 
 def test_the_stand_in_defends_its_address() -> None:
-    spoken = router.Router(evolve(NIC, stand_in="02:42:00:00:00:01"))
-    (answer,) = spoken.answer(_icmp6(b"\x87" + bytes(7) + ROUTER.packed, source=bytes(16)))
+    gateway = router.Router(evolve(NIC, stand_in="02:42:00:00:00:01"))
+    (answer,) = gateway.answer(_icmp6(b"\x87" + bytes(7) + ROUTER.packed, source=bytes(16)))
     packet = _read(answer)
     assert (packet.destination, packet.payload[4]) == (frame.ALL_NODES, 0xA0)
 
@@ -296,8 +296,8 @@ FOR_EVER = b"\xff" * 8
 
 
 def ask(kind: int, *options: tuple[int, bytes], nic: Nic = NIC) -> dict[int, bytes]:
-    """The reply's options; its message type is under 0. Nothing where there is none."""
-    message = bytes((kind,)) + b"xid" + b"".join(wire.option(*one) for one in options)
+    """Return the reply's options, with its message type as option 0; empty without a reply."""
+    message = bytes((kind,)) + b"xid" + b"".join(wire.option(*option) for option in options)
     reply = dhcp6.Server(nic).reply(message)
     if not reply:
         return {}
@@ -319,7 +319,7 @@ GIVEN = b"\0\0\0\7" + FOR_EVER + wire.option(wire.IA_ADDRESS, ADDRESS + FOR_EVER
         (wire.REBIND, (ME, IA), wire.REPLY),
     ],
 )
-def test_exactly_the_containers_address_is_given_for_ever(
+def test_the_containers_address_is_assigned_without_expiry(
     kind: int, options: tuple[tuple[int, bytes], ...], answer: int
 ) -> None:
     reply = ask(kind, *options)
@@ -334,11 +334,13 @@ def test_exactly_the_containers_address_is_given_for_ever(
 
 
 NAMES = st.from_regex(r"\A[a-z0-9]{1,60}(\.[a-z0-9]{1,60}){0,3}\.?\Z").filter(is_domain)
-SERVERS = st.lists(st.ip_addresses(v=6).filter(lambda one: not one.is_loopback), max_size=90)
+SERVERS = st.lists(
+    st.ip_addresses(v=6).filter(lambda address: not address.is_loopback), max_size=90
+)
 
 
 @given(st.integers(1, 20), SERVERS, st.lists(NAMES, max_size=50), SERVERS, NAMES)
-def test_a_reply_fits_any_link_and_the_rest_is_named(
+def test_a_reply_fits_any_link_and_the_rest_is_reported(
     addresses: int,
     nameservers: list[IPv6Address],
     search: list[str],
@@ -362,18 +364,18 @@ def test_a_reply_fits_any_link_and_the_rest_is_named(
         (wire.IA_NA, ASSOCIATION + old),
         *((wire.IA_PD, ASSOCIATION) for _ in range(3)),
     )
-    message = bytes((wire.RENEW,)) + b"xid" + b"".join(wire.option(*one) for one in options)
+    message = bytes((wire.RENEW,)) + b"xid" + b"".join(wire.option(*option) for option in options)
     assert 0 < len(dhcp6.Server(made).reply(message)) <= 1280 - 40 - 8
-    said = list(ipv6.uncarried(identity))
+    lines = list(ipv6.uncarried(identity))
     lists = (
         ("IPv6 nameservers", made.nameservers, list(map(str, nameservers))),
         ("search domains", made.search, search),
         ("IPv6 time servers", made.ntp, list(map(str, ntp))),
     )
-    for what, told, asked in lists:
-        assert list(told) == asked[: len(told)]
-        cut = f"{len(asked) - len(told)} of {len(asked)} {what}, from "
-        assert any(line.startswith(cut) for line in said) == (len(told) < len(asked))
+    for label, carried, items in lists:
+        assert list(carried) == items[: len(carried)]
+        cut = f"{len(items) - len(carried)} of {len(items)} {label}, from "
+        assert any(line.startswith(cut) for line in lines) == (len(carried) < len(items))
 
 
 @pytest.mark.parametrize(
@@ -399,28 +401,30 @@ def test_a_reply_fits_any_link_and_the_rest_is_named(
         (12, (ME, IA)),
     ],
 )
-def test_what_the_rfc_says_to_discard(kind: int, options: tuple[tuple[int, bytes], ...]) -> None:
+def test_messages_that_a_server_must_discard(
+    kind: int, options: tuple[tuple[int, bytes], ...]
+) -> None:
     assert ask(kind, *options) == {}
 
 
-def test_information_alone() -> None:
+def test_an_information_request_gets_the_requested_options() -> None:
     reply = ask(wire.INFORMATION_REQUEST, (wire.OPTION_REQUEST, b"\0\x17"))
     assert set(reply) == {0, wire.SERVER_ID, wire.DNS_SERVERS}
 
 
 @pytest.mark.parametrize("kind", [wire.RELEASE, wire.DECLINE])
-def test_an_address_given_back_stays_the_guests(kind: int) -> None:
+def test_a_released_address_stays_the_guests(kind: int) -> None:
     assert ask(kind, ME, YOU, IA)[wire.STATUS] == b"\0\0"
 
 
 @pytest.mark.parametrize(("address", "status"), [(ADDRESS, b"\0\0"), (OTHER, b"\0\4")])
-def test_only_its_own_address_is_confirmed(address: bytes, status: bytes) -> None:
-    """The other one is of the same prefix: a disk that was in another container."""
+def test_only_the_guests_address_is_confirmed(address: bytes, status: bytes) -> None:
+    """A disk that was in another container has another address of the same prefix."""
     held = ASSOCIATION + wire.option(wire.IA_ADDRESS, address + FOR_EVER)
     assert ask(wire.CONFIRM, ME, (wire.IA_NA, held))[wire.STATUS] == status
 
 
-def test_another_address_is_taken_away_at_renewal() -> None:
+def test_another_address_expires_at_renewal() -> None:
     held = ASSOCIATION + wire.option(wire.IA_ADDRESS, OTHER + FOR_EVER)
     reply = ask(wire.RENEW, ME, YOU, (wire.IA_NA, held))
     assert reply[wire.IA_NA] == GIVEN + wire.option(wire.IA_ADDRESS, OTHER + bytes(8))
@@ -431,7 +435,7 @@ def test_several_addresses_share_an_association() -> None:
     assert reply[wire.IA_NA] == GIVEN + wire.option(wire.IA_ADDRESS, OTHER + FOR_EVER)
 
 
-def test_other_associations_get_nothing() -> None:
+def test_other_associations_get_no_address() -> None:
     second = (wire.IA_NA, b"\0\0\0\x08" + bytes(8))
     temporary, prefix = (wire.IA_TA, b"\0\0\0\7"), (wire.IA_PD, ASSOCIATION)
     reply = ask(wire.SOLICIT, ME, IA, temporary, prefix, second)
@@ -440,16 +444,16 @@ def test_other_associations_get_nothing() -> None:
     assert reply[wire.IA_NA] == second[1] + wire.status(wire.NO_ADDRESSES)
 
 
-def test_a_client_that_would_update_the_dns_is_overridden() -> None:
+def test_a_client_may_not_update_the_dns() -> None:
     asked = ((wire.FQDN, b"\x01\x03me"), (wire.OPTION_REQUEST, b"\0\x27"))
     assert ask(wire.SOLICIT, ME, IA, *asked)[wire.FQDN][:1] == b"\x06"
 
 
-def test_a_name_without_a_domain_has_no_end() -> None:
+def test_a_name_without_a_domain_has_no_final_zero() -> None:
     assert ask(wire.SOLICIT, ME, nic=evolve(NIC, name="web"))[wire.FQDN] == b"\x04\x03web"
 
 
-def test_it_answers_to_the_clients_own_address() -> None:
+def test_the_answer_goes_to_the_clients_address() -> None:
     message = bytes((wire.SOLICIT,)) + b"xid" + wire.option(*ME) + wire.option(*IA)
     (answer,) = dhcp6.Server(NIC).answer(_udp(message))
     packet = _read(answer)
@@ -458,7 +462,7 @@ def test_it_answers_to_the_clients_own_address() -> None:
 
 
 def _messages() -> st.SearchStrategy[bytes]:
-    """Bytes that look like messages, to pass the first checks and meet the later ones."""
+    """Generate bytes that pass the first checks of messages."""
     codes = st.sampled_from([1, 2, 3, 4, 5, 6, 14, 25, 39, 999])
     contents = st.one_of(st.binary(max_size=40), st.sampled_from([CLIENT, OWN, ASSOCIATION]))
     plain = st.builds(wire.option, codes, contents)
@@ -474,7 +478,7 @@ def _messages() -> st.SearchStrategy[bytes]:
 
 
 @given(st.one_of(st.binary(max_size=2048), _messages()))
-def test_a_hostile_guest_gets_its_own_address_or_nothing(message: bytes) -> None:
+def test_a_hostile_guest_gets_only_its_own_address(message: bytes) -> None:
     reply = dhcp6.Server(NIC).reply(message)
     assert len(reply) <= 1232 - 8
     for code, content in wire.read_options(reply[4:]):
@@ -485,7 +489,9 @@ def test_a_hostile_guest_gets_its_own_address_or_nothing(message: bytes) -> None
 
 
 @given(st.binary(max_size=600), st.sampled_from([frame.UDP, frame.ICMPV6]), st.booleans())
-def test_a_hostile_guest_ends_nothing(data: bytes, protocol: int, stands_in: bool) -> None:
+def test_a_hostile_guest_gets_at_most_one_answer(
+    data: bytes, protocol: int, stands_in: bool
+) -> None:
     nic = evolve(NIC, stand_in="02:42:00:00:00:01" if stands_in else "")
     packet = frame.Packet(GUEST, frame.link_local(GUEST), ADDRESS, protocol, 255, data)
     answers = router.Router(nic).answer(packet) or dhcp6.Server(nic).answer(packet)
@@ -497,12 +503,12 @@ def test_a_hostile_guest_ends_nothing(data: bytes, protocol: int, stands_in: boo
 
 @pytest.fixture
 def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A pair of sockets with the kernel's own machine between them."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with ours, theirs:
-        link.attach_filter(theirs, link.packet_filter(GUEST))
-        theirs.setblocking(False)
-        yield ours, theirs
+    """A pair of sockets with the filter, run by the kernel, between them."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with near, far:
+        link.attach_filter(far, link.packet_filter(GUEST))
+        far.setblocking(False)
+        yield near, far
 
 
 HEAD = b"\x33" * 6 + GUEST
@@ -520,24 +526,24 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_the_kernel_passes_what_is_for_us(
+def test_the_filter_passes_what_the_responder_answers(
     filtered: tuple[socket.socket, socket.socket], kind: str
 ) -> None:
-    ours, theirs = filtered
+    near, far = filtered
     made, passes = FRAMES[kind]
-    ours.send(made)
+    near.send(made)
     if passes:
-        assert theirs.recv(2048) == made
+        assert far.recv(2048) == made
     else:
         with pytest.raises(BlockingIOError):
-            theirs.recv(2048)
+            far.recv(2048)
 
 
 # -- helpers
 
 
 def _units(message: bytes) -> Iterator[bytes]:
-    """The options of a router advertisement."""
+    """Yield the options of a router advertisement."""
     start = 16
     while start < len(message):
         length = 8 * message[start + 1]

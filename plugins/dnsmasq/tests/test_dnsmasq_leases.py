@@ -1,4 +1,4 @@
-"""Which leases the guest has taken, from the file that dnsmasq keeps."""
+"""The leases that the guest has taken, from dnsmasq's lease file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wiring(identity: Identity = IDENTITY) -> Wiring:
         ("0 06:00:00:00:00:09 172.17.0.9 * *\n", False, "DHCP: the guest has no lease yet"),
     ],
 )
-def test_a_lease_is_the_guests_by_its_mac(
+def test_the_guests_lease_is_found_by_its_mac(
     tmp_path: Path, text: str | None, done: bool, detail: str
 ) -> None:
     if text is not None:
@@ -43,7 +43,7 @@ def test_a_lease_is_the_guests_by_its_mac(
     assert (found.interface, found.done, found.detail) == ("eth0", done, detail)
 
 
-def test_what_is_not_served_here_is_not_told(tmp_path: Path) -> None:
+def test_without_containment_no_leases_are_reported(tmp_path: Path) -> None:
     assert leases.handovers(tmp_path, IDENTITY, evolve(wiring(), contain=False)) == ()
 
 
@@ -56,7 +56,7 @@ def test_ipv6_is_not_recorded(tmp_path: Path) -> None:
 
 
 @given(st.text())
-def test_a_file_of_any_content_is_no_error(
+def test_any_content_of_the_file_is_read(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
     path = tmp_path_factory.mktemp("leases") / "dnsmasq.leases"

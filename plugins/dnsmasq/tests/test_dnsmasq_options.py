@@ -1,4 +1,4 @@
-"""The real dnsmasq, and the options that it sends: each as it was meant, or named as too long."""
+"""The options that the real dnsmasq sends: they are correct, or reported as too long."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vmnet.identity import Host, Identity, Route
 from vmnet.testing import interface, resolver, route
 
 NIC = interface("172.17.0.2/16", gateway="172.17.0.1")
-WHOLE = 1500  # bytes of the largest message that most clients take
+WHOLE = 1500  # bytes of the largest message that most clients accept
 EXAMPLES = settings(max_examples=25)
 
 
@@ -38,7 +38,7 @@ class Lab:
 
     @contextmanager
     def serving(self, service: Service) -> Iterator[None]:
-        """dnsmasq with a configuration as a start writes it."""
+        """Run dnsmasq with the files that a start writes."""
         paths = Paths.below(self.folder)
         paths.config.write_text(render(service, paths))
         paths.hosts.write_text(render_hosts(service.hosts))
@@ -57,7 +57,7 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with (
-        # The paths are as odd as can be, and for dnsmasq's own user.
+        # The path contains all separators of dnsmasq.conf; dnsmasq's user can enter it.
         TemporaryDirectory(prefix="vmnet \"#,' ") as folder,
         namespace("dnsmasq") as container,
     ):
@@ -73,7 +73,9 @@ def lab() -> Iterator[Lab]:
 LABELS = st.from_regex(r"\A[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z") | st.from_regex(
     r"\A([0-9a-f]{1,12}|[0-9]{1,12}[a-z]?|ignore|infinite|set:|[bsiBSI])\Z"
 ).filter(lambda text: ":" not in text)
-DOMAINS = st.lists(LABELS, min_size=1, max_size=4).map(".".join).filter(lambda one: len(one) < 254)
+DOMAINS = (
+    st.lists(LABELS, min_size=1, max_size=4).map(".".join).filter(lambda name: len(name) < 254)
+)
 
 
 @EXAMPLES
@@ -84,7 +86,7 @@ DOMAINS = st.lists(LABELS, min_size=1, max_size=4).map(".".join).filter(lambda o
 @example(hostname="2h", domain="1234", search=["12s"])
 @example(hostname="_x", domain="AB--c", search=["AB--c", "XN--a.b"])
 @example(hostname="Web", domain="ff", search=["aa", "0"])
-def test_a_name_is_a_name(lab: Lab, hostname: str, domain: str, search: list[str]) -> None:
+def test_names_arrive_unchanged(lab: Lab, hostname: str, domain: str, search: list[str]) -> None:
     identity = testing.identity(
         NIC, hostname=hostname, domain=domain, resolver=resolver("192.0.2.53", search=search)
     )
@@ -100,13 +102,13 @@ def test_a_name_is_a_name(lab: Lab, hostname: str, domain: str, search: list[str
     )
 
 
-ADDRESSES = st.ip_addresses(v=4).filter(lambda one: not one.is_unspecified)
+ADDRESSES = st.ip_addresses(v=4).filter(lambda address: not address.is_unspecified)
 
 
-def _long(what: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[list[Any]]:
-    """Lists of any length: hypothesis itself seldom makes one of more than a few."""
-    repeated = st.tuples(what, st.integers(0, most)).map(lambda one: [one[0]] * one[1])
-    return st.lists(what, max_size=80) | repeated
+def _long(items: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[list[Any]]:
+    """Generate lists of any length; st.lists seldom makes long lists."""
+    repeated = st.tuples(items, st.integers(0, most)).map(lambda drawn: [drawn[0]] * drawn[1])
+    return st.lists(items, max_size=80) | repeated
 
 
 @EXAMPLES
@@ -122,7 +124,7 @@ def _long(what: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[list[Any
 @example([IPv4Address("255.255.255.254")] * 70, [], ["a." * 100 + "b"] * 9, [], WHOLE)
 @example([], [], ["a" * 60 + ".example"] * 4, [9] * 60, WHOLE)
 @example([IPv4Address(n) for n in range(1, 30)], [], ["corp.example"] * 9, [24] * 30, None)
-def test_a_list_is_cut_to_what_fits_and_the_rest_is_named(
+def test_a_list_is_cut_to_what_fits_and_the_rest_is_reported(
     lab: Lab,
     nameservers: list[IPv4Address],
     ntp: list[IPv4Address],
@@ -141,44 +143,44 @@ def test_a_list_is_cut_to_what_fits_and_the_rest_is_named(
     found = lab.offered(identity, largest)
     assert IPv4Address(found[0]) == NIC.ipv4[0].ip
     assert IPv4Address(found[3]) == IPv4Address("172.17.0.1")
-    told: dict[str, tuple[Sequence[object], Sequence[object]]] = {
+    lists: dict[str, tuple[Sequence[object], Sequence[object]]] = {
         "nameservers": (_addresses(found.get(6, b"")), nameservers),
         "time servers": (_addresses(found.get(42, b"")), ntp),
         "search domains": (names(found.get(119, b"")), [name.lower() for name in search]),
     }
-    said = service.not_carried
-    for what, (arrived, asked) in told.items():
-        assert arrived == asked[: len(arrived)]
-        if largest is None and _is_lost(what, said):
+    lines = service.not_carried
+    for label, (arrived, items) in lists.items():
+        assert arrived == items[: len(arrived)]
+        if largest is None and _is_lost(label, lines):
             assert not arrived
-        elif arrived != asked:
-            cut = f"{len(asked) - len(arrived)} of {len(asked)} {what}, "
-            assert any(line.startswith(cut) for line in said)
+        elif arrived != items:
+            cut = f"{len(items) - len(arrived)} of {len(items)} {label}, "
+            assert any(line.startswith(cut) for line in lines)
     (lease,) = service.leases
     if lease.classless:
-        assert (121 in found) != (largest is None and _is_lost("routes", said))
+        assert (121 in found) != (largest is None and _is_lost("routes", lines))
 
 
 def _route(number: int, prefix: int) -> Route:
-    """One of several that differ."""
+    """Return a route that differs for each number."""
     if prefix <= 8:
         return route(f"{number + 16}.0.0.0/8", "172.17.200.200")
     network = (10 << 24) + (number << 8) & -(1 << 32 - prefix)
     return route(f"{IPv4Address(network)}/{prefix}", "172.17.200.200")
 
 
-def _is_lost(what: str, said: tuple[str, ...]) -> bool:
-    return any(what in line.partition(" of ")[0].split(", ") for line in said if "576" in line)
+def _is_lost(label: str, lines: tuple[str, ...]) -> bool:
+    return any(label in line.partition(" of ")[0].split(", ") for line in lines if "576" in line)
 
 
 def _addresses(data: bytes) -> list[IPv4Address]:
-    return [IPv4Address(one) for (one,) in struct.iter_unpack("!I", data)]
+    return [IPv4Address(number) for (number,) in struct.iter_unpack("!I", data)]
 
 
 @EXAMPLES
 @given(names=st.lists(DOMAINS, min_size=1, max_size=5))
 @example(["AB--c", "XN--a", "_x", "1234", "s", "ignore", "0x10"])
-def test_a_link_is_found_by_any_name(lab: Lab, names: list[str]) -> None:
+def test_a_link_resolves_by_each_of_its_names(lab: Lab, names: list[str]) -> None:
     identity = testing.identity(
         NIC,
         resolver=resolver("127.0.0.11"),

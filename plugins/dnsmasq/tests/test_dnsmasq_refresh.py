@@ -1,4 +1,4 @@
-"""What follows from a changed /etc/hosts or /etc/resolv.conf; tests/netns has the real thing."""
+"""The refresh after /etc/hosts or /etc/resolv.conf has changed; tests/netns runs it for real."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ IDENTITY = testing.identity(resolver=resolver("127.0.0.11"), hosts=NAMES.hosts)
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
-    """As a start left them."""
-    made = Paths.below(tmp_path)
-    made.hosts.write_text("172.17.0.9\tdb db.links.internal\n")
-    made.servers.write_text("server=127.0.0.11\n")
-    return made
+    """The files that a start has written."""
+    written = Paths.below(tmp_path)
+    written.hosts.write_text("172.17.0.9\tdb db.links.internal\n")
+    written.servers.write_text("server=127.0.0.11\n")
+    return written
 
 
-def test_nothing_has_changed(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
+def test_unchanged_files_are_not_written(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     paths.hosts.chmod(0o400)
     refresh.refresh(paths, NAMES, (HOSTS, RESOLV_CONF), served=True)
     assert (caplog.messages, paths.hosts.stat().st_mode & 0o777) == ([], 0o400)
 
 
-def test_a_hostile_file_breaks_out_of_no_line(
+def test_invalid_names_in_a_hosts_file_are_omitted(
     paths: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A container may write its own /etc/hosts."""
@@ -56,7 +56,7 @@ def test_a_hostile_file_breaks_out_of_no_line(
     ]
 
 
-def test_a_name_that_goes_and_a_nameserver_that_can_not_be_asked(
+def test_a_removed_name_and_a_nameserver_that_dnsmasq_cannot_reach(
     paths: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -66,24 +66,28 @@ def test_a_name_that_goes_and_a_nameserver_that_can_not_be_asked(
     assert caplog.messages == [
         "dnsmasq: /etc/hosts has changed: db is gone",
         "dnsmasq: /etc/resolv.conf has changed: nameservers 192.0.2.1 "
-        "(not 2001:db8::53: to forward to it takes IPv4)",
+        "(not 2001:db8::53: the forwarder speaks only IPv4)",
     ]
 
 
 def test_a_guest_with_the_links_in_its_own_hosts_file(
     paths: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It reads that file, from cloud-init's seed, before it asks dnsmasq."""
+    """The guest reads that file, from cloud-init's seed, before it asks dnsmasq."""
     caplog.set_level(logging.INFO)
     names = Names((Host(ip_address("172.17.0.8"), ("db",)),), (ip_address("192.0.2.1"),))
     refresh.refresh(paths, names, (HOSTS, RESOLV_CONF), served=True, seeded=True)
     assert paths.hosts.read_text() == "172.17.0.8\tdb db.links.internal\n"
-    assert [(one.levelname, one.getMessage(), vars(one).get("hint")) for one in caplog.records] == [
+    logged = [
+        (record.levelname, record.getMessage(), vars(record).get("hint"))
+        for record in caplog.records
+    ]
+    assert logged == [
         (
             "WARNING",
             "/etc/hosts has changed: db is 172.17.0.8, "
-            "but the guest's own hosts file is the start's",
-            "restart the container to hand the change over",
+            "but the guest's own hosts file does not change",
+            "restart the container to pass the change to the guest",
         ),
         ("INFO", "dnsmasq: /etc/resolv.conf has changed: nameservers 192.0.2.1", None),
     ]
@@ -95,10 +99,10 @@ def test_a_guest_with_the_links_in_its_own_hosts_file(
         ("dnsmasq", "172.17.255.254/16", "served"),
         ("cloudinit", "172.17.255.254/16", "seeded"),
         ("dnsmasq,cloudinit", "172.17.255.254/16", "seeded"),
-        ("dnsmasq,cloudinit", "", "told"),
+        ("dnsmasq,cloudinit", "", "leased"),
     ],
 )
-def test_what_the_change_of_a_file_means_to_the_guest(
+def test_the_mode_depends_on_how_the_guest_gets_names(
     ipam: str, nameserver: str, mode: str
 ) -> None:
     wiring = testing.wiring(IDENTITY, contain="dnsmasq" in ipam, nameserver=nameserver)
@@ -107,7 +111,7 @@ def test_what_the_change_of_a_file_means_to_the_guest(
     assert mode in dnsmasq.refresh
 
 
-def test_a_pid_that_somebody_else_has_now_gets_no_signal(paths: Paths) -> None:
+def test_another_process_with_the_pid_gets_no_signal(paths: Paths) -> None:
     with subprocess.Popen(("sleep", "60")) as child:
         paths.pidfile.write_text(f"{child.pid}\n")
         refresh.refresh(paths, evolve(NAMES, hosts=()), (HOSTS,), served=True)
@@ -115,8 +119,8 @@ def test_a_pid_that_somebody_else_has_now_gets_no_signal(paths: Paths) -> None:
         child.kill()
 
 
-def test_what_the_names_do_not_come_from_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A capture strategy or an allocating one may have other sources, and VMNET_DNS is one."""
+def test_only_files_that_the_names_come_from_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names may also come from a strategy or from VMNET_DNS."""
     monkeypatch.setattr(followed, "read", lambda: NAMES)
     elsewhere = evolve(IDENTITY, resolver=resolver("192.0.2.9"))
     assert _follows(IDENTITY) == (HOSTS, RESOLV_CONF)

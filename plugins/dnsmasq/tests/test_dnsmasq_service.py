@@ -1,4 +1,4 @@
-"""Where dnsmasq, which is not root, can't read the names that it is to serve."""
+"""A warning if dnsmasq, which does not run as root, cannot read the names that it serves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ ASKED = testing.identity(resolver=resolver("192.0.2.53"))
 
 
 @pytest.mark.parametrize(
-    ("identity", "mode", "is_said"),
+    ("identity", "mode", "is_reported"),
     [(FORWARDED, 0o700, True), (FORWARDED, 0o711, False), (ASKED, 0o700, False)],
 )
-def test_a_closed_folder_is_named_where_names_are_served(
-    identity: Identity, mode: int, is_said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_closed_folder_is_reported_if_names_are_served(
+    identity: Identity,
+    mode: int,
+    is_reported: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=mode)
@@ -28,7 +32,7 @@ def test_a_closed_folder_is_named_where_names_are_served(
     wiring = testing.wiring(identity, nameserver=nameserver)
     settings = testing.settings({"VMNET_RUN_DIR": str(closed / "run")})
     service.deliver(settings, identity, wiring)
-    said = [record for record in caplog.records if f"can't enter {closed}, " in record.message]
-    assert [record.hint for record in said] == (  # type: ignore[attr-defined]
-        [f"`chmod o+x {closed}`, or name another folder, such as /run/vmnet"] if is_said else []
+    warnings = [record for record in caplog.records if f"can't enter {closed}, " in record.message]
+    assert [record.hint for record in warnings] == (  # type: ignore[attr-defined]
+        [f"`chmod o+x {closed}`, or name another folder, such as /run/vmnet"] if is_reported else []
     )

@@ -1,4 +1,4 @@
-"""``dnsmasq``: a DHCP and DNS server for this one VM."""
+"""The IPAM strategy ``dnsmasq``: a DHCP and DNS server for one VM."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vmnet.wiring import Requirements, Wiring
 
 @hookimpl
 def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
-    """We answer DHCP ourselves; a DNS forwarder must reach its upstream servers."""
-    if not any(one.addresses for one in identity.interfaces):
-        names = ", ".join(one.name for one in identity.interfaces)
+    """Contain the guest's DHCP, which dnsmasq answers; require an address if DNS is forwarded."""
+    if not any(interface.addresses for interface in identity.interfaces):
+        names = ", ".join(interface.name for interface in identity.interfaces)
         raise DeliveryError(
             f"no IP address to hand over by DHCP: {names} has none",
-            "connect the container to a network that gives it one, or set NO_DHCP=true "
-            "where another system serves DHCP",
+            "connect the container to a network that assigns addresses, or set NO_DHCP=true if "
+            "another system serves DHCP",
         )
     from vmnet_dnsmasq.config import serves_dns
 
@@ -34,7 +34,7 @@ def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -
 
 @hookimpl
 def vmnet_forwarder(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    """The same service; without containment it leases nothing, only forwards."""
+    """Deliver the same service; without containment it forwards DNS and leases nothing."""
     from vmnet_dnsmasq import service
 
     return service.deliver(settings, identity, wiring)

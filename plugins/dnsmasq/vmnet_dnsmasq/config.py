@@ -1,4 +1,4 @@
-"""An identity as dnsmasq's configuration. Pure functions; dnsmasq(8) explains each option."""
+"""Turn an identity into dnsmasq's configuration. Pure functions; see dnsmasq(8) for the options."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
 from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
-# DHCP options (RFC 2132, RFC 3442), and a message's type
+# DHCP option codes (RFC 2132, RFC 3442), and the message type DHCPDECLINE
 _MESSAGE_TYPE, _REQUESTED, _CLASSLESS, _DECLINE = 53, 55, 121, 4
 
 
 @noun
 class Paths(Noun):
-    """Where dnsmasq finds and leaves its files."""
+    """The files that dnsmasq reads and writes."""
 
     config: Path
     hosts: Path
@@ -46,10 +46,10 @@ class Paths(Noun):
 
 @noun
 class Lease(Noun):
-    """What one NIC of the guest is told.
+    """The DHCP lease of one NIC of the guest.
 
-    :param classless: destination and gateway pairs of option 121 (RFC 3442); empty if option 3 says
-        it all
+    :param classless: destination and gateway pairs of option 121 (RFC 3442); empty if option 3
+        suffices
     """
 
     tag: str
@@ -63,12 +63,12 @@ class Lease(Noun):
 
 @noun
 class Service(Noun):
-    """All that dnsmasq is to do.
+    """Everything that dnsmasq serves.
 
-    :param nameservers: what the guest is told to ask
-    :param stable_nameserver: the forwarder's link-local address, for a guest that takes the route
-        to it; None where the guest is told no other
-    :param upstream: where dnsmasq forwards to; None where it serves no DNS
+    :param nameservers: the nameservers in the guest's lease
+    :param stable_nameserver: the forwarder's link-local address, for a guest that accepts the route
+        to it; None if ``nameservers`` contains it, or nothing is forwarded
+    :param upstream: the servers that dnsmasq forwards to; None if it serves no DNS
     """
 
     leases: tuple[Lease, ...]
@@ -94,14 +94,14 @@ class Service(Noun):
             for interface, port in zip(identity.interfaces, wiring.ports, strict=True)
             if wiring.contain and interface.ipv4
         ]
-        made = cls(
+        service = cls(
             leases=tuple(
                 _lease(interface, port, own_nameserver(port, wiring)) for interface, port in served
             ),
             bridges=tuple(
                 port.bridge
                 for port in wiring.ports
-                if port.bridge_address.ip == dns or any(port is one for _, one in served)
+                if port.bridge_address.ip == dns or any(port is leased for _, leased in served)
             ),
             hostname=identity.hostname if is_label(identity.hostname) else "",
             domain=domain or (own[0] if own else ""),
@@ -113,34 +113,33 @@ class Service(Noun):
             ntp=_servers(identity.ntp),
             not_carried=uncarried(identity, wiring),
         )
-        too_much = tuple(_too_much(made, [interface.name for interface, _ in served]))
-        return evolve(made, not_carried=made.not_carried + too_much)
+        oversized = tuple(_oversized(service, [interface.name for interface, _ in served]))
+        return evolve(service, not_carried=service.not_carried + oversized)
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is anything for dnsmasq to do."""
+        """Whether dnsmasq serves DHCP or DNS."""
         return bool(self.leases) or self.upstream is not None
 
 
 def serves_dns(identity: Identity) -> bool:
-    """Whether the guest needs us as its nameserver, and can have us.
+    """Whether the guest needs dnsmasq as its nameserver, and can use it.
 
-    A resolver on loopback is out of the guest's reach, and the names of links are in no DNS. But
-    the bridge speaks IPv4 alone: a guest without it can't ask there, and nameservers without it
-    can't be asked from there.
+    The guest cannot reach a resolver on loopback, and no other DNS server knows the names of links.
+    The bridge speaks only IPv4, so both the guest and at least one nameserver must have IPv4.
     """
     resolver = identity.resolver
     needed = resolver.is_local or bool(identity.hosts)
     cut_off = resolver.nameservers and not reachable(resolver.nameservers)
-    return needed and not cut_off and any(one.ipv4 for one in identity.interfaces)
+    return needed and not cut_off and any(interface.ipv4 for interface in identity.interfaces)
 
 
 def render(service: Service, paths: Paths) -> str:
-    """dnsmasq.conf.
+    """Render dnsmasq.conf.
 
-    Plain text from lines: every value in it is an address, a number, a quoted path, or a name that
-    :mod:`vmnet.names` has let through and :mod:`vmnet_dnsmasq.options` has made unmistakable. A
-    template engine takes longer to import than all the rest of a start (see bench/start).
+    Every value is an address, a number, a quoted path, or a name that :mod:`vmnet.names` accepts
+    and :mod:`vmnet_dnsmasq.options` makes unambiguous. No template engine: it takes longer to
+    import than the rest of a start (see bench/start).
     """
     return "\n".join(_lines(service, paths)) + "\n"
 
@@ -156,18 +155,18 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
     else:
         yield f"addn-hosts={quoted(paths.hosts)}"
         yield f"local=/{searched.DOMAIN}/"
-        # As libc does: nothing remembered, since services come and move, and one after the other.
+        # As libc does: no cache, because services move, and servers in their order.
         yield from ("cache-size=0", "strict-order")
         yield f"servers-file={quoted(paths.servers)}"
     if service.leases:
-        yield from ("", "# Answer this guest and nobody else, and at once.")
+        yield from ("", "# Answer only this guest, and at once.")
         yield from ("dhcp-authoritative", "dhcp-ignore=tag:!known", "no-ping")
-        # To unicast to an address that the client has not taken yet, dnsmasq writes a neighbour
-        # entry (arp(7)), in place of the bridge's permanent one.
+        # To unicast to an address that the client has not configured yet, dnsmasq writes a
+        # neighbour entry (arp(7)), which would replace the bridge's permanent entry.
         yield "dhcp-broadcast"
         yield f"dhcp-leasefile={quoted(paths.leases)}"
-        # A client that declines the address gets it again at once, and not after ten minutes:
-        # dnsmasq disables the address of the dhcp-host that matches the message.
+        # dnsmasq disables for ten minutes the address of the dhcp-host that matches a DECLINE. The
+        # tag makes no dhcp-host match, so the client gets its address again at once.
         yield f"dhcp-match=set:decline,{_MESSAGE_TYPE},{_DECLINE}b"
         if service.stable_nameserver is not None:
             yield f"dhcp-match=set:classless,{_REQUESTED},{_CLASSLESS}b"
@@ -178,27 +177,27 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
 
 def _lease_lines(lease: Lease, service: Service) -> Iterator[str]:
     address = lease.address
-    # The bridge need not have an address of the lease's subnet, and may lose one that it has.
+    # So that the bridge does not need an address of the lease's subnet, which it may lose.
     yield f"shared-network={lease.bridge},{address.ip}"
     yield f"dhcp-range={address.ip},static,{address.netmask},infinite"
     name = options.host_name(service.hostname) if service.hostname else ""
     names = (name,) if name else ()
     words = (lease.mac, "tag:!decline", f"set:{lease.tag}", str(address.ip), *names, "infinite")
     yield f"dhcp-host={','.join(words)}"
-    # dnsmasq sends the last one first, and leaves out what a small packet has no room for.
+    # dnsmasq sends the last option first, and omits options that do not fit into a small packet.
     for option in reversed(tuple(_options(lease, service))):
         parts = (f"tag:{lease.tag}", option.tag, option.code, option.value)
         yield f"dhcp-option={','.join(filter(None, parts))}"
 
 
 def _options(lease: Lease, service: Service) -> Iterator[Option]:
-    """A lease's options, those first that a guest can do least without."""
-    # An option without a value keeps dnsmasq from naming itself.
+    """Yield a lease's options, the most important first."""
+    # Without a value, the option stops dnsmasq from announcing itself as the router.
     yield options.addresses("router", [lease.router] if lease.router else [], "gateway")
     if lease.classless:
         yield options.routes(str(_CLASSLESS), lease.classless, "routes")
     if service.stable_nameserver is not None:
-        # A client that asks for routes takes the one to an address that nobody can claim.
+        # A client that requests routes accepts the route to this address, which nothing can claim.
         stable = options.addresses("dns-server", [service.stable_nameserver], "nameservers")
         yield evolve(stable, tag="tag:classless")
     yield options.addresses("dns-server", service.nameservers, "nameservers")
@@ -215,31 +214,31 @@ def _options(lease: Lease, service: Service) -> Iterator[Option]:
         yield options.routes("249", lease.classless, "")  # for Windows before Vista
 
 
-def _too_much(service: Service, names: Iterable[str]) -> Iterator[str]:
-    """One line for each interface whose options fill more than the smallest packet."""
+def _oversized(service: Service, names: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each interface whose options do not fit into the smallest packet."""
     for lease, name in zip(service.leases, names, strict=True):
-        given = (option for option in _options(lease, service) if not option.tag)
-        lost = [option.label for option in options.lost(given) if option.label]
+        untagged = (option for option in _options(lease, service) if not option.tag)
+        lost = [option.label for option in options.lost(untagged) if option.label]
         if lost:
             yield (
-                f"{', '.join(lost)} of {name} to a DHCP client that takes no more than 576 bytes "
-                "(VMNET_IPAM=cloudinit carries all)"
+                f"{', '.join(lost)} of {name}, if the DHCP client accepts only 576 bytes "
+                "(use VMNET_IPAM=cloudinit)"
             )
 
 
 def servable(hosts: Iterable[Host]) -> tuple[Host, ...]:
-    """The links, with those of their names that are valid."""
+    """Return the links with their valid names; omit links without a valid name."""
     valid = (Host(host.address, tuple(filter(is_domain, host.names))) for host in hosts)
     return tuple(host for host in valid if host.names)
 
 
 def render_hosts(hosts: Iterable[Host]) -> str:
-    """The hosts(5) file with the links."""
+    """Render the hosts(5) file of the links."""
     return "".join(f"{host.address}\t{' '.join(searched.names(host))}\n" for host in hosts)
 
 
 def render_servers(addresses: Iterable[str]) -> str:
-    """The file with the servers that dnsmasq forwards to, in their order."""
+    """Render the file of the servers that dnsmasq forwards to, in their order."""
     return "".join(f"server={address}\n" for address in addresses)
 
 
@@ -257,6 +256,6 @@ def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lea
 
 
 def _servers(addresses: Iterable[object]) -> tuple[IPv4Address, ...]:
-    """As many IPv4 addresses as an option holds."""
+    """Return as many IPv4 addresses as fit into an option."""
     ipv4 = tuple(address for address in addresses if isinstance(address, IPv4Address))
     return ipv4[: options.servers_fitting(ipv4)]

@@ -1,4 +1,4 @@
-"""What runs beside dnsmasq for what it can't do, where there is any: :mod:`.responder`."""
+"""Deliver the responder, which does what dnsmasq cannot: see :mod:`.responder`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PROGRAM = Path(__file__).with_name("responder")
 
 @frozen
 class Own:
-    """An address that a bridge has taken from the subnet, to be given up where somebody claims it.
+    """A bridge's spare address of the subnet, which the bridge gives up if a machine claims it.
 
-    :param mac: the bridge's
-    :param tap: which ends with the machine
-    :param addresses: the one that it has, and those that may take its place
-    :param prefix: their length
-    :param gateway: of the bridge's default route; empty where it has none
-    :param forwards: whether the guest's names are forwarded at the address
+    :param mac: the bridge's MAC
+    :param tap: the guest's tap, which exists as long as the VM
+    :param addresses: the bridge's address, and the addresses that may replace it
+    :param prefix: the prefix length of the addresses
+    :param gateway: the gateway of the bridge's default route; empty without such a route
+    :param forwards: whether the guest's DNS forwarder uses the address
     """
 
     bridge: str
@@ -43,8 +43,8 @@ class Own:
 class Config:
     """The responder's configuration file.
 
-    :param log: where it says what ended it before its time
-    :param is_json: whether the container's log is for programs
+    :param log: the file that receives its standard error, such as a traceback
+    :param is_json: whether the container's log consists of JSON objects
     """
 
     pidfile: str
@@ -55,20 +55,20 @@ class Config:
 
 
 def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    """The responder and its configuration."""
+    """Deliver the responder and its configuration."""
     nics = ipv6.nics(identity, wiring) if wiring.contain else ()
-    asks_itself = wiring.nameserver is None
+    asks_directly = wiring.nameserver is None
     run_dir = settings[RUN_DIR]
     path, pidfile, log = (run_dir / f"responder.{suffix}" for suffix in ("json", "pid", "log"))
     config = Config(str(pidfile), str(log), settings[LOG] == "json", nics, tuple(_own(wiring)))
     content = json.dumps(asdict(config), indent=2) + "\n"
-    # Without site-packages (-S) and the environment (-I): it needs neither, see bench/memory.
+    # -I and -S: the responder needs neither the environment nor site-packages, see bench/memory.
     argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(path))
     return Delivery(
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
         daemons=(Daemon("the responder", argv, pidfile, log),),
-        not_carried=tuple(ipv6.uncarried(identity, asks_itself)) if nics else (),
+        not_carried=tuple(ipv6.uncarried(identity, asks_directly)) if nics else (),
     )
 
 
@@ -80,7 +80,7 @@ def _own(wiring: Wiring) -> Iterator[Own]:
                 bridge=port.bridge,
                 mac=port.bridge_mac,
                 tap=port.tap,
-                addresses=tuple(str(one.ip) for one in (address, *port.spares)),
+                addresses=tuple(str(candidate.ip) for candidate in (address, *port.spares)),
                 prefix=address.network.prefixlen,
                 gateway=str(port.gateway) if port.gateway else "",
                 forwards=wiring.nameserver == address.ip,

@@ -1,6 +1,6 @@
-"""An identity's IPv6 as the responder is to tell it. Pure functions.
+"""Turn an identity's IPv6 into the responder's configuration of each NIC. Pure functions.
 
-See :mod:`vmnet_dnsmasq.helper` for the configuration that it becomes a part of.
+:mod:`vmnet_dnsmasq.helper` makes the whole configuration.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from vmnet.names import is_domain, is_label
 from vmnet.wiring import Port, Wiring
 from vmnet_dnsmasq import searched
 
-_REMEDY = "VMNET_IPAM=cloudinit carries it"
-_MOST_ADDRESSES = 16  # of a NIC: a DHCPv6 message must not need fragments
-# Bytes of it: what the smallest link carries (RFC 8200 section 5) less the headers of IPv6, UDP and
-# DHCPv6, the identifiers of client and server, the preference, and what a client may add: an old
-# address or four and other associations.
+_REMEDY = "use VMNET_IPAM=cloudinit"
+_MOST_ADDRESSES = 16  # of a NIC, so that a DHCPv6 message needs no fragments
+# Bytes for options: a packet on the smallest link (RFC 8200 section 5) without the headers of IPv6,
+# UDP and DHCPv6, the identifiers of client and server, the preference, and the answer to what a
+# client may add: four old addresses and four other associations.
 _ROOM = 1280 - 40 - 8 - 4 - 134 - 14 - 5 - 4 * 28 - 4 * 26
 _ASSOCIATION, _ADDRESS, _FQDN, _OPTION, _NTP = 16, 28, 7, 4, 24
 
 
 @frozen
 class Nic:
-    """What the guest hears on one of its NICs; addresses and MACs are text, as JSON has them.
+    """The IPv6 configuration of one NIC of the guest; addresses and MACs are text, for JSON.
 
-    :param tap: where the guest is heard
-    :param guest: its MAC
-    :param server: the MAC that answers, of which the DHCPv6 server makes its address and identifier
-    :param router: the link-local address that router advertisements come from
-    :param stand_in: the MAC to tell for that address; empty where the router tells it itself
-    :param default: whether it is a default router
-    :param preferred: whether it is to be preferred to that of any other NIC
+    :param tap: the tap on which the responder hears the guest
+    :param guest: the guest's MAC
+    :param server: the responder's MAC; the DHCPv6 server derives its address and identifier from it
+    :param router: the source address of router advertisements, which is link-local
+    :param stand_in: the MAC with which the responder answers for ``router``; empty if the router
+        answers itself
+    :param default: whether the router is a default router
+    :param preferred: whether the guest prefers this router to the routers of its other NICs
     :param mtu: in bytes
     :param on_link: prefixes whose addresses are neighbours
     :param routes: prefixes behind the router
-    :param addresses: the guest's
-    :param name: the guest's, with its domain if it has one; empty where there is none
+    :param addresses: the guest's addresses
+    :param name: the guest's name, with its domain if any; empty if it has no valid name
     """
 
     tap: str
@@ -60,7 +61,7 @@ class Nic:
 
 
 def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
-    """One for each interface with an IPv6 address."""
+    """Return a NIC for each interface with an IPv6 address."""
     preferred = _preferred(identity)
     return tuple(
         _nic(interface, port, identity, preferred is interface, wiring.nameserver is None)
@@ -70,24 +71,26 @@ def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
 
 
 def _nic(
-    interface: Interface, port: Port, identity: Identity, preferred: bool, asks_itself: bool
+    interface: Interface, port: Port, identity: Identity, preferred: bool, asks_directly: bool
 ) -> Nic:
     router = _known_router(interface)
-    nameservers, search, ntp = _fitting(interface, identity, _lists(identity, asks_itself))
-    behind = [one for one in interface.routes_of(6) if _is_through(one, router)]
-    address, stand_in = _speaker(router, port)
+    nameservers, search, ntp = _fitting(interface, identity, _lists(identity, asks_directly))
+    behind = [route for route in interface.routes_of(6) if _is_through(route, router)]
+    address, stand_in = _advertiser(router, port)
     return Nic(
         tap=port.tap,
         guest=port.guest_mac,
         server=port.bridge_mac,
         router=address,
         stand_in=stand_in,
-        default=any(one.is_default for one in behind),
+        default=any(route.is_default for route in behind),
         preferred=preferred,
         mtu=port.mtu,
         on_link=tuple(dict.fromkeys(_on_link(interface))),
-        routes=tuple(dict.fromkeys(str(one.destination) for one in behind if not one.is_default)),
-        addresses=tuple(str(one.ip) for one in interface.ipv6[:_MOST_ADDRESSES]),
+        routes=tuple(
+            dict.fromkeys(str(route.destination) for route in behind if not route.is_default)
+        ),
+        addresses=tuple(str(address.ip) for address in interface.ipv6[:_MOST_ADDRESSES]),
         nameservers=nameservers,
         search=search,
         ntp=ntp,
@@ -99,16 +102,16 @@ Lists = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 _LISTS = ("IPv6 nameservers", "search domains", "IPv6 time servers")
 
 
-def _lists(identity: Identity, asks_itself: bool) -> Lists:
-    """Nameservers, search domains, time servers."""
+def _lists(identity: Identity, asks_directly: bool) -> Lists:
+    """Return nameservers, search domains and time servers."""
     resolver = identity.resolver
     nameservers = (
         str(address)
         for address in resolver.nameservers
-        if asks_itself and isinstance(address, IPv6Address) and not address.is_loopback
+        if asks_directly and isinstance(address, IPv6Address) and not address.is_loopback
     )
     ntp = (str(address) for address in identity.ntp if isinstance(address, IPv6Address))
-    search = searched.domains(identity, serves_hosts=not asks_itself)
+    search = searched.domains(identity, serves_hosts=not asks_directly)
     return tuple(nameservers), search, tuple(ntp)
 
 
@@ -124,7 +127,7 @@ def _fitting(interface: Interface, identity: Identity, lists: Lists) -> Lists:
 
 
 def _take(room: int, sizes: list[int]) -> tuple[int, int]:
-    """How many fit, and the bytes that are left."""
+    """Return how many items fit, and the bytes that are left."""
     count = 0
     for size in sizes:
         if size > room:
@@ -135,8 +138,8 @@ def _take(room: int, sizes: list[int]) -> tuple[int, int]:
 
 
 def _preferred(identity: Identity) -> Interface | None:
-    """The interface with the best default route."""
-    with_default = [one for one in identity.interfaces if one.default_route(6)]
+    """Return the interface with the best default route."""
+    with_default = [interface for interface in identity.interfaces if interface.default_route(6)]
     return min(with_default, key=_metric, default=None)
 
 
@@ -146,7 +149,7 @@ def _metric(interface: Interface) -> int:
 
 
 def _known_router(interface: Interface) -> Router | None:
-    """The interface's router, if it has answered on the link or needed not be asked."""
+    """Return the interface's router, if its link-local address or its MAC is known."""
     router = interface.router
     return router if router and (router.address or router.mac) else None
 
@@ -155,11 +158,11 @@ def _is_through(route: Route, router: Router | None) -> bool:
     return router is not None and route.gateway == router.gateway
 
 
-def _speaker(router: Router | None, port: Port) -> tuple[str, str]:
-    """Who sends the router advertisements, and the MAC to tell for it where it can't do so.
+def _advertiser(router: Router | None, port: Port) -> tuple[str, str]:
+    """Return the source address of router advertisements, and the MAC to answer for it, if any.
 
-    Without a router it is the responder itself, which then says that it is none. A router that has
-    no link-local address is lent the one that its MAC makes, which nobody else has.
+    Without a router, the responder advertises itself with a lifetime of zero. A router without a
+    link-local address gets the address that its MAC makes, for which the responder answers.
     """
     if router is None:
         return str(_link_local(port.bridge_mac)), ""
@@ -194,10 +197,10 @@ def _has_domain(identity: Identity) -> bool:
     return is_domain(identity.domain) and is_domain(f"{identity.hostname}.{identity.domain}")
 
 
-def uncarried(identity: Identity, asks_itself: bool = True) -> Iterator[str]:
-    """One line for each part of it that the guest can't be told.
+def uncarried(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
+    """Yield a line for each part of the IPv6 configuration that does not reach the guest.
 
-    :param asks_itself: whether the guest is told the container's nameservers, and no forwarder
+    :param asks_directly: whether the guest asks the container's nameservers, not a forwarder
     """
     for interface in identity.interfaces:
         if not interface.ipv6:
@@ -210,20 +213,20 @@ def uncarried(identity: Identity, asks_itself: bool = True) -> Iterator[str]:
                 yield f"route to {route.destination}{via} of {interface.name}: {reason} ({_REMEDY})"
         if any(route.mtu for route in interface.routes_of(6)):
             yield f"IPv6 route MTUs of {interface.name} ({_REMEDY})"
-        lists = _lists(identity, asks_itself)
+        lists = _lists(identity, asks_directly)
         carried = _fitting(interface, identity, lists)
-        for what, given, kept in zip(_LISTS, lists, carried, strict=True):
-            if rest := given[len(kept) :]:
+        for label, items, kept in zip(_LISTS, lists, carried, strict=True):
+            if rest := items[len(kept) :]:
                 yield (
-                    f"{len(rest)} of {len(given)} {what}, from {rest[0]} on, to {interface.name}: "
+                    f"{len(rest)} of {len(items)} {label}, from {rest[0]} on, of {interface.name}: "
                     f"a DHCPv6 message holds 1280 bytes ({_REMEDY})"
                 )
 
 
 def _obstacle(route: Route, interface: Interface) -> str:
-    """Why the guest can't be told of a route; empty where it can."""
+    """Return why the guest cannot get a route; empty if it can."""
     if route.gateway is None:
         return "a default route needs a gateway" if route.is_default else ""
     if interface.router is None or route.gateway != interface.router.gateway:
-        return "router advertisements speak for one gateway"
-    return "" if _known_router(interface) else "nobody answers for its gateway at present"
+        return "router advertisements announce only one gateway"
+    return "" if _known_router(interface) else "its gateway does not answer at present"

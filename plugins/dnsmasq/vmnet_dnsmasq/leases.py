@@ -1,4 +1,4 @@
-"""Which leases the guest has taken, from dnsmasq's own record of them."""
+"""The leases that the guest has taken, from dnsmasq's lease file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from vmnet_dnsmasq.config import Paths
 
 
 def handovers(run_dir: Path, identity: Identity, wiring: Wiring) -> tuple[Handover, ...]:
-    """For each NIC that is served here, whether its lease has been given."""
+    """Return whether each NIC that dnsmasq serves has its lease."""
     return tuple(_handovers(taken(Paths.below(run_dir).leases), identity, wiring))
 
 
 def taken(path: Path) -> dict[str, str]:
-    """The address by MAC: each line is expiry, MAC, address, name, client identifier."""
+    """Return the leased addresses by MAC.
+
+    A line contains expiry, MAC, address, name and client identifier.
+    """
     if not path.exists():
         return {}
     lines = (line.split() for line in path.read_text(errors="replace").splitlines())
@@ -33,4 +36,4 @@ def _handovers(leases: dict[str, str], identity: Identity, wiring: Wiring) -> It
             text = f"DHCP: {address} is leased" if address else "DHCP: the guest has no lease yet"
             yield Handover(interface.name, address is not None, text)
         if interface.ipv6:
-            yield Handover(interface.name, None, "DHCPv6: no record is kept of its leases")
+            yield Handover(interface.name, None, "DHCPv6: leases are not recorded")

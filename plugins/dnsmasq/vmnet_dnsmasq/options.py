@@ -1,9 +1,9 @@
-"""DHCP options as dnsmasq.conf has them: read as what they are, and no longer than they can be.
+"""DHCP options for dnsmasq.conf: unambiguous, and within dnsmasq's limits. Pure functions.
 
-dnsmasq guesses the type of a value by how it looks: ``ignore``, ``2h``, ``1234`` and ``12s`` are no
-names to it, and it passes names with capitals through IDNA, which refuses some. It gives up on an
-option of more than 255 bytes and on a line of more than 1023 characters, and sends no option for
-which the client's packet has no room. Pure functions.
+dnsmasq guesses a value's type from its form: it does not take ``ignore``, ``2h``, ``1234`` or
+``12s`` for names. It passes names with capitals through IDNA, which refuses some. It rejects an
+option of more than 255 bytes and a line of more than 1023 characters, and omits an option that does
+not fit into the client's packet.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from vmnet.noun import Noun, noun
 from vmnet_dnsmasq.routes import Pair
 
 CAPACITY = 255
-"""Bytes of an option: its length is one byte (RFC 2132 section 2)."""
-_LINE = 1023  # characters; dnsmasq's MAXDNAME, less the line's end and a zero
+"""Bytes of an option, whose length is a single byte (RFC 2132 section 2)."""
+_LINE = 1023  # characters: dnsmasq's MAXDNAME without the newline and a NUL
 _OVERHEAD = len("dhcp-option=tag:tap65535,tag:classless,option:dns-server,")
-# A packet for a client that names no larger size (RFC 2131 section 2), as dnsmasq fills it: the
-# options, less cookie, type, server, lease time, mask, broadcast address and the option that says
-# that options go on in the fields for a file and for a server's name.
+# Bytes for options in a packet to a client that announces no larger size (RFC 2131 section 2), as
+# dnsmasq fills it: the options field without cookie, message type, server, lease time, netmask,
+# broadcast address and option overload; then the fields for a file and for a server's name.
 _ROOMS = (312 - 4 - 3 - 6 - 6 - 6 - 6 - 3, 128, 64)
-# Letters that dnsmasq takes for a number's unit where they are the whole of a value.
+# Values that dnsmasq takes for the unit of a number.
 _UNITS = ("s", "i")
-# Bytes: an option's code and length, what dnsmasq keeps free behind it, and the option that it adds
-# where another one goes to the other fields, for which it has kept room and does not use it.
+# Bytes: an option's code and length; what dnsmasq keeps free behind an option; and the overload
+# option, which dnsmasq adds when options continue in the other fields. It reserves room for the
+# overload option, and does not use that room.
 _HEAD, _SPARE, _OVERLOAD = 2, 1, 3
 
 Item = TypeVar("Item")
@@ -34,13 +35,14 @@ Item = TypeVar("Item")
 
 @noun
 class Option(Noun):
-    """One option.
+    """A DHCP option.
 
     :param code: its number or name
-    :param value: as dnsmasq.conf has it; dnsmasq sends none at all where it is empty
+    :param value: its value in dnsmasq.conf; if it is empty, dnsmasq sends no such option
     :param size: in bytes
-    :param label: what people call it
-    :param tag: what else a client must have to get it, in place of another of the same code
+    :param label: its name in messages
+    :param tag: a further tag that a client needs to get this option instead of an untagged option
+        with the same code
     """
 
     code: str
@@ -51,15 +53,15 @@ class Option(Noun):
 
 
 def quoted(value: object) -> str:
-    """A value that dnsmasq takes as it is: within quotes it sees no digits and no separators."""
+    """Quote a value, so that dnsmasq interprets no digits and no separators in it."""
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def host_name(name: str) -> str:
-    """A host name for ``dhcp-host``; empty where dnsmasq takes none that begins so.
+    """Return a host name for ``dhcp-host``; empty if dnsmasq does not accept its first character.
 
-    With a dot behind it, nothing else looks like it.
+    The dot at its end makes it unambiguous.
     """
     return "" if name.startswith("_") else f"{name.lower()}."
 
@@ -67,7 +69,7 @@ def host_name(name: str) -> str:
 def fitting(
     items: Sequence[Item], size: Callable[[Sequence[Item]], int], text: Callable[[Item], str]
 ) -> int:
-    """How many of the items, from the first on, an option and its line hold."""
+    """Return how many of the first items fit into an option and its line."""
     count = length = 0
     for item in items:
         length += len(text(item)) + 1
@@ -85,26 +87,26 @@ def search_fitting(names: Sequence[str]) -> int:
     return fitting(names, search_size, _absolute)
 
 
-def addresses(code: str, given: Sequence[IPv4Address], label: str) -> Option:
-    value = ",".join(map(str, given))
-    return Option(f"option:{code}", value, _addresses_size(given), label)
+def addresses(code: str, ips: Sequence[IPv4Address], label: str) -> Option:
+    value = ",".join(map(str, ips))
+    return Option(f"option:{code}", value, _addresses_size(ips), label)
 
 
 def search(names: Sequence[str]) -> Option:
-    """Option 119 (RFC 3397)."""
+    """Return option 119 (RFC 3397)."""
     value = ",".join(map(_absolute, names))
     return Option("option:domain-search", value, search_size(names), "search domains")
 
 
 def domain(name: str) -> Option:
-    """Option 15."""
+    """Return option 15."""
     plain = name.removesuffix(".")
     text = f"{plain}." if plain in _UNITS else plain
     return Option("option:domain-name", quoted(text), len(text), "domain")
 
 
 def own_name(name: str) -> Iterator[Option]:
-    """Option 12, in the name's own case; a name that looks like a unit is ``dhcp-host``'s alone."""
+    """Yield option 12, in the name's case; only ``dhcp-host`` can carry a name that is a unit."""
     if name not in _UNITS:
         yield Option("12", quoted(name), len(name), "host name")
 
@@ -114,23 +116,26 @@ def mtu(value: int) -> Option:
 
 
 def routes(code: str, pairs: Iterable[Pair], label: str) -> Option:
-    """Option 121 (RFC 3442): for people to read as long as it fits a line, else in hexadecimal."""
-    given = tuple(pairs)
+    """Return option 121 (RFC 3442): readable if it fits into a line, otherwise in hexadecimal."""
+    known = tuple(pairs)
     packed = b"".join(
         bytes((network.prefixlen,))
         + network.network_address.packed[: -(-network.prefixlen // 8)]
         + gateway.packed
-        for network, gateway in given
+        for network, gateway in known
     )
-    text = ",".join(f"{network},{gateway}" for network, gateway in given)
+    text = ",".join(f"{network},{gateway}" for network, gateway in known)
     value = text if _OVERHEAD + len(text) <= _LINE else packed.hex(":")
     return Option(code, value, len(packed), label)
 
 
 def lost(options: Iterable[Option]) -> Iterator[Option]:
-    """Those that dnsmasq has no room for in the smallest packet, given in the order of sending."""
+    """Yield the options that do not fit into the smallest packet.
+
+    :param options: in the order in which dnsmasq sends them
+    """
     used = [0] * len(_ROOMS)
-    goes_on = False
+    overloads = False
     for option in options:
         if not option.size:
             continue
@@ -143,15 +148,15 @@ def lost(options: Iterable[Option]) -> Iterator[Option]:
             used[places[0]] += _HEAD + option.size
         else:
             yield option
-        if places[:1] != [0] and not goes_on:
-            goes_on = True
+        if places[:1] != [0] and not overloads:
+            overloads = True
             used[0] += _OVERLOAD
 
 
 def search_size(names: Sequence[str]) -> int:
-    """Bytes of option 119, compressed as dnsmasq does: the end of a name can be another's.
+    """Return the bytes of option 119, compressed as dnsmasq does: names can share their end.
 
-    It looks for that end in the names before, up to the first that it has shortened.
+    dnsmasq looks for a shared end in the names before, up to the first name that it has shortened.
     """
     ends: set[str] = set()
     size, is_shortened = 0, False
@@ -173,10 +178,10 @@ def search_size(names: Sequence[str]) -> int:
     return size
 
 
-def _addresses_size(given: Sequence[IPv4Address]) -> int:
-    return 4 * len(given)
+def _addresses_size(ips: Sequence[IPv4Address]) -> int:
+    return 4 * len(ips)
 
 
 def _absolute(name: str) -> str:
-    """A domain that looks like nothing else, as a host name does."""
+    """Return a domain in its unambiguous form, with a dot at its end."""
     return f"{name.removesuffix('.').lower()}."

@@ -1,8 +1,8 @@
-"""Follow /etc/hosts and /etc/resolv.conf: a program that runs when the engine has rewritten them.
+"""The program that updates dnsmasq after the engine has rewritten /etc/hosts or /etc/resolv.conf.
 
-An engine does so when a linked container comes back with another address, or a container joins a
-network. The keeper runs the program (see :class:`vmnet.delivery.Daemon`). It writes what dnsmasq
-reads anew on SIGHUP, and logs what has changed.
+An engine rewrites them when a linked container returns with another address, or a container joins a
+network. The keeper runs the program (see :class:`vmnet.delivery.Daemon`). It writes the files that
+dnsmasq reads again on SIGHUP, and logs the changes.
 """
 
 from __future__ import annotations
@@ -20,37 +20,38 @@ from vmnet.lifecycle import errand, files, followed
 from vmnet.lifecycle.followed import Names
 from vmnet_dnsmasq import config, searched
 from vmnet_dnsmasq.config import Paths
-from vmnet_dnsmasq.uncarried import reachable
+from vmnet_dnsmasq.uncarried import IPV4_ONLY, reachable
 
-_SERVED, _SEEDED, _TOLD, _LISTED = "served", "seeded", "told", 3
-_HINT = {"hint": "restart the container to hand the change over"}
+_SERVED, _SEEDED, _LEASED = "served", "seeded", "leased"
+_LISTED = 3  # changed names in a line of the log
+_HINT = {"hint": "restart the container to pass the change to the guest"}
 _log = logging.getLogger(__name__)
 
 
 def command(
     run_dir: Path, paths: Iterable[Path], *, served: bool, seeded: bool = False
 ) -> tuple[str, ...]:
-    """The words that run this program.
+    """Return the command line of this program.
 
-    :param paths: of what is followed
-    :param served: whether dnsmasq serves names at all
-    :param seeded: whether the guest has the links in its own hosts file, from cloud-init's seed
+    :param paths: the files that the keeper follows
+    :param served: whether dnsmasq serves DNS
+    :param seeded: whether cloud-init's seed writes the links to the guest's own hosts file
     """
-    mode = (_SEEDED if seeded else _SERVED) if served else _TOLD
+    mode = (_SEEDED if seeded else _SERVED) if served else _LEASED
     words = (str(run_dir), mode, *map(str, paths))
     return (sys.executable, "-I", "-m", __name__, *words)
 
 
 def main(run_dir: str, mode: str, *paths: str) -> None:
-    follows, made = tuple(map(Path, paths)), Paths.below(Path(run_dir))
+    follows, files_ = tuple(map(Path, paths)), Paths.below(Path(run_dir))
     with errand.logged():
-        refresh(made, followed.read(), follows, served=mode != _TOLD, seeded=mode == _SEEDED)
+        refresh(files_, followed.read(), follows, served=mode != _LEASED, seeded=mode == _SEEDED)
 
 
 def refresh(
     paths: Paths, names: Names, follows: Sequence[Path], *, served: bool, seeded: bool = False
 ) -> None:
-    """Write what has changed, and have dnsmasq read it.
+    """Write the changed files, and make dnsmasq read them.
 
     :raises StateError: the run directory can't be written
     """
@@ -70,28 +71,28 @@ def refresh(
 
 
 def _report(change: str, served: bool, outdated: bool) -> None:
-    """Log a change, as a warning where the guest goes on with what it was told at the start.
+    """Log a change, as a warning if the guest does not see it.
 
     :param outdated: whether the guest's own hosts file, which it reads first, lacks the change
     """
     if not served:
-        _log.warning("%s, but the guest asks the servers of its lease", change, extra=_HINT)
+        _log.warning("%s, but the guest asks the nameservers of its lease", change, extra=_HINT)
     elif outdated:
-        _log.warning("%s, but the guest's own hosts file is the start's", change, extra=_HINT)
+        _log.warning("%s, but the guest's own hosts file does not change", change, extra=_HINT)
     else:
         _log.info("dnsmasq: %s", change)
 
 
-def _servers(given: Sequence[IPv4Address | IPv6Address], served: bool) -> str:
-    """The nameservers in words; where dnsmasq asks them, those that it can't are named as such."""
-    asked = reachable(given) if served else given
-    others = ", ".join(str(address) for address in given if address not in asked)
+def _servers(nameservers: Sequence[IPv4Address | IPv6Address], served: bool) -> str:
+    """List the nameservers; if dnsmasq forwards to them, mark those that it cannot reach."""
+    asked = reachable(nameservers) if served else nameservers
+    unreachable = ", ".join(str(address) for address in nameservers if address not in asked)
     servers = ", ".join(map(str, asked)) or "none"
-    return f"{servers} (not {others}: to forward to it takes IPv4)" if others else servers
+    return f"{servers} (not {unreachable}: {IPV4_ONLY})" if unreachable else servers
 
 
 def _replace(path: Path, text: str) -> str | None:
-    """Write a file; what it said before, None if that was the same."""
+    """Write a file if its content changes; return the old content, None if nothing changed."""
     before = path.read_text(encoding="utf-8")
     if before == text:
         return None
@@ -100,36 +101,36 @@ def _replace(path: Path, text: str) -> str | None:
 
 
 def _difference(before: str, after: str) -> str:
-    """The names that have other addresses, or have gone."""
+    """List the names whose addresses have changed, or that are gone."""
     old, new = _by_name(before), _by_name(after)
     changed = [name for name in {**new, **old} if old.get(name) != new.get(name)]
-    said = [
+    listed = [
         f"{name} is {' '.join(new[name])}" if name in new else f"{name} is gone"
         for name in changed[:_LISTED]
     ]
     more = len(changed) - _LISTED
-    return "; ".join((*said, f"and {more} more") if more > 0 else said)
+    return "; ".join((*listed, f"and {more} more") if more > 0 else listed)
 
 
 def _by_name(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         address, *names = line.split()
-        for name in filter(searched.is_given, names):
+        for name in filter(searched.is_original, names):
             found.setdefault(name, []).append(address)
     return found
 
 
 def _reload(pidfile: Path) -> None:
-    """Send SIGHUP; a dnsmasq that is just being started again reads the files by itself."""
+    """Send SIGHUP to dnsmasq. If it is not running, it reads the files when it starts again."""
     with suppress(FileNotFoundError, ValueError, ProcessLookupError):
         pid = int(pidfile.read_text())
-        process = os.pidfd_open(pid)  # first: what is looked at then is what gets the signal
+        process = os.pidfd_open(pid)  # first, so that the checked process gets the signal
         try:
             if Path(f"/proc/{pid}/comm").read_text() == "dnsmasq\n":
                 signal.pidfd_send_signal(process, signal.SIGHUP)
-        except PermissionError:  # a keeper that the guard has started holds no capability
-            _log.warning("dnsmasq can't be told: no privilege is left for that", extra=_HINT)
+        except PermissionError:  # a keeper that the guard has started has no capabilities
+            _log.warning("dnsmasq cannot be reloaded: no privilege to signal it", extra=_HINT)
         finally:
             os.close(process)
 

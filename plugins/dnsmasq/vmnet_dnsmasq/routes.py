@@ -1,4 +1,4 @@
-"""An interface's IPv4 routes as DHCP's option 121, classless static routes (RFC 3442)."""
+"""An interface's IPv4 routes as DHCP option 121, classless static routes (RFC 3442)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Pair = tuple[IPv4Network, IPv4Address]
 
 ON_LINK = IPv4Address(0)
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
-_CAPACITY = 255  # bytes: an option's length is one byte (RFC 2132 section 2)
+_CAPACITY = 255  # bytes: an option's length is a single byte (RFC 2132 section 2)
 
 
 @noun
 class Classless(Noun):
-    """What option 121 says.
+    """The content of option 121.
 
     :param pairs: destination and gateway, 0.0.0.0 for the link itself; the default route last;
-        empty where option 3 alone says it all
-    :param left_out: routes for which the option has no room
-    :param outranked: routes to a destination that a better one leads to, which DHCP has no word for
+        empty if option 3 suffices
+    :param left_out: routes that do not fit into the option
+    :param outranked: routes whose destination has a better route; DHCP has no metrics
     """
 
     pairs: tuple[Pair, ...] = ()
@@ -31,14 +31,14 @@ class Classless(Noun):
 
 
 def classless(interface: Interface, nameserver: IPv4Address | None = None) -> Classless:
-    """The interface's routes, nearest first.
+    """Return the interface's routes, nearest first.
 
     A client that gets option 121 ignores option 3, so the default route is in both. A gateway
-    outside the subnet is itself made reachable on the link before the routes that use it.
+    outside the subnet gets a route to the link, before the routes that use it.
 
-    :param nameserver: an address to be reached on this link
+    :param nameserver: an address that the guest must reach on this link
     """
-    routes = [route for route in interface.routes_of(4) if _sayable(route)]
+    routes = [route for route in interface.routes_of(4) if _is_expressible(route)]
     best = _best(routes)
     outranked = tuple(route for route in routes if best[route.destination] is not route)
     default = best.pop(_EVERYWHERE, None)
@@ -54,12 +54,12 @@ def classless(interface: Interface, nameserver: IPv4Address | None = None) -> Cl
 
 
 def gateway_of(route: Route | None) -> IPv4Address | None:
-    """The IPv4 next hop, if that is what the route has."""
+    """Return the route's IPv4 next hop; None if it has none."""
     return route.gateway if route and isinstance(route.gateway, IPv4Address) else None
 
 
 def _best(routes: Iterable[Route]) -> dict[IPv4Network | IPv6Network, Route]:
-    """For each destination the route that is preferred, of equal ones the first."""
+    """Return the preferred route for each destination, the first of equal routes."""
     best: dict[IPv4Network | IPv6Network, Route] = {}
     for route in routes:
         known = best.setdefault(route.destination, route)
@@ -69,7 +69,7 @@ def _best(routes: Iterable[Route]) -> dict[IPv4Network | IPv6Network, Route]:
 
 
 class _Option:
-    """An option in the making, which never grows beyond its capacity."""
+    """A builder of the option, which keeps to its capacity."""
 
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
@@ -83,32 +83,32 @@ class _Option:
         return (*self.hosts, *self._routes, *self._default)
 
     def reach(self, address: IPv4Address) -> None:
-        """Have an address outside the subnet on the link."""
-        way = self._way_to(address)
-        if self._make_room(way):
-            self.hosts += way
+        """Add a route to the link for an address outside the subnet."""
+        host = self._host_route(address)
+        if self._reserve(host):
+            self.hosts += host
 
     def add(self, route: Route) -> bool:
-        """Add a route and the way to its gateway; False where there is no room."""
+        """Add a route and the route to its gateway; return False if they do not fit."""
         gateway = gateway_of(route)
         pair = (IPv4Network(route.destination.with_prefixlen), gateway or ON_LINK)
-        way = self._way_to(gateway) if gateway is not None else []
+        host = self._host_route(gateway) if gateway is not None else []
         if pair in self.hosts:
             return True
-        if not self._make_room([*way, pair]):
+        if not self._reserve([*host, pair]):
             return False
-        self.hosts += way
+        self.hosts += host
         (self._default if route.is_default else self._routes).append(pair)
         return True
 
-    def _way_to(self, address: IPv4Address) -> list[Pair]:
-        """The pair that an address outside the subnet still needs."""
+    def _host_route(self, address: IPv4Address) -> list[Pair]:
+        """Return the pair that makes an address reachable; empty if it is reachable already."""
         pair = (IPv4Network(address), ON_LINK)
         known = not _is_far(address, self._interface) or pair in self.hosts or pair in self._routes
         return [] if known else [pair]
 
-    def _make_room(self, pairs: list[Pair]) -> bool:
-        """A pair takes its prefix length, the destination's significant bytes and the gateway."""
+    def _reserve(self, pairs: list[Pair]) -> bool:
+        """Reserve bytes for prefix length, significant bytes of the destination, and gateway."""
         size = sum(5 + -(-destination.prefixlen // 8) for destination, _ in pairs)
         if size > self._room:
             return False
@@ -116,8 +116,8 @@ class _Option:
         return True
 
 
-def _sayable(route: Route) -> bool:
-    """An IPv6 next hop of an IPv4 route (RFC 8950) does not fit."""
+def _is_expressible(route: Route) -> bool:
+    """Whether option 121 can express a route: it has no IPv6 next hops (RFC 8950)."""
     return route.gateway is None or isinstance(route.gateway, IPv4Address)
 
 

@@ -1,7 +1,7 @@
-"""The guest's search list, and the names of one label that no other nameserver knows.
+"""The guest's search domains, and the domain of links and added hosts. Pure functions.
 
-systemd-resolved asks no nameserver for a name of one label. So links and added hosts are served in
-a domain of their own as well, which comes first, as a hosts file does. Pure functions.
+systemd-resolved asks no nameserver for a single-label name. So dnsmasq serves links and added hosts
+also in a separate domain, which is searched first, as a hosts file is.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from vmnet.identity import Host, Identity
 from vmnet.names import is_domain, is_label
 
 DOMAIN = "links.internal"
-"""Of links and added hosts; ICANN has left ``internal`` for private use."""
+"""The domain of links and added hosts; ICANN reserved ``internal`` for private use."""
 
 
 def domains(identity: Identity, *, serves_hosts: bool) -> tuple[str, ...]:
-    """All that is searched, in order."""
+    """Return the search domains in their order."""
     own = tuple(filter(is_domain, identity.resolver.search))
-    return (DOMAIN, *own) if serves_hosts and any(_short(identity.hosts)) else own
+    return (DOMAIN, *own) if serves_hosts and any(_labels(identity.hosts)) else own
 
 
 def names(host: Host) -> tuple[str, ...]:
-    """A host's names as they are served.
+    """Return the names under which dnsmasq serves a host.
 
-    dnsmasq passes names with capitals through IDNA, which refuses some; DNS knows no case.
+    They are in lower case: dnsmasq passes names with capitals through IDNA, which refuses some.
     """
-    given = tuple(name.lower() for name in host.names)
-    return (*given, *(f"{name}.{DOMAIN}" for name in given if is_label(name)))
+    lowered = tuple(name.lower() for name in host.names)
+    return (*lowered, *(f"{name}.{DOMAIN}" for name in lowered if is_label(name)))
 
 
-def is_given(name: str) -> bool:
-    """Whether a served name is the container's, and not one that was made of it."""
+def is_original(name: str) -> bool:
+    """Whether a served name is the container's, not derived from it by :func:`names`."""
     return not name.endswith(f".{DOMAIN}")
 
 
-def _short(hosts: Iterable[Host]) -> Iterator[str]:
+def _labels(hosts: Iterable[Host]) -> Iterator[str]:
     return (name for host in hosts for name in host.names if is_label(name))

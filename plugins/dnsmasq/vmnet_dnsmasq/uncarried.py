@@ -1,4 +1,4 @@
-"""What DHCP can't say, one line each, so that nothing is dropped in silence."""
+"""The parts of an identity that DHCP cannot carry, a line for each. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from vmnet_dnsmasq.routes import classless
 
 Address = IPv4Address | IPv6Address
 
-_REMEDY = "VMNET_IPAM=cloudinit carries it"
-_LISTED = 3
-_NAME_ONE = "name one with VMNET_BRIDGE_ADDRESS"
-_NOT_FORWARDED = "to forward to it takes IPv4; name others with VMNET_DNS"
+IPV4_ONLY = "the forwarder speaks only IPv4"
+_REMEDY = "use VMNET_IPAM=cloudinit"
+_LISTED = 3  # routes in a line
+_NO_SPARE = "no spare address for the forwarder (set VMNET_BRIDGE_ADDRESS"
+_NOT_FORWARDED = f"{IPV4_ONLY} (set other nameservers with VMNET_DNS)"
 
 
 def uncarried(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
-    """The parts of the identity that don't reach the guest, with the remedy where there is one.
+    """Return the parts of the identity that do not reach the guest, with the remedy if any.
 
-    Where another strategy hands them over and we only forward DNS, those that have to do with that.
+    If dnsmasq only forwards DNS for another strategy, return only what concerns the forwarder.
     """
     lines = _of_forwarder(identity, wiring) if wiring.nameserver else ()
     if not wiring.contain:
@@ -35,33 +36,35 @@ def _of_leases(identity: Identity, wiring: Wiring) -> Iterator[str]:
         if interface.ipv4:
             yield from _of_interface(interface, own_nameserver(port, wiring))
     if not is_label(identity.hostname):
-        yield f"the host name {identity.hostname!r}, which is not a valid one"
+        yield f"host name {identity.hostname!r}: not a valid name"
 
 
 def own_nameserver(port: Port, wiring: Wiring) -> IPv4Address | None:
-    """The forwarder's address that takes a route, if it is this port's bridge that has it."""
+    """Return the forwarder's address that needs a route, if this port's bridge has it."""
     return wiring.stable_nameserver if wiring.nameserver == port.bridge_address.ip else None
 
 
 def reachable(nameservers: Iterable[Address]) -> tuple[Address, ...]:
-    """The nameservers that a forwarder reaches from the bridge, which speaks IPv4 alone."""
-    return tuple(one for one in nameservers if one.is_loopback or one.version == 4)
+    """Return the nameservers that a forwarder can reach from the bridge, which has only IPv4."""
+    return tuple(address for address in nameservers if address.is_loopback or address.version == 4)
 
 
 def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
     resolver = identity.resolver
     if identity.resolver_options:
         yield f"resolv.conf options: {' '.join(map(shown, identity.resolver_options))}"
-    odd = [name for name in resolver.search if not is_domain(name) and name != "."]
-    if odd:
-        yield f"search domains that are no valid names: {' '.join(map(repr, odd))}"
+    invalid = [name for name in resolver.search if not is_domain(name) and name != "."]
+    if invalid:
+        yield f"search domains {' '.join(map(repr, invalid))}: not valid names"
     yield from _cut(identity, wiring)
     if wiring.nameserver is not None:
         return
     if identity.hosts:
         names = ", ".join(shown(host.names[0]) for host in identity.hosts)
-        yield f"names from /etc/hosts ({names}): {_obstacle(identity)} ({_REMEDY})"
-    families = {address.version for one in identity.interfaces for address in one.addresses}
+        yield f"names from /etc/hosts ({names}): {_obstacle(identity)}"
+    families = {
+        address.version for interface in identity.interfaces for address in interface.addresses
+    }
     for address in resolver.nameservers:
         if address.is_loopback:
             yield f"nameserver {address}: {_NOT_FORWARDED}"
@@ -70,7 +73,7 @@ def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
 
 
 def _cut(identity: Identity, wiring: Wiring) -> Iterator[str]:
-    """What is too long for an option of a DHCPv4 lease."""
+    """Yield the lists that are too long for an option of a DHCPv4 lease."""
     if not any(interface.ipv4 for interface in identity.interfaces):
         return
     search = searched.domains(identity, serves_hosts=wiring.nameserver is not None)
@@ -78,29 +81,29 @@ def _cut(identity: Identity, wiring: Wiring) -> Iterator[str]:
     lists = {"nameservers": identity.resolver.nameservers, "time servers": identity.ntp}
     if wiring.nameserver is not None:
         del lists["nameservers"]
-    for what, given in lists.items():
-        ipv4 = tuple(address for address in given if isinstance(address, IPv4Address))
-        yield from _beyond(what, ipv4, options.servers_fitting(ipv4))
+    for label, addresses in lists.items():
+        ipv4 = tuple(address for address in addresses if isinstance(address, IPv4Address))
+        yield from _beyond(label, ipv4, options.servers_fitting(ipv4))
 
 
-def _beyond(what: str, given: Sequence[object], count: int) -> Iterator[str]:
-    if rest := given[count:]:
+def _beyond(label: str, items: Sequence[object], count: int) -> Iterator[str]:
+    if rest := items[count:]:
         yield (
-            f"{len(rest)} of {len(given)} {what}, from {rest[0]} on: a DHCP option holds "
+            f"{len(rest)} of {len(items)} {label}, from {rest[0]} on: a DHCP option holds "
             f"{options.CAPACITY} bytes ({_REMEDY})"
         )
 
 
 def _obstacle(identity: Identity) -> str:
-    """Why there is no forwarder."""
-    has_ipv4 = any(one.ipv4 for one in identity.interfaces)
+    """Return why there is no forwarder, and the remedy."""
+    has_ipv4 = any(interface.ipv4 for interface in identity.interfaces)
     if has_ipv4 and reachable(identity.resolver.nameservers):
-        return f"no spare address for a forwarder; {_NAME_ONE}"
-    return "to serve them takes IPv4"
+        return f"{_NO_SPARE} or {_REMEDY})"
+    return f"{IPV4_ONLY} ({_REMEDY})"
 
 
 def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
-    """What a forwarder can't ask: it speaks IPv4, and needs an address to ask from."""
+    """Yield what a forwarder cannot ask: it speaks only IPv4, and needs an address to ask from."""
     resolver = identity.resolver
     for address in resolver.nameservers:
         if address not in reachable(resolver.nameservers):
@@ -111,10 +114,7 @@ def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
         and reachable(resolver.nameservers)
         and not any(port.gateway for port in wiring.ports)
     ):
-        yield (
-            "names that the container's resolver asks outside servers for: no spare address for "
-            f"the forwarder; {_NAME_ONE}, or set VMNET_DNS"
-        )
+        yield f"names outside the container's networks: {_NO_SPARE} or VMNET_DNS)"
 
 
 def _of_interface(interface: Interface, nameserver: IPv4Address | None) -> Iterator[str]:
@@ -122,15 +122,15 @@ def _of_interface(interface: Interface, nameserver: IPv4Address | None) -> Itera
     further = interface.ipv4[1:]
     if further:
         yield f"further addresses of {name}: {', '.join(map(str, further))} ({_REMEDY})"
-    said = classless(interface, nameserver)
-    if said.outranked:
-        listed = ", ".join(map(_named, said.outranked[:_LISTED]))
-        more = len(said.outranked) - _LISTED
-        others = f" and {more} more" if more > 0 else ""
-        yield f"routes of {name} beside a better one: {listed}{others} ({_REMEDY})"
-    if said.left_out:
+    option = classless(interface, nameserver)
+    if option.outranked:
+        listed = ", ".join(map(_described, option.outranked[:_LISTED]))
+        more = len(option.outranked) - _LISTED
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"less preferred routes of {name}: {listed}{rest} ({_REMEDY})"
+    if option.left_out:
         yield (
-            f"{len(said.left_out)} of {len(routes)} routes of {name}: option 121 holds 255 bytes "
+            f"{len(option.left_out)} of {len(routes)} routes of {name}: option 121 holds 255 bytes "
             f"({_REMEDY})"
         )
     if any(route.metric for route in routes):
@@ -144,6 +144,6 @@ def _of_interface(interface: Interface, nameserver: IPv4Address | None) -> Itera
         yield f"{ipv6_hops} IPv4 routes of {name} with an IPv6 gateway"
 
 
-def _named(route: Route) -> str:
+def _described(route: Route) -> str:
     via = f" via {route.gateway}" if route.gateway else ""
     return f"{route.destination}{via}"

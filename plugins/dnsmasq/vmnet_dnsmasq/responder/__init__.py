@@ -1,11 +1,11 @@
-"""The responder: tells the guest behind a tap its IPv6 address, router and DNS servers, and gives
-the bridge's own IPv4 address up where somebody else claims it.
+"""The responder: configures the guest's IPv6, and gives up the bridge's IPv4 address on a conflict.
 
-For IPv6 it is router discovery (RFC 4861) and a DHCPv6 server (RFC 8415) for one machine, in frames
-rather than sockets: dnsmasq could serve neither on a bridge that has no IPv6 of its own, which it
-has not in a container of Docker's, and a router advertisement from the bridge would make the bridge
-the guest's router.
+For IPv6 it serves router discovery (RFC 4861) and DHCPv6 (RFC 8415) to the guest behind a tap. It
+reads and writes frames, because dnsmasq serves neither protocol on a bridge without IPv6, and a
+bridge in a Docker container has none. A router advertisement from the bridge's own address would
+also make the bridge the guest's router.
 
-It runs for as long as the VM, as a program of its own that imports nothing of vmnet and little of
-the standard library: see bench/memory. :mod:`vmnet_dnsmasq.helper` writes its configuration.
+The responder runs as long as the VM. It is a separate program that imports nothing of vmnet and
+little of the standard library: see bench/memory. :mod:`vmnet_dnsmasq.helper` writes its
+configuration.
 """

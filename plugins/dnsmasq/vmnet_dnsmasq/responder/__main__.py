@@ -1,6 +1,6 @@
-"""``python -I -S …/responder CONFIG``: the folder is the program.
+"""Entry point: ``python -I -S …/responder CONFIG`` runs this folder as a program.
 
-Its own modules are then a package named like it, without the one around it.
+Its modules are imported as the package ``responder``, without the package ``vmnet_dnsmasq``.
 """
 
 import sys

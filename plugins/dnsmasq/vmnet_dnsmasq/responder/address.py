@@ -1,4 +1,4 @@
-"""Change an IPv4 address of a bridge, and its default route, by rtnetlink(7)."""
+"""Change a bridge's IPv4 address and default route, by rtnetlink(7)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4
 
 
 def add(own: Own, packed: bytes) -> str:
-    """Give a bridge an address and, where it has a gateway, the default route.
+    """Add an address to a bridge, and the default route if it has a gateway.
 
-    :returns: why the kernel refused; empty where it did not
+    :returns: the kernel's error; empty on success
     """
     requests = [_address(_NEWADDR, _CREATE, own, packed)]
     if own.gateway:
@@ -29,14 +29,14 @@ def add(own: Own, packed: bytes) -> str:
 
 
 def remove(own: Own, packed: bytes) -> None:
-    """Take both off again, the route first. What has gone already is no failure."""
+    """Remove the default route and the address; ignore that they may be gone already."""
     if own.gateway:
         _send([_default_route(_DELROUTE, 0, own)])
     _send([_address(_DELADDR, 0, own, packed)])
 
 
 def is_here(packed: bytes) -> bool:
-    """Whether an address is one of this network namespace's."""
+    """Whether this network namespace has an address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((socket.inet_ntoa(packed), 0))
@@ -69,7 +69,7 @@ def _message(kind: int, flags: int, body: bytes) -> bytes:
 
 
 def _send(messages: list[bytes]) -> str:
-    """The first refusal, as the kernel's error in words."""
+    """Send messages until the kernel refuses one; return its error as text, empty on success."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         for message in messages:
             kernel.send(message)

@@ -1,4 +1,4 @@
-"""The responder as a process: its configuration, its way into the background, its loop."""
+"""The responder's process: load the configuration, go to the background, serve."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from vmnet_dnsmasq.ipv6 import Nic
 
 _NAME = "vmnet-responder"  # in ps(1)
-_NEEDS = "leave the container its NET_RAW capability"
-_CONTAINERS_LOG = 3  # a descriptor that vmnet gives to what it starts (vmnet.process.run)
-_PAUSE_SECONDS = 0.005  # after each frame, so that a guest which floods costs little
-_SETTLE_SECONDS = 0.2  # a tap that has gone down may be on its way out
+_REMEDY = "leave the container its NET_RAW capability"
+_CONTAINERS_LOG = 3  # the descriptor that vmnet.process.run passes to a child
+_PAUSE_SECONDS = 0.005  # after each frame: limits the CPU time that a flooding guest costs
+_SETTLE_SECONDS = 0.2  # a tap that goes down may be about to be deleted
 
 
 class Port:
-    """A tap, and what is said on it.
+    """A tap, with its router and its DHCPv6 server.
 
-    :ivar due: when :meth:`wake` is to be called, by the clock of ``time.monotonic``
+    :ivar due: when to call :meth:`wake`, by the clock of ``time.monotonic``
     """
 
     def __init__(self, nic: Nic) -> None:
@@ -42,25 +42,25 @@ class Port:
         self.due = time.monotonic() + REFRESH_SECONDS
 
     def serve(self) -> None:
-        """Answer a frame."""
+        """Receive a frame and answer it."""
         packet = frame.read(self._tap.receive())
         if packet is not None:
             self._send(self._router.answer(packet) or self._server.answer(packet))
 
     def wake(self) -> None:
-        """Say again what is known for a while only."""
+        """Send the router advertisements again, because their lifetime is limited."""
         self.due += REFRESH_SECONDS
         self._send(self._router.advertisements)
 
     def _send(self, frames: list[bytes]) -> None:
-        for one in frames:
-            self._tap.send(one)
+        for answer in frames:
+            self._tap.send(answer)
 
 
 def main(path: str) -> None:
-    """Serve in the background; exit in the foreground when that has begun.
+    """Serve in the background; exit in the foreground when the service is ready.
 
-    :param path: of the configuration, see :class:`vmnet_dnsmasq.helper.Config`
+    :param path: the configuration file, see :class:`vmnet_dnsmasq.helper.Config`
     """
     config = _load(path)
     containers_log = _containers_log()
@@ -69,17 +69,17 @@ def main(path: str) -> None:
     try:
         ports: list[Port | Claim] = list(map(Port, config.nics))
     except PermissionError:
-        sys.exit(f"no permission for packet sockets: {_NEEDS}")
+        sys.exit(f"no permission for packet sockets: {_REMEDY}")
     try:
-        ports += [Claim(one, log) for one in config.own]
-    except PermissionError:  # a fixed address is no reason to demand it
-        log.warn("nobody watches whether others claim the bridge's address", _NEEDS)
+        ports += [Claim(own, log) for own in config.own]
+    except PermissionError:  # not fatal: the address may be fixed
+        log.warn("no permission to watch for address conflicts of the bridge", _REMEDY)
     if not ports:
         return
     pidfile = os.open(config.pidfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     if pid := os.fork():
         os.write(pidfile, b"%d\n" % pid)
-        os._exit(0)  # at once: the sockets are the child's now
+        os._exit(0)  # without cleanup: the sockets belong to the child
     os.close(pidfile)
     _leave_foreground(own_log)
     if config.own:
@@ -90,7 +90,7 @@ def main(path: str) -> None:
 
 
 def serve(ports: list[Port | Claim]) -> None:
-    """Until a device has gone: the machine behind it has ended, and with it all others."""
+    """Serve until a device is gone, which means that the VM has ended."""
     waiting = select.poll()
     by_number = {link.fileno(): port for port in ports for link in port.links}
     for number in by_number:
@@ -106,7 +106,7 @@ def serve(ports: list[Port | Claim]) -> None:
 
 
 def _load(path: str) -> Config:
-    """The configuration, read by a child: a parser of JSON would stay in memory as long as we."""
+    """Load the configuration in a child, so that the JSON parser does not stay in memory."""
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         import json
@@ -119,19 +119,19 @@ def _load(path: str) -> Config:
         content = answer.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status:
-        sys.exit(status)  # it has said why
+        sys.exit(status)  # the child has printed the reason
     fields = marshal.loads(content)
-    lists = {name: list(map(_named, fields[name])) for name in ("nics", "own")}
-    config: Config = _named({**fields, **lists})
+    lists = {name: list(map(_namespace, fields[name])) for name in ("nics", "own")}
+    config: Config = _namespace({**fields, **lists})
     return config
 
 
-def _named(fields: dict[str, Any]) -> Any:
+def _namespace(fields: dict[str, Any]) -> Any:
     return SimpleNamespace(**fields)
 
 
 def _containers_log() -> int | None:
-    """None where it was not vmnet that started us."""
+    """Return the descriptor of the container's log; None if vmnet did not start this process."""
     try:
         os.fstat(_CONTAINERS_LOG)
     except OSError:
@@ -140,7 +140,7 @@ def _containers_log() -> int | None:
 
 
 def _leave_foreground(log: int) -> None:
-    """Without a terminal or a folder: the sockets are all it needs."""
+    """Detach from the terminal and the working folder; send standard error to the log."""
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)

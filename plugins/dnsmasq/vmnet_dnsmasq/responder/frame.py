@@ -1,7 +1,7 @@
-"""Ethernet frames with IPv6 packets, read and made, and ARP requests. Pure functions.
+"""Read and make Ethernet frames with IPv6 packets; make ARP requests. Pure functions.
 
-Checksums are made and never verified: a guest's frame reaches the tap through memory, and its
-network card may have left the checksum to be completed by a receiver that needs one.
+Checksums are made but not verified: the guest's frames reach the tap through memory, and checksum
+offload may leave their checksums incomplete.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import socket
 import struct
 
 ICMPV6, UDP = 58, 17
-_ETHERTYPE, _EVERYBODY = b"\x86\xdd", b"\xff" * 6
+_ETHERTYPE, _BROADCAST = b"\x86\xdd", b"\xff" * 6
 _HEADS = struct.Struct("!6s6s2sIHBB16s16s")  # Ethernet's; RFC 8200 section 3
 
 
 class Packet:
-    """An IPv6 packet as it came.
+    """A received IPv6 packet.
 
-    :param mac: the sender's
-    :param payload: what follows the IPv6 header, which is the only one
+    :param mac: the sender's MAC
+    :param payload: the bytes after the IPv6 header; extension headers are not supported
     """
 
     __slots__ = ("destination", "hop_limit", "mac", "next_header", "payload", "source")
@@ -41,7 +41,7 @@ class Packet:
 
 
 def read(frame: bytes) -> Packet | None:
-    """The packet in a frame; None if it is none, or cut short."""
+    """Return the IPv6 packet in a frame; None if there is none, or if it is truncated."""
     if len(frame) < _HEADS.size:
         return None
     _, mac, kind, version, length, next_header, hops, source, target = _HEADS.unpack_from(frame)
@@ -52,35 +52,35 @@ def read(frame: bytes) -> Packet | None:
 
 
 def icmp6(macs: bytes, source: bytes, destination: bytes, message: bytes) -> bytes:
-    """A frame with an ICMPv6 message.
+    """Return a frame with an ICMPv6 message.
 
-    :param macs: the receiver's and the sender's, as an Ethernet frame begins
-    :param message: with zeros for its checksum
+    :param macs: the receiver's MAC and the sender's
+    :param message: with zeros in place of its checksum
     """
     total = checksum(source, destination, ICMPV6, message)
     return _packet(macs, source, destination, ICMPV6, message[:2] + total + message[4:])
 
 
 def arp(mac: bytes, sender: bytes, target: bytes) -> bytes:
-    """A frame with an ARP request (RFC 826), to all.
+    """Return a frame with a broadcast ARP request (RFC 826).
 
-    :param sender: an IPv4 address; zeros make it a probe, the target an announcement (RFC 5227)
+    :param sender: an IPv4 address; zeros make a probe, the target makes an announcement (RFC 5227)
     """
     head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return _EVERYBODY + mac + b"\x08\x06" + head + mac + sender + bytes(6) + target
+    return _BROADCAST + mac + b"\x08\x06" + head + mac + sender + bytes(6) + target
 
 
 def udp(
     macs: bytes, source: bytes, destination: bytes, ports: tuple[int, int], data: bytes
 ) -> bytes:
-    """A frame with a UDP datagram.
+    """Return a frame with a UDP datagram.
 
     :param ports: source and destination
     """
     header = struct.pack("!HHH", *ports, 8 + len(data))
     total = checksum(source, destination, UDP, header + bytes(2) + data)
     if not any(total):
-        total = b"\xff\xff"  # zero would say that there is none (RFC 768)
+        total = b"\xff\xff"  # zero means that there is no checksum (RFC 768)
     return _packet(macs, source, destination, UDP, header + total + data)
 
 
@@ -92,7 +92,7 @@ def _packet(
 
 
 def checksum(source: bytes, destination: bytes, next_header: int, payload: bytes) -> bytes:
-    """RFC 8200 section 8.1."""
+    """Return the checksum of RFC 8200 section 8.1."""
     data = source + destination + struct.pack("!II", len(payload), next_header) + payload
     data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -109,13 +109,13 @@ def mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def link_local(own: bytes) -> bytes:
-    """The link-local address that a MAC makes (RFC 4291 appendix A)."""
-    return b"\xfe\x80" + bytes(6) + bytes((own[0] ^ 2, *own[1:3], 0xFF, 0xFE, *own[3:]))
+def link_local(mac: bytes) -> bytes:
+    """Return the link-local address that a MAC makes (RFC 4291 appendix A)."""
+    return b"\xfe\x80" + bytes(6) + bytes((mac[0] ^ 2, *mac[1:3], 0xFF, 0xFE, *mac[3:]))
 
 
 def name(text: str) -> bytes:
-    """A domain name in the form that DNS has it (RFC 1035 section 3.1), without its end."""
+    """Return a domain name in DNS encoding (RFC 1035 section 3.1), without its last zero byte."""
     labels = filter(None, text.encode().split(b"."))
     return b"".join(bytes((len(label),)) + label for label in labels)
 

@@ -1,7 +1,8 @@
-"""Network devices that are listened to: the guest's end of a tap, and a bridge.
+"""Packet sockets on a tap and on a bridge.
 
-On a bridge port a socket for all protocols sees each frame before the bridge does, and what it
-sends leaves by the tap, to the guest. On a bridge nothing is sent but ARP for its own address.
+On a tap, which is a bridge port, a socket for all protocols receives each frame before the bridge
+does, and its frames go to the guest. On a bridge, the responder sends only ARP for the bridge's
+address.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from . import dhcp6, router
 from .frame import ICMPV6, UDP
 
 _ETH_P_ALL, _ETH_P_ARP = 3, 0x0806
-_ETH_P_EXPERIMENT = 0x88B5  # IEEE 802, for local experiments: no frame of it is to be expected
+_ETH_P_EXPERIMENT = 0x88B5  # IEEE 802, for local experiments: no such frames are expected
 _SO_ATTACH_FILTER, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 26, 263, 23
 _QUEUE, _LONGEST = 1 << 16, 2048  # bytes
 # Instructions of classic BPF (bpf(4)): load a word, half word or byte; jump if equal; return.
@@ -29,16 +30,16 @@ _IS_DOWN = (errno.ENETDOWN, errno.ENXIO, errno.ENODEV)
 
 
 class Link:
-    """A device, and a socket on it.
+    """A device, and a packet socket on it.
 
-    :param protocol: the EtherType to hear
-    :param program: which frames of it, see :func:`assemble`
+    :param protocol: the EtherType to receive
+    :param program: the BPF program that selects the frames, see :func:`assemble`
     :raises OSError: there is no such device, or raw sockets are not allowed here
     """
 
     def __init__(self, name: str, protocol: int, program: bytes) -> None:
         self._name, self._index = name, socket.if_nametoindex(name)
-        # Protocol 0 hears nothing until the filter stands.
+        # Protocol 0 receives nothing until the filter is attached.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
@@ -50,20 +51,20 @@ class Link:
         return self._socket.fileno()
 
     def receive(self) -> bytes:
-        """A frame, cut at what any answered message fits in; empty if there is none after all."""
+        """Return a frame, truncated to 2048 bytes; empty if none is waiting."""
         try:
             return self._socket.recv(_LONGEST)
-        except OSError:  # the device has gone down or away, which :meth:`exists` tells
+        except OSError:  # the device is down or gone, see :meth:`exists`
             return b""
 
     def hear(self, program: bytes) -> None:
-        """Other frames from now on; forget those that are waiting."""
+        """Replace the filter, and drop the waiting frames."""
         attach_filter(self._socket, program)
         while self.receive():
             pass
 
     def send(self, frame: bytes) -> None:
-        """Out of the device; who reads nothing loses it, as on any wire."""
+        """Send a frame; drop it if the device is down or the queue is full."""
         try:
             self._socket.send(frame)
         except OSError as error:
@@ -78,7 +79,7 @@ class Link:
 
 
 def attach_filter(to: socket.socket, program: bytes) -> None:
-    """Have the kernel drop what the program does (socket(7))."""
+    """Make the kernel drop the frames that the program rejects (socket(7))."""
     kept = array("B", program)
     address, length = kept.buffer_info()
     described = struct.pack("@HP", length // _SOCK_FILTER.size, address)  # struct sock_fprog
@@ -86,46 +87,46 @@ def attach_filter(to: socket.socket, program: bytes) -> None:
 
 
 def tap(name: str, guest: bytes) -> Link:
-    """A tap on which the guest is heard.
+    """Open a tap to receive the guest's frames.
 
-    :param guest: the MAC to hear; other machines behind the tap are not our guest
+    :param guest: the guest's MAC; other machines behind the tap get no answer
     """
     return Link(name, _ETH_P_ALL, packet_filter(guest))
 
 
 def presence(name: str) -> Link:
-    """A device of which nothing is heard but that it goes."""
+    """Open a device only to notice its end."""
     return Link(name, _ETH_P_EXPERIMENT, assemble([(_RET, 0, 0, 0)]))
 
 
 def bridge(name: str, program: bytes) -> Link:
-    """A bridge on which ARP is heard.
+    """Open a bridge to receive ARP.
 
-    :param program: which frames of it, see :func:`claims`
+    :param program: the BPF program that selects the frames, see :func:`claims`
     """
     return Link(name, _ETH_P_ARP, program)
 
 
 def claims(address: bytes, mac: bytes, *, probes: bool = False) -> bytes:
-    """ARP in which others claim an address as theirs (RFC 5227 section 2.4), but not in a VLAN.
+    """Return a program for ARP in which another machine claims an address (RFC 5227 section 2.4).
 
-    There the kernel has taken the tag off, and says that the frame is for somebody else.
+    It drops VLAN frames. The kernel has removed their tag, and marks them as for another host.
 
-    :param mac: our own
-    :param probes: also those who are about to (section 2.1.1): nobody who has the address need mind
-        them, for the kernel answers
+    :param mac: the bridge's MAC
+    :param probes: also match probes for the address (section 2.1.1); if the bridge has the address,
+        the kernel answers these
     """
     high, low = (int.from_bytes(part, "big") for part in (mac[:4], mac[4:]))
     wanted = int.from_bytes(address, "big")
-    of_sender = _require(_LD, 28, wanted)
-    if probes:  # no sender, and the address as target
-        of_sender = ((_LD, 28, 0, 0), (_JEQ, wanted, 3, 0), (_JEQ, 0, 0, _DROP))
-        of_sender += _require(_LD, 38, wanted)
+    claim = _require(_LD, 28, wanted)
+    if probes:  # without a sender, and with the address as target
+        claim = ((_LD, 28, 0, 0), (_JEQ, wanted, 3, 0), (_JEQ, 0, 0, _DROP))
+        claim += _require(_LD, 38, wanted)
     program = [
         *((_LD, _PACKET_TYPE, 0, 0), (_JEQ, _PACKET_OTHERHOST, _DROP, 0)),
         *_require(_LD, 14, 0x00010800),  # Ethernet and IPv4
         *_require(_LDH, 18, 0x0604),  # the lengths of their addresses
-        *of_sender,
+        *claim,
         *((_LD, 22, 0, 0), (_JEQ, high, 0, _ACCEPT)),  # the sender's MAC
         *((_LDH, 26, 0, 0), (_JEQ, low, _DROP, _ACCEPT)),
     ]
@@ -133,7 +134,7 @@ def claims(address: bytes, mac: bytes, *, probes: bool = False) -> bytes:
 
 
 def packet_filter(guest: bytes) -> bytes:
-    """What is for a router or a DHCPv6 server, untagged, from the guest's MAC."""
+    """Return a program for untagged frames from the guest to a router or a DHCPv6 server."""
     program = [
         *_require(_LD, _VLAN_TAG_PRESENT, 0),
         *_require(_LDH, 12, 0x86DD),  # EtherType
@@ -151,7 +152,7 @@ def packet_filter(guest: bytes) -> bytes:
 
 
 def assemble(program: list[Instruction]) -> bytes:
-    """A filter that drops what the program has not accepted."""
+    """Return the BPF program as bytes; it drops what its instructions do not accept."""
     program = [*program, (_RET, _LONGEST, 0, 0), (_RET, 0, 0, 0)]
     return b"".join(
         _SOCK_FILTER.pack(code, *(_jump(to, at, len(program)) for to in (true, false)), operand)
@@ -164,5 +165,5 @@ def _require(load: int, offset: int, value: int) -> tuple[Instruction, ...]:
 
 
 def _jump(to: int, at: int, length: int) -> int:
-    """How many instructions to skip."""
+    """Return how many instructions to skip."""
     return length + to - at - 1 if to < 0 else to

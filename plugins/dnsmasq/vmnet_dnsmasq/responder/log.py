@@ -1,4 +1,4 @@
-"""The container's log, in the form of :mod:`vmnet.log`."""
+"""The container's log, in the format of :mod:`vmnet.log`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import time
 
 
 class Log:
-    """:param stream: its descriptor
-    :param is_json: whether it is for programs
+    """The container's log.
+
+    :param stream: its descriptor
+    :param is_json: whether to write JSON objects
     """
 
     def __init__(self, stream: int, is_json: bool) -> None:
         self._stream, self._is_json = stream, is_json
 
     def inform(self, text: str) -> None:
-        self._say("info", text, "")
+        self._write("info", text, "")
 
     def warn(self, text: str, hint: str) -> None:
-        self._say("warning", text, hint)
+        self._write("warning", text, hint)
 
-    def _say(self, level: str, text: str, hint: str) -> None:
+    def _write(self, level: str, text: str, hint: str) -> None:
         if self._is_json:
-            import json  # not before: it takes half a MiB
+            import json  # only here: it takes half a MiB
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             entry = {"time": now, "level": level, "message": text}
@@ -33,4 +35,4 @@ class Log:
         try:
             os.write(self._stream, f"{lines}\n".encode())
         except OSError:
-            return  # nobody reads it any more, which must not end the service
+            return  # the log has no reader any more, which must not end the service

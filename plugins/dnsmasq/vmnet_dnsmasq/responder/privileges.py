@@ -1,4 +1,4 @@
-"""The responder is nobody; where it has an address to change, root may come back for that."""
+"""Run as the user nobody; become root again only to change an address."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _NOBODY = 65534
 
 
 def shed() -> None:
-    """Be nobody for good, without any capability: they go with the user (capabilities(7))."""
+    """Become nobody for good, which also drops all capabilities (capabilities(7))."""
     _become(os.setuid)
 
 
 def put_aside() -> None:
-    """Be nobody until :func:`regain`."""
+    """Become nobody until :func:`regain`."""
     _become(os.seteuid)
 
 
 def regain() -> None:
-    """Be root again, with all that it may do here."""
+    """Become root again, with its capabilities."""
     os.seteuid(0)
 
 
@@ -31,5 +31,5 @@ def _become(set_user: Callable[[int], None]) -> None:
         os.setgroups([])
         os.setgid(_NOBODY)
         set_user(_NOBODY)
-    except OSError:  # no SETUID here: then root has few privileges to lose
+    except OSError:  # no SETUID: then root has few privileges to drop
         pass

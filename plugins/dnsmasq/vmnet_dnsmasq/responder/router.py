@@ -1,7 +1,7 @@
-"""Router discovery and, where the router has no link-local address, its stand-in. Pure functions.
+"""Router discovery, and a stand-in for a router without a link-local address. Pure functions.
 
-The messages come from the router's own address, so the guest's default router is the network's
-gateway, which it then resolves and reaches across the bridge by itself.
+The messages have the router's address as their source, so the guest's default router is the
+network's gateway, which the guest resolves and reaches across the bridge.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from vmnet_dnsmasq.ipv6 import Nic
 
 SOLICITATION, ADVERTISEMENT, NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 133, 134, 135, 136
-# A router is to be one for 2.5 hours, the most there is (section 6.2.1), unless told again.
+# Seconds: the longest lifetime of a router (section 6.2.1), and the time between advertisements.
 _LIFETIME, REFRESH_SECONDS = 9000, 600
 _FOR_EVER = 0xFFFFFFFF
 _HOP_LIMIT = 64
-_MANAGED_AND_OTHER = 0xC0  # addresses and all else come by DHCPv6
+_MANAGED_AND_OTHER = 0xC0  # addresses and all else by DHCPv6
 _LOW_PREFERENCE = 0x18  # RFC 4191 section 2.2
-_ON_LINK = 0x80  # and not "autonomous": no address is to be made of the prefix
+_ON_LINK = 0x80  # without the flag "autonomous": the guest makes no address from the prefix
 _FROM_ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29
-# What the smallest IPv6 link carries (RFC 8200 section 5), less its header.
+# Bytes of a packet on the smallest IPv6 link (RFC 8200 section 5), without the IPv6 header.
 _ROOM = 1280 - 40
 _UNSPECIFIED = bytes(16)
 
 
 class Router:
-    """What the guest hears from the router of one NIC."""
+    """The router of one NIC, as the guest sees it."""
 
     def __init__(self, nic: Nic) -> None:
         self._address = frame.address(nic.router)
@@ -43,9 +43,9 @@ class Router:
         ]
 
     def answer(self, packet: frame.Packet) -> list[bytes]:
-        """Frames that answer a packet; none if it is not for a router, or malformed.
+        """Return frames that answer a packet; none if it is malformed or not for a router.
 
-        What one asks is told to all nodes (RFC 4861 section 6.2.6): only the guest can hear it.
+        A solicitation is answered to all nodes (RFC 4861 section 6.2.6); only the guest hears it.
         """
         payload = packet.payload
         # RFC 4861 sections 6.1.1 and 7.1.1
@@ -59,16 +59,16 @@ class Router:
         return []
 
     def _resolve(self, packet: frame.Packet) -> bytes:
-        """The gateway's MAC, for an address that the gateway does not know to be its own."""
+        """Resolve the stand-in's address, which the gateway does not know, to the gateway's MAC."""
         flags, mac, to = _FROM_ROUTER | _SOLICITED | _OVERRIDE, packet.mac, packet.source
-        if to == _UNSPECIFIED:  # it looks for a duplicate (section 7.2.4)
+        if to == _UNSPECIFIED:  # duplicate address detection (section 7.2.4)
             flags, mac, to = flags ^ _SOLICITED, frame.ALL_NODES_MAC, frame.ALL_NODES
         message = struct.pack("!BxxxI", _NEIGHBOUR_ADVERTISEMENT, flags) + self._address
         return frame.icmp6(mac + self._mac, self._address, to, message + _option(2, self._stand_in))
 
 
 def advertisements(nic: Nic) -> list[bytes]:
-    """Router advertisements (RFC 4861 section 4.2), as few as hold all options."""
+    """Return as few router advertisements (RFC 4861 section 4.2) as contain all options."""
     preference = _LOW_PREFERENCE if nic.default and not nic.preferred else 0
     flags, lifetime = _MANAGED_AND_OTHER | preference, _LIFETIME if nic.default else 0
     header = struct.pack("!BxxxBBHII", ADVERTISEMENT, _HOP_LIMIT, flags, lifetime, 0, 0)
@@ -98,7 +98,7 @@ def _options(nic: Nic) -> Iterator[bytes]:
 
 
 def _option(kind: int, content: bytes) -> bytes:
-    """Its length is in units of eight bytes, with the two of kind and length itself."""
+    """Return an option; its length counts units of eight bytes, and includes kind and length."""
     padded = content + bytes(-(2 + len(content)) % 8)
     return bytes((kind, (2 + len(padded)) // 8)) + padded
 
