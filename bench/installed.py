@@ -59,7 +59,7 @@ def _as_in_the_image(folder: Path) -> None:
 
 def is_precompiled(python: Path) -> bool:
     """Whether starts of this interpreter import from the file of `vmnet precompile`."""
-    program = "from vmnet import precompiled; print(precompiled.use())"
+    program = "from vmnet.imports import precompiled; print(precompiled.use())"
     return run(python, "-I", "-c", program).stdout == "True\n"
 
 

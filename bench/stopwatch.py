@@ -51,8 +51,9 @@ def _stop_at_exec(execv: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     sys.argv = ["vmnet", "run"]
     from vmnet import __main__ as entry_point
-    from vmnet import cli, hooks, log, pipeline, process
+    from vmnet import cli, log, pipeline, process
     from vmnet.cli import run
+    from vmnet.hooks import facade
     from vmnet.lifecycle import start, state
 
     _lap("imports at the top")
@@ -61,7 +62,7 @@ def main() -> None:
         ("plan", pipeline, "plan"),
         ("recover", start, "recover"),
         ("save", state, "save"),
-        ("build", hooks.Hooks, "build_bridge"),
+        ("build", facade.Hooks, "build_bridge"),
         ("daemons", process, "run"),
     ):
         setattr(owner, name, _timed(phase, getattr(owner, name)))

@@ -19,9 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vmnet import discovery, errors, hooks, hookspecs, settings
-from vmnet.discovery import Plugin
-from vmnet.settings import Setting
+from vmnet import errors, hookspecs
+from vmnet.hooks import discovery, loading
+from vmnet.hooks.discovery import Plugin
+from vmnet.settings import core
+from vmnet.settings.table import Setting
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent / "pyproject.toml"
@@ -59,8 +61,8 @@ What holds for all of them:
 
 def environment() -> str:
     """The page of every variable: the core's, then each shipped plugin's."""
-    sections = [_INTRODUCTION, _section("The core", settings.CORE)]
-    plugins = hooks.load(shipped())
+    sections = [_INTRODUCTION, _section("The core", core.CORE)]
+    plugins = loading.load(shipped())
     for name in plugins.names:
         rows = plugins.call(name, "vmnet_settings", (list, tuple))
         if rows:
@@ -76,7 +78,7 @@ def exit_codes() -> str:
 
 def signatures() -> dict[str, str]:
     """For each hook its signature, word for word, and who answers it."""
-    plugins = hooks.load(shipped())
+    plugins = loading.load(shipped())
     return {
         hook: _signature(
             stage, hook, [one for one in plugins.names if plugins.implements(one, hook)]

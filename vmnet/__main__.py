@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from vmnet import precompiled
+from vmnet.imports import precompiled
 
 gc.disable()  # a start makes hardly any garbage, and ends in an exec
 if sys.argv[1:2] == ["run"]:
@@ -14,14 +14,15 @@ if sys.argv[1:2] == ["run"]:
 elif sys.argv[1:2] == ["precompile"]:
     precompiled.record()
 
-from vmnet.deferred import defer_unused  # noqa: E402
+from vmnet.imports.deferred import defer_unused  # noqa: E402
 
 defer_unused()  # before any module that imports them
 
-from vmnet.lifecycle import beside, early  # noqa: E402
+from vmnet.lifecycle import held_signals  # noqa: E402
+from vmnet.supervision import processes  # noqa: E402
 
 if sys.argv[1:2] == ["run"]:
-    early.hold()
+    held_signals.hold()
 
 from vmnet import cli, log  # noqa: E402
 from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
@@ -29,11 +30,11 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
-    beside.set_process_name("vmnet")  # instead of the interpreter's name
+    processes.set_process_name("vmnet")  # instead of the interpreter's name
     log.configure(os.environ)
     try:
         if sys.argv[1:2] != ["run"]:
-            early.deliver()  # the image's script blocks signals for every command
+            held_signals.deliver()  # the image's script blocks signals for every command
         status = cli.main(sys.argv[1:], os.environ)
     except (VmnetError, InterruptedStartError) as error:
         log.report(error)

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from vmnet import assembly, discovery, hooks, selection, settings
-from vmnet.delivery import Delivery
 from vmnet.errors import DeliveryError
-from vmnet.hooks import Hooks
-from vmnet.identity import Identity
-from vmnet.machine import Command, Machine
-from vmnet.noun import Noun, noun
-from vmnet.wiring import Wiring
+from vmnet.hooks import discovery, loading, selection
+from vmnet.hooks.facade import Hooks
+from vmnet.model.base import frozen
+from vmnet.model.delivery import Delivery
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Command, Machine
+from vmnet.model.wiring import Wiring
+from vmnet.planning import assembly
+from vmnet.settings import core, table
 
 
-@noun
-class Plan(Noun):
+@frozen
+class Plan:
     """Everything a start will do, as data.
 
     :param unallocated: strategies that would allocate at a start, but were not called; the identity
@@ -50,9 +52,9 @@ def select(environ: Mapping[str, str]) -> Hooks:
 
     :raises vmnet.errors.VmnetError: a setting or a plugin is wrong
     """
-    seconds = settings.value(environ, settings.HOOK_TIMEOUT)
-    plugins = hooks.load(discovery.discover(), seconds)
-    parsed = settings.parse(environ, plugins.settings())
+    seconds = table.value(environ, core.HOOK_TIMEOUT)
+    plugins = loading.load(discovery.discover(), seconds)
+    parsed = table.parse(environ, plugins.settings())
     return Hooks(
         plugins, selection.select(parsed, plugins.strategies(), plugins.allocate_only()), parsed
     )

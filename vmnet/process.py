@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vmnet.noun import Noun, noun
+from vmnet.model.base import frozen
 
 _log = logging.getLogger(__name__)
 _SECONDS = 10.0
 
 
-@noun
-class Outcome(Noun):
+@frozen
+class Outcome:
     """The result of :func:`run`.
 
     :param status: its exit status, negative for a signal's number
@@ -30,8 +30,8 @@ class Outcome(Noun):
     stderr: str
 
 
-@noun
-class Answer(Noun):
+@frozen
+class Answer:
     """The result of :func:`ask`.
 
     :param status: its exit status, negative for a signal's number

@@ -187,13 +187,13 @@ def test_bad_input_ends_with_a_reason_and_a_documented_code(
 
 def test_the_image_s_starts_import_from_its_file(vms: Vms) -> None:
     program = (
-        "from vmnet import precompiled; print(precompiled.use()); from vmnet import hooks; "
+        "from vmnet.imports import precompiled; print(precompiled.use()); from vmnet import hooks; "
         "import pluggy, socket; print({type(one.__loader__).__module__ for one in "
         "(hooks, pluggy, socket)})"
     )
     options = ("--entrypoint", "/opt/vmnet/bin/python")
     said = vms.docker.run(vms.image, "-I", "-c", program, options=options).stdout
-    assert said == "True\n{'vmnet.precompiled'}\n"
+    assert said == "True\n{'vmnet.imports.precompiled'}\n"
 
 
 def test_a_container_too_small_for_its_guest(vms: Vms) -> None:

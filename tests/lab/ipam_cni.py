@@ -11,7 +11,7 @@ import pytest
 import vmnet_ipam_cni as cni
 
 from vmnet import testing
-from vmnet.settings import Settings
+from vmnet.settings.table import Settings
 
 # Answers VERSION as it should; all else is the script's. What it was called with goes to a log.
 _PLUGIN = """#!{python} -IS

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from vmnet_ipam_http import vmnet_settings
 
 from vmnet import testing
-from vmnet.settings import Settings
+from vmnet.settings.table import Settings
 
 from .command import Process, background
 from .folders import open_to_readers

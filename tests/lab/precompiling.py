@@ -6,7 +6,7 @@ import sys
 from os import PathLike
 
 _PROGRAM = (
-    "import sys; from vmnet import precompiled; precompiled.PATH = sys.argv[1]; "
+    "import sys; from vmnet.imports import precompiled; precompiled.PATH = sys.argv[1]; "
     "sys.argv = ['vmnet', 'precompile']; from vmnet.__main__ import main; main()"
 )
 

@@ -21,7 +21,7 @@ from vmnet.errors import LaunchError, PluginError
 HEAD = """\
 import os, sys, time
 from pathlib import Path
-from vmnet.delivery import Delivery
+from vmnet.model.delivery import Delivery
 from vmnet.hookspecs import hookimpl
 """
 IPAM = f"{HEAD}@hookimpl\ndef vmnet_ipam_deliver(settings, identity, wiring):\n    "
@@ -34,7 +34,7 @@ BLOCK = """
             pass
 """
 BRIDGE = f"""{HEAD}
-from vmnet.net import bridge
+from vmnet.strategies.bridge import plan
 vmnet_bridge_plan = bridge.vmnet_bridge_plan
 BROKEN = Path(__file__).with_name("restore-is-broken")
 

@@ -9,8 +9,9 @@ from attrs import evolve
 
 from tests.lab.command import run
 from tests.lab.namespace import Namespace, namespace
-from vmnet.identity import Interface
-from vmnet.net import capture, router
+from vmnet.model.identity import Interface
+from vmnet.net import router
+from vmnet.strategies.netns import capture
 from vmnet.testing import interface, route
 
 

@@ -19,7 +19,7 @@ from tests.lab.netns import WORLD, Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from vmnet.lifecycle.launched import Nic
+from vmnet.lifecycle.vm_record import Nic
 from vmnet.running import bridges
 from vmnet.running.bridges import Bridge
 

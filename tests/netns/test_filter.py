@@ -12,8 +12,9 @@ from tests.lab.namespace import namespace
 from tests.lab.netns import Lan
 from tests.netns.conftest import Vmnet
 from tests.unit import frames
-from vmnet.net import antispoof, rtnl, tap
-from vmnet.wiring import Sender
+from vmnet.model.wiring import Sender
+from vmnet.net import rtnl, tap
+from vmnet.net.filters import antispoof
 
 Exchange = Callable[[list[bytes]], list[bytes]]
 FD = 190

@@ -15,15 +15,22 @@ from tests.netns.conftest import Vmnet, is_vm
 from tests.netns.test_names import ON_LOOPBACK
 
 # What has to be there before there is a file to import from.
-_FIRST = {"__future__", "importlib", "vmnet", "vmnet.__main__", "vmnet.precompiled", "warnings"}
+_FIRST = {
+    "__future__",
+    "importlib",
+    "vmnet",
+    "vmnet.__main__",
+    "vmnet.imports.precompiled",
+    "warnings",
+}
 # Most starts have a disk, unlike those here.
-_DISK = ("vmnet.image",)
+_DISK = ("vmnet.planning.image",)
 _FORWARDING = ("vmnet.net.arp", "vmnet.net.dns")
 # `vmnet run` with the file named first; its last line tells where its modules came from.
 _WATCHED = """
 import builtins, os, sys
 from importlib.machinery import SourceFileLoader
-from vmnet import precompiled
+from vmnet.imports import precompiled
 
 precompiled.PATH = sys.argv[1]
 searched, found, compiled = [], [], []
@@ -83,7 +90,12 @@ def test_a_start_imports_all_from_the_file(
         said = process.output()
     searched, found, compiled, held = json.loads(said.splitlines()[-1])
     assert set(searched) <= _FIRST
-    assert {"vmnet.net.build", "vmnet_qemu.arguments", "pyroute2.netlink", "socket"} <= set(found)
+    assert {
+        "vmnet.strategies.bridge.build",
+        "vmnet_qemu.arguments",
+        "pyroute2.netlink",
+        "socket",
+    } <= set(found)
     assert set(found) <= set(held)
     assert not [one for one in set(held) - set(found) if not one.startswith(unused)]
     assert not [one for one in compiled if one.startswith("def __init__")]

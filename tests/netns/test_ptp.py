@@ -24,9 +24,9 @@ from tests.netns.conftest import Vmnet
 from tests.netns.test_host_systems import NETWORKD
 from tests.netns.test_ipv6 import machine, routers
 from vmnet.errors import LaunchError
-from vmnet.identity import Identity
-from vmnet.serial import from_json
-from vmnet.wiring import Wiring
+from vmnet.model.identity import Identity
+from vmnet.model.serial import from_json
+from vmnet.model.wiring import Wiring
 
 _CONVERT = (
     *("cloud-init", "devel", "net-convert", "--network-data", "/root/network", "--kind", "yaml"),

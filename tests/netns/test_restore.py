@@ -18,8 +18,9 @@ from tests.lab.namespace import Namespace, namespace
 from tests.lab.snapshot import Json, require_same
 from tests.lab.wait import until
 from vmnet import testing
-from vmnet.net import bridge, build, rtnl
-from vmnet.wiring import Requirements, Wiring
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.net import rtnl
+from vmnet.strategies.bridge import build, plan
 
 # eth0 and eth1 may be handed over; eth2 stays, and is a way as well.
 NICS = ("eth0", "eth1", "eth2")
@@ -265,7 +266,7 @@ def planned(names: tuple[str, ...]) -> Wiring:
         testing.interface(name=name, mac=f"02:42:0a:00:00:0{NICS.index(name)}") for name in names
     ]
     identity = testing.identity(*nics)
-    return bridge.vmnet_bridge_plan(testing.settings(), identity, Requirements())
+    return plan.vmnet_bridge_plan(testing.settings(), identity, Requirements())
 
 
 @contextmanager

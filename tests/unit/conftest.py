@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit import recorder
-from vmnet.lifecycle import beside, early
+from vmnet.lifecycle import held_signals
+from vmnet.supervision import processes
 
 INSTALLED = Path(__file__).with_name("installed")
 
@@ -20,8 +21,8 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(INSTALLED)
     recorder.CALLS.clear()
     recorder.FAIL_AT.clear()
-    kept = {one: signal.getsignal(one) for one in beside.STOP_SIGNALS}
+    kept = {one: signal.getsignal(one) for one in processes.STOP_SIGNALS}
     yield
-    early._arrived.clear()
+    held_signals._arrived.clear()
     for number, handler in kept.items():
         signal.signal(number, handler)

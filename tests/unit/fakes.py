@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from vmnet import hooks, selection, testing
-from vmnet.delivery import Delivery
-from vmnet.discovery import Plugin
-from vmnet.hooks import Hooks
+from vmnet import testing
+from vmnet.hooks import loading, selection
+from vmnet.hooks.discovery import Plugin
+from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
-from vmnet.machine import Command
-from vmnet.settings import Settings, parse
+from vmnet.model.delivery import Delivery
+from vmnet.model.machine import Command
+from vmnet.settings.table import Settings, parse
 
 Hook = Callable[..., Any]
 
@@ -50,10 +51,10 @@ def stages(monkeypatch: pytest.MonkeyPatch, **changed: Hook) -> Hooks:
 
 def choose(plugins: list[Plugin], name: str) -> Hooks:
     """The stages with one strategy chosen for all of them."""
-    loaded = hooks.load(plugins)
+    loaded = loading.load(plugins)
     settings = _settings(loaded, name)
     return Hooks(loaded, selection.select(settings, loaded.strategies()), settings)
 
 
-def _settings(loaded: hooks.Plugins, name: str) -> Settings:
+def _settings(loaded: loading.Plugins, name: str) -> Settings:
     return parse({f"VMNET_{stage}": name for stage in STAGES}, loaded.settings())

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from vmnet import testing
-from vmnet.wiring import Port, Sender
+from vmnet.model.wiring import Port, Sender
 
 MAC, OTHER_MAC = bytes.fromhex("0242ac110002"), bytes.fromhex("0242ac110003")
 OWN4, OWN4_TOO, OTHER4, GATEWAY4 = "172.17.0.2", "172.17.0.200", "172.17.0.3", "172.17.0.1"

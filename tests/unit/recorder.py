@@ -9,15 +9,17 @@ from typing import Any
 
 from attrs import evolve
 
-from vmnet import pipeline, testing, values
-from vmnet.delivery import Delivery, File
+from vmnet import pipeline, testing
 from vmnet.errors import LaunchError
-from vmnet.hooks import Hooks
+from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.machine import Cdrom, Command, Machine
-from vmnet.settings import RUN_DIR, Setting, Settings, optional
-from vmnet.wiring import Requirements, Wiring
+from vmnet.model.delivery import Delivery, File
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Command, Machine
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings import values
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import Setting, Settings, optional
 
 LABEL = optional("VMNET_RECORDER_LABEL", values.text, "a label to show that plugins' rows arrive")
 IDENTITY = testing.identity()

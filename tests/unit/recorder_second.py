@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.unit.recorder import record
-from vmnet.delivery import Delivery
 from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.settings import Settings
-from vmnet.wiring import Requirements, Wiring
+from vmnet.model.delivery import Delivery
+from vmnet.model.identity import Identity
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings.table import Settings
 
 
 @hookimpl

@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import evolve
 
-from vmnet.lifecycle import launched
-from vmnet.lifecycle.launched import Launched, Nic, Process
+from vmnet.lifecycle import vm_record
+from vmnet.lifecycle.vm_record import Launched, Nic, Process
 
 NIC = Nic(
     name="eth0",
@@ -34,5 +34,5 @@ def machine(run_dir: Path, **changed: Any) -> Launched:
         console=run_dir / "console.sock",
     )
     made = evolve(made, **changed)
-    launched.save(run_dir, made)
+    vm_record.save(run_dir, made)
     return made

@@ -9,9 +9,9 @@ from typing import TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from vmnet.identity import Host, Identity, Interface, Resolver, Route, Router
-from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
-from vmnet.wiring import Port, Record, Saved, Wiring
+from vmnet.model.identity import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.model.wiring import Port, Record, Saved, Wiring
 
 Value = TypeVar("Value")
 

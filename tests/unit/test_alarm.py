@@ -15,13 +15,13 @@ import pytest
 
 from tests.lab.wait import until
 from vmnet import process
-from vmnet.lifecycle import alarm, beside, guard, keeper
+from vmnet.supervision import alarm, guard, keeper, processes
 
 _PROGRAM = """
 import os, signal, sys
 from vmnet import process
-from vmnet.lifecycle import alarm, beside, guard, keeper
-signal.pthread_sigmask(signal.SIG_BLOCK, beside.STOP_SIGNALS)
+from vmnet.supervision import alarm, processes, guard, keeper
+signal.pthread_sigmask(signal.SIG_BLOCK, processes.STOP_SIGNALS)
 with alarm.opened() as fds:
     argv = guard.command(os.getpid(), "/nonexistent", 60, "text", fds)
     order = keeper.keep_guard(sys.argv[1] + "/guard.pid", fds, argv)
@@ -80,7 +80,7 @@ def test_what_proves_it_is_taken_back_and_nothing_stays_open() -> None:
     before = sorted(map(str, Path("/proc/self/fd").iterdir()))
     with alarm.opened() as fds:
         assert list(map(os.get_inheritable, fds)) == [True, True]
-        assert beside.ALARM_SIGNAL not in signal.sigpending()
+        assert processes.ALARM_SIGNAL not in signal.sigpending()
     assert sorted(map(str, Path("/proc/self/fd").iterdir())) == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
 
@@ -95,7 +95,7 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
             given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fds if rings else ())
             order = keeper.keep_guard(tmp_path / "guard.pid", fds, guard.command(*given))
             words = keeper.command(os.getpid(), "text", tmp_path / "keeper.pid", order)
-            pid = process.spawn(words, beside.STOP_SIGNALS)
+            pid = process.spawn(words, processes.STOP_SIGNALS)
         try:
             monitor.settimeout(20)
             connection, _ = monitor.accept()

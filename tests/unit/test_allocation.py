@@ -18,9 +18,9 @@ from tests.unit import interpreter, recorder
 from vmnet import testing
 from vmnet.cli import run
 from vmnet.errors import AllocationError, LaunchError, StateError
-from vmnet.hooks import Hooks
-from vmnet.identity import Identity, Router
+from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import allocation, start, state, supervisor
+from vmnet.model.identity import Identity, Router
 from vmnet.net import router
 
 pytestmark = pytest.mark.usefixtures("recording")

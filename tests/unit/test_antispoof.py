@@ -37,8 +37,8 @@ from tests.unit.frames import (
     message,
     ports,
 )
-from vmnet.net import antispoof, cbpf
-from vmnet.wiring import Sender
+from vmnet.model.wiring import Sender
+from vmnet.net.filters import antispoof, cbpf
 
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 

@@ -12,10 +12,11 @@ from types import FrameType, SimpleNamespace
 import pytest
 
 from tests.unit.unprivileged import open_folder, unprivileged
-from vmnet import assembly, testing
-from vmnet.assembly import Boot, assemble, boot_devices
+from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
-from vmnet.machine import Cdrom, Disk, Kernel, Nic
+from vmnet.model.machine import Cdrom, Disk, Kernel, Nic
+from vmnet.planning import assembly
+from vmnet.planning.assembly import Boot, assemble, boot_devices
 
 
 def boot(**environ: str | Path) -> Boot:

@@ -9,13 +9,13 @@ import pytest
 
 from vmnet.errors import LaunchError
 from vmnet.lifecycle.become import become
-from vmnet.machine import Command
+from vmnet.model.machine import Command
 
 
 def python(script: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own: it is about to become something else."""
     head = "import os, signal\nfrom vmnet.lifecycle.become import become\n"
-    head += "from vmnet.machine import Command\n"
+    head += "from vmnet.model.machine import Command\n"
     argv = (sys.executable, "-c", head + script)
     return subprocess.run(argv, capture_output=True, text=True, timeout=30)
 
@@ -72,8 +72,8 @@ def test_a_descriptor_that_is_not_open() -> None:
 def test_no_machine_for_an_engine_that_waits_for_its_end() -> None:
     done = python(
         "from vmnet.errors import InterruptedStartError\n"
-        "from vmnet.lifecycle import early\n"
-        "early.hold()\n"
+        "from vmnet.lifecycle import held_signals\n"
+        "held_signals.hold()\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "try:\n"
         "    become(Command(('/bin/echo', 'booted')))\n"

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from tests.unit import frames
-from vmnet.net import build, links, rtnl
+from vmnet.net import links, rtnl
+from vmnet.strategies.bridge import build
 
 _DHCP, _NETWORK, _SENDER, _SERVICES = (
     "another DHCP server on its network may answer the guest",

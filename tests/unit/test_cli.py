@@ -12,9 +12,9 @@ import pytest
 
 from tests.unit import recorder
 from vmnet import __version__, cli
-from vmnet.cli import output
 from vmnet.errors import SettingsError, UsageError
-from vmnet.settings import CORE
+from vmnet.settings.core import CORE
+from vmnet.terminal import output
 
 Capture = pytest.CaptureFixture[str]
 

@@ -20,13 +20,14 @@ OWN = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is
 HEAD = """\
 import os, sys
 from pathlib import Path
-from vmnet.delivery import Daemon, Delivery, File
+from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.errors import AllocationError, DeliveryError
 from vmnet.hookspecs import hookimpl
-from vmnet.machine import Cdrom, Command
-from vmnet.settings import RUN_DIR, setting
-from vmnet.wiring import Requirements
-from vmnet import values
+from vmnet.model.machine import Cdrom, Command
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import setting
+from vmnet.model.wiring import Requirements
+from vmnet.settings import values
 STORE = Path(__file__ + ".store")
 """
 DELIVER = "@hookimpl\ndef vmnet_ipam_deliver(settings, identity, wiring):\n    "

@@ -39,7 +39,7 @@ from tests.unit.frames import (
     message,
     ports,
 )
-from vmnet.net import cbpf, containment
+from vmnet.net.filters import cbpf, containment
 
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 assert OWN.addresses

@@ -13,10 +13,11 @@ import pytest
 
 from tests.unit import fakes
 from vmnet import __version__ as version
-from vmnet import delivery, hooks, hookspecs, identity, machine, testing, wiring
-from vmnet.discovery import Plugin
+from vmnet import hookspecs, testing
 from vmnet.errors import FAMILY, PluginError
-from vmnet.noun import Noun
+from vmnet.hooks import loading
+from vmnet.hooks.discovery import Plugin
+from vmnet.model import delivery, identity, machine, wiring
 
 FOLDER = Path(__file__).with_name("contract")
 CHANGED = """\
@@ -26,8 +27,8 @@ UPDATE_GOLDEN=1 writes that of a new one."""
 
 
 def contract() -> str:
-    """Every hook with its signature, every noun with its fields, every class of error."""
-    return "\n".join((*_hooks(), "", *_nouns(), "", *_errors(), ""))
+    """Every hook with its signature, every data class with its fields, every class of error."""
+    return "\n".join((*_hooks(), "", *_data_classes(), "", *_errors(), ""))
 
 
 def _hooks() -> Iterator[str]:
@@ -38,7 +39,7 @@ def _hooks() -> Iterator[str]:
                 yield f"{name}{inspect.signature(function)}{one}".replace("'", "")
 
 
-def _nouns() -> Iterator[str]:
+def _data_classes() -> Iterator[str]:
     for module in (identity, wiring, delivery, machine):
         for cls in _classes(module):
             # As written: attrs' own types change when somebody resolves them.
@@ -48,9 +49,9 @@ def _nouns() -> Iterator[str]:
 
 
 def _classes(module: ModuleType) -> Iterator[type[attrs.AttrsInstance]]:
-    for one in vars(module).values():
-        if isinstance(one, type) and issubclass(one, Noun) and one.__module__ == module.__name__:
-            yield one  # type: ignore[misc]
+    for cls in vars(module).values():
+        if isinstance(cls, type) and attrs.has(cls) and cls.__module__ == module.__name__:
+            yield cls
 
 
 def _field(field: attrs.Attribute[object], written: str) -> str:
@@ -72,7 +73,7 @@ def test_the_contract_is_as_its_version_has_it() -> None:
 def test_a_plugin_that_asks_for_what_there_is(
     asked: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hooks.load([asking(asked, monkeypatch)]).names == ("fake",)
+    assert loading.load([asking(asked, monkeypatch)]).names == ("fake",)
 
 
 def asking(for_what: object, monkeypatch: pytest.MonkeyPatch) -> Plugin:
@@ -100,7 +101,7 @@ def test_a_plugin_that_asks_for_another_one(
     asked: tuple[int, int], hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(PluginError) as caught:
-        hooks.load([asking(asked, monkeypatch)])
+        loading.load([asking(asked, monkeypatch)])
     assert caught.value.message == (
         f"plugin fake (vmnet-fake 1.0) requires hook contract {asked[0]}.{asked[1]}, "
         f"but vmnet {version} has {HERE}"
@@ -111,17 +112,17 @@ def test_a_plugin_that_asks_for_another_one(
 @pytest.mark.parametrize("asked", ["1.0", 1, (1,), (1, 0, 0), ("1", "0"), None])
 def test_a_request_that_is_none(asked: object, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PluginError) as caught:
-        hooks.load([asking(asked, monkeypatch)])
+        loading.load([asking(asked, monkeypatch)])
     assert f"has VMNET_CONTRACT = {asked!r}" in caught.value.message
 
 
 def test_a_plugin_that_imports_what_only_a_newer_vmnet_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "vmnet_newer.py").write_text("from vmnet.wiring import Teleporter\n")
+    (tmp_path / "vmnet_newer.py").write_text("from vmnet.model.wiring import Teleporter\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PluginError) as caught:
-        hooks.load([Plugin("newer", "vmnet_newer", "vmnet-newer", "3.0")])
+        loading.load([Plugin("newer", "vmnet_newer", "vmnet-newer", "3.0")])
     assert "plugin newer (vmnet-newer 3.0) can't be imported" in caught.value.message
     assert caught.value.hint == (
         f"the plugin needs another vmnet; this one has hook contract {HERE}"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.interpreter import run
-from vmnet import deferred
+from vmnet.imports import deferred
 
 _DEFER = """
 import sys
-from vmnet.deferred import defer
+from vmnet.imports.deferred import defer
 defer("attr.validators", "attrs.validators")
 import attrs
 stand_in = sys.modules["attr.validators"]
@@ -43,7 +43,7 @@ except TypeError:
 
 
 def test_what_is_loaded_stays() -> None:
-    program = "import json, sys; from vmnet.deferred import defer; defer('json')"
+    program = "import json, sys; from vmnet.imports.deferred import defer; defer('json')"
     assert run(f"{program}; print(json is sys.modules['json'])") == "True\n"
 
 
@@ -51,7 +51,7 @@ def test_a_package_that_is_not_there_is_not_asked_for() -> None:
     """``from module import name`` asks a module whether it is a package, which must not load it."""
     program = """
 import sys
-from vmnet.deferred import Deferred, put
+from vmnet.imports.deferred import Deferred, put
 put(Deferred("colorsys", rgb_to_hsv=len))
 from colorsys import rgb_to_hsv
 print(type(sys.modules["colorsys"]).__name__, rgb_to_hsv is len)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vmnet.discovery import GROUP, Plugin, discover
 from vmnet.errors import PluginError
+from vmnet.hooks.discovery import GROUP, Plugin, discover
 
 
 def distribution(

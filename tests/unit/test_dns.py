@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet.identity import Interface, Resolver
+from vmnet.model.identity import Interface, Resolver
 from vmnet.net import dns
 from vmnet.net.dns import Question, answers, networks, query
 from vmnet.net.resolver import DOCKER, with_networks

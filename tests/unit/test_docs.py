@@ -16,9 +16,11 @@ from docs import reference
 from tests.docs import pages, plugin
 from tests.docs.pages import ROOT, Block, Example
 from tests.lab.command import Completed, run
-from vmnet import cli, hooks, hookspecs, settings
+from vmnet import cli, hookspecs
 from vmnet.errors import SettingsError
-from vmnet.lifecycle.guard import FORCED_STATUS
+from vmnet.hooks import loading
+from vmnet.settings import table
+from vmnet.supervision.guard import FORCED_STATUS
 
 _LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"(?:\./)?(?:bench|deploy|docs|guest|plugins|tests|vmnet)/[\w./*-]+|\./\w+")
@@ -29,8 +31,8 @@ _OF_EXAMPLES = {"VMNET_MEMRY", "VMNET_JSONDISK_SIZE", "VMNET_CONTRACT", "VMNET_R
 every_page = pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
 
 
-def rows() -> list[settings.Setting[Any]]:
-    return hooks.load(reference.shipped()).settings()
+def rows() -> list[table.Setting[Any]]:
+    return loading.load(reference.shipped()).settings()
 
 
 @pytest.mark.parametrize("page", reference.pages(), ids=pages.name)
@@ -66,7 +68,7 @@ def test_every_hook_is_documented_and_no_other() -> None:
     assert generated == existing
 
 
-@pytest.mark.parametrize("hook", hooks.names())
+@pytest.mark.parametrize("hook", loading.names())
 def test_a_hook_is_documented_in_full(hook: str) -> None:
     page = (pages.ROOT / "docs/hooks.md").read_text()
     section = re.split(r"^##", page.split(f"### {hook}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
@@ -127,7 +129,7 @@ def test_variables_that_are_named_exist(page: Path) -> None:
     unknown = set()
     for variable in set(_VARIABLE.findall(page.read_text())) - _OF_EXAMPLES:
         try:
-            settings.parse({variable: ""}, rows())
+            table.parse({variable: ""}, rows())
         except SettingsError:
             unknown.add(variable)
     assert not unknown
@@ -148,7 +150,7 @@ def test_deployments_set_variables_that_exist_to_values_that_are_valid(page: Pat
     found = list(_environments(yaml.safe_load(page.read_text())))
     assert found
     for environ in found:
-        settings.parse(environ, rows())
+        table.parse(environ, rows())
 
 
 def _environments(node: Any) -> Iterator[Mapping[str, str]]:

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from tests.lab.wait import until
 from vmnet import process
-from vmnet.lifecycle import beside, guard, keeper, monitor, successor
+from vmnet.supervision import guard, keeper, keeper_watch, processes
+from vmnet.supervision import qmp as monitor
 
 STATUS = Path("/proc/self/status").read_bytes()
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
@@ -41,7 +42,7 @@ def test_nothing_is_pending_for_us() -> None:
 
 
 def test_the_stop_signals_are_those_of_this_platform() -> None:
-    assert {signal.Signals(number).name for number in beside.STOP_SIGNALS} == set(NAMES.values())
+    assert {signal.Signals(number).name for number in processes.STOP_SIGNALS} == set(NAMES.values())
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -64,7 +65,7 @@ def machine() -> Iterator[subprocess.Popen[bytes]]:
     """A process that blocks the stop signals, as QEMU does."""
     script = (
         "import signal, sys, time\n"
-        f"signal.pthread_sigmask(signal.SIG_BLOCK, {beside.STOP_SIGNALS})\n"
+        f"signal.pthread_sigmask(signal.SIG_BLOCK, {processes.STOP_SIGNALS})\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -281,7 +282,7 @@ def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path
 def test_stop_signals_are_not_for_the_guard(tmp_path: Path) -> None:
     with machine() as running:
         words = guard_of(running, tmp_path / "absent", 8, "text")
-        spawned = process.spawn(words, beside.STOP_SIGNALS)
+        spawned = process.spawn(words, processes.STOP_SIGNALS)
         at_work = until(lambda: _at_work(spawned), 10, "the guard to be at work")
         for pid in (spawned, at_work):
             assert _blocked(pid) >= set(NAMES)
@@ -345,7 +346,7 @@ def _blocked(pid: int) -> set[int]:
     return {number for number in NAMES if int(line, 16) >> (number - 1) & 1}
 
 
-@pytest.mark.parametrize("module", [beside, guard, keeper, monitor, successor])
+@pytest.mark.parametrize("module", [processes, guard, keeper, monitor, keeper_watch])
 def test_what_runs_beside_the_machine_runs_without_vmnet(module: ModuleType) -> None:
     assert module.__file__
     source = Path(module.__file__).read_text()
@@ -357,9 +358,8 @@ def test_what_runs_beside_the_machine_runs_without_vmnet(module: ModuleType) -> 
 def test_what_runs_beside_the_machine_imports_little(program: str) -> None:
     """It stays for as long as the machine does: see bench/memory."""
     folder = str(Path(guard.__file__).parents[1])
-    code = (
-        f"import sys; sys.path.append({folder!r}); import lifecycle.{program}; print(*sys.modules)"
-    )
+    code = f"import sys; sys.path.append({folder!r}); import supervision.{program}"
+    code += "; print(*sys.modules)"
     argv = (sys.executable, "-I", "-S", "-B", "-c", code)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
     heavy = {"collections", "ctypes", "enum", "json", "re", "signal", "socket", "typing"}

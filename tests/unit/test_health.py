@@ -18,7 +18,7 @@ from attrs import evolve
 from tests.lab.wait import until
 from tests.unit import qmp, running
 from vmnet import cli
-from vmnet.lifecycle.launched import Helper, Nic
+from vmnet.lifecycle.vm_record import Helper, Nic
 from vmnet.net import ifaddr
 from vmnet.running import guest, health
 from vmnet.running.guest import Presence

@@ -13,17 +13,18 @@ import pytest
 from attrs import evolve
 
 from tests.unit import fakes
-from vmnet import hooks, hookspecs, testing
-from vmnet.delivery import Delivery, Handover
-from vmnet.discovery import Plugin
+from vmnet import hookspecs, testing
 from vmnet.errors import CaptureError, PluginError, VmnetError
-from vmnet.hooks import Hooks
+from vmnet.hooks import loading
+from vmnet.hooks.discovery import Plugin
+from vmnet.hooks.facade import Hooks
+from vmnet.hooks.selection import Choice
 from vmnet.hookspecs import hookimpl
-from vmnet.machine import Cdrom, Command
-from vmnet.selection import Choice
-from vmnet.settings import optional
-from vmnet.values import text
-from vmnet.wiring import Requirements
+from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.machine import Cdrom, Command
+from vmnet.model.wiring import Requirements
+from vmnet.settings.table import optional
+from vmnet.settings.values import text
 
 IDENTITY = testing.identity(hostname="captured")
 ALLOCATED = evolve(IDENTITY, hostname="allocated")
@@ -254,7 +255,7 @@ def test_settings_are_asked_of_every_plugin(monkeypatch: Patch) -> None:
 def test_settings_that_are_no_list(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", vmnet_settings=lambda: {"VMNET_X": 1})
     with pytest.raises(PluginError, match=r"returned dict from vmnet_settings"):
-        hooks.load([plugin]).settings()
+        loading.load([plugin]).settings()
 
 
 def test_settings_that_are_no_rows(monkeypatch: Patch) -> None:
@@ -310,7 +311,7 @@ def load(tmp_path: Path, monkeypatch: Patch, source: str) -> None:
     (tmp_path / "vmnet_broken_plugin.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     try:
-        hooks.load([Plugin("broken", "vmnet_broken_plugin", "vmnet-broken", "0.3")])
+        loading.load([Plugin("broken", "vmnet_broken_plugin", "vmnet-broken", "0.3")])
     finally:
         sys.modules.pop("vmnet_broken_plugin", None)
 
@@ -345,7 +346,7 @@ def test_a_plugin_that_does_not_load(
 
 def test_a_module_that_is_not_there() -> None:
     with pytest.raises(PluginError) as caught:
-        hooks.load([Plugin("gone", "vmnet_gone", "vmnet-gone", "1.0")])
+        loading.load([Plugin("gone", "vmnet_gone", "vmnet-gone", "1.0")])
     assert caught.value.message == (
         "plugin gone (vmnet-gone 1.0) can't be imported: "
         "ModuleNotFoundError: No module named 'vmnet_gone'"
@@ -362,7 +363,7 @@ def test_two_names_for_one_module(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", **fakes.GOOD)
     again = Plugin("again", plugin.module, plugin.distribution, plugin.version)
     with pytest.raises(PluginError, match="vmnet_fake_fake"):
-        hooks.load([plugin, again])
+        loading.load([plugin, again])
 
 
 def test_a_plugin_that_exits_at_import(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -386,7 +387,7 @@ def test_a_plugins_errors_belong_to_the_family(monkeypatch: Patch) -> None:
 def test_strategies_are_those_with_the_main_hook_of_a_stage(monkeypatch: Patch) -> None:
     def deliver(settings: object, identity: object, wiring: object) -> None: ...
 
-    plugins = hooks.load(
+    plugins = loading.load(
         [
             fakes.install(monkeypatch, "all", **fakes.GOOD),
             fakes.install(monkeypatch, "ipam", vmnet_ipam_deliver=deliver),

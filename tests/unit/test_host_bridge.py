@@ -17,8 +17,8 @@ from vmnet import cli
 from vmnet.errors import UsageError
 from vmnet.host_bridge.inspection import nic_mac
 from vmnet.host_bridge.layout import FORMATS, Layout, daemon_json, render, script
+from vmnet.settings.values import is_interface, is_mac
 from vmnet.testing import golden
-from vmnet.values import is_interface, is_mac
 
 GOLDEN = Path(__file__).with_name("golden_host_bridge")
 FREE = IPv4Network("192.0.2.240/28")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from vmnet.errors import MachineError
-from vmnet.image import choose
-from vmnet.image.choose import Choice
+from vmnet.planning.image import choose
+from vmnet.planning.image.choose import Choice
 
 MIB = 1 << 20
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tests.unit.test_image import converted
 from vmnet.errors import MachineError
-from vmnet.image import choose, magic, others, qcow2
-from vmnet.image.reading import Read
+from vmnet.planning.image import choose, magic, others, qcow2
+from vmnet.planning.image.reading import Read
 
 FORMATS = ("qcow", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", "parallels")
 # Marks in the first sector that QEMU recognises, and similar bytes that are not marks.

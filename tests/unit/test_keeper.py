@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.wait import until
-from vmnet.lifecycle import beside, guard, keeper
-from vmnet.lifecycle.beside import Log
-from vmnet.lifecycle.watches import Watch
+from vmnet.supervision import guard, keeper, processes
+from vmnet.supervision.processes import Log
+from vmnet.supervision.watches import Watch
 
 if TYPE_CHECKING:
-    from vmnet.lifecycle.keeper import Task
+    from vmnet.supervision.keeper import Task
 
 _AT_ONCE = (0.01,) * 3
 
@@ -52,7 +52,7 @@ def starts(folder: Path) -> int:
 
 
 def pid_in(folder: Path) -> int:
-    found = until(lambda: beside.read_pid(str(folder / "pid")), 30, "a PID")
+    found = until(lambda: processes.read_pid(str(folder / "pid")), 30, "a PID")
     return int(found)
 
 
@@ -137,7 +137,7 @@ def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
     task = keeper.run(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
     fd, seconds = next(task)
     pid = pid_in(tmp_path)
-    assert (seconds, beside.has_ended(fd)) == (0.01, False)
+    assert (seconds, processes.has_ended(fd)) == (0.01, False)
     with pytest.raises(keeper.FailedError, match=r"did not finish in 0\.01 s"):
         task.send(False)
     assert not lives(pid)
@@ -146,7 +146,7 @@ def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
 def test_a_start_that_is_under_way_ends_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("4194305\n")
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
-        shell = until(lambda: beside.read_pid(str(tmp_path / "shell")), 30, "the start")
+        shell = until(lambda: processes.read_pid(str(tmp_path / "shell")), 30, "the start")
     assert not lives(shell)
 
 
@@ -233,7 +233,7 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
     records = tmp_path / "keeper.pid", tmp_path / "guard.pid", tmp_path / "pid"
 
     def all_new(*old: int) -> tuple[int, ...] | None:
-        found = tuple(beside.read_pid(str(one)) or 0 for one in records)
+        found = tuple(processes.read_pid(str(one)) or 0 for one in records)
         return found if all(found) and not set(found) & set(old) else None
 
     with subprocess.Popen(("sleep", "60")) as machine:
@@ -242,7 +242,7 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
             old = until(all_new, 30, "keeper and guard")
             until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard to be at work")
             os.kill(old[0], signal.SIGKILL)
-            until(lambda: beside.read_pid(str(records[0])) not in (None, old[0]), 30, "a keeper")
+            until(lambda: processes.read_pid(str(records[0])) not in (None, old[0]), 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
             new = until(lambda: all_new(*old), 20, "a guard and a helper of the new keeper's")

@@ -10,9 +10,9 @@ import pytest
 
 from tests.unit import fakes
 from vmnet import testing
-from vmnet.delivery import Delivery
 from vmnet.errors import AllocationError
-from vmnet.net import capture
+from vmnet.model.delivery import Delivery
+from vmnet.strategies.netns import capture
 from vmnet.testing import namespace, watch
 from vmnet.testing.namespace import Container
 from vmnet.testing.recording import Recorder

@@ -11,7 +11,7 @@ import pytest
 
 from vmnet import log, testing
 from vmnet.errors import SettingsError
-from vmnet.settings import LOG, LOG_LEVEL
+from vmnet.settings.core import LOG, LOG_LEVEL
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ ERROR = SettingsError("VMNET_CPUS=0 is not a whole number from 1 to 1024", "set 
 
 def test_information_stands_alone_and_trouble_is_named(capsys: Capture) -> None:
     log.configure({})
-    logger = logging.getLogger("vmnet.net.bridge")
+    logger = logging.getLogger("vmnet.strategies.bridge.plan")
     logger.debug("a detail")
     logger.info("br%d is up", 0)
     logger.warning("no KVM")

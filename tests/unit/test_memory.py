@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vmnet import memory
 from vmnet.errors import MachineError
+from vmnet.planning import memory
 
 _GIB = 1 << 30
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_guard import guard_of, machine
-from vmnet.lifecycle import monitor
-from vmnet.lifecycle.monitor import Monitor
+from vmnet.supervision import qmp
+from vmnet.supervision.qmp import Monitor
 
 EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_CRASHLOADED"}\r\n'
 RESET = b'{"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}\r\n'
@@ -76,7 +76,7 @@ def test_a_flood_is_hung_up_on_once_qemu_has_answered(
     with theirs:
         theirs.sendall(b'{"return": {}}\r\n')
         kernels = 1 << 19  # what a socket holds
-        assert flood(ours, theirs, what) < monitor.FLOOD_BYTES + kernels
+        assert flood(ours, theirs, what) < qmp.FLOOD_BYTES + kernels
     assert (ours.floods, ours.fileno()) == (1, -1)
     assert not ours.connect(also_after_flood=False)
     assert ours.connect(also_after_flood=True), "for what QEMU is to be told"
@@ -89,7 +89,7 @@ def test_qemu_is_given_time_to_obey_in_a_flood(ours: Monitor, qemu: socket.socke
         theirs.sendall(b'{"return": {}}\r\n')
         ours.messages()
         assert ours.send((b'{"execute": "system_powerdown"}',), 1e9)
-        flood(ours, theirs, times=10 * monitor.FLOOD_BYTES // len(EVENT))
+        flood(ours, theirs, times=10 * qmp.FLOOD_BYTES // len(EVENT))
         assert ours.floods == 0
         theirs.setblocking(True)
         theirs.settimeout(30)
@@ -104,7 +104,7 @@ def test_little_now_and_then_is_no_flood(
 ) -> None:
     theirs, _ = qemu.accept()
     now = [0.0]
-    monkeypatch.setattr("vmnet.lifecycle.monitor.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("vmnet.supervision.qmp.time.monotonic", lambda: now[0])
     with theirs:
         for _ in range(100):
             now[0] += 10

@@ -9,8 +9,8 @@ import pytest
 from tests.unit import recorder
 from vmnet import pipeline, testing
 from vmnet.errors import DeliveryError, LaunchError, MachineError, SettingsError
-from vmnet.hooks import Hooks
-from vmnet.wiring import Requirements
+from vmnet.hooks.facade import Hooks
+from vmnet.model.wiring import Requirements
 
 INSTALLED = Path(__file__).with_name("installed")
 PLANNING = [

@@ -12,9 +12,10 @@ import pytest
 
 from tests.lab import precompiling
 from tests.unit.interpreter import run
-from vmnet import cli, precompiled
+from vmnet import cli
 from vmnet.cli import precompile
 from vmnet.errors import SettingsError, StateError, UsageError
+from vmnet.imports import precompiled
 
 _MODULE = """
 import attrs
@@ -46,7 +47,7 @@ def _run(file: Path, before: str, after: str) -> str:
         f"""
 import inspect, sys, traceback
 sys.path.append({str(file.parent)!r})
-from vmnet import precompiled
+from vmnet.imports import precompiled
 precompiled.PATH = {str(file)!r}
 {before}
 import subject
@@ -62,7 +63,7 @@ def _used(file: Path, before: str = "") -> list[str]:
 
 
 def test_a_module_comes_from_it(file: Path) -> None:
-    assert _used(file) == ["True", "vmnet.precompiled", "7"]
+    assert _used(file) == ["True", "vmnet.imports.precompiled", "7"]
 
 
 def test_what_attrs_compiles_comes_from_it(file: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vmnet.machine import Command, Listener, Opened, User
+from vmnet.model.machine import Command, Listener, Opened, User
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
 
@@ -26,7 +26,7 @@ def python(script: str, *prefix: str) -> str:
         "from vmnet.errors import VmnetError\n"
         "from vmnet.lifecycle import privileges\n"
         "from vmnet.lifecycle.become import become\n"
-        "from vmnet.machine import Command, Listener, Opened, User\n"
+        "from vmnet.model.machine import Command, Listener, Opened, User\n"
         "from pathlib import PosixPath\n"
     )
     argv = (*prefix, sys.executable, "-c", head + script)
@@ -129,7 +129,9 @@ def test_a_socket_is_roots_alone_and_listens_when_it_appears(tmp_path: Path) -> 
     script += "print('listening', flush=True)\nc, _ = s.accept(); c.sendall(b'%d' % os.getuid())"
     argv = (sys.executable, "-I", "-S", "-c", script)
     command = Command(argv, listeners=(Listener(path, 150),), user=User(0, 0))
-    runner = "from pathlib import PosixPath\nfrom vmnet.machine import Command, Listener, User\n"
+    runner = (
+        "from pathlib import PosixPath\nfrom vmnet.model.machine import Command, Listener, User\n"
+    )
     runner += f"from vmnet.lifecycle.become import become\nbecome({command!r})"
     with subprocess.Popen((sys.executable, "-c", runner), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -27,7 +27,7 @@ from tests.unit.frames import (
     message,
     ports,
 )
-from vmnet.net import cbpf, reception
+from vmnet.net.filters import cbpf, reception
 
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 SPARE, ANOTHER_SPARE, OWN_LINK_LOCAL = "172.17.255.254", "172.17.255.250", "169.254.7.7"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vmnet.identity import Host, Resolver
+from vmnet.model.identity import Host, Resolver
 from vmnet.net.resolver import read_hosts, read_names, read_resolver
 from vmnet.testing import resolver
 

@@ -6,7 +6,7 @@ import pytest
 
 from vmnet import testing
 from vmnet.errors import SettingsError
-from vmnet.selection import Choice, Selection, select
+from vmnet.hooks.selection import Choice, Selection, select
 
 INSTALLED = {
     "VMNET_CAPTURE": ("cni", "netns"),

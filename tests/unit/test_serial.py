@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests.unit import strategies
 from vmnet import testing
-from vmnet.delivery import Daemon, Delivery, File
-from vmnet.identity import Identity
-from vmnet.machine import Cdrom, Command, Disk, Kernel, Machine
+from vmnet.model.delivery import Daemon, Delivery, File
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Command, Disk, Kernel, Machine
+from vmnet.model.serial import from_json, to_json
+from vmnet.model.wiring import Wiring
 from vmnet.pipeline import Plan
-from vmnet.serial import from_json, to_json
-from vmnet.wiring import Wiring
 
 
 @given(strategies.identities)

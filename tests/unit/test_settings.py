@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet import settings as table
-from vmnet import values
 from vmnet.errors import PluginError, SettingsError
-from vmnet.settings import CORE, Setting, optional, parse, setting
+from vmnet.settings import core, values
+from vmnet.settings.core import CORE
+from vmnet.settings.table import Setting, optional, parse, setting
 
 BAD: dict[str, str] = {
     "NO_DHCP": "maybe",
@@ -90,18 +90,18 @@ def test_any_text_is_a_value_or_a_settings_error(row: Setting[Any], value: str) 
 
 def test_defaults() -> None:
     nothing = parse({}, CORE)
-    assert nothing[table.IPAM] == ("dnsmasq",)
-    assert nothing[table.NO_DHCP] is False
-    assert nothing[table.MEMORY] == 512 << 20
-    assert nothing[table.RUN_DIR] == Path("/run/vmnet")
-    assert nothing[table.DISK] is None
-    assert nothing[table.GUARD] is True
+    assert nothing[core.IPAM] == ("dnsmasq",)
+    assert nothing[core.NO_DHCP] is False
+    assert nothing[core.MEMORY] == 512 << 20
+    assert nothing[core.RUN_DIR] == Path("/run/vmnet")
+    assert nothing[core.DISK] is None
+    assert nothing[core.GUARD] is True
 
 
 def test_values_are_typed_and_the_given_text_is_kept() -> None:
     parsed = parse({"VMNET_DNS": "192.0.2.53, 2001:db8::53", "VMNET_CPUS": "4"}, CORE)
-    assert parsed[table.DNS] == (ip_address("192.0.2.53"), ip_address("2001:db8::53"))
-    assert parsed[table.CPUS] == 4
+    assert parsed[core.DNS] == (ip_address("192.0.2.53"), ip_address("2001:db8::53"))
+    assert parsed[core.CPUS] == 4
     assert parsed.given == {"VMNET_DNS": "192.0.2.53, 2001:db8::53", "VMNET_CPUS": "4"}
 
 
@@ -193,7 +193,7 @@ def test_two_rows_of_one_name_are_refused() -> None:
 
 
 def test_the_same_row_twice_is_one_row() -> None:
-    assert len(parse({}, (*CORE, table.MEMORY)).rows) == len(CORE)
+    assert len(parse({}, (*CORE, core.MEMORY)).rows) == len(CORE)
 
 
 def test_a_row_of_a_plugin_is_parsed_like_our_own() -> None:

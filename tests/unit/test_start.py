@@ -15,11 +15,12 @@ from attrs import evolve
 from tests.lab.wait import until
 from tests.unit import recorder
 from vmnet import pipeline, process
-from vmnet.delivery import Daemon, Delivery, File
 from vmnet.errors import DeliveryError, InterruptedStartError, LaunchError, VmnetError
-from vmnet.hooks import Hooks
-from vmnet.lifecycle import beside, start, state
+from vmnet.hooks.facade import Hooks
+from vmnet.lifecycle import start, state
+from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.pipeline import Plan
+from vmnet.supervision import processes
 
 pytestmark = pytest.mark.usefixtures("recording")
 
@@ -248,7 +249,7 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     )
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=tmp_path / "qmp.sock")))
-    assert blocked == [set(beside.STOP_SIGNALS)]
+    assert blocked == [set(processes.STOP_SIGNALS)]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "after a failure nothing is blocked"
     (keeper,) = guards
     _, status = os.waitpid(keeper, 0)

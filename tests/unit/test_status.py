@@ -13,7 +13,7 @@ from vmnet import cli, testing
 from vmnet.cli.status import duration
 from vmnet.errors import GuestError
 from vmnet.lifecycle import state
-from vmnet.lifecycle.launched import Helper, Nic
+from vmnet.lifecycle.vm_record import Helper, Nic
 from vmnet.net import ifaddr
 from vmnet.running import guest
 from vmnet.running.guest import Presence

@@ -11,8 +11,8 @@ import pytest
 from attrs import evolve
 
 from vmnet.errors import StateError
-from vmnet.lifecycle import uplinks
-from vmnet.lifecycle.uplinks import Record, Uplink
+from vmnet.lifecycle import uplink_record
+from vmnet.lifecycle.uplink_record import Record, Uplink
 from vmnet.net.device import Device, devices
 
 ETH0 = Device(2, "eth0", True, True, True, 3, "veth")
@@ -39,22 +39,22 @@ def by_index(*found: Device) -> dict[int, Device]:
     ],
 )
 def test_trouble(now: Device, said: str) -> None:
-    assert uplinks.trouble(UPLINK, by_index(now, BR0, TAP0)) == said
+    assert uplink_record.trouble(UPLINK, by_index(now, BR0, TAP0)) == said
 
 
 def test_a_carrier_that_never_was_is_not_missed() -> None:
     unplugged = evolve(UPLINK, had_carrier=False)
     record = evolve(RECORD, uplinks=(unplugged,))
     without = by_index(evolve(ETH0, has_carrier=False), BR0, TAP0)
-    assert uplinks.trouble(unplugged, without) == ""
-    assert uplinks.with_news(record, {2: ""}, (), without).uplinks == (unplugged,)
+    assert uplink_record.trouble(unplugged, without) == ""
+    assert uplink_record.with_news(record, {2: ""}, (), without).uplinks == (unplugged,)
 
 
 def test_a_carrier_that_comes_after_the_start_is_missed_when_it_goes() -> None:
     """Hardware negotiates for seconds after it was set up, so the start sees none."""
     record = evolve(RECORD, uplinks=(evolve(UPLINK, had_carrier=False),))
-    (uplink,) = uplinks.with_news(record, {2: ""}, (), by_index(ETH0, BR0, TAP0)).uplinks
-    assert uplinks.trouble(uplink, by_index(evolve(ETH0, has_carrier=False))).startswith(
+    (uplink,) = uplink_record.with_news(record, {2: ""}, (), by_index(ETH0, BR0, TAP0)).uplinks
+    assert uplink_record.trouble(uplink, by_index(evolve(ETH0, has_carrier=False))).startswith(
         "eth0 has no carrier"
     )
 
@@ -76,21 +76,21 @@ def test_a_carrier_that_comes_after_the_start_is_missed_when_it_goes() -> None:
 )
 def test_newcomers(changes: dict[str, Any], wanted: tuple[str, ...] | None, is_new: bool) -> None:
     eth1 = evolve(Device(7, "eth1", True, True, True, 0, "veth"), **changes)
-    found = uplinks.newcomers(RECORD, by_index(ETH0, BR0, eth1), wanted)
+    found = uplink_record.newcomers(RECORD, by_index(ETH0, BR0, eth1), wanted)
     assert found == ([eth1] if is_new else [])
 
 
 def test_the_record(tmp_path: Path) -> None:
-    assert uplinks.load(tmp_path) is None
-    uplinks.save(tmp_path, evolve(RECORD, shut=(7,)))
-    assert uplinks.load(tmp_path) == evolve(RECORD, shut=(7,))
-    uplinks.discard(tmp_path)
-    uplinks.discard(tmp_path)
-    assert uplinks.load(tmp_path) is None
+    assert uplink_record.load(tmp_path) is None
+    uplink_record.save(tmp_path, evolve(RECORD, shut=(7,)))
+    assert uplink_record.load(tmp_path) == evolve(RECORD, shut=(7,))
+    uplink_record.discard(tmp_path)
+    uplink_record.discard(tmp_path)
+    assert uplink_record.load(tmp_path) is None
     for text in ("", "{}", "[]", '{"uplinks": [{}], "known": [], "shut": []}'):
         (tmp_path / "uplinks.json").write_text(text)
         with pytest.raises(StateError, match=r"can't read .*uplinks\.json"):
-            uplinks.load(tmp_path)
+            uplink_record.load(tmp_path)
 
 
 def test_what_comes_and_goes_does_not_pile_up() -> None:
@@ -98,7 +98,7 @@ def test_what_comes_and_goes_does_not_pile_up() -> None:
     record = RECORD
     for index in range(10, 1000):
         now = by_index(ETH0, BR0, TAP0, Device(index, "eth1", True, True, True, 0, "veth"))
-        record = uplinks.with_news(record, {2: ""}, (index,), now)
+        record = uplink_record.with_news(record, {2: ""}, (index,), now)
     assert record == Record((UPLINK,), (2, 3, 4, 999), (999,))
 
 

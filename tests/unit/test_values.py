@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmnet import values
+from vmnet.settings import values
 
 GIB = 1 << 30
 PARSERS: dict[str, Callable[[str], Any]] = {

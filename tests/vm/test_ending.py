@@ -18,7 +18,7 @@ from tests.lab.netns import Lan
 from tests.lab.snapshot import require_same
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
-from vmnet.lifecycle.guard import FORCED_STATUS
+from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

@@ -13,7 +13,7 @@ import pytest
 from tests.lab.netns import Lan
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, Machine
-from vmnet.lifecycle.guard import FORCED_STATUS
+from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

@@ -9,7 +9,7 @@ import pytest
 from tests.lab.netns import WORLD, Lan, lan
 from tests.lab.services import dns_server, dnsmasq, web_server
 from tests.vm.conftest import Machine, ask
-from vmnet.lifecycle.guard import FORCED_STATUS
+from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

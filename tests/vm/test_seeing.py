@@ -16,7 +16,7 @@ from tests.lab.netns import Lan
 from tests.lab.services import dnsmasq
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine
-from vmnet.lifecycle.guard import FORCED_STATUS
+from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from vmnet import __version__
 from vmnet.errors import UsageError
-from vmnet.values import nearest
+from vmnet.settings.values import nearest
 
 COMMANDS: Mapping[str, str] = {
     "run": "take over the container's network and become the VM (the entry point)",

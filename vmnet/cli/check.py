@@ -9,13 +9,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vmnet import assembly, memory, pipeline
-from vmnet.cli.findings import Finding, report
-from vmnet.cli.output import Parser
+from vmnet import pipeline
 from vmnet.errors import VmnetError
-from vmnet.hooks import Hooks
-from vmnet.lifecycle import files, folder, state
-from vmnet.settings import ACCEL, MEMORY, RUN_DIR
+from vmnet.hooks.facade import Hooks
+from vmnet.lifecycle import files, run_directory, state
+from vmnet.planning import assembly, memory
+from vmnet.settings.core import ACCEL, MEMORY, RUN_DIR
+from vmnet.terminal.findings import Finding, report
+from vmnet.terminal.output import Parser
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -62,7 +63,7 @@ def _privileges() -> str:
 
 
 def _run_dir(run_dir: Path) -> str:
-    folder.make(run_dir)
+    run_directory.make(run_dir)
     probe = run_dir / "check"
     files.write(probe, b"")
     probe.unlink()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vmnet import discovery, hooks
-from vmnet.cli.output import Parser, print_json, table
+from vmnet.hooks import discovery, loading
+from vmnet.terminal.output import Parser, print_json, table
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = Parser("config", "List every environment variable.").parse_args(arguments)
-    rows = hooks.load(discovery.discover()).settings()
+    rows = loading.load(discovery.discover()).settings()
     if options.json:
         print_json(
             [

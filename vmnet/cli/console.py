@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vmnet.cli.output import Parser
 from vmnet.errors import GuestError
-from vmnet.lifecycle.launched import Launched
+from vmnet.lifecycle.vm_record import Launched
 from vmnet.running import console, find
 from vmnet.running.find import BusyError
+from vmnet.terminal.output import Parser
 
 _log = logging.getLogger(__name__)
 _ALTERNATIVE = "`docker attach NAME` shows the console, too, and Ctrl-P Ctrl-Q leaves it"

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
-from vmnet.cli.output import Parser, print_json, styled
 from vmnet.demo import acts
 from vmnet.demo.errors import DemoError
 from vmnet.demo.story import Story
-from vmnet.serial import plain
+from vmnet.model.serial import plain
+from vmnet.terminal.output import Parser, print_json, styled
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130

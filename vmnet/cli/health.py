@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from vmnet.cli.output import Parser, print_json, seconds, styled
 from vmnet.errors import StateError
+from vmnet.model.serial import plain
 from vmnet.running import health
 from vmnet.running.health import Health
-from vmnet.serial import plain
-from vmnet.settings import RUN_DIR, value
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import value
+from vmnet.terminal.output import Parser, print_json, seconds, styled
 
 _STYLE = {"healthy": "green", "starting": "yellow", "unhealthy": "red"}
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet import __version__, discovery, hooks, hookspecs, settings
-from vmnet.cli.output import Parser, heading, print_json, styled
-from vmnet.discovery import Broken, Plugin
+from vmnet import __version__, hookspecs
 from vmnet.errors import PluginError, VmnetError
-from vmnet.hooks import Plugins
-from vmnet.selection import Choice, Selection, select
+from vmnet.hooks import discovery, loading
+from vmnet.hooks.discovery import Broken, Plugin
+from vmnet.hooks.loading import Plugins
+from vmnet.hooks.selection import Choice, Selection, select
+from vmnet.settings import core, table
+from vmnet.terminal.output import Parser, heading, print_json, styled
 
 _VARIABLES = {
     "capture": "VMNET_CAPTURE",
@@ -59,19 +61,19 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def examine(environ: Mapping[str, str]) -> Installation:
     """Examine the installation as a start does, but continue after errors."""
-    seconds = settings.value(environ, settings.HOOK_TIMEOUT)
+    seconds = table.value(environ, core.HOOK_TIMEOUT)
     found, duplicates = discovery.survey()
-    plugins, unloadable = hooks.examine(found, seconds)
+    plugins, unloadable = loading.examine(found, seconds)
     broken = (*duplicates, *unloadable, *_with_broken_settings(plugins))
     usable = plugins.without(item.plugin.name for item in broken if item not in duplicates)
     problem: VmnetError | None = broken[0].error if broken else None
     parsed = None
     try:
-        parsed = settings.parse(environ, usable.settings())
+        parsed = table.parse(environ, usable.settings())
         selection: Selection | None = select(parsed, usable.strategies(), usable.allocate_only())
     except VmnetError as error:
         selection, problem = None, problem or error
-    serves_dhcp = parsed is None or not parsed[settings.NO_DHCP]
+    serves_dhcp = parsed is None or not parsed[core.NO_DHCP]
     return Installation(usable, broken, selection, problem, serves_dhcp)
 
 
@@ -127,8 +129,8 @@ def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
 
 def _assignments(installation: Installation, variable: str | None, name: str) -> str:
     """Return the assignments that select a strategy. One that serves DHCP contradicts NO_DHCP."""
-    contradicts = name == settings.IPAM.default and not installation.serves_dhcp
-    prefix = f"{settings.NO_DHCP.name}=false " if contradicts else ""
+    contradicts = name == core.IPAM.default and not installation.serves_dhcp
+    prefix = f"{core.NO_DHCP.name}=false " if contradicts else ""
     return f"{prefix}{variable}={name}"
 
 

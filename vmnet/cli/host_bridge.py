@@ -9,12 +9,12 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from vmnet.cli.findings import report
-from vmnet.cli.output import Parser, print_json
 from vmnet.errors import UsageError
 from vmnet.host_bridge.inspection import DOCKER, inspect, nic_mac
 from vmnet.host_bridge.layout import DAEMON_JSON, FORMATS, Layout, daemon_json, render, script
-from vmnet.values import is_interface, is_mac
+from vmnet.settings.values import is_interface, is_mac
+from vmnet.terminal.findings import report
+from vmnet.terminal.output import Parser, print_json
 
 Value = TypeVar("Value")
 

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from vmnet import pipeline
-from vmnet.cli.output import Parser, heading, print_json, table
-from vmnet.delivery import File
 from vmnet.lifecycle import state
-from vmnet.machine import Command
+from vmnet.model.delivery import File
+from vmnet.model.machine import Command
+from vmnet.model.serial import plain
 from vmnet.pipeline import Plan
-from vmnet.serial import plain
-from vmnet.settings import RUN_DIR
+from vmnet.settings.core import RUN_DIR
+from vmnet.terminal.output import Parser, heading, print_json, table
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

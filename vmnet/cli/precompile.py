@@ -6,8 +6,9 @@ import importlib
 import logging
 from collections.abc import Mapping, Sequence
 
-from vmnet import pipeline, precompiled
+from vmnet import pipeline
 from vmnet.errors import StateError, UsageError, VmnetError
+from vmnet.imports import precompiled
 
 _EPILOG = """\
 The file is in vmnet's own folder and makes starts faster by a sixth. Add `RUN vmnet precompile` to
@@ -15,23 +16,23 @@ the build of an image, with the environment variables that the starts will have,
 VMNET_IPAM. A module that changes later, such as an upgraded plugin, is imported as usual.
 """
 # A start imports these only when it carries out a plan or examines a disk: see
-# vmnet.lifecycle.start and vmnet.assembly.
+# vmnet.lifecycle.start and vmnet.planning.assembly.
 _IMPORTED_LATE = (
     "ctypes",
     "vmnet.cli.run",
-    "vmnet.image.choose",
-    "vmnet.image.qcow2",
+    "vmnet.planning.image.choose",
+    "vmnet.planning.image.qcow2",
     "vmnet.lifecycle.become",
-    "vmnet.net.antispoof",
+    "vmnet.net.filters.antispoof",
     "vmnet.net.arp",
-    "vmnet.net.build",
-    "vmnet.net.capture",
+    "vmnet.strategies.bridge.build",
+    "vmnet.strategies.netns.capture",
     "vmnet.net.dns",
     "vmnet.net.ndp",
     "vmnet.net.router",
     "vmnet.net.rtnl",
-    "vmnet.net.snapshot",
-    "vmnet.net.steps",
+    "vmnet.net.restore.snapshot",
+    "vmnet.net.kernel_errors",
 )
 # Replaces what a machine that builds an image lacks. Any file can stand for the guest's kernel.
 _SUBSTITUTES = {
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> None:
-    from vmnet.cli.output import Parser
+    from vmnet.terminal.output import Parser
 
     description = "Write the modules that `vmnet run` imports to one file, compiled."
     parser = Parser("precompile", description, json=False)

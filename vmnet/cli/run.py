@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from vmnet import log, pipeline
 from vmnet.errors import VmnetError
-from vmnet.hooks import Hooks
+from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import start
 from vmnet.pipeline import Plan
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from vmnet import pipeline
-from vmnet.cli.output import Parser, print_json, styled, table
-from vmnet.identity import Interface
+from vmnet.model.identity import Interface
+from vmnet.model.serial import plain
+from vmnet.model.wiring import Port
 from vmnet.running import find, status
 from vmnet.running.bridges import Bridge
 from vmnet.running.guest import Presence
 from vmnet.running.status import Qemu, Status
-from vmnet.serial import plain
-from vmnet.wiring import Port
+from vmnet.terminal.output import Parser, print_json, styled, table
 
 _ACCELERATORS = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 

@@ -7,11 +7,12 @@ import logging
 import signal
 from collections.abc import Mapping, Sequence
 
-from vmnet.cli.output import Parser, print_json, seconds
-from vmnet.lifecycle import launched
+from vmnet.lifecycle import vm_record
+from vmnet.model.serial import plain
 from vmnet.running.stop import Stopped, stop
-from vmnet.serial import plain
-from vmnet.settings import RUN_DIR, STOP_TIMEOUT, value
+from vmnet.settings.core import RUN_DIR, STOP_TIMEOUT
+from vmnet.settings.table import value
+from vmnet.terminal.output import Parser, print_json, seconds
 
 _log = logging.getLogger(__name__)
 _MESSAGES = {
@@ -25,7 +26,7 @@ _MESSAGES = {
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     timeout = value(environ, STOP_TIMEOUT)
     options = _parser(timeout).parse_args(arguments)
-    machine = launched.load(value(environ, RUN_DIR))
+    machine = vm_record.load(value(environ, RUN_DIR))
     if machine is None:
         found = Stopped("not-running", 0.0)
     else:

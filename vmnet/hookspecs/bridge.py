@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from vmnet.hookspecs.markers import hookspec
-from vmnet.identity import Identity
-from vmnet.settings import Settings
-from vmnet.wiring import Requirements, Wiring
+from vmnet.model.identity import Identity
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings.table import Settings
 
 
 @hookspec(firstresult=True)

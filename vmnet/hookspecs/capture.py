@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vmnet.hookspecs.markers import hookspec
-from vmnet.identity import Identity
-from vmnet.settings import Settings
+from vmnet.model.identity import Identity
+from vmnet.settings.table import Settings
 
 
 @hookspec(firstresult=True)

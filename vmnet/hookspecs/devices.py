@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vmnet.hookspecs.markers import hookspec
-from vmnet.identity import Identity
-from vmnet.machine import Cdrom, Disk
-from vmnet.settings import Settings
-from vmnet.wiring import Wiring
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Disk
+from vmnet.model.wiring import Wiring
+from vmnet.settings.table import Settings
 
 
 @hookspec

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vmnet.delivery import Delivery, Handover
 from vmnet.hookspecs.markers import hookspec
-from vmnet.identity import Identity
-from vmnet.settings import Settings
-from vmnet.wiring import Requirements, Wiring
+from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.identity import Identity
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings.table import Settings
 
 
 @hookspec

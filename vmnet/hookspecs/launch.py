@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmnet.hookspecs.markers import hookspec
-from vmnet.machine import Command, Machine
-from vmnet.settings import Settings
+from vmnet.model.machine import Command, Machine
+from vmnet.settings.table import Settings
 
 
 @hookspec(firstresult=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vmnet.hookspecs.markers import hookspec
-from vmnet.settings import Setting
+from vmnet.settings.table import Setting
 
 
 @hookspec

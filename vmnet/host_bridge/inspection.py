@@ -8,9 +8,9 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmnet.cli.findings import Finding
 from vmnet.host_bridge.layout import Layout
-from vmnet.values import is_mac
+from vmnet.settings.values import is_mac
+from vmnet.terminal.findings import Finding
 
 _NET = Path("/sys/class/net")
 _CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")

@@ -15,19 +15,19 @@ from attrs import evolve
 
 from vmnet import log
 from vmnet.errors import AllocationError, PluginError, StateError, VmnetError
-from vmnet.hooks import Hooks
-from vmnet.identity import Identity, Interface
-from vmnet.lifecycle import files, folder, state
-from vmnet.noun import Noun, noun
-from vmnet.serial import from_json, plain
-from vmnet.settings import RUN_DIR
+from vmnet.hooks.facade import Hooks
+from vmnet.lifecycle import files, run_directory, state
+from vmnet.model.base import frozen
+from vmnet.model.identity import Identity, Interface
+from vmnet.model.serial import from_json, plain
+from vmnet.settings.core import RUN_DIR
 
 VERSION = 1
 _log = logging.getLogger(__name__)
 
 
-@noun
-class Allocation(Noun):
+@frozen
+class Allocation:
     """A possible allocation by one strategy.
 
     :param identity: the argument of the strategy's allocation, and of its release
@@ -37,8 +37,8 @@ class Allocation(Noun):
     identity: Identity
 
 
-@noun
-class Record(Noun):
+@frozen
+class Record:
     """All possible allocations. A start in any network namespace releases them."""
 
     version: int
@@ -50,7 +50,7 @@ def allocate(hooks: Hooks, identity: Identity) -> Identity:
 
     :raises VmnetError: a strategy cannot allocate; the record states what must be released
     """
-    folder.make(hooks.settings[RUN_DIR])
+    run_directory.make(hooks.settings[RUN_DIR])
     path = state.allocations(hooks.settings[RUN_DIR])
     allocations: tuple[Allocation, ...] = ()
     for name in hooks.allocators:

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from vmnet.errors import LaunchError
-from vmnet.machine import User
+from vmnet.model.machine import User
 
 # prctl(2)
 _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 8, 24, 38

@@ -12,7 +12,6 @@ from types import FrameType
 from typing import NoReturn
 
 from vmnet import process
-from vmnet.delivery import Daemon, Delivery
 from vmnet.errors import (
     BridgeError,
     DeliveryError,
@@ -22,22 +21,23 @@ from vmnet.errors import (
     StateError,
     VmnetError,
 )
-from vmnet.hooks import Hooks
+from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import (
-    beside,
-    early,
     files,
-    folder,
-    launched,
+    held_signals,
     privileges,
+    run_directory,
     state,
-    supervision,
-    uplinks,
+    uplink_record,
+    vm_record,
 )
+from vmnet.model.delivery import Daemon, Delivery
+from vmnet.model.wiring import Wiring
 from vmnet.net import device
 from vmnet.pipeline import Plan
-from vmnet.settings import INTERFACES, RUN_DIR, Settings
-from vmnet.wiring import Wiring
+from vmnet.settings.core import INTERFACES, RUN_DIR
+from vmnet.settings.table import Settings
+from vmnet.supervision import processes, setup
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def recover(hooks: Hooks) -> None:
     :raises VmnetError: the network can't be restored, or an allocation not released
     """
     run_dir = hooks.settings[RUN_DIR]
-    folder.require(run_dir)
+    run_directory.require(run_dir)
     left = state.load(run_dir)
     if left is not None:
         if _runs(run_dir):
@@ -72,17 +72,17 @@ def recover(hooks: Hooks) -> None:
 
 def _reopen(run_dir: Path) -> None:
     """Remove the filters from NICs that appeared while the VM ran, so that they can be captured."""
-    record = uplinks.load(run_dir)
+    record = uplink_record.load(run_dir)
     if record is not None and record.shut:
-        from vmnet.net import shutter
+        from vmnet.net.filters import shutter
 
         shutter.reopen(record.shut)
-    uplinks.discard(run_dir)
+    uplink_record.discard(run_dir)
 
 
 def _runs(run_dir: Path) -> bool:
     try:
-        return launched.load(run_dir) is not None
+        return vm_record.load(run_dir) is not None
     except StateError as error:  # another version of vmnet may have written it
         _log.debug("%s", error)
         return False
@@ -94,7 +94,7 @@ def interruptible() -> None:
     The kernel drops a signal to PID 1 without a handler, so `docker stop` would have no effect.
     """
     _on_signals(_interrupt)
-    early.deliver()
+    held_signals.deliver()
 
 
 def start(hooks: Hooks, plan: Plan, there: frozenset[int] | None = None) -> NoReturn:
@@ -105,7 +105,7 @@ def start(hooks: Hooks, plan: Plan, there: frozenset[int] | None = None) -> NoRe
     :raises InterruptedStartError: a stop signal arrived, and the start is undone
     """
     interruptible()
-    early.refuse_pending()
+    held_signals.refuse_pending()
     undo = ExitStack()
     try:
         now = devices_there()
@@ -123,14 +123,14 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     """
     if plan.command.user is not None:
         privileges.refuse_new()
-    folder.make(hooks.settings[RUN_DIR])
+    run_directory.make(hooks.settings[RUN_DIR])
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:
         _deliver(delivery, undo)
     daemons = (daemon for delivery in plan.deliveries for daemon in delivery.daemons)
-    helpers = supervision.begin(plan.command, daemons, hooks.settings, undo)
+    helpers = setup.begin(plan.command, daemons, hooks.settings, undo)
     _write_records(plan, helpers, hooks.settings, late, undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of executing the hypervisor")
@@ -138,7 +138,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
 
 def _write_records(
     plan: Plan,
-    helpers: Iterable[launched.Helper],
+    helpers: Iterable[vm_record.Helper],
     settings: Settings,
     late: frozenset[int],
     undo: ExitStack,
@@ -148,16 +148,16 @@ def _write_records(
         () if plan.outside else [address.ip for address in interface.addresses]
         for interface in plan.identity.interfaces
     )
-    undo.callback(uplinks.discard, run_dir)
+    undo.callback(uplink_record.discard, run_dir)
     with _reading_devices():
         devices = device.devices()
-    record = uplinks.describe(plan.wiring, devices, late)
-    uplinks.save(run_dir, record)
-    undo.callback(launched.discard, run_dir)
-    launched.save(run_dir, launched.describe(plan.command, plan.wiring, addresses, helpers))
-    if uplinks.newcomers(record, devices, settings[INTERFACES]):
+    record = uplink_record.describe(plan.wiring, devices, late)
+    uplink_record.save(run_dir, record)
+    undo.callback(vm_record.discard, run_dir)
+    vm_record.save(run_dir, vm_record.describe(plan.command, plan.wiring, addresses, helpers))
+    if uplink_record.newcomers(record, devices, settings[INTERFACES]):
         # Connected during planning. The keeper handles NICs that appear later.
-        from vmnet.running import uplinks as check
+        from vmnet.running import uplink_changes as check
 
         check.main(run_dir, os.environ)
 
@@ -184,12 +184,12 @@ def _reading_devices() -> Iterator[None]:
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    for number in beside.STOP_SIGNALS:
+    for number in processes.STOP_SIGNALS:
         signal.signal(number, handler)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    early.note(number)
+    held_signals.note(number)
     raise InterruptedStartError(number)
 
 

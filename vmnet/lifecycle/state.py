@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 from vmnet.errors import StateError
-from vmnet.identity import Identity
 from vmnet.lifecycle import files
-from vmnet.noun import Noun, noun
-from vmnet.serial import from_json, plain
-from vmnet.wiring import Wiring
+from vmnet.model.base import frozen
+from vmnet.model.identity import Identity
+from vmnet.model.serial import from_json, plain
+from vmnet.model.wiring import Wiring
 
 VERSION = 1
 _FILE = "state.json"
@@ -26,8 +26,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NETNS = Path("/proc/self/ns/net")
 
 
-@noun
-class State(Noun):
+@frozen
+class State:
     """:param namespace: identifies the network namespace and the boot"""
 
     version: int

@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
-from vmnet.deferred import Deferred, defer
+from vmnet.imports.deferred import Deferred, defer
 
 _PACKAGE = "pyroute2"
 _AF_BRIDGE = 7  # linux/socket.h; the socket module does not define it

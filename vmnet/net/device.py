@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from vmnet.model.base import frozen
 from vmnet.net import dump
-from vmnet.noun import Noun, noun
 
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 10, 18, 1
@@ -14,8 +14,8 @@ _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_ETHER = 1
 
 
-@noun
-class Device(Noun):
+@frozen
+class Device:
     """A network device.
 
     :param index: the kernel's number, which no other device gets while the namespace lives

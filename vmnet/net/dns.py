@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from vmnet.identity import Interface
-from vmnet.names import is_domain
-from vmnet.noun import Noun, noun
+from vmnet.model.base import frozen
+from vmnet.model.identity import Interface
+from vmnet.model.names import is_domain
 
 _PORT, _SECONDS = 53, 1.0  # for all that is asked
 _A, _PTR, _AAAA, _INTERNET = 1, 12, 28, 1
@@ -24,8 +24,8 @@ _RECURSION_DESIRED, _RESPONSE, _ERROR = 0x0100, 0x8000, 0x000F
 _MOST_POINTERS = 16  # of a name; a loop has no end
 
 
-@noun
-class Question(Noun):
+@frozen
+class Question:
     """A name and a record's type."""
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmnet.net import links, rtnl, tap
-from vmnet.net.steps import step
+from vmnet.net.kernel_errors import step
 
 _BRIDGE, _TAP, _FD = "vmnet-check-br", "vmnet-check-tap", 199
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from vmnet.identity import Host, Interface, Resolver
+from vmnet.model.identity import Host, Interface, Resolver
 
 _log = logging.getLogger(__name__)
 RESOLV_CONF = Path("/etc/resolv.conf")

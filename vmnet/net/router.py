@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 
 from attrs import frozen
 
-from vmnet.identity import Interface, Router
+from vmnet.model.identity import Interface, Router
 from vmnet.net import ndp
 
 # A virtual switch answers in well under a millisecond. But the first container on a network finds

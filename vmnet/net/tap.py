@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vmnet.errors import BridgeError, PrivilegeError
-from vmnet.net.steps import step
+from vmnet.net.kernel_errors import step
 
 TUN = Path("/dev/net/tun")
 _TUN_DEVICE = os.makedev(10, 200)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface
 
-from vmnet.lifecycle.launched import Nic
+from vmnet.lifecycle.vm_record import Nic
+from vmnet.model.base import frozen
 from vmnet.net import ifaddr
-from vmnet.noun import Noun, noun
 
 
-@noun
-class Bridge(Noun):
+@frozen
+class Bridge:
     """The current state of a bridge.
 
     :param addresses: the bridge's own addresses

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vmnet.errors import GuestError
-from vmnet.lifecycle import launched
-from vmnet.lifecycle.launched import Launched
+from vmnet.lifecycle import vm_record
+from vmnet.lifecycle.vm_record import Launched
 from vmnet.net import unix
 from vmnet.net.unix import Client
-from vmnet.settings import RUN_DIR, value
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import value
 
 _SECONDS, _POLL_SECONDS = 5.0, 0.05
 
@@ -24,7 +25,7 @@ def machine(environ: Mapping[str, str]) -> Launched:
     :raises GuestError: no VM runs here
     """
     run_dir = value(environ, RUN_DIR)
-    found = launched.load(run_dir)
+    found = vm_record.load(run_dir)
     if found is None:
         raise GuestError(
             f"no VM runs here: {run_dir} has no record of one",

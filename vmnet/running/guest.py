@@ -5,16 +5,16 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from vmnet.errors import PrivilegeError
-from vmnet.lifecycle.launched import Nic
-from vmnet.net import presence
-from vmnet.noun import Noun, noun
+from vmnet.lifecycle.vm_record import Nic
+from vmnet.model.base import frozen
+from vmnet.net import liveness
 from vmnet.running import bridges
 
 _SECONDS = 1.0
 
 
-@noun
-class Presence(Noun):
+@frozen
+class Presence:
     """The result of querying one of the guest's NICs.
 
     :param silent: the addresses for which the guest did not answer
@@ -37,7 +37,7 @@ def ask(nic: Nic) -> Presence:
         return Presence(nic.name, unknown="vmnet does not know its addresses")
     addresses = [ip_address(address) for address in nic.addresses]
     try:
-        found = presence.answering(
+        found = liveness.answering(
             nic.tap,
             bytes.fromhex(nic.bridge_mac.replace(":", "")),
             bridges.asker(nic),

@@ -12,9 +12,9 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.errors import GuestError, StateError
-from vmnet.lifecycle import files, launched, uplinks
-from vmnet.lifecycle.launched import Launched
-from vmnet.noun import Noun, noun
+from vmnet.lifecycle import files, uplink_record, vm_record
+from vmnet.lifecycle.vm_record import Launched
+from vmnet.model.base import frozen
 from vmnet.running import bridges, guest, runstate
 from vmnet.running.guest import Presence
 
@@ -22,8 +22,8 @@ _FILE = "answered"
 _HELPERS_SECONDS = 10.0  # after QEMU's start, for the helpers to start
 
 
-@noun
-class Health(Noun):
+@frozen
+class Health:
     """The VM's health.
 
     :param verdict: ``starting``, ``healthy`` or ``unhealthy``
@@ -45,14 +45,14 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
         that has never answered is not judged by its answers
     :raises vmnet.errors.StateError: the record of the start can't be read
     """
-    machine = launched.load(run_dir)
+    machine = vm_record.load(run_dir)
     if machine is None:
         return Health("starting", "QEMU has not been started yet")
     for helper in machine.helpers:
         pid, trouble = helper.look()
         if trouble and not (pid == 0 and machine.machine.seconds < _HELPERS_SECONDS):
             return Health("unhealthy", f"{helper.name} {trouble}: see the container's log")
-    if lost := uplinks.troubles(run_dir):
+    if lost := uplink_record.troubles(run_dir):
         return Health("unhealthy", "; ".join(lost))
     try:
         answer = runstate.ask(machine.qmp) if machine.qmp else runstate.Answer()

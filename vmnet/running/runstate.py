@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.errors import GuestError
-from vmnet.noun import Noun, noun
+from vmnet.model.base import frozen
 from vmnet.running import find
 from vmnet.running.find import BusyError
 from vmnet.running.monitor import Monitor
@@ -31,8 +31,8 @@ def trouble(state: str) -> str:
     return _TROUBLE.get(state, "QEMU does not run the guest")
 
 
-@noun
-class Answer(Noun):
+@frozen
+class Answer:
     """QEMU's answer.
 
     :param state: the run state; empty if QEMU did not answer

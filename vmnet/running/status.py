@@ -5,23 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.errors import GuestError
-from vmnet.hooks import Hooks
-from vmnet.identity import Identity
-from vmnet.lifecycle import state, uplinks
-from vmnet.lifecycle.launched import Helper, Launched
+from vmnet.hooks.facade import Hooks
+from vmnet.lifecycle import state
+from vmnet.lifecycle import uplink_record as uplinks
+from vmnet.lifecycle.vm_record import Helper, Launched
+from vmnet.model.base import frozen
+from vmnet.model.identity import Identity
+from vmnet.model.wiring import Wiring
 from vmnet.net import device
-from vmnet.noun import Noun, noun
 from vmnet.running import bridges, guest, monitor
 from vmnet.running.bridges import Bridge
 from vmnet.running.guest import Presence
-from vmnet.settings import RUN_DIR
-from vmnet.wiring import Wiring
+from vmnet.settings.core import RUN_DIR
 
 _ACCELERATORS = {True: "kvm", False: "tcg"}
 
 
-@noun
-class Qemu(Noun):
+@frozen
+class Qemu:
     """QEMU's state and version.
 
     :param state: of QAPI's RunState; empty if the query failed
@@ -35,8 +36,8 @@ class Qemu(Noun):
     unknown: str = ""
 
 
-@noun
-class Running(Noun):
+@frozen
+class Running:
     """A process of the VM.
 
     :param runs: whether the process runs and is not stopped
@@ -54,9 +55,9 @@ class Running(Noun):
         return cls(helper.name, pid, not trouble, trouble)
 
 
-@noun
-class Handed(Noun):
-    """A :class:`vmnet.delivery.Handover` with the name of the strategy that reports it."""
+@frozen
+class Handed:
+    """A :class:`vmnet.model.delivery.Handover` with the name of the strategy that reports it."""
 
     strategy: str
     interface: str
@@ -64,8 +65,8 @@ class Handed(Noun):
     detail: str
 
 
-@noun
-class Status(Noun):
+@frozen
+class Status:
     """The status of a running VM.
 
     :param uptime: seconds since QEMU's process was started

@@ -15,18 +15,18 @@ from pathlib import Path
 
 from vmnet import process
 from vmnet.errors import GuestError
-from vmnet.lifecycle.guard import FORCE, PRESS_SECONDS
-from vmnet.lifecycle.launched import Launched
-from vmnet.noun import Noun, noun
-from vmnet.running import finish, monitor
+from vmnet.lifecycle.vm_record import Launched
+from vmnet.model.base import frozen
+from vmnet.running import monitor, quit_after
 from vmnet.running.monitor import Monitor
+from vmnet.supervision.guard import FORCE, PRESS_SECONDS
 
 _PROGRESS_SECONDS = 2.0
 _QUIT = (b'{"execute": "quit"}',)
 
 
-@noun
-class Stopped(Noun):
+@frozen
+class Stopped:
     """The result of stopping a VM.
 
     :param result: ``powered-off``; ``forced`` if the guest did not power off in time; ``ended`` if
@@ -107,4 +107,4 @@ def _press(qemu: Monitor, timeout: float, progress: Callable[[str], None]) -> bo
 def _send_after_exit(path: Path, commands: Sequence[bytes]) -> None:
     """Start a process that sends QEMU its last commands after this process has ended."""
     arguments = (os.getpid(), path, *map(bytes.decode, commands))
-    process.spawn((sys.executable, "-I", "-S", finish.__file__, *map(str, arguments)))
+    process.spawn((sys.executable, "-I", "-S", quit_after.__file__, *map(str, arguments)))

@@ -19,12 +19,12 @@ from typing import Any
 
 from attrs import evolve
 
-from vmnet import settings as table
-from vmnet.identity import Identity, Interface, Resolver, Route
-from vmnet.machine import Machine, Nic
-from vmnet.net import addressing
-from vmnet.settings import Setting, Settings
-from vmnet.wiring import Port, Saved, Wiring
+from vmnet.model.identity import Identity, Interface, Resolver, Route
+from vmnet.model.machine import Machine, Nic
+from vmnet.model.wiring import Port, Saved, Wiring
+from vmnet.settings import core, table
+from vmnet.settings.table import Setting, Settings
+from vmnet.strategies.bridge import addressing
 
 RUN_DIR = Path("/run/vmnet")
 
@@ -32,7 +32,7 @@ RUN_DIR = Path("/run/vmnet")
 def route(destination: str, gateway: str = "", **changes: Any) -> Route:
     """Return a route through a gateway, or an on-link route without a gateway.
 
-    :param changes: fields of :class:`~vmnet.identity.Route`
+    :param changes: fields of :class:`~vmnet.model.identity.Route`
     """
     default = Route(ip_network(destination), ip_address(gateway) if gateway else None)
     return evolve(default, **changes)
@@ -42,7 +42,7 @@ def interface(*addresses: str, name: str = "eth0", gateway: str = "", **changes:
     """Return a veth with the MAC that Docker derives from the first address.
 
     :param gateway: gateway of its default route; empty for no route
-    :param changes: fields of :class:`~vmnet.identity.Interface`
+    :param changes: fields of :class:`~vmnet.model.identity.Interface`
     """
     parsed = tuple(map(ip_interface, addresses))
     unrouted = Interface(name, _mac(parsed), kind="veth", addresses=parsed)
@@ -53,7 +53,7 @@ def interface(*addresses: str, name: str = "eth0", gateway: str = "", **changes:
 def identity(*interfaces: Interface, **changes: Any) -> Identity:
     """Return the identity of a container named ``web``, by default on Docker's default bridge.
 
-    :param changes: fields of :class:`~vmnet.identity.Identity`
+    :param changes: fields of :class:`~vmnet.model.identity.Identity`
     """
     default = Identity(
         hostname="web",
@@ -68,7 +68,7 @@ def resolver(*nameservers: str, **changes: Any) -> Resolver:
 
     On a user-defined network, Docker's is ``resolver("127.0.0.11")``.
 
-    :param changes: fields of :class:`~vmnet.identity.Resolver`
+    :param changes: fields of :class:`~vmnet.model.identity.Resolver`
     """
     return evolve(Resolver(tuple(map(ip_address, nameservers))), **changes)
 
@@ -93,13 +93,13 @@ def wiring(identity: Identity, *, contain: bool = True, nameserver: str = "") ->
 
 def settings(environ: Mapping[str, str] | None = None, *rows: Setting[Any]) -> Settings:
     """Parse the settings of the core and the given rows of a plugin from an environment."""
-    return table.parse(environ or {}, (*table.CORE, *rows))
+    return table.parse(environ or {}, (*core.CORE, *rows))
 
 
 def machine(**changes: Any) -> Machine:
     """Return a machine with a NIC and 512 MiB of memory, but nothing to boot.
 
-    :param changes: fields of :class:`~vmnet.machine.Machine`
+    :param changes: fields of :class:`~vmnet.model.machine.Machine`
     """
     nic = Nic("net0", "02:42:ac:11:00:02", 1500, (100,))
     return evolve(Machine("web", 512 << 20, 1, "tcg", RUN_DIR, (nic,)), **changes)

@@ -29,15 +29,16 @@ from typing import Any, ClassVar
 import pytest
 from attrs import evolve
 
-from vmnet import hooks as facade
 from vmnet import process
-from vmnet import settings as table
-from vmnet.delivery import Delivery, Handover
 from vmnet.errors import VmnetError
-from vmnet.identity import Identity
-from vmnet.machine import Cdrom, Disk
-from vmnet.serial import from_json, to_json
-from vmnet.settings import RUN_DIR, Setting
+from vmnet.hooks import loading
+from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Disk
+from vmnet.model.serial import from_json, to_json
+from vmnet.settings import core
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import Setting
 from vmnet.testing import namespace, samples, watch
 from vmnet.testing.subject import Plan, Subject, load
 
@@ -98,7 +99,7 @@ class Conformance:
 
     def test_it_loads(self, subject: Subject) -> None:
         """It can be imported, and its hooks have known names and arguments."""
-        assert any(map(subject.implements, facade.names())), "it implements no hook"
+        assert any(map(subject.implements, loading.names())), "it implements no hook"
 
     def test_importing_it_does_nothing_else(self, subject: Subject) -> None:
         """The import prints, writes and starts nothing."""
@@ -378,8 +379,8 @@ def _require_below(run_dir: Path, path: Path, name: str) -> None:
 
 
 def _rows(subject: Subject) -> tuple[Setting[Any], ...]:
-    core = {row.name for row in table.CORE}
-    return tuple(row for row in subject.settings if row.name not in core)
+    names = {row.name for row in core.CORE}
+    return tuple(row for row in subject.settings if row.name not in names)
 
 
 def _allocate(subject: Subject, identity: Identity) -> Identity:
@@ -410,7 +411,7 @@ def _in_child(function: Any) -> None:
 _IMPORT_PROGRAM = """
 import contextlib, importlib, io, json, sys
 module, sys.path[:] = sys.argv[1], json.loads(sys.argv[2])
-import vmnet.__main__, vmnet.cli.run, vmnet.net.bridge, vmnet.net.capture
+import vmnet.__main__, vmnet.cli.run, vmnet.strategies.bridge.plan, vmnet.strategies.netns.capture
 from vmnet.testing import watch
 before, output = set(sys.modules), io.StringIO()
 with (
@@ -442,7 +443,7 @@ def has_hooks(name: str, wanted: tuple[str, ...]) -> bool:
 
 def _defines_hooks(name: str, wanted: tuple[str, ...]) -> bool:
     """Answer the same for a plugin that does not load, such as without its environment."""
-    from vmnet import discovery
+    from vmnet.hooks import discovery
 
     path = next((plugin.module for plugin in discovery.discover() if plugin.name == name), None)
     try:

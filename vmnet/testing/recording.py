@@ -16,20 +16,22 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet import hooks, selection, settings, testing
-from vmnet.delivery import Delivery
-from vmnet.discovery import Plugin
-from vmnet.hooks import Hooks
+from vmnet import testing
+from vmnet.hooks import loading, selection
+from vmnet.hooks.discovery import Plugin
+from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
-from vmnet.machine import Command
+from vmnet.model.delivery import Delivery
+from vmnet.model.machine import Command
+from vmnet.settings import core, table
 
 NAME = "recorder"
 _SELECTING = (
-    settings.CAPTURE,
-    settings.IPAM,
-    settings.BRIDGE,
-    settings.FORWARDER,
-    settings.LAUNCH,
+    core.CAPTURE,
+    core.IPAM,
+    core.BRIDGE,
+    core.FORWARDER,
+    core.LAUNCH,
 )
 
 
@@ -77,10 +79,10 @@ class Recorder:
 
         :param plugins: further plugins that the environment can select
         """
-        loaded = hooks.load([self._plugin(), *plugins])
+        loaded = loading.load([self._plugin(), *plugins])
         loaded.manager.add_hookcall_monitoring(self._record, lambda *_: None)
         selecting = {**{row.name: NAME for row in _SELECTING}, **(environ or {})}
-        parsed = settings.parse(selecting, loaded.settings())
+        parsed = table.parse(selecting, loaded.settings())
         return Hooks(
             loaded, selection.select(parsed, loaded.strategies(), loaded.allocate_only()), parsed
         )

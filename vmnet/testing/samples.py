@@ -8,7 +8,7 @@ from typing import Final
 from attrs import evolve
 
 from vmnet import testing
-from vmnet.identity import Host, Identity
+from vmnet.model.identity import Host, Identity
 
 _ULA = "fd00:77::2/64"
 

@@ -8,15 +8,16 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet import discovery, hooks, testing
-from vmnet import settings as table
-from vmnet.delivery import Delivery, Handover
-from vmnet.discovery import Plugin
-from vmnet.hooks import Plugins
-from vmnet.identity import Identity
-from vmnet.machine import Cdrom, Command, Disk
-from vmnet.settings import Settings
-from vmnet.wiring import Requirements, Wiring
+from vmnet import testing
+from vmnet.hooks import discovery, loading
+from vmnet.hooks.discovery import Plugin
+from vmnet.hooks.loading import Plugins
+from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Command, Disk
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings import core, table
+from vmnet.settings.table import Settings
 
 
 @frozen
@@ -69,7 +70,7 @@ class Subject:
         wiring = wire(identity, needs or Requirements())
         given = {"identity": identity, "wiring": wiring}
         served = {"identity": identity, "wiring": wire(identity, Requirements(dns=True))}
-        machine = testing.machine(run_dir=self.settings[table.RUN_DIR])
+        machine = testing.machine(run_dir=self.settings[core.RUN_DIR])
         return Plan(
             needs,
             self.call("vmnet_ipam_deliver", Delivery, **given),
@@ -89,7 +90,7 @@ def load(name: str, environ: Mapping[str, str]) -> Subject:
     installed = {plugin.name: plugin for plugin in discovery.discover()}
     if name not in installed:
         raise LookupError(f"no plugin {name} is installed; installed are {', '.join(installed)}")
-    plugins = hooks.load([installed[name]])
+    plugins = loading.load([installed[name]])
     return Subject(installed[name], plugins, table.parse(environ, plugins.settings()))
 
 

@@ -14,8 +14,7 @@ from vmnet_ipam_cni import record
 
 from tests.lab.ipam_cni import Lab, lab, result
 from vmnet import testing
-from vmnet.errors import AllocationError, SettingsError
-from vmnet.identity import Identity
+from vmnet.api import AllocationError, Identity, SettingsError
 
 __all__ = ["lab"]
 

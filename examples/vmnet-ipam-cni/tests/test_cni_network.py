@@ -12,7 +12,7 @@ import vmnet_ipam_cni as cni
 from vmnet_ipam_cni import network
 
 from vmnet import testing
-from vmnet.errors import SettingsError
+from vmnet.api import SettingsError
 
 IPAM = {"type": "host-local", "subnet": "10.5.0.0/24"}
 README = Path(__file__).parents[1] / "README.md"

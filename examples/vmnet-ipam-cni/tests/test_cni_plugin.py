@@ -15,8 +15,7 @@ from vmnet_ipam_cni.plugin import Plugin
 
 from tests.lab.ipam_cni import Lab, lab, result
 from tests.lab.wait import until
-from vmnet.errors import AllocationError
-from vmnet.process import Answer
+from vmnet.api import AllocationError, Answer
 
 __all__ = ["lab"]
 

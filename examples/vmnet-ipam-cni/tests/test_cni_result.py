@@ -14,8 +14,7 @@ from vmnet_ipam_cni import merge, result
 
 from tests.lab.ipam_cni import result as told
 from vmnet import testing
-from vmnet.identity import Identity, Interface, Resolver, Route
-from vmnet.serial import from_json, to_json
+from vmnet.api import Identity, Interface, Resolver, Route, from_json, to_json
 
 V1 = "1.0.0"
 

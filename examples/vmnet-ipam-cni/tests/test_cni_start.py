@@ -20,7 +20,7 @@ from tests.lab.services import dnsmasq
 from tests.lab.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, network, vmnet
-from vmnet.errors import AllocationError, LaunchError
+from vmnet.api import AllocationError, LaunchError
 
 __all__ = ["lab", "network", "vmnet"]
 

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmnet import values
-from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.settings import Setting, Settings, optional, setting
+from vmnet.api import Identity, Setting, Settings, hookimpl, optional, setting, values
 
 _PAIR = r"[A-Za-z0-9_.-]+=[^;\s]*"
 

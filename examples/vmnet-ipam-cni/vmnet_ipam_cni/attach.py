@@ -9,9 +9,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from vmnet.errors import AllocationError, SettingsError
-from vmnet.identity import Identity
-from vmnet.settings import RUN_DIR, Settings
+from vmnet.api import RUN_DIR, AllocationError, Identity, Settings, SettingsError
 from vmnet_ipam_cni import (
     ARGS,
     CAPABILITIES,

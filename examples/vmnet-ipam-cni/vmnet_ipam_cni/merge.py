@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from attrs import evolve
 
-from vmnet.identity import Identity, Interface, Resolver, Route
+from vmnet.api import Identity, Interface, Resolver, Route
 from vmnet_ipam_cni.result import Hop, Names, Result
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmnet.errors import SettingsError
-from vmnet.noun import Noun, noun
+from vmnet.api import SettingsError, frozen
 from vmnet_ipam_cni import CAPABILITIES, CONFIG
 
 VERSIONS = ("0.4.0", "1.0.0")
@@ -22,8 +21,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 _NOT_TO_CHECK = frozenset(("dhcp",))
 
 
-@noun
-class Network(Noun):
+@frozen
+class Network:
     """What an IPAM plugin is run with.
 
     :param plugin: its name, which is its program's

@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmnet import process
-from vmnet.errors import AllocationError
-from vmnet.noun import Noun, noun
-from vmnet.process import Answer
+from vmnet.api import AllocationError, Answer, frozen, process
 from vmnet_ipam_cni import PATH, TIMEOUT
 from vmnet_ipam_cni.network import Network
 
@@ -24,8 +21,8 @@ _LONGEST = 400  # of a plugin's words in a message, in characters
 _LARGEST = 1 << 20  # of a result, in characters
 
 
-@noun
-class Plugin(Noun):
+@frozen
+class Plugin:
     """A plugin and how to call it.
 
     :param folders: CNI_PATH

@@ -12,17 +12,14 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from vmnet.errors import AllocationError
-from vmnet.lifecycle import files
-from vmnet.noun import Noun, noun
-from vmnet.serial import from_json, to_json
+from vmnet.api import AllocationError, files, from_json, frozen, to_json
 from vmnet_ipam_cni.network import Network
 
 VERSION = 1
 
 
-@noun
-class Attachment(Noun):
+@frozen
+class Attachment:
     """An interface that ADD was, or was about to be, called for.
 
     :param parameters: CNI_CONTAINERID, CNI_IFNAME, CNI_ARGS
@@ -38,8 +35,8 @@ class Attachment(Noun):
         return self.parameters["CNI_IFNAME"]
 
 
-@noun
-class Record(Noun):
+@frozen
+class Record:
     version: int
     container: str
     attachments: tuple[Attachment, ...] = ()

@@ -21,8 +21,7 @@ from ipaddress import (
 )
 from typing import Any, TypeVar
 
-from vmnet import names
-from vmnet.noun import Noun, noun
+from vmnet.api import frozen, is_domain
 from vmnet_ipam_cni.plugin import one_line
 
 Address = IPv4Address | IPv6Address
@@ -35,8 +34,8 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+", re.ASCII)
 _PREFIXED = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 
 
-@noun
-class Allocated(Noun):
+@frozen
+class Allocated:
     """One address.
 
     :param gateway: of its subnet, where there is one
@@ -46,8 +45,8 @@ class Allocated(Noun):
     gateway: Address | None
 
 
-@noun
-class Hop(Noun):
+@frozen
+class Hop:
     """A route as it is told.
 
     :param gateway: None where the gateway of an address will do
@@ -61,8 +60,8 @@ class Hop(Noun):
     mtu: int | None
 
 
-@noun
-class Names(Noun):
+@frozen
+class Names:
     """The ``dns`` of a result."""
 
     nameservers: tuple[Address, ...] = ()
@@ -71,8 +70,8 @@ class Names(Noun):
     options: tuple[str, ...] = ()
 
 
-@noun
-class Result(Noun):
+@frozen
+class Result:
     addresses: tuple[Allocated, ...]
     routes: tuple[Hop, ...]
     dns: Names
@@ -181,7 +180,7 @@ def _nameserver(told: Any) -> Address:
 
 
 def _name(told: Any) -> str:
-    if not isinstance(told, str) or not names.is_domain(told):
+    if not isinstance(told, str) or not is_domain(told):
         raise ValueError(f"{_shown(told)} is no domain name")
     return told
 

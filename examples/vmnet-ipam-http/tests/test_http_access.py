@@ -11,7 +11,7 @@ import vmnet_ipam_http as http
 from vmnet_ipam_http import access
 
 from tests.lab.ipam_http import TOKEN, Certificates, settings
-from vmnet.errors import AllocationError, SettingsError, VmnetError
+from vmnet.api import AllocationError, SettingsError, VmnetError
 
 
 def refused(kind: type[VmnetError], **environ: str) -> VmnetError:

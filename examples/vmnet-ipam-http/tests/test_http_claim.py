@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from vmnet_ipam_http import claim
 
-from vmnet.errors import StateError
+from vmnet.api import StateError
 
 URL = "https://ipam.example.org"
 GOOD = {"version": 1, "id": "7e5f0c42-0000-4000-8000-000000000001", "url": URL}

@@ -28,8 +28,7 @@ from tests.lab.ipam_http import (
     settings,
 )
 from vmnet import testing
-from vmnet.errors import AllocationError
-from vmnet.identity import Identity
+from vmnet.api import AllocationError, Identity
 
 GOOD = response(200, '{"hostname": "db"}')
 BUSY = response(503, '{"title": "busy"}')

@@ -22,8 +22,8 @@ from vmnet_ipam_http import merge, protocol, vmnet_settings
 from vmnet_ipam_http.exchange import TRANSIENT
 
 from tests.lab.ipam_http import FOLDER
-from vmnet import names, testing
-from vmnet.identity import Host, Identity, Route, Router
+from vmnet import testing
+from vmnet.api import Host, Identity, Route, Router, is_domain, is_label
 
 CAPTURED = testing.identity(
     testing.interface("172.17.0.2/16", "fd00::2/64", gateway="172.17.0.1"),
@@ -304,11 +304,11 @@ def test_no_answer_does_anything_else_than_be_taken_or_refused(answer: Any) -> N
         identity = merged(answer)
     except ValueError:
         return
-    assert names.is_label(identity.hostname)
+    assert is_label(identity.hostname)
     for name in (*identity.resolver.search, *filter(None, [identity.domain])):
-        assert names.is_domain(name)
+        assert is_domain(name)
     for host in identity.hosts:
-        assert all(map(names.is_domain, host.names))
+        assert all(map(is_domain, host.names))
     assert [one.name for one in identity.interfaces] == ["eth0", "eth1"]
     for interface in identity.interfaces:
         for own in interface.addresses:

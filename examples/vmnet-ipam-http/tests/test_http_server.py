@@ -15,9 +15,7 @@ from vmnet_ipam_http import claim
 from tests.lab.command import run
 from tests.lab.ipam_http import TOKEN, Certificates, Service, service, settings
 from vmnet import testing
-from vmnet.errors import AllocationError
-from vmnet.identity import Identity
-from vmnet.settings import RUN_DIR, Settings
+from vmnet.api import RUN_DIR, AllocationError, Identity, Settings
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.lab.netns import lan
 from tests.lab.snapshot import require_same
 from tests.lab.wait import until
 from tests.vm.conftest import VMNET
-from vmnet.errors import AllocationError, LaunchError, SettingsError
+from vmnet.api import AllocationError, LaunchError, SettingsError
 
 # Inherits the taps as QEMU would, and ends on SIGTERM, as QEMU does.
 WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"

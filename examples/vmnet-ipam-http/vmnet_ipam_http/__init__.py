@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmnet import values
-from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.settings import Setting, Settings, optional, setting
+from vmnet.api import Identity, Setting, Settings, hookimpl, optional, setting, values
 
 
 def base_url(value: str) -> str:

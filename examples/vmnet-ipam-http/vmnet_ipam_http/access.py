@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from vmnet.errors import AllocationError, SettingsError
-from vmnet.settings import Setting, Settings
+from vmnet.api import AllocationError, Setting, Settings, SettingsError
 from vmnet_ipam_http import CA, CERTIFICATE, KEY, TOKEN_FILE, URL
 
 if TYPE_CHECKING:

@@ -10,16 +10,13 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from vmnet.errors import StateError
-from vmnet.lifecycle import files
-from vmnet.noun import Noun, noun
-from vmnet.serial import from_json, to_json
+from vmnet.api import StateError, files, from_json, frozen, to_json
 
 _VERSION = 1
 
 
-@noun
-class Claim(Noun):
+@frozen
+class Claim:
     """:param url: the service that was asked, whatever the settings name by now"""
 
     version: int

@@ -7,9 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from vmnet.errors import AllocationError
-from vmnet.identity import Identity
-from vmnet.settings import DNS, NTP, RUN_DIR, Settings
+from vmnet.api import DNS, NTP, RUN_DIR, AllocationError, Identity, Settings
 from vmnet_ipam_http import RETRIES, TIMEOUT, TOKEN_FILE, URL, access, claim, merge, protocol
 from vmnet_ipam_http.claim import Claim
 from vmnet_ipam_http.exchange import Answer, Request, exchange

@@ -16,7 +16,7 @@ from attrs import frozen
 from urllib3.exceptions import HTTPError, InvalidHeader, SSLError
 from urllib3.util import Retry, Timeout
 
-from vmnet.errors import AllocationError
+from vmnet.api import AllocationError
 from vmnet_ipam_http import CA, CERTIFICATE, RETRIES, TIMEOUT, URL, failures
 from vmnet_ipam_http.access import Access
 from vmnet_ipam_http.failures import one_line

@@ -13,8 +13,7 @@ from typing import Any
 
 from attrs import evolve
 
-from vmnet import names
-from vmnet.identity import Host, Identity, Interface, Route, Router
+from vmnet.api import Host, Identity, Interface, Route, Router, is_domain, is_label
 from vmnet_ipam_http.protocol import IdentityAnswer, InterfaceAnswer
 
 Address = IPv4Address | IPv6Address
@@ -31,7 +30,7 @@ def merge(identity: Identity, answer: IdentityAnswer) -> Identity:
     if answer.interfaces is not None:
         changes["interfaces"] = _interfaces(identity, answer.interfaces)
     if answer.hostname is not None:
-        _require(names.is_label(answer.hostname), f"hostname: {answer.hostname!r} is no host name")
+        _require(is_label(answer.hostname), f"hostname: {answer.hostname!r} is no host name")
         changes["hostname"] = answer.hostname
     if answer.domain is not None:
         changes["domain"] = _domain("domain", answer.domain) if answer.domain else ""
@@ -192,7 +191,7 @@ def _host(host: Host) -> Host:
 
 
 def _domain(member: str, name: str) -> str:
-    _require(names.is_domain(name), f"{member}: {name!r} is no domain name")
+    _require(is_domain(name), f"{member}: {name!r} is no domain name")
     return name.removesuffix(".")
 
 

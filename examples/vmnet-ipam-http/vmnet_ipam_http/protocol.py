@@ -23,9 +23,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from vmnet.identity import Host, Identity, Route
-from vmnet.noun import Noun, noun
-from vmnet.values import nearest
+from vmnet.api import Host, Identity, Route, frozen, values
 
 MOST_BYTES = 1 << 20  # of an answer
 MOST = 256  # entries of a list
@@ -36,8 +34,8 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}", re.ASCII)
 _PREFIX = re.compile(r"[0-9A-Fa-f.:]{2,45}/[0-9]{1,3}", re.ASCII)
 
 
-@noun
-class InterfaceAnswer(Noun):
+@frozen
+class InterfaceAnswer:
     """What the service says about one NIC; None where it says nothing."""
 
     name: str
@@ -45,8 +43,8 @@ class InterfaceAnswer(Noun):
     routes: tuple[Route, ...] | None = None
 
 
-@noun
-class IdentityAnswer(Noun):
+@frozen
+class IdentityAnswer:
     """What the service says; None where it says nothing."""
 
     interfaces: tuple[InterfaceAnswer, ...] | None = None
@@ -142,7 +140,7 @@ def _noun(converter: cattrs.Converter, cls: type[Any]) -> Callable[[Any, Any], A
         given = _typed(value, dict, "an object")
         for name in given:
             if name not in known and not name.startswith("x-"):
-                raise ValueError(f"unknown member {name!r}{nearest(name, known)}")
+                raise ValueError(f"unknown member {name!r}{values.nearest(name, known)}")
         for name in required:
             if given.get(name) is None:
                 raise ValueError(f"the member {name!r} is missing")

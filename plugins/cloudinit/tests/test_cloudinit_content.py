@@ -14,7 +14,7 @@ from pycdlib import PyCdlib
 from vmnet_cloudinit import content, iso, seed
 
 from vmnet import testing
-from vmnet.errors import SettingsError
+from vmnet.api import SettingsError
 
 MIME = b"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n#!/bin/sh\n--x--\n"
 

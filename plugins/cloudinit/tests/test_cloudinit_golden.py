@@ -12,9 +12,8 @@ from vmnet_cloudinit import seed
 from vmnet_cloudinit.content import Own
 
 from vmnet import testing
-from vmnet.identity import Host, Identity
+from vmnet.api import Host, Identity, Wiring
 from vmnet.testing import golden, interface, resolver, route
-from vmnet.wiring import Wiring
 
 NOTHING = Own()
 GOLDEN = Path(__file__).with_name("golden")

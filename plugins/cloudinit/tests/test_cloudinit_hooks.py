@@ -10,11 +10,7 @@ import vmnet_cloudinit
 
 from tests.lab.command import run
 from vmnet import testing
-from vmnet.delivery import Delivery
-from vmnet.errors import SettingsError
-from vmnet.machine import Cdrom
-from vmnet.settings import Settings
-from vmnet.wiring import Requirements
+from vmnet.api import Cdrom, Delivery, Requirements, Settings, SettingsError
 
 
 def settings(**environ: str) -> Settings:

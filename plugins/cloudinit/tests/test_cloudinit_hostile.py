@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from vmnet_cloudinit import seed
 from vmnet_cloudinit.content import Own
 
-from vmnet import names, testing
-from vmnet.identity import Host, Identity
+from vmnet import testing
+from vmnet.api import Host, Identity, is_domain
 
 # Text that could end a line, a scalar, a here-document, a part or a shell word.
 SHARP = st.sampled_from(
@@ -54,14 +54,14 @@ def test_names_do_not_change_the_structure(identity: Identity) -> None:
     meta = yaml.safe_load(files["meta-data"])
     assert set(meta) <= {"instance-id", "local-hostname"}
     assert re.fullmatch("vmnet-[0-9a-f]{32}", meta["instance-id"])
-    assert names.is_domain(meta.get("local-hostname", "none"))
+    assert is_domain(meta.get("local-hostname", "none"))
 
     config = yaml.safe_load(files["network-config"])
     assert set(config) == {"version", "ethernets"}
     (ethernet,) = config["ethernets"].values()
     assert ethernet["routes"] == [{"to": "0.0.0.0/0", "via": "172.17.0.1"}]
     assert set(ethernet["nameservers"]) <= {"addresses", "search"}
-    assert all(map(names.is_domain, ethernet["nameservers"].get("search", ())))
+    assert all(map(is_domain, ethernet["nameservers"].get("search", ())))
 
     script = files["vendor-data"].decode()
     head, links, tail = re.split(r"<<'LINKS'\n|^LINKS\n", script, flags=re.MULTILINE)
@@ -79,7 +79,7 @@ def test_every_omitted_name_is_reported(identity: Identity) -> None:
     assert tuple(lines.splitlines()) == delivery.not_carried
     for host in identity.hosts:
         for name in host.names:
-            assert names.is_domain(name) or f"name {name!r} of" in lines
+            assert is_domain(name) or f"name {name!r} of" in lines
 
 
 @given(IDENTITIES)

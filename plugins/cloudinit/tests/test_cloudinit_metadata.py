@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vmnet_cloudinit.metadata import instance_id, metadata
 
 from vmnet import testing
-from vmnet.identity import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.api import Host, Identity, Interface, Resolver, Route, Router
 from vmnet.testing import interface, resolver
 
 IDENTITY = testing.identity()

@@ -9,9 +9,8 @@ from attrs import evolve
 from vmnet_cloudinit.network import Network
 
 from vmnet import testing
-from vmnet.identity import Identity, Interface
+from vmnet.api import Identity, Interface, Wiring
 from vmnet.testing import interface, resolver, route
-from vmnet.wiring import Wiring
 
 
 def network(identity: Identity, wiring: Wiring | None = None) -> Network:

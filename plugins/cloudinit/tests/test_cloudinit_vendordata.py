@@ -16,7 +16,7 @@ from vmnet_cloudinit.vendordata import vendor_data
 
 from tests.lab.command import run
 from vmnet import testing
-from vmnet.identity import Host, Identity
+from vmnet.api import Host, Identity
 
 LINKED = testing.identity(
     hosts=(

@@ -12,7 +12,7 @@ from vmnet_cloudinit.content import Own
 
 from tests.lab.command import run
 from vmnet import testing
-from vmnet.names import is_domain
+from vmnet.api import is_domain
 
 # Print the host's full name and search domains, as cloud-init reads meta-data and network-config.
 _READ = """\

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vmnet.delivery import Delivery
-from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.machine import Cdrom
-from vmnet.settings import RUN_DIR, Setting, Settings, optional
-from vmnet.wiring import Requirements, Wiring
+from vmnet.api import (
+    RUN_DIR,
+    Cdrom,
+    Delivery,
+    Identity,
+    Requirements,
+    Setting,
+    Settings,
+    Wiring,
+    hookimpl,
+    optional,
+)
 
 
 def path_or_content(value: str) -> Path | str:

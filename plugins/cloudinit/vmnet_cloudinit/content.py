@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet.errors import SettingsError
+from vmnet.api import SettingsError
 
 LIMIT = 4 << 20
 """Bytes, both as read and decompressed."""

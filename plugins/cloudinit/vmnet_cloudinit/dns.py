@@ -7,9 +7,7 @@ from ipaddress import IPv4Address
 
 from attrs import frozen
 
-from vmnet.identity import Identity, Interface, Route
-from vmnet.names import is_domain, shown
-from vmnet.wiring import Port, Wiring
+from vmnet.api import Identity, Interface, Port, Route, Wiring, is_domain, shown
 from vmnet_cloudinit import addresses, routes
 
 _NO_SEARCH = "."  # the empty list of search domains in resolv.conf(5)

@@ -9,9 +9,7 @@ from typing import Any
 
 import attrs
 
-from vmnet.identity import Identity
-from vmnet.names import is_domain, is_label
-from vmnet.wiring import Wiring
+from vmnet.api import Identity, Wiring, is_domain, is_label
 
 
 def metadata(identity: Identity, wiring: Wiring) -> dict[str, str]:

@@ -15,8 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet.identity import Identity, Interface, Route
-from vmnet.wiring import Wiring
+from vmnet.api import Identity, Interface, Route, Wiring
 from vmnet_cloudinit import addresses, routes
 from vmnet_cloudinit.dns import Dns
 

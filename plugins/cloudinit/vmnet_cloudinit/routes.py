@@ -8,8 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet.identity import Identity, Interface, Route
-from vmnet.names import shown
+from vmnet.api import Identity, Interface, Route, shown
 from vmnet_cloudinit import addresses
 from vmnet_cloudinit.addresses import Address
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vmnet.delivery import Delivery, File
-from vmnet.identity import Identity
-from vmnet.wiring import Wiring
+from vmnet.api import Delivery, File, Identity, Wiring
 from vmnet_cloudinit import document, iso, metadata, vendordata
 from vmnet_cloudinit.content import Own
 from vmnet_cloudinit.network import Network

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from vmnet.identity import Identity
-from vmnet.names import is_domain
+from vmnet.api import Identity, is_domain
 from vmnet_cloudinit import addresses, content, document
 
 # A boothook runs at every boot before the user's scripts. Lists under `write_files` or `bootcmd`

@@ -15,9 +15,8 @@ from vmnet_dnsmasq.routes import classless
 
 from tests.lab.namespace import namespace
 from vmnet import testing
-from vmnet.identity import Host, Identity
+from vmnet.api import Host, Identity, Wiring
 from vmnet.testing import golden, interface, resolver, route
-from vmnet.wiring import Wiring
 
 PATHS = Paths.below(Path("/run/vmnet"))
 GOLDEN = Path(__file__).with_name("golden")

@@ -20,8 +20,7 @@ from vmnet_dnsmasq.responder import dhcp6, frame, link, router, wire
 from vmnet_dnsmasq.service import deliver
 
 from vmnet import testing
-from vmnet.identity import Host, Interface, Router
-from vmnet.names import is_domain
+from vmnet.api import Host, Interface, Router, is_domain
 from vmnet.testing import interface, resolver, route
 
 GATEWAY, ROUTER = IPv6Address("fd00::1"), IPv6Address("fe80::1")

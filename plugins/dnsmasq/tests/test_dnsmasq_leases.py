@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from vmnet_dnsmasq import leases
 
 from vmnet import testing
-from vmnet.identity import Identity
-from vmnet.wiring import Wiring
+from vmnet.api import Identity, Wiring
 
 IDENTITY = testing.identity()
 MAC = IDENTITY.interfaces[0].mac

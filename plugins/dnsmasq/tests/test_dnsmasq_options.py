@@ -20,7 +20,7 @@ from tests.lab.dhcp_probe import names, offer
 from tests.lab.guest import guest
 from tests.lab.namespace import Namespace, namespace
 from vmnet import testing
-from vmnet.identity import Host, Identity, Route
+from vmnet.api import Host, Identity, Route
 from vmnet.testing import interface, resolver, route
 
 NIC = interface("172.17.0.2/16", gateway="172.17.0.1")

@@ -8,7 +8,7 @@ import pytest
 from vmnet_dnsmasq import service
 
 from vmnet import testing
-from vmnet.identity import Identity
+from vmnet.api import Identity
 from vmnet.testing import resolver
 
 FORWARDED = testing.identity(resolver=resolver("127.0.0.11"))

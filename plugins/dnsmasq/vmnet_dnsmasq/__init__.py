@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from vmnet.delivery import Delivery, Handover
-from vmnet.errors import DeliveryError
-from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.settings import RUN_DIR, Settings
-from vmnet.wiring import Requirements, Wiring
+from vmnet.api import (
+    RUN_DIR,
+    Delivery,
+    DeliveryError,
+    Handover,
+    Identity,
+    Requirements,
+    Settings,
+    Wiring,
+    hookimpl,
+)
 
 
 @hookimpl

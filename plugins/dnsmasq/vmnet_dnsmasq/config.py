@@ -8,10 +8,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from vmnet.identity import Host, Identity, Interface
-from vmnet.names import is_domain, is_label
-from vmnet.noun import Noun, noun
-from vmnet.wiring import Port, Wiring
+from vmnet.api import Host, Identity, Interface, Port, Wiring, frozen, is_domain, is_label
 from vmnet_dnsmasq import options, searched
 from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
@@ -21,8 +18,8 @@ from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 _MESSAGE_TYPE, _REQUESTED, _CLASSLESS, _DECLINE = 53, 55, 121, 4
 
 
-@noun
-class Paths(Noun):
+@frozen
+class Paths:
     """The files that dnsmasq reads and writes."""
 
     config: Path
@@ -44,8 +41,8 @@ class Paths(Noun):
         )
 
 
-@noun
-class Lease(Noun):
+@frozen
+class Lease:
     """The DHCP lease of one NIC of the guest.
 
     :param classless: destination and gateway pairs of option 121 (RFC 3442); empty if option 3
@@ -61,8 +58,8 @@ class Lease(Noun):
     classless: tuple[Pair, ...]
 
 
-@noun
-class Service(Noun):
+@frozen
+class Service:
     """Everything that dnsmasq serves.
 
     :param nameservers: the nameservers in the guest's lease
@@ -137,9 +134,9 @@ def serves_dns(identity: Identity) -> bool:
 def render(service: Service, paths: Paths) -> str:
     """Render dnsmasq.conf.
 
-    Every value is an address, a number, a quoted path, or a name that :mod:`vmnet.names` accepts
-    and :mod:`vmnet_dnsmasq.options` makes unambiguous. No template engine: it takes longer to
-    import than the rest of a start (see bench/start).
+    Every value is an address, a number, a quoted path, or a name that :mod:`vmnet.model.names`
+    accepts and :mod:`vmnet_dnsmasq.options` makes unambiguous. No template engine: it takes longer
+    to import than the rest of a start (see bench/start).
     """
     return "\n".join(_lines(service, paths)) + "\n"
 

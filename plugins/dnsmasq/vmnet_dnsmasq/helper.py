@@ -9,10 +9,7 @@ from pathlib import Path
 
 from attrs import asdict, frozen
 
-from vmnet.delivery import Daemon, Delivery, File
-from vmnet.identity import Identity
-from vmnet.settings import LOG, RUN_DIR, Settings
-from vmnet.wiring import Wiring
+from vmnet.api import LOG, RUN_DIR, Daemon, Delivery, File, Identity, Settings, Wiring
 from vmnet_dnsmasq import ipv6
 
 _PROGRAM = Path(__file__).with_name("responder")

@@ -10,9 +10,7 @@ from ipaddress import IPv6Address
 
 from attrs import frozen
 
-from vmnet.identity import Identity, Interface, Route, Router
-from vmnet.names import is_domain, is_label
-from vmnet.wiring import Port, Wiring
+from vmnet.api import Identity, Interface, Port, Route, Router, Wiring, is_domain, is_label
 from vmnet_dnsmasq import searched
 
 _REMEDY = "use VMNET_IPAM=cloudinit"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmnet.delivery import Handover
-from vmnet.identity import Identity
-from vmnet.wiring import Wiring
+from vmnet.api import Handover, Identity, Wiring
 from vmnet_dnsmasq.config import Paths
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import TypeVar
 
-from vmnet.noun import Noun, noun
+from vmnet.api import frozen
 from vmnet_dnsmasq.routes import Pair
 
 CAPACITY = 255
@@ -33,8 +33,8 @@ _HEAD, _SPARE, _OVERLOAD = 2, 1, 3
 Item = TypeVar("Item")
 
 
-@noun
-class Option(Noun):
+@frozen
+class Option:
     """A DHCP option.
 
     :param code: its number or name

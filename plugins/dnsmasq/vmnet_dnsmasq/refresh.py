@@ -1,8 +1,8 @@
 """The program that updates dnsmasq after the engine has rewritten /etc/hosts or /etc/resolv.conf.
 
 An engine rewrites them when a linked container returns with another address, or a container joins a
-network. The keeper runs the program (see :class:`vmnet.delivery.Daemon`). It writes the files that
-dnsmasq reads again on SIGHUP, and logs the changes.
+network. The keeper runs the program (see :class:`vmnet.model.delivery.Daemon`). It writes the
+files that dnsmasq reads again on SIGHUP, and logs the changes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from vmnet.lifecycle import errand, files, followed
-from vmnet.lifecycle.followed import Names
+from vmnet.api import files, followed, task
 from vmnet_dnsmasq import config, searched
 from vmnet_dnsmasq.config import Paths
 from vmnet_dnsmasq.uncarried import IPV4_ONLY, reachable
@@ -44,12 +43,17 @@ def command(
 
 def main(run_dir: str, mode: str, *paths: str) -> None:
     follows, files_ = tuple(map(Path, paths)), Paths.below(Path(run_dir))
-    with errand.logged():
+    with task.logged():
         refresh(files_, followed.read(), follows, served=mode != _LEASED, seeded=mode == _SEEDED)
 
 
 def refresh(
-    paths: Paths, names: Names, follows: Sequence[Path], *, served: bool, seeded: bool = False
+    paths: Paths,
+    names: followed.Names,
+    follows: Sequence[Path],
+    *,
+    served: bool,
+    seeded: bool = False,
 ) -> None:
     """Write the changed files, and make dnsmasq read them.
 

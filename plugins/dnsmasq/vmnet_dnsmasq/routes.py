@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from vmnet.identity import Interface, Route
-from vmnet.noun import Noun, noun
+from vmnet.api import Interface, Route, frozen
 
 Pair = tuple[IPv4Network, IPv4Address]
 
@@ -15,8 +14,8 @@ _EVERYWHERE = IPv4Network("0.0.0.0/0")
 _CAPACITY = 255  # bytes: an option's length is a single byte (RFC 2132 section 2)
 
 
-@noun
-class Classless(Noun):
+@frozen
+class Classless:
     """The content of option 121.
 
     :param pairs: destination and gateway, 0.0.0.0 for the link itself; the default route last;

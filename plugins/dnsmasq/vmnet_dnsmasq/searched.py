@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from vmnet.identity import Host, Identity
-from vmnet.names import is_domain, is_label
+from vmnet.api import Host, Identity, is_domain, is_label
 
 DOMAIN = "links.internal"
 """The domain of links and added hosts; ICANN reserved ``internal`` for private use."""

@@ -8,13 +8,19 @@ from pathlib import Path
 
 from attrs import evolve
 
-from vmnet import process
-from vmnet.delivery import Daemon, Delivery, File
-from vmnet.errors import DeliveryError
-from vmnet.identity import Identity
-from vmnet.lifecycle import followed
-from vmnet.settings import IPAM, RUN_DIR, Settings
-from vmnet.wiring import Wiring
+from vmnet.api import (
+    IPAM,
+    RUN_DIR,
+    Daemon,
+    Delivery,
+    DeliveryError,
+    File,
+    Identity,
+    Settings,
+    Wiring,
+    followed,
+    process,
+)
 from vmnet_dnsmasq import config, refresh, uncarried
 
 _log = logging.getLogger(__name__)

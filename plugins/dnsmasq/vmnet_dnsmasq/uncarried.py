@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from vmnet.identity import Identity, Interface, Route
-from vmnet.names import is_domain, is_label, shown
-from vmnet.wiring import Port, Wiring
+from vmnet.api import Identity, Interface, Port, Route, Wiring, is_domain, is_label, shown
 from vmnet_dnsmasq import options, searched
 from vmnet_dnsmasq.routes import classless
 

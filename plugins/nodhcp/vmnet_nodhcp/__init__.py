@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.delivery import Delivery, Handover
-from vmnet.hookspecs import hookimpl
-from vmnet.identity import Identity
-from vmnet.names import shown
-from vmnet.settings import Settings
-from vmnet.wiring import Requirements, Wiring
+from vmnet.api import Delivery, Handover, Identity, Requirements, Settings, Wiring, hookimpl, shown
 
 
 @hookimpl

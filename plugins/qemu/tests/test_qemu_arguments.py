@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments, opened, qmp
 
 from vmnet import testing
-from vmnet.errors import MachineError
-from vmnet.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.api import Cdrom, Disk, Kernel, Machine, MachineError, Nic
 from vmnet.testing import golden
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -13,8 +13,7 @@ from vmnet_qemu import user
 from vmnet_qemu.arguments import Options
 
 from vmnet import testing
-from vmnet.errors import MachineError
-from vmnet.machine import Disk, Kernel, Machine, User
+from vmnet.api import Disk, Kernel, Machine, MachineError, User
 
 PROGRAM = Path("/bin/true")
 ROOT, UNPRIVILEGED = User(0, 0), User(64055, 64055)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments
 
 from vmnet import testing
-from vmnet.machine import Disk, Machine
+from vmnet.api import Disk, Machine
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.lists(
     st.sampled_from([",", ",,", "=", "help", "?", "guest=", "debug-threads=on", "on", "'", "\n"]),

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmnet import values
-from vmnet.hookspecs import hookimpl
-from vmnet.lifecycle.become import become
-from vmnet.machine import Command, Machine
-from vmnet.settings import Setting, Settings, optional, setting
+from vmnet.api import (
+    Command,
+    Machine,
+    Setting,
+    Settings,
+    become,
+    hookimpl,
+    optional,
+    setting,
+    values,
+)
 
 QEMU = optional("VMNET_QEMU", values.absolute_path, "QEMU's binary; unset: qemu-system-ARCH")
 QEMU_ARGS = optional("VMNET_QEMU_ARGS", values.shell_words, "further arguments for QEMU")

@@ -6,10 +6,18 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vmnet.errors import MachineError
-from vmnet.lifecycle.guard import EXIT_PORT
-from vmnet.machine import Cdrom, Disk, Kernel, Listener, Machine, Nic, Opened
-from vmnet.noun import Noun, noun
+from vmnet.api import (
+    EXIT_PORT,
+    Cdrom,
+    Disk,
+    Kernel,
+    Listener,
+    Machine,
+    MachineError,
+    Nic,
+    Opened,
+    frozen,
+)
 
 _MIB = 1 << 20
 _TRANSLATED_MIB = 128
@@ -21,8 +29,8 @@ _ACCELERATED = ("-accel", "--accel", "-enable-kvm", "--enable-kvm")
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
-@noun
-class Options(Noun):
+@frozen
+class Options:
     """Options that only QEMU understands.
 
     :param console: add a socket to the console, in addition to standard input and output; QEMU 10

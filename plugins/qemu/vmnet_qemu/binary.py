@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vmnet import process
-from vmnet.errors import LaunchError
+from vmnet.api import LaunchError, process
 
 _HINT = "the image contains QEMU; elsewhere `apt-get install qemu-system-x86`, or set VMNET_QEMU"
 

@@ -8,9 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmnet.errors import MachineError
-from vmnet.lifecycle import privileges
-from vmnet.machine import Disk, Machine, User
+from vmnet.api import Disk, Machine, MachineError, User, privileges
 from vmnet_qemu.arguments import Options, is_opened_by_name
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,111 @@
+"""The record of a launched machine: back while it runs, nobody's afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from tests.lab.wait import until
+from tests.unit import running
+from vmnet import testing
+from vmnet.errors import StateError
+from vmnet.lifecycle import vm_record
+from vmnet.lifecycle.vm_record import Helper, Process
+from vmnet.model.machine import Command
+from vmnet.model.wiring import Sender
+
+
+def test_what_was_put_on_record_comes_back(tmp_path: Path) -> None:
+    made = running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "pid"),), console=None)
+    assert vm_record.load(tmp_path) == made
+    assert (tmp_path / "launched.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_on_record(tmp_path: Path) -> None:
+    assert vm_record.load(tmp_path) is None
+    running.machine(tmp_path)
+    vm_record.discard(tmp_path)
+    assert vm_record.load(tmp_path) is None
+    vm_record.discard(tmp_path)
+
+
+def test_a_process_that_came_later_under_the_same_pid_is_another(tmp_path: Path) -> None:
+    """`docker restart`: the folder is the old one, and PID 1 is always there."""
+    own = Process.of("qemu", os.getpid())
+    assert own.runs
+    running.machine(tmp_path, machine=evolve(own, started=own.started - 1))
+    assert vm_record.load(tmp_path) is None
+
+
+def test_a_process_that_has_ended_or_never_was_does_not_run() -> None:
+    with subprocess.Popen(("sleep", "60")) as child:
+        process = Process.of("sleep", child.pid)
+        assert process.runs
+        assert 0 <= process.seconds < 60
+        child.kill()
+        # A zombie until we wait for it.
+        until(lambda: not process.runs, 10, "its end")
+    assert not process.runs
+    assert not Process.of("sleep", child.pid).runs
+    assert not Process.of("no pidfile", 0).runs
+
+
+def test_a_helper_is_looked_for_where_its_pidfile_tells(tmp_path: Path) -> None:
+    """Another one may have taken its place since the start."""
+    helper = Helper("dnsmasq", tmp_path / "pid")
+    assert helper.look() == (0, "has ended")
+    with subprocess.Popen(("sleep", "60")) as child:
+        helper.pidfile.write_text(f"{child.pid}\n")
+        assert helper.look() == (child.pid, "")
+        child.send_signal(signal.SIGSTOP)
+        until(lambda: helper.look() == (child.pid, "is stopped"), 10, "it to be stopped")
+        child.kill()
+        until(lambda: helper.look() == (child.pid, "has ended"), 10, "its remains")
+    assert helper.look() == (child.pid, "has ended")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 4}', '{"version": 3, "qmp": 3}']
+)
+def test_a_record_that_makes_no_sense_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "launched.json").write_text(text)
+    with pytest.raises(StateError, match=r"can't read .*launched\.json"):
+        vm_record.load(tmp_path)
+
+
+def test_what_is_recorded_of_a_plan(tmp_path: Path) -> None:
+    identity = testing.identity()
+    wiring = testing.wiring(identity)
+    (port,) = wiring.ports
+    wiring = evolve(wiring, ports=(evolve(port, sender=Sender((port.bridge_address.ip,))),))
+    command = Command(("/usr/bin/qemu",), qmp=tmp_path / "qmp.sock")
+    made = vm_record.describe(command, wiring, [["172.17.0.2"]], ())
+    assert made.machine == Process.of("qemu", os.getpid())
+    assert (made.qmp, made.console) == (tmp_path / "qmp.sock", None)
+    (nic,) = made.nics
+    assert (nic.mac, nic.addresses, nic.confined) == (port.guest_mac, ("172.17.0.2",), True)
+    assert (nic.bridge, nic.nameservers) == ("br0", ())
+    for sender in (None, Sender(None)):
+        free = evolve(wiring, ports=(evolve(port, sender=sender),))
+        assert not vm_record.describe(command, free, [[]], ()).nics[0].confined
+    vm_record.save(tmp_path, made)
+    assert json.loads((tmp_path / "launched.json").read_text())["version"] == vm_record.VERSION
+
+
+def test_where_names_are_forwarded_is_recorded() -> None:
+    identity = testing.identity()
+    command = Command(("/usr/bin/qemu",))
+    for nameserver, expected in (
+        ("172.17.255.254/16", ("172.17.255.254", "169.254.80.2")),
+        ("169.254.7.7/32", ("169.254.7.7",)),
+    ):
+        wiring = testing.wiring(identity, nameserver=nameserver)
+        (nic,) = vm_record.describe(command, wiring, [[]], ()).nics
+        assert nic.nameservers[:1] == expected[:1]
+        assert len(nic.nameservers) == len(expected)

@@ -1,0 +1,133 @@
+"""All that a plugin may import from vmnet: the public interface.
+
+Names of this module follow ``CONTRACT``; see docs/hooks.md. Anything else in vmnet may change in
+any release. :mod:`vmnet.testing` is the test kit.
+
+Names that few plugins use load their module when a plugin first asks for them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vmnet.errors import (
+    AllocationError,
+    BridgeError,
+    CaptureError,
+    DeliveryError,
+    LaunchError,
+    MachineError,
+    PrivilegeError,
+    SettingsError,
+    StateError,
+    VmnetError,
+)
+from vmnet.hookspecs.markers import hookimpl
+from vmnet.model.base import frozen
+from vmnet.model.delivery import Daemon, Delivery, File, Handover
+from vmnet.model.identity import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.model.machine import (
+    Cdrom,
+    Command,
+    Disk,
+    Kernel,
+    Listener,
+    Machine,
+    Nic,
+    Opened,
+    User,
+)
+from vmnet.model.names import is_domain, is_label, shown
+from vmnet.model.wiring import Port, Record, Requirements, Saved, Sender, Wiring
+from vmnet.settings import values
+from vmnet.settings.core import DNS, IPAM, LOG, NTP, RUN_DIR
+from vmnet.settings.table import Setting, Settings, optional, setting
+
+if TYPE_CHECKING:
+    from vmnet import process as process
+    from vmnet.lifecycle import files as files
+    from vmnet.lifecycle import privileges as privileges
+    from vmnet.lifecycle.become import become as become
+    from vmnet.model.serial import from_json as from_json
+    from vmnet.model.serial import to_json as to_json
+    from vmnet.process import Answer as Answer
+    from vmnet.supervision import followed as followed
+    from vmnet.supervision import task as task
+    from vmnet.supervision.guard import EXIT_PORT as EXIT_PORT
+
+__all__ = [
+    "DNS",
+    "IPAM",
+    "LOG",
+    "NTP",
+    "RUN_DIR",
+    "AllocationError",
+    "BridgeError",
+    "CaptureError",
+    "Cdrom",
+    "Command",
+    "Daemon",
+    "Delivery",
+    "DeliveryError",
+    "Disk",
+    "File",
+    "Handover",
+    "Host",
+    "Identity",
+    "Interface",
+    "Kernel",
+    "LaunchError",
+    "Listener",
+    "Machine",
+    "MachineError",
+    "Nic",
+    "Opened",
+    "Port",
+    "PrivilegeError",
+    "Record",
+    "Requirements",
+    "Resolver",
+    "Route",
+    "Router",
+    "Saved",
+    "Sender",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "StateError",
+    "User",
+    "VmnetError",
+    "Wiring",
+    "frozen",
+    "hookimpl",
+    "is_domain",
+    "is_label",
+    "optional",
+    "setting",
+    "shown",
+    "values",
+]
+
+# Where to find each name that loads late: a module, or a name in a module.
+_LATE = {
+    "Answer": ("vmnet.process", "Answer"),
+    "EXIT_PORT": ("vmnet.supervision.guard", "EXIT_PORT"),
+    "become": ("vmnet.lifecycle.become", "become"),
+    "files": ("vmnet.lifecycle.files", None),
+    "followed": ("vmnet.supervision.followed", None),
+    "from_json": ("vmnet.model.serial", "from_json"),
+    "privileges": ("vmnet.lifecycle.privileges", None),
+    "process": ("vmnet.process", None),
+    "task": ("vmnet.supervision.task", None),
+    "to_json": ("vmnet.model.serial", "to_json"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what a plugin asks for (PEP 562)."""
+    if name not in _LATE:
+        raise AttributeError(f"vmnet.api has no {name}")
+    module, attribute = _LATE[name]
+    found = importlib.import_module(module)
+    return found if attribute is None else getattr(found, attribute)

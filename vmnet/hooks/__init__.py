@@ -1,0 +1,1 @@
+"""Plugins: find, load and select them, and call their hooks."""

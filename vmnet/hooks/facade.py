@@ -1,0 +1,161 @@
+"""The stages as typed methods: the rest of vmnet calls plugins only here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from vmnet.errors import PluginError
+from vmnet.hooks.loading import RESULTS_HINT, Plugins
+from vmnet.hooks.selection import Choice, Selection
+from vmnet.model.base import frozen
+from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Command, Disk, Machine
+from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings.table import Settings
+
+Result = TypeVar("Result")
+
+
+@frozen
+class Hooks:
+    """Calls the hooks of each stage on the strategies that the settings select."""
+
+    plugins: Plugins
+    selection: Selection
+    settings: Settings
+
+    def capture(self) -> Identity:
+        return self._strategy(self.selection.capture, "vmnet_capture", Identity)
+
+    @property
+    def allocators(self) -> tuple[str, ...]:
+        """The selected IPAM strategies that allocate, in calling order."""
+        names = self.selection.ipam.names
+        return tuple(name for name in names if self.plugins.implements(name, "vmnet_ipam_allocate"))
+
+    def allocate(self, name: str, identity: Identity) -> Identity:
+        """Return the identity with the allocations of a strategy.
+
+        :raises PluginError: the strategy failed, or changed the interfaces
+        """
+        self._require(name, "vmnet_ipam_release")
+        allocated: Identity | None = self._call(
+            name, "vmnet_ipam_allocate", Identity, identity=identity
+        )
+        if allocated is None:
+            return identity
+        if _nics(allocated) != _nics(identity):
+            raise PluginError(
+                f"plugin {self.plugins.installed[name]} returned other interfaces from "
+                f"vmnet_ipam_allocate: {_nics(allocated)} instead of {_nics(identity)}",
+                "keep the names, MACs and order of the container's interfaces",
+            )
+        return allocated
+
+    def release(self, name: str, identity: Identity) -> None:
+        """Release what a strategy, selected or not, allocated for an identity."""
+        self._require(name, "vmnet_ipam_release")
+        self._call(name, "vmnet_ipam_release", type(None), identity=identity)
+
+    def requirements(self, identity: Identity) -> Requirements:
+        """Return the combined requirements of the selected IPAM strategies."""
+        total = Requirements()
+        for name in self.selection.ipam.names:
+            result = self._call(name, "vmnet_ipam_requirements", Requirements, identity=identity)
+            total |= result or Requirements()
+        return total
+
+    def plan_bridge(self, identity: Identity, requirements: Requirements) -> Wiring:
+        return self._strategy(
+            self.selection.bridge,
+            "vmnet_bridge_plan",
+            Wiring,
+            identity=identity,
+            requirements=requirements,
+        )
+
+    def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
+        """Return the deliveries of the selected IPAM strategies, and of the forwarder if needed.
+
+        If the forwarder is also a selected IPAM strategy, its delivery forwards DNS already.
+        """
+        deliveries = self._all_ipam(
+            "vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring
+        )
+        (forwarder,) = self.selection.forwarder.names
+        if wiring.nameserver is None or forwarder in self.selection.ipam.names:
+            return deliveries
+        delivery = self._strategy(
+            self.selection.forwarder, "vmnet_forwarder", Delivery, identity=identity, wiring=wiring
+        )
+        return (*deliveries, delivery)
+
+    def status(self, identity: Identity, wiring: Wiring) -> tuple[tuple[str, Handover], ...]:
+        """Return what each selected IPAM strategy, by name, reports about the running guest."""
+        return tuple(
+            (name, handover)
+            for name in self.selection.ipam.names
+            for handover in self._call(
+                name, "vmnet_ipam_status", tuple, identity=identity, wiring=wiring
+            )
+            or ()
+        )
+
+    def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
+        contributions = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)
+        return tuple(device for devices in contributions for device in devices)
+
+    def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
+        return self._strategy(
+            self.selection.launch,
+            "vmnet_launch_command",
+            Command,
+            machine=machine,
+            arguments=arguments,
+        )
+
+    def build_bridge(self, wiring: Wiring) -> None:
+        self._strategy(self.selection.bridge, "vmnet_bridge_build", bool, wiring=wiring)
+
+    def restore_bridge(self, wiring: Wiring) -> None:
+        self._strategy(self.selection.bridge, "vmnet_bridge_restore", bool, wiring=wiring)
+
+    def launch(self, command: Command) -> None:
+        (name,) = self.selection.launch.names
+        self._require(name, "vmnet_launch")
+        self._call(name, "vmnet_launch", type(None), command=command)
+
+    def _strategy(self, stage: Choice, hook: str, kind: type[Result], **given: Any) -> Result:
+        (name,) = stage.names
+        self._require(name, hook)
+        result: Result | None = self._call(name, hook, kind, **given)
+        if result is None:
+            raise PluginError(
+                f"plugin {self.plugins.installed[name]} returned nothing from {hook}", RESULTS_HINT
+            )
+        return result
+
+    def _all_ipam(self, hook: str, kind: type[Result], **given: Any) -> tuple[Result, ...]:
+        results = (self._call(name, hook, kind, **given) for name in self.selection.ipam.names)
+        return tuple(result for result in results if result is not None)
+
+    def _call(self, name: str, hook: str, kind: type[Any], **given: Any) -> Any:
+        if self.plugins.takes_settings(hook):
+            given["settings"] = self.settings
+        return self.plugins.call(name, hook, kind, **given)
+
+    def _require(self, name: str, hook: str) -> None:
+        if self.plugins.implements(name, hook):
+            return
+        able = [plugin for plugin in self.plugins.names if self.plugins.implements(plugin, hook)]
+        raise PluginError(
+            f"plugin {self.plugins.installed[name]} does not implement {hook}, "
+            "which its stage needs",
+            f"plugins that implement it: {', '.join(able) or 'none'}",
+        )
+
+
+def _nics(identity: Identity) -> str:
+    return ", ".join(f"{interface.name} {interface.mac}" for interface in identity.interfaces)

@@ -1,0 +1,105 @@
+"""Select strategies by the names in the settings, never by registration order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from vmnet.errors import SettingsError
+from vmnet.model.base import frozen
+from vmnet.settings.core import BRIDGE, CAPTURE, FORWARDER, IPAM, LAUNCH, NO_DHCP
+from vmnet.settings.table import Setting, Settings
+from vmnet.settings.values import nearest
+
+
+@frozen
+class Choice:
+    """The selected strategies of a stage, in calling order.
+
+    :param reason: ``default``, or the variable that selected the strategies
+    """
+
+    names: tuple[str, ...]
+    reason: str
+
+
+@frozen
+class Selection:
+    """The selected strategies of all stages."""
+
+    capture: Choice
+    ipam: Choice
+    bridge: Choice
+    forwarder: Choice
+    launch: Choice
+
+
+def select(
+    settings: Settings,
+    strategies: Mapping[str, tuple[str, ...]],
+    allocate_only: Collection[str] = (),
+) -> Selection:
+    """Return the strategies that the settings select.
+
+    :param strategies: for each selecting variable, the names of the plugins that qualify
+    :param allocate_only: IPAM strategies that allocate but do not deliver
+    :raises SettingsError: a strategy is not installed, or two settings contradict each other
+    """
+    selection = Selection(
+        capture=_single(settings, CAPTURE),
+        ipam=_delivered(settings, _ipam(settings), allocate_only),
+        bridge=_single(settings, BRIDGE),
+        forwarder=_single(settings, FORWARDER),
+        launch=_single(settings, LAUNCH),
+    )
+    _refuse_unknown(CAPTURE, selection.capture, strategies)
+    _refuse_unknown(IPAM, selection.ipam, strategies)
+    _refuse_unknown(BRIDGE, selection.bridge, strategies)
+    _refuse_unknown(FORWARDER, selection.forwarder, strategies)
+    _refuse_unknown(LAUNCH, selection.launch, strategies)
+    return selection
+
+
+def _single(settings: Settings, row: Setting[str]) -> Choice:
+    return Choice((settings[row],), _reason(settings, row))
+
+
+def _ipam(settings: Settings) -> Choice:
+    names = settings[IPAM]
+    if settings[NO_DHCP] and not settings.is_given(IPAM):
+        return Choice(("nodhcp",), _reason(settings, NO_DHCP))
+    if "dnsmasq" in names and (settings[NO_DHCP] or "nodhcp" in names):
+        contradiction = f"VMNET_IPAM={','.join(names)}"
+        if settings[NO_DHCP]:
+            contradiction = f"NO_DHCP={settings.given[NO_DHCP.name]} and {contradiction}"
+        raise SettingsError(
+            f"{contradiction} contradict each other: dnsmasq serves DHCP",
+            "remove NO_DHCP or nodhcp to serve DHCP; otherwise set VMNET_IPAM=nodhcp",
+        )
+    return Choice(names, _reason(settings, IPAM))
+
+
+def _delivered(settings: Settings, choice: Choice, allocate_only: Collection[str]) -> Choice:
+    """Add a strategy that delivers, if the chosen strategies only allocate."""
+    if any(name not in allocate_only for name in choice.names):
+        return choice
+    name = "nodhcp" if settings[NO_DHCP] else IPAM.default
+    return Choice((*choice.names, name), f"{choice.reason}, and {name} to deliver it")
+
+
+def _reason(settings: Settings, row: Setting[Any]) -> str:
+    given = settings.given.get(row.name)
+    return f"{row.name}={given}" if given is not None else "default"
+
+
+def _refuse_unknown(
+    row: Setting[Any], choice: Choice, strategies: Mapping[str, tuple[str, ...]]
+) -> None:
+    qualified = strategies[row.name]
+    for name in choice.names:
+        if name not in qualified:
+            raise SettingsError(
+                f"{row.name}={','.join(choice.names)}: there is no strategy {name} for this stage"
+                f"{nearest(name, qualified)}",
+                f"installed: {', '.join(qualified) or 'none'}; see `vmnet hooks`",
+            )

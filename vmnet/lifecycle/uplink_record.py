@@ -1,0 +1,180 @@
+"""The uplinks of a running VM, and whether they are still in their bridges.
+
+``uplinks.json`` records the uplinks of the start, and the trouble that was logged last, so that
+each change is logged once. :mod:`vmnet.running.uplink_changes` updates it while the VM runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from vmnet.lifecycle import files
+from vmnet.model.base import frozen
+from vmnet.model.serial import plain
+from vmnet.net import device
+from vmnet.net.device import Device
+
+if TYPE_CHECKING:
+    from vmnet.model.wiring import Wiring
+
+_FILE = "uplinks.json"
+# Devices that the container created. No engine connects a network with one.
+_NOT_A_NETWORK = frozenset(("bridge", "tun", "dummy"))
+
+
+@frozen
+class Uplink:
+    """A NIC that was handed over.
+
+    :param had_carrier: whether it has ever had a carrier, which hardware gets seconds after it was
+        set up. Only then is a missing carrier a trouble.
+    :param said: the trouble that was logged last, or an empty string
+    """
+
+    name: str
+    index: int
+    bridge: str
+    bridge_index: int
+    had_carrier: bool
+    said: str = ""
+
+
+@frozen
+class Record:
+    """The network devices of a start.
+
+    :param known: the indexes of all devices at the start, and of later ones that were logged
+    :param shut: the indexes of later ones, on which a filter drops everything
+    """
+
+    uplinks: tuple[Uplink, ...]
+    known: tuple[int, ...]
+    shut: tuple[int, ...] = ()
+
+
+def describe(wiring: Wiring, devices: Mapping[int, Device], late: Collection[int] = ()) -> Record:
+    """Return the record of a start that has built its bridges.
+
+    :param late: the indexes of devices that appeared during planning
+    """
+    by_name = {device.name: device for device in devices.values()}
+    planned = {by_name[port.uplink].index for port in wiring.ports if port.uplink in by_name}
+    return Record(
+        uplinks=tuple(
+            Uplink(
+                name=port.uplink,
+                index=by_name[port.uplink].index,
+                bridge=port.bridge,
+                bridge_index=by_name[port.bridge].index,
+                had_carrier=by_name[port.uplink].has_carrier,
+            )
+            for port in wiring.ports
+            if port.uplink in by_name and port.bridge in by_name
+        ),
+        known=tuple(sorted(index for index in devices if index not in late or index in planned)),
+    )
+
+
+def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
+    """Return what is wrong with an uplink, or an empty string."""
+    now = devices.get(uplink.index)
+    if now is None:
+        return f"{uplink.name} is gone, and the VM is off its network"
+    if now.master != uplink.bridge_index:
+        return f"{uplink.name} is no longer in {uplink.bridge}"
+    if not now.is_up:
+        return f"{uplink.name} is down"
+    if uplink.had_carrier and not now.has_carrier:
+        return f"{uplink.name} has no carrier: its other end is down, or gone"
+    return ""
+
+
+def troubles(run_dir: Path) -> list[str]:
+    """Return what is wrong with the uplinks of the running VM.
+
+    :raises StateError: the record can't be read
+    """
+    record = load(run_dir)
+    if record is None:
+        return []
+    try:
+        now = device.devices()
+    except OSError as error:
+        return [str(error.strerror or error)]
+    return [text for uplink in record.uplinks if (text := trouble(uplink, now))]
+
+
+def newcomers(
+    record: Record, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
+) -> list[Device]:
+    """Return the NICs connected since the start that a new start would hand to the VM.
+
+    :param wanted: the names of the NICs to hand over; None for all
+    """
+    return [
+        found
+        for index, found in sorted(devices.items())
+        if index not in record.known
+        and found.is_ethernet
+        and found.kind not in _NOT_A_NETWORK
+        and not found.master  # otherwise a program in the container bridges it
+        and (wanted is None or found.name in wanted)
+    ]
+
+
+def save(run_dir: Path, record: Record) -> None:
+    """:raises StateError: the run directory can't be written"""
+    files.write(run_dir / _FILE, json.dumps(plain(record)).encode())
+
+
+def discard(run_dir: Path) -> None:
+    (run_dir / _FILE).unlink(missing_ok=True)
+
+
+def load(run_dir: Path) -> Record | None:
+    """Return the record, or None if there is none.
+
+    :raises StateError: the record can't be read
+    """
+    return files.load(run_dir / _FILE, _record)
+
+
+def _record(document: Mapping[str, Any]) -> Record:
+    return Record(
+        uplinks=tuple(Uplink(**uplink) for uplink in document["uplinks"]),
+        known=tuple(document["known"]),
+        shut=tuple(document["shut"]),
+    )
+
+
+def with_news(
+    record: Record, said: Mapping[int, str], shut: Sequence[int], devices: Mapping[int, Device]
+) -> Record:
+    """Return the record after a check was logged, without devices that have disappeared.
+
+    :param said: the trouble of each uplink, by its index
+    :param shut: the indexes of the NICs that have appeared
+    """
+
+    def has_carrier(uplink: Uplink) -> bool:
+        now = devices.get(uplink.index)
+        return now is not None and now.has_carrier
+
+    return evolve(
+        record,
+        uplinks=tuple(
+            evolve(
+                uplink,
+                said=said[uplink.index],
+                had_carrier=uplink.had_carrier or has_carrier(uplink),
+            )
+            for uplink in record.uplinks
+        ),
+        known=tuple(index for index in (*record.known, *shut) if index in devices),
+        shut=tuple(index for index in (*record.shut, *shut) if index in devices),
+    )

@@ -1,0 +1,202 @@
+"""The record of the running VM, which a start writes and the other commands read.
+
+It identifies processes by PID and start time. So the record of an earlier container in the same
+folder, or a PID that another process has now, matches no process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmnet.lifecycle import files
+from vmnet.model.base import frozen
+from vmnet.model.serial import plain
+
+if TYPE_CHECKING:
+    from vmnet.model.machine import Command
+    from vmnet.model.wiring import Port, Wiring
+
+VERSION = 3
+_FILE = "launched.json"
+# States of proc_pid_stat(5) in which a helper does not work.
+_TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
+_HERTZ = os.sysconf("SC_CLK_TCK")
+
+
+@frozen
+class Process:
+    """A process that may have ended.
+
+    :param started: its start in clock ticks since the boot (proc_pid_stat(5)); 0 if it never ran
+    """
+
+    name: str
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> Process:
+        """Return the process that has this PID now."""
+        return cls(name, pid, _started(pid) or 0)
+
+    @property
+    def runs(self) -> bool:
+        return self.started > 0 and _started(self.pid) == self.started
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since its start."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return max(now - self.started / _HERTZ, 0.0)
+
+
+@frozen
+class Helper:
+    """A process that serves the VM, and that the keeper restarts when it ends.
+
+    :param pidfile: contains its current PID; missing while the helper does not run
+    """
+
+    name: str
+    pidfile: Path
+
+    def look(self) -> tuple[int, str]:
+        """Return its PID or 0, and what is wrong with it or an empty string."""
+        try:
+            pid = int(self.pidfile.read_text())
+        except (OSError, ValueError):
+            return 0, "has ended"
+        return pid, _TROUBLE.get(_stat(pid)[0], "")
+
+
+@frozen
+class Nic:
+    """A NIC of the guest, and the data to check whether the guest answers on it.
+
+    :param asker: the bridge's own address, from which vmnet asks the guest
+    :param nameservers: the bridge's addresses that forward the guest's DNS queries
+    :param addresses: the addresses that the guest should have
+    :param confined: whether a filter restricts the guest to these addresses
+    """
+
+    name: str
+    tap: str
+    mac: str
+    bridge: str
+    bridge_mac: str
+    asker: str
+    nameservers: tuple[str, ...]
+    addresses: tuple[str, ...]
+    confined: bool
+
+
+@frozen
+class Launched:
+    """The VM as it was launched.
+
+    :param machine: the hypervisor
+    :param helpers: the daemons, the guard and the keeper
+    :param qmp: the control socket, if there is one
+    :param console: the socket of the serial console, if there is one
+    """
+
+    machine: Process
+    helpers: tuple[Helper, ...]
+    nics: tuple[Nic, ...]
+    qmp: Path | None
+    console: Path | None
+
+
+def save(run_dir: Path, launched: Launched) -> None:
+    """:raises StateError: the run directory can't be written"""
+    document = {"version": VERSION, **plain(launched)}
+    files.write(run_dir / _FILE, json.dumps(document).encode())
+
+
+def discard(run_dir: Path) -> None:
+    (run_dir / _FILE).unlink(missing_ok=True)
+
+
+def load(run_dir: Path) -> Launched | None:
+    """Return the running VM, or None if none runs.
+
+    :raises StateError: the record can't be read
+    """
+    launched = files.load(run_dir / _FILE, _build)
+    return launched if launched is not None and launched.machine.runs else None
+
+
+def describe(
+    command: Command,
+    wiring: Wiring,
+    addresses: Iterable[Iterable[object]],
+    helpers: Iterable[Helper],
+) -> Launched:
+    """Return the record of a command that this process is about to execute.
+
+    :param addresses: for each port the addresses that the guest should have
+    """
+    return Launched(
+        machine=Process.of(Path(command.argv[0]).name, os.getpid()),
+        helpers=tuple(helpers),
+        nics=tuple(
+            Nic(
+                name=port.uplink,
+                tap=port.tap,
+                mac=port.guest_mac,
+                bridge=port.bridge,
+                bridge_mac=port.bridge_mac,
+                asker=str(port.bridge_address.ip),
+                nameservers=_nameservers(port, wiring),
+                addresses=tuple(map(str, expected)),
+                confined=port.sender is not None and port.sender.addresses is not None,
+            )
+            for port, expected in zip(wiring.ports, addresses, strict=True)
+        ),
+        qmp=command.qmp,
+        console=command.console,
+    )
+
+
+def _nameservers(port: Port, wiring: Wiring) -> tuple[str, ...]:
+    if wiring.nameserver != port.bridge_address.ip:
+        return ()
+    return tuple(dict.fromkeys((str(wiring.nameserver), str(wiring.stable_nameserver))))
+
+
+def _build(document: Mapping[str, Any]) -> Launched:
+    """Build the record without cattrs, whose import takes longer than all of `vmnet health`."""
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']}")
+    lists = ("addresses", "nameservers")
+    nics = ({**nic, **{key: tuple(nic[key]) for key in lists}} for nic in document["nics"])
+    qmp, console = document["qmp"], document["console"]
+    return Launched(
+        machine=Process(**document["machine"]),
+        helpers=tuple(
+            Helper(helper["name"], Path(helper["pidfile"])) for helper in document["helpers"]
+        ),
+        nics=tuple(Nic(**nic) for nic in nics),
+        qmp=None if qmp is None else Path(qmp),
+        console=None if console is None else Path(console),
+    )
+
+
+def _started(pid: int) -> int | None:
+    """Return the start time of a process, or None if it does not exist or is a zombie."""
+    state, *fields = _stat(pid)
+    return None if state in "ZX" else int(fields[18])
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of proc_pid_stat(5) from the state on; without a process the state is X."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ["X"]
+    return text.rpartition(")")[2].split()

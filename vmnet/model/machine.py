@@ -1,0 +1,148 @@
+"""The machine, and the command that starts it.
+
+Pure data: a launch plugin turns the machine into the command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmnet.model.base import frozen
+
+
+@frozen
+class Nic:
+    """A virtio network card on a tap.
+
+    :param mtu: in bytes; virtio's ``host_mtu`` announces it to the guest
+    :param fds: the tap's descriptors, one for each queue
+    """
+
+    name: str
+    mac: str
+    mtu: int
+    fds: tuple[int, ...]
+
+
+@frozen
+class Disk:
+    """A disk.
+
+    :param format: QEMU's name: ``qcow2``, ``raw``, ``vmdk`` and others
+    :param ephemeral: writes go to a temporary overlay that ends with the VM
+    :param block: ``path`` is a block device, not a file
+    :param backed: a qcow2 image that names other files, which only the hypervisor can follow
+    :param guessed: raw because no format was recognised; the hypervisor must prevent the guest from
+        writing the mark of another format, which the next start would trust
+    """
+
+    path: Path
+    format: str
+    ephemeral: bool = False
+    block: bool = False
+    backed: bool = False
+    guessed: bool = False
+
+
+@frozen
+class Cdrom:
+    """A CD: a read-only ISO 9660 or UDF image.
+
+    :param block: ``path`` is a block device, not a file
+    """
+
+    path: Path
+    block: bool = False
+
+
+@frozen
+class Kernel:
+    """A kernel that the hypervisor boots directly.
+
+    :param append: the kernel's command line
+    """
+
+    path: Path
+    initrd: Path | None = None
+    append: str = ""
+
+
+@frozen
+class Machine:
+    """A virtual machine.
+
+    :param memory: in bytes
+    :param accelerator: ``kvm`` or ``tcg``
+    :param run_dir: the folder for control sockets
+    """
+
+    name: str
+    memory: int
+    cpus: int
+    accelerator: str
+    run_dir: Path
+    nics: tuple[Nic, ...] = ()
+    devices: tuple[Disk | Cdrom, ...] = ()
+    kernel: Kernel | None = None
+
+
+@frozen
+class User:
+    """The user that the hypervisor runs as, without capabilities.
+
+    :param groups: supplementary groups
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@frozen
+class Opened:
+    """A file that vmnet opens for the hypervisor before it gives up root.
+
+    :param fd: the descriptor's number in the hypervisor
+    """
+
+    path: Path
+    fd: int
+    writable: bool = False
+
+
+@frozen
+class Listener:
+    """A Unix socket that vmnet creates for the hypervisor, owned by root, with mode 0600.
+
+    :param fd: the listening descriptor's number in the hypervisor
+    """
+
+    path: Path
+    fd: int
+
+
+@frozen
+class Command:
+    """The hypervisor's command, which vmnet executes in place of itself.
+
+    :param keep_fds: descriptors that the hypervisor inherits
+    :param qmp: the control socket (QEMU Machine Protocol) that accepts a power-down; None if there
+        is none, and a stop signal ends the hypervisor at once
+    :param opened: files that the hypervisor inherits open
+    :param listeners: sockets that the hypervisor inherits listening
+    :param user: the user that the hypervisor runs as, without capabilities; None keeps the
+        privileges of this process
+    :param guard: a second control socket, to which the guard stays connected, because QEMU serves
+        one client on each socket; None makes the guard use ``qmp``
+    :param console: a socket for the serial console, in addition to standard input and output; None
+        if there is none
+    """
+
+    argv: tuple[str, ...]
+    keep_fds: tuple[int, ...] = ()
+    qmp: Path | None = None
+    opened: tuple[Opened, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    user: User | None = None
+    guard: Path | None = None
+    console: Path | None = None

@@ -1,0 +1,1 @@
+"""Packet filters in classic BPF for taps, bridges and uplinks."""

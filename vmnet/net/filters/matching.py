@@ -1,0 +1,107 @@
+"""Building blocks of classic BPF programs that match frames, shared by the filters.
+
+Offsets count from the first byte of the frame without its outermost VLAN tag, because the kernel
+removes that tag before a filter runs.
+
+A ``label`` names the place in the program to jump to, at any distance.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from vmnet.net.filters.cbpf import (
+    JEQ,
+    JGE,
+    JUMP,
+    LD,
+    LD_LENGTH,
+    LDH,
+    RET,
+    SHOT,
+    UNSPEC,
+    Instruction,
+)
+
+PASS, DROP = (RET, UNSPEC, 0, 0), (RET, SHOT, 0, 0)
+# EtherTypes (IEEE 802) of protocols and of VLAN tags.
+ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+TAGS = (0x8100, 0x88A8, 0x9100)
+ICMP, TCP, UDP = 1, 6, 17
+# IPv6 next headers (RFC 8200 section 4) and ICMPv6 types (RFC 4861 section 4).
+HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, 58, 60
+RS6, RA6, NS6, NA6, REDIRECT6 = 133, 134, 135, 136, 137
+DNS, DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER = 53, 67, 68, 546, 547
+_RESERVED_MULTICAST = 0x0180C200
+
+
+def mac_bytes(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def jump_if(value: int, label: str) -> tuple[Instruction, ...]:
+    """Jump if A has the value."""
+    return (JEQ, value, 0, 1), (JUMP, 0, label, 0)
+
+
+def require(load: int, offset: int, value: int) -> tuple[Instruction, ...]:
+    return (load, offset, 0, 0), *require_value(value)
+
+
+def require_value(value: int) -> tuple[Instruction, ...]:
+    return (JEQ, value, 1, 0), DROP
+
+
+def require_length(length: int) -> tuple[Instruction, ...]:
+    """Drop a shorter frame.
+
+    A load beyond the end of the frame would end the program and accept the frame.
+    """
+    return (LD_LENGTH, 0, 0, 0), (JGE, length, 1, 0), DROP
+
+
+def drop_if(values: Iterable[int]) -> Iterator[Instruction]:
+    for value in values:
+        yield from ((JEQ, value, 0, 1), DROP)
+
+
+def jump_if_from(mac: bytes, label: str) -> tuple[Instruction, ...]:
+    """Jump if the MAC is the frame's source."""
+    high, low = int.from_bytes(mac[:4], "big"), int.from_bytes(mac[4:], "big")
+    return (LD, 6, 0, 0), (JEQ, high, 0, 3), (LDH, 10, 0, 0), *jump_if(low, label)
+
+
+def drop_reserved_multicast() -> tuple[Instruction, ...]:
+    """Drop frames to 01-80-C2-00-00-01 to -0F (IEEE 802.1Q table 8-1).
+
+    A bridge does not forward these; the host's stack receives them on the port itself. An IP packet
+    in such a frame would reach the container and bypass the bridge's filter.
+    """
+    return (
+        *((LD, 0, 0, 0), (JEQ, _RESERVED_MULTICAST, 0, 4)),
+        *((LDH, 4, 0, 0), (JEQ, 0, 2, 0), (JGE, 0x10, 1, 0), DROP),
+    )
+
+
+def jump_if_ipv4(
+    load: int, offset: int, addresses: Iterable[object], label: str
+) -> Iterator[Instruction]:
+    """Load an IPv4 address into A, and jump if it is among the addresses, of either family.
+
+    :param load: LD, or LD_X for an offset relative to X
+    """
+    yield (load, offset, 0, 0)
+    for address in addresses:
+        if isinstance(address, IPv4Address):
+            yield from jump_if(int(address), label)
+
+
+def jump_if_ipv6(load: int, offset: int, address: IPv6Address, label: str) -> Iterator[Instruction]:
+    """Jump if the address at the offset is this address; see :func:`jump_if_ipv4`."""
+    words = struct.unpack("!4I", address.packed)
+    for number, word in enumerate(words):
+        yield (load, offset + 4 * number, 0, 0)
+        yield (JEQ, word, 0, 2 * (len(words) - number) - 1)  # no match: skip the jump below
+    yield (JUMP, 0, label, 0)

@@ -1,0 +1,126 @@
+"""The filter on a bridge, for packets to the container itself.
+
+The guest may use DHCP and DNS, ping the bridge, and answer the container's pings and connections.
+The network may use neither DHCP nor DNS here: the forwarder knows names of networks that the sender
+may not be on. Both can reach only the bridge's own addresses. Linux accepts a packet for any
+address of the container on any interface, so the guest could otherwise reach services on networks
+that the container kept.
+
+The source MAC identifies the guest, because the uplink's filter drops frames with the guest's MAC.
+The bridge has no IPv6, so the filter drops IPv6, and frames with a VLAN tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from vmnet.model.wiring import Port
+from vmnet.net import rtnl
+from vmnet.net.filters import cbpf
+from vmnet.net.filters.cbpf import (
+    JEQ,
+    JSET,
+    LD,
+    LDB,
+    LDB_X,
+    LDH,
+    LDH_X,
+    LDX_HEADER,
+    VLAN_TAG_PRESENT,
+    Program,
+)
+from vmnet.net.filters.matching import (
+    ARP,
+    DHCP_SERVER,
+    DNS,
+    DROP,
+    ICMP,
+    IPV4,
+    PASS,
+    TCP,
+    UDP,
+    drop_if,
+    jump_if,
+    jump_if_from,
+    jump_if_ipv4,
+    mac_bytes,
+    require,
+    require_length,
+    require_value,
+)
+
+_BROADCAST = IPv4Address("255.255.255.255")
+_ECHO_REPLY, _REDIRECT, _ECHO_REQUEST = 0, 5, 8  # RFC 792
+_TCP_ACK = 0x10
+_ANY_FRAGMENT, _LATER_FRAGMENT = 0x3FFF, 0x1FFF
+
+
+def filter_bridge(kernel: rtnl.Rtnl, port: Port) -> bool:
+    """Filter the packets that a port's bridge receives itself; return False if the kernel cannot.
+
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
+    """
+    return cbpf.attach(kernel, port.bridge, {cbpf.INGRESS: program(port)})
+
+
+def program(port: Port) -> Program:
+    """Return the filter for a port's bridge."""
+    return {
+        "start": [
+            *require(LD, VLAN_TAG_PRESENT, 0),
+            (LDH, 12, 0, 0),  # EtherType
+            *jump_if(ARP, "pass"),
+            *require_value(IPV4),
+            *require_length(14 + 20),
+            *jump_if_ipv4(LD, 30, _destinations(port), "to the bridge"),
+            DROP,
+        ],
+        "to the bridge": [*jump_if_from(mac_bytes(port.guest_mac), "from the guest")],
+        "from the network": [
+            (LDH, 20, 0, 0),
+            (JSET, _LATER_FRAGMENT, "pass", 0),
+            (LDX_HEADER, 14, 0, 0),
+            (LDB, 23, 0, 0),
+            (JEQ, UDP, "port", 0),
+            (JEQ, TCP, "port", 0),
+            (JEQ, ICMP, 0, "pass"),
+            (LDB_X, 14, 0, 0),
+            *drop_if((_REDIRECT,)),
+            PASS,
+        ],
+        "port": [(LDH_X, 16, 0, 0), *drop_if((DNS, DHCP_SERVER)), PASS],
+        "from the guest": [
+            (LDH, 20, 0, 0),
+            (JSET, _ANY_FRAGMENT, "drop", 0),
+            (LDX_HEADER, 14, 0, 0),
+            (LDB, 23, 0, 0),
+            (JEQ, UDP, "guest's udp", 0),
+            (JEQ, TCP, "guest's tcp", 0),
+            *require_value(ICMP),
+            (LDB_X, 14, 0, 0),
+            *jump_if(_ECHO_REQUEST, "pass"),
+            (JEQ, _ECHO_REPLY, "pass", "drop"),
+        ],
+        "guest's udp": [
+            (LDH_X, 16, 0, 0),
+            (JEQ, DNS, "pass", 0),
+            (JEQ, DHCP_SERVER, "pass", "drop"),
+        ],
+        "guest's tcp": [
+            (LDH_X, 16, 0, 0),
+            (JEQ, DNS, "pass", 0),
+            (LDB_X, 14 + 13, 0, 0),
+            (JSET, _TCP_ACK, "pass", "drop"),  # the first segment of a connection has no ACK
+        ],
+        "pass": [PASS],
+        "drop": [DROP],
+    }
+
+
+def _destinations(port: Port) -> Iterator[IPv4Address]:
+    """Return the bridge's addresses, their replacements, and the address of DHCP broadcasts."""
+    for address in (port.bridge_address, port.link_local, *port.spares):
+        if address is not None:
+            yield address.ip
+    yield _BROADCAST

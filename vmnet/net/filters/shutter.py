@@ -1,0 +1,34 @@
+"""Shut a network device: drop all its traffic, and leave its settings as they are."""
+
+from __future__ import annotations
+
+import logging
+
+from vmnet.net import rtnl
+from vmnet.net.filters import cbpf
+from vmnet.net.filters.cbpf import RET, SHOT, Program
+
+_log = logging.getLogger(__name__)
+_DROP_ALL: Program = {"start": [(RET, SHOT, 0, 0)]}
+
+
+def shut(device: str) -> str | None:
+    """Shut a device; return None, or the reason why the kernel cannot."""
+    try:
+        with rtnl.Rtnl() as kernel:
+            if cbpf.attach(kernel, device, {cbpf.INGRESS: _DROP_ALL, cbpf.EGRESS: _DROP_ALL}):
+                return None
+            return "the kernel lacks clsact or cls_bpf"
+    except OSError as error:
+        return str(error.strerror or error)
+
+
+def reopen(indexes: tuple[int, ...]) -> None:
+    """Reopen the devices with these indexes that still exist."""
+    with rtnl.Rtnl() as kernel:
+        for index in indexes:
+            try:
+                name = kernel.link(index).get_attr("IFLA_IFNAME")
+                cbpf.detach(kernel, name)
+            except OSError as error:
+                _log.debug("cannot reopen the device with index %s: %s", index, error)

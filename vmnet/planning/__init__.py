@@ -1,0 +1,1 @@
+"""Decide what the machine consists of: its disk image, its kernel, its memory."""

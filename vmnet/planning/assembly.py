@@ -1,0 +1,200 @@
+"""Assemble the machine from its boot devices, its resources and its NICs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+from vmnet.errors import MachineError, SettingsError
+from vmnet.model.base import frozen
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.model.wiring import Wiring
+from vmnet.planning import memory
+from vmnet.settings import core
+from vmnet.settings.table import Setting, Settings
+
+_log = logging.getLogger(__name__)
+_KVM = Path("/dev/kvm")
+_CPUINFO = Path("/proc/cpuinfo")
+_DEMO_APPEND = "console=ttyS0 quiet panic=-1"
+
+
+@frozen
+class Boot:
+    """The devices and the kernel that the machine can boot from."""
+
+    devices: tuple[Disk | Cdrom, ...] = ()
+    kernel: Kernel | None = None
+
+
+def boot_devices(settings: Settings) -> Boot:
+    """Return the disk, CD and kernel of the settings, or else the demonstration Linux.
+
+    :raises MachineError: a file is missing, unreadable or in an unsafe format
+    :raises SettingsError: a setting requires another setting
+    """
+    devices: list[Disk | Cdrom] = []
+    if settings[core.DISK]:
+        devices.append(_disk(settings))
+    cdrom = _file(settings, core.CDROM)
+    if cdrom:
+        from vmnet.planning.image import choose
+
+        choose.cdrom(cdrom)
+        devices.append(Cdrom(cdrom, cdrom.is_block_device()))
+    kernel = _kernel(settings)
+    if not devices and kernel is None:
+        kernel = _demonstration(settings[core.DEMO])
+    return Boot(tuple(devices), kernel)
+
+
+def assemble(
+    settings: Settings,
+    identity: Identity,
+    wiring: Wiring,
+    boot: Boot,
+    contributed: tuple[Disk | Cdrom, ...],
+) -> Machine:
+    """Return the machine, with its NICs in the order of the wiring.
+
+    :param contributed: the plugins' devices, which follow the user's
+    """
+    return Machine(
+        name=identity.hostname,
+        memory=_memory(settings[core.MEMORY]),
+        cpus=settings[core.CPUS],
+        accelerator=_accelerator(settings[core.ACCEL]),
+        run_dir=settings[core.RUN_DIR],
+        nics=tuple(
+            Nic(f"net{number}", port.guest_mac, port.mtu, port.tap_fds)
+            for number, port in enumerate(wiring.ports)
+        ),
+        devices=boot.devices + contributed,
+        kernel=boot.kernel,
+    )
+
+
+def _disk(settings: Settings) -> Disk:
+    from vmnet.planning.image import choose
+
+    ephemeral = settings[core.DISK_MODE] == "ephemeral"
+    path = _file(settings, core.DISK, writable=not ephemeral)
+    assert path is not None
+    choice = choose.disk(path, settings[core.DISK_FORMAT], ephemeral=ephemeral)
+    if choice.note:
+        _log.info("VMNET_DISK=%s is %s", path, choice.note)
+    if choice.guessed:
+        _log.info(
+            "VMNET_DISK=%s is served as a raw disk, because its format is unknown: QEMU prevents "
+            "the guest from writing the header of another format, unless VMNET_DISK_FORMAT=raw",
+            path,
+        )
+    return Disk(
+        path,
+        choice.format,
+        ephemeral,
+        block=path.is_block_device(),
+        backed=choice.backed,
+        guessed=choice.guessed,
+    )
+
+
+def _kernel(settings: Settings) -> Kernel | None:
+    path = _file(settings, core.KERNEL)
+    if path is not None:
+        append = settings[core.APPEND] or ""
+        return Kernel(path, _file(settings, core.INITRD), append)
+    for row in (core.INITRD, core.APPEND):
+        if settings.is_given(row):
+            raise SettingsError(
+                f"{row.name}={settings.given[row.name]} needs a kernel",
+                f"set VMNET_KERNEL, or unset {row.name} to boot from the disk",
+            )
+    return None
+
+
+def _demonstration(folder: Path) -> Kernel:
+    kernel, initrd = folder / "vmlinuz", folder / "initrd"
+    if not (kernel.exists() and initrd.exists()):
+        raise MachineError(
+            f"there is nothing to boot: no VMNET_DISK, VMNET_CDROM or VMNET_KERNEL, "
+            f"and no demonstration Linux in {folder}",
+            "`-v /path/to/disk.qcow2:/disk.qcow2 -e VMNET_DISK=/disk.qcow2` boots a disk",
+        )
+    return Kernel(kernel, initrd, _DEMO_APPEND)
+
+
+def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = False) -> Path | None:
+    """Return the file that a setting names, after opening it once.
+
+    :raises MachineError: it is missing, can't be opened, or is neither a file nor a block device
+    """
+    path = settings[row]
+    if path is None:
+        return None
+    try:
+        mode = path.stat().st_mode
+        is_usable = stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+        if is_usable:  # opening a named pipe would block
+            os.close(os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise MachineError(
+            f"{row.name}={path}: there is no such file in the container",
+            f"mount it: `-v /path/on/the/host:{path}`",
+        ) from None
+    except OSError as error:
+        verb = "opened for writing" if writable else "read"
+        remedy = "check its owner and mode, and that it is not mounted `:ro`"
+        if writable:
+            remedy += "; or set VMNET_DISK_MODE=ephemeral, which only reads it"
+        raise MachineError(f"{row.name}={path} can't be {verb}: {error.strerror}", remedy) from None
+    if not is_usable:
+        raise MachineError(
+            f"{row.name}={path} is neither a file nor a block device",
+            "Docker creates a folder for a missing `-v` source: check the path on the host",
+        )
+    return path
+
+
+def _memory(wanted: int) -> int:
+    memory.require(wanted)
+    if shortage := memory.shortage(wanted):
+        _log.warning("%s: if they need more, the kernel swaps or kills QEMU", shortage)
+    return wanted
+
+
+def _accelerator(wish: str) -> str:
+    """Return ``kvm`` or ``tcg``.
+
+    :raises MachineError: ``wish`` is kvm, but KVM does not work
+    """
+    obstacle = kvm_obstacle()
+    if wish == "kvm" and obstacle:
+        raise MachineError(
+            f"VMNET_ACCEL=kvm, but {obstacle}",
+            "add `--device /dev/kvm` on a host with virtualisation, or set VMNET_ACCEL=auto",
+        )
+    if wish == "auto" and obstacle:
+        _log.warning("no KVM (%s): the guest runs in slow software emulation", obstacle)
+    return "tcg" if wish == "tcg" or obstacle else "kvm"
+
+
+def kvm_obstacle() -> str:
+    """Return why KVM does not work; empty if it works.
+
+    /dev/kvm can open on a CPU that lacks the extension.
+    """
+    try:
+        os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{_KVM} can't be opened: {error.strerror}"
+    if os.uname().machine == "x86_64":
+        # Read only the first CPU's lines: the kernel queries each CPU that it lists.
+        with _CPUINFO.open() as lines:
+            flags = next((line for line in lines if line.startswith("flags")), "").split()
+        if "vmx" not in flags and "svm" not in flags:
+            return "the CPU offers neither vmx nor svm"
+    return ""

@@ -1,0 +1,90 @@
+"""Check the files that a qcow2 image refers to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from shlex import quote
+
+from vmnet.errors import MachineError
+from vmnet.planning.image import qcow2
+from vmnet.planning.image.magic import HEAD, recognise
+from vmnet.planning.image.reading import Read, opened
+
+# Names for which QEMU uses another driver: `nbd://…`, `json:{…}`. After a slash, a colon is part of
+# a file name.
+_PROTOCOL = re.compile(r"[^/:]*:")
+
+
+def require(image: Path, read: Read) -> None:
+    """Check that a chain of images is complete.
+
+    :param image: the first image, which has already been checked
+    :param read: reads this image
+    :raises MachineError: a file of the chain is missing, unreadable, damaged or in it twice
+    """
+    _follow(image, read, (image.resolve(),))
+
+
+def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
+    header = qcow2.header(read)
+    assert header is not None  # the image has already been checked
+    backing, backing_format, data = qcow2.names(read, header)
+    if header.data_is_apart:
+        _length(image, data or "?")
+    if backing and not backing_format and not backing.startswith("json:"):
+        raise _undeclared(image, backing)
+    if not backing or _PROTOCOL.match(backing.removeprefix("file:")):
+        return
+    path = image.parent / backing.removeprefix("file:")
+    length = _length(image, backing)
+    if path.resolve() in seen:
+        raise MachineError(
+            f"the backing file {path} of {image} depends on {image} itself",
+            f"set the right backing file: `qemu-img rebase -u -f qcow2 -b FILE {image.name}`",
+        )
+    if backing_format != "qcow2":
+        return
+    with opened(path) as (read_next, _):
+        found = recognise(read_next(0, HEAD), b"")
+        if found is None or found.format != "qcow2":
+            _require(path, image, "it is declared as qcow2, but is not a qcow2 image")
+        _require(path, image, qcow2.fault(read_next, length))
+        _follow(path, read_next, (*seen, path.resolve()))
+
+
+def _undeclared(image: Path, backing: str) -> MachineError:
+    """Return the error for a backing file without a declared format.
+
+    QEMU would guess the format from the content of the file. If a guest once had the file as its
+    disk, the guest chose this content. libvirt refuses such an image as well.
+    """
+    command = f"qemu-img rebase -u -f qcow2 -F FORMAT -b {quote(backing)} {quote(image.name)}"
+    return MachineError(
+        f"the disk image {image} does not declare the format of its backing file {backing}",
+        f"declare it in the folder of the image, with raw, qcow2 or another FORMAT: `{command}`",
+    )
+
+
+def _length(image: Path, name: str) -> int:
+    """Return the length in bytes of a file that an image refers to.
+
+    :raises MachineError: the file can't be read
+    """
+    path = image.parent / name.removeprefix("file:")
+    try:
+        with opened(path) as (_, length):
+            return length
+    except OSError as error:
+        raise MachineError(
+            f"the disk image {image} needs {path}, which can't be read: {error.strerror}",
+            f"mount it: `-v /path/on/the/host:{path}`",
+        ) from None
+
+
+def _require(path: Path, image: Path, fault: str) -> None:
+    if fault:
+        raise MachineError(
+            f"{path}, the backing file of {image}, is damaged: {fault}",
+            f"download it again or restore it; `qemu-img check {path.name}` shows details",
+        )

@@ -1,0 +1,188 @@
+"""Decide in which format QEMU opens a disk image, or refuse the image.
+
+A guest controls every byte of its raw disk, so it could write the mark of another format there.
+vmnet trusts a detected format only if no guest can have written its mark, and if the image refers
+to no other file. The marks of trusted formats are in the first sector. If QEMU has guessed that a
+disk is raw, it prevents the guest from writing such a mark there. Other marks can only cause vmnet
+to refuse the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from vmnet.errors import MachineError
+from vmnet.planning.image import magic
+from vmnet.planning.image.magic import Content
+from vmnet.planning.image.reading import Read, opened
+
+SERVED = ("qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc", "qed", "qcow", "parallels")
+"""Formats that QEMU reads and writes, by QEMU's names."""
+
+
+class Choice(NamedTuple):
+    """The format in which QEMU opens an image.
+
+    :param guessed: raw because no format was recognised, and the guest may write to the image
+    :param backed: the image refers to other files
+    :param note: the disadvantage of the format, and a remedy; empty if there is none
+    """
+
+    format: str
+    guessed: bool = False
+    backed: bool = False
+    note: str = ""
+
+
+class _Image(NamedTuple):
+    """A file and the format recognised in it."""
+
+    path: Path
+    read: Read
+    length: int
+    found: Content | None
+
+
+def disk(path: Path, wish: str, *, ephemeral: bool = False) -> Choice:
+    """Choose the format for VMNET_DISK.
+
+    :param wish: VMNET_DISK_FORMAT: a format, or ``auto`` to detect it
+    :param ephemeral: QEMU only reads the image
+    :raises MachineError: QEMU can't serve the image, or ``wish`` is auto and it refers to other
+        files
+    """
+    if wish == "raw":
+        return Choice("raw")
+    with _opened(path, "VMNET_DISK") as image:
+        found = image.found
+        if wish == "auto" and found is None:
+            _require_sectors(image)
+            return Choice("raw", guessed=not ephemeral)
+        if wish == "auto" and found is not None and not _is_trusted(found):
+            raise _not_served(path, found)
+        if found is None or wish not in ("auto", found.format):
+            raise MachineError(
+                f"VMNET_DISK_FORMAT={wish}, but {path} is "
+                f"{found.title if found else 'in no known format'}",
+                "unset VMNET_DISK_FORMAT, and vmnet detects the format",
+            )
+        if found.format == "qcow2":
+            return _qcow2(image, found, may_refer=wish != "auto")
+        return _other(image, found, ephemeral)
+
+
+def cdrom(path: Path) -> None:
+    """Check that VMNET_CDROM is not an image of another kind.
+
+    :raises MachineError: it is another kind of image
+    """
+    with _opened(path, "VMNET_CDROM") as image:
+        found = image.found
+    if found is None or found.format == magic.ISO:
+        return
+    is_disk = found.format in SERVED
+    remedy = "set VMNET_DISK to it instead" if is_disk else _remedy(path, found)
+    raise MachineError(f"VMNET_CDROM={path} is {found.title}, not a CD image", remedy)
+
+
+@contextmanager
+def _opened(path: Path, variable: str) -> Iterator[_Image]:
+    try:
+        with opened(path) as (read, length):
+            tail = read(max(length - magic.TAIL, 0), magic.TAIL)
+            yield _Image(path, read, length, magic.recognise(read(0, magic.HEAD), tail))
+    except OSError as error:
+        raise MachineError(
+            f"{variable}={path} can't be read: {error.strerror}",
+            "check the host's log (`dmesg`) for errors of its device",
+        ) from None
+
+
+def _is_trusted(found: Content) -> bool:
+    return found.format in SERVED and not found.forgeable
+
+
+def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
+    from vmnet.planning.image import qcow2
+
+    header = qcow2.header(image.read)
+    refers = header is not None and header.refers
+    if refers and not may_refer:
+        raise MachineError(
+            f"VMNET_DISK={image.path} is a qcow2 image that refers to another file",
+            "if you created it like this, set VMNET_DISK_FORMAT=qcow2 and mount that file too",
+        )
+    _require_whole(image, found, qcow2.fault(image.read, image.length))
+    if refers:
+        from vmnet.planning.image import chain
+
+        chain.require(image.path, image.read)
+    return Choice("qcow2", backed=refers)
+
+
+def _other(image: _Image, found: Content, ephemeral: bool) -> Choice:
+    """Choose a single-file format that QEMU reads and writes, other than qcow2 and raw."""
+    from vmnet.planning.image import others
+
+    facts = others.facts(found.format, image.read, image.length)
+    command = _command(image.path, found)
+    if found is magic.DESCRIPTOR or facts.refers:
+        raise MachineError(
+            f"VMNET_DISK={image.path} is {found.title}, but only a part of a disk",
+            f"combine all parts into one image, in their folder: {command}",
+        )
+    _require_whole(image, found, facts.fault)
+    if facts.unwritable and not ephemeral:
+        raise MachineError(
+            f"VMNET_DISK={image.path} is {found.title}: {facts.unwritable}",
+            f"convert it: {command}; or set VMNET_DISK_MODE=ephemeral, which only reads it",
+        )
+    note = f"{found.title}; QEMU writes qcow2 faster and more safely: {command}"
+    return Choice(found.format, note="" if ephemeral else note)
+
+
+def _require_whole(image: _Image, found: Content, fault: str) -> None:
+    if fault:
+        check = found._replace(advice="qemu-img check -f {format} {}")
+        raise MachineError(
+            f"VMNET_DISK={image.path} is {found.title}, but damaged: {fault}",
+            f"download it again or restore it; {_command(image.path, check)} shows details",
+        )
+
+
+def _require_sectors(image: _Image) -> None:
+    """Refuse an image with a partial sector, typical of a broken download or an unknown format."""
+    if image.length % magic.SECTOR:
+        raise MachineError(
+            f"VMNET_DISK={image.path} is not a disk image: "
+            f"its size of {image.length} bytes is not a multiple of {magic.SECTOR}",
+            "download or unpack it again; VMNET_DISK_FORMAT=raw serves it unchanged",
+        )
+
+
+def _not_served(path: Path, found: Content) -> MachineError:
+    return MachineError(
+        f"VMNET_DISK={path} is {found.title}, which vmnet does not serve as a disk",
+        f"{_remedy(path, found)}; "
+        "or set VMNET_DISK_FORMAT=raw if a guest wrote this content to its raw disk",
+    )
+
+
+def _remedy(path: Path, found: Content) -> str:
+    if found.format == magic.ISO:
+        return f"set VMNET_CDROM={path} to insert it into the guest's CD drive"
+    command = _command(path, found)
+    if found is magic.FIXED_VHD:
+        return f"set VMNET_DISK_FORMAT=vpc, or convert it: {command}"
+    return f"convert it: {command}" if found.format else f"unpack it on the host: {command}"
+
+
+def _command(path: Path, found: Content) -> str:
+    """Return the command to run in the file's folder, in backquotes."""
+    import shlex
+
+    words = found.advice.replace("{format}", found.format)
+    return f"`{words.replace('{}', shlex.quote(path.name))}`"

@@ -1,0 +1,129 @@
+"""The core's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vmnet.settings import values
+from vmnet.settings.table import Setting, optional, setting
+
+NO_DHCP = setting(
+    "NO_DHCP",
+    values.boolean,
+    "false",
+    "do not serve DHCP; another system gives the guest its address (same as VMNET_IPAM=nodhcp)",
+)
+CAPTURE = setting(
+    "VMNET_CAPTURE", values.name, "netns", "strategy that records the container's identity"
+)
+BRIDGE = setting(
+    "VMNET_BRIDGE", values.name, "bridge", "strategy that connects interfaces to the guest"
+)
+IPAM = setting(
+    "VMNET_IPAM",
+    values.listed(values.name),
+    "dnsmasq",
+    "comma-separated strategies that hand the identity to the guest",
+)
+FORWARDER = setting(
+    "VMNET_FORWARDER",
+    values.name,
+    "dnsmasq",
+    "strategy that forwards the guest's DNS queries if the container's resolver is on loopback",
+)
+LAUNCH = setting("VMNET_LAUNCH", values.name, "qemu", "strategy that starts the VM")
+INTERFACES = optional(
+    "VMNET_INTERFACES",
+    values.listed(values.name),
+    "comma-separated interfaces to hand over; unset: all",
+)
+HOST_NETWORK = setting(
+    "VMNET_HOST_NETWORK",
+    values.choice("refuse", "take"),
+    "refuse",
+    "refuse or take over a network that other programs use, as with `--network host`",
+)
+BRIDGE_ADDRESS = setting(
+    "VMNET_BRIDGE_ADDRESS",
+    values.bridge_address,
+    "auto",
+    "the bridge's own address: auto, link-local, spare (a free address of the subnet), or a CIDR",
+)
+FILTER = setting(
+    "VMNET_FILTER",
+    values.boolean,
+    "on",
+    "limit the guest to its own MAC and addresses; off: it may route, or run several machines",
+)
+DNS = optional(
+    "VMNET_DNS",
+    values.listed(values.ip),
+    "comma-separated nameservers for the guest, instead of the container's",
+)
+NTP = optional("VMNET_NTP", values.listed(values.ip), "comma-separated time servers for the guest")
+DISK = optional("VMNET_DISK", values.absolute_path, "disk image or block device to boot")
+DISK_FORMAT = setting(
+    "VMNET_DISK_FORMAT",
+    values.choice("auto", "qcow2", "raw", "vpc"),
+    "auto",
+    "format of VMNET_DISK; auto detects it; vpc is VHD",
+)
+DISK_MODE = setting(
+    "VMNET_DISK_MODE",
+    values.choice("persistent", "ephemeral"),
+    "persistent",
+    "keep the guest's writes to VMNET_DISK (persistent), or discard them (ephemeral)",
+)
+CDROM = optional("VMNET_CDROM", values.absolute_path, "ISO image in the guest's CD drive")
+KERNEL = optional("VMNET_KERNEL", values.absolute_path, "kernel to boot directly")
+INITRD = optional("VMNET_INITRD", values.absolute_path, "initial ramdisk for VMNET_KERNEL")
+APPEND = optional("VMNET_APPEND", values.text, "kernel command line for VMNET_KERNEL")
+DEMO = setting(
+    "VMNET_DEMO",
+    values.absolute_path,
+    "/usr/share/vmnet/demo",
+    "folder of the demonstration Linux, which boots if no disk, CD or kernel is set",
+)
+MEMORY = setting("VMNET_MEMORY", values.size, "512M", "the guest's memory, such as 512M or 2G")
+CPUS = setting("VMNET_CPUS", values.integer(1, 1024), "1", "the guest's virtual CPUs")
+ACCEL = setting(
+    "VMNET_ACCEL",
+    values.choice("auto", "kvm", "tcg"),
+    "auto",
+    "accelerator; auto: KVM if the device and the CPU support it, otherwise TCG",
+)
+GUARD = setting(
+    "VMNET_GUARD",
+    values.boolean,
+    "on",
+    "on: a stop signal presses the guest's power button; off: it ends the hypervisor at once",
+)
+STOP_TIMEOUT = setting(
+    "VMNET_STOP_TIMEOUT",
+    values.integer(1, 86400),
+    "8",
+    "seconds for the guest to power off before QEMU quits; `docker stop -t` must be longer",
+)
+HOOK_TIMEOUT = setting(
+    "VMNET_HOOK_TIMEOUT",
+    values.integer(1, 86400),
+    "60",
+    "seconds after which vmnet interrupts a plugin's hook or import",
+)
+RUN_DIR = setting(
+    "VMNET_RUN_DIR",
+    values.folder,
+    "/run/vmnet",
+    "folder, owned by root, for saved state, rendered files and control sockets",
+)
+LOG = setting("VMNET_LOG", values.choice("text", "json"), "text", "format of the log on stderr")
+LOG_LEVEL = setting(
+    "VMNET_LOG_LEVEL",
+    values.choice("debug", "info", "warning", "error"),
+    "info",
+    "least severe level to log; debug adds tracebacks",
+)
+
+CORE: tuple[Setting[Any], ...] = tuple(
+    row for row in tuple(globals().values()) if isinstance(row, Setting)
+)

@@ -1,0 +1,133 @@
+"""Rows of settings, and the environment parsed by them.
+
+Plugins add rows with the ``vmnet_settings`` hook. Parsing, its errors, ``vmnet config`` and
+docs/environment.md use the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+import attrs
+
+from vmnet.errors import PluginError, SettingsError
+from vmnet.model.base import frozen
+from vmnet.settings import values
+
+Value = TypeVar("Value")
+
+# Docker links and Kubernetes services named vmnet or vmnet-… inject variables with this prefix.
+# These are not misspelt settings.
+_INJECTED = (
+    r"VMNET(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PROTO"
+    r"|START|END|PORT(_START|_END)?))?)?|NAME|ENV_.+)"
+)
+
+
+@attrs.frozen(eq=False)
+class Setting(Generic[Value]):
+    """A row of the table, and the typed key of its value in :class:`Settings`.
+
+    :param parse: converts text to a value; its ValueError states what is expected
+    :param default: text, parsed like text from the environment; empty if unset means None
+    :param help: one line for ``vmnet config`` and the reference
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    help: str
+
+
+def setting(name: str, parse: Callable[[str], Value], default: str, help: str) -> Setting[Value]:
+    """Return a row whose value is never None."""
+    return Setting(name, parse, default, help)
+
+
+def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Value | None]:
+    """Return a row whose value is None unless the environment sets it."""
+    return Setting(name, parse, "", help)
+
+
+@frozen
+class Settings:
+    """The parsed environment.
+
+    :param rows: all settings, by name
+    :param given: the raw text of each setting in the environment
+    """
+
+    rows: Mapping[str, Setting[Any]]
+    given: Mapping[str, str]
+    _parsed: Mapping[str, Any] = attrs.field(repr=False)
+
+    def __getitem__(self, row: Setting[Value]) -> Value:
+        return cast("Value", self._parsed[row.name])
+
+    def __iter__(self) -> Iterator[Setting[Any]]:
+        return iter(self.rows.values())
+
+    def is_given(self, row: Setting[Any]) -> bool:
+        return row.name in self.given
+
+
+def parse(environ: Mapping[str, str], rows: Iterable[Setting[Any]]) -> Settings:
+    """Parse all settings from ``environ``.
+
+    An empty variable counts as unset, because Compose files pass it for a missing value.
+
+    :raises SettingsError: a value is malformed, or a ``VMNET_`` variable is unknown
+    :raises PluginError: two rows have the same name
+    """
+    table = _table(rows)
+    given = {name: environ[name] for name in table if environ.get(name)}
+    _refuse_unknown(environ, tuple(table))
+    parsed = {
+        row.name: _parse_value(row, given.get(row.name, row.default)) for row in table.values()
+    }
+    return Settings(table, given, parsed)
+
+
+def value(environ: Mapping[str, str], row: Setting[Value]) -> Value:
+    """Parse a single setting, without the rows of plugins.
+
+    :raises SettingsError: the value is malformed
+    """
+    return cast("Value", _parse_value(row, environ.get(row.name) or row.default))
+
+
+def _table(rows: Iterable[Setting[Any]]) -> dict[str, Setting[Any]]:
+    table: dict[str, Setting[Any]] = {}
+    for row in rows:
+        if table.setdefault(row.name, row) is not row:
+            raise PluginError(
+                f"the setting {row.name} is declared twice",
+                "begin a plugin's settings with VMNET_<PLUGIN>_; `vmnet hooks` lists the plugins",
+            )
+    return table
+
+
+def _refuse_unknown(environ: Mapping[str, str], known: tuple[str, ...]) -> None:
+    for variable in environ:
+        if variable.startswith("VMNET_") and variable not in known:
+            if re.fullmatch(_INJECTED, variable, re.ASCII):
+                continue
+            raise SettingsError(
+                f"unknown variable {variable}{values.nearest(variable, known)}",
+                "`vmnet config` lists every variable",
+            )
+
+
+def _parse_value(row: Setting[Any], raw: str) -> Any:
+    if not raw:
+        return None
+    try:
+        return row.parse(raw)
+    except ValueError as error:
+        shown = raw if len(raw.splitlines()) == 1 else repr(raw)  # keep the error on one line
+        raise SettingsError(
+            f"{row.name}={shown} is not {error}",
+            f"{row.help}; set it with `-e {row.name}=…`",
+        ) from None

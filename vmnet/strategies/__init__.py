@@ -1,0 +1,1 @@
+"""The built-in strategies: plugins like any other, and examples for their authors."""

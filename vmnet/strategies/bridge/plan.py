@@ -1,0 +1,191 @@
+"""The ``bridge`` strategy: a Linux bridge and a tap for each of the container's NICs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+
+from attrs import evolve
+
+from vmnet.errors import BridgeError
+from vmnet.hookspecs import hookimpl
+from vmnet.model.identity import Identity, Interface, Resolver
+from vmnet.model.wiring import Port, Requirements, Saved, Sender, Wiring
+from vmnet.settings.core import BRIDGE_ADDRESS, FILTER
+from vmnet.settings.table import Settings
+from vmnet.strategies.bridge import addressing
+
+# The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
+_FIRST_FD = 100
+# A filter has at most 4096 instructions, enough for about 220 IPv6 addresses.
+_MAX_ADDRESSES = 200
+_SPARES = 8  # replacements for a bridge's address
+_log = logging.getLogger(__name__)
+
+
+@hookimpl
+def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
+    """Plan br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
+    from vmnet.net import rtnl
+    from vmnet.net.kernel_errors import step
+    from vmnet.net.restore import snapshot
+
+    with step("read the network"), rtnl.Rtnl() as kernel:
+        saved = snapshot.take(kernel, [interface.name for interface in identity.interfaces])
+        ports = tuple(
+            _plan_port(number, interface, identity, requirements, saved[number])
+            for number, interface in enumerate(identity.interfaces)
+        )
+    if settings[FILTER]:
+        ports = tuple(
+            evolve(port, sender=_sender(interface, port))
+            for port, interface in zip(ports, identity.interfaces, strict=True)
+        )
+    default = _default_interface(identity)
+    addresses = _bridge_addresses(
+        settings[BRIDGE_ADDRESS], identity.interfaces[default], identity, requirements
+    )
+    if addresses:
+        gateway = _gateway(identity.interfaces[default])
+        port = evolve(
+            ports[default],
+            bridge_address=addresses[0],
+            spares=addresses[1:],
+            link_local=ports[default].bridge_address,
+            gateway=gateway,
+        )
+        ports = (*ports[:default], port, *ports[default + 1 :])
+    # With only a link-local address, a forwarder reaches no nameserver outside the container.
+    forwards = requirements.dns and (bool(addresses) or _needs_no_network(identity.resolver))
+    nameserver = ports[default].bridge_address.ip if forwards else None
+    return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
+
+
+@hookimpl
+def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
+    from vmnet.strategies.bridge import build
+
+    build.build(wiring)
+    return True
+
+
+@hookimpl
+def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
+    from vmnet.strategies.bridge import build
+
+    build.restore(wiring)
+    return True
+
+
+def _plan_port(
+    number: int, interface: Interface, identity: Identity, requirements: Requirements, saved: Saved
+) -> Port:
+    from vmnet.net import links
+
+    bridge, tap = f"br{number}", f"tap{number}"
+    for name in (bridge, tap):
+        if links.exists(name):
+            raise BridgeError(
+                f"the interface {name} already exists",
+                "vmnet creates it for the VM; does another VM run in this network namespace?",
+            )
+    return Port(
+        uplink=interface.name,
+        uplink_mac=addressing.new_mac(interface.mac, "uplink"),
+        bridge=bridge,
+        bridge_mac=addressing.new_mac(interface.mac, "bridge"),
+        bridge_address=addressing.link_local(interface.mac, identity),
+        tap=tap,
+        tap_fds=(_FIRST_FD + number,),
+        guest_mac=interface.mac,
+        mtu=interface.mtu,
+        saved=saved,
+        guest_addresses=tuple(own.ip for own in interface.ipv4) if requirements.dns else (),
+        # On a NIC without an address, the guest may ask a DHCP server on the network.
+        contain=requirements.contain and bool(interface.addresses),
+        owned=_owned(interface, requirements),
+    )
+
+
+def _owned(
+    interface: Interface, requirements: Requirements
+) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Return the interface's addresses, unless the guest may have other addresses."""
+    if requirements.any_address:
+        return ()
+    if len(interface.addresses) > _MAX_ADDRESSES:
+        _log.warning(
+            "%s has more than %d addresses, so the guest may send from any address",
+            interface.name,
+            _MAX_ADDRESSES,
+        )
+        return ()
+    return tuple(own.ip for own in interface.addresses)
+
+
+def _sender(interface: Interface, port: Port) -> Sender:
+    """Return the source addresses that the guest may use: any, if the NIC has no address."""
+    router = interface.router
+    gateways = (route.gateway for route in interface.routes_of(6))
+    known = (*gateways, *((router.address, router.gateway) if router else ()))
+    routers = dict.fromkeys(
+        address for address in known if isinstance(address, IPv6Address) and address.is_link_local
+    )
+    return Sender(port.owned or None, tuple(routers))
+
+
+def _default_interface(identity: Identity) -> int:
+    """Return the position of the interface with the preferred IPv4 default route.
+
+    Without such a route, return that of the first interface with an IPv4 address, or else 0.
+    """
+
+    def rank(position: int) -> tuple[bool, int, bool]:
+        interface = identity.interfaces[position]
+        route = interface.default_route(4)
+        return route is None, route.metric if route else 0, not interface.ipv4
+
+    return min(range(len(identity.interfaces)), key=rank)
+
+
+def _bridge_addresses(
+    setting: str | IPv4Interface,
+    interface: Interface,
+    identity: Identity,
+    requirements: Requirements,
+) -> tuple[IPv4Interface, ...]:
+    """Return an address of the interface's subnet for its bridge, followed by its replacements.
+
+    Return none if a link-local address is enough. An address from the user has no replacements.
+
+    :param setting: VMNET_BRIDGE_ADDRESS
+    """
+    if isinstance(setting, IPv4Interface):
+        return (setting,)
+    if setting == "link-local" or (setting == "auto" and not requirements.dns):
+        return ()
+    return _free_addresses(interface, identity)
+
+
+def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
+    """Return the first candidate that no machine uses, followed by the candidates after it."""
+    from vmnet.net import arp
+    from vmnet.net.kernel_errors import step
+
+    candidates = addressing.spare_candidates(interface, identity)
+    if not candidates:
+        return ()
+    with step(f"look for a free address on {interface.name}"):
+        free = arp.first_free(interface.name, [candidate.ip for candidate in candidates])
+    remaining = itertools.dropwhile(lambda candidate: candidate.ip != free, candidates)
+    return tuple(itertools.islice(remaining, 1 + _SPARES))
+
+
+def _needs_no_network(resolver: Resolver) -> bool:
+    return resolver.is_local or not resolver.nameservers
+
+
+def _gateway(interface: Interface) -> IPv4Address | None:
+    route = interface.default_route(4)
+    return route.gateway if route and isinstance(route.gateway, IPv4Address) else None

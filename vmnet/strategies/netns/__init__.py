@@ -1,0 +1,1 @@
+"""The ``netns`` capture strategy: read the identity of this network namespace."""

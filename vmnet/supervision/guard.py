@@ -1,0 +1,279 @@
+"""The guard: press the guest's power button when the hypervisor receives a stop signal.
+
+`docker stop` sends SIGTERM to PID 1, which is QEMU, and QEMU would end at once, as if the guest's
+power failed. So vmnet blocks the stop signals before it executes QEMU: a blocked signal survives
+the exec, stays pending and is visible in /proc/PID/status. The guard, which is started before the
+exec, finds it there. It presses the power button through QMP until QEMU ends, and at the deadline
+makes QEMU write back its disks and quit. It also logs why QEMU ends.
+
+It sleeps until a signal arrives (:mod:`vmnet.supervision.alarm`), or QEMU sends a message or ends.
+If the alarm has never fired, it checks twice a second. It handles signals and deadlines before
+QEMU's messages, whose rate the guest controls (:mod:`vmnet.supervision.qmp`).
+
+Without a guard no stop signal has an effect. So if the guard is killed, for example when memory
+runs out, the keeper (:mod:`vmnet.supervision.keeper`) starts a new one. The guard in turn restarts
+the keeper. The guard has no capabilities, so a keeper that it starts has none either.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from . import processes
+from .keeper_watch import Keeper
+from .processes import ALARM_SIGNAL, STOP_SIGNALS, Log
+from .qmp import Monitor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+# A forced stop uses QEMU's isa-debug-exit at this I/O port, for a distinct exit status: `quit`
+# would exit with 0, as after a power-off.
+EXIT_PORT = 0xF4
+FORCED_STATUS = 19
+
+PRESS_SECONDS = 3.0
+_POLL_SECONDS = 0.5
+# The guard still polls with an alarm that works, because a missed signal would cost data.
+_POLL_SECONDS_WITH_ALARM = 5.0
+_CONNECT_SECONDS = 0.1, 5.0
+# No flood may close the connection: writing back the disks takes time, and QEMU drops the commands
+# that follow if the guard disconnects.
+_FORCE_SECONDS = float("inf")
+_MAX_LINES = 100
+_PRESS = (b'{"execute": "system_powerdown"}',)
+# `stop` answers when the disks are written back, which an exit through the port does not do (QEMU
+# 7.2). `quit` is for machines without this port.
+FORCE = (
+    b'{"execute": "stop"}',
+    b'{"execute": "human-monitor-command", "arguments": {"command-line": "o /b %d %d"}}'
+    % (EXIT_PORT, FORCED_STATUS >> 1),
+    b'{"execute": "quit"}',
+)
+_ENDS = {
+    "guest-shutdown": "the guest powered off",
+    "guest-reset": "the guest rebooted, and QEMU quits instead",
+    "host-qmp-quit": "QEMU quits, as a client of its control socket requested",
+    "host-signal": "QEMU quits because of a signal",
+}
+
+
+class Machine:
+    """The hypervisor's process.
+
+    :ivar end: its pidfd
+    :raises ProcessLookupError: the process has ended
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.end = os.pidfd_open(pid)
+        self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+
+    def has_ended(self) -> bool:
+        return processes.has_ended(self.end)
+
+    def pending(self) -> int:
+        """Return a pending stop signal, or 0."""
+        try:
+            return pending(os.pread(self._status, 4096, 0))
+        except ProcessLookupError:
+            return 0
+
+
+class Alarm:
+    """Becomes readable when a signal arrives at the hypervisor.
+
+    :ivar is_trusted: whether it has fired at least once
+    """
+
+    def __init__(self, fd: int) -> None:
+        # The signal is blocked, so it stays pending for the guard. The kernel reports an event only
+        # if a signal is pending for the process that waits.
+        os.kill(os.getpid(), ALARM_SIGNAL)
+        self._epoll = select.epoll.fromfd(fd)
+        self.is_trusted = False
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def acknowledge(self) -> None:
+        """Consume the event, so that only the next signal makes the alarm readable."""
+        if self._epoll.poll(0):
+            self.is_trusted = True
+
+
+class Guard:
+    """Waits for a stop signal and stops the hypervisor.
+
+    :param deadline: seconds from the signal to the forced stop
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        monitor: Monitor,
+        alarm: Alarm | None,
+        keeper: Keeper,
+        deadline: float,
+        log: Log,
+    ) -> None:
+        self._machine, self._monitor, self._alarm = machine, monitor, alarm
+        self._keeper, self._deadline, self._log = keeper, deadline, log
+        self._retry = _CONNECT_SECONDS[0]
+        self._force_at = self._press_at = 0.0
+        self._is_forced = self._is_force_sent = self._is_paused = self._is_off = False
+        self._is_flood_logged = False
+        self._lines_left = _MAX_LINES
+
+    def run(self) -> None:
+        """Guard the hypervisor until it ends."""
+        while not self._machine.has_ended():
+            self._check_signals()
+            connected = self._monitor.connect(also_after_flood=self._has_command_due())
+            if self._force_at:
+                self._send_due_command(connected)
+            self._handle(self._monitor.messages())
+            self._log_flood()
+            self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
+        self._handle(self._monitor.last_messages())
+
+    def _check_signals(self) -> None:
+        if not self._force_at and (number := self._machine.pending()):
+            name = processes.signal_name(number)
+            self._log.info(f"{name}: pressing the guest's power button")
+            self._press_at = time.monotonic()
+            self._force_at = self._press_at + self._deadline
+
+    def _has_command_due(self) -> bool:
+        due = self._force_at if self._is_forced else min(self._press_at, self._force_at)
+        return bool(self._force_at) and not self._is_force_sent and time.monotonic() >= due
+
+    def _send_due_command(self, connected: bool) -> None:
+        now = time.monotonic()
+        if now >= self._force_at and not self._is_forced:
+            self._is_forced = True
+            text = f"the guest did not power off within {self._deadline:g} s"
+            self._log.warning(f"{text}: forcing QEMU to quit")
+            if not connected:
+                self._log.error(f"can't connect to QEMU's control socket: {self._monitor.obstacle}")
+        if self._is_forced and not self._is_force_sent and connected:
+            self._is_force_sent = self._monitor.send(FORCE, _FORCE_SECONDS)
+        elif now >= self._press_at and connected and not self._is_forced:
+            self._monitor.send(_PRESS)
+            self._press_at = now + PRESS_SECONDS
+
+    def _seconds_to_sleep(self, connected: bool) -> float:
+        """Return the time until the next action is due."""
+        has_alarm = self._alarm is not None and self._alarm.is_trusted
+        seconds = _POLL_SECONDS_WITH_ALARM if has_alarm else _POLL_SECONDS
+        now = time.monotonic()
+        if not connected:
+            seconds = min(seconds, max(self._retry, self._monitor.reconnect_at - now))
+            self._retry = min(self._retry * 2, _CONNECT_SECONDS[1])
+        if self._force_at and not self._is_forced:
+            due = min(self._press_at, self._force_at) if connected else self._force_at
+            seconds = min(seconds, max(due - now, 0.0))
+        return seconds
+
+    def _sleep(self, seconds: float) -> None:
+        poll = select.poll()
+        for fd in (self._machine.end, self._keeper.fileno(), self._monitor.fileno()):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        if self._alarm is not None:
+            poll.register(self._alarm, select.POLLIN)
+        poll.poll(int(max(seconds, 0.0) * 1000) + 1)
+        if self._alarm is not None:
+            self._alarm.acknowledge()
+
+    def _handle(self, messages: Sequence[dict[str, Any]]) -> None:
+        for message in messages:
+            data = message.get("data")
+            if not isinstance(data, dict):
+                data = {}
+            match message.get("event"):
+                case "GUEST_PANICKED":
+                    self._log_limited("the guest panicked", is_error=True)
+                case "RESET" if data.get("guest"):
+                    self._log_limited("the guest reboots")
+                case "STOP" | "RESUME" as event:
+                    self._is_paused = event == "STOP"
+                case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
+                    self._log_end(str(data.get("reason", "")))
+            if isinstance(error := message.get("error"), dict):
+                self._log.error(f"QEMU refused a command: {error.get('desc')}")
+
+    def _log_flood(self) -> None:
+        if self._monitor.floods and not self._is_flood_logged:
+            self._is_flood_logged = True
+            self._log.warning(
+                "the guest floods QEMU's control socket with events: the guard disconnects for "
+                "some seconds at a time, and may not log why the VM ends"
+            )
+
+    def _log_limited(self, text: str, *, is_error: bool = False) -> None:
+        """Log an event that the guest can cause without limit, up to _MAX_LINES times."""
+        self._lines_left -= 1
+        if self._lines_left > 0:
+            (self._log.error if is_error else self._log.info)(text)
+        elif self._lines_left == 0:
+            self._log.warning(f"{text}; further reboots and panics are not logged")
+
+    def _log_end(self, reason: str) -> None:
+        """Log why QEMU ends.
+
+        A paused guest can't power off, so a power-off then is a forced stop by another client of
+        QEMU's control socket (FORCE). After a power-off the guest stays paused until QEMU quits.
+        """
+        if self._is_off:
+            return
+        self._is_off = reason == "guest-shutdown"
+        if self._is_off and self._is_paused:
+            self._log.warning("QEMU was forced to quit: the guest did not power off")
+        else:
+            self._log.info(_ENDS.get(reason, f"QEMU ends: {reason}"))
+
+
+def pending(status: bytes) -> int:
+    """Return a stop signal that is pending for a process, or 0.
+
+    :param status: the content of /proc/PID/status (proc_pid_status(5))
+    """
+    for line in status.splitlines():
+        if line.startswith(b"ShdPnd:"):
+            mask = int(line.split()[1], 16)
+            return next((number for number in STOP_SIGNALS if mask >> (number - 1) & 1), 0)
+    return 0
+
+
+def command(
+    pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int]
+) -> tuple[str, ...]:
+    """Return the command line of a guard. The keeper appends its own PID and command line.
+
+    :param pid: of the hypervisor
+    :param qmp: the path of its control socket
+    :param deadline: seconds from a stop signal to the forced stop
+    :param form: of the log: text or json
+    :param alarm: the descriptors of :func:`vmnet.supervision.alarm.opened`
+    """
+    return processes.command("guard", pid, qmp, deadline, form, alarm[0] if alarm else -1)
+
+
+def main(
+    pid: str, qmp: str, deadline: str, form: str, alarm: str, keeper: str, *keepers: str
+) -> None:
+    """Guard a hypervisor until it ends. :func:`command` describes the arguments."""
+    processes.set_process_name("vmnet-guard")
+    try:
+        machine = Machine(int(pid))
+        watched = Keeper(int(keeper), keepers, Log(form, "keeper"))
+    except (ProcessLookupError, FileNotFoundError):  # the hypervisor has ended already
+        return
+    inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
+    log = Log(form, "guard")
+    Guard(machine, Monitor(qmp), inherited, watched, float(deadline), log).run()

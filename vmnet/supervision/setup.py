@@ -1,0 +1,111 @@
+"""Start the keeper, which starts the guard and keeps the daemons alive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from vmnet import process
+from vmnet.errors import LaunchError
+from vmnet.lifecycle import privileges
+from vmnet.lifecycle.vm_record import Helper
+from vmnet.model.delivery import Daemon
+from vmnet.model.machine import Command
+from vmnet.settings.core import GUARD, LOG, RUN_DIR, STOP_TIMEOUT
+from vmnet.settings.table import Settings
+from vmnet.supervision import alarm, guard, keeper, processes, watches
+from vmnet.supervision.watches import Watch
+
+if TYPE_CHECKING:
+    from vmnet.supervision.keeper import Order
+
+_log = logging.getLogger(__name__)
+
+
+def begin(
+    command: Command, daemons: Iterable[Daemon], settings: Settings, undo: ExitStack
+) -> list[Helper]:
+    """Start the keeper and the guard; the daemons run already.
+
+    From then on, programs that this process executes get no privileges. If there is a guard, stop
+    signals are blocked from then on, and the guard acts on them: blocked signals survive the exec.
+
+    :returns: all helpers of the VM
+    :raises LaunchError: the keeper can't be started
+    """
+    kept = [daemon for daemon in daemons if processes.read_pid(str(daemon.pidfile))]
+    helpers = [Helper(daemon.name, daemon.pidfile) for daemon in kept]
+    orders: list[Order] = [
+        keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv) for daemon in kept
+    ]
+    with ExitStack() as opened:
+        inherited = []
+        for watch in _watches(kept, settings):
+            if (fd := _open(watch, opened)) is not None:
+                inherited.append(fd)
+                orders.append(keeper.watch(watch.name, fd, watch.argv))
+        has_privileges = bool(orders) and command.user is not None
+        if command.user is not None:
+            privileges.shed(privileges.SERVING if has_privileges else ())
+        qmp = command.guard or command.qmp
+        try:
+            if qmp is not None and settings[GUARD]:
+                helpers.append(_core_helper("the guard", settings, undo))
+                _block_stop_signals(undo)
+                inherited += (fds := opened.enter_context(alarm.opened()))
+                argv = guard.command(os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fds)
+                if has_privileges:
+                    argv = processes.command("unprivileged", *argv)
+                orders.append(keeper.keep_guard(helpers[-1].pidfile, inherited, argv))
+            if orders:
+                helpers.append(_core_helper("the keeper", settings, undo))
+                pidfile = helpers[-1].pidfile
+                words = keeper.command(os.getpid(), settings[LOG], pidfile, *orders)
+                pid = process.spawn(words, processes.STOP_SIGNALS)
+                undo.callback(os.killpg, pid, signal.SIGKILL)  # ends the guard too
+        except OSError as error:
+            raise LaunchError(
+                f"can't start the guard and its keeper: {error.strerror}",
+                "VMNET_GUARD=off starts without the guard; a stop signal then ends QEMU at once",
+            ) from None
+    if has_privileges:
+        privileges.shed()
+    return helpers
+
+
+def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
+    """Yield the daemons' watches, and the watch of the network devices."""
+    for daemon in daemons:
+        yield from watches.of(daemon)
+    program = (sys.executable, "-I", "-m", "vmnet.running.uplink_changes", str(settings[RUN_DIR]))
+    yield Watch("uplinks", program)
+
+
+def _open(watch: Watch, opened: ExitStack) -> int | None:
+    """Return a watch's descriptor, which children inherit, or None if the kernel refuses it."""
+    try:
+        fd = watch.open()
+        opened.callback(os.close, fd)
+        os.set_inheritable(fd, True)
+    except OSError as error:
+        _log.warning("%s: can't watch for changes: %s", watch.name, error.strerror)
+        return None
+    return fd
+
+
+def _core_helper(name: str, settings: Settings, undo: ExitStack) -> Helper:
+    """Return a helper of the core, after removing its PID file of an earlier start."""
+    helper = Helper(name, settings[RUN_DIR] / f"{name.removeprefix('the ')}.pid")
+    helper.pidfile.unlink(missing_ok=True)
+    undo.callback(helper.pidfile.unlink, missing_ok=True)
+    return helper
+
+
+def _block_stop_signals(undo: ExitStack) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, processes.STOP_SIGNALS)
+    undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
