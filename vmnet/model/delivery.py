@@ -1,7 +1,7 @@
-"""Delivery: how an IPAM strategy gets the identity to the guest. Pure data.
+"""Deliveries: how an IPAM strategy passes the identity to the guest. Pure data.
 
-A strategy says which files and daemons it needs; the pipeline makes them, and unmakes them when
-the start fails, so that no strategy needs clean-up code of its own.
+A strategy lists the files and daemons that it needs. The start creates them and removes them if it
+fails, so strategies need no clean-up code.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class File:
 
 @frozen
 class Daemon:
-    """A helper that outlives the start, beside the hypervisor.
+    """A helper process that runs as long as the VM.
 
-    :param argv: a program that puts itself into the background once it is ready, or exits
-        with a status other than 0 and says why on its standard error
-    :param pidfile: where it writes its process id
-    :param log: where its log goes, for the error message when it fails; one in the folder of the
-        pidfile is removed at each start
-    :param follows: files that it depends on, which others may change while the VM runs
-    :param refresh: a program that runs after such a change, and ends within ten seconds with status
-        0; its output and standard error go to the container's log
+    :param argv: a program that moves to the background once it is ready, or exits with a status
+        other than 0 and prints the reason on standard error
+    :param pidfile: the file to which the daemon writes its process ID
+    :param log: the daemon's log file, which the error message quotes if the daemon fails. A log in
+        the folder of the pidfile is removed at each start
+    :param follows: files that the daemon depends on and that can change while the VM runs
+    :param refresh: a program to run after such a change. It must exit within ten seconds with
+        status 0; its output goes to the container's log
     """
 
     name: str
@@ -47,9 +47,9 @@ class Daemon:
 
 @frozen
 class Delivery:
-    """What one strategy contributes.
+    """The files and daemons of one strategy.
 
-    :param not_carried: one line for each part of the identity that this strategy can't hand over
+    :param not_carried: one line for each part of the identity that this strategy cannot hand over
     """
 
     strategy: str
@@ -60,11 +60,11 @@ class Delivery:
 
 @frozen
 class Handover:
-    """What has become of one interface's identity since the start.
+    """Whether the guest has received the identity of an interface.
 
-    :param interface: its name in the container
-    :param done: whether the guest has it; None where that can't be known
-    :param detail: what is known, in a few words
+    :param interface: the interface's name in the container
+    :param done: whether the guest has the identity; None if vmnet cannot know
+    :param detail: a few words to display, such as the lease
     """
 
     interface: str

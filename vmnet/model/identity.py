@@ -1,7 +1,4 @@
-"""Identity: what the container owned on the network.
-
-Pure data: what the capture stage returns and every later stage reads.
-"""
+"""The container's network identity: pure data that capture returns and later stages read."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ class Route:
     """A route through one interface, from the kernel's main table.
 
     :param destination: the prefix; ``0.0.0.0/0`` or ``::/0`` for a default route
-    :param gateway: the next hop; None where the destination is on the link itself
-    :param onlink: the gateway lies outside every subnet of the interface
-    :param metric: lower is preferred; 0 is IPv4's own default
+    :param gateway: the next hop; None if the destination is on the link
+    :param onlink: whether the gateway is outside every subnet of the interface
+    :param metric: a lower metric is preferred; IPv4's default is 0
     :param source: the preferred source address
-    :param mtu: in bytes, where the route sets one
+    :param mtu: in bytes, if the route sets an MTU
     """
 
     destination: IPv4Network | IPv6Network
@@ -46,15 +43,15 @@ class Route:
 
 @frozen
 class Router:
-    """The next hop of an interface's IPv6 routes, as its neighbours know it.
+    """The next hop of an interface's IPv6 routes.
 
-    Engines configure a gateway's global address; router advertisements come from its link-local one
-    (RFC 4861 section 4.2), which has to be asked for.
+    Engines configure a gateway's global address. Router advertisements come from the gateway's
+    link-local address (RFC 4861 section 4.2), which vmnet finds by neighbour discovery.
 
     :param gateway: the next hop that the routes name
-    :param address: its link-local address; None where it tells none
-    :param mac: the MAC that answered for the gateway; empty where nothing answered, or nothing was
-        asked because the gateway is link-local itself
+    :param address: its link-local address; None if the gateway did not answer for one
+    :param mac: the MAC that answered for the gateway; empty if nothing answered, or if the gateway
+        is link-local, so that vmnet did not ask
     """
 
     gateway: IPv6Address
@@ -64,15 +61,16 @@ class Router:
 
 @frozen
 class Interface:
-    """One of the container's network interfaces and all it carried.
+    """A network interface of the container, with its addresses and routes.
 
-    :param kind: the link kind rtnetlink reports (``veth``, ``macvlan`` …), empty for a physical NIC
+    :param kind: the link kind that rtnetlink reports (``veth``, ``macvlan`` …); empty for a
+        physical NIC
     :param mtu: in bytes
-    :param addresses: global addresses in the kernel's order, the first of a family its primary one
-    :param routes: IPv4 and IPv6, without those that the kernel derives from the addresses
-    :param router: None where no IPv6 route has a gateway
-    :param off_link: prefixes of addresses that are not on the link: their other hosts are no
-        neighbours, but behind a gateway (CNI's ptp). The prefix of any other address is on the link
+    :param addresses: global addresses in the kernel's order; the first of a family is primary
+    :param routes: IPv4 and IPv6 routes, except those that the kernel derives from the addresses
+    :param router: None if no IPv6 route has a gateway
+    :param off_link: prefixes of addresses whose other hosts are behind a gateway (CNI's ptp). The
+        prefixes of all other addresses are on the link
     """
 
     name: str
@@ -86,44 +84,45 @@ class Interface:
 
     @property
     def ipv4(self) -> tuple[IPv4Interface, ...]:
-        return tuple(one for one in self.addresses if isinstance(one, IPv4Interface))
+        return tuple(address for address in self.addresses if isinstance(address, IPv4Interface))
 
     @property
     def ipv6(self) -> tuple[IPv6Interface, ...]:
-        return tuple(one for one in self.addresses if isinstance(one, IPv6Interface))
+        return tuple(address for address in self.addresses if isinstance(address, IPv6Interface))
 
     def on_link(self, own: Own) -> Own:
-        """An address of the interface with the prefix whose hosts are neighbours.
+        """Return an address of the interface with the prefix whose hosts are neighbours.
 
-        That is its own prefix, or itself alone (/32, /128) where its prefix is not on the link.
+        The prefix is the address's own, or /32 or /128 if the address's own is not on the link.
         """
         return type(own)((own.ip, own.max_prefixlen)) if own.network in self.off_link else own
 
     def is_neighbour(self, address: IPv4Address | IPv6Address) -> bool:
-        """Whether the interface's addresses put another one on the link, without any route.
+        """Whether the interface reaches an address on the link without a further route.
 
-        An IPv6 link-local one always is: every link has fe80::/10, though no identity lists it.
+        IPv6 link-local addresses always count: every link has fe80::/10, which no identity lists.
         """
         if isinstance(address, IPv6Address) and address.is_link_local:
             return True
         return any(address in self.on_link(own).network for own in self.addresses)
 
     def routes_of(self, version: int) -> tuple[Route, ...]:
-        """The routes of IP version 4 or 6."""
-        return tuple(one for one in self.routes if one.destination.version == version)
+        """Return the routes of IP version 4 or 6."""
+        return tuple(route for route in self.routes if route.destination.version == version)
 
     def default_route(self, version: int) -> Route | None:
-        """The preferred default route of IP version 4 or 6."""
-        defaults = [one for one in self.routes_of(version) if one.is_default]
-        return min(defaults, key=lambda one: one.metric, default=None)
+        """Return the preferred default route of IP version 4 or 6."""
+        defaults = [route for route in self.routes_of(version) if route.is_default]
+        return min(defaults, key=lambda route: route.metric, default=None)
 
 
 @frozen
 class Resolver:
-    """What resolv.conf(5) said, and what the engine's nameserver says of itself.
+    """The configuration in resolv.conf(5), with the networks that the engine's nameserver knows.
 
-    :param networks: those of the search domains that no file has: the engine answers ``db.NETWORK``
-        as it does ``db``, which some resolvers never ask a nameserver for
+    :param networks: the search domains that come from the engine's nameserver and not from
+        resolv.conf. The nameserver answers ``db.NETWORK`` like ``db``; some resolvers never ask a
+        nameserver for a single label
     """
 
     nameservers: tuple[IPv4Address | IPv6Address, ...] = ()
@@ -134,12 +133,12 @@ class Resolver:
     @property
     def is_local(self) -> bool:
         """Whether a nameserver exists only inside the container (Docker's 127.0.0.11)."""
-        return any(one.is_loopback for one in self.nameservers)
+        return any(address.is_loopback for address in self.nameservers)
 
 
 @frozen
 class Host:
-    """A line of hosts(5) beyond the standard ones: a link, ``--add-host``."""
+    """A line that an engine added to hosts(5): a link or ``--add-host``."""
 
     address: IPv4Address | IPv6Address
     names: tuple[str, ...]
@@ -149,9 +148,9 @@ class Host:
 class Identity:
     """Everything that passes from the container to the guest.
 
-    :param interfaces: in the container's order, which becomes the guest's
-    :param domain: without a leading dot; empty where the container has none
-    :param ntp: time servers; containers know none, so these come from VMNET_NTP
+    :param interfaces: in the container's order, which is also the guest's
+    :param domain: without a leading dot; empty if the container has no domain
+    :param ntp: time servers from VMNET_NTP; engines configure none
     """
 
     hostname: str
@@ -163,13 +162,15 @@ class Identity:
 
     @property
     def resolver_options(self) -> tuple[str, ...]:
-        """The resolver's options that make a difference.
+        """The resolver's options that have an effect.
 
-        ``ndots`` tells when the search list comes in, and nothing where there is none
-        (resolv.conf(5)), or where a name says the same with its network as without. Docker writes
-        ``ndots:0`` on every network of one's own.
+        ``ndots`` decides when the search list is used (resolv.conf(5)). It has no effect if there
+        is no list, or only the engine's networks: the engine answers ``db.NETWORK`` like ``db``.
+        Docker writes ``ndots:0`` on every user-defined network.
         """
         searched = {*self.resolver.search, self.domain} - {"", ".", *self.resolver.networks}
         return tuple(
-            one for one in self.resolver.options if searched or not one.startswith("ndots:")
+            option
+            for option in self.resolver.options
+            if searched or not option.startswith("ndots:")
         )

@@ -1,16 +1,16 @@
-"""What may stand as a host or domain name in a file that other programs read."""
+"""Checks for host and domain names that vmnet writes to files of other programs."""
 
 from __future__ import annotations
 
 import re
 
-# RFC 1123 section 2.1 with the underscore that engines allow; nothing here can end a line, open a
-# comment or separate fields in any configuration file we write.
+# RFC 1123 section 2.1, and the underscore that engines allow. None of these characters can end a
+# line, start a comment or separate fields in the configuration files that vmnet writes.
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 
 
 def is_label(text: str) -> bool:
-    """Whether ``text`` is one label: a host name without a domain."""
+    """Whether ``text`` is a single label: a host name without a domain."""
     return _LABEL.fullmatch(text) is not None
 
 
@@ -21,5 +21,5 @@ def is_domain(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """``text`` for a line that people read: as it is, unless it would end or garble the line."""
+    """Return ``text`` for a line of output, quoted if it contains unprintable characters."""
     return text if text.isprintable() else repr(text)

@@ -1,7 +1,6 @@
-"""The nouns to JSON and back.
+"""Convert the data types to JSON and back.
 
-Writing is on the path of every start and needs only attrs; cattrs is imported where something is
-read back.
+Every start writes JSON, which needs only attrs. Reading imports cattrs.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-Noun = TypeVar("Noun")
+Instance = TypeVar("Instance")
 
 _AS_TEXT = (
     IPv4Address,
@@ -43,32 +42,32 @@ _READERS: Mapping[Any, Callable[[str], Any]] = {
 }
 
 
-def plain(noun: Any) -> Any:
-    """``noun`` as dictionaries, lists, text and numbers."""
-    return attrs.asdict(noun, value_serializer=_plain_value)
+def plain(instance: Any) -> Any:
+    """Convert an attrs instance to dictionaries, lists, text and numbers."""
+    return attrs.asdict(instance, value_serializer=_plain_value)
 
 
-def to_json(noun: Any) -> str:
-    """``noun`` as a JSON document that a person can read."""
-    return json.dumps(plain(noun), indent=2) + "\n"
+def to_json(instance: Any) -> str:
+    """Convert an attrs instance to an indented JSON document."""
+    return json.dumps(plain(instance), indent=2) + "\n"
 
 
-def from_json(text: str, noun: type[Noun]) -> Noun:
-    """The ``noun`` that :func:`to_json` wrote.
+def from_json(text: str, cls: type[Instance]) -> Instance:
+    """Read an instance of ``cls`` that :func:`to_json` wrote.
 
-    :raises ValueError: the text is not JSON, or not of that noun's form
+    :raises ValueError: the text is not JSON, or does not match the class
     """
     import cattrs
 
     try:
-        read: Noun = _converter().structure(json.loads(text), noun)
+        read: Instance = _converter().structure(json.loads(text), cls)
         return read
     except (cattrs.BaseValidationError, AttributeError, TypeError, KeyError) as error:
-        details = "; ".join(cattrs.transform_error(error, path=noun.__name__))
+        details = "; ".join(cattrs.transform_error(error, path=cls.__name__))
         raise ValueError(details) from error
 
 
-def _plain_value(_noun: type, _field: Any, value: Any) -> Any:
+def _plain_value(_cls: type, _field: Any, value: Any) -> Any:
     if isinstance(value, _AS_TEXT):
         return str(value)
     if isinstance(value, bytes):
@@ -84,8 +83,8 @@ def _converter() -> Any:
     import cattrs
 
     converter = cattrs.Converter(forbid_extra_keys=True)
-    for one in _AS_TEXT:
-        converter.register_structure_hook(one, lambda value, kind: kind(value))
+    for text_type in _AS_TEXT:
+        converter.register_structure_hook(text_type, lambda value, kind: kind(value))
     for union, read in _READERS.items():
         converter.register_structure_hook(union, partial(_read, read))
         converter.register_structure_hook(union | None, partial(_read, read))

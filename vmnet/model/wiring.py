@@ -1,4 +1,4 @@
-"""Wiring: how each of the container's interfaces reaches the guest. Pure data."""
+"""The wiring: how each of the container's interfaces reaches the guest. Pure data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vmnet.model.base import frozen
 
 @frozen
 class Requirements:
-    """What the chosen IPAM strategies need of the bridge, known before it is planned.
+    """What the selected IPAM strategies need from the bridge, known before the bridge is planned.
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself, so such
-        messages must neither leave through the uplink nor enter from it
-    :param dns: the guest asks a DNS forwarder in the container, so one bridge needs an address
-        that the guest reaches, and the forwarder a way to its upstream servers
-    :param any_address: the guest's addresses come from elsewhere and can't be known here
+        messages must neither leave nor enter through the uplink
+    :param dns: the guest asks a DNS forwarder in the container. A bridge then needs an address that
+        the guest reaches, and the forwarder must reach its upstream servers
+    :param any_address: another system gives the guest its addresses, so vmnet cannot know them
     """
 
     contain: bool = False
@@ -32,7 +32,7 @@ class Requirements:
 
 @frozen
 class Record:
-    """One rtnetlink message as the kernel dumped it, kept to be replayed.
+    """An rtnetlink message as the kernel dumped it, kept for the restoration.
 
     :param kind: the message's type (RTM_NEWADDR, RTM_NEWROUTE), see rtnetlink(7)
     :param body: the message without its header, in hexadecimal
@@ -44,11 +44,12 @@ class Record:
 
 @frozen
 class Saved:
-    """A NIC as it was, beside its MAC, which the guest has.
+    """The state of a NIC before the start, without its MAC, which the guest gets.
 
-    :param queue_length: of its transmit queue, in frames
-    :param addr_gen_mode: how it makes its IPv6 link-local address; None without IPv6
-    :param records: its addresses and routes
+    :param queue_length: the length of its transmit queue, in frames
+    :param addr_gen_mode: how the kernel generates its IPv6 link-local address; None without IPv6
+    :param records: all that the kernel forgets when the NIC goes down: addresses, permanent
+        neighbours, nexthop objects, routes
     """
 
     up: bool
@@ -59,10 +60,10 @@ class Saved:
 
 @frozen
 class Sender:
-    """Whom a guest may pass for in what it sends, beside its MAC, which is always its own.
+    """Source addresses that the guest may use; its MAC is fixed.
 
-    :param addresses: its own; None for any, where they come from elsewhere
-    :param routers: link-local addresses of the network's routers, which are never its own
+    :param addresses: the guest's own addresses; None allows any, if they come from another system
+    :param routers: link-local addresses of the network's routers, which the guest must not use
     """
 
     addresses: tuple[IPv4Address | IPv6Address, ...] | None = None
@@ -71,24 +72,25 @@ class Sender:
 
 @frozen
 class Port:
-    """One interface's way to the guest: uplink, bridge, tap.
+    """The path of one interface to the guest: uplink, bridge, tap.
 
-    :param uplink: the container's own NIC, a port of the bridge from now on
-    :param uplink_mac: the NIC's new MAC; its old one is the guest's
+    :param uplink: the container's NIC, which becomes a port of the bridge
+    :param uplink_mac: the NIC's new MAC; the guest gets the old one
     :param bridge_address: link-local, or a spare address of the NIC's subnet
-    :param link_local: a further address of the bridge where the first one is not link-local: the
+    :param link_local: a second address of the bridge, if ``bridge_address`` is not link-local; the
         same at every start
-    :param spares: what may take the place of the first one, should somebody else claim it
+    :param spares: replacements for ``bridge_address``, if another machine claims it
     :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for DNS answers
-    :param owned: addresses that are certainly the guest's, so the bridge knows where they are, and
-        the network can't claim them; none where they come from elsewhere
+    :param owned: addresses that are certainly the guest's. The bridge knows their port, and drops
+        claims from the network. Empty if another system gives the guest its addresses
     :param contain: keep DHCP and router messages on this side of the uplink
-    :param gateway: the bridge's own default gateway, where a process here must reach the network
-    :param tap_fds: descriptor numbers the launcher inherits, one for each queue
-    :param guest_mac: the MAC the container had
+    :param gateway: the bridge's default gateway, if a process of the container must reach the
+        network
+    :param tap_fds: descriptor numbers that the launcher inherits, one for each queue
+    :param guest_mac: the MAC that the container had
     :param mtu: in bytes
-    :param saved: what restores the NIC exactly
-    :param sender: whom the guest may pass for; None for anybody
+    :param saved: the state to restore the NIC to
+    :param sender: source addresses that the guest may use; None if unrestricted
     """
 
     uplink: str
@@ -114,9 +116,9 @@ class Port:
 class Wiring:
     """All ports, in the order of the identity's interfaces.
 
-    :param contain: this container answers DHCP itself
-    :param nameserver: the bridge address on which a DNS forwarder answers the guest; None where
-        the guest asks the container's nameservers itself
+    :param contain: this container answers DHCP, DHCPv6 or router solicitations itself
+    :param nameserver: the bridge address on which a DNS forwarder answers the guest; None if the
+        guest asks the container's nameservers directly
     """
 
     ports: tuple[Port, ...] = ()
@@ -125,10 +127,10 @@ class Wiring:
 
     @property
     def stable_nameserver(self) -> IPv4Address | None:
-        """Another address of the same bridge where the forwarder answers too.
+        """The link-local address (RFC 3927) on which the forwarder answers as well.
 
-        A spare address may differ from start to start, and be lost to somebody who claims it; this
-        one is link-local (RFC 3927) and the same each time. ``nameserver`` where there is no other.
+        It is the same at every start. A spare address can differ, and another machine can claim it.
+        If the bridge has only one address, this is ``nameserver``.
         """
         for port in self.ports:
             if port.link_local is not None and port.bridge_address.ip == self.nameserver:
