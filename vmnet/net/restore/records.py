@@ -1,7 +1,7 @@
-"""rtnetlink messages as the kernel dumps them: what they concern, compared, and as requests.
+"""Parse the kernel's rtnetlink messages, compare them, and turn them into requests.
 
-Bytes in, bytes out (rtnetlink(7)). A message is the body without its header: a fixed part for each
-kind of object, and attributes.
+A message is the body without the header (rtnetlink(7)): a fixed part whose form depends on the kind
+of object, and attributes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_TABLE, _RTA_VIA, _RTA_EXPIRES, _RTA_NH_ID =
     30,
 )
 _RTPROT_KERNEL, _RTPROT_RA, _RT_TABLE_LOCAL, _RTN_LOCAL = 2, 9, 255, 2
-_RTNH_F_ONLINK = 4  # every other flag reports a state, and is refused in a request
+_RTNH_F_ONLINK = 4  # all other flags report a state, and the kernel refuses them in a request
 _USER_HZ = 100
 
 _NDA_DST, _NDA_CACHEINFO, _NDA_PROBES = 1, 3, 4
@@ -53,11 +53,11 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 @frozen
 class Message:
-    """An object of the kernel's network: an address, a route, a neighbour or a nexthop.
+    """An address, route, neighbour or nexthop object of the kernel.
 
     :param kind: RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH or RTM_NEWNEXTHOP
     :param fixed: the part before the attributes
-    :param attributes: their payloads by type
+    :param attributes: the attributes' payloads by type
     """
 
     kind: int
@@ -77,11 +77,11 @@ class Message:
     def is_ipv6(self) -> bool:
         return self.family == socket.AF_INET6
 
-    # -- what it concerns
+    # -- the objects that it refers to
 
     @property
     def indices(self) -> frozenset[int]:
-        """The interfaces that it names, of which a multipath route has several."""
+        """The indices of its interfaces; a multipath route has several."""
         if self.kind in (rtnl.RTM_NEWADDR, rtnl.RTM_NEWNEIGH):
             return frozenset((_number(self.fixed[4:8]),))
         own = _NHA_OIF if self.kind == rtnl.RTM_NEWNEXTHOP else _RTA_OIF
@@ -92,34 +92,34 @@ class Message:
 
     @property
     def nexthops(self) -> frozenset[int]:
-        """The nexthop objects that it is made of, or the one that it is (ip-nexthop(8))."""
+        """The IDs of a route's nexthop object, or of a nexthop object and its members."""
         if self.kind == rtnl.RTM_NEWROUTE:
             found = self.attributes.get(_RTA_NH_ID)
             return frozenset(() if found is None else (_number(found),))
-        group = self.attributes.get(_NHA_GROUP, b"")  # of struct nexthop_grp
+        group = self.attributes.get(_NHA_GROUP, b"")  # an array of struct nexthop_grp
         members = (_number(group[at : at + 4]) for at in range(0, len(group), 8))
         return frozenset((_number(self.attributes[_NHA_ID]), *members))
 
     @property
     def address(self) -> bytes:
-        """The address that it gives, leads to or names; empty for a default route."""
+        """The address of an interface or neighbour, or a route's destination; empty for default."""
         if self.kind == rtnl.RTM_NEWADDR:
             return self.attributes.get(_IFA_LOCAL) or self.attributes.get(_IFA_ADDRESS, b"")
         return self.attributes.get(_RTA_DST if self.kind == rtnl.RTM_NEWROUTE else _NDA_DST, b"")
 
     @property
     def source(self) -> bytes:
-        """The preferred source address of a route; empty where it has none."""
+        """The preferred source address of a route; empty if it has none."""
         return self.attributes.get(_RTA_PREFSRC, b"")
 
     @property
     def gateway(self) -> bytes:
-        """The next hop of a route with a single one in its own family."""
+        """The next hop of a route; empty for several next hops or one of the other family."""
         return self.attributes.get(_RTA_GATEWAY, b"")
 
     @property
     def is_kept(self) -> bool:
-        """Whether it was configured, and not derived or learned by the kernel."""
+        """Whether it was configured, rather than derived or learned by the kernel."""
         if self.family not in _FAMILIES and self.kind != rtnl.RTM_NEWNEXTHOP:
             return False
         if self.kind == rtnl.RTM_NEWNEIGH:
@@ -131,32 +131,28 @@ class Message:
 
     @property
     def is_advertised(self) -> bool:
-        """Whether a router's advertisements made it, and may change it at any time."""
+        """Whether router advertisements created it, and can change it at any time."""
         if self.kind == rtnl.RTM_NEWROUTE:
             return self.is_ipv6 and (self.fixed[5] == _RTPROT_RA or bool(self._expires()))
         if self.kind == rtnl.RTM_NEWADDR:
             return self.is_ipv6 and not self._flags() & 0x80  # IFA_F_PERMANENT
         return False
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether duplicate address detection found another holder of an IPv6 address."""
-        return bool(self._flags() & _F_DADFAILED)
-
-    # -- compared
+    # -- comparison
 
     @property
     def meaning(self) -> tuple[object, ...]:
-        """What two messages have in common that say the same; state and lifetimes are left out."""
+        """The configuration, without state and lifetimes, to compare messages by."""
         fixed, attributes = self.fixed, dict(self.attributes)
         if self.kind == rtnl.RTM_NEWADDR:
-            # Of the flags the attribute has more. Which address is temporary the kernel decides.
-            meant = self._flags() & ~(_F_STATE | (_F_TEMPORARY if self.is_ipv6 else 0))
+            # IFA_FLAGS has more flags than the fixed part. The kernel decides which IPv6 addresses
+            # are temporary.
+            configured = self._flags() & ~(_F_STATE | (_F_TEMPORARY if self.is_ipv6 else 0))
             fixed = fixed[:2] + b"\0" + fixed[3:]
-            attributes[_IFA_FLAGS] = _packed(meant)
+            attributes[_IFA_FLAGS] = _packed(configured)
             attributes.pop(_IFA_CACHEINFO, None)
         elif self.kind == rtnl.RTM_NEWNEIGH:
-            fixed = fixed[:11]  # its type follows from the routes that there were when it was made
+            fixed = fixed[:11]  # without the type, which the kernel derived from the routes
             for kind in (_NDA_CACHEINFO, _NDA_PROBES):
                 attributes.pop(kind, None)
         else:
@@ -165,29 +161,29 @@ class Message:
         return (self.kind, fixed, frozenset(attributes.items()))
 
     @property
-    def place(self) -> tuple[object, ...]:
-        """Where a route stands: those of one place are tried in their order."""
+    def slot(self) -> tuple[object, ...]:
+        """The key of a route in its table. The kernel tries routes with the same key in order."""
         table = self.attributes.get(_RTA_TABLE, self.fixed[4:5])
         metric = self.attributes.get(_RTA_PRIORITY, b"")
-        # Family, prefix lengths and type of service.
+        # fixed[:4]: family, prefix lengths and type of service.
         return (self.fixed[:4], table, self.address, metric)
 
     @property
     def is_ordered(self) -> bool:
-        """Whether it is a route whose order among those of its place was configured."""
+        """Whether it is a route whose order within its slot was configured."""
         is_route = self.kind == rtnl.RTM_NEWROUTE
         return is_route and not (self.is_ipv6 and self.fixed[5] == _RTPROT_KERNEL)
 
     @property
     def is_local(self) -> bool:
-        """Whether a route has the kernel receive what is sent to it."""
+        """Whether it is a route to an address at which the kernel itself receives packets."""
         return self.kind == rtnl.RTM_NEWROUTE and self.fixed[7] == _RTN_LOCAL
 
-    # -- as a request
+    # -- conversion to a request
 
     @property
     def body(self) -> bytes:
-        """The request that makes it."""
+        """The body of a request that creates the object."""
         if self.kind in (rtnl.RTM_NEWROUTE, rtnl.RTM_NEWNEXTHOP):
             return Message(self.kind, *self._as_requested()).body_as_dumped
         return self.body_as_dumped
@@ -199,44 +195,44 @@ class Message:
         return self.fixed + b"".join(attribute(kind, value) for kind, value in pairs)
 
     @property
-    def undoubted_body(self) -> bytes:
-        """That of an IPv6 address which is not looked for on the link first."""
+    def body_without_dad(self) -> bytes:
+        """The body of a request for an IPv6 address that skips duplicate address detection."""
         flags = {_IFA_FLAGS: _packed(self._flags() | _F_NODAD)}
         return Message(self.kind, self.fixed, {**self.attributes, **flags}).body
 
     @property
-    def is_doubted(self) -> bool:
-        """Whether it is an IPv6 address that is looked for on the link (RFC 4862 section 5.4)."""
+    def is_subject_to_dad(self) -> bool:
+        """Whether duplicate address detection applies to it (RFC 4862 section 5.4)."""
         is_address = self.kind == rtnl.RTM_NEWADDR and self.is_ipv6
         return is_address and not self._flags() & (_F_NODAD | _F_DADFAILED)
 
-    def to_gateway(self) -> bytes:
-        """The request for a route to this one's gateway, on the link itself; empty without one."""
+    def gateway_route(self) -> bytes:
+        """Return the request for an on-link route to this route's gateway; empty without one."""
         if not (self.gateway and _RTA_OIF in self.attributes):
             return b""
         prefix = len(self.gateway) * 8
         scope = 0 if self.is_ipv6 else 253  # RT_SCOPE_LINK
-        # In the same table, for good (RTPROT_STATIC), unicast, without flags.
+        # In the same table, RTPROT_STATIC, RTN_UNICAST, without flags.
         fixed = struct.pack("=8BI", self.family, prefix, 0, 0, self.fixed[4], 4, scope, 1, 0)
         kept = (_RTA_OIF, _RTA_TABLE)
         pairs = [(_RTA_DST, self.gateway), *((kind, self.attributes[kind]) for kind in kept)]
-        if self.is_ipv6:  # before any other; in IPv4 no metric at all says so
+        if self.is_ipv6:  # the most preferred metric; in IPv4 this is the default
             pairs.append((_RTA_PRIORITY, _packed(1)))
         return fixed + b"".join(attribute(kind, value) for kind, value in pairs)
 
     def _as_requested(self) -> tuple[bytes, dict[int, bytes]]:
-        """Without what reports a state, which the kernel refuses or passes over."""
+        """Return the fixed part and attributes without state, which the kernel may refuse."""
         at = 4 if self.kind == rtnl.RTM_NEWNEXTHOP else 8
         flags = _number(self.fixed[at : at + 4]) & _RTNH_F_ONLINK
         fixed = self.fixed[:at] + _packed(flags) + self.fixed[at + 4 :]
         attributes = dict(self.attributes)
         if self.kind == rtnl.RTM_NEWNEXTHOP:
-            said = {key: attributes[key] for key in attributes if key in _NHA_REQUESTED}
-            return fixed[:1] + b"\0" + fixed[2:], said  # the kernel finds the scope
+            requested = {key: attributes[key] for key in attributes if key in _NHA_REQUESTED}
+            return fixed[:1] + b"\0" + fixed[2:], requested  # the kernel determines the scope
         attributes.pop(_RTA_CACHEINFO, None)
         if expires := self._expires():
             attributes[_RTA_EXPIRES] = _packed(expires)
-        if _RTA_NH_ID in attributes:  # the rest is said by the nexthop object
+        if _RTA_NH_ID in attributes:  # the nexthop object contains the rest
             for kind in (_RTA_OIF, _RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH):
                 attributes.pop(kind, None)
         elif _RTA_MULTIPATH in attributes:
@@ -244,20 +240,20 @@ class Message:
         return fixed, attributes
 
     def _flags(self) -> int:
-        """Those of an address; others have none."""
+        """Return the flags of an address; 0 for other objects."""
         if self.kind != rtnl.RTM_NEWADDR:
             return 0
-        found = self.attributes.get(_IFA_FLAGS)
-        return self.fixed[2] if found is None else _number(found)
+        flags = self.attributes.get(_IFA_FLAGS)
+        return self.fixed[2] if flags is None else _number(flags)
 
     def _expires(self) -> int:
-        """Seconds until an IPv6 route expires; 0 for never."""
+        """Return the seconds until an IPv6 route expires; 0 if it never expires."""
         info = self.attributes.get(_RTA_CACHEINFO, b"")  # struct rta_cacheinfo
         ticks = int.from_bytes(info[8:12], sys.byteorder, signed=True)
         return -(-ticks // _USER_HZ) if self.is_ipv6 and ticks > 0 else 0
 
     def _hops(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """Flags, weight, interface and attributes of each hop of a multipath route."""
+        """Yield flags, weight, interface and attributes of each hop of a multipath route."""
         data = self.attributes.get(_RTA_MULTIPATH, b"")
         while len(data) >= _HOP.size:
             length, flags, weight, index = _HOP.unpack_from(data)

@@ -1,7 +1,7 @@
-"""Give a NIC back what :mod:`vmnet.net.restore.snapshot` remembered, from whatever state it is in.
+"""Restore the state of NICs that :mod:`vmnet.net.snapshot` saved, from any current state.
 
-What is there already stays, what is missing is added, what was not there before goes. In the end
-the two are compared.
+The module adds objects that are missing, removes objects that did not exist, keeps the others, and
+finally compares the result with the saved state.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from vmnet.net.kernel_errors import step
 from vmnet.net.restore import snapshot
 from vmnet.net.restore.records import Message
 
-_NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
-_ANEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE
-# Behind the others of its place, where EXCL would refuse a second one.
-_ONE_MORE = rtnl.NLM_F_CREATE | rtnl.NLM_F_APPEND
+_CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
+_REPLACE = rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE
+# Adds a route behind those of the same slot. EXCL would refuse a second route there.
+_APPEND = rtnl.NLM_F_CREATE | rtnl.NLM_F_APPEND
 
 
 def addresses(kernel: rtnl.Rtnl, name: str, saved: Saved) -> None:
-    """Give an interface its addresses back, in their order.
+    """Restore the addresses of an interface, in their order.
 
-    :raises BridgeError: the kernel refused one
+    :raises BridgeError: the kernel refused an address
     """
     index = links.index(name)
     wanted = [address for address in snapshot.messages(saved) if _is_address_of(address, index)]
@@ -37,24 +37,25 @@ def addresses(kernel: rtnl.Rtnl, name: str, saved: Saved) -> None:
     ]
     for family in (socket.AF_INET, socket.AF_INET6):
         old, new = (
-            [address for address in each if address.family == family] for each in (now, wanted)
+            [address for address in group if address.family == family] for group in (now, wanted)
         )
         if [address.meaning for address in old] == [address.meaning for address in new]:
             continue
-        for address in reversed(old):  # secondary ones first: they go with their primary one
+        # Secondary addresses first: the kernel removes them together with their primary address.
+        for address in reversed(old):
             kernel.send_body(rtnl.RTM_DELADDR, 0, address.body)
         # The kernel lists IPv4 addresses oldest first and IPv6 addresses newest first.
         for address in new if family == socket.AF_INET else reversed(new):
-            with step(f"give {name} back its {address}"):
+            with step(f"restore the {address} of {name}"):
                 _add_address(kernel, address, is_up=saved.up)
 
 
 class Wanted:
-    """What was saved of interfaces that are to have it again, all together.
+    """The saved state of all interfaces to restore.
 
     :param names: the interfaces
     :param indices: their indices
-    :param messages: in the kernel's order
+    :param messages: the saved messages, in the kernel's order
     """
 
     def __init__(
@@ -62,41 +63,42 @@ class Wanted:
     ) -> None:
         self.names = tuple(names)
         self._indices = frozenset(indices)
-        every = {message.meaning: message for message in messages}
-        self.all: Sequence[Message] = tuple(every.values())
-        self._meanings = every.keys()
+        by_meaning = {message.meaning: message for message in messages}
+        self.all: Sequence[Message] = tuple(by_meaning.values())
+        self._meanings = by_meaning.keys()
         own = (snapshot.concerning(index, self.all) for index in self._indices)
-        self._own = {message.meaning for each in own for message in each}
+        self._own = {message.meaning for concerning in own for message in concerning}
 
     @classmethod
     def of(cls, saved: Mapping[str, Saved], gone: Iterable[Saved] = ()) -> Wanted:
-        """What was saved, but for what takes an interface that is gone.
+        """Return the saved state, without objects that need an interface that no longer exists.
 
-        :param saved: by the name of the interface, which has its addresses by now
+        :param saved: by the name of the interface, whose addresses are already restored
+        :param gone: the saved state of the interfaces that no longer exist
         """
         lost = [
             message
-            for each in gone
-            for message in snapshot.messages(each)
+            for state in gone
+            for message in snapshot.messages(state)
             if message.kind == rtnl.RTM_NEWADDR
         ]
         indices = frozenset(index for message in lost for index in message.indices)
         addresses = {message.address for message in lost}
         messages = (
             message
-            for each in saved.values()
-            for message in snapshot.messages(each)
+            for state in saved.values()
+            for message in snapshot.messages(state)
             if not message.indices & indices and message.source not in addresses
         )
         return cls(saved, map(links.index, saved), messages)
 
     def missing(self, now: Sequence[Message]) -> list[Message]:
-        """What the interfaces had, and have not."""
+        """Return the saved objects of the interfaces that do not exist now."""
         missing = self._own - {message.meaning for message in now}
         return [message for message in self.all if message.meaning in missing]
 
     def surplus(self, now: Sequence[Message]) -> list[Message]:
-        """Routes through the interfaces that were not there: the kernel derives some anew."""
+        """Return routes through the interfaces that were not saved; the kernel derives some."""
         return [
             message
             for message in now
@@ -106,48 +108,47 @@ class Wanted:
             and message.meaning not in self._meanings
         ]
 
-    def intruders(self, now: Sequence[Message], place: object) -> list[Message]:
-        """Routes in a place that were not there before."""
-        here = (
-            message
-            for message in now
-            if message.kind == rtnl.RTM_NEWROUTE and message.place == place
+    def intruders(self, now: Sequence[Message], slot: object) -> list[Message]:
+        """Return the routes of a slot that were not saved."""
+        in_slot = (
+            message for message in now if message.kind == rtnl.RTM_NEWROUTE and message.slot == slot
         )
-        return [message for message in here if message.meaning not in self._meanings]
+        return [message for message in in_slot if message.meaning not in self._meanings]
 
 
 def routes(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
-    """Give interfaces with addresses their neighbours, nexthop objects and routes back.
+    """Restore neighbours, nexthop objects and routes of interfaces that have their addresses.
 
-    :raises BridgeError: the kernel refused one
+    :raises BridgeError: the kernel refused an object
     """
     missing = wanted.missing(snapshot.read(kernel))
     for message in missing:
         if message.kind == rtnl.RTM_NEWNEIGH:
-            with step(f"give back the {message}"):
-                kernel.send_body(message.kind, _ANEW, message.body)
+            with step(f"restore the {message}"):
+                kernel.send_body(message.kind, _REPLACE, message.body)
     _add(kernel, [message for message in missing if message.kind == rtnl.RTM_NEWNEXTHOP], wanted)
-    ways = [message for message in missing if message.kind == rtnl.RTM_NEWROUTE]
-    # A local address is no gateway, but one that was a gateway may have become local.
-    _add(kernel, sorted(ways, key=lambda message: message.is_local), wanted)
+    missing_routes = [message for message in missing if message.kind == rtnl.RTM_NEWROUTE]
+    # Local routes last: the kernel accepts no local address as a gateway, though the address of a
+    # gateway may have become local after the route through it was added.
+    _add(kernel, sorted(missing_routes, key=lambda route: route.is_local), wanted)
     for message in wanted.surplus(snapshot.read(kernel)):
         _delete_route(kernel, message)
-    _put_in_order(kernel, wanted)
+    _restore_order(kernel, wanted)
 
 
 def require_same(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
-    """Compare with what was saved.
+    """Require that the interfaces have the saved state.
 
-    :raises BridgeError: something is missing, or there that was not
+    :raises BridgeError: an object is missing or surplus
     """
     now = snapshot.read(kernel)
-    missing = [f"no {message}" for message in wanted.missing(now) if not message.is_advertised]
-    surplus = [f"one more {message}" for message in wanted.surplus(now)]
+    missing = [f"missing {message}" for message in wanted.missing(now) if not message.is_advertised]
+    surplus = [f"surplus {message}" for message in wanted.surplus(now)]
     if differences := [*missing, *surplus]:
         listed = ", ".join(differences[:5])
         raise BridgeError(
-            f"{', '.join(wanted.names)} can't be put back as before: {listed}",
-            "start again; if that fails too, restart the pod or container anew",
+            f"cannot restore {', '.join(wanted.names)}: {listed}",
+            "start again; if that fails, recreate the pod or container",
         )
 
 
@@ -156,20 +157,20 @@ def _is_address_of(message: Message, index: int) -> bool:
 
 
 def _add_address(kernel: rtnl.Rtnl, address: Message, *, is_up: bool) -> None:
-    """One address; an IPv6 address of a NIC that is up is usable at once, as it was.
+    """Add an address. If the NIC is up, an IPv6 address skips duplicate address detection.
 
-    The container had it a moment ago, so no other machine has it. While the kernel looks for
-    duplicates it refuses routes that have it as their source.
+    The container had the address a moment ago, so no other machine has it. During the detection,
+    the kernel would refuse routes whose source it is.
     """
-    if not (address.is_doubted and is_up):
-        kernel.send_body(rtnl.RTM_NEWADDR, _NEW, address.body)
+    if not (address.is_subject_to_dad and is_up):
+        kernel.send_body(rtnl.RTM_NEWADDR, _CREATE, address.body)
         return
-    kernel.send_body(rtnl.RTM_NEWADDR, rtnl.NLM_F_CREATE, address.undoubted_body)
+    kernel.send_body(rtnl.RTM_NEWADDR, rtnl.NLM_F_CREATE, address.body_without_dad)
     kernel.send_body(rtnl.RTM_NEWADDR, rtnl.NLM_F_REPLACE, address.body)
 
 
 def _add(kernel: rtnl.Rtnl, waiting: list[Message], wanted: Wanted) -> None:
-    """Add objects, those first on which others depend."""
+    """Add objects in the order of their dependencies: retry refused objects after the others."""
     while waiting:
         refused = []
         for message in waiting:
@@ -178,34 +179,37 @@ def _add(kernel: rtnl.Rtnl, waiting: list[Message], wanted: Wanted) -> None:
             except rtnl.RtnlError as error:
                 refused.append((message, error))
         if len(refused) == len(waiting):
-            refused = [pair for pair in refused if not _led_to(kernel, pair[0], wanted)]
+            refused = [pair for pair in refused if not _create_orphan(kernel, pair[0], wanted)]
         if len(refused) == len(waiting):
             first, refusal = refused[0]
-            with step(f"give back the {first}"):
+            with step(f"restore the {first}"):
                 raise refusal
         waiting = [message for message, _ in refused]
 
 
 def _create(kernel: rtnl.Rtnl, message: Message, wanted: Wanted) -> None:
-    """Add an object; in IPv6 in place of a remainder that the kernel takes for the same."""
+    """Add an object. It replaces unsaved routes that the kernel's IPv6 takes for the same route."""
     is_route = message.kind == rtnl.RTM_NEWROUTE
     try:
-        kernel.send_body(message.kind, _ONE_MORE if is_route else _ANEW, message.body)
+        kernel.send_body(message.kind, _APPEND if is_route else _REPLACE, message.body)
     except rtnl.RtnlError as error:
         if error.errno != errno.EEXIST or not is_route:
             raise
-        for intruder in wanted.intruders(snapshot.read(kernel, (message.kind,)), message.place):
+        for intruder in wanted.intruders(snapshot.read(kernel, (message.kind,)), message.slot):
             _delete_route(kernel, intruder)
-        kernel.send_body(message.kind, _ONE_MORE, message.body)
+        kernel.send_body(message.kind, _APPEND, message.body)
 
 
-def _led_to(kernel: rtnl.Rtnl, route: Message, wanted: Wanted) -> bool:
-    """Add a route to whose gateway no other leads any more: it outlived that one."""
-    way = route.to_gateway()
-    if not way:
+def _create_orphan(kernel: rtnl.Rtnl, route: Message, wanted: Wanted) -> bool:
+    """Add a route whose gateway had become unreachable before the start.
+
+    The kernel keeps such a route, but adds it only while a route leads to the gateway.
+    """
+    gateway_route = route.gateway_route()
+    if not gateway_route:
         return False
     try:
-        kernel.send_body(rtnl.RTM_NEWROUTE, _NEW, way)
+        kernel.send_body(rtnl.RTM_NEWROUTE, _CREATE, gateway_route)
     except rtnl.RtnlError:
         return False
     try:
@@ -213,7 +217,7 @@ def _led_to(kernel: rtnl.Rtnl, route: Message, wanted: Wanted) -> bool:
     except rtnl.RtnlError:
         return False
     finally:
-        kernel.send_body(rtnl.RTM_DELROUTE, 0, way)
+        kernel.send_body(rtnl.RTM_DELROUTE, 0, gateway_route)
     return True
 
 
@@ -221,29 +225,29 @@ def _delete_route(kernel: rtnl.Rtnl, route: Message) -> None:
     try:
         kernel.send_body(rtnl.RTM_DELROUTE, 0, route.body)
     except rtnl.RtnlError as error:
-        if error.errno != errno.ESRCH:  # it went with another one
+        if error.errno != errno.ESRCH:  # the kernel removed it together with another route
             raise
 
 
-def _put_in_order(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
-    """Move routes that stand wrong to the end of their place: the kernel takes the first."""
+def _restore_order(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
+    """Move misplaced routes to the end of their slot; the kernel uses the first route of a slot."""
     now = [route.meaning for route in snapshot.read(kernel, (rtnl.RTM_NEWROUTE,))]
     position = {meaning: number for number, meaning in enumerate(now)}
-    places: dict[object, list[Message]] = {}
+    slots: dict[object, list[Message]] = {}
     for route in wanted.all:
         if route.is_ordered and route.meaning in position:
-            places.setdefault(route.place, []).append(route)
-    for right in places.values():
-        for route in right[_in_order([position[each.meaning] for each in right]) :]:
-            with step(f"put the {route} in its place"):
+            slots.setdefault(route.slot, []).append(route)
+    for ordered in slots.values():
+        for route in ordered[_count_in_order([position[route.meaning] for route in ordered]) :]:
+            with step(f"restore the order of the {route}"):
                 kernel.send_body(rtnl.RTM_DELROUTE, 0, route.body)
-                kernel.send_body(rtnl.RTM_NEWROUTE, _ONE_MORE, route.body)
+                kernel.send_body(rtnl.RTM_NEWROUTE, _APPEND, route.body)
 
 
-def _in_order(positions: Sequence[int]) -> int:
-    """How many of the first stand in their order among all of them."""
+def _count_in_order(positions: Sequence[int]) -> int:
+    """Return the length of the longest ascending prefix of ``positions``."""
     count = 0
-    for place in sorted(positions):
-        if place == positions[count]:
+    for position in sorted(positions):
+        if position == positions[count]:
             count += 1
     return count

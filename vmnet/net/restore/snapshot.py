@@ -1,8 +1,7 @@
-"""Remember a NIC exactly as it was.
+"""Save the state of a NIC; :mod:`vmnet.net.replay` restores it.
 
-The kernel's own rtnetlink messages are kept, as ``ip address save`` and ``ip route save`` do, so
-every attribute survives, also those unknown to vmnet. :mod:`vmnet.net.restore.replay` gives them
-back.
+The state consists of the kernel's own rtnetlink messages, as ``ip address save`` and ``ip route
+save`` store them. So attributes that vmnet does not know survive as well.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from vmnet.model.wiring import Record, Saved
 from vmnet.net import links, rtnl
 from vmnet.net.restore.records import Message
 
-# In the order in which they depend on each other.
+# In the order of their dependencies.
 _KINDS = (rtnl.RTM_NEWADDR, rtnl.RTM_NEWNEIGH, rtnl.RTM_NEWNEXTHOP, rtnl.RTM_NEWROUTE)
 
 
 def take(kernel: rtnl.Rtnl, names: Iterable[str]) -> tuple[Saved, ...]:
-    """The state of each of the interfaces, and all that the kernel forgets when it goes down.
+    """Return the state of each interface, with all that the kernel forgets when it goes down.
 
     :raises OSError: there is no such interface
     """
@@ -29,24 +28,24 @@ def take(kernel: rtnl.Rtnl, names: Iterable[str]) -> tuple[Saved, ...]:
 
 
 def read(kernel: rtnl.Rtnl, kinds: Sequence[int] = _KINDS) -> list[Message]:
-    """Addresses, permanent neighbours, nexthop objects and routes, of every interface.
+    """Read addresses, permanent neighbours, nexthop objects and routes of all interfaces.
 
-    Routes of the table ``local`` that the kernel derives from the addresses are left out.
+    Routes in the table ``local`` that the kernel derives from the addresses are left out.
     """
     found = (Message.parse(kind, body) for kind in kinds for body in _dump(kernel, kind))
     return [message for message in found if message.is_kept]
 
 
 def messages(saved: Saved) -> list[Message]:
-    """What was saved of a NIC, in the kernel's order."""
+    """Parse the saved messages of a NIC, in the kernel's order."""
     return [Message.parse(record.kind, bytes.fromhex(record.body)) for record in saved.records]
 
 
 def concerning(index: int, everything: Sequence[Message]) -> list[Message]:
-    """All that goes when an interface goes down and loses its addresses.
+    """Return the messages that disappear when an interface goes down and loses its addresses.
 
-    Routes through other interfaces are among them where they have one of its addresses as their
-    source, or one hop of several through it.
+    They include routes through other interfaces whose source is an address of this interface, or
+    that have a hop through it.
     """
     own = {
         message.address
@@ -73,29 +72,29 @@ def _saved(link: Any, everything: Sequence[Message]) -> Saved:
         addr_gen_mode=links.addr_gen_mode(link),
         records=tuple(
             Record(message.kind, message.body_as_dumped.hex())
-            for message in _worth(index, everything)
+            for message in _to_save(index, everything)
         ),
     )
 
 
-def _worth(index: int, everything: Sequence[Message]) -> Iterator[Message]:
-    """What concerns an interface, and routes that are tried before or after one of these."""
+def _to_save(index: int, everything: Sequence[Message]) -> Iterator[Message]:
+    """Yield the messages that concern an interface, and the routes ordered among these."""
     own = concerning(index, everything)
     chosen = {id(message) for message in own}
-    places = {message.place for message in own if message.is_ordered}
+    slots = {message.slot for message in own if message.is_ordered}
     for message in everything:
-        if id(message) in chosen or (message.is_ordered and message.place in places):
+        if id(message) in chosen or (message.is_ordered and message.slot in slots):
             yield message
 
 
 def _nexthops(index: int, everything: Sequence[Message]) -> frozenset[int]:
-    """The nexthop objects through an interface, and the groups that they are in."""
+    """Return the IDs of the nexthop objects through an interface, and of their groups."""
     objects = [message for message in everything if message.kind == rtnl.RTM_NEWNEXTHOP]
-    single = {
+    through = {
         number for message in objects if index in message.indices for number in message.nexthops
     }
     return frozenset(
-        single.union(*(message.nexthops for message in objects if message.nexthops & single))
+        through.union(*(message.nexthops for message in objects if message.nexthops & through))
     )
 
 
