@@ -89,7 +89,7 @@ def test_uncaptured_routing_is_reported(network: Lan, vmnet: Vmnet) -> None:
     plan = vmnet(web, "plan")
     assert plan.returncode == 0, plan.stderr
     assert plan.stderr.count("not carried") == 3
-    assert "policy routing (routing tables beside main: 100)" in plan.stderr
+    assert "policy routing (routing tables other than main: 100)" in plan.stderr
     assert "the blackhole route to 10.8.0.0/16" in plan.stderr
     assert "the unreachable route to fd00:8::/64" in plan.stderr
 

@@ -254,7 +254,7 @@ def test_the_networks_are_search_domains(
         ):
             assert list(lease.search) == search
             assert lease.domain == (search[0] if search else None)
-            assert "does not say what network this is" not in process.output()
+            assert "does not report the name of this network" not in process.output()
             responder = json.loads((vmnet.run_dir / "responder.json").read_text())
             assert responder["nics"][0]["search"] == search
             plan = vmnet(web, "plan", **settings).stdout
@@ -266,7 +266,7 @@ def test_the_networks_are_search_domains(
 def test_an_engine_that_does_not_say_is_named(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", resolv_conf=OWN_NETWORK)
     with vmnet.running(web) as process, configured(web) as (_, lease):
-        assert "127.0.0.11 does not say what network this is" in process.output()
+        assert "127.0.0.11 does not report the name of this network" in process.output()
     assert lease.search == ()
 
 

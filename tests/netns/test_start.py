@@ -314,7 +314,7 @@ def test_a_second_vm_in_the_namespace_is_refused(
         ended = _run(vmnet, web, VMNET_RUN_DIR=str(tmp_path / "its-own"))
         require_same(before, web.dump())
     assert ended.returncode == BridgeError.exit_code, ended.stderr
-    assert "eth0 is a port of the bridge br0 already" in ended.stderr
+    assert "eth0 is already a port of the bridge br0" in ended.stderr
 
 
 def test_what_the_container_bridges_itself_is_no_nic(
@@ -333,7 +333,7 @@ def test_what_the_container_bridges_itself_is_no_nic(
         assert (veth0["master"], eth0["master"]) == ("own0", "br0")
     ended = _run(vmnet, web, VMNET_INTERFACES="veth0", VMNET_RUN_DIR=str(tmp_path / "its-own"))
     assert ended.returncode == BridgeError.exit_code
-    assert "veth0 is a port of the bridge own0 already" in ended.stderr
+    assert "veth0 is already a port of the bridge own0" in ended.stderr
 
 
 def test_two_networks_are_restored_together(network: Lan, vmnet: Vmnet) -> None:

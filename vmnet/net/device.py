@@ -1,4 +1,4 @@
-"""The network devices that there are now, as far as a running machine depends on them."""
+"""The current network devices, with the properties that a running VM depends on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ARPHRD_ETHER = 1
 class Device:
     """A network device.
 
-    :param index: the kernel's number, which no other device gets while the namespace lives
-    :param master: the number of the bridge that it is a port of; 0 for none
+    :param index: the kernel's index, which the namespace never reuses
+    :param master: the index of the bridge that the device is a port of; 0 if it is no port
     :param kind: veth, bridge, tun …; empty for hardware
     """
 
@@ -33,21 +33,21 @@ class Device:
 
 
 def numbers() -> frozenset[int]:
-    """The number of every device.
+    """Return the index of every device.
 
-    :raises OSError: the kernel does not say
+    :raises OSError: the kernel refused
     """
     return frozenset(index for index, _ in socket.if_nameindex())
 
 
 def devices() -> dict[int, Device]:
-    """Every device by its number.
+    """Return every device by its index.
 
-    :raises OSError: the kernel does not say
+    :raises OSError: the kernel refused
     """
     request = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     found = map(_device, dump.bodies(dump.RTM_GETLINK, request))
-    return {one.index: one for one in found}
+    return {device.index: device for device in found}
 
 
 def _device(body: bytes) -> Device:

@@ -1,4 +1,4 @@
-"""Dumps of rtnetlink, read by hand: pyroute2 takes longer to import than all of `vmnet health`."""
+"""A small reader of rtnetlink dumps: importing pyroute2 takes longer than all of `vmnet health`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _SECONDS, _BUFFER = 2.0, 1 << 16
 
 
 def bodies(kind: int, request: bytes) -> Iterator[bytes]:
-    """The body of each message that answers.
+    """Yield the body of each message in the kernel's answer.
 
-    :param request: the fixed part, such as struct ifinfomsg
-    :raises OSError: the kernel does not say
+    :param kind: the type of the request, such as RTM_GETLINK
+    :param request: its fixed part, such as struct ifinfomsg
+    :raises OSError: the kernel refused, or did not answer in two seconds
     """
     header = _HEADER.pack(_HEADER.size + len(request), kind, _NLM_F_REQUEST_DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
@@ -29,7 +30,7 @@ def bodies(kind: int, request: bytes) -> Iterator[bytes]:
                     return
                 if answer == _NLMSG_ERROR:
                     (code,) = struct.unpack_from("=i", body)
-                    raise OSError(-code, "the kernel does not tell its network")
+                    raise OSError(-code, "the kernel refuses to list its network")
                 yield body
 
 
@@ -42,9 +43,9 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def attribute(message: bytes, start: int, wanted: int) -> bytes:
-    """The first attribute of a type; empty where there is none.
+    """Return the first attribute of a type; empty if there is none.
 
-    :param start: where the attributes begin
+    :param start: the offset of the first attribute in the message
     """
     while start + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, start)

@@ -1,4 +1,4 @@
-"""A look at the addresses of a host, for its bridge's inspection."""
+"""IPv4 addresses and gateways of a host, for ``vmnet host-bridge --check``."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from vmnet.net import rtnl
 
 
 def addresses() -> dict[str, list[str]]:
-    """Every interface's IPv4 addresses with their prefix lengths.
+    """Return the IPv4 addresses of every interface, with their prefix lengths.
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused
     """
     found: dict[str, list[str]] = {}
     with rtnl.Rtnl() as kernel:
         for body in kernel.dump(rtnl.RTM_NEWADDR, socket.AF_INET):
-            one = rtnl.decode(rtnl.RTM_NEWADDR, body)
-            text = f"{one.get_attr('IFA_LOCAL')}/{one['prefixlen']}"
-            found.setdefault(socket.if_indextoname(one["index"]), []).append(text)
+            message = rtnl.decode(rtnl.RTM_NEWADDR, body)
+            address = f"{message.get_attr('IFA_LOCAL')}/{message['prefixlen']}"
+            found.setdefault(socket.if_indextoname(message["index"]), []).append(address)
     return found
 
 
 def gateways() -> list[IPv4Address]:
-    """Those of the IPv4 default routes.
+    """Return the gateways of the IPv4 default routes.
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused
     """
@@ -32,5 +32,5 @@ def gateways() -> list[IPv4Address]:
             rtnl.decode(rtnl.RTM_NEWROUTE, body)
             for body in kernel.dump(rtnl.RTM_NEWROUTE, socket.AF_INET)
         ]
-    found = (one.get_attr("RTA_GATEWAY") for one in routes if one["dst_len"] == 0)
-    return [IPv4Address(one) for one in found if one]
+    found = (route.get_attr("RTA_GATEWAY") for route in routes if route["dst_len"] == 0)
+    return [IPv4Address(gateway) for gateway in found if gateway]

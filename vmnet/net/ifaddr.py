@@ -1,4 +1,4 @@
-"""The IPv4 addresses that a device has now."""
+"""The current IPv4 addresses of a device."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _IFA_LOCAL = 2
 
 
 def of(device: str) -> tuple[IPv4Interface, ...]:
-    """The device's addresses in the kernel's order.
+    """Return the device's addresses in the kernel's order.
 
-    :raises OSError: there is no such device, or the kernel does not say
+    :raises OSError: there is no such device, or the kernel refused
     """
-    index = socket.if_nametoindex(device)
-    return tuple(found for at, found in _all() if at == index)
+    wanted = socket.if_nametoindex(device)
+    return tuple(address for index, address in _all() if index == wanted)
 
 
 def _all() -> Iterator[tuple[int, IPv4Interface]]:
-    """Each address with the index of its device."""
+    """Yield each address with the index of its device."""
     for body in dump.bodies(dump.RTM_GETADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)):
         _, prefix, _, _, index = _ADDRESS.unpack_from(body)
         if packed := dump.attribute(body, _ADDRESS.size, _IFA_LOCAL):

@@ -1,4 +1,4 @@
-"""The container's names: resolv.conf(5), hosts(5), its host name and domain."""
+"""Read the container's resolv.conf(5), hosts(5), host name and domain."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 RESOLV_CONF = Path("/etc/resolv.conf")
 HOSTS = Path("/etc/hosts")
 DOCKER = IPv4Address("127.0.0.11")
-"""Docker's nameserver, on each network that is not its default bridge (libnetwork)."""
+"""Docker's nameserver on every network except the default bridge (libnetwork)."""
 DOMAINNAME = Path("/proc/sys/kernel/domainname")
 
 
 def read_resolver(path: Path = RESOLV_CONF) -> Resolver:
-    """The resolver's configuration; an absent file is an empty one, as it is for libc."""
+    """Read the resolver's configuration; like libc, treat an absent file as empty."""
     nameservers: list[IPv4Address | IPv6Address] = []
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -35,33 +35,36 @@ def read_resolver(path: Path = RESOLV_CONF) -> Resolver:
     return Resolver(tuple(dict.fromkeys(nameservers)), search, options)
 
 
-def with_networks(found: Resolver, interfaces: tuple[Interface, ...], hostname: str) -> Resolver:
-    """With the networks of Docker's nameserver in the search list, in which no file has them.
+def with_networks(
+    configured: Resolver, interfaces: tuple[Interface, ...], hostname: str
+) -> Resolver:
+    """Add the networks that Docker's nameserver reports to the search list.
 
-    With ``ndots:0``, which Docker writes, the container asks for a name as it is before it
-    searches. So the networks come before the other domains; with another ``ndots`` behind them.
+    With ``ndots:0``, which Docker writes, the container tries a name as it is before it searches.
+    The networks then come before the configured domains, and otherwise after them.
     """
-    if DOCKER not in found.nameservers or not any(one.addresses for one in interfaces):
-        return found
+    if DOCKER not in configured.nameservers or not any(nic.addresses for nic in interfaces):
+        return configured
     from vmnet.net import dns
 
     networks = dns.networks(interfaces, hostname, DOCKER)
-    if not networks and not found.search:
+    if not networks and not configured.search:
         _log.warning(
-            "the nameserver %s does not say what network this is, so a guest with systemd-resolved "
-            "finds no container by its name alone: name the network by --dns-search",
+            "the nameserver %s does not report the name of this network, so a guest with "
+            "systemd-resolved cannot resolve the single-label names of other containers: pass the "
+            "network's name with --dns-search",
             DOCKER,
         )
-    own = tuple(name for name in networks if name not in found.search)
-    is_first = "ndots:0" in found.options
-    search = (*own, *found.search) if is_first else (*found.search, *own)
-    return evolve(found, search=search, networks=own)
+    added = tuple(name for name in networks if name not in configured.search)
+    is_first = "ndots:0" in configured.options
+    search = (*added, *configured.search) if is_first else (*configured.search, *added)
+    return evolve(configured, search=search, networks=added)
 
 
 def read_hosts(own: frozenset[str], path: Path = HOSTS) -> tuple[Host, ...]:
-    """The links and added hosts: lines that neither belong to loopback nor name ourselves.
+    """Read the links and added hosts: all lines except loopback's and the container's own.
 
-    :param own: the container's own names, which its own line in the file carries
+    :param own: the container's names, which mark its own line
     """
     found = []
     for line in _lines(path):
@@ -76,10 +79,10 @@ def read_hosts(own: frozenset[str], path: Path = HOSTS) -> tuple[Host, ...]:
 
 
 def read_names() -> tuple[str, str]:
-    """The host name without its domain, and the domain.
+    """Return the host name without its domain, and the domain.
 
-    A domain comes from a host name that has one, else from the kernel's domain name, which is
-    where ``docker run --domainname`` puts it.
+    The domain is the rest of the host name. If the host name has no dot, the domain is the kernel's
+    domain name, which ``docker run --domainname`` sets.
     """
     hostname, _, domain = os.uname().nodename.partition(".")
     if not domain:
@@ -96,7 +99,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, or None for what libc would skip too; a zone (``%eth0``) is dropped with it."""
+    """Parse an address without its zone (``%eth0``); None for text that libc skips, too."""
     try:
         return ip_address(text.partition("%")[0])
     except ValueError:
@@ -104,7 +107,10 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _nameserver(text: str) -> IPv4Address | IPv6Address | None:
-    """The unspecified address is this machine, as connect(2) has it; to DHCP it is the server."""
+    """Parse a nameserver's address; the unspecified address becomes loopback.
+
+    connect(2) treats the unspecified address as this machine. In DHCP it means the server.
+    """
     address = _address(text)
     if address is None or not address.is_unspecified:
         return address

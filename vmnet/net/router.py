@@ -1,8 +1,8 @@
-"""Who is the gateway on its link? Asked by neighbour discovery, before the network changes.
+"""Find a gateway's link-local address by neighbour discovery, before the network changes.
 
-A router advertisement must come from the router's link-local address (RFC 4861 section 6.1.2), and
-DHCPv6 has no word for a router at all. Engines configure a global address, so this module finds the
-link-local one that the same machine holds.
+Router advertisements must come from the router's link-local address (RFC 4861 section 6.1.2), and
+DHCPv6 cannot convey a router. Engines configure the gateway's global address, so this module looks
+for a link-local address of the same machine.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from attrs import frozen
 from vmnet.model.identity import Interface, Router
 from vmnet.net import ndp
 
-# A virtual switch answers in well under a millisecond. But the first container on a network finds
-# the gateway looking for duplicates of its own addresses: two seconds at most (RFC 4862 section
-# 5.4.2), in which it keeps silent.
+# A virtual switch answers in well under a millisecond. But when the first container joins a
+# network, the gateway may be detecting duplicates of its own addresses, and stays silent for up to
+# two seconds (RFC 4862 section 5.4.2).
 _INTERVAL, _GATEWAY_SECONDS, _ADDRESS_SECONDS = 0.05, 3.0, 0.15
-_DOCKERS = IPv6Address("fe80::1")  # Docker gives it to its bridges
+_DOCKER_BRIDGE = IPv6Address("fe80::1")  # Docker gives this address to its bridges
 
 
 @frozen
 class _Answer:
-    """An address, and the MAC that answered for it."""
+    """An address and the MAC that answered for it."""
 
     address: IPv6Address
     mac: bytes
 
 
 def find(interface: Interface) -> Router | None:
-    """The router behind the interface's IPv6 routes; None where none has a gateway.
+    """Return the router of the interface's IPv6 routes; None if no route has a gateway.
 
-    Asking takes a millisecond, or three seconds if nobody answers for the gateway. A link that
-    can't be asked counts as silent.
+    This takes a millisecond, or three seconds if the gateway does not answer. A link without raw
+    sockets counts as silent.
     """
     gateway = _gateway(interface)
     if gateway is None:
@@ -52,54 +52,57 @@ def find(interface: Interface) -> Router | None:
 
 
 def _gateway(interface: Interface) -> IPv6Address | None:
-    """That of the preferred default route, else of the first route that has one."""
-    routes = sorted(interface.routes_of(6), key=lambda one: (not one.is_default, one.metric))
-    gateways = (one.gateway for one in routes)
-    return next((one for one in gateways if isinstance(one, IPv6Address)), None)
+    """Return the gateway of the preferred default route, or of the first route that has one."""
+    routes = sorted(interface.routes_of(6), key=lambda route: (not route.is_default, route.metric))
+    gateways = (route.gateway for route in routes)
+    return next((gateway for gateway in gateways if isinstance(gateway, IPv6Address)), None)
 
 
-def _ask(link: socket.socket, own: bytes, gateway: IPv6Address) -> Router:
-    question = ndp.who_has(gateway, own)
-    first = _dialogue(link, own, (question,), _GATEWAY_SECONDS, lambda one: one.address == gateway)
+def _ask(link: socket.socket, own_mac: bytes, gateway: IPv6Address) -> Router:
+    """Find the gateway's MAC, then a link-local address that has the same MAC."""
+    question = ndp.who_has(gateway, own_mac)
+    first = _first_answer(
+        link, own_mac, (question,), _GATEWAY_SECONDS, lambda answer: answer.address == gateway
+    )
     if first is None:
         return Router(gateway)
-    # A machine answers to several of these, or to one: each is worth a frame.
+    # A router may answer only one of these questions.
     questions = (
-        ndp.who_has(_DOCKERS, own),
-        ndp.who_has(ndp.link_local(first.mac), own),
+        ndp.who_has(_DOCKER_BRIDGE, own_mac),
+        ndp.who_has(ndp.link_local(first.mac), own_mac),
         ndp.all_routers(),
     )
-    answer = _dialogue(
+    second = _first_answer(
         link,
-        own,
+        own_mac,
         questions,
         _ADDRESS_SECONDS,
-        lambda one: one.mac == first.mac and one.address.is_link_local,
+        lambda answer: answer.mac == first.mac and answer.address.is_link_local,
     )
-    return Router(gateway, answer.address if answer else None, first.mac.hex(":"))
+    return Router(gateway, second.address if second else None, first.mac.hex(":"))
 
 
-def _dialogue(
+def _first_answer(
     link: socket.socket,
-    own: bytes,
+    own_mac: bytes,
     questions: Iterable[ndp.Question],
     seconds: float,
     accept: Callable[[_Answer], bool],
 ) -> _Answer | None:
-    """Ask, and again, until an answer is accepted or the time is over."""
-    end = time.monotonic() + seconds
-    packets = [(ndp.packet(one, own), one.mac) for one in questions]
-    while time.monotonic() < end:
+    """Repeat the questions until an answer is accepted; return None after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    packets = [(ndp.packet(question, own_mac), question.mac) for question in questions]
+    while time.monotonic() < deadline:
         for packet, mac in packets:
             link.sendto(packet, (link.getsockname()[0], ndp.ETH_P_IPV6, 0, 0, mac))
-        for answer in _heard(link, time.monotonic() + _INTERVAL):
+        for answer in _receive(link, time.monotonic() + _INTERVAL):
             if accept(answer):
                 return answer
     return None
 
 
-def _heard(link: socket.socket, until: float) -> Iterator[_Answer]:
-    while (left := until - time.monotonic()) > 0:
+def _receive(link: socket.socket, deadline: float) -> Iterator[_Answer]:
+    while (left := deadline - time.monotonic()) > 0:
         if not select.select([link], [], [], left)[0]:
             return
         packet, sender = link.recvfrom(2048)

@@ -1,4 +1,4 @@
-"""The ``netns`` capture strategy: the identity of the network namespace we run in."""
+"""The ``netns`` capture strategy: reads the identity from the network namespace of this process."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from vmnet.strategies.netns.hosting import kind
 _log = logging.getLogger(__name__)
 _ARPHRD_ETHER = 1
 _IFF_UP = 1
-# Made by us or by the kernel for itself; none is a container's NIC.
+# Kinds that vmnet or the kernel creates; no engine gives a container such a NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
-# A port of a bridge must carry frames of other MACs than its own; these kinds don't.
+# A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
 _NOT_BRIDGEABLE = frozenset(("macvlan", "ipvlan"))
 
 
 @hookimpl
 def vmnet_capture(settings: Settings) -> Identity:
-    """Read links, addresses and routes by rtnetlink, names from the files that the engine wrote."""
+    """Read links, addresses and routes by rtnetlink, and names from the engine's files."""
     hostname, domain = resolver.read_names()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
@@ -55,12 +55,12 @@ def _resolver(settings: Settings, interfaces: tuple[Interface, ...]) -> Resolver
 def read_interfaces(
     wanted: tuple[str, ...] | None, *, of_a_host: bool = False
 ) -> tuple[Interface, ...]:
-    """The container's NICs in natural order of their names: eth2 before eth10.
+    """Return the container's NICs in the natural order of their names: eth2 before eth10.
 
-    :param wanted: the names to restrict to; None means every Ethernet NIC that is up
-    :param of_a_host: take over a network that others depend on, too
-    :raises CaptureError: there is none, a wanted one is missing, or one can't be bridged
-    :raises BridgeError: one is another VM's
+    :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
+    :param of_a_host: accept a host's network namespace, too
+    :raises CaptureError: there is no NIC, a wanted NIC is missing, or a NIC cannot be bridged
+    :raises BridgeError: a NIC belongs to another VM
     """
     links, addresses, routes = _read()
     if not of_a_host:
@@ -68,12 +68,12 @@ def read_interfaces(
     chosen = _choose(links, wanted)
     for link in chosen:
         _refuse_unbridgeable(link)
-    _warn_of_uncaptured(routes)
+    _warn_about_uncaptured_routing(routes)
     return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
 
 
 def _read() -> tuple[list[Any], list[Any], list[Any]]:
-    """All links, addresses, and routes outside of the table that the kernel derives."""
+    """Return all links, addresses and routes, without the kernel's own routes in table local."""
     from vmnet.net import rtnl
 
     try:
@@ -89,30 +89,30 @@ def _read() -> tuple[list[Any], list[Any], list[Any]]:
             )
     except OSError as error:
         raise CaptureError(
-            f"can't read the container's network: {error.strerror or error}",
-            "rtnetlink must not be filtered: does the engine's seccomp profile allow AF_NETLINK?",
+            f"cannot read the container's network: {error.strerror or error}",
+            "allow rtnetlink (AF_NETLINK) in the engine's seccomp profile",
         ) from error
 
 
 def _refuse_host(links: list[Any], addresses: list[Any], routes: list[Any]) -> None:
-    """`docker run --network host` shares the host's namespace: bridging there cuts the host off."""
-    first = "it is the kernel's first one" if hosting.is_first() else ""
-    if reason := first or hosting.sign(links, addresses, routes):
+    """Refuse the namespace of a host, as with `--network host`: the bridge would cut it off."""
+    is_first = "it is the kernel's first network namespace" if hosting.is_first() else ""
+    if reason := is_first or hosting.evidence(links, addresses, routes):
         raise CaptureError(
             f"this is a host's own network namespace, and a VM would cut it off: {reason}",
-            "run in a container with a network of its own, not `--network host`; "
-            "VMNET_HOST_NETWORK=take takes the host's all the same",
+            "run the container with its own network, not with `--network host`; "
+            "VMNET_HOST_NETWORK=take overrides this check",
         )
 
 
-def _warn_of_uncaptured(routes: list[Any]) -> None:
-    """Name what of the container's routing no strategy can know of."""
-    others = {route.get_attr("RTA_TABLE") for route in routes} - {routing.RT_TABLE_MAIN}
-    if others:
-        listed = ", ".join(map(str, sorted(others)))
-        _log.warning("not carried: policy routing (routing tables beside main: %s)", listed)
+def _warn_about_uncaptured_routing(routes: list[Any]) -> None:
+    """Warn about routing that cannot be captured."""
+    tables = {route.get_attr("RTA_TABLE") for route in routes} - {routing.RT_TABLE_MAIN}
+    if tables:
+        listed = ", ".join(map(str, sorted(tables)))
+        _log.warning("not carried: policy routing (routing tables other than main: %s)", listed)
     for route in routes:
-        if kind := routing.negative(route):
+        if kind := routing.negative_kind(route):
             _log.warning("not carried: the %s route to %s", kind, routing.destination(route))
 
 
@@ -120,7 +120,7 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     nics = {link.get_attr("IFLA_IFNAME"): link for link in links if _is_nic(link)}
     if wanted is None:
         up = [link for link in nics.values() if link["flags"] & _IFF_UP]
-        # Ports are what a program in the container bridges, such as an engine of its own.
+        # Bridge ports belong to a program in the container, such as an engine.
         chosen = [link for link in up if not _bridge_of(link, links)] or up
         if not nics:
             _refuse_user_mode(links)
@@ -138,17 +138,17 @@ def _choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
             )
         chosen = [nics[name] for name in wanted]
     for link in chosen:
-        _refuse_taken(link, links)
-    return sorted(chosen, key=lambda link: _natural(link.get_attr("IFLA_IFNAME")))
+        _refuse_bridged(link, links)
+    return sorted(chosen, key=lambda link: _natural_key(link.get_attr("IFLA_IFNAME")))
 
 
 def _refuse_user_mode(links: list[Any]) -> None:
-    """A rootless engine carries one machine's connections, over a tap with a program behind it."""
+    """Refuse the tap of a rootless engine: its user-mode network serves only this machine."""
     for link in links:
         if kind(link) == "tun" and link["flags"] & _IFF_UP:
             raise CaptureError(
                 f"{link.get_attr('IFLA_IFNAME')} leads to a user-mode network (slirp4netns, pasta) "
-                "as rootless containers have it, which can't be bridged",
+                "of a rootless engine, which cannot be bridged",
                 "with rootless Podman: `podman network create NAME`, then `podman run --network "
                 "NAME --cap-add NET_ADMIN,NET_RAW --device /dev/net/tun`",
             )
@@ -158,46 +158,46 @@ def _is_nic(link: Any) -> bool:
     return link["ifi_type"] == _ARPHRD_ETHER and kind(link) not in _NOT_A_NIC
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part or 0), text) for text, part in re.findall(r"(\D+)(\d*)", name)]
 
 
 def _refuse_unbridgeable(link: Any) -> None:
     if kind(link) in _NOT_BRIDGEABLE:
         raise CaptureError(
-            f"{link.get_attr('IFLA_IFNAME')} is a {kind(link)} interface, which can't be bridged",
-            "use a bridge or overlay network, or leave it out with VMNET_INTERFACES",
+            f"{link.get_attr('IFLA_IFNAME')} is a {kind(link)} interface, which cannot be bridged",
+            "use a bridge or overlay network, or exclude the interface with VMNET_INTERFACES",
         )
 
 
 def _bridge_of(link: Any, links: list[Any]) -> str:
-    """The bridge that a NIC is a port of; empty where it is none's."""
+    """Return the name of the bridge that a NIC is a port of; empty if there is none."""
     master = link.get_attr("IFLA_MASTER")
     bridges = (other for other in links if other["index"] == master and kind(other) == "bridge")
-    return next((other.get_attr("IFLA_IFNAME") for other in bridges), "")
+    return next((bridge.get_attr("IFLA_IFNAME") for bridge in bridges), "")
 
 
-def _refuse_taken(link: Any, links: list[Any]) -> None:
-    """What has a NIC in its bridge has the container's identity, too."""
+def _refuse_bridged(link: Any, links: list[Any]) -> None:
+    """Refuse a NIC that is a port: the owner of the bridge already has the NIC's identity."""
     if bridge := _bridge_of(link, links):
         raise BridgeError(
-            f"{link.get_attr('IFLA_IFNAME')} is a port of the bridge {bridge} already",
-            "another VM has this network namespace, or had it and its VMNET_RUN_DIR is lost: start "
-            "in a container or pod with a network of its own",
+            f"{link.get_attr('IFLA_IFNAME')} is already a port of the bridge {bridge}",
+            "another VM uses this network namespace, or used it and its VMNET_RUN_DIR is lost: "
+            "start in a container or pod with its own network",
         )
 
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:
     index = link["index"]
-    own = routing.own(addresses, index)
-    is_up = link["flags"] & _IFF_UP  # one that is down has no routes
+    own = routing.addresses_of(addresses, index)
+    is_up = link["flags"] & _IFF_UP  # the kernel removes the routes of a NIC that is down
     return Interface(
         name=link.get_attr("IFLA_IFNAME"),
         mac=link.get_attr("IFLA_ADDRESS"),
         mtu=link.get_attr("IFLA_MTU"),
         kind=kind(link),
         addresses=own,
-        routes=routing.through(routes, index, own),
+        routes=routing.routes_through(routes, index, own),
         off_link=routing.off_link(routes, index, own) if is_up else (),
     )
 

@@ -1,7 +1,8 @@
-"""Is this the network of a host, on which others depend? Known by what the namespace holds.
+"""Detect whether a network namespace is a host's, from its devices, addresses and routes.
 
-A container with ``--network host`` under an engine that is itself in a container (Docker in Docker,
-kind, LXC), and a pod with ``hostNetwork``, share the network on which all containers there depend.
+All containers of a host depend on its network. A container shares this network if it runs with
+``--network host`` or as a pod with ``hostNetwork``. The host itself may be a container: Docker in
+Docker, kind, LXC.
 """
 
 from __future__ import annotations
@@ -14,92 +15,102 @@ from typing import Any
 from vmnet.model.identity import Route
 from vmnet.strategies.netns import routing
 
-# A knob that the kernel shows in its first network namespace only.
+# The kernel shows this setting only in its first network namespace.
 _ONLY_IN_THE_FIRST = Path("/proc/sys/net/core/netdev_max_backlog")
 _TCP = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _LISTEN, _KUBELET = "0A", ":280A"  # port 10250
-# Ends of tunnels between hosts, by kind of link.
+# Kinds of links that end a tunnel between hosts.
 _TUNNELS = frozenset(("vxlan", "geneve", "openvswitch"))
 _CILIUM = "cilium_host"
-# See vmnet.strategies.bridge. An engine's `br-0123456789ab` may have such a MAC by chance.
+# The bridges of vmnet.net.bridge and addressing. An engine's `br-0123456789ab` can have such a MAC
+# by chance, so the name must match as well.
 _OUR_NAMES, _OUR_MACS = re.compile(r"br\d+", re.ASCII), "06:"
 
 
 def is_first() -> bool:
-    """Whether this is the network namespace that the kernel began with."""
+    """Whether this is the kernel's first network namespace."""
     return _ONLY_IN_THE_FIRST.exists()
 
 
-def sign(links: Iterable[Any], addresses: Iterable[Any], routes: Iterable[Any]) -> str:
-    """What shows that others depend on this network, in words; empty where nothing does.
+def evidence(links: Iterable[Any], addresses: Iterable[Any], routes: Iterable[Any]) -> str:
+    """Return a sentence on why this is a host's network; empty if nothing indicates it.
 
-    :param links: all in the namespace, as pyroute2's messages, like *addresses* and *routes*
+    :param links: all links of the namespace as pyroute2 messages, like *addresses* and *routes*
     """
-    found = _Found(tuple(links), tuple(addresses), tuple(routes))
-    signs = (*found.gateways(), *found.ends(), *found.tunnels(), *_kubelet())
-    return next(iter(signs), "")
+    network = _Network(tuple(links), tuple(addresses), tuple(routes))
+    reasons = (
+        *network.gateway_bridges(),
+        *network.container_cables(),
+        *network.tunnels(),
+        *_kubelet(),
+    )
+    return next(iter(reasons), "")
 
 
-class _Found:
-    """The signs among the links."""
+class _Network:
+    """The links, addresses and routes of the namespace, searched for evidence of a host."""
 
     def __init__(
         self, links: tuple[Any, ...], addresses: tuple[Any, ...], routes: tuple[Any, ...]
     ) -> None:
         self._links = links
-        # Those that the kernel derives are of the addresses.
+        # Routes that the kernel derives follow from the addresses.
         self._routes = [route for route in routes if route["proto"] != routing.RTPROT_KERNEL]
         self._addresses = addresses
 
-    def gateways(self) -> Iterator[str]:
-        """Bridges with an address, which engines make to be their containers' gateway.
+    def gateway_bridges(self) -> Iterator[str]:
+        """Report bridges that have an address, as an engine's bridge is its containers' gateway.
 
-        Not one that has a NIC of this container itself as a port, and not our own.
+        vmnet's own bridges do not count, nor does a bridge that has a NIC of this container as a
+        port.
         """
         for link in self._links:
-            own = routing.own(self._addresses, link["index"])
-            if kind(link) == "bridge" and own and not self._is_this_containers(link):
-                yield f"the bridge {_name(link)} has the address {own[0]}, as engines give theirs"
+            own = routing.addresses_of(self._addresses, link["index"])
+            if kind(link) == "bridge" and own and not self._is_of_this_container(link):
+                yield f"the bridge {_name(link)} has the address {own[0]}, like an engine's bridge"
 
-    def ends(self) -> Iterator[str]:
-        """Cables to containers that are routed to, as CNI's ptp and Calico lay them."""
+    def container_cables(self) -> Iterator[str]:
+        """Report veths with a route to a container, as CNI's ptp and Calico create them."""
         cables = [link for link in self._links if kind(link) == "veth" and _peer(link) is not None]
-        ways_out = [link for link in self._links if self._is_a_way_out(link)]
-        for link in cables if ways_out else ():
-            if link in ways_out:
+        uplinks = [link for link in self._links if self._is_uplink(link)]
+        for cable in cables if uplinks else ():
+            if cable in uplinks:
                 continue
-            through = self._through(link)
-            gateways = {route.gateway for route in through}
-            for route in through:
+            routes = self._routes_through(cable)
+            gateways = {route.gateway for route in routes}
+            for route in routes:
                 to = route.destination
                 is_host = to.prefixlen == to.max_prefixlen and route.gateway is None
                 if is_host and to.network_address not in gateways:
-                    yield f"{_name(link)} leads to a container with the address {to[0]}"
+                    yield f"{_name(cable)} leads to a container with the address {to[0]}"
 
     def tunnels(self) -> Iterator[str]:
+        """Report the ends of tunnels to other hosts."""
         for link in self._links:
             if kind(link) in _TUNNELS or _name(link) == _CILIUM:
                 yield f"{_name(link)} connects it to other hosts"
 
-    def _is_this_containers(self, bridge: Any) -> bool:
+    def _is_of_this_container(self, bridge: Any) -> bool:
         if _OUR_NAMES.fullmatch(_name(bridge)) and _mac(bridge).startswith(_OUR_MACS):
             return True
-        here = {_peer(other) for other in self._links if self._is_a_way_out(other)} - {None}
-        ports = [other for other in self._links if other.get_attr("IFLA_MASTER") == bridge["index"]]
-        return self._is_a_way_out(bridge) or any(_peer(other) in here for other in ports)
+        outside = {_peer(link) for link in self._links if self._is_uplink(link)} - {None}
+        ports = [link for link in self._links if link.get_attr("IFLA_MASTER") == bridge["index"]]
+        return self._is_uplink(bridge) or any(_peer(port) in outside for port in ports)
 
-    def _is_a_way_out(self, link: Any) -> bool:
-        """Whether an interface has a subnet of its own, or a default route."""
-        own = () if kind(link) == "bridge" else routing.own(self._addresses, link["index"])
+    def _is_uplink(self, link: Any) -> bool:
+        """Whether a link has a default route or, unless it is a bridge, a subnet."""
+        own = () if kind(link) == "bridge" else routing.addresses_of(self._addresses, link["index"])
         has_subnet = any(address.network.prefixlen < address.max_prefixlen for address in own)
-        return has_subnet or any(route.is_default for route in self._through(link))
+        return has_subnet or any(route.is_default for route in self._routes_through(link))
 
-    def _through(self, link: Any) -> tuple[Route, ...]:
+    def _routes_through(self, link: Any) -> tuple[Route, ...]:
         index = link["index"]
-        return routing.through(self._routes, index, routing.own(self._addresses, index))
+        own = routing.addresses_of(self._addresses, index)
+        return routing.routes_through(self._routes, index, own)
 
 
 def _kubelet() -> Iterator[str]:
+    """Report a kubelet that listens in this namespace."""
     for path in _TCP:
         if not path.exists():
             continue
@@ -111,15 +122,15 @@ def _kubelet() -> Iterator[str]:
 
 
 def kind(link: Any) -> str:
-    """The kind of a link, empty for a physical NIC."""
+    """Return the kind of a link; empty for a physical NIC."""
     info = link.get_attr("IFLA_LINKINFO")
     return (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
 
 
 def _peer(link: Any) -> int | None:
-    """The number of the other namespace that a link's other end is in."""
-    found: int | None = link.get_attr("IFLA_LINK_NETNSID")
-    return found
+    """Return the ID of the namespace that contains a link's other end; None if it is this one."""
+    namespace: int | None = link.get_attr("IFLA_LINK_NETNSID")
+    return namespace
 
 
 def _name(link: Any) -> str:

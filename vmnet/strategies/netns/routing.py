@@ -1,4 +1,4 @@
-"""What the kernel says of one interface: its addresses, where it leads, and who is on its link."""
+"""Read an interface's addresses, routes and on-link prefixes from the kernel's messages."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _RT_SCOPE_UNIVERSE = 0
 _NEGATIVE = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # RTN_BLACKHOLE …
 
 
-def own(messages: Iterable[Any], index: int) -> Own:
-    """The global addresses of an interface, in the kernel's order."""
+def addresses_of(messages: Iterable[Any], index: int) -> Own:
+    """Return the global addresses of an interface in the kernel's order."""
     return tuple(
-        ip_interface(f"{_own_address(message)}/{message['prefixlen']}")
+        ip_interface(f"{_local_address(message)}/{message['prefixlen']}")
         for message in messages
         if message["index"] == index and message["scope"] == _RT_SCOPE_UNIVERSE
     )
 
 
-def through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route, ...]:
-    """The main table's routes through an interface.
+def routes_through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route, ...]:
+    """Return the main table's routes through an interface.
 
-    Those that follow from the interface's addresses are left out: the guest's kernel derives them
-    anew.
+    Routes that follow from the interface's addresses are left out, because the guest's kernel
+    derives them as well.
 
     :param own: the interface's addresses
     """
@@ -49,29 +49,29 @@ def through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route, ...]:
         if message.get_attr("RTA_TABLE") == RT_TABLE_MAIN and message["type"] == _RTN_UNICAST:
             hops = _hops(message, index)
             if message["proto"] == RTPROT_KERNEL:
-                found += [hop for hop in hops if _is_a_peers(hop, own)]
+                found += [hop for hop in hops if not _follows_from_addresses(hop, own)]
             else:
                 found += hops
     return tuple(found)
 
 
 def off_link(messages: Iterable[Any], index: int, own: Own) -> tuple[Network, ...]:
-    """The prefixes of addresses to which no route leads on the link itself.
+    """Return the prefixes of addresses that have no on-link route.
 
-    The kernel adds such a route with an address. CNI's ptp plugin replaces it by one through the
-    gateway, ``noprefixroute`` leaves it out, and others add it by hand.
+    The kernel adds an on-link route with each address. CNI's ptp plugin replaces it with a route
+    through the gateway. ``noprefixroute`` suppresses it, and some programs then add it themselves.
     """
-    known = list(_ways(messages, index))
+    routes = list(_unicast_routes(messages, index))
     networks = dict.fromkeys(address.network for address in own)
     return tuple(
         network
         for network in networks
-        if network.prefixlen < network.max_prefixlen and not _is_connected(network, known)
+        if network.prefixlen < network.max_prefixlen and not _is_on_link(network, routes)
     )
 
 
-def negative(message: Any) -> str:
-    """The kind of a route in the main table that leads nowhere; empty for any other."""
+def negative_kind(message: Any) -> str:
+    """Return the kind of a main-table route that discards packets; empty for any other route."""
     is_main = message.get_attr("RTA_TABLE") == RT_TABLE_MAIN
     return _NEGATIVE.get(message["type"], "") if is_main else ""
 
@@ -82,10 +82,10 @@ def destination(message: Any) -> Network:
     return ip_network(text, strict=False)
 
 
-def _ways(messages: Iterable[Any], index: int) -> Iterator[tuple[bool, Route]]:
-    """Every route through an interface, and whether it is in the main table.
+def _unicast_routes(messages: Iterable[Any], index: int) -> Iterator[tuple[bool, Route]]:
+    """Yield every route through an interface, and whether it is in the main table.
 
-    Other tables have some of them where routing depends on the source address (CNI's sbr plugin).
+    CNI's sbr plugin moves routes to other tables, to route by source address.
     """
     for message in messages:
         table = message.get_attr("RTA_TABLE")
@@ -94,16 +94,16 @@ def _ways(messages: Iterable[Any], index: int) -> Iterator[tuple[bool, Route]]:
                 yield table == RT_TABLE_MAIN, route
 
 
-def _is_connected(network: Network, known: Iterable[tuple[bool, Route]]) -> bool:
-    """Whether the route that the kernel takes to the network has no gateway."""
+def _is_on_link(network: Network, routes: Iterable[tuple[bool, Route]]) -> bool:
+    """Whether the kernel's route to the network has no gateway."""
     covering = [
         (not is_main, -route.destination.prefixlen, route.metric, route.gateway is not None)
-        for is_main, route in known
+        for is_main, route in routes
         if _covers(route.destination, network)
     ]
     if not covering:
         return False
-    *_, has_gateway = min(covering, key=lambda way: way[:3])  # of equal ones the first
+    *_, has_gateway = min(covering, key=lambda entry: entry[:3])  # the first of equal routes
     return not has_gateway
 
 
@@ -115,20 +115,20 @@ def _covers(wide: Network, narrow: Network) -> bool:
     )
 
 
-def _is_a_peers(route: Route, own: Own) -> bool:
-    """Whether a route that the kernel derived does not follow from the address alone.
+def _follows_from_addresses(route: Route, own: Own) -> bool:
+    """Whether the kernel derives a route from the interface's addresses alone.
 
-    It leads to the other end of an address on a point-to-point link, or to a prefix that a router
-    advertised. Link-local prefixes and multicast are every link's.
+    Link-local and multicast prefixes count: every link has them. A route to the peer of a
+    point-to-point address, or to a prefix that a router advertised, does not follow.
     """
     to = route.destination
     if to.is_link_local or to.is_multicast or to in {address.network for address in own}:
-        return False
-    return route.source is None or route.source in {address.ip for address in own}
+        return True
+    return route.source is not None and route.source not in {address.ip for address in own}
 
 
 def _hops(message: Any, index: int) -> list[Route]:
-    """The routes a message holds for one interface; a multipath route has several next hops."""
+    """Return a message's routes through an interface; a multipath route has several next hops."""
     hops = message.get_attr("RTA_MULTIPATH") or [message]
     return [
         _route(message, hop)
@@ -151,13 +151,13 @@ def _route(message: Any, hop: Any) -> Route:
     )
 
 
-def _own_address(message: Any) -> str:
-    """IFA_LOCAL where there is one: on point-to-point links IFA_ADDRESS is the peer's."""
+def _local_address(message: Any) -> str:
+    """Return IFA_LOCAL if present: on point-to-point links IFA_ADDRESS is the peer's address."""
     local: str = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
     return local
 
 
 def _gateway_of_other_family(hop: Any) -> str | None:
-    """RFC 8950: an IPv4 route with an IPv6 next hop."""
+    """Return the IPv6 next hop of an IPv4 route (RFC 8950)."""
     via = hop.get_attr("RTA_VIA")
     return via["addr"] if via is not None else None
