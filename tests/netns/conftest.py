@@ -1,4 +1,4 @@
-"""vmnet for real in a network namespace, with a program that only waits in QEMU's place."""
+"""Run vmnet in a network namespace, with a program that waits instead of QEMU."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.lab.netns import Lan, lan
 from tests.lab.wait import until
 
 VMNET = (sys.executable, "-m", "vmnet")
-# Inherits the taps as QEMU would, and so keeps them alive; ends on SIGTERM, as QEMU does.
+# Like QEMU, it inherits the taps, which keeps them alive, and ends on SIGTERM.
 WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
 
 
 @frozen
 class Vmnet:
-    """The command line in a container's namespace, with settings of its own."""
+    """Runs vmnet's commands in a container's namespace, with settings for the test."""
 
     run_dir: Path
     environ: Mapping[str, str]
 
     def __call__(self, container: Namespace, *arguments: str, **settings: str) -> Completed:
-        """Run a command to its end, whatever its exit status."""
+        """Run a command until it exits; accept any exit status."""
         assignments = [f"{name}={value}" for name, value in settings.items()]
         return container.run(
             *("env", *assignments, *VMNET, *arguments), env=self.environ, check=False, pid=True
@@ -38,7 +38,7 @@ class Vmnet:
 
     @contextmanager
     def running(self, container: Namespace, **settings: str) -> Iterator[Process]:
-        """``vmnet run`` up to its exec, and on while the context lasts."""
+        """Run ``vmnet run`` and wait for its exec; end the VM with the context."""
         environ = {**self.environ, **settings}
         with container.popen(*VMNET, "run", env=environ, pid=True) as process:
             until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
@@ -46,20 +46,21 @@ class Vmnet:
 
 
 def is_vm(process: Process) -> bool:
-    """Whether vmnet has become the program in QEMU's place."""
+    """Whether vmnet has executed the program that replaces QEMU."""
     process.require_running()
     return Path(f"/proc/{process.pid}/comm").read_text() == "hypervisor\n"
 
 
 def hypervisor(container: Namespace) -> int:
-    """The process id of the program in QEMU's place."""
+    """Return the process ID of the program that replaces QEMU."""
 
-    def alone() -> list[int] | None:
+    def single() -> list[int] | None:
         names = ((pid, Path(f"/proc/{pid}/comm").read_text()) for pid in container.pids())
         found = [pid for pid, name in names if name == "hypervisor\n"]
-        return found if len(found) == 1 else None  # a child that becomes sleep(1) is one as well
+        # The child has the same name until it executes sleep(1).
+        return found if len(found) == 1 else None
 
-    (found,) = until(alone, 5, "the program in QEMU's place")
+    (found,) = until(single, 5, "the program that replaces QEMU")
     return found
 
 
@@ -77,7 +78,7 @@ def vmnet(tmp_path: Path) -> Vmnet:
     hypervisor.chmod(0o755)
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(b"")
-    # dnsmasq gives up root and must still reach its files.
+    # dnsmasq must reach its files after it has given up root.
     open_to_readers(tmp_path)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
     return Vmnet(

@@ -1,4 +1,4 @@
-"""What the capture makes of the kernel's own words."""
+"""The identity that capture reads from a real kernel's links, addresses and routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmnet.testing import interface, route
 
 @pytest.fixture
 def container() -> Iterator[Namespace]:
-    """A container whose eth0 is up and has nothing yet."""
+    """A container whose eth0 is up, without addresses and routes."""
     with namespace("host") as host, namespace("container") as made:
         made.sysctl(net__ipv6__conf__default__accept_dad=0)
         peer = ("peer", "name", "eth0", "netns", made.name, "address", "02:42:0a:00:00:02")
@@ -28,7 +28,7 @@ def container() -> Iterator[Namespace]:
 
 
 def captured(container: Namespace, *commands: str, monkeypatch: pytest.MonkeyPatch) -> Interface:
-    """The interface after these commands of ip(8); its router is not asked for."""
+    """Run commands of ip(8) and capture the interface, without looking for its router."""
     monkeypatch.setattr(router, "find", lambda _: None)
     run(
         "ip",
@@ -66,7 +66,7 @@ def host(
             host("fd00::2/64", off_link=("fd00::/64",)),
         ),
         (
-            # As NetworkManager does it.
+            # As NetworkManager adds the route.
             [
                 "address add fd00::2/64 dev eth0 noprefixroute",
                 "route add fd00::/64 dev eth0 proto static",
@@ -85,7 +85,7 @@ def host(
             host("10.0.0.2/24", "10.1.0.2/24", off_link=("10.1.0.0/24",)),
         ),
         (
-            # As CNI's sbr plugin does it: the link is found in a table of the address's own.
+            # As CNI's sbr plugin does: the on-link route is in a separate table.
             [
                 "address add 10.0.0.2/24 dev eth0",
                 "route del 10.0.0.0/24 dev eth0",
@@ -94,7 +94,7 @@ def host(
             host("10.0.0.2/24"),
         ),
         (
-            # A route by a better metric than the link's own.
+            # A route with a better metric than the on-link route.
             [
                 "address add fd00::2/64 dev eth0",
                 "route add fd00::1/128 dev eth0 metric 100",
@@ -111,7 +111,7 @@ def host(
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
 )
-def test_what_the_kernel_had_on_the_link(
+def test_on_link_prefixes_and_routes_are_captured(
     container: Namespace,
     commands: list[str],
     expected: Interface,
@@ -121,25 +121,26 @@ def test_what_the_kernel_had_on_the_link(
 
 
 @pytest.mark.parametrize(
-    ("address", "peers", "off_link"),
+    ("address", "peer_route", "off_link"),
     [
         ("10.0.0.2 peer 10.0.0.1", "10.0.0.1/32", ()),
         ("10.0.0.2 peer 10.9.0.1/24", "10.9.0.0/24", ("10.0.0.0/24",)),
     ],
 )
-def test_the_other_end_of_a_point_to_point_address_is_on_the_link(
+def test_the_peer_of_a_point_to_point_address_is_on_link(
     container: Namespace,
     address: str,
-    peers: str,
+    peer_route: str,
     off_link: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = captured(container, f"address add {address} dev eth0", monkeypatch=monkeypatch)
-    assert [(str(route.destination), route.gateway) for route in found.routes] == [(peers, None)]
+    routes = [(str(route.destination), route.gateway) for route in found.routes]
+    assert routes == [(peer_route, None)]
     assert tuple(map(str, found.off_link)) == off_link
 
 
-def test_an_interface_that_is_down_has_what_its_addresses_say(
+def test_the_prefixes_of_an_interface_that_is_down_count_as_on_link(
     container: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(router, "find", lambda _: None)

@@ -1,6 +1,6 @@
-"""What ``vmnet host-bridge`` writes makes the bridge, by each system that configures networks.
+"""The scripts of ``vmnet host-bridge`` create the bridge with each network configuration system.
 
-They run for real, as Debian has them, in a namespace that is the host.
+Debian's own packages of these systems run in a namespace that is the host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from vmnet.host_bridge.layout import FORMATS
 
 pytestmark = pytest.mark.long  # a Debian host of its own for each test
 
-NIC, BRIDGE = "enx0242ac1e0102", "vm_lan.host-0"  # as long, and with all that names may have
+# The longest names, with every kind of character that is allowed.
+NIC, BRIDGE = "enx0242ac1e0102", "vm_lan.host-0"
 NAMES = ("--nic", NIC, "--bridge", BRIDGE)
 LEASED, STATIC = "172.30.1.150/24", "172.30.1.77/24"
 LOWEST = "02:00:00:00:00:01"
@@ -37,7 +38,7 @@ dbus-daemon --system --fork --nopidfile
 exec NetworkManager --no-daemon --log-level=INFO
 """
 _DAEMONS = {"netplan": NETWORKD, "networkd": NETWORKD, "networkmanager": _NETWORK_MANAGER}
-# `netplan apply` asks an init to restart networkd, and there is none here: tests/vm has one.
+# `netplan apply` asks the init system to restart networkd. This host has none; see tests/vm.
 _NETPLAN = """\
 #!/bin/sh
 netplan=/usr/share/netplan/netplan.script
@@ -45,13 +46,13 @@ netplan=/usr/share/netplan/netplan.script
 $netplan generate && networkctl reload
 """
 SCRIPT = "/root/br0.sh"
-# As a connection that drops: the terminal goes, and with it SIGHUP to all that belong to it.
+# A dropped connection: the terminal disappears, and its processes receive SIGHUP.
 _DROPPED = ("script", "--quiet", "--command")
 
 
 @pytest.fixture
 def machine(network: Lan) -> Namespace:
-    """A host whose NIC nobody has configured yet."""
+    """A host whose NIC is not configured."""
     made = network.station("machine")
     made.ip("address", "flush", "dev", "eth0")
     made.ip("link", "set", "eth0", "down")
@@ -59,7 +60,7 @@ def machine(network: Lan) -> Namespace:
     return made
 
 
-# As an installer leaves the host: the NIC asks for its address itself, or has it.
+# An installer's configuration: the NIC has the address of the lease, from DHCP or statically.
 _INSTALLED = {
     "ifupdown": (
         "/etc/network/interfaces",
@@ -88,7 +89,7 @@ def write(host: DebianHost, files: Mapping[str, str]) -> None:
 
 @contextmanager
 def installed(host: DebianHost, network_system: str) -> Iterator[Callable[[], str]]:
-    """The host as an installer left it; yields what its daemon tells."""
+    """Configure the host like an installer; yield a function that returns its daemon's output."""
     write(host, dict([_INSTALLED[network_system]]))
     if network_system == "netplan":
         host.run("netplan", "generate")
@@ -104,15 +105,15 @@ def installed(host: DebianHost, network_system: str) -> Iterator[Callable[[], st
 
 
 def has_lease(machine: Namespace) -> bool:
-    return LEASED.split("/")[0] in [one["local"] for one in machine.addresses(NIC)]
+    return LEASED.split("/")[0] in [address["local"] for address in machine.addresses(NIC)]
 
 
 @contextmanager
 def served(network: Lan, machine: Namespace) -> Iterator[DebianHost]:
-    """The host, on a LAN with a DHCP server."""
-    given = ("--dhcp-range=172.30.1.150,172.30.1.150,2m", f"--interface={network.bridge}")
+    """Run the host on a LAN with a DHCP server."""
+    options = ("--dhcp-range=172.30.1.150,172.30.1.150,2m", f"--interface={network.bridge}")
     with (
-        dnsmasq(network.host, *given, "--no-ping", port=0),
+        dnsmasq(network.host, *options, "--no-ping", port=0),
         debian_host(machine) as host,
     ):
         yield host
@@ -123,52 +124,52 @@ def served(network: Lan, machine: Namespace) -> Iterator[DebianHost]:
 def test_the_host_moves_to_its_bridge(
     network_system: str, address: str, network: Lan, machine: Namespace, vmnet: Vmnet
 ) -> None:
-    """The bridge has the NIC's MAC, and keeps it and its address when containers come."""
+    """The bridge has the NIC's MAC, and keeps its MAC and address when containers join."""
     static = ("--address", address, "--gateway", network.gateway, "--nameserver", network.gateway)
     own = (*NAMES, *(static if address == STATIC else ()), "--format", network_system)
 
     def findings() -> list[dict[str, str]]:
         asked = ("host-bridge", "--check", "--json", *NAMES, "--address", address)
         found: list[dict[str, str]] = vmnet(machine, *asked).json()
-        return [one for one in found if one["what"] not in ("docker", "iptables")]
+        return [finding for finding in found if finding["what"] not in ("docker", "iptables")]
 
     def is_right() -> bool:
         found = findings()
-        return len(found) == 4 and all(one["result"] == "ok" for one in found)
+        return len(found) == 4 and all(finding["result"] == "ok" for finding in found)
 
     with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
 
-        def look() -> str:
+        def detail() -> str:
             return f"{findings()}\n{output()}"
 
-        until(is_right, 60, "the host to have its bridge", interval=0.5, detail=look)
-        gateways = [one.get("gateway") for one in machine.routes() if one["dst"] == "default"]
+        until(is_right, 60, "the host to have its bridge", interval=0.5, detail=detail)
+        gateways = [route.get("gateway") for route in machine.routes() if route["dst"] == "default"]
         assert gateways == [network.gateway]
         machine.run("ping", "-c1", "-W5", network.gateway)
         assert "it stays" in host.run("sh", SCRIPT, "keep").stdout
 
         machine.ip("link", "add", "container0", "address", LOWEST, "type", "veth")
         machine.ip("link", "set", "container0", "master", BRIDGE, "up")
-        assert is_right(), look()
-        said = output().lower().replace("serviceunknown", "").replace("unknown return code", "")
-        assert "unknown" not in said, said
-        assert "failed to parse" not in said, said
+        assert is_right(), detail()
+        log = output().lower().replace("serviceunknown", "").replace("unknown return code", "")
+        assert "unknown" not in log, log
+        assert "failed to parse" not in log, log
 
 
-def test_a_nic_that_netplan_knows_by_a_pattern(
+def test_a_nic_that_netplan_matches_by_a_pattern(
     network: Lan, machine: Namespace, vmnet: Vmnet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Debian's cloud images have it: the file for all comes before that for one."""
+    """As in Debian's cloud images, whose file for all NICs precedes that for a single NIC."""
     pattern = "{all-en: {match: {name: 'en*'}, dhcp4: true, dhcp6: true}}"
-    written = ("/etc/netplan/90-default.yaml", f"network: {{version: 2, ethernets: {pattern}}}\n")
-    monkeypatch.setitem(_INSTALLED, "netplan", written)
+    text = f"network: {{version: 2, ethernets: {pattern}}}\n"
+    monkeypatch.setitem(_INSTALLED, "netplan", ("/etc/netplan/90-default.yaml", text))
     own = (*NAMES, "--format", "netplan")
     with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
         until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
         assert not has_lease(machine)
         assert "it stays" in host.run("sh", SCRIPT, "keep").stdout
         host.run("sh", SCRIPT, "undo")
-        until(lambda: has_lease(machine), 60, "the way back", detail=output)
+        until(lambda: has_lease(machine), 60, "the undo", detail=output)
         assert not machine.link(BRIDGE)
 
 
@@ -176,27 +177,27 @@ def test_a_nic_that_netplan_knows_by_a_pattern(
 def moved(
     host: DebianHost, own: tuple[str, ...], machine: Namespace, vmnet: Vmnet
 ) -> Iterator[Callable[[], str]]:
-    """The host as installed, and then by the script."""
-    written = vmnet(machine, "host-bridge", *own, "--no-docker")
-    assert (written.returncode, written.stderr) == (0, "")
+    """Configure the host like an installer, then run the script's ``try``."""
+    printed = vmnet(machine, "host-bridge", *own, "--no-docker")
+    assert (printed.returncode, printed.stderr) == (0, "")
     with installed(host, own[-1]) as output:
         until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
-        host.write(SCRIPT, written.stdout)
+        host.write(SCRIPT, printed.stdout)
         host.run("sh", SCRIPT, "try")
         yield lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text()
 
 
 @pytest.mark.parametrize("network_system", FORMATS)
-def test_a_switch_that_is_not_kept_is_put_back(
+def test_a_switch_that_is_not_kept_is_undone(
     network_system: str, network: Lan, machine: Namespace, vmnet: Vmnet
 ) -> None:
-    """Though the connection drops at once: here to a network where the host reaches nobody."""
+    """The connection drops at once, because the host's new address is in the wrong subnet."""
     wrong = ("--address", "192.0.2.10/24", "--format", network_system, "--no-docker")
-    written = vmnet(machine, "host-bridge", *NAMES, *wrong).stdout
+    printed = vmnet(machine, "host-bridge", *NAMES, *wrong).stdout
     path, text = _INSTALLED[network_system]
     with served(network, machine) as host, installed(host, network_system) as output:
         until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
-        host.write(SCRIPT, written)
+        host.write(SCRIPT, printed)
         for seconds in ("2m", "010", ""):
             refused = host.run("sh", "-c", f"sh {SCRIPT} try '{seconds}' 2>&1 || true").stdout
             assert "is no number of seconds" in refused
@@ -206,13 +207,13 @@ def test_a_switch_that_is_not_kept_is_put_back(
 
         def is_back() -> bool:
             ended = not saved.exists() and not machine.link(BRIDGE)
-            asked = ("ping", "-c1", "-W1", network.gateway)
-            return ended and has_lease(machine) and not machine.run(*asked, check=False).returncode
+            ping = ("ping", "-c1", "-W1", network.gateway)
+            return ended and has_lease(machine) and not machine.run(*ping, check=False).returncode
 
-        def look() -> str:
+        def detail() -> str:
             return output() + saved.with_name(f"{BRIDGE}.log").read_text()
 
-        until(is_back, 90, "the way back", detail=look)
+        until(is_back, 90, "the undo", detail=detail)
         assert host.path(path).read_text() == text
         late = host.run("sh", "-c", f"sh {SCRIPT} keep 2>&1 || true").stdout
         assert "all is as it was before" in late
@@ -226,8 +227,8 @@ echo '{"com.docker.network.bridge.name": "%s"}'
 """
 
 
-def _what_fails_leaves_all_as_it_was(host: DebianHost) -> None:
-    """A copy that fails, and then a switch that does."""
+def _require_that_failures_change_nothing(host: DebianHost) -> None:
+    """Let the copy of the configuration fail, and then the switch to the bridge."""
     path, text = _INSTALLED["ifupdown"]
 
     def script(step: str) -> str:
@@ -235,8 +236,7 @@ def _what_fails_leaves_all_as_it_was(host: DebianHost) -> None:
 
     for program in ("cp", "ifdown"):
         host.write(f"/usr/local/bin/{program}", "#!/bin/sh\nexit 1\n", 0o755)
-    within = f"sed -i 's#^PATH=#&/usr/local/bin:#' {SCRIPT}"
-    host.run("sh", "-c", within)
+    host.run("sh", "-c", f"sed -i 's#^PATH=#&/usr/local/bin:#' {SCRIPT}")
     script("try")
     assert not host.path(f"/var/lib/vmnet/{BRIDGE}").exists()
     assert "there is nothing to revert" in script("undo")
@@ -245,14 +245,14 @@ def _what_fails_leaves_all_as_it_was(host: DebianHost) -> None:
     assert f"{NIC} is not in {BRIDGE}, so there is nothing to keep" in script("keep")
     host.path("/usr/local/bin/ifdown").unlink()
     script("undo")
-    until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), 60, "the way back")
+    until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), 60, "the undo")
     assert host.path(path).read_text() == text
 
 
-def test_docker_comes_last_and_keeps_what_it_had_where_it_fails(
+def test_docker_comes_last_and_keeps_its_configuration_if_it_fails(
     network: Lan, machine: Namespace, vmnet: Vmnet
 ) -> None:
-    """With stand-ins for the two programs that it asks; a real engine takes the file elsewhere."""
+    """With stand-ins for systemctl and docker; another test gives the file to a real engine."""
     own = ("--address", STATIC, "--containers", "172.30.1.240/28", "--daemon-json", "/nonexistent")
     printed = vmnet(machine, "host-bridge", *NAMES, *own).stdout
     path, before = "/etc/docker/daemon.json", '{"dns": ["192.0.2.53"]}'
@@ -265,24 +265,24 @@ def test_docker_comes_last_and_keeps_what_it_had_where_it_fails(
         def docker() -> str:
             return host.run("sh", "-c", f"sh {SCRIPT} docker 2>&1 || true").stdout
 
-        def asked() -> int:
+        def restarts() -> int:
             return host.path("/root/asked").read_text().count("systemctl restart docker")
 
         host.write("/root/asked", "")
         assert "run `try` and `keep` first" in docker()
-        _what_fails_leaves_all_as_it_was(host)
+        _require_that_failures_change_nothing(host)
         host.run("sh", SCRIPT, "try")
         until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
         assert "run `try` and `keep` first" in docker()
         host.run("sh", SCRIPT, "keep")
         host.write("/root/broken", "")
-        assert not asked()
+        assert not restarts()
         assert f"Docker does not accept {BRIDGE}" in docker()
         assert host.path(path).read_text() == before
-        assert asked() == 2, "with the new file, and with the old one"
+        assert restarts() == 2, "a restart with the new file, and a restart with the old file"
         host.path("/root/broken").unlink()
         assert f"Docker puts containers on {BRIDGE}" in docker()
         assert '"fixed-cidr": "172.30.1.240/28"' in host.path(path).read_text()
         host.run("sh", SCRIPT, "undo")
-        until(lambda: has_lease(machine), 60, "the way back", detail=output)
+        until(lambda: has_lease(machine), 60, "the undo", detail=output)
         assert host.path(path).read_text() == before

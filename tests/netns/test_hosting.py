@@ -1,4 +1,4 @@
-"""The network of a host is not taken over, whichever namespace it is in."""
+"""vmnet does not take over the network of a host, even if the host is a container."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.lab.snapshot import require_same
 from tests.netns.conftest import Vmnet
 from vmnet.errors import CaptureError
 
-Sign = Callable[[Namespace, Path], AbstractContextManager[str]]
+Evidence = Callable[[Namespace, Path], AbstractContextManager[str]]
 
 
 @contextmanager
-def an_engine_that_has_started_nothing(host: Namespace, _: Path) -> Iterator[str]:
+def an_engine_without_containers(host: Namespace, _: Path) -> Iterator[str]:
     host.ip("link", "add", "docker0", "type", "bridge")
     host.ip("address", "add", "172.17.0.1/16", "dev", "docker0")
     yield "the bridge docker0 has the address 172.17.0.1/16"
 
 
 @contextmanager
-def a_network_whose_mac_is_like_one_of_ours(host: Namespace, _: Path) -> Iterator[str]:
-    """Docker 28 leaves a bridge's MAC to the kernel, which draws lots."""
+def a_network_whose_mac_looks_like_vmnets(host: Namespace, _: Path) -> Iterator[str]:
+    """Docker 28 leaves a bridge's MAC to the kernel, which chooses at random."""
     host.ip("link", "add", "br-0a1b2c3d4e5f", "address", "06:01:02:03:04:05", "type", "bridge")
     host.ip("address", "add", "172.18.0.1/16", "dev", "br-0a1b2c3d4e5f")
     yield "the bridge br-0a1b2c3d4e5f has the address 172.18.0.1/16"
@@ -76,9 +76,9 @@ def a_kubelet(host: Namespace, _: Path) -> Iterator[str]:
         yield "a kubelet listens on port 10250"
 
 
-SIGNS: tuple[Sign, ...] = (
-    an_engine_that_has_started_nothing,
-    a_network_whose_mac_is_like_one_of_ours,
+EVIDENCE: tuple[Evidence, ...] = (
+    an_engine_without_containers,
+    a_network_whose_mac_looks_like_vmnets,
     an_ipv6_bridge_with_a_container,
     a_ptp_pod,
     a_calico_pod,
@@ -87,13 +87,13 @@ SIGNS: tuple[Sign, ...] = (
 )
 
 
-@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.__name__)
+@pytest.mark.parametrize("evidence", EVIDENCE, ids=lambda evidence: evidence.__name__)
 def test_a_host_in_a_container_is_recognised(
-    network: Lan, vmnet: Vmnet, tmp_path: Path, sign: Sign
+    network: Lan, vmnet: Vmnet, tmp_path: Path, evidence: Evidence
 ) -> None:
-    """Its eth0 is like any container's."""
+    """The host's eth0 is like that of any container."""
     host = network.container("host")
-    with sign(host, tmp_path) as expected:
+    with evidence(host, tmp_path) as expected:
         before = host.dump()
         ended = vmnet(host, "run")
         require_same(before, host.dump())
@@ -107,10 +107,10 @@ def test_a_host_in_a_container_is_recognised(
     assert (missing["result"], expected in missing["detail"]) == ("missing", True)
 
 
-def test_who_means_it_gets_it(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
+def test_vmnet_host_network_takes_over_a_host(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
     host = network.container("host")
     with (
-        an_engine_that_has_started_nothing(host, tmp_path),
+        an_engine_without_containers(host, tmp_path),
         vmnet.running(host, VMNET_HOST_NETWORK="take", VMNET_INTERFACES="eth0"),
     ):
         eth0 = host.link("eth0")
@@ -118,8 +118,8 @@ def test_who_means_it_gets_it(network: Lan, vmnet: Vmnet, tmp_path: Path) -> Non
     assert eth0["master"] == "br0"
 
 
-def test_a_nic_that_the_container_bridges_itself_is_no_sign(network: Lan, vmnet: Vmnet) -> None:
-    """Its other end is where that of the container's way out is."""
+def test_a_nic_that_the_container_bridges_itself_is_no_evidence(network: Lan, vmnet: Vmnet) -> None:
+    """The other end of the NIC is in the same namespace as that of the uplink."""
     with lan(2, host=network.host) as second:
         web = network.container("web")
         second.attach(web, "eth1", gateway=False)
@@ -131,8 +131,8 @@ def test_a_nic_that_the_container_bridges_itself_is_no_sign(network: Lan, vmnet:
     assert [nic["name"] for nic in plan.json()["identity"]["interfaces"]] == ["eth0"]
 
 
-def test_pods_are_no_hosts(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
-    """As CNI's ptp and Calico lay them out, each with one more address on the link."""
+def test_pods_are_not_hosts(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
+    """Pods of CNI's ptp plugin and of Calico, each with an additional on-link route."""
     calico = network.container("calico", address="172.30.1.9/32", gateway=False)
     for route in ("169.254.1.1 dev eth0 scope link", "default via 169.254.1.1 dev eth0"):
         calico.ip("route", "add", *route.split())

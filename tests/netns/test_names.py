@@ -1,4 +1,4 @@
-"""What the guest resolves, through vmnet's forwarder and without it, asked by real clients."""
+"""Name resolution in the guest with real clients, with and without vmnet's forwarder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def engine(
     networks: Mapping[str, str],
     names: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Process]:
-    """A resolver as Docker's: each name is known by itself and with its network.
+    """Run a nameserver like Docker's, which knows each name with and without its network.
 
-    :param networks: by the container's addresses, which have a name that ends in them
-    :param names: each with its network, and its addresses
+    :param networks: the network of each address of the container, for PTR records
+    :param names: the addresses of each name, which includes its network
     """
     pointers = [
         f"--ptr-record={ip_address(address).reverse_pointer},web.{network}"
@@ -41,7 +41,7 @@ def engine(
         f"--host-record={name.partition('.')[0]},{name},{','.join(addresses)}"
         for name, addresses in (names or {}).items()
     ]
-    # Of all other names it says that there are none, and does not pass over the question.
+    # It answers NXDOMAIN for all other names, rather than refusing the query.
     own = [f"--local=/{network}/" for network in {"", *networks.values()}]
     bound = (f"--listen-address={DOCKER}", "--bind-interfaces")
     with dnsmasq(container, *pointers, *records, *own, *bound) as process:
@@ -52,9 +52,10 @@ def engine(
 def resolver(
     container: Namespace, names: Mapping[str, str], address: str = DOCKER
 ) -> Iterator[Process]:
-    """A resolver on loopback that says of every other name, for an hour: there is none.
+    """Run a nameserver on loopback for internal.test; its negative answers are valid for an hour.
 
-    It asks the world for what is outside, as dockerd does from the container's namespace.
+    It forwards all other domains to the outside world, as dockerd does from the container's
+    namespace.
     """
     zone = ("--auth-zone=internal.test", f"--auth-server=ns.internal.test,{address}")
     records = [f"--host-record={name}.internal.test,{names[name]}" for name in names]
@@ -64,15 +65,15 @@ def resolver(
 
 
 def resolve(where: Namespace, name: str, server: object, kind: str = "a") -> set[str]:
-    """The addresses of a name; none where there is no such name, or no answer."""
+    """Return the addresses of a name; empty without such a name or an answer."""
     asked = where.run("busybox", "nslookup", f"-type={kind}", name, str(server), check=False)
-    _, _, answer = asked.stdout.partition("\n\n")  # before it: the server's own address
+    _, _, answer = asked.stdout.partition("\n\n")  # the first part is the server's own address
     return {line.split()[-1] for line in answer.splitlines() if line.startswith("Address")}
 
 
 @contextmanager
 def configured(container: Namespace) -> Iterator[tuple[Namespace, Lease]]:
-    """A guest on the first bridge that has done what its lease says."""
+    """Run a guest on the first bridge that has configured itself from its lease."""
     with guest(container, "br0", container.mac) as vm:
         lease = udhcpc(vm)
         lease.configure(vm)
@@ -80,7 +81,7 @@ def configured(container: Namespace) -> Iterator[tuple[Namespace, Lease]]:
 
 
 def test_a_service_that_starts_later_and_moves(network: Lan, vmnet: Vmnet) -> None:
-    """The container remembers no answer, and so must nobody between the guest and its resolver."""
+    """The forwarder caches no answer, because the container caches none."""
     web = network.container("web", resolv_conf=ON_LOOPBACK)
     found = []
     with vmnet.running(web), configured(web) as (vm, lease):
@@ -91,7 +92,7 @@ def test_a_service_that_starts_later_and_moves(network: Lan, vmnet: Vmnet) -> No
 
 
 def test_nameservers_are_asked_in_order(network: Lan, vmnet: Vmnet) -> None:
-    """The second knows little of the first one's names; it is asked where the first is silent."""
+    """The forwarder asks the second nameserver only if the first is silent."""
     web = network.container("web", resolv_conf=f"{ON_LOOPBACK}nameserver 127.0.0.12\n")
     with (
         resolver(web, {"db": "172.30.1.99", "other": "172.30.1.12"}, "127.0.0.12"),
@@ -121,40 +122,40 @@ def test_nameservers_are_asked_in_order(network: Lan, vmnet: Vmnet) -> None:
     ],
     ids=["empty", "no-server", "one", "five", "search", "both-families", "podman"],
 )
-def test_what_resolv_conf_says_reaches_the_client(
+def test_resolv_conf_reaches_the_client(
     network: Lan, vmnet: Vmnet, text: str, servers: list[str], search: list[str]
 ) -> None:
     web = network.container("web", resolv_conf=text)
     with vmnet.running(web) as process, configured(web) as (_, lease):
-        said = process.output()
-    assert ([str(one) for one in lease.dns], list(lease.search)) == (servers, search)
-    assert ("nameserver 2001:db8::53" in said) == ("2001:db8::53" in text)
+        output = process.output()
+    assert ([str(server) for server in lease.dns], list(lease.search)) == (servers, search)
+    assert ("nameserver 2001:db8::53" in output) == ("2001:db8::53" in text)
 
 
 @pytest.mark.parametrize(
-    ("search", "named"),
+    ("search", "options"),
     [
         ("search example.org", "ndots:5 rotate"),
-        ("", "rotate"),  # ndots tells when the search list comes in
+        ("", "rotate"),  # ndots decides when the search list is used
     ],
 )
-def test_options_are_named(network: Lan, vmnet: Vmnet, search: str, named: str) -> None:
+def test_options_that_are_not_carried_are_logged(
+    network: Lan, vmnet: Vmnet, search: str, options: str
+) -> None:
     lines = ("nameserver 192.0.2.1", search, "options ndots:5 rotate", "")
     web = network.container("web", resolv_conf="\n".join(lines))
     with vmnet.running(web) as process:
-        assert f"not carried by dnsmasq: resolv.conf options: {named}\n" in process.output()
+        assert f"not carried by dnsmasq: resolv.conf options: {options}\n" in process.output()
 
 
-def test_what_docker_writes_on_each_network_is_nothing_to_warn_of(
-    network: Lan, vmnet: Vmnet
-) -> None:
+def test_the_options_that_docker_writes_cause_no_warning(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", resolv_conf="nameserver 192.0.2.1\noptions ndots:0\n")
     with vmnet.running(web) as process:
         assert "not carried" not in process.output()
 
 
-def test_added_hosts_of_both_families_beside_a_nameserver(network: Lan, vmnet: Vmnet) -> None:
-    """``--add-host``, ``--link``; all other names come from the nameserver beyond the gateway."""
+def test_added_hosts_of_both_families_and_a_nameserver(network: Lan, vmnet: Vmnet) -> None:
+    """``--add-host``, ``--link``; all other names come from the nameserver behind the gateway."""
     hosts = "127.0.0.1 localhost\n172.30.1.66 database db\nfd00:30:1::66 six\n172.30.1.2 web\n"
     web = network.container("web", hosts=hosts, resolv_conf=f"nameserver {WORLD}\n")
     world = network.world()
@@ -174,7 +175,10 @@ def test_added_hosts_of_both_families_beside_a_nameserver(network: Lan, vmnet: V
 def test_a_subnet_with_no_address_to_spare(
     network: Lan, vmnet: Vmnet, address: str, gateway: int
 ) -> None:
-    """The resolver's own names resolve; what it asks others for does not, and is named."""
+    """The resolver's own names resolve; names from outside servers do not, and a warning says so.
+
+    Without a spare address, the forwarder has only a link-local one.
+    """
     web = network.container(
         "web",
         address=f"172.30.1.{address}",
@@ -198,8 +202,10 @@ def test_a_subnet_with_no_address_to_spare(
         assert "names outside the container's networks: no spare address" in process.output()
 
 
-def test_links_give_way_to_nameservers_where_one_of_both_must(network: Lan, vmnet: Vmnet) -> None:
-    """To serve links a forwarder would hide the nameservers, which it can't ask from 169.254."""
+def test_nameservers_are_preferred_to_links_without_a_spare_address(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """A forwarder for the links would replace the nameservers, which it can't ask from 169.254."""
     web = network.container(
         "web",
         address="172.30.1.2/30",
@@ -207,13 +213,13 @@ def test_links_give_way_to_nameservers_where_one_of_both_must(network: Lan, vmne
         resolv_conf=f"nameserver {WORLD}\n",
     )
     with vmnet.running(web) as process, configured(web) as (_, lease):
-        said = process.output()
+        output = process.output()
     assert lease.dns == (IPv4Address(WORLD),)
-    assert "names from /etc/hosts (db): no spare address for the forwarder" in said
+    assert "names from /etc/hosts (db): no spare address for the forwarder" in output
 
 
-def test_an_internal_network_has_names_and_no_way_out(network: Lan, vmnet: Vmnet) -> None:
-    """``docker network create --internal``: what the container could not ask is not missed."""
+def test_an_internal_network_has_names_and_no_gateway(network: Lan, vmnet: Vmnet) -> None:
+    """``docker network create --internal``: no warning, because the container had no gateway."""
     web = network.container("web", gateway=False, resolv_conf=ON_LOOPBACK)
     with (
         resolver(web, {"db": "172.30.1.77"}),
@@ -242,7 +248,7 @@ OWN_NETWORK = f"{ON_LOOPBACK}options ndots:0\n"
 def test_the_networks_are_search_domains(
     network: Lan, vmnet: Vmnet, resolv_conf: str, settings: dict[str, str], search: list[str]
 ) -> None:
-    """Of all NICs, whichever is asked; in the lease, in IPv6's messages and in the plan."""
+    """The networks of all NICs are in the lease, in the messages of IPv6 and in the plan."""
     with lan(2, host=network.host) as second:
         web = network.container("web", resolv_conf=resolv_conf, ipv6=True)
         nic = second.attach(web, "eth1", gateway=False)
@@ -258,12 +264,12 @@ def test_the_networks_are_search_domains(
             responder = json.loads((vmnet.run_dir / "responder.json").read_text())
             assert responder["nics"][0]["search"] == search
             plan = vmnet(web, "plan", **settings).stdout
-            assert ("what the nameserver says of the container's addresses" in plan) == (
+            assert ("from the nameserver's names for the container's addresses" in plan) == (
                 "lab" in search
             )
 
 
-def test_an_engine_that_does_not_say_is_named(network: Lan, vmnet: Vmnet) -> None:
+def test_an_engine_that_does_not_report_the_network_is_logged(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", resolv_conf=OWN_NETWORK)
     with vmnet.running(web) as process, configured(web) as (_, lease):
         assert "127.0.0.11 does not report the name of this network" in process.output()
@@ -290,7 +296,7 @@ int main(int argc, char **argv) {
 
 @pytest.fixture(scope="module")
 def lookups(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Argument, ...]]:
-    """Programs that resolve a name by the C libraries of guests, one address a line."""
+    """Programs that resolve a name with a guest's C library and print an address on each line."""
     folder = tmp_path_factory.mktemp("lookup")
     (folder / "lookup.c").write_text(LOOKUP)
     run("musl-gcc", "-static", "-o", folder / "musl", folder / "lookup.c")
@@ -302,13 +308,13 @@ def lookups(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Argumen
 
 
 @pytest.mark.parametrize("libc", ["glibc", "musl", "busybox"])
-def test_a_name_that_comes_later_and_moves(
+def test_a_name_that_appears_later_and_moves(
     libc: str,
     lookups: dict[str, tuple[Argument, ...]],
     network: Lan,
     vmnet: Vmnet,
 ) -> None:
-    """With the resolv.conf that DHCP clients write, by the name alone, both families."""
+    """A single-label name of both families, with the resolv.conf that DHCP clients write."""
     web = network.container("web", resolv_conf=OWN_NETWORK, ipv6=True)
     own = {web.address: "lab"}
     moves = ((), ("172.30.1.77", "fd00:30:1::77"), ("172.30.1.78", "fd00:30:1::78"))
@@ -321,6 +327,6 @@ def test_a_name_that_comes_later_and_moves(
         (vm.etc / "resolv.conf").write_text(f"{servers}search {' '.join(lease.search)}\n")
         for addresses in moves:
             with engine(web, own, {"db.lab": addresses} if addresses else {}):
-                said = vm.run(*lookups[libc], "db", check=False).stdout
-            found.append(set(re.findall(r"172\.30\.1\.7\d|fd00:30:1::7\d", said)))
+                output = vm.run(*lookups[libc], "db", check=False).stdout
+            found.append(set(re.findall(r"172\.30\.1\.7\d|fd00:30:1::7\d", output)))
     assert found == list(map(set, moves))

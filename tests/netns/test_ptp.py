@@ -1,4 +1,4 @@
-"""CNI's ptp plugin for real: a container whose neighbours are behind its gateway."""
+"""CNI's real ptp plugin: a container whose subnet is behind its gateway."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONVERT = (
 
 @pytest.fixture
 def containers(tmp_path: Path) -> Iterator[tuple[Namespace, Namespace]]:
-    """Two of them, the first for a VM."""
+    """Two containers; tests run a VM in the first."""
     with namespace("host") as host, namespace("web") as web, namespace("db") as db:
         for container in (web, db):
             ptp.attach(host, container, tmp_path / "ipam")
@@ -44,7 +44,7 @@ def containers(tmp_path: Path) -> Iterator[tuple[Namespace, Namespace]]:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_client_learns_that_it_has_no_neighbours(
+def test_the_lease_has_no_on_link_subnet(
     containers: tuple[Namespace, Namespace], vmnet: Vmnet, client: Client
 ) -> None:
     web, db = containers
@@ -73,7 +73,7 @@ def test_ipv6_neighbours_are_reached_through_the_router(
         db.run("ping", "-6", "-c1", "-W5", str(web.nic().address6))
 
 
-def test_no_spare_address_is_taken_of_a_subnet_that_is_not_on_the_link(
+def test_an_off_link_subnet_has_no_spare_address(
     containers: tuple[Namespace, Namespace], vmnet: Vmnet
 ) -> None:
     web, _ = containers
@@ -85,7 +85,7 @@ def test_no_spare_address_is_taken_of_a_subnet_that_is_not_on_the_link(
 def test_a_restart_in_the_same_namespace_converges(
     containers: tuple[Namespace, Namespace], vmnet: Vmnet
 ) -> None:
-    """As a pod's container is restarted; duplicates of the IPv6 addresses are looked for."""
+    """As when a pod's container restarts, with duplicate address detection on."""
     web, db = containers
     before = web.dump()
     for _ in range(2):
@@ -101,10 +101,10 @@ def test_a_restart_in_the_same_namespace_converges(
 
 
 @pytest.mark.parametrize("renderer", ["netplan", "networkd"])
-def test_systemd_networkd_reaches_neighbours_by_what_the_seed_says(
+def test_systemd_networkd_reaches_neighbours_with_the_seeds_configuration(
     containers: tuple[Namespace, Namespace], vmnet: Vmnet, renderer: str
 ) -> None:
-    """By netplan's files and by those of cloud-init's own renderer; IPv4 and IPv6."""
+    """Both with netplan and with cloud-init's renderer for networkd; IPv4 and IPv6."""
     web, db = containers
     with (
         vmnet.running(web, VMNET_IPAM="cloudinit"),
@@ -118,7 +118,7 @@ def test_systemd_networkd_reaches_neighbours_by_what_the_seed_says(
         host.run(*_CONVERT, renderer)
         if renderer == "netplan":
             host.run("netplan", "generate")
-            # A VM's NIC has a permanent MAC, a veth has none.
+            # A VM's NIC has a permanent MAC, but a veth has none.
             host.run("sh", "-c", "sed -i s/^Permanent// /run/systemd/network/*.network")
         with host.daemon("sh", "-ec", NETWORKD) as networkd:
 

@@ -1,7 +1,7 @@
-"""Other containers by their names alone, in guests whose names are systemd-resolved's to resolve.
+"""Guests with systemd-resolved resolve the single-label names of other containers.
 
-It asks DNS for no name of one label, so that the guest must know its network's domain. Debian's own
-programs run for real, in a namespace that is the guest.
+systemd-resolved asks DNS for no single-label name, so the guest must know its network's domain.
+Debian's own programs run in a namespace that is the guest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.netns.test_names import OWN_NETWORK, engine
 
 pytestmark = pytest.mark.long  # a Debian host of its own for each test
 
-# The folders of networkd are there before resolved watches them.
+# networkd's folders must exist before resolved watches them.
 _RESOLVED = """\
 mkdir -p /run/dbus
 dbus-daemon --system --fork --nopidfile
@@ -33,7 +33,7 @@ install -d -o systemd-resolve -g systemd-resolve /run/systemd/resolve
 exec /usr/lib/systemd/systemd-resolved
 """
 _NETWORKD = "/usr/lib/systemd/systemd-networkd"
-# As Debian's cloud images have it: by itself, networkd passes over domains that DHCP names.
+# As in Debian's cloud images: by default, networkd ignores domains from DHCP.
 _NETPLAN = """\
 network:
   version: 2
@@ -54,7 +54,7 @@ method=auto
 
 @contextmanager
 def _resolved(host: DebianHost) -> Iterator[Process]:
-    """The resolver, once it serves: what configures the network tells it of nameservers."""
+    """Start the resolver and wait until it serves, before any daemon sends it nameservers."""
     with host.daemon("sh", "-ec", _RESOLVED) as process:
 
         def serves() -> bool:
@@ -75,11 +75,11 @@ def _networkd(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
 
 @contextmanager
 def _cloud_init(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
-    """The seed's network, as cloud-init hands it to netplan."""
+    """Configure the seed's network with netplan, as cloud-init does."""
     text = run("isoinfo", "-R", "-x", "/network-config", "-i", vmnet.run_dir / "seed.iso").stdout
     config = yaml.safe_load(text)
     for ethernet in config["ethernets"].values():
-        del ethernet["match"]  # by a MAC that only hardware has; its name is that of the container
+        del ethernet["match"]  # it matches a permanent MAC, which only hardware has
     host.write("/etc/netplan/50-cloud-init.yaml", yaml.safe_dump({"network": config}), 0o600)
     host.run("netplan", "generate")
     with host.daemon(_NETWORKD) as process:
@@ -88,8 +88,8 @@ def _cloud_init(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
 
 @contextmanager
 def _network_manager(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
-    place = "/etc/NetworkManager/system-connections/wired.nmconnection"
-    host.write(place, _NETWORK_MANAGER, 0o600)
+    path = "/etc/NetworkManager/system-connections/wired.nmconnection"
+    host.write(path, _NETWORK_MANAGER, 0o600)
     with host.daemon("NetworkManager", "--no-daemon", "--log-level=INFO") as process:
         yield process
 
@@ -111,7 +111,7 @@ def _ifupdown(host: DebianHost, vmnet: Vmnet) -> Iterator[Process]:
     ],
     ids=["networkd", "NetworkManager", "ifupdown", "cloud-init"],
 )
-def test_a_name_alone(
+def test_a_single_label_name(
     strategy: str,
     network_system: Callable[[DebianHost, Vmnet], AbstractContextManager[Process]],
     network: Lan,

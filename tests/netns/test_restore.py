@@ -1,4 +1,4 @@
-"""Whatever a NIC had, it has again: random networks are handed over, even halfway, and put back."""
+"""Random networks are handed over, completely or in part, and restored to the same state."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from vmnet.model.wiring import Requirements, Wiring
 from vmnet.net import rtnl
 from vmnet.strategies.bridge import build, plan
 
-# eth0 and eth1 may be handed over; eth2 stays, and is a way as well.
+# Some examples hand over eth0, some also eth1. The container keeps eth2, which can have routes too.
 NICS = ("eth0", "eth1", "eth2")
-# Few of each, so that they meet.
+# Few values, so that addresses, prefixes and gateways often match each other.
 _PREFIXES = ("10.0.0.0/24", "10.0.0.0/16", "10.1.0.0/24", "10.2.0.0/16")
 _PREFIXES6 = ("fd00::/64", "fd00::/56", "fd00:1::/64", "fd00:2::/48")
 _HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.1.1", "10.1.0.1", "10.9.0.1", "169.254.1.1")
@@ -34,13 +34,13 @@ _PROTOCOLS = ("", "proto static", "proto kernel", "proto bird", "proto ra")
 
 
 def words(*parts: Any) -> SearchStrategy[str]:
-    """A line of one of each; an empty one leaves no trace."""
+    """Draw a line with a word from each part; empty words are left out."""
     choices = [st.sampled_from((part,) if isinstance(part, str) else part) for part in parts]
     return st.tuples(*choices).map(lambda chosen: " ".join(filter(None, chosen)))
 
 
 def optional(*choices: str) -> tuple[str, ...]:
-    """Mostly nothing."""
+    """Return the choices with empty words, which are drawn two times out of three."""
     return (*[""] * 2 * len(choices), *choices)
 
 
@@ -135,18 +135,18 @@ NETWORKS = st.tuples(
         max_size=10,
     ),
 ).map(lambda both: [*both[0], *both[1]])
-# The cable of eth0, or eth0 itself.
+# Links to set down: none, the other end of eth0's cable, or eth0.
 LINKS = st.sampled_from(("", "", "port0", "eth0"))
 STOPS = st.none() | st.integers(0, 30)
 
 
-# Those that went wrong once, or would where a part of it is missing.
+# Examples that failed once, or would fail without a part of the restoration.
 LINK_LOCAL_SOURCE = [
     "address add fd00::2/64 dev eth0",
     "route add fd00:1::/64 via fe80::9 dev eth0 src fd00::2",
     "route add fd00:2::/48 via fe80::9 dev eth0 expires 900",
 ]
-# Their gateway's route has gone, and so has the link's own.
+# The routes to their gateways no longer exist.
 ORPHANS = [
     "address add 10.0.0.2/24 dev eth0",
     "route add 169.254.1.1 dev eth0",
@@ -165,7 +165,7 @@ EQUALS = [
     "route append fd00:1::/64 dev eth0",
     "route append fd00:1::/64 dev eth2",
 ]
-# Through another NIC, but with a source or a hop of this one.
+# Routes through eth2 with a source address or a hop of eth0.
 SHARED = [
     "address add 10.0.0.2/24 dev eth0",
     "address add 10.1.0.2/24 dev eth2",
@@ -192,24 +192,26 @@ class _Killed(BaseException):
 
 
 class Machine:
-    """A container in a namespace, whose NICs are made anew for each example."""
+    """A container in a namespace; each example creates its NICs again."""
 
     def __init__(self, host: Namespace, container: Namespace) -> None:
         self._host, self.container = host, container
 
     def lay_out(self, commands: list[str], down: str) -> Json:
-        """Give it what of these commands the kernel takes; then duplicates are looked for again.
+        """Configure the network; commands that the kernel refuses have no effect.
 
-        :param down: the link that is set down in the end
+        Duplicate address detection is off during these commands, and on afterwards.
+
+        :param down: the link to set down in the end
         """
-        self._host.run("ip", "-force", "-batch", "-", input=self._fresh(), check=False)
-        for family in ("-4", "-6"):  # what is through no NIC
+        self._host.run("ip", "-force", "-batch", "-", input=self._new_nics(), check=False)
+        for family in ("-4", "-6"):  # routes without a NIC, such as blackhole
             self.container.ip(family, "route", "flush", "table", "main")
         self._accept_dad(0)
-        # A route has an address as its source only when that has settled.
+        # The kernel accepts an address as a route's source only once the address has settled.
         first = [command for command in commands if command.startswith("address")]
         self._ip([*(f"link set {nic} up" for nic in NICS), *first])
-        until(self._is_settled, 10, "addresses that can be used", interval=0.01)
+        until(self._is_settled, 10, "the addresses to settle", interval=0.01)
         self._ip([command for command in commands if command not in first])
         self._accept_dad(1)
         if down:
@@ -218,12 +220,12 @@ class Machine:
         return self.dump()
 
     def _ip(self, commands: list[str]) -> None:
-        """Run these; one that the kernel refuses is passed over."""
+        """Run commands of ip(8); skip those that the kernel refuses."""
         batch = ("ip", "-n", self.container.name, "-force", "-batch", "-")
         run(*batch, input="".join(f"{command}\n" for command in commands), check=False)
 
     def _is_settled(self) -> bool:
-        """Whether each NIC has its link-local address, and no address is being looked for."""
+        """Whether each NIC has its link-local address, and no address is tentative."""
         own = {
             address["local"]
             for address in self.container.addresses()
@@ -233,11 +235,12 @@ class Machine:
         return known <= own and not snapshot.tentative(self.container.name)
 
     def dump(self) -> Json:
-        """As it is now: no address is being looked for."""
+        """Return the current network, which must have no tentative address."""
         assert snapshot.tentative(self.container.name) == []
         return snapshot.take(self.container.name)
 
-    def _fresh(self) -> str:
+    def _new_nics(self) -> str:
+        """Return the commands of ip(8) that replace all NICs."""
         lines = []
         for number, nic in enumerate(NICS):
             mac = f"02:42:0a:00:00:{number:02x}"
@@ -271,7 +274,10 @@ def planned(names: tuple[str, ...]) -> Wiring:
 
 @contextmanager
 def killed_after(requests: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process ends with that request to the kernel; with None it does not."""
+    """End the block after a number of requests to the kernel, as if the process were killed.
+
+    :param requests: the index of the last request, from 0; None to run the whole block
+    """
     send, left = rtnl.Rtnl.send_body, [requests]
 
     def sending(kernel: rtnl.Rtnl, *arguments: Any) -> None:
@@ -287,7 +293,7 @@ def killed_after(requests: int | None, monkeypatch: pytest.MonkeyPatch) -> Itera
             yield
 
 
-def test_any_network_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     with machine() as made:
 
         @settings(
@@ -295,7 +301,7 @@ def test_any_network_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
             deadline=None,
             derandomize=True,
             database=None,
-            phases=(Phase.explicit, Phase.generate),  # to shrink a failure takes minutes
+            phases=(Phase.explicit, Phase.generate),  # shrinking a failure takes minutes
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the nouns: any value that their types allow."""
+"""Hypothesis strategies for the data types: any value that the types of their fields allow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tuples(of: SearchStrategy[Value], most: int = 3) -> SearchStrategy[tuple[Val
 text = st.text(st.characters(codec="utf-8"), max_size=12)
 mtus = st.integers(68, 65535)
 macs = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
-paths = text.filter(lambda one: "\0" not in one).map(lambda one: Path("/", one))
+paths = text.filter(lambda name: "\0" not in name).map(lambda name: Path("/", name))
 fds = tuples(st.integers(3, 1000))
 
 ipv4 = st.ip_addresses(v=4)
@@ -31,9 +31,11 @@ ipv6 = st.ip_addresses(v=6)
 addresses = ipv4 | ipv6
 ipv4_interfaces = st.tuples(ipv4, st.integers(0, 32)).map(IPv4Interface)
 interface_addresses = ipv4_interfaces | st.tuples(ipv6, st.integers(0, 128)).map(IPv6Interface)
-ipv4_networks = st.tuples(ipv4, st.integers(0, 32)).map(lambda one: IPv4Network(one, strict=False))
+ipv4_networks = st.tuples(ipv4, st.integers(0, 32)).map(
+    lambda prefix: IPv4Network(prefix, strict=False)
+)
 networks = ipv4_networks | st.tuples(ipv6, st.integers(0, 128)).map(
-    lambda one: IPv6Network(one, strict=False)
+    lambda prefix: IPv6Network(prefix, strict=False)
 )
 
 routes = st.builds(

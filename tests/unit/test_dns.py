@@ -1,4 +1,4 @@
-"""What the engine's nameserver says of the container's networks."""
+"""The names of the container's networks, from the engine's nameserver."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SOME = Question("2.0.18.172.in-addr.arpa", PTR)
 
 def encoded(name: str) -> bytes:
     labels = name.split(".")
-    return b"".join(bytes((len(one),)) + one.encode() for one in labels) + b"\0"
+    return b"".join(bytes((len(label),)) + label.encode() for label in labels) + b"\0"
 
 
 def response(
     question: bytes, kind: int, values: list[bytes], flags: int = 0x8180, extra: bytes = b""
 ) -> bytes:
-    """A response to a query, each of its records named by a pointer to the question."""
+    """Encode a response to a query; the name of each record is a pointer to the question."""
     records = b"".join(
         b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 600, len(value)) + value for value in values
     )
@@ -39,7 +39,7 @@ def response(
     return head + question[12:] + records + extra
 
 
-def test_a_query_is_as_rfc_1035_has_it() -> None:
+def test_a_query_is_encoded_as_in_rfc_1035() -> None:
     sent = query(7, Question("db.lab", A))
     assert sent.hex() == "000701000001000000000000" + "02646203" + "6c616200" + "00010001"
 
@@ -48,7 +48,7 @@ def test_a_query_is_as_rfc_1035_has_it() -> None:
     ("kind", "value", "text"),
     [
         (PTR, encoded("web.lab"), "web.lab"),
-        (PTR, b"\x03web\xc0\x0e", "web.18.172.in-addr.arpa"),  # the end is the question's
+        (PTR, b"\x03web\xc0\x0e", "web.18.172.in-addr.arpa"),  # ends with a pointer to the question
         (A, bytes((172, 18, 0, 2)), "172.18.0.2"),
         (AAAA, bytes.fromhex("fd" + "00" * 14 + "02"), "fd00::2"),
     ],
@@ -65,12 +65,12 @@ def test_an_answer(kind: int, value: bytes, text: str) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        response(query(0, SOME), PTR, [encoded("web.lab")], flags=0x8183),  # there is no such name
-        response(query(0, SOME), PTR, [encoded("web.lab")], flags=0x0180),  # a question
+        response(query(0, SOME), PTR, [encoded("web.lab")], flags=0x8183),  # NXDOMAIN
+        response(query(0, SOME), PTR, [encoded("web.lab")], flags=0x0180),  # a query
         response(query(0, SOME), A, [bytes(4)]),
         response(query(0, SOME), PTR, [encoded("web.lab")])[:-3],
         response(query(0, SOME), PTR, [struct.pack("!H", 0xC000 | len(query(0, SOME)) + 12)]),
-        query(0, SOME)[:2] + b"\x81\x80" + b"\0\0\xff\xff\0\0\0\0" + b"\xc0\x0c" * 20,  # for ever
+        query(0, SOME)[:2] + b"\x81\x80" + b"\0\0\xff\xff\0\0\0\0" + b"\xc0\x0c" * 20,  # a loop
     ],
 )
 def test_no_answer(message: bytes) -> None:
@@ -83,14 +83,14 @@ def test_any_message_can_be_read(message: bytes, kind: int) -> None:
         answers(message[:2] + flags + message[4:], Question("a", kind))
 
 
-# -- a nameserver of our own, on loopback
+# -- with a test nameserver on loopback
 
 
 @contextmanager
 def nameserver(
     monkeypatch: pytest.MonkeyPatch, records: Mapping[str, list[bytes]], asked: list[str]
 ) -> Iterator[None]:
-    """It answers from its records alone, and notes what it was asked."""
+    """Answer queries from ``records``, and append the queried names to ``asked``."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 0))
 
@@ -99,9 +99,9 @@ def nameserver(
             message, peer = server.recvfrom(4096)
             if not message:
                 return
-            name, place = dns._name(message, 12)
+            name, offset = dns._name(message, 12)
             asked.append(name)
-            (kind,) = struct.unpack_from("!H", message, place)
+            (kind,) = struct.unpack_from("!H", message, offset)
             values = records.get(name, [])
             server.sendto(response(message, kind, values, 0x8180 if values else 0x8183), peer)
 
@@ -126,7 +126,7 @@ def pointer(nic: Interface, number: int = 0) -> str:
     return nic.addresses[number].ip.reverse_pointer
 
 
-def test_the_networks_of_all_interfaces_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_networks_are_in_the_order_of_the_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     records = {
         pointer(ETH1): [encoded("web.back")],
         pointer(ETH0): [encoded("web.project_default")],
@@ -136,7 +136,7 @@ def test_the_networks_of_all_interfaces_in_their_order(monkeypatch: pytest.Monke
         assert networks((ETH0, ETH1), "web", LOOPBACK) == ("project_default", "back")
 
 
-def test_ipv6_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interface_with_ipv6_only(monkeypatch: pytest.MonkeyPatch) -> None:
     nic = interface("fd00::2/64")
     with nameserver(monkeypatch, {pointer(nic): [encoded("web.six")]}, []):
         assert networks((nic,), "web", LOOPBACK) == ("six",)
@@ -154,7 +154,7 @@ def test_ipv6_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ("web.a b", (), "", []),
     ],
 )
-def test_both_names_may_have_dots(
+def test_container_and_network_names_may_contain_dots(
     name: str,
     aliases: tuple[str, ...],
     network: str,
@@ -170,7 +170,7 @@ def test_both_names_may_have_dots(
     assert asked[1:] == asks
 
 
-def test_who_is_silent_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_nameserver_reports_no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns, "_SECONDS", 0.05)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
@@ -185,12 +185,12 @@ def test_who_is_silent_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         (("ndots:2",), ("corp.example", "lab")),
     ],
 )
-def test_the_network_beside_other_domains(
+def test_the_order_of_the_networks_and_the_configured_domains(
     options: tuple[str, ...], search: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "networks", lambda *_: ("lab",))
-    given = resolver(str(DOCKER), search=("corp.example",), options=options)
-    found = with_networks(given, (ETH0,), "web")
+    configured = resolver(str(DOCKER), search=("corp.example",), options=options)
+    found = with_networks(configured, (ETH0,), "web")
     assert (found.search, found.networks) == (search, ("lab",))
     known = with_networks(resolver(str(DOCKER), search=("lab",)), (ETH0,), "web")
     assert (known.search, known.networks) == (("lab",), ())
@@ -198,5 +198,5 @@ def test_the_network_beside_other_domains(
 
 def test_another_nameserver_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns, "networks", None)
-    for other in (Resolver(), resolver("192.0.2.1", "127.0.0.53")):
-        assert with_networks(other, (ETH0,), "web") == other
+    for configured in (Resolver(), resolver("192.0.2.1", "127.0.0.53")):
+        assert with_networks(configured, (ETH0,), "web") == configured

@@ -1,4 +1,4 @@
-"""What an identity says of its own accord."""
+"""The computed properties of an identity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PTP = testing.interface(
         ("fd00::2/64", "fd00::2/64"),
     ],
 )
-def test_the_prefix_whose_hosts_are_neighbours(own: str, expected: str) -> None:
+def test_the_on_link_prefix_of_an_address(own: str, expected: str) -> None:
     assert PTP.on_link(ip_interface(own)) == ip_interface(expected)
 
 
@@ -37,5 +37,5 @@ def test_the_prefix_whose_hosts_are_neighbours(own: str, expected: str) -> None:
         ("169.254.1.1", False),
     ],
 )
-def test_who_is_a_neighbour(address: str, expected: bool) -> None:
+def test_whether_an_address_is_a_neighbour(address: str, expected: bool) -> None:
     assert PTP.is_neighbour(ip_address(address)) is expected

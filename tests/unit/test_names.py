@@ -1,4 +1,4 @@
-"""What may stand as a host or domain name."""
+"""The checks of host and domain names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
 @pytest.mark.parametrize("name", ["web", "a", "0", "db-1", "my_app", "A1", "x" * 63])
-def test_a_label(name: str) -> None:
+def test_valid_labels(name: str) -> None:
     assert is_label(name)
 
 
@@ -23,14 +23,14 @@ def test_a_label(name: str) -> None:
         *("a\0", "a=b", 'a"b', "a\\b", "$(a)", "a;b", "a\u0660"),
     ],
 )
-def test_no_label(name: str) -> None:
+def test_invalid_labels(name: str) -> None:
     assert not is_label(name)
 
 
 @pytest.mark.parametrize(
     "name", ["web", "example.com", "example.com.", "a.b.c", ".".join(["x" * 61] * 4)]
 )
-def test_a_domain(name: str) -> None:
+def test_valid_domains(name: str) -> None:
     assert is_domain(name)
 
 
@@ -38,16 +38,16 @@ def test_a_domain(name: str) -> None:
     "name",
     ["", ".", "..", "a..b", ".a", "a..", "a.-b", "a b.c", "a.b\n", ".".join(["x" * 63] * 4)],
 )
-def test_no_domain(name: str) -> None:
+def test_invalid_domains(name: str) -> None:
     assert not is_domain(name)
 
 
 @given(st.text())
-def test_only_plain_characters_pass(name: str) -> None:
+def test_only_letters_digits_underscores_and_hyphens_pass(name: str) -> None:
     assert not is_label(name) or set(name) <= set(LETTERS)
     assert not is_domain(name) or set(name) <= {*LETTERS, "."}
 
 
 @given(st.lists(st.text(LETTERS, min_size=1, max_size=63).filter(is_label), min_size=1, max_size=3))
-def test_labels_make_a_domain(labels: list[str]) -> None:
+def test_labels_joined_by_dots_are_a_domain(labels: list[str]) -> None:
     assert is_domain(".".join(labels))

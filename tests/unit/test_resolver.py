@@ -1,4 +1,4 @@
-"""resolv.conf(5) and hosts(5) as engines write them, and as nobody should."""
+"""resolv.conf(5) and hosts(5), as engines write them and malformed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_resolv_conf(text: str, expected: Resolver, tmp_path: Path) -> None:
     assert read_resolver(written(tmp_path / "resolv.conf", text)) == expected
 
 
-def test_no_resolv_conf_is_an_empty_one(tmp_path: Path) -> None:
+def test_an_absent_resolv_conf_is_empty(tmp_path: Path) -> None:
     assert read_resolver(tmp_path / "absent") == Resolver()
 
 
@@ -94,7 +94,7 @@ def test_no_resolv_conf_is_an_empty_one(tmp_path: Path) -> None:
         ((), False),
     ],
 )
-def test_a_resolver_on_loopback(nameservers: tuple[str, ...], is_local: bool) -> None:
+def test_a_nameserver_on_loopback_is_local(nameservers: tuple[str, ...], is_local: bool) -> None:
     assert resolver(*nameservers).is_local is is_local
 
 
@@ -115,7 +115,7 @@ nonsense here
 """
 
 
-def test_links_and_added_hosts(tmp_path: Path) -> None:
+def test_links_and_added_hosts_are_read(tmp_path: Path) -> None:
     own = frozenset(("web", "web.example.com"))
     assert read_hosts(own, written(tmp_path / "hosts", HOSTS)) == (
         Host(ip_address("172.17.0.3"), ("db", "database", "4ff1c2d3e4f5")),
@@ -125,7 +125,7 @@ def test_links_and_added_hosts(tmp_path: Path) -> None:
     )
 
 
-def test_no_hosts_file(tmp_path: Path) -> None:
+def test_an_absent_hosts_file_is_empty(tmp_path: Path) -> None:
     assert read_hosts(frozenset(), tmp_path / "absent") == ()
 
 
@@ -142,7 +142,7 @@ lines = st.lists(
 @example(b"nameserver " + b"9" * 5000)
 @example(b"\xff\xfe\n#")
 @example(b"\x1c \x85\nsearch\x0b")
-def test_any_content_is_read(tmp_path: Path, content: bytes) -> None:
+def test_any_content_is_read_without_errors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     found = read_resolver(path)
@@ -154,7 +154,7 @@ def test_any_content_is_read(tmp_path: Path, content: bytes) -> None:
         assert not host.address.is_loopback
 
 
-def test_a_machines_names_are_split_at_the_first_dot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_name_is_split_at_its_first_dot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmnet.net.resolver.os.uname", lambda: Uname("web.eu.example.com"))
     assert read_names() == ("web", "eu.example.com")
 
@@ -162,7 +162,7 @@ def test_a_machines_names_are_split_at_the_first_dot(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("kernel", "domain"), [("(none)\n", ""), ("\n", ""), ("example.com\n", "example.com")]
 )
-def test_a_domain_from_the_kernel(
+def test_the_kernels_domain_name_is_the_domain(
     kernel: str, domain: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vmnet.net.resolver.os.uname", lambda: Uname("web"))

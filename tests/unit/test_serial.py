@@ -1,4 +1,4 @@
-"""The nouns to JSON and back."""
+"""The data types converted to JSON and back."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from vmnet.pipeline import Plan
 
 
 @given(strategies.identities)
-def test_an_identity_comes_back(identity: Identity) -> None:
+def test_an_identity_survives_the_round_trip(identity: Identity) -> None:
     assert from_json(to_json(identity), Identity) == identity
 
 
 @given(strategies.wirings)
-def test_a_wiring_comes_back(wiring: Wiring) -> None:
+def test_a_wiring_survives_the_round_trip(wiring: Wiring) -> None:
     assert from_json(to_json(wiring), Wiring) == wiring
 
 
 @given(strategies.machines)
-def test_a_machine_comes_back(machine: Machine) -> None:
+def test_a_machine_survives_the_round_trip(machine: Machine) -> None:
     assert from_json(to_json(machine), Machine) == machine
 
 
 @given(st.binary(), strategies.paths, st.integers(0, 0o777))
-def test_a_file_comes_back(content: bytes, path: Path, mode: int) -> None:
+def test_a_file_survives_the_round_trip(content: bytes, path: Path, mode: int) -> None:
     file = File(path, content, mode)
     assert from_json(to_json(file), File) == file
 
 
-def test_a_whole_plan_comes_back() -> None:
+def test_a_whole_plan_survives_the_round_trip() -> None:
     identity = testing.identity(
         testing.interface("172.18.0.2/16", gateway="172.18.0.1"),
         testing.interface("10.0.0.2/24", "2001:db8::2/64", name="eth1", gateway="fe80::1"),
@@ -62,7 +62,7 @@ def test_a_whole_plan_comes_back() -> None:
     assert from_json(to_json(plan), Plan) == plan
 
 
-def test_what_is_written_can_be_read_by_people() -> None:
+def test_the_json_is_readable() -> None:
     interface = testing.interface("172.17.0.2/16", gateway="172.17.0.1")
     assert json.loads(to_json(interface)) == {
         "name": "eth0",
@@ -87,7 +87,7 @@ def test_what_is_written_can_be_read_by_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("", "Expecting value"),
         ('{"hostname": "web"', "Expecting"),
@@ -98,8 +98,8 @@ def test_what_is_written_can_be_read_by_people() -> None:
         ('{"hostname": "web", "ntp": ["here"]}', r"Identity\.ntp\[0\]"),
     ],
 )
-def test_what_is_not_of_the_form_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_malformed_json_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         from_json(text, Identity)
 
 
@@ -114,7 +114,7 @@ json_values = st.recursive(
 @example([])
 @example("x")
 @example({"hostname": "web", "resolver": []})
-def test_any_json_is_a_noun_or_a_value_error(value: object) -> None:
+def test_any_json_is_read_or_raises_value_error(value: object) -> None:
     try:
         from_json(json.dumps(value), Identity)
     except ValueError:
