@@ -1,4 +1,4 @@
-"""Restore the state of NICs that :mod:`vmnet.net.snapshot` saved, from any current state.
+"""Restore the state of NICs that :mod:`vmnet.net.restore.snapshot` saved, from any current state.
 
 The module adds objects that are missing, removes objects that did not exist, keeps the others, and
 finally compares the result with the saved state.

@@ -1,4 +1,4 @@
-"""Save the state of a NIC; :mod:`vmnet.net.replay` restores it.
+"""Save the state of a NIC; :mod:`vmnet.net.restore.replay` restores it.
 
 The state consists of the kernel's own rtnetlink messages, as ``ip address save`` and ``ip route
 save`` store them. So attributes that vmnet does not know survive as well.

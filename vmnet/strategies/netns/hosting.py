@@ -22,8 +22,8 @@ _LISTEN, _KUBELET = "0A", ":280A"  # port 10250
 # Kinds of links that end a tunnel between hosts.
 _TUNNELS = frozenset(("vxlan", "geneve", "openvswitch"))
 _CILIUM = "cilium_host"
-# The bridges of vmnet.net.bridge and addressing. An engine's `br-0123456789ab` can have such a MAC
-# by chance, so the name must match as well.
+# The bridges of vmnet.strategies.bridge. An engine's `br-0123456789ab` can have such a MAC by
+# chance, so the name must match as well.
 _OUR_NAMES, _OUR_MACS = re.compile(r"br\d+", re.ASCII), "06:"
 
 
