@@ -27,7 +27,7 @@ for metadata, network in json.load(sys.stdin):
     source.metadata = util.load_yaml(metadata)
     name = source.get_hostname(fqdn=True)
     (interface,) = parse_net_config_data(util.load_yaml(network)).iter_interfaces()
-    search = [word for one in interface["subnets"] for word in one.get("dns_search", ())]
+    search = [word for subnet in interface["subnets"] for word in subnet.get("dns_search", ())]
     search = search or interface.get("dns", {}).get("search") or []
     found.append([getattr(name, "hostname", name), search])
 json.dump(found, sys.stdout)

@@ -51,7 +51,7 @@ def judge(identity: Identity) -> Iterator[Judged]:
 
 
 def in_order(routes: list[Route], interface: Interface) -> list[Route]:
-    """Return on-link routes first, and add an on-link route to each far gateway without one.
+    """Return on-link routes first, and add one to each far gateway that has none.
 
     The flag `on-link` would do instead, but only for netplan.
     """

@@ -152,7 +152,7 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
     else:
         yield f"addn-hosts={quoted(paths.hosts)}"
         yield f"local=/{searched.DOMAIN}/"
-        # As libc does: no cache, because services move, and servers in their order.
+        # As libc does: no cache, because services move, and the servers in their order.
         yield from ("cache-size=0", "strict-order")
         yield f"servers-file={quoted(paths.servers)}"
     if service.leases:
@@ -162,8 +162,8 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         # neighbour entry (arp(7)), which would replace the bridge's permanent entry.
         yield "dhcp-broadcast"
         yield f"dhcp-leasefile={quoted(paths.leases)}"
-        # dnsmasq disables for ten minutes the address of the dhcp-host that matches a DECLINE. The
-        # tag makes no dhcp-host match, so the client gets its address again at once.
+        # If a dhcp-host matches a DECLINE, dnsmasq disables its address for ten minutes. With this
+        # tag none matches, so the client gets its address again at once.
         yield f"dhcp-match=set:decline,{_MESSAGE_TYPE},{_DECLINE}b"
         if service.stable_nameserver is not None:
             yield f"dhcp-match=set:classless,{_REQUESTED},{_CLASSLESS}b"

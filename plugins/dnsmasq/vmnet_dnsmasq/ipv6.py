@@ -30,8 +30,8 @@ class Nic:
     :param guest: the guest's MAC
     :param server: the responder's MAC; the DHCPv6 server derives its address and identifier from it
     :param router: the source address of router advertisements, which is link-local
-    :param stand_in: the MAC with which the responder answers for ``router``; empty if the router
-        answers itself
+    :param stand_in: the router's MAC, if the responder must resolve ``router`` to it; empty if the
+        router does that itself
     :param default: whether the router is a default router
     :param preferred: whether the guest prefers this router to the routers of its other NICs
     :param mtu: in bytes
@@ -170,7 +170,7 @@ def _advertiser(router: Router | None, port: Port) -> tuple[str, str]:
 
 
 def _link_local(mac: str) -> IPv6Address:
-    """RFC 4291 appendix A."""
+    """Return the link-local address that a MAC makes (RFC 4291 appendix A)."""
     octets = bytes.fromhex(mac.replace(":", ""))
     identifier = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
     return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)

@@ -42,9 +42,9 @@ def command(
 
 
 def main(run_dir: str, mode: str, *paths: str) -> None:
-    follows, files_ = tuple(map(Path, paths)), Paths.below(Path(run_dir))
+    written, follows = Paths.below(Path(run_dir)), tuple(map(Path, paths))
     with task.logged():
-        refresh(files_, followed.read(), follows, served=mode != _LEASED, seeded=mode == _SEEDED)
+        refresh(written, followed.read(), follows, served=mode != _LEASED, seeded=mode == _SEEDED)
 
 
 def refresh(

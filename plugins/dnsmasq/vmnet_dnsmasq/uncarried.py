@@ -14,7 +14,8 @@ Address = IPv4Address | IPv6Address
 IPV4_ONLY = "the forwarder speaks only IPv4"
 _REMEDY = "use VMNET_IPAM=cloudinit"
 _LISTED = 3  # routes in a line
-_NO_SPARE = "no spare address for the forwarder (set VMNET_BRIDGE_ADDRESS"
+_NO_SPARE = "no spare address for the forwarder"
+_SPARE = "set VMNET_BRIDGE_ADDRESS"
 _NOT_FORWARDED = f"{IPV4_ONLY} (set other nameservers with VMNET_DNS)"
 
 
@@ -96,7 +97,7 @@ def _obstacle(identity: Identity) -> str:
     """Return why there is no forwarder, and the remedy."""
     has_ipv4 = any(interface.ipv4 for interface in identity.interfaces)
     if has_ipv4 and reachable(identity.resolver.nameservers):
-        return f"{_NO_SPARE} or {_REMEDY})"
+        return f"{_NO_SPARE} ({_SPARE} or {_REMEDY})"
     return f"{IPV4_ONLY} ({_REMEDY})"
 
 
@@ -112,7 +113,7 @@ def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
         and reachable(resolver.nameservers)
         and not any(port.gateway for port in wiring.ports)
     ):
-        yield f"names outside the container's networks: {_NO_SPARE} or VMNET_DNS)"
+        yield f"names outside the container's networks: {_NO_SPARE} ({_SPARE} or VMNET_DNS)"
 
 
 def _of_interface(interface: Interface, nameserver: IPv4Address | None) -> Iterator[str]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _PROBES, _INTERVAL = 3, 0.2  # seconds; see vmnet.net.arp
 _DEFEND_SECONDS = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
-# Seconds between losing an address and probing for the next: they limit the log that neighbours can
-# cause.
+# Seconds between losing an address and probing for the next, so that false claims do not flood the
+# log.
 _AT_ONCE, _FIRST_PAUSE, _LONGEST_PAUSE = 0.0, 60.0, 3600.0
 _NEVER = float("inf")
 _HINT = (
@@ -58,15 +58,15 @@ class Claim:
 
     def serve(self) -> None:
         """Receive a claim."""
-        frame_ = self._bridge.receive()
-        if not frame_:
+        received = self._bridge.receive()
+        if not received:
             return
         now = time.monotonic()
         if not self._holds:
             if self._probes:  # otherwise the claim is for an address that was probed before
                 self._seek_next(now)
         elif now - self._contested < _DEFEND_SECONDS:
-            self._give_up(frame_[22:28].hex(":"), now)
+            self._give_up(received[22:28].hex(":"), now)
         else:
             self._contested = now
             self._probe(now)
