@@ -1,4 +1,4 @@
-"""Others that claim the bridge's own address, by right or by malice."""
+"""Machines that claim the bridge's own address, legitimately or not."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ _BROADCAST = b"\xff" * 6
 _TAGGED = b"\x81\x00\x00\x07"  # VLAN 7
 
 
-def test_a_machine_that_has_the_address_keeps_it_and_the_bridge_takes_another(
-    network: Lan, vmnet: Vmnet
-) -> None:
-    """The engine has numbered up to there. The guest keeps its lease and its names."""
+def test_the_bridge_yields_its_address_to_a_container(network: Lan, vmnet: Vmnet) -> None:
+    """The engine has assigned the address. The guest keeps its lease and its names."""
     network.world()
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with engine(web), vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
@@ -43,7 +41,7 @@ def test_a_machine_that_has_the_address_keeps_it_and_the_bridge_takes_another(
         station.run("ping", "-c1", "-W5", str(own))
         assert responders_capabilities(web)["CapEff"] == 0
         other = network.container("other", address=str(own))
-        other.run("ping", "-c1", "-W5", network.gateway)  # it asks by ARP, in its own name
+        other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
         said = process.output
         until(
             lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
@@ -60,11 +58,11 @@ def test_a_machine_that_has_the_address_keeps_it_and_the_bridge_takes_another(
         assert known["lladdr"] == other.mac
         vm.run("ping", "-c1", "-W5", str(own))
         assert resolves(vm, lease.dns[0])
-        web.run("ping", "-c1", "-W5", WORLD)  # as an engine asks upstream servers
+        web.run("ping", "-c1", "-W5", WORLD)  # like an engine that queries upstream servers
         assert str(udhcpc(vm).address) == f"{web.address}/24"
 
 
-def test_one_forged_claim_is_answered_and_one_in_another_vlan_is_none(
+def test_a_forged_claim_is_answered_and_a_claim_in_a_vlan_is_ignored(
     network: Lan, vmnet: Vmnet
 ) -> None:
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
@@ -78,8 +76,8 @@ def test_one_forged_claim_is_answered_and_one_in_another_vlan_is_none(
         assert "claims" not in process.output()
 
 
-def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vmnet) -> None:
-    """It claims each address that the bridge takes, until the bridge has a link-local one alone."""
+def test_persistent_forged_claims_do_not_cost_the_guest_its_dns(network: Lan, vmnet: Vmnet) -> None:
+    """The claims continue until the bridge has only a link-local address."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with (
         engine(web),
@@ -98,18 +96,18 @@ def test_a_persistent_liar_takes_no_names_from_the_guest(network: Lan, vmnet: Vm
         second = spare(web)
         assert second != first
         dispossess(process, frames, second)
-        assert all(one.is_link_local for one in addresses(web))
+        assert all(address.is_link_local for address in addresses(web))
         assert resolves(vm, lease.dns[0])
         seen = seen_bridge(web, vmnet)
-        assert [one.ip for one in seen.addresses] == addresses(web)
+        assert [address.ip for address in seen.addresses] == addresses(web)
         assert seen.trouble.startswith(f"br0 has lost {first}: until it has another address")
-        assert not [one for one in web.routes() if one["dst"] == "default"]
+        assert not [route for route in web.routes() if route["dst"] == "default"]
 
 
-def test_the_successor_of_a_responder_watches_the_address_that_the_bridge_has(
+def test_a_restarted_responder_watches_the_bridges_current_address(
     network: Lan, vmnet: Vmnet
 ) -> None:
-    """The keeper starts one with the configuration of the start."""
+    """The keeper starts a new responder with the original configuration."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with vmnet.running(web) as process, card(station) as frames:
         said, first = process.output, spare(web)
@@ -125,8 +123,8 @@ def test_the_successor_of_a_responder_watches_the_address_that_the_bridge_has(
         assert spare(web) not in (first, second)
 
 
-def test_a_fixed_address_needs_nobody_to_watch_it(network: Lan, vmnet: Vmnet) -> None:
-    """Without NET_RAW, which some engines don't give."""
+def test_a_fixed_address_works_without_net_raw(network: Lan, vmnet: Vmnet) -> None:
+    """Some engines do not grant NET_RAW."""
     web = network.container("web", resolv_conf=ON_LOOPBACK)
     environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
     without = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
@@ -152,24 +150,24 @@ def resolves(vm: Namespace, server: IPv4Address) -> bool:
 
 @contextmanager
 def card(where: Namespace) -> Iterator[socket.socket]:
-    """A socket that sends and hears ARP on a namespace's eth0."""
+    """A socket that sends and receives ARP on a namespace's eth0."""
     with where.entered():
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
-    with made:
-        made.bind(("eth0", 0x0806))
-        made.setblocking(False)
-        yield made
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+    with packets:
+        packets.bind(("eth0", 0x0806))
+        packets.setblocking(False)
+        yield packets
 
 
 def claim(address: IPv4Address, *, tagged: bool = False) -> bytes:
-    """A forged ARP request, sent in the name of an address."""
+    """Return a forged ARP request that claims an address."""
     head = _BROADCAST + FORGED + (_TAGGED if tagged else b"")
     arp = bytes.fromhex("08060001080006040001") + FORGED + address.packed
     return head + arp + bytes(6) + address.packed
 
 
 def announces(frames: socket.socket, address: IPv4Address) -> bool:
-    """Whether somebody else says that the address is his."""
+    """Return whether another machine has announced the address."""
     try:
         heard = frames.recv(2048)
     except BlockingIOError:
@@ -178,7 +176,7 @@ def announces(frames: socket.socket, address: IPv4Address) -> bool:
 
 
 def dispossess(process: Process, frames: socket.socket, address: IPv4Address) -> None:
-    """Claim an address until it is given up."""
+    """Claim an address until the bridge gives it up."""
 
     def is_given_up() -> bool:
         frames.send(claim(address))
@@ -188,18 +186,18 @@ def dispossess(process: Process, frames: socket.socket, address: IPv4Address) ->
 
 
 def addresses(container: Namespace) -> list[IPv4Address]:
-    """The bridge's."""
-    found = (one for one in container.addresses("br0") if one["family"] == "inet")
-    return [IPv4Interface(one["local"]).ip for one in found]
+    """Return the bridge's IPv4 addresses."""
+    found = (address for address in container.addresses("br0") if address["family"] == "inet")
+    return [IPv4Interface(address["local"]).ip for address in found]
 
 
 def spare(container: Namespace) -> IPv4Address:
-    """The address of the subnet that the bridge has now; 0.0.0.0 where it has none."""
-    return next((one for one in addresses(container) if one in SUBNET), IPv4Address(0))
+    """Return the bridge's address in the subnet, or 0.0.0.0 if it has none."""
+    return next((own for own in addresses(container) if own in SUBNET), IPv4Address(0))
 
 
 def seen_bridge(container: Namespace, vmnet: Vmnet) -> Bridge:
-    """What `vmnet status` and `vmnet health` have of the kernel."""
+    """Return the bridge as `vmnet status` and `vmnet health` see it."""
     (record,) = json.loads((vmnet.run_dir / "launched.json").read_text())["nics"]
     with container.entered():
         return bridges.look(Nic(**record))
@@ -211,8 +209,8 @@ def responders(container: Namespace) -> list[int]:
 
 
 def responders_capabilities(container: Namespace) -> dict[str, int]:
-    """Effective and permitted."""
+    """Return the responder's effective and permitted capabilities."""
     (pid,) = responders(container)
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     sets = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
-    return {one: int(sets[one], 16) for one in ("CapEff", "CapPrm")}
+    return {name: int(sets[name], 16) for name in ("CapEff", "CapPrm")}

@@ -1,4 +1,4 @@
-"""Two machines on one layer 2 keep their DHCP and their addresses to themselves."""
+"""Machines on the same network keep their DHCP and their addresses separate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Interface, IPv6Address
-from pathlib import Path
 
 import pytest
 
@@ -28,9 +27,7 @@ _ALL_NODES = IPv6Address("ff02::1").packed
 
 
 def test_no_request_leaves(network: Lan, vmnet: Vmnet) -> None:
-    """Not even those that nobody answers: the guest asks under a MAC that is not the container's,
-    while a neighbour listens.
-    """
+    """The guest asks from a MAC that vmnet does not serve, while a neighbour listens."""
     web = network.container("web", ipv6=True)
     neighbour = network.station(ipv6=True)
     mac = "02:42:00:00:00:99"
@@ -40,7 +37,7 @@ def test_no_request_leaves(network: Lan, vmnet: Vmnet) -> None:
             dhclient6(vm, timeout=4)
         found = _until_its_arp(vm, mac, frames)
     own = _bytes(neighbour.mac)
-    assert not [one for one in found if _kind(one) in _CONTAINED and one[6:12] != own]
+    assert not [frame for frame in found if _kind(frame) in _CONTAINED and frame[6:12] != own]
 
 
 def test_no_answer_enters(network: Lan, vmnet: Vmnet) -> None:
@@ -53,7 +50,7 @@ def test_no_answer_enters(network: Lan, vmnet: Vmnet) -> None:
                 assert _kind(frame) in _CONTAINED
                 card.send(frame)
         found = _until_its_arp(neighbour, neighbour.mac, frames)
-    assert not [one for one in found if one[6:12] == _STRANGER]
+    assert not [frame for frame in found if frame[6:12] == _STRANGER]
 
 
 def test_two_machines_and_a_foreign_server(
@@ -66,17 +63,17 @@ def test_two_machines_and_a_foreign_server(
         dnsmasq(network.host, *offers, "--no-ping", port=0) as foreign,
         vmnet.running(first),
         vmnet.running(second, VMNET_RUN_DIR=other),
-        guest(first, "br0", first.mac) as one,
-        guest(second, "br0", second.mac) as two,
+        guest(first, "br0", first.mac) as first_vm,
+        guest(second, "br0", second.mac) as second_vm,
     ):
-        for vm, container in ((one, first), (two, second)):
+        for vm, container in ((first_vm, first), (second_vm, second)):
             lease = udhcpc(vm)
             lease.configure(vm)
             assert (str(lease.address.ip), lease.hostname) == (
                 container.address,
                 container.hostname,
             )
-        one.run("ping", "-c1", "-W5", second.address)
+        first_vm.run("ping", "-c1", "-W5", second.address)
         assert "DHCPDISCOVER" not in foreign.output()
         stranger = network.station("stranger")
         assert str(udhcpc(stranger).address.ip).startswith("172.30.1.1")
@@ -84,9 +81,7 @@ def test_two_machines_and_a_foreign_server(
 
 
 def test_the_bridge_never_answers_for_the_guest(network: Lan, vmnet: Vmnet) -> None:
-    """While the guest is silent: the bridge has an address of the same subnet, and answers for
-    that one alone.
-    """
+    """The guest is silent; the bridge answers only for its own address in the same subnet."""
     web = network.container("web", ipv6=True, resolv_conf=ON_LOOPBACK)
     station = network.station(ipv6=True)
     with vmnet.running(web):
@@ -113,7 +108,7 @@ def test_a_neighbours_address_is_never_spare(network: Lan, vmnet: Vmnet) -> None
 def test_machines_that_start_together_take_different_addresses(
     network: Lan, vmnet: Vmnet, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """As the services of one project do: each probes while the others do."""
+    """The services of a Compose project start like this: all probe at the same time."""
     folder = tmp_path_factory.mktemp("crowd")
     crowd = [network.container(f"web{n}", resolv_conf=ON_LOOPBACK) for n in range(5)]
 
@@ -122,21 +117,23 @@ def test_machines_that_start_together_take_different_addresses(
 
     with ExitStack() as stack, ThreadPoolExecutor(len(crowd)) as pool:
         list(pool.map(start, crowd))
-        addresses = {_bridge_address(one) for one in crowd}
+        addresses = {_bridge_address(container) for container in crowd}
     assert len(addresses) == len(crowd)
-    assert {str(one.network) for one in addresses} == {str(network.network)}
+    assert {str(address.network) for address in addresses} == {str(network.network)}
 
 
 def test_the_bridges_address_is_announced(network: Lan, vmnet: Vmnet) -> None:
-    """RFC 5227 section 2.3: neighbours forget who had it before."""
+    """RFC 5227 section 2.3: neighbours replace an old entry for this address."""
     web = network.container("web", resolv_conf=ON_LOOPBACK)
     neighbour = network.station()
     with heard(neighbour) as frames, vmnet.running(web):
         own = _bridge_address(web).ip.packed
 
         def announced() -> bool:
-            found = _drain(frames)
-            return any(_kind(one) == "ARP" and one[28:32] == one[38:42] == own for one in found)
+            return any(
+                _kind(frame) == "ARP" and frame[28:32] == frame[38:42] == own
+                for frame in _drain(frames)
+            )
 
         until(announced, 5, "the announcement")
 
@@ -145,7 +142,7 @@ _CONTAINED = ("DHCP", "DHCPv6", "router")
 
 
 def _kind(frame: bytes) -> str:
-    """What vmnet keeps apart, told without its own filter."""
+    """Return the kind of a frame, determined independently of vmnet's filter."""
     ethertype = frame[12:14]
     if ethertype == b"\x08\x06":
         return "ARP"
@@ -161,7 +158,7 @@ def _kind(frame: bytes) -> str:
 
 
 def _answers() -> Iterator[bytes]:
-    """To everybody, as to their headers: a DHCP offer, a DHCPv6 reply, a router advertisement."""
+    """Yield the headers of a DHCP offer, a DHCPv6 reply and a router advertisement to all hosts."""
     udp = b"\0\x43\0\x44" + (16).to_bytes(2, "big") + bytes(10)
     ipv4 = bytes.fromhex("45000024000000004011b0d1ac1e0163ffffffff")
     yield _BROADCAST + _STRANGER + b"\x08\0" + ipv4 + udp
@@ -177,7 +174,7 @@ def _ipv6(protocol: int, payload: bytes) -> bytes:
 
 @contextmanager
 def heard(where: Namespace) -> Iterator[socket.socket]:
-    """A socket that has every frame which arrives at, or leaves, a namespace's eth0 from now on."""
+    """A socket that receives all frames in both directions at a namespace's eth0 from now on."""
     with where.entered():
         card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
     with card:
@@ -187,16 +184,16 @@ def heard(where: Namespace) -> Iterator[socket.socket]:
 
 
 def _until_its_arp(sender: Namespace, mac: str, frames: socket.socket) -> list[bytes]:
-    """All that was heard up to an ARP request of *sender*, which shows that frames get through."""
+    """Return the frames up to an ARP request of the sender, which proves that frames arrive."""
     found: list[bytes] = []
     wanted = _bytes(mac)
 
-    def has_come() -> bool:
+    def has_arrived() -> bool:
         sender.run("arping", "-c1", "-w1", "-D", "-I", "eth0", "172.30.1.222", check=False)
         found.extend(_drain(frames))
-        return any(_kind(one) == "ARP" and one[6:12] == wanted for one in found)
+        return any(_kind(frame) == "ARP" and frame[6:12] == wanted for frame in found)
 
-    until(has_come, 15, "an ARP request to come through")
+    until(has_arrived, 15, "an ARP request to arrive")
     return found
 
 
@@ -218,15 +215,7 @@ def _answers_arp(station: Namespace, address: str) -> bool:
     return asked.returncode == 0
 
 
-def _capabilities(container: Namespace) -> dict[str, int]:
-    """The responder's, effective and permitted."""
-    texts = [Path(f"/proc/{pid}/status").read_text() for pid in container.pids()]
-    (status,) = (one for one in texts if one.startswith("Name:\tvmnet-responder\n"))
-    sets = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))
-    return {one: int(sets[one], 16) for one in ("CapEff", "CapPrm")}
-
-
 def _bridge_address(container: Namespace) -> IPv4Interface:
-    """The first of one or two."""
-    own, *_ = (one for one in container.addresses("br0") if one["family"] == "inet")
+    """Return the bridge's first IPv4 address; it has one or two."""
+    own, *_ = (address for address in container.addresses("br0") if address["family"] == "inet")
     return IPv4Interface(f"{own['local']}/{own['prefixlen']}")

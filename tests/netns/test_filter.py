@@ -1,4 +1,4 @@
-"""The filter on a real tap: the kernel decides as the BPF machine of the unit tests does."""
+"""The filter on a real tap: the kernel decides like the unit tests' BPF interpreter."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ TAG = bytes.fromhex("81000005")
 
 
 def exchange(sender: Sender | None) -> Iterator[Exchange]:
-    """What arrives behind a bridge of frames that a guest has sent."""
-    with namespace("filter") as made, made.entered():
-        made.sysctl(net__ipv6__conf__default__disable_ipv6=1)
+    """Yield a function that sends frames from a guest and returns those that leave the bridge."""
+    with namespace("filter") as container, container.entered():
+        container.sysctl(net__ipv6__conf__default__disable_ipv6=1)
         tap.open_tap("tap0", FD)
         try:
             with rtnl.Rtnl() as kernel:
                 assert antispoof.filter_tap(kernel, frames.port(sender=sender))
-            made.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
-            made.ip("link", "add", "uplink", "type", "veth", "peer", "name", "outside")
+            container.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+            container.ip("link", "add", "uplink", "type", "veth", "peer", "name", "outside")
             for link in ("tap0", "uplink"):
-                made.ip("link", "set", link, "master", "br0", "up")
+                container.ip("link", "set", link, "master", "br0", "up")
             for link in ("br0", "outside"):
-                made.ip("link", "set", link, "up")
+                container.ip("link", "set", link, "up")
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as outside:
                 outside.bind(("outside", 3))
                 outside.settimeout(10)
@@ -45,7 +45,7 @@ def exchange(sender: Sender | None) -> Iterator[Exchange]:
 
 
 def _exchange(outside: socket.socket, sent: list[bytes]) -> list[bytes]:
-    """Frames keep their order, so a last one that passes ends the wait."""
+    """Frames keep their order, so a last frame that passes ends the wait."""
     last = frames.arp(frames.OWN4, target="172.17.9.9")
     for frame in (*sent, last):
         os.write(FD, VIRTIO_NET_HEADER + frame)
@@ -68,12 +68,12 @@ FOREIGN = [*frames.FOREIGN.values(), *frames.ROUTERS.values()]
 TAGGED = [frame[:12] + TAG + frame[12:] for frame in EVERYDAY]
 
 
-def test_a_guest_with_addresses_of_its_own(own: Exchange) -> None:
+def test_a_guest_with_known_addresses(own: Exchange) -> None:
     assert own(EVERYDAY) == EVERYDAY
     assert own([*ROGUE, *FOREIGN, *TAGGED]) == []
 
 
-def test_a_guest_whose_addresses_come_from_elsewhere(any_address: Exchange) -> None:
+def test_a_guest_with_unknown_addresses(any_address: Exchange) -> None:
     assert any_address([*EVERYDAY, *FOREIGN]) == [*EVERYDAY, *FOREIGN]
     assert any_address([*ROGUE, *TAGGED]) == []
 
@@ -87,7 +87,7 @@ def test_a_guest_whose_addresses_come_from_elsewhere(any_address: Exchange) -> N
     ],
     ids=["dnsmasq", "nodhcp", "cloudinit"],
 )
-def test_whom_a_guest_may_pass_for_follows_from_the_strategy(
+def test_the_strategy_determines_the_source_addresses(
     network: Lan, vmnet: Vmnet, settings: dict[str, str], addresses: list[str] | None
 ) -> None:
     web = network.container("web", ipv6=True, extra=("172.30.1.200/24",))

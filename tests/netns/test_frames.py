@@ -1,4 +1,4 @@
-"""Frames of a hostile guest, a hostile neighbour, and a switch that reflects them."""
+"""Frames from a hostile guest, a hostile neighbour, and a switch that reflects frames."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ENGINE = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.tes
 
 @contextmanager
 def guest(container: Namespace, nic: str = "eth0") -> Iterator[Namespace]:
-    """The guest, with the lease that it asked for."""
+    """The guest, with the lease that it requested."""
     number = int(nic.removeprefix("eth"))
-    with behind_tap(hypervisor(container), container.nic(nic).mac, tap=100 + number) as made:
-        udhcpc(made).configure(made)
-        yield made
+    with behind_tap(hypervisor(container), container.nic(nic).mac, tap=100 + number) as vm:
+        udhcpc(vm).configure(vm)
+        yield vm
 
 
 def send(sender: Namespace, *sent: bytes, by: str = "eth0") -> None:
@@ -41,7 +41,7 @@ def send(sender: Namespace, *sent: bytes, by: str = "eth0") -> None:
 
 @contextmanager
 def heard(where: Namespace) -> Iterator[socket.socket]:
-    """A socket that has every frame which arrives at a namespace's eth0 from now on."""
+    """A socket that receives all frames that arrive at a namespace's eth0 from now on."""
     with where.entered():
         card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with card:
@@ -52,13 +52,13 @@ def heard(where: Namespace) -> Iterator[socket.socket]:
 
 
 def until_seen(card: socket.socket, last: bytes) -> list[bytes]:
-    """What came before a frame: they keep their order."""
+    """Return the frames before the last one; frames keep their order."""
     return list(iter(lambda: card.recv(65536), last))
 
 
 def bridge_address(container: Namespace) -> IPv4Interface:
-    """The first of one or two."""
-    own, *_ = (one for one in container.addresses("br0") if one["family"] == "inet")
+    """Return the bridge's first IPv4 address; it has one or two."""
+    own, *_ = (address for address in container.addresses("br0") if address["family"] == "inet")
     return IPv4Interface(f"{own['local']}/{own['prefixlen']}")
 
 
@@ -72,13 +72,13 @@ def mac_bytes(mac: str) -> bytes:
 
 
 def forged(mac: str, payload: bytes = b"") -> bytes:
-    """A frame of an experimental protocol to everybody."""
+    """Return a broadcast frame of an experimental protocol."""
     return b"\xff" * 6 + mac_bytes(mac) + b"\x88\xb5" + payload.ljust(46, b"\0")
 
 
 @pytest.mark.parametrize("filtered", ["on", "off"])
-def test_a_port_that_reflects(network: Lan, vmnet: Vmnet, filtered: str) -> None:
-    """Kubernetes' bridge has its ports so (hairpinMode), and Docker without a userland proxy."""
+def test_a_port_that_reflects_frames(network: Lan, vmnet: Vmnet, filtered: str) -> None:
+    """Kubernetes' bridge (hairpinMode) and Docker without a userland proxy reflect frames."""
     web = network.container("web", ipv6=True)
     port = web.nic().port
     run("bridge", "-n", network.host.name, "link", "set", "dev", port, "hairpin", "on")
@@ -90,17 +90,21 @@ def test_a_port_that_reflects(network: Lan, vmnet: Vmnet, filtered: str) -> None
             vm.run("arping", "-D", "-c1", "-w1", "-I", "eth0", web.address, check=False)
             vm.sysctl(net__ipv6__conf__eth0__accept_dad=1, net__ipv6__conf__eth0__enhanced_dad=0)
             vm.ip("address", "add", f"{web.nic().address6}/64", "dev", "eth0")
-            vm.dump()  # when duplicate address detection has ended
-            (own,) = (one for one in vm.addresses("eth0") if one["local"] == web.nic().address6)
+            vm.dump()  # waits for the end of duplicate address detection
+            (own,) = (
+                address
+                for address in vm.addresses("eth0")
+                if address["local"] == web.nic().address6
+            )
             last = forged(network.host.link(network.bridge)["address"])  # type: ignore[index]
             send(network.host, last, by=network.bridge)
             found = until_seen(card, last)
         assert "dadfailed" not in own
-        assert not [one for one in found if one[6:12] == mac_bytes(web.mac)]
+        assert not [frame for frame in found if frame[6:12] == mac_bytes(web.mac)]
 
 
-def test_a_guest_of_another_dhcp_server_behind_such_a_port(network: Lan, vmnet: Vmnet) -> None:
-    """Its addresses are not known here, so nobody's claim is wrong; its MAC is."""
+def test_a_reflecting_port_and_a_dhcp_server_on_the_network(network: Lan, vmnet: Vmnet) -> None:
+    """vmnet does not know the guest's addresses, but it knows the guest's MAC."""
     web = network.container("web")
     port = web.nic().port
     run("bridge", "-n", network.host.name, "link", "set", "dev", port, "hairpin", "on")
@@ -110,7 +114,9 @@ def test_a_guest_of_another_dhcp_server_behind_such_a_port(network: Lan, vmnet: 
         vmnet.running(web, NO_DHCP="true"),
         guest(web) as vm,
     ):
-        (own,) = (one["local"] for one in vm.addresses("eth0") if one["family"] == "inet")
+        (own,) = (
+            address["local"] for address in vm.addresses("eth0") if address["family"] == "inet"
+        )
         assert own.startswith("172.30.1.1")
         vm.ip("neighbour", "flush", "dev", "eth0")
         vm.run("ping", "-c1", "-W5", network.gateway)
@@ -121,40 +127,41 @@ def test_a_guest_of_another_dhcp_server_behind_such_a_port(network: Lan, vmnet: 
 def test_a_frame_with_the_guests_mac_from_the_network(
     network: Lan, vmnet: Vmnet, filtered: str
 ) -> None:
-    """A guest that keeps silent goes on hearing: nobody else moves it to another place.
+    """The bridge does not move the MAC of a silent guest to another port.
 
-    The frames come from the switch itself, which would learn from a station's where the guest is.
+    The switch itself sends the frames. From a station's frames, it would learn the guest's MAC at
+    the station's port.
     """
     web = network.container("web")
     with vmnet.running(web, VMNET_FILTER=filtered), guest(web) as vm:
-        (entry,) = (one for one in forwarding_database(web) if one["mac"] == web.mac)
+        (entry,) = (entry for entry in forwarding_database(web) if entry["mac"] == web.mac)
         assert (entry["ifname"], entry["state"]) == ("tap0", "static")
         with heard(vm) as card:
             last = mac_bytes(web.mac) + forged("02:42:00:00:00:98")[6:]
             send(network.host, forged(web.mac), last, by=network.bridge)
-            assert not [one for one in until_seen(card, last) if one[6:12] == last[:6]]
+            assert not [frame for frame in until_seen(card, last) if frame[6:12] == last[:6]]
         assert entry in forwarding_database(web)
         web.ip("link", "set", "tap0", "down")
         web.ip("link", "set", "tap0", "up")
         assert entry in forwarding_database(web)
 
 
-def test_a_guest_hears_nothing_that_is_for_others(network: Lan, vmnet: Vmnet) -> None:
-    """Neither what the network floods nor what the container itself sends to a station."""
+def test_a_guest_receives_no_frames_for_other_machines(network: Lan, vmnet: Vmnet) -> None:
+    """Neither unknown unicast from the network nor frames from the container to a station."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with vmnet.running(web), guest(web) as vm, heard(vm) as card:
         send(station, mac_bytes("02:42:00:00:00:77") + forged(station.mac)[6:])
         web.run("ping", "-c1", "-W5", station.address)
         last = forged(station.mac, b"last")
         send(station, last)
-        to = {one[:6] for one in until_seen(card, last) if not one[0] & 1}  # not to a group
-    assert to <= {mac_bytes(web.mac)}
+        unicast = {frame[:6] for frame in until_seen(card, last) if not frame[0] & 1}
+    assert unicast <= {mac_bytes(web.mac)}
 
 
 def test_several_machines_behind_one_tap(network: Lan, vmnet: Vmnet) -> None:
-    """With VMNET_FILTER=off: they are reached, and reach what has moved from there to elsewhere.
+    """With VMNET_FILTER=off, the network reaches them, and they reach a MAC that has moved away.
 
-    As the virtual MAC of VRRP (RFC 5798 section 7.3) does, which another router takes over.
+    The virtual MAC of VRRP (RFC 5798 section 7.3) moves like this when another router takes over.
     """
     web, station = network.container("web"), network.station()
     with vmnet.running(web, VMNET_FILTER="off"), guest(web) as vm, namespace("inner") as inner:
@@ -171,7 +178,7 @@ def test_several_machines_behind_one_tap(network: Lan, vmnet: Vmnet) -> None:
         vm.run("ping", "-c1", "-W5", moved.address)
 
 
-# What only a router or a DHCP server says, behind what a filter of first headers doesn't look into.
+# Messages of routers and DHCP servers, also behind headers that could hide them from a filter.
 _HIDDEN = [
     frames.ipv6(frames.LINK_LOCAL, kind, hidden)
     for payload, message in (
@@ -205,8 +212,8 @@ def _from(mac: str, frame: bytes, tag: bytes = b"") -> bytes:
 
 def test_headers_and_tags_hide_no_message_that_enters(network: Lan, vmnet: Vmnet) -> None:
     web, station = network.container("web", ipv6=True), network.station()
-    hidden = [_from(station.mac, one, tag) for one in _HIDDEN for tag in (b"", _PRIORITY_TAG)]
-    fair = [
+    hidden = [_from(station.mac, frame, tag) for frame in _HIDDEN for tag in (b"", _PRIORITY_TAG)]
+    legitimate = [
         _from(station.mac, frames.ipv6(frames.OTHER6, kind, payload))
         for kind, payload in (
             (frames.HOP_BY_HOP, frames.listener_report()),
@@ -217,12 +224,13 @@ def test_headers_and_tags_hide_no_message_that_enters(network: Lan, vmnet: Vmnet
     ]
     with vmnet.running(web), guest(web) as vm, heard(vm) as card:
         last = forged(station.mac)
-        send(station, *hidden, *fair, last)
-        assert [one for one in until_seen(card, last) if one[6:12] == last[6:12]] == fair
+        send(station, *hidden, *legitimate, last)
+        found = [frame for frame in until_seen(card, last) if frame[6:12] == last[6:12]]
+        assert found == legitimate
 
 
-def test_nor_that_leaves(network: Lan, vmnet: Vmnet) -> None:
-    """From a guest that nothing else filters."""
+def test_headers_and_tags_hide_no_message_that_leaves(network: Lan, vmnet: Vmnet) -> None:
+    """The guest's tap has no filter."""
     web, station = network.container("web", ipv6=True), network.station()
     with (
         vmnet.running(web, VMNET_FILTER="off"),
@@ -230,15 +238,16 @@ def test_nor_that_leaves(network: Lan, vmnet: Vmnet) -> None:
         heard(station) as card,
     ):
         last = forged(web.mac)
-        send(vm, *(_from(web.mac, one) for one in _HIDDEN))
-        send(vm, *(_from(web.mac, one, _PRIORITY_TAG) for one in _HIDDEN), last)
-        found = [one for one in until_seen(card, last) if one[6:12] == last[6:12]]
-        assert not [one for one in found if one in [_from(web.mac, frame) for frame in _HIDDEN]]
+        hidden = [_from(web.mac, frame) for frame in _HIDDEN]
+        send(vm, *hidden)
+        send(vm, *(_from(web.mac, frame, _PRIORITY_TAG) for frame in _HIDDEN), last)
+        found = [frame for frame in until_seen(card, last) if frame[6:12] == last[6:12]]
+        assert not [frame for frame in found if frame in hidden]
 
 
 @pytest.fixture
 def kept(network: Lan) -> Iterator[tuple[Lan, Namespace]]:
-    """A container with a second network that it keeps to itself, and routes for others."""
+    """A container that forwards packets and keeps a second network; and that network."""
     with lan(2) as second:
         web = network.container("web", ipv6=True, resolv_conf=ON_LOOPBACK)
         second.attach(web, "eth1", gateway=False)
@@ -247,10 +256,10 @@ def kept(network: Lan) -> Iterator[tuple[Lan, Namespace]]:
 
 
 @pytest.mark.parametrize("filtered", ["on", "off"])
-def test_a_guest_gets_no_further_than_the_bridge(
+def test_a_guest_reaches_nothing_beyond_the_bridge(
     network: Lan, kept: tuple[Lan, Namespace], vmnet: Vmnet, filtered: str
 ) -> None:
-    """Neither to a network that the container kept, nor to what listens in the container."""
+    """It reaches neither a network that the container kept nor a service in the container."""
     second, web = kept
     internal = second.station("internal")
     internal.ip("route", "replace", "default", "via", web.nic("eth1").address)
@@ -272,18 +281,18 @@ def test_a_guest_gets_no_further_than_the_bridge(
         for address in (bridge, web.nic("eth1").address):
             fetch = ("wget", "-q", "-T1", "-O-", f"http://{address}:8080/")
             assert vm.run("busybox", *fetch, check=False).returncode
-        # Nor past the bridge, to a MAC that every bridge keeps for its own host, nor to all.
-        before = _unheard(web)
+        # Nor by a MAC that a bridge passes to its host: reserved multicast, broadcast, its own.
+        before = _refused_datagrams(web)
         packet = frames.ipv4(web.address, frames.UDP, frames.ports(1, 9))
         to = IPv4Address(web.nic("eth1").address).packed
         for mac in ("01:80:c2:00:00:0e", "ff:ff:ff:ff:ff:ff", bridge_mac):
             send(vm, _from(web.mac, mac_bytes(mac) + packet[6:30] + to + packet[34:]))
         vm.run("ping", "-c1", "-W5", bridge)
-        assert _unheard(web) == before
+        assert _refused_datagrams(web) == before
         last = forged(second.host.link(second.bridge)["address"])  # type: ignore[index]
         send(second.host, last, by=second.bridge)
         source = IPv4Address(web.address).packed
-        assert not [one for one in until_seen(there, last) if one[26:30] == source]
+        assert not [frame for frame in until_seen(there, last) if frame[26:30] == source]
 
 
 def _forwarding(container: Namespace) -> dict[str, int]:
@@ -293,13 +302,13 @@ def _forwarding(container: Namespace) -> dict[str, int]:
     }
 
 
-def _unheard(container: Namespace) -> int:
-    """How many UDP datagrams came in for which nobody listens."""
+def _refused_datagrams(container: Namespace) -> int:
+    """Return the number of UDP datagrams received for a port without a listener."""
     counted = container.run("nstat", "-asz", "UdpNoPorts").stdout.split()
     return int(counted[counted.index("UdpNoPorts") + 1])
 
 
-def test_the_forwarder_is_the_guests_alone(network: Lan, vmnet: Vmnet) -> None:
+def test_only_the_guest_can_use_the_forwarder(network: Lan, vmnet: Vmnet) -> None:
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with dnsmasq(web, *ENGINE) as engine, vmnet.running(web), guest(web) as vm:
         address = bridge_address(web)
@@ -307,7 +316,7 @@ def test_the_forwarder_is_the_guests_alone(network: Lan, vmnet: Vmnet) -> None:
         assert "192.0.2.7" in vm.run(*asked).stdout
         seen = engine.output().count("query[A] db.test")
         station.ip("route", "add", "169.254.0.0/16", "dev", "eth0")
-        for own in (one for one in web.addresses("br0") if one["family"] == "inet"):
+        for own in (address for address in web.addresses("br0") if address["family"] == "inet"):
             ask = ("timeout", "1", *asked[:-1], own["local"])
             assert station.run(*ask, check=False).returncode
             connect = ("busybox", "nc", "-w1", own["local"], "53")
@@ -317,7 +326,7 @@ def test_the_forwarder_is_the_guests_alone(network: Lan, vmnet: Vmnet) -> None:
         assert "192.0.2.7" in vm.run(*asked).stdout
 
 
-def test_nobody_else_gets_the_guests_answers(network: Lan, vmnet: Vmnet) -> None:
+def test_forged_claims_do_not_divert_the_guests_answers(network: Lan, vmnet: Vmnet) -> None:
     """A forged claim of the guest's address changes nothing on the bridge."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with dnsmasq(web, *ENGINE), vmnet.running(web), guest(web) as vm, heard(station) as card:
@@ -344,7 +353,7 @@ def test_nobody_else_gets_the_guests_answers(network: Lan, vmnet: Vmnet) -> None
         (known,) = web.ip("-j", "neighbour", "show", web.address).json()
         assert (known["lladdr"], known["state"]) == (web.mac, ["PERMANENT"])
         card.setblocking(False)
-        assert not [one for one in _drain(card) if b"db\x04test" in one]
+        assert not [frame for frame in _drain(card) if b"db\x04test" in frame]
 
 
 def _drain(card: socket.socket) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""IPv6 as real clients and the kernel learn it, on the guest's end of the tap."""
+"""IPv6 configuration of real clients and the kernel, on the guest's end of the tap."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from vmnet.errors import LaunchError
 
 @contextmanager
 def machine(container: Namespace, number: int = 0, mac: str = "") -> Iterator[Namespace]:
-    """A namespace with the VM's NIC, at the end of the cable; its own IPv6 is as the kernel's."""
+    """A namespace with the guest's NIC behind the tap; the kernel configures its IPv6."""
     own = mac or container.nic(f"eth{number}").mac
-    with behind_tap(hypervisor(container), own, tap=100 + number) as made:
-        yield made
+    with behind_tap(hypervisor(container), own, tap=100 + number) as vm:
+        yield vm
 
 
 def routers(where: Namespace) -> list[str]:
-    """The gateways of the default routes, once there is one."""
+    """Wait for an IPv6 default route, and return the gateways of all of them."""
 
     def found() -> list[str]:
-        defaults = [one for one in where.routes() if one["dst"] == "default"]
-        return [one["gateway"] for one in defaults if ":" in one["gateway"]]
+        defaults = [route for route in where.routes() if route["dst"] == "default"]
+        return [route["gateway"] for route in defaults if ":" in route["gateway"]]
 
     return until(found, 15, "a default route from a router advertisement")
 
 
 def global_addresses(where: Namespace) -> list[str]:
-    return [one["local"] for one in where.addresses("eth0") if one["scope"] == "global"]
+    return [address["local"] for address in where.addresses("eth0") if address["scope"] == "global"]
 
 
-def link_local(where: Namespace, device: str, besides: str = "") -> str:
-    own = [one["local"] for one in where.addresses(device) if one["scope"] == "link"]
-    (found,) = (one for one in own if one != besides)
+def link_local(where: Namespace, device: str, ignore: str = "") -> str:
+    own = [address["local"] for address in where.addresses(device) if address["scope"] == "link"]
+    (found,) = (address for address in own if address != ignore)
     return str(found)
 
 
@@ -75,8 +75,8 @@ def test_the_guests_router_is_the_gateway_and_leads_beyond_it(network: Lan, vmne
     network.world()
     with vmnet.running(web), machine(web) as vm:
         assert routers(vm) == [link_local(network.host, network.bridge)]
-        assert global_addresses(vm) == []  # none made of a prefix
-        on_link = {one["dst"] for one in vm.routes() if one["protocol"] == "kernel"}
+        assert global_addresses(vm) == []  # no address from a prefix (SLAAC)
+        on_link = {route["dst"] for route in vm.routes() if route["protocol"] == "kernel"}
         assert on_link == {str(network.network6), "fe80::/64"}
         vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
         vm.run("ping", "-6", "-c1", "-W5", WORLD6)
@@ -85,15 +85,15 @@ def test_the_guests_router_is_the_gateway_and_leads_beyond_it(network: Lan, vmne
     assert forwarding == "0\n"
 
 
-def test_a_gateway_that_hides_its_link_local_address_is_stood_in_for(
+def test_the_bridge_replaces_a_gateway_with_an_unknown_link_local_address(
     network: Lan, vmnet: Vmnet
 ) -> None:
     web = network.container("web", ipv6=True)
     network.world()
-    hidden = "fe80::5"  # neither customary nor made of its MAC
+    hidden = "fe80::5"  # neither Docker's nor derived from the MAC
     network.host.sysctl(net__ipv6__icmp__echo_ignore_multicast=1)
     network.host.ip("address", "add", f"{hidden}/64", "dev", network.bridge, "nodad")
-    own = f"{link_local(network.host, network.bridge, besides=hidden)}/64"
+    own = f"{link_local(network.host, network.bridge, ignore=hidden)}/64"
     network.host.ip("address", "delete", own, "dev", network.bridge)
     with vmnet.running(web), machine(web) as vm:
         assert routers(vm) != [hidden]
@@ -103,18 +103,18 @@ def test_a_gateway_that_hides_its_link_local_address_is_stood_in_for(
         vm.run("ping", "-6", "-c1", "-W5", WORLD6)
 
 
-def test_a_gateway_that_is_silent_at_the_start_is_named(network: Lan, vmnet: Vmnet) -> None:
+def test_a_gateway_that_is_silent_at_the_start_is_reported(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     network.host.ip("link", "set", network.bridge, "down")
     plan = vmnet(web, "plan", "--json", VMNET_INTERFACES="eth0")
     assert plan.returncode == 0, plan.stderr
-    lines = [line for one in plan.json()["deliveries"] for line in one["not_carried"]]
-    (line,) = (one for one in lines if "route to ::/0" in one)
+    lines = [line for delivery in plan.json()["deliveries"] for line in delivery["not_carried"]]
+    (line,) = (line for line in lines if "route to ::/0" in line)
     assert "its gateway does not answer" in line, line
 
 
-def test_a_gateway_that_begins_to_answer_is_waited_for(network: Lan, vmnet: Vmnet) -> None:
-    """The first container on a network finds it looking for duplicates of its own address."""
+def test_a_start_waits_for_a_gateway_to_answer(network: Lan, vmnet: Vmnet) -> None:
+    """When the first container starts, the gateway may still run duplicate address detection."""
     web = network.container("web", ipv6=True)
     network.host.ip("address", "delete", f"{network.gateway6}/64", "dev", network.bridge)
     late = ("address", "add", f"{network.gateway6}/64", "dev", network.bridge, "nodad")
@@ -129,16 +129,16 @@ def test_a_gateway_that_begins_to_answer_is_waited_for(network: Lan, vmnet: Vmne
 def test_a_container_without_a_default_route_has_no_router(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True, gateway=False)
     with vmnet.running(web), machine(web) as vm:
-        lease = dhcpcd6(vm)  # it asks because a router advertisement tells it to
-        defaults = [one for one in vm.routes() if one["dst"] == "default"]
+        lease = dhcpcd6(vm)  # a router advertisement makes it ask
+        defaults = [route for route in vm.routes() if route["dst"] == "default"]
     assert (str(lease.address), defaults) == (web.nic().address6, [])
 
 
 def test_several_addresses_come_together(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True, extra=("fd00:30:1::200/64 nodad",))
     with vmnet.running(web), machine(web) as vm:
-        said = dhcpcd6(vm).environment
-    found = {said[f"new_dhcp6_ia_na1_ia_addr{number}"] for number in (1, 2)}
+        environment = dhcpcd6(vm).environment
+    found = {environment[f"new_dhcp6_ia_na1_ia_addr{number}"] for number in (1, 2)}
     assert found == {web.nic().address6, "fd00:30:1::200"}
 
 
@@ -162,7 +162,7 @@ def test_an_ipv6_only_container(network: Lan, vmnet: Vmnet) -> None:
     assert "dnsmasq" not in names
 
 
-def test_several_interfaces_have_one_responder(network: Lan, vmnet: Vmnet) -> None:
+def test_several_interfaces_share_a_responder(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host, ipv6=True) as second:
         web = network.container("web", ipv6=True, gateway=False)
         second.attach(web, "eth1", ipv6=True)
@@ -175,7 +175,7 @@ def test_several_interfaces_have_one_responder(network: Lan, vmnet: Vmnet) -> No
                         assert routers(vm) == [link_local(network.host, second.bridge)]
 
 
-def test_another_router_on_the_network_is_not_heard(network: Lan, vmnet: Vmnet) -> None:
+def test_the_guest_hears_no_other_router_on_the_network(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     serves = ("--enable-ra", "--dhcp-range=fd00:30:1::,slaac", f"--interface={network.bridge}")
     with dnsmasq(network.host, *serves, port=0), vmnet.running(web), machine(web) as vm:
@@ -190,11 +190,11 @@ def test_another_mac_is_not_answered(network: Lan, vmnet: Vmnet) -> None:
     with vmnet.running(web), machine(web, mac="02:42:00:00:00:99") as vm:
         with pytest.raises(TimedOutError):
             dhclient6(vm, timeout=4)
-        assert not [one for one in vm.routes() if one["dst"] == "default"]
+        assert not [route for route in vm.routes() if route["dst"] == "default"]
 
 
-def test_a_hostile_guest_changes_nothing(network: Lan, vmnet: Vmnet) -> None:
-    """Frames that pass the filter and hold garbage."""
+def test_the_responder_survives_malformed_frames(network: Lan, vmnet: Vmnet) -> None:
+    """The frames pass the filter and contain garbage."""
     web = network.container("web", ipv6=True)
     with vmnet.running(web), machine(web) as vm:
         (pid,) = responders(web)
@@ -222,7 +222,7 @@ def test_a_start_that_fails_leaves_no_responder(network: Lan, vmnet: Vmnet) -> N
     ended = vmnet(web, "run")
     assert ended.returncode == LaunchError.exit_code, ended.stderr
     assert responders(web) == []
-    assert [one.name for one in vmnet.run_dir.glob("responder.*")] == ["responder.log"]
+    assert [path.name for path in vmnet.run_dir.glob("responder.*")] == ["responder.log"]
 
 
 def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
