@@ -1,6 +1,7 @@
 """Assemble classic BPF programs, and attach them to links as filters under clsact (tc-bpf(8)).
 
-A cls_bpf filter needs no action module, unlike the other tc filters.
+A cls_bpf filter needs no action module, unlike the other tc filters, so it works on every kernel
+that has cls_bpf.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
 # A jump is a label of the program or a number of instructions to skip.
 Instruction = tuple[int, int, str | int, str | int]
 Program = Mapping[str, Sequence[Instruction]]  # by label
-# Load into A a word, half word or byte, at an offset or at an offset from X, or the frame's length.
+# Load into A a word, half word or byte (absolute, then relative to X), or the frame's length.
 LD, LDH, LDB, LD_X, LDH_X, LDB_X, LD_LENGTH = 0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0x80
 LDX, LDX_HEADER = 0x01, 0xB1  # X = the operand; X = length of the IPv4 header
 LDM, ST = 0x60, 0x02  # load A from scratch memory; store A there
@@ -90,8 +91,7 @@ def detach(kernel: rtnl.Rtnl, link: str) -> None:
 def assemble(program: Program) -> bytes:
     """Return the program's instructions as bytes, with its labels resolved.
 
-    A condition can skip at most 255 instructions. JUMP has no such limit; it goes to its label for
-    true.
+    A condition can skip at most 255 instructions. JUMP uses its label for true, without this limit.
     """
     labels, count = {}, 0
     for label, instructions in program.items():

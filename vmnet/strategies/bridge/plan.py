@@ -125,7 +125,7 @@ def _owned(
 
 
 def _sender(interface: Interface, port: Port) -> Sender:
-    """Return the source addresses that the guest may use: any, if the NIC has no address."""
+    """Return the source addresses that the guest may use: any address, if none is known."""
     router = interface.router
     gateways = (route.gateway for route in interface.routes_of(6))
     known = (*gateways, *((router.address, router.gateway) if router else ()))
