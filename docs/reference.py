@@ -1,10 +1,11 @@
-"""Writes the parts of this documentation that are made from the code.
+"""Generate the parts of the documentation that come from the code.
 
-    python docs/reference.py           tell what is out of date, with status 1
-    python docs/reference.py --write   bring it up to date
+    python docs/reference.py           list the pages that are out of date; exit with 1 if any are
+    python docs/reference.py --write   update them
 
-The generated parts are the whole of environment.md, and in other pages whatever stands between
-``<!-- generated: NAME -->`` and ``<!-- end -->``. tests/unit/test_docs.py keeps all of it current.
+The generated parts are environment.md and, in other pages, the text between
+``<!-- generated: NAME -->`` and ``<!-- end -->``. tests/unit/test_docs.py checks that they are
+current.
 """
 
 from __future__ import annotations
@@ -29,38 +30,39 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent / "pyproject.toml"
 
 _MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
-# Who is asked, where the hook's stage alone does not say it.
-_ASKED: Mapping[str, str] = {
+# The plugins that vmnet calls, by the module of the hook's stage.
+_CALLED: Mapping[str, str] = {
     "settings": "every installed plugin",
     "capture": "the strategy that `VMNET_CAPTURE` names",
     "ipam": "each strategy that `VMNET_IPAM` names, in that order",
     "bridge": "the strategy that `VMNET_BRIDGE` names",
-    "forwarder": "the strategy that `VMNET_FORWARDER` names, where one is needed",
+    "forwarder": "the strategy that `VMNET_FORWARDER` names, if a forwarder is needed",
     "devices": "each strategy that `VMNET_IPAM` names, in that order",
     "launch": "the strategy that `VMNET_LAUNCH` names",
 }
 _INTRODUCTION = """\
 # Environment variables
 
-Made by `python docs/reference.py --write` from the same table that `vmnet config` prints and that
-every start is parsed by. Do not edit it here.
+This page is for people who configure VMs. It lists every environment variable of vmnet and the
+plugins that come with it. `python docs/reference.py --write` generates it from the table that
+`vmnet config` prints and that every start uses. Do not edit it by hand.
 
-What holds for all of them:
+These rules apply to all variables:
 
-- An **empty** variable counts as unset, as Compose files pass one for a missing value.
-- An **unknown** `VMNET_…` variable stops the start, with the nearest known name. Those that engines
-  inject for a link or a Service named `vmnet…` (`VMNET_PORT_80_TCP_ADDR`, `VMNET_SERVICE_HOST`,
-  `VMNET_ENV_…`) are passed over.
-- A **yes or no** is `true`, `1`, `yes`, `on`, or `false`, `0`, `no`, `off`, in any case.
-- A **size** is a number with `K`, `M`, `G` or `T`, and of MiB without one.
-- A **list** has commas in between, and each entry once.
+- An **empty** variable counts as unset, because Compose files pass empty text for a missing value.
+- An **unknown** `VMNET_…` variable stops the start, and the error suggests the nearest known name.
+  vmnet ignores the variables that engines inject for a link or a Service named `vmnet…`
+  (`VMNET_PORT_80_TCP_ADDR`, `VMNET_SERVICE_HOST`, `VMNET_ENV_…`).
+- A **yes or no** is `true`, `1`, `yes`, `on`, or `false`, `0`, `no`, `off`, in upper or lower case.
+- A **size** is a number followed by `K`, `M`, `G` or `T`, or a number of MiB.
+- A **list** is separated by commas and contains each entry once.
 - A **path** is absolute, as the container sees it.
-- `-` as default: unset, and then what the meaning says.
+- `-` as default means unset.
 """
 
 
 def environment() -> str:
-    """The page of every variable: the core's, then each shipped plugin's."""
+    """Return the page of all variables: the core's first, then each shipped plugin's."""
     sections = [_INTRODUCTION, _section("The core", core.CORE)]
     plugins = loading.load(shipped())
     for name in plugins.names:
@@ -71,17 +73,17 @@ def environment() -> str:
 
 
 def exit_codes() -> str:
-    """The classes of errors, in the order of their codes."""
-    rows = sorted({(one.exit_code, one.__name__, one.meaning) for one in errors.FAMILY})
+    """Return the table of error classes, sorted by exit code."""
+    rows = sorted({(error.exit_code, error.__name__, error.meaning) for error in errors.FAMILY})
     return _table(("code", "class", "meaning"), ((str(code), *rest) for code, *rest in rows))
 
 
 def signatures() -> dict[str, str]:
-    """For each hook its signature, word for word, and who answers it."""
+    """Return the signature of each hook, and the plugins that implement the hook."""
     plugins = loading.load(shipped())
     return {
         hook: _signature(
-            stage, hook, [one for one in plugins.names if plugins.implements(one, hook)]
+            stage, hook, [name for name in plugins.names if plugins.implements(name, hook)]
         )
         for stage in hookspecs.STAGES
         for hook in hooks_of(stage)
@@ -89,26 +91,26 @@ def signatures() -> dict[str, str]:
 
 
 def hooks_of(stage: ModuleType) -> Iterator[str]:
-    """The names of a stage's hooks, in their order."""
+    """Return the names of a stage's hooks, in the order of their definition."""
     return (name for name in vars(stage) if name.startswith("vmnet_"))
 
 
 def shipped() -> list[Plugin]:
-    """The plugins of this distribution, whatever else is installed."""
+    """Return the plugins of this distribution, without other installed plugins."""
     names = tomllib.loads(PROJECT.read_text())["project"]["entry-points"]["vmnet"]
-    return [one for one in discovery.discover() if one.name in names]
+    return [plugin for plugin in discovery.discover() if plugin.name in names]
 
 
 def render(page: Path) -> str:
-    """What the page must hold."""
+    """Return the text that the page must have."""
     if page.name == "environment.md":
         return environment()
     parts = {**signatures(), "exit codes": exit_codes()}
-    return _MARK.sub(lambda found: f"{found[1]}{parts[found[2]]}{found[3]}", page.read_text())
+    return _MARK.sub(lambda mark: f"{mark[1]}{parts[mark[2]]}{mark[3]}", page.read_text())
 
 
 def pages() -> tuple[Path, ...]:
-    """The pages of which a part or all is generated."""
+    """Return the pages that are wholly or partly generated."""
     marked = (page for page in sorted(HERE.glob("*.md")) if _MARK.search(page.read_text()))
     return (HERE / "environment.md", *marked)
 
@@ -133,10 +135,10 @@ def _default(row: Setting[Any]) -> str:
 
 
 def _accepted(row: Setting[Any]) -> str:
-    """What a parser expects, in its own words: those of its error."""
-    for wrong in ("\n", "'"):
+    """Return what the parser expects, from the message of its error."""
+    for invalid in ("\n", "'"):
         try:
-            row.parse(wrong)
+            row.parse(invalid)
         except ValueError as error:
             return str(error).partition(": ")[0]
     return "any text"
@@ -153,15 +155,15 @@ def _cell(text: str) -> str:
 
 def _signature(stage: ModuleType, hook: str, implemented: list[str]) -> str:
     name = stage.__name__.rpartition(".")[2]
-    by = ", ".join(f"`{one}`" for one in implemented) or "none"
+    plugins = ", ".join(f"`{plugin}`" for plugin in implemented) or "none"
     return (
         f"```python\n{_definition(getattr(stage, hook))}```\n\n"
-        f"Asked: {_ASKED[name]}. In the tree: {by}.\n"
+        f"Called: {_CALLED[name]}. Implemented by: {plugins}.\n"
     )
 
 
 def _definition(function: Callable[..., Any]) -> str:
-    """The lines of a definition from ``def`` to the colon."""
+    """Return the lines of a definition, from ``def`` to the colon."""
     source = inspect.getsource(function)
     (node,) = ast.parse(source).body
     assert isinstance(node, ast.FunctionDef)

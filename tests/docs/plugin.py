@@ -1,4 +1,4 @@
-"""The plugin of docs/writing-a-plugin.md, written out and installed as the page has it."""
+"""Write and install the plugin of docs/writing-a-plugin.md as the page describes it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _FILE = re.compile(r"# (\S+\.(?:py|toml))\n(.*)", re.DOTALL)
 
 
 def follow(folder: Path) -> Path:
-    """Do what the page says, up to its tests, in a folder; answer the plugin's own.
+    """Follow the page in a folder, up to the plugin's tests, and return the plugin's folder.
 
-    That is its first shell block, beside this project's plugins, and then those blocks whose first
-    line is a comment with a path.
+    Run the page's first shell block next to a copy of ``plugins/nodhcp``. Then write each block
+    whose first line is a comment with a path.
     """
     shutil.copytree(pages.ROOT / "plugins/nodhcp", folder / "plugins/nodhcp")
-    copying = next(one for one in pages.blocks_of(PAGE) if one.language == "sh")
-    run("sh", "-euc", copying.text, cwd=folder)
-    made = folder / NAME
+    shell = next(block for block in pages.blocks_of(PAGE) if block.language == "sh")
+    run("sh", "-euc", shell.text, cwd=folder)
+    plugin = folder / NAME
     for block in pages.blocks_of(PAGE):
-        if found := _FILE.fullmatch(block.text):
-            path = made / found[1]
+        if match := _FILE.fullmatch(block.text):
+            path = plugin / match[1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(found[2])
-    return made
+            path.write_text(match[2])
+    return plugin
 
 
 def dockerfile() -> str:
-    """The page's."""
-    (block,) = (one for one in pages.blocks_of(PAGE) if one.language == "dockerfile")
+    """Return the page's Dockerfile."""
+    (block,) = (block for block in pages.blocks_of(PAGE) if block.language == "dockerfile")
     return block.text
 
 
 def install(folder: Path, site: Path) -> None:
-    """What ``pip install --no-deps --target`` leaves, without the network that a build takes."""
-    made = tomllib.loads((folder / "pyproject.toml").read_text())
-    project = made["project"]
-    for package in made["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
+    """Install as ``pip install --no-deps --target`` does, but without a build, which downloads."""
+    pyproject = tomllib.loads((folder / "pyproject.toml").read_text())
+    project = pyproject["project"]
+    for package in pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         shutil.copytree(folder / package, site / package)
     title, version = project["name"], project["version"]
     metadata = site / f"{title.replace('-', '_')}-{version}.dist-info"

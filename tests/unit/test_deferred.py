@@ -1,4 +1,4 @@
-"""A deferred module is loaded by the first who asks it for something, and only then."""
+"""A deferred module is loaded on the first access to one of its attributes, and not before."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ stand_in = sys.modules["attr.validators"]
 """
 
 
-def test_a_library_that_imports_it_does_not_load_it() -> None:
+def test_an_import_by_a_library_does_not_load_the_module() -> None:
     assert run(f"{_DEFER}print('__file__' in vars(stand_in))") == "False\n"
 
 
-def test_who_asks_gets_the_real_one() -> None:
+def test_an_access_loads_the_module() -> None:
     program = f"""{_DEFER}
 @attrs.define
 class Box:
@@ -42,13 +42,13 @@ except TypeError:
     assert run(program) == "True True\n"
 
 
-def test_what_is_loaded_stays() -> None:
+def test_a_loaded_module_is_not_replaced() -> None:
     program = "import json, sys; from vmnet.imports.deferred import defer; defer('json')"
     assert run(f"{program}; print(json is sys.modules['json'])") == "True\n"
 
 
-def test_a_package_that_is_not_there_is_not_asked_for() -> None:
-    """``from module import name`` asks a module whether it is a package, which must not load it."""
+def test_the_check_for_a_package_does_not_load_the_module() -> None:
+    """``from module import name`` checks whether the module is a package."""
     program = """
 import sys
 from vmnet.imports.deferred import Deferred, put
@@ -69,15 +69,15 @@ def _wrapped() -> None:
 
 
 class _Plugin:
-    """As a plugin may be, beside a module."""
+    """A plugin that is a class."""
 
     plain = staticmethod(_generator)
 
     def method(self) -> None:
-        """A hook, say."""
+        """A hook."""
 
 
-_ASKED = {
+_ARGUMENTS = {
     "a function": _wrapped,
     "a generator": _generator,
     "a lambda": lambda: None,
@@ -92,38 +92,38 @@ _ASKED = {
 }
 
 
-@pytest.mark.parametrize("kind", _ASKED)
+@pytest.mark.parametrize("kind", _ARGUMENTS)
 @pytest.mark.parametrize(
-    "question", sorted(deferred._INSPECT.keys() - {"getattr_static", "unwrap"})
+    "function", sorted(deferred._INSPECT.keys() - {"getattr_static", "unwrap"})
 )
-def test_inspect_s_answers(question: str, kind: str) -> None:
-    one = _ASKED[kind]
-    assert deferred._INSPECT[question](one) == getattr(inspect, question)(one)
+def test_the_functions_agree_with_inspect(function: str, kind: str) -> None:
+    argument = _ARGUMENTS[kind]
+    assert deferred._INSPECT[function](argument) == getattr(inspect, function)(argument)
 
 
-@pytest.mark.parametrize("kind", _ASKED)
-def test_what_inspect_unwraps(kind: str) -> None:
-    assert deferred._INSPECT["unwrap"](_ASKED[kind]) is inspect.unwrap(_ASKED[kind])  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", _ARGUMENTS)
+def test_unwrap_agrees_with_inspect(kind: str) -> None:
+    argument = _ARGUMENTS[kind]
+    assert deferred._INSPECT["unwrap"](argument) is inspect.unwrap(argument)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", _ASKED)
+@pytest.mark.parametrize("kind", _ARGUMENTS)
 @pytest.mark.parametrize(
     "name", ["_generator", "dumps", "method", "plain", "__doc__", "__name__", "__class__", "none"]
 )
-def test_what_inspect_gets(name: str, kind: str) -> None:
-    ours = deferred._INSPECT["getattr_static"](_ASKED[kind], name, "none")
-    assert ours == inspect.getattr_static(_ASKED[kind], name, "none")
+def test_getattr_static_agrees_with_inspect(name: str, kind: str) -> None:
+    ours = deferred._INSPECT["getattr_static"](_ARGUMENTS[kind], name, "none")
+    assert ours == inspect.getattr_static(_ARGUMENTS[kind], name, "none")
 
 
-@pytest.mark.parametrize("name", deferred._INSPECT)
-def test_inspect_s_names(name: str) -> None:
-    """Whoever names the parameters gets an answer as well."""
-    parameters = inspect.signature(getattr(inspect, name)).parameters
-    given = {one: "none" if one == "attr" else None for one in parameters}
-    assert deferred._INSPECT[name](**given) == getattr(inspect, name)(**given)
+@pytest.mark.parametrize("function", deferred._INSPECT)
+def test_the_functions_accept_the_keywords_of_inspect(function: str) -> None:
+    parameters = inspect.signature(getattr(inspect, function)).parameters
+    keywords = {name: "none" if name == "attr" else None for name in parameters}
+    assert deferred._INSPECT[function](**keywords) == getattr(inspect, function)(**keywords)
 
 
-def test_what_inspect_does_not_get() -> None:
+def test_getattr_static_without_a_default_raises() -> None:
     with pytest.raises(AttributeError):
         deferred._INSPECT["getattr_static"](json, "none")
 
@@ -131,18 +131,18 @@ def test_what_inspect_does_not_get() -> None:
 _START = "import sys, vmnet.__main__, vmnet.cli.run, vmnet.net.codec;"
 
 
-def test_a_start_leaves_them_alone() -> None:
-    """But for those that one version or another of the standard library uses as it is imported."""
-    waiting = run(
+def test_a_start_does_not_load_them() -> None:
+    """Some versions of the standard library load other deferred modules at import."""
+    deferred_modules = run(
         f"{_START} print(*(n for n, m in sys.modules.items() if 'Deferred' in str(type(m))))"
     )
     assert {
         *("copy", "inspect", "ntpath", "platform", "selectors", "tokenize", "traceback"),
         *("unicodedata", "urllib.parse", "pkgutil", "attr.validators", "attrs.converters"),
-    } <= set(waiting.split())
+    } <= set(deferred_modules.split())
 
 
-def test_what_a_plugin_does_with_them_works() -> None:
+def test_plugins_can_use_them() -> None:
     program = f"""{_START}
 import copy, platform, traceback
 import urllib.parse

@@ -25,8 +25,13 @@ from vmnet.supervision.guard import FORCED_STATUS
 _LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"(?:\./)?(?:bench|deploy|docs|guest|plugins|tests|vmnet)/[\w./*-]+|\./\w+")
 _VARIABLE = re.compile(r"\bVMNET_\w*[A-Z0-9]\b")
-# Wrong on purpose, and the one of the plugin that a page makes.
-_OF_EXAMPLES = {"VMNET_MEMRY", "VMNET_JSONDISK_SIZE", "VMNET_CONTRACT", "VMNET_REGISTRY_FILE"}
+# Misspelt on purpose, or variables of example plugins.
+_EXAMPLE_VARIABLES = {
+    "VMNET_MEMRY",
+    "VMNET_JSONDISK_SIZE",
+    "VMNET_CONTRACT",
+    "VMNET_REGISTRY_FILE",
+}
 
 every_page = pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
 
@@ -40,7 +45,7 @@ def test_generated_parts_are_current(page: Path) -> None:
     assert page.read_text() == reference.render(page), "run `python docs/reference.py --write`"
 
 
-def test_the_generator_writes_what_it_finds_out_of_date(
+def test_the_generator_updates_stale_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "page.md").write_text("<!-- generated: exit codes -->\nold\n<!-- end -->\nmine\n")
@@ -59,7 +64,7 @@ def test_every_variable_is_in_the_reference_and_no_dhcp_is_first() -> None:
     assert sorted(documented) == sorted(row.name for row in rows())
 
 
-def test_every_hook_is_documented_and_no_other() -> None:
+def test_exactly_the_existing_hooks_are_documented() -> None:
     page = (ROOT / "docs/hooks.md").read_text()
     documented = re.findall(r"^### (\w+)$", page, re.MULTILINE)
     generated = re.findall(r"^<!-- generated: (\w+) -->$", page, re.MULTILINE)
@@ -78,56 +83,56 @@ def test_a_hook_is_documented_in_full(hook: str) -> None:
 
 
 @every_page
-def test_links_lead_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     broken = [
         target
         for target in _LINK.findall(pages.prose(page))
-        if not target.startswith("https://") and not _leads_somewhere(page, target)
+        if not target.startswith("https://") and not _target_exists(page, target)
     ]
     assert not broken
 
 
-def _leads_somewhere(page: Path, target: str) -> bool:
+def _target_exists(page: Path, target: str) -> bool:
     path, _, anchor = target.partition("#")
     file = page.parent / path if path else page
     return file.exists() and (not anchor or anchor in _anchors(file))
 
 
 def _anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Return the anchors that GitHub generates from headings."""
     headings = re.findall(r"^#+ (.+)$", pages.prose(page), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @every_page
-def test_paths_that_are_named_exist(page: Path) -> None:
-    named = [span.split()[0] for span in pages.spans(page)]
+def test_mentioned_paths_exist(page: Path) -> None:
+    mentioned = [span.split()[0] for span in pages.spans(page)]
     for block in pages.blocks_of(page):
         if block.language == "sh":
-            named += re.findall(r"^\./\w+", block.text, re.MULTILINE)
-    paths = {one.removeprefix("./").rstrip("/") for one in named if _PATH.fullmatch(one)}
-    assert not {one for one in paths if not any(ROOT.glob(one))}
+            mentioned += re.findall(r"^\./\w+", block.text, re.MULTILINE)
+    paths = {path.removeprefix("./").rstrip("/") for path in mentioned if _PATH.fullmatch(path)}
+    assert not {path for path in paths if not any(ROOT.glob(path))}
 
 
 @every_page
-def test_commands_that_are_named_exist(page: Path) -> None:
+def test_mentioned_commands_exist(page: Path) -> None:
     code = [block.text for block in pages.blocks_of(page) if block.language in ("sh", "console")]
-    named = {
+    mentioned = {
         word
         for text in (*code, *pages.spans(page))
         for word in re.findall(r"(?<![\w/.-])vmnet(?= ([a-z]+(?:-[a-z]+)*))", text)
     }
-    assert named <= {*cli.COMMANDS, "vmnet"}
+    assert mentioned <= {*cli.COMMANDS, "vmnet"}
 
 
-def test_the_status_of_a_forced_stop_is_documented() -> None:
+def test_the_exit_code_of_a_forced_stop_is_documented() -> None:
     assert f"| {FORCED_STATUS} | `guard: " in (ROOT / "docs" / "operations.md").read_text()
 
 
 @every_page
-def test_variables_that_are_named_exist(page: Path) -> None:
+def test_mentioned_variables_exist(page: Path) -> None:
     unknown = set()
-    for variable in set(_VARIABLE.findall(page.read_text())) - _OF_EXAMPLES:
+    for variable in set(_VARIABLE.findall(page.read_text())) - _EXAMPLE_VARIABLES:
         try:
             table.parse({variable: ""}, rows())
         except SettingsError:
@@ -135,7 +140,9 @@ def test_variables_that_are_named_exist(page: Path) -> None:
     assert not unknown
 
 
-@pytest.mark.parametrize("block", pages.blocks("sh"), ids=lambda one: f"{one.page.name}:{one.line}")
+@pytest.mark.parametrize(
+    "block", pages.blocks("sh"), ids=lambda block: f"{block.page.name}:{block.line}"
+)
 def test_shell_examples_parse(block: Block) -> None:
     run("sh", "-n", input=block.text)
 
@@ -146,44 +153,44 @@ def test_yaml_examples_parse() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("deploy/*.yaml")), ids=pages.name)
-def test_deployments_set_variables_that_exist_to_values_that_are_valid(page: Path) -> None:
-    found = list(_environments(yaml.safe_load(page.read_text())))
-    assert found
-    for environ in found:
+def test_deployments_set_existing_variables_to_valid_values(page: Path) -> None:
+    environments = list(_environments(yaml.safe_load(page.read_text())))
+    assert environments
+    for environ in environments:
         table.parse(environ, rows())
 
 
 def _environments(node: Any) -> Iterator[Mapping[str, str]]:
-    """Those of Compose files are mappings, those of Kubernetes lists of names and values."""
+    """Find the mappings of Compose files, and the lists of names and values of Kubernetes."""
     if isinstance(node, dict):
         if "environment" in node:
             yield node["environment"]
         if "env" in node:
-            yield {one["name"]: one["value"] for one in node["env"]}
+            yield {variable["name"]: variable["value"] for variable in node["env"]}
     if isinstance(node, dict | list):
-        for one in node.values() if isinstance(node, dict) else node:
-            yield from _environments(one)
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _environments(child)
 
 
 @pytest.mark.parametrize(
     "example",
-    [one for one in pages.examples() if one.is_offline and one.page != plugin.PAGE],
+    [example for example in pages.examples() if example.is_offline and example.page != plugin.PAGE],
     ids=str,
 )
-def test_commands_print_what_is_shown(example: Example) -> None:
+def test_commands_print_the_documented_output(example: Example) -> None:
     example.require(_vmnet(example))
 
 
 @pytest.fixture(scope="module")
 def jsondisk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plugin of the page; its folder, beside which ``site`` has it installed."""
+    """The folder of the page's plugin. The plugin is installed in ``site`` next to the folder."""
     folder = plugin.follow(tmp_path_factory.mktemp("example"))
     plugin.install(folder, folder.parent / "site")
     return folder
 
 
 @pytest.mark.parametrize(
-    "example", [one for one in pages.examples() if one.page == plugin.PAGE], ids=str
+    "example", [example for example in pages.examples() if example.page == plugin.PAGE], ids=str
 )
 def test_the_plugin_of_the_page_is_selected_by_name(example: Example, jsondisk: Path) -> None:
     example.require(_vmnet(example, PYTHONPATH=str(jsondisk.parent / "site")))
@@ -198,7 +205,7 @@ def test_the_plugin_of_the_page_passes_its_tests(jsondisk: Path) -> None:
     done = run(*command, env=_environ(PYTHONPATH=str(jsondisk.parent / "site")), timeout=60)
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
-    assert int(passed[1]) > 3, "its own three, and the conformance suite"
+    assert int(passed[1]) > 3, "the plugin's own three tests and the conformance suite"
 
 
 def _vmnet(example: Example, **more: str) -> str:

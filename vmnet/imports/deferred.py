@@ -1,9 +1,11 @@
-"""Modules that a library imports at once and a start never uses: loaded when something asks them.
+"""Defer the import of modules that libraries import but a start does not use.
 
-Some are asked one thing while they are imported, such as a constant: a stand-in can know that.
+A stand-in takes the module's place and loads the module on the first access to an attribute. If a
+library reads an attribute while it is imported, the stand-in can provide that attribute itself.
 
-``importlib.util.LazyLoader`` is the standard way, but finding the module to be lazy about imports
-the package around it, and that package is what must find the stand-in.
+``importlib.util.LazyLoader`` is the standard way, but it must first find the module, and thereby
+imports the package that contains it. That package would then load the module before the stand-in
+is in place.
 """
 
 from __future__ import annotations
@@ -16,40 +18,44 @@ from typing import Any
 
 
 def defer_unused() -> None:
-    """Spare a start what it doesn't use.
+    """Defer modules that a start never calls.
 
-    Of pathlib's, logging's and socket's imports, those for days that never come; of attrs what is
-    for classes unlike ours, partly classes that are compiled anew each time; and inspect, of which
-    pluggy asks simple things alone.
+    - imports of pathlib, logging and socket for rare cases
+    - parts of attrs that vmnet's classes do not use, some of which compile classes at import
+    - inspect, of which pluggy calls only simple functions
     """
     defer("copy", "fnmatch", "ntpath", "selectors", "tokenize", "traceback")
     defer("attr.converters", "attr.filters", "attr.validators", "unicodedata")
     defer("attrs.converters", "attrs.filters", "attrs.setters", "attrs.validators")
-    importlib.import_module("urllib")  # an empty package, to find the stand-in in
-    put(Deferred("urllib.parse", quote_from_bytes=_later("urllib.parse", "quote_from_bytes")))
+    importlib.import_module("urllib")  # the empty package that gets the stand-in as an attribute
+    put(
+        Deferred(
+            "urllib.parse", quote_from_bytes=_deferred_call("urllib.parse", "quote_from_bytes")
+        )
+    )
     put(Deferred("inspect", **_INSPECT))
-    if sys.implementation.name == "cpython":  # the one word that attrs asks for
+    if sys.implementation.name == "cpython":  # attrs calls only this function
         put(Deferred("platform", python_implementation=lambda: "CPython"))
 
 
 def defer(*modules: str) -> None:
-    """Put a stand-in for each module into ``sys.modules``, unless it is loaded already."""
+    """Put a stand-in for each module into ``sys.modules``, unless the module is loaded already."""
     for name in modules:
         put(Deferred(name))
 
 
 def put(stand_in: Deferred) -> None:
-    """Have imports find it, unless the module is loaded already."""
+    """Put a stand-in into ``sys.modules``, unless the module is loaded already."""
     package, _, name = stand_in.__name__.rpartition(".")
-    found = sys.modules.setdefault(stand_in.__name__, stand_in)
-    if found is stand_in and package in sys.modules:
+    registered = sys.modules.setdefault(stand_in.__name__, stand_in)
+    if registered is stand_in and package in sys.modules:
         setattr(sys.modules[package], name, stand_in)
 
 
 class Deferred(ModuleType):
-    """A stand-in for a module, but not for a package.
+    """A stand-in for a module that is not a package.
 
-    :param known: attributes that the module need not be loaded for
+    :param known: attributes that do not load the module
     """
 
     def __init__(self, name: str, **known: object) -> None:
@@ -57,7 +63,7 @@ class Deferred(ModuleType):
         vars(self).update(known)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "__path__":  # what `from module import name` asks first: is it a package?
+        if name == "__path__":  # `from module import name` first checks for a package
             raise AttributeError(name)
         return getattr(_load(self.__name__), name)
 
@@ -68,8 +74,8 @@ def _load(module: str) -> ModuleType:
     return importlib.import_module(module)
 
 
-def _later(module: str, function: str) -> Callable[..., Any]:
-    """A function of a module that is loaded when the function is called."""
+def _deferred_call(module: str, function: str) -> Callable[..., Any]:
+    """Return a function that loads the module when it is called."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         return getattr(_load(module), function)(*arguments, **named)
@@ -77,7 +83,7 @@ def _later(module: str, function: str) -> Callable[..., Any]:
     return call
 
 
-def _is(kind: type) -> Callable[[object], bool]:
+def _instance_check(kind: type) -> Callable[[object], bool]:
     return lambda object: isinstance(object, kind)
 
 
@@ -102,13 +108,13 @@ def _getattr_static(obj: object, attr: str, *default: object, **named: object) -
 
 
 _CO_GENERATOR = 0x20  # inspect.CO_GENERATOR
-# What pluggy asks of a plugin that is a module, and of its functions. Any other case is inspect's,
-# whose names the parameters have.
+# The functions that pluggy calls on a plugin module and its functions. Any other case goes to
+# inspect. The parameters have inspect's names, so that keyword arguments work.
 _INSPECT: Mapping[str, Callable[..., Any]] = {
-    "isclass": _is(type),
-    "isfunction": _is(FunctionType),
-    "ismethod": _is(MethodType),
-    "ismodule": _is(ModuleType),
+    "isclass": _instance_check(type),
+    "isfunction": _instance_check(FunctionType),
+    "ismethod": _instance_check(MethodType),
+    "ismodule": _instance_check(ModuleType),
     "isroutine": _isroutine,
     "isgeneratorfunction": _isgeneratorfunction,
     "unwrap": _unwrap,

@@ -1,12 +1,13 @@
-"""What a start imports, in one file, which ``vmnet precompile`` writes and ``vmnet run`` reads.
+"""Read the modules of a start from one file that ``vmnet precompile`` writes.
 
-A start imports more than 120 modules, which Python looks for and reads one by one, and attrs writes
-and compiles an ``__init__`` for each data class. The result is the same every time. An image does
-this once, when it is built.
+A start imports more than 120 modules, which Python finds and reads one by one, and attrs generates
+and compiles an ``__init__`` for each data class. The result is always the same, so an image
+computes it once, when it is built.
 
-A module is taken from the file on the condition that Python has for its own ``.pyc`` files: its
-source has the time and size that it had. Otherwise, and where there is no file, it is imported as
-ever. Only speed depends on the file, and is lost to whatever gives an image's files other dates.
+A module comes from the file under the condition that Python applies to its own ``.pyc`` files: its
+source has the recorded modification time and size. Otherwise, or without the file, Python imports
+the module as usual. Only the speed depends on the file. A tool that changes the dates of an
+image's files makes starts slower.
 """
 
 from __future__ import annotations
@@ -22,33 +23,37 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-    # Path, time in seconds and size of the source, and what it compiles to.
+    # Path, modification time in seconds and size of the source, and its compiled code.
     _Module = tuple[str, int, int, CodeType]
-    # What compile() was given, and what it made of it.
+    # The arguments of compile() (source, file name, mode), and its result.
     _Compiled = dict[tuple[str, str, str], CodeType]
 
 PATH = f"{os.path.dirname(__file__)}/__pycache__/start.{sys.implementation.cache_tag}.marshal"  # noqa: PTH120
-# The module of attrs that compiles. The methods of nouns come out the same, unlike a `__hash__` by
-# attrs, which holds a number that is another in each process.
-_COMPILES = "attr._make"
+# The module of attrs that compiles methods. Those of vmnet's data classes are the same in each
+# process. A `__hash__` by attrs would not be: it contains a number that differs between processes.
+_COMPILING_MODULE = "attr._make"
 
 
 def use() -> bool:
-    """Import from the file from here on, if it is there and of this interpreter and its paths."""
+    """Import from the file from now on, if it matches this interpreter and ``sys.path``.
+
+    Return whether it does.
+    """
     try:
         modules, compiled = _read()
     except (OSError, EOFError, SystemError, TypeError, ValueError):
-        # There is none, it is another's or not open to us, or was cut short: a start does without.
+        # The file is missing, unreadable, truncated or made by another interpreter. A start works
+        # without it.
         return False
-    _ask(_Finder(modules, compiled))
+    _register(_Finder(modules, compiled))
     return True
 
 
 def _read() -> tuple[dict[str, _Module], _Compiled]:
-    """The content of the file.
+    """Return the content of the file.
 
-    :raises ValueError: it is not for this interpreter, or not as it was written, for which marshal
-        has some other errors, too
+    :raises ValueError: the file is for another interpreter, or damaged. For damage, marshal also
+        raises EOFError, SystemError and TypeError.
     """
     import mmap
 
@@ -57,46 +62,47 @@ def _read() -> tuple[dict[str, _Module], _Compiled]:
         mapped = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
     finally:
         os.close(fd)
-    heading = _heading()
+    header = _header()
     with mapped, memoryview(mapped) as content:
-        if content[: len(heading)] != heading:
+        if content[: len(header)] != header:
             raise ValueError(PATH)
-        read: tuple[dict[str, _Module], _Compiled]
-        read = marshal.loads(content[len(heading) :])
-        return read
+        unmarshalled: tuple[dict[str, _Module], _Compiled]
+        unmarshalled = marshal.loads(content[len(header) :])
+        return unmarshalled
 
 
 def record() -> Recorder:
-    """Note from here on what is imported, and what attrs compiles."""
+    """Record from now on which modules are imported, and what attrs compiles."""
     recorder = Recorder()
-    _ask(recorder)
+    _register(recorder)
     return recorder
 
 
 def recorder() -> Recorder | None:
-    """The one that :func:`record` has put to work."""
-    return next((one for one in sys.meta_path if isinstance(one, Recorder)), None)
+    """Return the active recorder that :func:`record` created, or None."""
+    return next((finder for finder in sys.meta_path if isinstance(finder, Recorder)), None)
 
 
-def _heading() -> bytes:
-    """What the file must begin with: of another interpreter we could not even read on.
+def _header() -> bytes:
+    """Return the required first line of the file.
 
-    The folders of ``sys.path`` have their time with them, for what comes into one of them later may
-    go before what is in the file. Nothing comes before what is in the last. Their size says
-    nothing: it is another on another file system.
+    It identifies the interpreter, because marshal data of another interpreter cannot be read. It
+    contains the modification times of the folders in ``sys.path``, because a module that is added
+    to a folder later may precede a module in the file. The last folder needs none: its modules
+    precede no others. Folder sizes are left out, because they depend on the file system.
     """
-    path = [os.path.abspath(one) for one in sys.path]  # noqa: PTH100
-    times = [stamp and stamp[0] for stamp in map(_stamp, path[:-1])]
-    return f"{sys.version!r} {sys.flags.optimize} {_stamp(__file__)} {path} {times}\n".encode()
+    folders = [os.path.abspath(folder) for folder in sys.path]  # noqa: PTH100
+    times = [stamp and stamp[0] for stamp in map(_stamp, folders[:-1])]
+    return f"{sys.version!r} {sys.flags.optimize} {_stamp(__file__)} {folders} {times}\n".encode()
 
 
-def _ask(finder: _Finder | Recorder) -> None:
-    """Have imports ask it before they search the path, and after what is built in."""
+def _register(finder: _Finder | Recorder) -> None:
+    """Make imports use a finder before ``sys.path``, but after builtin and frozen modules."""
     sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
 
 
 class _Finder:
-    """Finds modules in the file (importlib.abc.MetaPathFinder)."""
+    """A finder of the modules in the file (importlib.abc.MetaPathFinder)."""
 
     def __init__(self, modules: dict[str, _Module], compiled: _Compiled) -> None:
         self._modules = modules
@@ -115,24 +121,24 @@ class _Finder:
 
 
 class Recorder:
-    """Finds modules where they are, and keeps what they are compiled to."""
+    """A finder that imports modules from their sources and records their code."""
 
     def __init__(self) -> None:
         self._modules: dict[str, _Module] = {}
         self._compiled: _Compiled = {}
 
     def __enter__(self) -> None:
-        _ask(self)
+        _register(self)
 
     def __exit__(self, *_: object) -> None:
         self.pause()
 
     def pause(self) -> None:
-        """Note nothing until this is entered."""
+        """Stop recording until the recorder is entered as a context manager."""
         sys.meta_path.remove(self)
 
     def forget(self, name: str) -> None:
-        """Leave out a module that no start imports."""
+        """Drop a module that no start imports."""
         self._modules.pop(name, None)
 
     def find_spec(
@@ -142,7 +148,7 @@ class Recorder:
         if spec is None or not isinstance(spec.loader, SourceFileLoader):
             return spec
         origin = spec.loader.path
-        stamp = _stamp(origin)  # before it is read, in case it changes meanwhile
+        stamp = _stamp(origin)  # before the read, in case the file changes meanwhile
         code = spec.loader.get_code(name)
         if stamp is None or code is None:
             return spec
@@ -155,12 +161,12 @@ class Recorder:
         return code
 
     def content(self) -> tuple[int, bytes]:
-        """The number of modules, and what the file is to hold."""
-        return len(self._modules), _heading() + marshal.dumps((self._modules, self._compiled))
+        """Return the number of modules and the content of the file."""
+        return len(self._modules), _header() + marshal.dumps((self._modules, self._compiled))
 
 
 class _Loader(SourceFileLoader):
-    """Knows the code already; of all else that a loader is asked for, the source is the source."""
+    """A loader with precompiled code. All other requests go to the source file."""
 
     def __init__(self, name: str, path: str, code: CodeType, compiler: Callable[..., Any]) -> None:
         super().__init__(name, path)
@@ -171,17 +177,18 @@ class _Loader(SourceFileLoader):
         return self._code
 
     def exec_module(self, module: ModuleType) -> None:
-        """A module's own name goes before a builtin one, and so attrs' ``compile`` becomes ours.
+        """Execute a module, and replace ``compile`` in the module of attrs that compiles methods.
 
-        compile() inherits the future statements of who calls it; attrs has the one that we have.
+        A module's global name precedes a builtin one. compile() inherits the future statements of
+        the calling module; attrs and this module have the same one.
         """
-        if module.__name__ == _COMPILES:
+        if module.__name__ == _COMPILING_MODULE:
             vars(module)["compile"] = self._compiler
         super().exec_module(module)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
-    """Time and size; None where there is no such file."""
+    """Return a file's modification time and size, or None if there is no such file."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
@@ -197,5 +204,5 @@ def _spec(name: str, origin: str, code: CodeType, compiler: Callable[..., Any]) 
     if is_package:
         spec.submodule_search_locations = [folder]
     spec.has_location = True
-    spec.cached = PATH  # else Python works out where it would be
+    spec.cached = PATH  # otherwise Python computes the path of a .pyc file
     return spec
