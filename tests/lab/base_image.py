@@ -1,4 +1,4 @@
-"""``debian:trixie-slim`` without an image registry: debootstrap, and what this machine trusts."""
+"""Build ``debian:trixie-slim`` with debootstrap, without an image registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAG = "debian:trixie-slim"
 _EXTRA_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
-# The settings that decide whether packages can be fetched from here at all.
+# Settings without which this machine may be unable to download packages.
 _APT_SETTINGS = re.compile(r"^Acquire::(?:https?::|Check-|Retries|ForceIPv).*;$", re.MULTILINE)
 _PIP_SETTINGS = ("index-url", "proxy", "timeout", "default-timeout")
 
@@ -30,7 +30,7 @@ CMD ["bash"]
 
 
 def cache() -> Path:
-    """Where downloads are kept between runs."""
+    """Return the folder that keeps downloads between runs."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(home, "vmnet-tests")
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def cache() -> Path:
 
 
 def minimal_tarball() -> Path:
-    """A minimal Debian trixie, from the cache or made by debootstrap."""
+    """Return a tarball of a minimal Debian trixie, from the cache or made by debootstrap."""
     tarball = cache() / "trixie-minbase.tar"
     if tarball.exists():
         return tarball
@@ -46,10 +46,10 @@ def minimal_tarball() -> Path:
         root = Path(folder, "root")
         with step("debootstrap trixie"):
             run("debootstrap", "--variant=minbase", "trixie", root, timeout=900)
-        # Written beside it and renamed: a run that is killed leaves no half tarball.
+        # Written under another name and renamed, so that a killed run leaves no partial tarball.
         partial = Path(folder, "tar")
-        left_out = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")
-        excludes = [f"--exclude={pattern}" for pattern in left_out]
+        patterns = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")
+        excludes = [f"--exclude={pattern}" for pattern in patterns]
         run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", partial, ".", timeout=120)
         shutil.copyfile(partial, tarball.with_suffix(f".{os.getpid()}"))
         tarball.with_suffix(f".{os.getpid()}").rename(tarball)
@@ -58,10 +58,10 @@ def minimal_tarball() -> Path:
 
 def write_context(folder: Path, minimal: str) -> None:
     """
-    A build context that turns the image *minimal* into one that works on this machine.
+    Write a build context that adapts the image *minimal* to this machine.
 
-    It gets the certificates that this machine trusts beyond Debian's, and this machine's own
-    settings for apt and pip: Dockerfiles that start from it stay what they are elsewhere.
+    It adds the certificates that this machine trusts in addition to Debian's, and this machine's
+    settings for apt and pip. Dockerfiles that start from the image need no change.
     """
     machine = folder / "machine"
     certificates = machine / "usr/local/share/ca-certificates"
@@ -70,7 +70,7 @@ def write_context(folder: Path, minimal: str) -> None:
         shutil.copytree(_EXTRA_CERTIFICATES, certificates, dirs_exist_ok=True)
     environment = _pip_environment()
     if _BUNDLE.exists():
-        # For programs that come before, or without, the package ca-certificates.
+        # For programs that run before, or without, the package ca-certificates.
         bundle = machine / "usr/local/share/machine-ca-bundle.crt"
         shutil.copyfile(_BUNDLE, bundle)
         environment["PIP_CERT"] = f"/{bundle.relative_to(machine)}"
@@ -84,11 +84,11 @@ def write_context(folder: Path, minimal: str) -> None:
 
 
 def _pip_environment() -> dict[str, str]:
-    """This machine's way to a package index, if it has one of its own."""
+    """Return this machine's settings for pip's package index, as environment variables."""
     listing = run(sys.executable, "-m", "pip", "config", "list", check=False).stdout
-    found = re.findall(r"^[^.\n]+\.([a-z-]+)='(.*)'$", listing.replace(":env:.", "env."), re.M)
+    settings = re.findall(r"^[^.\n]+\.([a-z-]+)='(.*)'$", listing.replace(":env:.", "env."), re.M)
     return {
         f"PIP_{name.upper().replace('-', '_')}": value
-        for name, value in found
+        for name, value in settings
         if name in _PIP_SETTINGS
     }

@@ -1,4 +1,4 @@
-"""A disk that boots by itself: the demonstration Linux behind a real boot loader."""
+"""Make a bootable disk: the demonstration Linux with a real boot loader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ LABEL linux
 
 
 def make_disk(path: Path, demo: Path) -> Path:
-    """A raw image with SYSLINUX on a FAT file system; needs syslinux, mtools and dosfstools."""
+    """Make a raw image with SYSLINUX on a FAT file system.
+
+    Needs syslinux, mtools and dosfstools.
+    """
     config = path.with_suffix(".cfg")
     config.write_text(_CONFIG)
     run("truncate", "-s", "48M", path)
@@ -30,6 +33,6 @@ def make_disk(path: Path, demo: Path) -> Path:
 
 
 def convert(raw: Path, path: Path, image_format: str) -> Path:
-    """The same disk in another format."""
+    """Copy a raw image to *path* in another format."""
     run("qemu-img", "convert", "-f", "raw", "-O", image_format, raw, path)
     return path

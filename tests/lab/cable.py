@@ -1,4 +1,4 @@
-"""A guest without a VM, on the tap itself: what it sends and gets passes the tap's own filters."""
+"""Connect a namespace to a VM's tap, so that its frames pass the tap's filters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from .namespace import Namespace, namespace
 from .wait import until
 
-# A process of its own, with the privileges that a hypervisor has not: it takes the tap's descriptor
-# out of the hypervisor (pidfd_getfd(2)). A tap gives each frame a virtio-net header of ten bytes,
-# which without offloads is all zeros.
+# A separate process, because the hypervisor lacks the privileges. It copies the tap's descriptor
+# from the hypervisor (pidfd_getfd(2)). The tap precedes each frame with a virtio-net header of ten
+# bytes, which are zero without offloads.
 _CABLE = """
 import ctypes, os, select, socket, sys
 pid, number, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -29,7 +29,7 @@ while True:
                 card.send(os.read(tap, 65536)[10:])
             else:
                 os.write(tap, bytes(10) + card.recv(65536))
-        except OSError:  # a device that is down, or a frame too long for it
+        except OSError:  # the device is down, or the frame is too long
             pass
 """
 
@@ -40,15 +40,15 @@ _WIRE = "wire"
 @contextmanager
 def behind_tap(hypervisor: int, mac: str, *, tap: int = 100) -> Iterator[Namespace]:
     """
-    A namespace whose ``eth0`` stands where a VM's NIC would, and has nothing but a MAC.
+    Make a namespace whose ``eth0`` takes the place of a VM's NIC. It has a MAC and no address.
 
-    :param hypervisor: the process that holds the tap
-    :param tap: the descriptor's number there
+    :param hypervisor: the process ID of the hypervisor that has opened the tap
+    :param tap: number of the tap's descriptor in the hypervisor
     """
     with namespace("guest") as made:
         made.sysctl(net__ipv6__conf__default__accept_dad=0)
         made.ip("link", "add", "eth0", "address", mac, "type", "veth", "peer", "name", _WIRE)
-        # Frames are carried as they are: nobody is there to finish a checksum or cut a segment.
+        # The cable does not compute checksums or split segments, so the kernel must.
         made.run("ethtool", "-K", "eth0", "tx", "off", "gso", "off", "tso", "off")
         made.sysctl(**{f"net__ipv6__conf__{_WIRE}__disable_ipv6": 1})
         for link in (_WIRE, "eth0"):

@@ -1,4 +1,4 @@
-"""The tests' one door to child processes."""
+"""Run child processes. All tests start programs with this module."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Argument = str | PathLike[str]
 
 
 class CommandError(AssertionError):
-    """A program failed, ran too long or could not be started: the message holds all it said."""
+    """A program failed, ran too long or could not be started. The message contains its output."""
 
 
 @frozen
 class Completed:
-    """What a finished program left behind."""
+    """The output and exit status of a program that has ended."""
 
     argv: tuple[str, ...]
     stdout: str
@@ -32,7 +32,7 @@ class Completed:
     returncode: int
 
     def json(self) -> Any:
-        """Its standard output, parsed."""
+        """Return the parsed standard output."""
         return json.loads(self.stdout)
 
 
@@ -49,10 +49,10 @@ def run(
     Run a program to its end.
 
     :param netns: the name of the network namespace to run it in.
-    :param timeout: seconds after which it is killed.
-    :param input: its standard input; without it, the end of file.
-    :param check: raise when the exit status is not zero.
-    :param env: its whole environment; without it, ours.
+    :param timeout: seconds after which the program is killed.
+    :param input: the program's standard input, by default empty.
+    :param check: raise if the exit status is not zero.
+    :param env: the program's whole environment, by default the caller's.
     """
     command = _words(argv, netns)
     try:
@@ -67,13 +67,13 @@ def run(
             cwd=cwd,
             check=False,
         )
-    except subprocess.TimeoutExpired as slow:
-        said = b"".join(part for part in (slow.stdout, slow.stderr) if part)
+    except subprocess.TimeoutExpired as expired:
+        output = b"".join(part for part in (expired.stdout, expired.stderr) if part)
         raise CommandError(
-            _report(command, f"still running after {timeout} s", said.decode(errors="replace"))
+            _report(command, f"still running after {timeout} s", output.decode(errors="replace"))
         ) from None
-    except OSError as broken:
-        raise CommandError(_report(command, f"could not be started: {broken}")) from None
+    except OSError as error:
+        raise CommandError(_report(command, f"could not be started: {error}")) from None
     result = Completed(command, done.stdout, done.stderr, done.returncode)
     if check and result.returncode:
         raise CommandError(
@@ -84,7 +84,7 @@ def run(
 
 @define
 class Process:
-    """A program running in the background; signals go to :attr:`pid`."""
+    """A program in the background. Signals go to :attr:`pid`."""
 
     argv: tuple[str, ...]
     pid: int
@@ -93,38 +93,38 @@ class Process:
 
     @property
     def stdin(self) -> IO[bytes]:
-        """Its standard input, if it was started with ``pipe=True``."""
+        """The program's standard input, if it was started with ``pipe=True``."""
         assert self._popen.stdin, "this program was not started with pipe=True"
         return self._popen.stdin
 
     @property
     def stdout(self) -> IO[bytes]:
-        """Its standard output, if it was started with ``pipe=True``."""
+        """The program's standard output, if it was started with ``pipe=True``."""
         assert self._popen.stdout, "this program was not started with pipe=True"
         return self._popen.stdout
 
     def output(self) -> str:
-        """What it has written so far; standard error alone if it was started with ``pipe=True``."""
-        # pread: the file position is shared with the program, which is still writing.
+        """Return the output so far; only standard error if started with ``pipe=True``."""
+        # pread, because the program shares the file position and is still writing.
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def poll(self) -> int | None:
-        """Its exit status, or None while it runs; a negative status is a signal's number."""
+        """Return the exit status, or None while the program runs. -9 stands for signal 9."""
         return self._popen.poll()
 
     def require_running(self) -> None:
-        """Raise, with its output, if it has ended: for predicates that wait for a server."""
+        """Raise an error with the output if the program has ended, while a test waits for it."""
         if (status := self.poll()) is not None:
             raise CommandError(_report(self.argv, f"ended with status {status}", self.output()))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, unless it has already ended."""
+        """Send a signal, unless the program has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def wait(self, timeout: float = 30) -> int:
-        """Await its end, at most *timeout* seconds, and return its exit status."""
+        """Wait at most *timeout* seconds for the program to end, and return its exit status."""
         try:
             return self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -133,7 +133,7 @@ class Process:
             ) from None
 
     def stop(self, grace: float = 5) -> int:
-        """End it: SIGTERM, and SIGKILL after *grace* seconds."""
+        """End the program with SIGTERM, or with SIGKILL after *grace* seconds."""
         self.signal(signal.SIGTERM)
         try:
             return self._popen.wait(grace)
@@ -153,12 +153,12 @@ def background(
     grace: float = 5,
 ) -> Iterator[Process]:
     """
-    Run a program while the context lasts, then end it.
+    Run a program until the context exits, then end the program.
 
-    :param pipe: give its standard input and output to the caller, as unbuffered pipes; without
-        it the input is empty and all output goes to :meth:`Process.output`.
-    :param terminal: a terminal's descriptor for its standard streams, instead.
-    :param grace: seconds it has to end in, once told.
+    :param pipe: connect its standard input and output to the caller by unbuffered pipes. By
+        default, the input is empty and all output goes to :meth:`Process.output`.
+    :param terminal: descriptor of a terminal for all standard streams.
+    :param grace: seconds between SIGTERM and SIGKILL.
     """
     command = _words(argv, netns)
     with tempfile.TemporaryFile() as log:
@@ -178,12 +178,12 @@ def background(
                 env=env,
                 cwd=cwd,
                 bufsize=0,
-                # Ctrl-C in the terminal is for pytest, which ends this program in good order.
+                # Ctrl-C in the terminal must reach only pytest, which then ends this program.
                 start_new_session=True,
             )
-        except OSError as broken:
-            raise CommandError(_report(command, f"could not be started: {broken}")) from None
-        # Not `with popen`: its exit waits without a bound.
+        except OSError as error:
+            raise CommandError(_report(command, f"could not be started: {error}")) from None
+        # Not `with popen`, because its exit may wait forever.
         process = Process(command, popen.pid, popen, log)
         try:
             yield process
@@ -199,6 +199,6 @@ def _words(argv: tuple[Argument, ...], netns: str | None) -> tuple[str, ...]:
     return prefix + tuple(os.fspath(word) for word in argv)
 
 
-def _report(argv: tuple[str, ...], outcome: str, *said: str) -> str:
-    lines = [f"{shlex.join(argv)}: {outcome}", *(text.rstrip() for text in said)]
+def _report(argv: tuple[str, ...], outcome: str, *outputs: str) -> str:
+    lines = [f"{shlex.join(argv)}: {outcome}", *(output.rstrip() for output in outputs)]
     return "\n".join(line for line in lines if line)

@@ -1,4 +1,4 @@
-"""A serial console in a test's hands: what to wait for, what to type, and all that was said."""
+"""Control a serial console from a test: wait for output, type, and read the transcript."""
 
 from __future__ import annotations
 
@@ -18,104 +18,105 @@ from .wait import until
 
 
 class ConsoleError(AssertionError):
-    """The console did not say what was expected: the message holds its whole transcript."""
+    """The expected output did not appear. The message contains the whole transcript."""
 
 
 class Console:
     """
-    Reads a console in the background, so that whoever writes to it never has to wait for a test.
+    A console that a thread reads, so that a program that writes to it never has to wait.
 
-    Text is decoded as UTF-8, carriage returns are dropped.
+    Text is decoded as UTF-8. Carriage returns are dropped.
     """
 
     def __init__(self, reader: int, writer: int, more: Callable[[], str] | None = None) -> None:
-        """:param more: tells more for a failure, such as the log of the program behind it."""
+        """:param more: returns details for a failure, such as the log of the program."""
         self._reader, self._writer, self._more = reader, writer, more
-        self._said = b""
-        self._seen = 0  # characters of the transcript that expect() has consumed
+        self._output = b""
+        self._consumed = 0  # characters of the transcript that expect() has consumed
         self._ended = False
-        self._news = threading.Condition()
-        self._wake, self._woken = os.pipe()
+        self._changed = threading.Condition()
+        self._stop_reader, self._stop_writer = os.pipe()
         self._thread = threading.Thread(target=self._read, name="console", daemon=True)
         self._thread.start()
 
     @property
     def transcript(self) -> str:
-        """All that the console has said so far."""
-        return self._said.decode(errors="replace").replace("\r", "")
+        """The whole output of the console so far."""
+        return self._output.decode(errors="replace").replace("\r", "")
 
     def expect(self, pattern: str, timeout: float = 30) -> re.Match[str]:
         """
-        Wait for a regular expression in what the console says after the last match.
+        Wait until the output after the last match contains a regular expression.
 
-        ``^`` and ``$`` match at lines. Fails after *timeout* seconds, or at once when the console
-        has closed.
+        ``^`` and ``$`` match at lines. Fail after *timeout* seconds, or as soon as the console
+        closes.
         """
-        wanted = re.compile(pattern, re.MULTILINE)
+        expected = re.compile(pattern, re.MULTILINE)
         deadline = time.monotonic() + timeout
-        with self._news:
+        with self._changed:
             while True:
-                if match := wanted.search(self.transcript, self._seen):
-                    self._seen = match.end()
+                if match := expected.search(self.transcript, self._consumed):
+                    self._consumed = match.end()
                     return match
                 left = deadline - time.monotonic()
                 if self._ended:
-                    raise self._failure(f"the console closed before it said {pattern!r}")
+                    raise self._failure(f"the console closed before {pattern!r} appeared")
                 if left <= 0:
-                    raise self._failure(f"waited {timeout:g} s for {pattern!r}, in vain")
-                self._news.wait(left)
+                    raise self._failure(f"{pattern!r} did not appear within {timeout:g} s")
+                self._changed.wait(left)
 
     def send(self, text: str) -> None:
-        """Type *text*, as it is."""
+        """Type *text* without Enter."""
         rest = text.encode()
         while rest:
             try:
                 rest = rest[os.write(self._writer, rest) :]
-            except OSError as broken:
-                raise self._failure(f"could not type {text!r}: {broken}") from None
+            except OSError as error:
+                raise self._failure(f"could not type {text!r}: {error}") from None
 
     def send_line(self, text: str = "") -> None:
         """Type *text* and Enter."""
         self.send(f"{text}\n")
 
     def command(self, text: str, prompt: str = r"^.*[#$] $", timeout: float = 30) -> str:
-        """Run a shell command at a prompt and return what it printed."""
+        """Run a shell command at a prompt and return its output."""
         self.send_line(text)
         start = self.expect(re.escape(text) + r"\n", timeout).end()
         end = self.expect(prompt, timeout).start()
         return self.transcript[start:end]
 
     def close(self) -> None:
-        """Stop reading. The descriptors are their opener's to close."""
-        os.close(self._woken)
+        """Stop reading. The caller closes the descriptors that it passed."""
+        os.close(self._stop_writer)
         self._thread.join()
-        os.close(self._wake)
+        os.close(self._stop_reader)
 
     def _read(self) -> None:
-        data = b"more"
-        while data:
-            ready, _, _ = select.select([self._reader, self._wake], [], [])
-            if self._wake in ready:
+        ended = False
+        while not ended:
+            ready, _, _ = select.select([self._reader, self._stop_reader], [], [])
+            if self._stop_reader in ready:
                 break
             try:
                 data = os.read(self._reader, 65536)
-            except OSError:  # a pty whose other side has closed says EIO, not end of file
+            except OSError:  # a pty whose other side has closed reports EIO, not end of file
                 data = b""
-            with self._news:
-                self._said += data
-                self._ended = not data
-                self._news.notify_all()
+            ended = not data
+            with self._changed:
+                self._output += data
+                self._ended = ended
+                self._changed.notify_all()
 
-    def _failure(self, what: str) -> ConsoleError:
+    def _failure(self, problem: str) -> ConsoleError:
         more = f"\n--- more ---\n{self._more()}" if self._more else ""
-        return ConsoleError(f"{what}\n--- console ---\n{self.transcript}{more}")
+        return ConsoleError(f"{problem}\n--- console ---\n{self.transcript}{more}")
 
 
 @contextmanager
 def on_socket(
     path: Path, timeout: float = 10, more: Callable[[], str] | None = None
 ) -> Iterator[Console]:
-    """A console behind a Unix socket, which may not listen yet (QEMU's ``-serial unix:``)."""
+    """Open a console on a Unix socket (QEMU's ``-serial unix:``), which may not listen yet."""
     with ExitStack() as stack:
         channel = stack.enter_context(socket.socket(socket.AF_UNIX))
 
@@ -126,13 +127,13 @@ def on_socket(
                 return False
             return True
 
-        until(connected, timeout, f"someone to listen on {path}", detail=more)
+        until(connected, timeout, f"a program to listen on {path}", detail=more)
         yield stack.enter_context(_console(channel.fileno(), channel.fileno(), more))
 
 
 @contextmanager
 def on_terminal(path: Path, more: Callable[[], str] | None = None) -> Iterator[Console]:
-    """A console behind a terminal device (QEMU's ``-serial pty``)."""
+    """Open a console on a terminal device (QEMU's ``-serial pty``)."""
     terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
     try:
         tty.setraw(terminal)
@@ -144,7 +145,7 @@ def on_terminal(path: Path, more: Callable[[], str] | None = None) -> Iterator[C
 
 @contextmanager
 def on_process(process: Process) -> Iterator[Console]:
-    """The standard streams of a program started with ``pipe=True`` (QEMU's ``-nographic``)."""
+    """Open a console on the streams of a program with ``pipe=True`` (QEMU's ``-nographic``)."""
     reader, writer = process.stdout.fileno(), process.stdin.fileno()
     with _console(reader, writer, process.output) as console:
         yield console
@@ -152,14 +153,17 @@ def on_process(process: Process) -> Iterator[Console]:
 
 @contextmanager
 def on_pty(*argv: Argument, env: Mapping[str, str] | None = None) -> Iterator[Console]:
-    """A program that wants a terminal, on one of its own (``docker attach``, ``vmnet console``)."""
-    ours, theirs = os.openpty()
+    """Run a program that needs a terminal (``docker attach``, ``vmnet console``) on a new one."""
+    controller, terminal = os.openpty()
     try:
-        with background(*argv, env=env, terminal=theirs), _console(ours, ours, None) as console:
+        with (
+            background(*argv, env=env, terminal=terminal),
+            _console(controller, controller, None) as console,
+        ):
             yield console
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(controller)
+        os.close(terminal)
 
 
 @contextmanager

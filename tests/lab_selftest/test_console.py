@@ -1,4 +1,4 @@
-"""A console is read, typed at, and quoted in full when a test fails."""
+"""Tests read a console and type on it. A failure quotes the whole transcript."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def test_a_failure_quotes_the_transcript() -> None:
         console.expect("login:", 5)
 
 
-def test_a_deadline_is_kept() -> None:
+def test_expect_fails_after_its_timeout() -> None:
     with (
         background("cat", pipe=True) as cat,
         on_process(cat) as console,
-        pytest.raises(ConsoleError, match=r"waited 0\.1 s for 'login:'"),
+        pytest.raises(ConsoleError, match=r"'login:' did not appear within 0\.1 s"),
     ):
         console.expect("login:", 0.1)
 
 
-def test_a_unix_socket_that_comes_later(tmp_path: Path) -> None:
+def test_a_unix_socket_that_does_not_listen_yet(tmp_path: Path) -> None:
     path = tmp_path / "serial"
 
     def serve() -> None:
@@ -60,7 +60,7 @@ def test_a_unix_socket_that_comes_later(tmp_path: Path) -> None:
     thread.join()
 
 
-def test_a_program_that_wants_a_terminal() -> None:
+def test_a_program_that_needs_a_terminal() -> None:
     with on_pty("sh", "-c", "test -t 0 && test -t 1 && echo yes; cat") as console:
         console.expect("^yes$")
         console.send_line("typed")
@@ -68,13 +68,13 @@ def test_a_program_that_wants_a_terminal() -> None:
 
 
 def test_a_terminal() -> None:
-    ours, theirs = os.openpty()
+    controller, terminal = os.openpty()
     try:
-        with on_terminal(Path(os.ttyname(theirs))) as console:
-            os.write(ours, b"ready\r\n# ")
+        with on_terminal(Path(os.ttyname(terminal))) as console:
+            os.write(controller, b"ready\r\n# ")
             console.expect("^# $")
             console.send_line("halt")
-            assert os.read(ours, 100) == b"halt\n"
+            assert os.read(controller, 100) == b"halt\n"
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(controller)
+        os.close(terminal)
