@@ -1,6 +1,6 @@
-"""A Debian host in a namespace: its systems for networks, its cloud-init, and its own files.
+"""Run a Debian host in a namespace, with its network managers, cloud-init and own files.
 
-debootstrap makes it once, in the tests' cache. What a test changes in it ends with the test.
+debootstrap makes the host once, in the tests' cache. A test's changes are discarded.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _PACKAGES = (
     "systemd",
     "systemd-resolved",
 )
-_CHANGE = 2
-"""To be raised with every change of the packages."""
+_VERSION = 2
+"""Number of this list of packages. Increase it with every change of the list."""
 
-# What the packages leave behind is this machine's, or that of no host.
+# Files that the packages create from this machine's configuration, or with useless defaults.
 _UNCONFIGURED = ("etc/network/interfaces", "etc/resolv.conf")
-_MACHINE_ID = "8a0cf1d2b3e44f5f9d6a7b8c9d0e1f2a\n"  # networkd's and NetworkManager's DUID is of it
+_MACHINE_ID = "8a0cf1d2b3e44f5f9d6a7b8c9d0e1f2a\n"  # networkd and NetworkManager derive DUIDs
 
-# The cached tree is only read: what is written is in memory. /sys shows the namespace's network;
-# udev does not know it, and what finds /sys read-only does not wait for udev.
-_BECOME = """\
+# Writes go to memory and leave the cached tree unchanged. /sys shows the namespace's network, which
+# udev does not know. It is read-only, because programs then do not wait for udev.
+_BOOT = """\
 set -eu
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
@@ -51,34 +51,34 @@ mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run
-exec chroot . sh -c 'trap "exit 0" TERM; touch /run/made; sleep infinity & wait'
+exec chroot . sh -c 'trap "exit 0" TERM; touch /run/booted; sleep infinity & wait'
 """
 
 
 @frozen
 class DebianHost:
-    """The host; it runs no init, so a test starts the daemons that it needs."""
+    """The host. It runs no init, so a test starts the daemons that it needs."""
 
     _pid: int
 
     def path(self, inside: str) -> Path:
-        """Where a file of the host is seen from here."""
+        """Return the path of a host's file outside the host."""
         return Path(f"/proc/{self._pid}/root", inside.lstrip("/"))
 
     def write(self, inside: str, text: str, mode: int = 0o644) -> None:
-        """Make a file, and its folder."""
+        """Write a file, and create its folder."""
         path = self.path(inside)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(mode)
 
     def run(self, *argv: Argument, timeout: float = 60, input: str | None = None) -> Completed:
-        """Run a program of the host to its end."""
+        """Run a program of the host until it ends."""
         return run(*self._enter(), *argv, timeout=timeout, input=input, env=_ENVIRON)
 
     @contextmanager
     def daemon(self, *argv: Argument) -> Iterator[Process]:
-        """A program of the host in the background."""
+        """Run a program of the host in the background."""
         with background(*self._enter(), *argv, env=_ENVIRON) as process:
             yield process
 
@@ -92,28 +92,28 @@ _ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 @contextmanager
 def debian_host(network: Namespace) -> Iterator[DebianHost]:
-    """A host that has the network of this namespace; its programs end with it."""
-    become = ("sh", "-c", _BECOME, "sh", _tree())
-    with network.popen(*become, pid=True) as process:
+    """Run a host in the network of a namespace. Its programs end with the context."""
+    boot = ("sh", "-c", _BOOT, "sh", _tree())
+    with network.popen(*boot, pid=True) as process:
         host = DebianHost(process.pid)
 
-        def is_made() -> bool:
+        def booted() -> bool:
             process.require_running()
-            return host.path("/run/made").exists()
+            return host.path("/run/booted").exists()
 
-        until(is_made, 30, "a Debian host", detail=process.output)
+        until(booted, 30, "a Debian host", detail=process.output)
         yield host
 
 
 def _tree() -> Path:
-    """The host's files, from the cache or made anew in some two minutes."""
-    folder = cache() / f"debian-{_RELEASE}-host-{_CHANGE}"
+    """Return the host's files, from the cache or made in about two minutes."""
+    folder = cache() / f"debian-{_RELEASE}-host-{_VERSION}"
     if not folder.exists():
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
             with step(f"a Debian {_RELEASE} host"):
                 _make(partial)
-            # Renamed when it is complete: a run that is killed leaves nothing half done.
+            # Renamed when it is complete, so that a killed run leaves no partial tree.
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

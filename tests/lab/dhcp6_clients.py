@@ -1,4 +1,4 @@
-"""Real DHCPv6 clients, asked for an address in a namespace."""
+"""Run real DHCPv6 clients in a namespace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wait import until
 
 @frozen
 class Lease6:
-    """A DHCPv6 address as the client understood it. Routers and prefixes are in no such lease."""
+    """A DHCPv6 address as the client reports it. DHCPv6 leases contain no routers or prefixes."""
 
     address: IPv6Address
     dns: tuple[IPv6Address, ...]
@@ -23,30 +23,30 @@ class Lease6:
     search: tuple[str, ...]
     """Option 24."""
     environment: dict[str, str]
-    """All that the client told its script."""
+    """All variables that the client passed to its script."""
 
 
 def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease6:
-    """ISC's client; it asks whether or not a router says that there is a DHCPv6 server."""
+    """Run ISC's client. It does not wait for a router advertisement."""
     _await_link_local(where)
     with hook() as (script, result):
         config = script.with_name("dhclient.conf")
         config.write_text("request dhcp6.name-servers, dhcp6.domain-search;\n")
         files = ("-cf", config, "-lf", script.with_name("leases"), "-pf", script.with_name("pid"))
         client = ("dhclient", "-6", "-d", "-sf", script, *files, interface)
-        said = ask(where, client, result, timeout)
-    return _lease(said, said["new_ip6_address"])
+        variables = ask(where, client, result, timeout)
+    return _lease(variables, variables["new_ip6_address"])
 
 
 def dhcpcd6(where: Namespace, interface: str = "eth0", *, timeout: float = 20) -> Lease6:
-    """Roy Marples' client; it asks when a router advertisement tells it to."""
+    """Run Roy Marples' client. It waits for a router advertisement that announces DHCPv6."""
     _await_link_local(where)
     with hook() as (script, result):
         config = script.with_name("dhcpcd.conf")
         config.write_text("duid\nnodelay\noption dhcp6_name_servers, dhcp6_domain_search\n")
         client = ("dhcpcd", "-6", "-B", "--noconfigure", "-f", config, "-c", script, interface)
-        said = ask(where, (*HIDE_DHCPCD, *client), result, timeout)
-    return _lease(said, said["new_dhcp6_ia_na1_ia_addr1"])
+        variables = ask(where, (*HIDE_DHCPCD, *client), result, timeout)
+    return _lease(variables, variables["new_dhcp6_ia_na1_ia_addr1"])
 
 
 Client6 = Callable[[Namespace], Lease6]
@@ -54,14 +54,15 @@ CLIENTS6 = (dhclient6, dhcpcd6)
 
 
 def _await_link_local(where: Namespace) -> None:
-    """A client cannot ask before its own link-local address has passed duplicate detection."""
+    """Wait until the link-local address has passed duplicate detection, which clients need."""
     until(lambda: not snapshot.tentative(where.name), 10, "duplicate address detection")
 
 
-def _lease(said: dict[str, str], address: str) -> Lease6:
+def _lease(variables: dict[str, str], address: str) -> Lease6:
+    domains = variables.get("new_dhcp6_domain_search", "").split()
     return Lease6(
         address=IPv6Address(address),
-        dns=tuple(map(IPv6Address, said.get("new_dhcp6_name_servers", "").split())),
-        search=tuple(n.rstrip(".") for n in said.get("new_dhcp6_domain_search", "").split()),
-        environment=said,
+        dns=tuple(map(IPv6Address, variables.get("new_dhcp6_name_servers", "").split())),
+        search=tuple(domain.rstrip(".") for domain in domains),
+        environment=variables,
     )

@@ -1,4 +1,4 @@
-"""Real DHCP clients, asked for a lease in a namespace; what they say is what a VM would learn."""
+"""Run real DHCPv4 clients in a namespace. They receive the same lease as a VM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Route = tuple[IPv4Network, IPv4Address]
 
 @frozen
 class Lease:
-    """A DHCPv4 lease as the client understood it."""
+    """A DHCPv4 lease as the client reports it."""
 
     address: IPv4Interface
     routers: tuple[IPv4Address, ...]
@@ -31,18 +31,18 @@ class Lease:
     ntp: tuple[IPv4Address, ...]
     """Option 42."""
     seconds: int
-    """Option 51; 2**32 - 1 is for ever."""
+    """Option 51; 2**32 - 1 means infinite."""
     server: IPv4Address
     """Option 54."""
     search: tuple[str, ...]
     """Option 119."""
     routes: tuple[Route, ...]
-    """Option 121, in its order; the gateway 0.0.0.0 means on-link."""
+    """Option 121, in the option's order; the gateway 0.0.0.0 means on-link."""
     environment: dict[str, str]
-    """All that the client told its script."""
+    """All variables that the client passed to its script."""
 
     def configure(self, where: Namespace, interface: str = "eth0") -> None:
-        """Lay the lease out on an interface, as RFC 3442 says: option 121 hides option 3."""
+        """Configure an interface with the lease. Option 121 precedes option 3 (RFC 3442)."""
         link = ("dev", interface)
         if self.mtu:
             where.ip("link", "set", *link, "mtu", str(self.mtu))
@@ -61,9 +61,9 @@ def udhcpc(
     asked: tuple[str, ...] = ("hostname", "search", "staticroutes", "mtu", "ntpsrv"),
 ) -> Lease:
     """
-    Busybox's client, which Alpine, OpenWrt and every small initramfs have.
+    Run BusyBox's client, which Alpine, OpenWrt and small initramfs images use.
 
-    :param asked: options to ask for, next to those that it always asks for.
+    :param asked: options to request in addition to the client's default options.
     """
     options = [word for name in asked for word in ("-O", name)]
     with hook() as (script, result):
@@ -80,42 +80,43 @@ def udhcpc(
             "1",
             *options,
         )
-        said = ask(where, client, result, timeout)
+        variables = ask(where, client, result, timeout)
     return Lease(
-        address=IPv4Interface(f"{said['ip']}/{said['mask']}"),
-        routers=_addresses(said.get("router")),
-        dns=_addresses(said.get("dns")),
-        hostname=said.get("hostname"),
-        domain=said.get("domain"),
-        mtu=_number(said.get("mtu")),
-        ntp=_addresses(said.get("ntpsrv")),
-        seconds=int(said["lease"]),
-        server=IPv4Address(said["serverid"]),
-        search=_names(said.get("search")),
-        routes=_pairs(said.get("staticroutes")),
-        environment=said,
+        address=IPv4Interface(f"{variables['ip']}/{variables['mask']}"),
+        routers=_addresses(variables.get("router")),
+        dns=_addresses(variables.get("dns")),
+        hostname=variables.get("hostname"),
+        domain=variables.get("domain"),
+        mtu=_number(variables.get("mtu")),
+        ntp=_addresses(variables.get("ntpsrv")),
+        seconds=int(variables["lease"]),
+        server=IPv4Address(variables["serverid"]),
+        search=_names(variables.get("search")),
+        routes=_pairs(variables.get("staticroutes")),
+        environment=variables,
     )
 
 
 def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease:
-    """ISC's client, which older Debian, Ubuntu and RHEL have."""
+    """Run ISC's client, which older releases of Debian, Ubuntu and RHEL use."""
     with hook() as (script, result):
         config = script.with_name("dhclient.conf")
         config.write_text(_DHCLIENT_CONF)
         files = ("-cf", config, "-lf", script.with_name("leases"), "-pf", script.with_name("pid"))
         client = ("dhclient", "-4", "-d", "-sf", script, *files, interface)
-        said = ask(where, client, result, timeout)
-    return _lease_of_new(said, _octet_routes(said.get("new_rfc3442_classless_static_routes")))
+        variables = ask(where, client, result, timeout)
+    routes = _octet_routes(variables.get("new_rfc3442_classless_static_routes"))
+    return _common_lease(variables, routes)
 
 
 def dhcpcd(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease:
-    """Roy Marples' client, which Raspberry Pi OS, Arch and the newer Debian installers have."""
+    """Run Roy Marples' client, which Raspberry Pi OS, Arch and newer Debian installers use."""
     with hook() as (script, result):
         config = script.with_name("dhcpcd.conf")
         config.write_text(_DHCPCD_CONF)
         client = ("dhcpcd", "-4", "-B", "--noconfigure", "-f", config, "-c", script, interface)
-        said = ask(where, (*HIDE_DHCPCD, *client), result, timeout)
-    return _lease_of_new(said, _pairs(said.get("new_classless_static_routes")))
+        variables = ask(where, (*HIDE_DHCPCD, *client), result, timeout)
+    return _common_lease(variables, _pairs(variables.get("new_classless_static_routes")))
 
 
 Client = Callable[[Namespace], Lease]
@@ -141,21 +142,21 @@ option host_name, interface_mtu, classless_static_routes, ntp_servers
 """
 
 
-def _lease_of_new(said: Mapping[str, str], routes: tuple[Route, ...]) -> Lease:
-    """dhclient and dhcpcd give the same names to nearly everything."""
+def _common_lease(variables: Mapping[str, str], routes: tuple[Route, ...]) -> Lease:
+    """Return a lease from the variables that dhclient and dhcpcd name alike."""
     return Lease(
-        address=IPv4Interface(f"{said['new_ip_address']}/{said['new_subnet_mask']}"),
-        routers=_addresses(said.get("new_routers")),
-        dns=_addresses(said.get("new_domain_name_servers")),
-        hostname=said.get("new_host_name"),
-        domain=said.get("new_domain_name"),
-        mtu=_number(said.get("new_interface_mtu")),
-        ntp=_addresses(said.get("new_ntp_servers")),
-        seconds=int(said["new_dhcp_lease_time"]),
-        server=IPv4Address(said["new_dhcp_server_identifier"]),
-        search=_names(said.get("new_domain_search")),
+        address=IPv4Interface(f"{variables['new_ip_address']}/{variables['new_subnet_mask']}"),
+        routers=_addresses(variables.get("new_routers")),
+        dns=_addresses(variables.get("new_domain_name_servers")),
+        hostname=variables.get("new_host_name"),
+        domain=variables.get("new_domain_name"),
+        mtu=_number(variables.get("new_interface_mtu")),
+        ntp=_addresses(variables.get("new_ntp_servers")),
+        seconds=int(variables["new_dhcp_lease_time"]),
+        server=IPv4Address(variables["new_dhcp_server_identifier"]),
+        search=_names(variables.get("new_domain_search")),
         routes=routes,
-        environment=dict(said),
+        environment=dict(variables),
     )
 
 
@@ -172,7 +173,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _pairs(text: str | None) -> tuple[Route, ...]:
-    """``10.0.0.0/8 172.30.1.1 …``"""
+    """Parse ``10.0.0.0/8 172.30.1.1 …``."""
     words = (text or "").split()
     return tuple(
         (IPv4Network(network), IPv4Address(gateway))
@@ -181,7 +182,10 @@ def _pairs(text: str | None) -> tuple[Route, ...]:
 
 
 def _octet_routes(text: str | None) -> tuple[Route, ...]:
-    """``8 10 172 30 1 1 …``: option 121 byte by byte; it omits a prefix's zero bytes (RFC 3442)."""
+    """Parse ``8 10 172 30 1 1 …``, the bytes of option 121.
+
+    The option omits the bytes of a network that its prefix does not cover (RFC 3442).
+    """
     octets = [int(word) for word in (text or "").split()]
     routes: list[Route] = []
     while octets:

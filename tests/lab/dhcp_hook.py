@@ -1,4 +1,4 @@
-"""Asking a real DHCP client: it runs until its script has a lease, which says all it learnt."""
+"""Run a real DHCP client until it passes a lease to its script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .command import Argument
 from .namespace import Namespace
 from .wait import until
 
-# The first argument is udhcpc's event; other clients have theirs in $reason.
+# udhcpc passes the event as first argument, other clients in $reason.
 _SCRIPT = """#!/bin/sh
 case "${1:-$reason}" in
 bound|BOUND|BOUND6|renew|RENEW|REBIND|REBOOT) env > @.new && mv @.new @ ;;
@@ -24,14 +24,17 @@ HIDE_DHCPCD = (
     'mount -t tmpfs vmt /run && mount -t tmpfs vmt /var/lib/dhcpcd && exec "$@"',
     "sh",
 )
-"""dhcpcd's state has fixed places: hide the machine's own. The mounts end with the program."""
+"""Hide the machine's dhcpcd state, whose paths are fixed. The mounts end with the program."""
 
 
 @contextmanager
 def hook() -> Iterator[tuple[Path, Path]]:
-    """A script that saves what a client tells it, and the file it saves to; both in one folder."""
+    """Make a script that saves its environment, and return its path and that of the saved file.
+
+    Both are in the same folder.
+    """
     with tempfile.TemporaryDirectory(prefix="vmt-dhcp-") as folder:
-        # The client may have given up its privileges by the time it runs the script.
+        # The client may have dropped its privileges before it runs the script.
         Path(folder).chmod(0o777)
         script, result = Path(folder, "script"), Path(folder, "lease")
         script.write_text(_SCRIPT.replace("@", str(result)))
@@ -42,15 +45,18 @@ def hook() -> Iterator[tuple[Path, Path]]:
 def ask(
     where: Namespace, argv: tuple[Argument, ...], result: Path, timeout: float
 ) -> dict[str, str]:
-    """Run a client until its script has a lease, then end it without giving the lease back."""
+    """Run a client until its script has saved a lease, and return the script's environment.
+
+    The client ends without releasing the lease.
+    """
     with where.popen(*argv) as client:
 
-        def answered() -> bool:
+        def saved() -> bool:
             if result.exists():
                 return True
             client.require_running()
             return False
 
-        until(answered, timeout, "a lease", detail=client.output)
+        until(saved, timeout, "a lease", detail=client.output)
     lines = (line.partition("=") for line in result.read_text().splitlines())
     return {name: value for name, _, value in lines}

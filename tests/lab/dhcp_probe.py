@@ -1,4 +1,4 @@
-"""DHCP without a client in between: an offer's options, byte for byte."""
+"""Request a DHCP offer without a client, and return the bytes of its options."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def offer(
     asked: Sequence[int] = ASKED,
     timeout: float = 10,
 ) -> dict[int, bytes]:
-    """What a server offers a client that asks, by the option's number.
+    """Return the options of a server's offer, by number. Number 0 is the offered address.
 
-    :param largest: bytes of the largest message that the client takes; it says none unless given,
-        which means 576
+    :param largest: bytes of the largest message that the client accepts (option 57). Without the
+        option, servers assume 576.
     """
     frame = _discover(bytes.fromhex(mac.replace(":", "")), largest, asked)
     with where.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0008) as card:
@@ -39,11 +39,11 @@ def offer(
             card.send(frame)
             try:
                 while True:
-                    if found := _offered(card.recv(65536)):
-                        return found
+                    if options := _offered(card.recv(65536)):
+                        return options
             except TimeoutError:
                 pass
-    raise TimedOutError(f"waited {timeout:g} s for an offer to {mac}, in vain")
+    raise TimedOutError(f"timed out after {timeout:g} s waiting for an offer to {mac}")
 
 
 def _discover(mac: bytes, largest: int | None, asked: Sequence[int]) -> bytes:
@@ -62,44 +62,44 @@ def _discover(mac: bytes, largest: int | None, asked: Sequence[int]) -> bytes:
 
 
 def _offered(frame: bytes) -> dict[int, bytes]:
-    """The options of an offer; none if the frame is another one."""
+    """Return the options of an offer, or an empty dictionary for any other frame."""
     packet = frame[14:]
     if packet[9:10] != b"\x11" or packet[20:22] != b"\0\x43" or packet[28:29] != b"\2":
         return {}
     message = packet[28:]
-    found = _options(message[_OPTIONS])
-    overload = found.pop(_OVERLOAD, b"\0")[0]
+    options = _options(message[_OPTIONS])
+    overload = options.pop(_OVERLOAD, b"\0")[0]
     if overload & 1:
-        found |= _options(message[_FILE])
+        options |= _options(message[_FILE])
     if overload & 2:
-        found |= _options(message[_SNAME])
-    return found | {0: IPv4Address(message[16:20]).packed}
+        options |= _options(message[_SNAME])
+    return options | {0: IPv4Address(message[16:20]).packed}
 
 
 def _options(data: bytes) -> dict[int, bytes]:
-    found = {}
+    options = {}
     while data and data[0] != _END:
         if data[0]:
-            found[data[0]] = data[2 : 2 + data[1]]
+            options[data[0]] = data[2 : 2 + data[1]]
         data = data[2 + data[1] :] if data[0] else data[1:]
-    return found
+    return options
 
 
 def names(data: bytes) -> list[str]:
-    """The domains of option 119, as RFC 3397 and RFC 1035 section 4.1.4 write them."""
-    found, place = [], 0
-    while place < len(data):
-        name, place = _name(data, place)
-        found.append(name)
-    return found
+    """Return the domains in option 119 (RFC 3397, RFC 1035 section 4.1.4)."""
+    domains, offset = [], 0
+    while offset < len(data):
+        domain, offset = _name(data, offset)
+        domains.append(domain)
+    return domains
 
 
-def _name(data: bytes, place: int) -> tuple[str, int]:
+def _name(data: bytes, offset: int) -> tuple[str, int]:
     labels: list[str] = []
-    while data[place]:
-        if data[place] >= 0xC0:
-            end, _ = _name(data, (data[place] & 0x3F) << 8 | data[place + 1])
-            return ".".join([*labels, end]), place + 2
-        labels.append(data[place + 1 : place + 1 + data[place]].decode())
-        place += 1 + data[place]
-    return ".".join(labels), place + 1
+    while data[offset]:
+        if data[offset] >= 0xC0:
+            suffix, _ = _name(data, (data[offset] & 0x3F) << 8 | data[offset + 1])
+            return ".".join([*labels, suffix]), offset + 2
+        labels.append(data[offset + 1 : offset + 1 + data[offset]].decode())
+        offset += 1 + data[offset]
+    return ".".join(labels), offset + 1

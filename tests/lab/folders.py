@@ -1,4 +1,4 @@
-"""Temporary folders that programs which are not root must reach, as dnsmasq and QEMU are not."""
+"""Make temporary folders readable to programs that do not run as root (dnsmasq and QEMU)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def open_to_readers(folder: Path) -> None:
-    """Let other users into a test's folder, and into the two above it that pytest made for root.
+    """Let other users read a test's folder and its two parents, which pytest made for root.
 
-    Permissions are only added: with ``--basetemp=/tmp/X`` the last of them is /tmp itself.
+    Only add permissions, because with ``--basetemp=/tmp/X`` the second parent is /tmp.
     """
-    for opened in (folder, *folder.parents[:2]):
-        opened.chmod(opened.stat().st_mode | 0o055)
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o055)

@@ -1,4 +1,4 @@
-"""A guest without a VM: a namespace on a cable to the bridge inside a container."""
+"""Connect a namespace to the bridge in a container, in place of a VM."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def guest(
     container: Namespace, bridge: str, mac: str, *, name: str = "eth0", port: str = PORT
 ) -> Iterator[Namespace]:
     """
-    A namespace whose *name* is plugged into a container's bridge and has nothing but a MAC.
+    Make a namespace whose NIC *name* is connected to a container's bridge and has no address.
 
-    It stands where a VM's NIC would: what a DHCP client gets here, the VM's own would get.
+    The NIC takes the place of a VM's: a DHCP client in the namespace gets the VM's lease.
 
-    :param port: the bridge's end of the cable; a second namespace takes another one
+    :param port: name of the bridge's end of the cable, different for each namespace
     """
     with namespace("guest") as made:
         peer = ("peer", "name", name, "netns", made.name, "address", mac)
         container.ip("link", "add", port, "type", "veth", *peer)
         container.ip("link", "set", port, "master", bridge, "up")
-        # The bridge has it that a guest of this MAC is behind the tap.
+        # vmnet's static entry sends frames for the guest's MAC to the tap.
         entry = (mac, "dev", port, "master", "static")
         run("bridge", "-n", container.name, "fdb", "replace", *entry)
         made.ip("link", "set", name, "up")
         try:
             yield made
         finally:
-            # At once: with its namespace it would go when the kernel comes to it.
+            # Delete it now, because the kernel deletes devices later than their namespace.
             container.ip("link", "delete", port)

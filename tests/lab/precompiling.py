@@ -1,4 +1,4 @@
-"""`vmnet precompile` for a file of the test's own, not the one beside the vmnet under test."""
+"""Run `vmnet precompile` with a file of the test instead of the file of the vmnet under test."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _PROGRAM = (
 
 
 def command(file: PathLike[str]) -> tuple[str, ...]:
-    """The command line that makes ``file``."""
+    """Return the command line that writes ``file``."""
     return sys.executable, "-c", _PROGRAM, str(file)

@@ -1,4 +1,4 @@
-"""A sign of life from steps that take long."""
+"""Report the progress of slow steps."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 2.0
-"""Seconds of silence."""
+DELAY = 2.0
+"""Seconds before a step is reported."""
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say on standard error what is being done if it takes more than two seconds, and how long."""
+    """Report a step that takes longer than ``DELAY``, and its duration, on standard error."""
     started = time.monotonic()
-    timer = threading.Timer(PATIENCE, _say, (f"{what} …",))
+    timer = threading.Timer(DELAY, _report, (f"{what} …",))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        if (seconds := time.monotonic() - started) > PATIENCE:
-            _say(f"{what}: {seconds:.0f} s")
+        if (seconds := time.monotonic() - started) > DELAY:
+            _report(f"{what}: {seconds:.0f} s")
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(f"lab: {line}", file=sys.stderr, flush=True)

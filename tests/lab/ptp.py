@@ -1,4 +1,4 @@
-"""Containers as CNI's ptp plugin makes them: each has a cable of its own to the host, a router."""
+"""Connect containers with CNI's ptp plugin: by a cable each to the host, which routes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ GATEWAY, GATEWAY6 = "10.247.0.1", "fd00:247::1"
 
 
 def attach(host: Namespace, container: Namespace, store: Path, name: str = "eth0") -> Nic:
-    """Give a container an interface with an address of each family, and a default route.
+    """Give a container an interface with an IPv4 and an IPv6 address, and default routes.
 
-    :param store: where the IPAM plugin host-local remembers what it gave
+    :param store: folder in which the IPAM plugin host-local records its allocations
     """
     for end in (host, container):
         end.sysctl(net__ipv6__conf__all__disable_ipv6=0)
@@ -40,13 +40,14 @@ def attach(host: Namespace, container: Namespace, store: Path, name: str = "eth0
         "CNI_PATH": PLUGINS,
     }
     words = [f"{key}={value}" for key, value in environ.items()]
-    made = host.run("env", *words, f"{PLUGINS}/ptp", input=json.dumps(config)).json()
-    nic = _nic(made, name)
+    result = host.run("env", *words, f"{PLUGINS}/ptp", input=json.dumps(config)).json()
+    nic = _nic(result, name)
     container.nics[name] = nic
     return nic
 
 
-def _nic(made: dict[str, Any], name: str) -> Nic:
-    port, own = made["interfaces"]
-    address, address6 = (ip["address"].split("/") for ip in made["ips"])
-    return Nic(name, own["mac"], address[0], int(address[1]), address6[0], port["name"])
+def _nic(result: dict[str, Any], name: str) -> Nic:
+    host_end, container_end = result["interfaces"]
+    address, address6 = (ip["address"].split("/") for ip in result["ips"])
+    mac, port = container_end["mac"], host_end["name"]
+    return Nic(name, mac, address[0], int(address[1]), address6[0], port)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a length of time."""
+"""Wait for a condition, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class TimedOutError(AssertionError):
-    """A condition did not come true in its time."""
+    """A condition did not become true in time."""
 
 
 def until(
@@ -22,11 +22,11 @@ def until(
     detail: Callable[[], str] | None = None,
 ) -> T:
     """
-    Call *predicate* until what it returns is true, and return that.
+    Call *predicate* until its result is true, and return the result.
 
-    :param timeout: seconds; the predicate is called once more at the very end.
-    :param what: completes the sentence "waited … s for …" of the failure.
-    :param detail: tells more for the failure, such as a program's output.
+    :param timeout: seconds. The predicate is called once more at the end.
+    :param what: completes the failure's message, "timed out after … s waiting for …".
+    :param detail: returns details for the failure, such as a program's output.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -34,6 +34,6 @@ def until(
         if result := predicate():
             return result
         if late:
-            more = f"\n{detail()}" if detail else f" (last answer: {result!r})"
-            raise TimedOutError(f"waited {timeout:g} s for {what}, in vain{more}")
+            more = f"\n{detail()}" if detail else f" (last result: {result!r})"
+            raise TimedOutError(f"timed out after {timeout:g} s waiting for {what}{more}")
         time.sleep(interval)
