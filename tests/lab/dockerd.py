@@ -1,4 +1,4 @@
-"""A Docker daemon of our own: its network, mounts and files are apart from the machine's."""
+"""Run a private Docker daemon, with its own network, mounts and files."""
 
 from __future__ import annotations
 
@@ -19,61 +19,61 @@ from .progress import step
 from .wait import until
 
 ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
-"""A command that succeeds when the client reaches a daemon."""
+"""A command that succeeds if the client reaches a daemon."""
 
 BIP = "10.213.0.1/24"
-"""The address of its first bridge, for a daemon.json; what is given in one is not given twice."""
+"""The address of the default bridge. A daemon.json that is passed to a daemon must set it."""
 
-# A test run that is killed takes these programs along.
-_TIED = ("setpriv", "--pdeathsig", "TERM")
+# End these programs if the test run is killed.
+_END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 
-# The daemon's root has to be on a real disk for overlay2; /tmp may be a tmpfs.
+# overlay2 needs a real disk, and /tmp may be a tmpfs.
 _DISK = Path("/var/tmp")
 _PREFIX = "vmnet-engine-"
 
-# In a private mount namespace these would still be the machine's own: the daemon writes its key to
-# the first, takes a containerd in the second for its own, and the others give numbers to users.
-# Ours are in its folder, since a daemon that is started again must find what it left there.
-_HIDDEN = ("/etc/docker", "/run/containerd", "/etc/subuid", "/etc/subgid")
-_HIDE = """
-mine=$1 && shift
+# Paths of the machine that the daemon must not use: it writes its key to the first, takes a
+# containerd in the second for its own, and reads the user IDs of containers in the others. In its
+# mount namespace, files in its folder replace them. A restarted daemon finds its data there.
+_REPLACED = ("/etc/docker", "/run/containerd", "/etc/subuid", "/etc/subgid")
+_REPLACE = """
+folder=$1 && shift
 for path in {} ; do
-    if [ -e $path ]; then mount --bind $mine$path $path; fi
+    if [ -e $path ]; then mount --bind $folder$path $path; fi
 done
 exec "$@"
-""".format(" ".join(_HIDDEN))
+""".format(" ".join(_REPLACED))
 # For "userns-remap": "nobody:nogroup".
 _SUBORDINATE = dict.fromkeys(("/etc/subuid", "/etc/subgid"), "nobody:100000:65536\n")
 
 
 @define
 class Daemon:
-    """A dockerd, which can be killed and started again."""
+    """A dockerd that can be killed and restarted."""
 
     socket: Path
     host: Namespace
-    """Its network: the host that published ports are on."""
+    """The namespace of the daemon's network, which has the published ports."""
     _argv: tuple[Argument, ...]
     _stack: ExitStack
     process: Process = field(init=False)
 
     def start(self) -> None:
-        """Start it, on whatever the last one left."""
+        """Start the daemon on the data of the previous one."""
         self.process = self._stack.enter_context(background(*self._argv, grace=30))
         with step("starting dockerd"):
             until(self._answers, 60, "dockerd to answer", interval=0.2, detail=self.process.output)
 
     def crash(self) -> None:
-        """SIGKILL; what it started lives on."""
+        """Kill the daemon. The containers keep running."""
         self.process.signal(signal.SIGKILL)
         self.process.wait()
-        # It dies with the daemon, but not at once, and the next daemon takes it for a living one.
+        # containerd ends later than the daemon, and the next daemon must not find it running.
         containerd = self.socket.parent / "exec" / "containerd" / "containerd.pid"
         pid = int(containerd.read_text())
         until(lambda: not Path(f"/proc/{pid}").exists(), 10, "containerd to end")
 
     def lose_power(self) -> None:
-        """SIGKILL for it and all that it started, its containers included."""
+        """Kill the daemon, its helpers and its containers."""
         self.crash()
         folder = self.socket.parent
         until(lambda: not _kill_users(folder), 10, "the daemon's helpers to end")
@@ -88,13 +88,13 @@ class Daemon:
 @contextmanager
 def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]:
     """
-    Start a daemon, and at the end stop it and remove every trace of it.
+    Run a daemon until the context exits, then stop it and remove all its data.
 
     Its bridges and packet filter rules are in a network namespace and end with it.
 
-    :param host: the network to run it in, such as a node of a cluster; unless given, one that
-        reaches what the machine reaches (image builds fetch packages).
-    :param config: the text of its daemon.json, which then tells its bridge.
+    :param host: the namespace to run it in, such as a node of a cluster. By default, a new one that
+        reaches what the machine reaches, because image builds download packages.
+    :param config: the text of its daemon.json, which must then set ``bip``.
     """
     _sweep()
     with ExitStack() as stack:
@@ -103,10 +103,10 @@ def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]
         socket = folder / "docker.sock"
         argv = (
             *("nsenter", f"--net={host.path}"),
-            *("unshare", "--mount", "sh", "-c", _HIDE, "sh", _hiding_place(folder)),
-            *(*_TIED, "dockerd"),
+            *("unshare", "--mount", "sh", "-c", _REPLACE, "sh", _make_replacements(folder)),
+            *(*_END_WITH_PARENT, "dockerd"),
             *("--host", f"unix://{socket}"),
-            *("--config-file", _written(folder, config or "{}\n")),
+            *("--config-file", _write_config(folder, config or "{}\n")),
             *("--data-root", folder / "data"),
             *("--exec-root", folder / "exec"),
             *("--pidfile", folder / "pid"),
@@ -122,16 +122,17 @@ def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]
 @contextmanager
 def outward() -> Iterator[Namespace]:
     """
-    A network namespace that reaches what the machine reaches, as its user would.
+    Make a network namespace that reaches the same hosts as the machine.
 
     slirp4netns carries its connections over ordinary sockets, so the machine's routes, packet
-    filter and forwarding are left alone. Nothing can come in, nor reach the machine's loopback.
+    filter and forwarding do not change. The namespace accepts no connections from outside, and
+    cannot reach the machine's loopback.
     """
     resolver = Path("/etc/resolv.conf").read_text()
     with namespace("engine", resolv_conf=resolver) as made:
         options = ("--configure", "--disable-host-loopback", "--mtu=1500", "--cidr=198.18.0.0/24")
         place = ("--netns-type=path", made.path, "eth0")
-        with background(*_TIED, "slirp4netns", *options, *place) as slirp:
+        with background(*_END_WITH_PARENT, "slirp4netns", *options, *place) as slirp:
 
             def connected() -> bool:
                 slirp.require_running()
@@ -144,7 +145,7 @@ def outward() -> Iterator[Namespace]:
 @contextmanager
 def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_DISK))
-    folder.chmod(0o711)  # root of a user namespace goes through it
+    folder.chmod(0o711)  # root of a user namespace must enter the folder
     try:
         yield folder
     finally:
@@ -152,61 +153,62 @@ def _folder() -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """End what a daemon may have left running, and remove its files and control groups."""
+    """Kill the programs that a daemon left running, and remove its files and control groups."""
     with suppress(AssertionError):
         until(lambda: not _kill_users(folder), 10, "the daemon's helpers to end")
     for group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}"):
         for path, _, _ in os.walk(group, topdown=False):
-            with suppress(OSError):  # an empty group can go, another tells of a leftover
+            with suppress(OSError):  # only an empty group can be removed
                 Path(path).rmdir()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hiding_place(folder: Path) -> Path:
-    place = folder / "own"
-    for path in map(Path, _HIDDEN):
-        own = place / path.relative_to("/")
+def _make_replacements(folder: Path) -> Path:
+    """Make the files and folders that replace the machine's, and return their common folder."""
+    replacements = folder / "own"
+    for path in map(Path, _REPLACED):
+        replacement = replacements / path.relative_to("/")
         if text := _SUBORDINATE.get(str(path)):
-            own.parent.mkdir(parents=True, exist_ok=True)
-            own.write_text(text)
+            replacement.parent.mkdir(parents=True, exist_ok=True)
+            replacement.write_text(text)
         else:
-            own.mkdir(parents=True)
-    return place
+            replacement.mkdir(parents=True)
+    return replacements
 
 
 def _kill_members(group: str) -> list[int]:
-    """Kill the processes in control groups of a name and below."""
-    found = set()
+    """Kill the processes in the control groups with this name and in the groups below."""
+    pids = set()
     for procs in Path("/sys/fs/cgroup").glob(f"**/{group}/**/cgroup.procs"):
         with suppress(OSError):
-            found |= set(map(int, procs.read_text().split()))
-    for pid in found:
+            pids |= set(map(int, procs.read_text().split()))
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    return sorted(found)
+    return sorted(pids)
 
 
 def _kill_users(folder: Path) -> list[int]:
-    """Kill the processes that name the folder: containerd and the shims of containers."""
-    found = []
+    """Kill the processes with the folder in their arguments: containerd and containers' shims."""
+    pids = []
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if os.fsencode(folder) in cmdline.read_bytes():
-                found.append(int(cmdline.parent.name))
-                os.kill(found[-1], signal.SIGKILL)
-    return found
+                pids.append(int(cmdline.parent.name))
+                os.kill(pids[-1], signal.SIGKILL)
+    return pids
 
 
 def _sweep() -> None:
-    """Remove what an earlier run that was killed left behind; names hold their maker's pid."""
+    """Remove what killed runs left behind. A folder's name contains the run's process ID."""
     for folder in _DISK.glob(f"{_PREFIX}*"):
         owner = re.match(rf"{_PREFIX}(\d+)-", folder.name)
         if owner and not Path("/proc", owner[1]).exists():
             _remove(folder)
 
 
-def _written(folder: Path, config: str) -> Path:
-    """The machine's own /etc/docker/daemon.json is not for us."""
+def _write_config(folder: Path, config: str) -> Path:
+    """Write a daemon.json, which keeps the daemon from reading /etc/docker/daemon.json."""
     path = folder / "daemon.json"
     path.write_text(config)
     return path

@@ -1,4 +1,4 @@
-"""A real Docker engine: the machine's own if it runs one, else one that lives for the tests."""
+"""Use a real Docker engine: the machine's, if it runs one, or a private one."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ Json = dict[str, Any]
 
 @define
 class Container:
-    """A container by its identifier."""
+    """A container, identified by its ID."""
 
     engine: Engine
     id: str
 
     def inspect(self) -> Json:
-        """``docker inspect``."""
+        """Run ``docker inspect``."""
         return self.engine.inspect(self.id)
 
     def address(self, network: str = "bridge") -> str:
-        """Its IPv4 address on a network."""
-        found: str = self.inspect()["NetworkSettings"]["Networks"][network]["IPAddress"]
-        return found
+        """Return the container's IPv4 address on a network."""
+        address: str = self.inspect()["NetworkSettings"]["Networks"][network]["IPAddress"]
+        return address
 
     def port(self, inside: str) -> int:
-        """The port on the engine's host that ``-p`` published one such as ``80/tcp`` as."""
+        """Return the host's port on which ``-p`` published a port such as ``80/tcp``."""
         published = self.inspect()["NetworkSettings"]["Ports"][inside]
         return int(published[0]["HostPort"])
 
     def running(self) -> bool:
-        """Whether it runs."""
+        """Return whether the container runs."""
         return bool(self.inspect()["State"]["Running"])
 
     def logs(self) -> str:
-        """Both of its output streams."""
-        said = self.engine.docker("logs", self.id)
-        return said.stdout + said.stderr
+        """Run ``docker logs``, and return both output streams."""
+        logs = self.engine.docker("logs", self.id)
+        return logs.stdout + logs.stderr
 
     def exec(
         self,
@@ -60,7 +60,7 @@ class Container:
         timeout: float = 60,
         input: str | None = None,
     ) -> Completed:
-        """``docker exec``."""
+        """Run ``docker exec``."""
         interactive = ("-i",) if input is not None else ()
         return self.engine.docker(
             *("exec", *interactive, *options, self.id, *command),
@@ -70,30 +70,30 @@ class Container:
         )
 
     def stop(self, seconds: int = 10) -> None:
-        """``docker stop``, which kills it after *seconds*."""
+        """Run ``docker stop``, which kills the container after *seconds*."""
         self.engine.docker("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
 
     def kill(self, signal: str = "KILL") -> None:
-        """``docker kill``."""
+        """Run ``docker kill``."""
         self.engine.docker("kill", "-s", signal, self.id)
 
     def wait(self, timeout: float = 60) -> int:
-        """Await its end and return its exit status."""
+        """Wait for the container to end, and return its exit status."""
         return int(self.engine.docker("wait", self.id, timeout=timeout).stdout)
 
     def rm(self) -> None:
-        """``docker rm -f``, with its anonymous volumes."""
+        """Run ``docker rm -f``, which also removes anonymous volumes."""
         self.engine.docker("rm", "-f", "-v", self.id)
 
 
 @define
 class Engine:
-    """A Docker engine; all that is made through this object goes at its end."""
+    """A Docker engine. :meth:`clean` removes everything that was made with this object."""
 
     env: Mapping[str, str]
-    """The environment for ``docker``: for programs that talk to this engine on their own."""
+    """The environment with which ``docker`` reaches this engine."""
     host: Namespace | None = None
-    """The network that published ports are on; None is the machine's."""
+    """The namespace with the published ports; None for the machine's."""
     daemon: Daemon | None = None
     label: str = field(factory=lambda: f"vmnet-tests={uuid.uuid4().hex}")
     _tags: list[str] = field(factory=list)
@@ -105,28 +105,28 @@ class Engine:
         timeout: float = 60,
         input: str | None = None,
     ) -> Completed:
-        """Any docker command, run to its end."""
+        """Run any docker command until it ends."""
         return run("docker", *argv, env=self.env, check=check, timeout=timeout, input=input)
 
     def on_host(self, *argv: Argument, check: bool = True, timeout: float = 30) -> Completed:
-        """Run a program where published ports are on 127.0.0.1."""
+        """Run a program on the engine's host, where published ports are on 127.0.0.1."""
         if self.host:
             return self.host.run(*argv, check=check, timeout=timeout)
         return run(*argv, check=check, timeout=timeout)
 
     def inspect(self, name: str) -> Json:
-        """``docker inspect`` of one thing of any type."""
-        found: list[Json] = self.docker("inspect", name).json()
-        return found[0]
+        """Run ``docker inspect`` for an object of any type."""
+        objects: list[Json] = self.docker("inspect", name).json()
+        return objects[0]
 
     def has_image(self, tag: str) -> bool:
-        """Whether an image is there."""
+        """Return whether the engine has an image."""
         return not self.docker("image", "inspect", tag, check=False).returncode
 
     def build(
         self, context: Path, tag: str, *, options: Sequence[str] = (), timeout: float = 1200
     ) -> str:
-        """``docker build`` of a folder; returns the tag."""
+        """Run ``docker build`` in a folder, and return the tag."""
         if not self.has_image(tag):
             self._tags.append(tag)
         with step(f"docker build -t {tag}"):
@@ -134,7 +134,7 @@ class Engine:
         return tag
 
     def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
-        """``docker run -d``."""
+        """Run ``docker run -d``."""
         argv = ("run", "-d", "--label", self.label, *options, image, *command)
         return Container(self, self.docker(*argv).stdout.strip())
 
@@ -147,21 +147,21 @@ class Engine:
         timeout: float = 60,
         input: str | None = None,
     ) -> Completed:
-        """``docker run --rm``, to its end."""
+        """Run ``docker run --rm`` until the container ends."""
         interactive = ("-i",) if input is not None else ()
         argv = ("run", "--rm", "--label", self.label, *interactive, *options, image, *command)
         return self.docker(*argv, check=check, timeout=timeout, input=input)
 
     @contextmanager
     def console(self, image: str, *command: str, options: Sequence[str] = ()) -> Iterator[Console]:
-        """``docker run --rm -it`` on a terminal, while the context lasts."""
+        """Run ``docker run --rm -it`` on a terminal until the context exits."""
         argv = ("run", "--rm", "-it", "--label", self.label, *options, image, *command)
-        with on_pty("docker", *argv, env=self.env) as made:
-            yield made
+        with on_pty("docker", *argv, env=self.env) as console:
+            yield console
 
     @contextmanager
     def network(self, name: str, *options: str) -> Iterator[str]:
-        """``docker network create``, while the context lasts."""
+        """Run ``docker network create``, and remove the network when the context exits."""
         self.docker("network", "create", "--label", self.label, *options, name)
         try:
             yield name
@@ -169,12 +169,12 @@ class Engine:
             self.docker("network", "rm", name)
 
     def ensure_base_image(self) -> str:
-        """See that ``debian:trixie-slim`` is there, as Dockerfiles expect."""
+        """Pull or make ``debian:trixie-slim``, on which the Dockerfile is based."""
         tag = base_image.TAG
         if self.has_image(tag):
             return tag
         if self.daemon is None:
-            # A machine with an engine is set up to fetch images; if not, we make one below.
+            # A machine that runs an engine can usually pull images. If not, make one below.
             with step(f"docker pull {tag}"):
                 pulled = self.docker("pull", tag, check=False, timeout=300)
             if not pulled.returncode:
@@ -189,19 +189,19 @@ class Engine:
             return self.build(Path(folder), tag)
 
     def clean(self) -> None:
-        """Remove the containers, networks and images that were made here."""
+        """Remove the containers, networks and images that were made with this object."""
         mine = ("--filter", f"label={self.label}", "-q")
         if containers := self.docker("ps", "-a", *mine).stdout.split():
             self.docker("rm", "-f", "-v", *containers)
         if networks := self.docker("network", "ls", *mine).stdout.split():
             self.docker("network", "rm", *networks)
-        if self._tags and self.daemon is None:  # else they go with the daemon
+        if self._tags and self.daemon is None:  # a private daemon removes its images
             self.docker("rmi", *reversed(self._tags), check=False)
 
 
 @contextmanager
 def engine() -> Iterator[Engine]:
-    """The engine that runs on this machine, left as it was, or else one of our own."""
+    """Use the engine that runs on this machine, without lasting changes, or a private one."""
     ambient = dict(os.environ)
     if not run(*ANSWERS, check=False, env=ambient).returncode:
         with _cleaned(Engine(ambient)) as made:
@@ -213,14 +213,14 @@ def engine() -> Iterator[Engine]:
 
 @contextmanager
 def own_engine(host: Namespace | None = None, config: str = "") -> Iterator[Engine]:
-    """An engine of our own; *host* and *config* as in :func:`dockerd.dockerd`."""
+    """Run a private engine. *host* and *config* are those of :func:`dockerd.dockerd`."""
     with dockerd(host, config) as daemon:
         folder = daemon.socket.parent
         env = {
             **os.environ,
             "DOCKER_HOST": f"unix://{daemon.socket}",
-            "DOCKER_CONFIG": str(folder / "client"),  # the user's own may name another context
-            "DOCKER_BUILDKIT": "0",  # needs a plugin that a plain client does not have
+            "DOCKER_CONFIG": str(folder / "client"),  # the user's may select another context
+            "DOCKER_BUILDKIT": "0",  # BuildKit needs a plugin that Debian's client lacks
         }
         with _cleaned(Engine(env, daemon.host, daemon)) as made:
             yield made

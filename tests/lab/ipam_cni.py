@@ -1,4 +1,4 @@
-"""What the tests of vmnet-ipam-cni share: networks, stores, plugins to order."""
+"""Helpers for the tests of vmnet-ipam-cni: networks, stores and scripted CNI plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import vmnet_ipam_cni as cni
 from vmnet import testing
 from vmnet.settings.table import Settings
 
-# Answers VERSION as it should; all else is the script's. What it was called with goes to a log.
+# A CNI plugin that logs each call. It answers VERSION; a script answers the other commands.
 _PLUGIN = """#!{python} -IS
 import json, os, sys
 command, log = os.environ["CNI_COMMAND"], {log!r}
@@ -30,8 +30,8 @@ interface = os.environ["CNI_IFNAME"]
 
 
 def result(*addresses: str, **more: Any) -> dict[str, Any]:
-    """A result of version 1.0.0."""
-    return {"cniVersion": "1.0.0", "ips": [{"address": one} for one in addresses], **more}
+    """Return a CNI result of version 1.0.0."""
+    return {"cniVersion": "1.0.0", "ips": [{"address": text} for text in addresses], **more}
 
 
 class Lab:
@@ -44,13 +44,13 @@ class Lab:
         self.log = folder / "calls.log"
 
     def network(self, ipam: dict[str, Any], **more: Any) -> None:
-        """A list with this ipam section in its second plugin."""
+        """Write a configuration list with this ipam section in its second plugin."""
         plugins = [{"type": "tuning"}, {"type": "bridge", "ipam": ipam}]
-        whole = {"cniVersion": "1.0.0", "name": "pool", "plugins": plugins, **more}
-        self.config.write_text(json.dumps(whole))
+        config = {"cniVersion": "1.0.0", "name": "pool", "plugins": plugins, **more}
+        self.config.write_text(json.dumps(config))
 
     def host_local(self, subnet: str = "10.5.0.0/24", **more: Any) -> None:
-        """Ranges and a default route for each family."""
+        """Write a configuration for host-local, with one subnet and a default route."""
         ipam = {
             "type": "host-local",
             "ranges": [[{"subnet": subnet}]],
@@ -60,7 +60,7 @@ class Lab:
         self.network({**ipam, **more})
 
     def scripted(self, script: str, name: str = "scripted", **more: Any) -> None:
-        """A plugin of our own and a network that it allocates for."""
+        """Write a scripted plugin, and a configuration that uses it."""
         path = self.folder / "bin" / name
         path.parent.mkdir(exist_ok=True)
         text = _PLUGIN.format(python=sys.executable, log=str(self.log), script=script)
@@ -69,18 +69,19 @@ class Lab:
         self.network({"type": name}, **more)
 
     def saying(self, answer: Any) -> None:
-        """A plugin that answers ADD with this."""
-        said = answer if isinstance(answer, str) else json.dumps(answer)
-        self.scripted(f"if command == 'ADD': print({said!r})")
+        """Write a scripted plugin that answers ADD with *answer*."""
+        output = answer if isinstance(answer, str) else json.dumps(answer)
+        self.scripted(f"if command == 'ADD': print({output!r})")
 
     def calls(self) -> list[dict[str, Any]]:
-        """What the scripted plugin was called with, VERSION apart."""
+        """Return the environment and input of each call of the scripted plugin, except VERSION."""
         text = self.log.read_text() if self.log.exists() else ""
-        found = [json.loads(line) for line in text.splitlines()]
-        return [one for one in found if one["environ"]["CNI_COMMAND"] != "VERSION"]
+        calls = [json.loads(line) for line in text.splitlines()]
+        return [call for call in calls if call["environ"]["CNI_COMMAND"] != "VERSION"]
 
     def commands(self) -> list[str]:
-        return [f"{one['CNI_COMMAND']} {one['CNI_IFNAME']}" for one in self._environs()]
+        environs = [call["environ"] for call in self.calls()]
+        return [f"{environ['CNI_COMMAND']} {environ['CNI_IFNAME']}" for environ in environs]
 
     def environ(self, run_dir: str = "run", **more: str) -> dict[str, str]:
         return {
@@ -95,14 +96,11 @@ class Lab:
         return testing.settings(self.environ(run_dir, **more), *cni.vmnet_settings())
 
     def held(self) -> list[str]:
-        """The addresses that host-local's store holds."""
+        """Return the addresses in host-local's store."""
         if not self.store.exists():
             return []
         names = (path.name for path in self.store.iterdir())
         return sorted(name for name in names if name[0].isdigit() or ":" in name)
-
-    def _environs(self) -> list[dict[str, str]]:
-        return [one["environ"] for one in self.calls()]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of vmnet-ipam-http share: its real server, one that misbehaves, certificates."""
+"""Helpers for the tests of vmnet-ipam-http: its server, a misbehaving server, certificates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOKEN = "a-token.of_letters~and+digits/0123=="
 
 @frozen
 class Certificates:
-    """A CA that was made for this test, and what it has signed: paths of PEM files."""
+    """A CA for a test, and the PEM files of the certificates that it signed."""
 
     folder: Path
     authority: trustme.CA
@@ -43,12 +43,12 @@ class Certificates:
     def made(cls, folder: Path, *names: str) -> Certificates:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "ca.pem")
-        own = cls(folder, authority, folder / "ca.pem", folder / "server.pem")
-        own.issue("server", *(names or ("127.0.0.1", "localhost")))
-        return own
+        certificates = cls(folder, authority, folder / "ca.pem", folder / "server.pem")
+        certificates.issue("server", *(names or ("127.0.0.1", "localhost")))
+        return certificates
 
     def issue(self, name: str, *subjects: str) -> Path:
-        """A certificate and its key in one file."""
+        """Write a certificate and its key to one file."""
         path = self.folder / f"{name}.pem"
         self.authority.issue_cert(*subjects).private_key_and_cert_chain_pem.write_to_path(path)
         return path
@@ -61,14 +61,14 @@ class Certificates:
 
 @frozen
 class Service:
-    """The server of this distribution, running."""
+    """The example's server, running."""
 
     url: str
     database: Path
     process: Process
 
     def allocated(self) -> dict[str, str]:
-        """Each address that is taken, and the id that has it."""
+        """Return the ID of the container that has each allocated address."""
         with closing(sqlite3.connect(self.database, timeout=30)) as store:
             return dict(store.execute("SELECT address, id FROM address"))
 
@@ -88,26 +88,26 @@ def service(
     gateway: str = "10.20.0.1",
     port: int = 0,
 ) -> Iterator[Service]:
-    """The real server, on a free port unless one is given; with a certificate, over TLS."""
+    """Run the example's server, by default on a free port; over TLS if given a certificate."""
     database = folder / "ipam.sqlite"
     program = (sys.executable, str(FOLDER / "server/ipam_server.py"), "--pool", pool)
     words = (*program, "--gateway", gateway, "--database", str(database))
     running = where.popen if where else background
     with running(*words, "--listen", f"{host}:{port}", *options) as process:
 
-        def listens() -> str | None:
+        def listening_port() -> str | None:
             process.require_running()
             _, found, rest = process.output().partition(f"listening on {host}:")
             return rest.split()[0] if found and "\n" in rest else None
 
         scheme = "https" if "--certificate" in options else "http"
-        number = until(listens, 20, "the server to listen", detail=process.output)
+        number = until(listening_port, 20, "the server to listen", detail=process.output)
         yield Service(f"{scheme}://{host}:{number}", database, process)
 
 
 @frozen
 class Site:
-    """A LAN, the service at its gateway over TLS, and what a container needs to ask it."""
+    """A LAN, the service at its gateway over TLS, and the settings of its client."""
 
     network: Lan
     folder: Path
@@ -116,12 +116,12 @@ class Site:
 
     @classmethod
     def made(cls, network: Lan, folder: Path, **environ: str) -> Site:
-        """:param environ: of every container, beside ours and what the service takes"""
-        open_to_readers(folder)  # neither dnsmasq nor QEMU is root, and they read here
+        """:param environ: further variables for every container"""
+        open_to_readers(folder)  # dnsmasq and QEMU read files here without being root
         certificates, token = Certificates.made(folder, network.gateway), folder / "token"
         token.write_text(TOKEN)
         common = {
-            **{one: os.environ[one] for one in os.environ if not one.startswith("VMNET_")},
+            **{name: text for name, text in os.environ.items() if not name.startswith("VMNET_")},
             "VMNET_IPAM": "http",
             "VMNET_HTTP_CA": str(certificates.ca),
             "VMNET_HTTP_TOKEN_FILE": str(token),
@@ -146,9 +146,9 @@ class Site:
             yield made
 
     def settings(self, url: str, name: str = "web", **more: str) -> dict[str, str]:
-        """The environment of a container of that name."""
-        own = {"VMNET_HTTP_URL": url, "VMNET_RUN_DIR": str(self.run_dir(name))}
-        return {**self.environ, **own, **more}
+        """Return the environment of a container."""
+        variables = {"VMNET_HTTP_URL": url, "VMNET_RUN_DIR": str(self.run_dir(name))}
+        return {**self.environ, **variables, **more}
 
     def run_dir(self, name: str = "web") -> Path:
         return self.folder / f"run-{name}"
@@ -159,7 +159,7 @@ Step = bytes | Callable[[socket.socket], None]
 
 @define
 class Misbehaving:
-    """A server that answers each connection by the next of its steps, the last one ever after."""
+    """A server that answers each connection with its next step, and repeats the last step."""
 
     url: str
     steps: list[Step]
@@ -167,7 +167,7 @@ class Misbehaving:
     over: threading.Event = field(factory=threading.Event)
 
     def hang(self, connection: socket.socket) -> None:
-        """Say nothing until the test ends."""
+        """Send nothing until the test ends."""
         self.over.wait(60)
 
     def drip(self, connection: socket.socket) -> None:
@@ -178,7 +178,7 @@ class Misbehaving:
 
     def serve(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         while not self.over.is_set():
-            with suppress(OSError):  # whatever the client does about it is the test's business
+            with suppress(OSError):  # the client may close the connection at any time
                 self._serve_one(listener, tls)
 
     def _serve_one(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -212,18 +212,18 @@ def misbehaving(*steps: Step, tls: ssl.SSLContext | None = None) -> Iterator[Mis
 
 
 def _request(connection: socket.socket) -> str:
-    """Head and body of a request, as far as the client sends them."""
-    said = b""
-    while b"\r\n\r\n" not in said and (more := connection.recv(65536)):
-        said += more
-        if said[0] == 0x16:  # TLS, which is not spoken here
+    """Receive the head and the body of a request, as far as the client sends them."""
+    received = b""
+    while b"\r\n\r\n" not in received and (more := connection.recv(65536)):
+        received += more
+        if received[0] == 0x16:  # a TLS client at a server without TLS
             break
-    head, _, body = said.partition(b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
     length = next(
         (
-            int(one[15:])
-            for one in head.split(b"\r\n")
-            if one.lower().startswith(b"content-length:")
+            int(line[15:])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length:")
         ),
         0,
     )
@@ -233,22 +233,22 @@ def _request(connection: socket.socket) -> str:
 
 
 def response(status: int, body: str = "", **headers: str) -> bytes:
-    named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{named}\r\n{body}".encode()
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{lines}\r\n{body}".encode()
 
 
 def settings(run_dir: Path, **environ: str) -> Settings:
-    """Those of a start with ``http`` selected; names without VMNET_HTTP_ get it."""
-    named: Mapping[str, str] = {
+    """Return settings that select ``http``. Names may omit the prefix ``VMNET_HTTP_``."""
+    prefixed: Mapping[str, str] = {
         name if name.startswith("VMNET_") else f"VMNET_HTTP_{name}": value
         for name, value in environ.items()
     }
     common = {"VMNET_IPAM": "http", "VMNET_RUN_DIR": str(run_dir)}
-    return testing.settings({**common, **named}, *vmnet_settings())
+    return testing.settings({**common, **prefixed}, *vmnet_settings())
 
 
 def measured(act: Callable[[], object]) -> float:
-    """How many seconds something takes."""
-    began = time.monotonic()
+    """Return how many seconds a call takes."""
+    started = time.monotonic()
     act()
-    return time.monotonic() - began
+    return time.monotonic() - started
