@@ -99,7 +99,7 @@ def test_podman_as_root(saved: Path, image: str) -> None:
     with namespace("podman") as host, podman(host, saved) as engine:
         options = (*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
         vm = engine.start(image, options=("--cap-add", "NET_RAW", *TUN, *options))
-        until(lambda: "vmnet-guest: eth0 " in vm.logs(), 90, "a lease", detail=vm.tell)
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), 90, "a lease", detail=vm.report)
         settings = vm.inspect()["NetworkSettings"]
         (network,) = settings["Networks"].values()
         url = f"http://{network['IPAddress']}/cgi-bin/identity"

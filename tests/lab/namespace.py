@@ -1,4 +1,4 @@
-"""One network namespace: made, entered, looked at, and always taken away again."""
+"""Make a network namespace, run programs in it, inspect it, and always remove it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .snapshot import Json
 from .wait import until
 
 _ETC = Path("/etc/netns")  # ip-netns(8) binds the files in /etc/netns/NAME over those in /etc
-_UTS = Path("/run/vmnet-lab")  # host name namespaces have no standard place
+_UTS = Path("/run/vmnet-lab")  # UTS namespaces have no standard folder
 _CLONE_NEWNET = 0x40000000
 _serial = itertools.count(1)
 
 
 @frozen
 class Nic:
-    """A network interface as the lab made it."""
+    """A network interface with its initial configuration."""
 
     name: str
     mac: str
@@ -35,12 +35,12 @@ class Nic:
     prefix: int
     address6: str | None
     port: str
-    """The other end of the cable: its name in the LAN's host."""
+    """The name of the cable's other end, in the LAN's host."""
 
 
 @define
 class Namespace:
-    """A namespace by name; programs run in it see its network, its host name and its /etc."""
+    """A namespace by name. Its programs see its network, its host name and its files in /etc."""
 
     name: str
     label: str
@@ -49,26 +49,26 @@ class Namespace:
 
     @property
     def path(self) -> Path:
-        """The file that holds the namespace open."""
+        """The file that keeps the namespace open."""
         return Path("/run/netns", self.name)
 
     @property
     def etc(self) -> Path:
-        """The folder whose resolv.conf, hosts and hostname programs see in /etc."""
+        """The folder of the resolv.conf, hosts and hostname that programs see in /etc."""
         return _ETC / self.name
 
     @property
     def address(self) -> str:
-        """The IPv4 address of its first interface."""
+        """The IPv4 address of the first interface."""
         return self.nic().address
 
     @property
     def mac(self) -> str:
-        """The MAC address of its first interface."""
+        """The MAC address of the first interface."""
         return self.nic().mac
 
     def nic(self, name: str = "eth0") -> Nic:
-        """The interface as it was made; it may have changed since."""
+        """Return an interface's initial configuration, which may have changed since."""
         return self.nics[name]
 
     def run(
@@ -81,7 +81,7 @@ class Namespace:
         cwd: Argument | None = None,
         pid: bool = False,
     ) -> Completed:
-        """:func:`command.run` in here; *pid* makes it PID 1 of a pid namespace of its own."""
+        """Run :func:`command.run` in the namespace; *pid* makes the program PID 1 of a new one."""
         return run(
             *self._enter(pid), *argv, timeout=timeout, input=input, check=check, env=env, cwd=cwd
         )
@@ -96,10 +96,10 @@ class Namespace:
         pid: bool = False,
     ) -> Iterator[Process]:
         """
-        :func:`command.background` in here.
+        Run :func:`command.background` in the namespace.
 
-        :param pid: make it PID 1 of a pid namespace of its own; :attr:`Process.pid` is then its
-            number outside, so that signals reach it and not the program that started it.
+        :param pid: make the program PID 1 of a new PID namespace. :attr:`Process.pid` is then its
+            ID outside that namespace, so that signals reach it instead of ``unshare``.
         """
         with background(*self._enter(pid), *argv, env=env, cwd=cwd, pipe=pipe) as process:
             if pid:
@@ -110,7 +110,7 @@ class Namespace:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Move the calling thread in here, for code that is tested without a process of its own."""
+        """Move the calling thread into the namespace, to test code without a child process."""
         with Path("/proc/thread-self/ns/net").open() as home, self.path.open() as here:
             _setns(here.fileno())
             try:
@@ -119,24 +119,24 @@ class Namespace:
                 _setns(home.fileno())
 
     def ip(self, *argv: str) -> Completed:
-        """``ip -n NAME …``."""
+        """Run ``ip -n NAME …``."""
         return run("ip", "-n", self.name, *argv)
 
     def sysctl(self, **settings: str | int) -> None:
-        """Set knobs of the network; ``__`` stands for a dot: ``net__ipv4__ip_forward=1``."""
+        """Set sysctls. ``__`` stands for a dot: ``net__ipv4__ip_forward=1``."""
         pairs = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
         run("sysctl", "-qw", *pairs, netns=self.name)
 
     def links(self) -> list[Json]:
-        """``ip -j -d link``."""
+        """Run ``ip -j -d link``."""
         return self._list("-d", "link", "show")
 
     def link(self, name: str) -> Json | None:
-        """One of :meth:`links`, if there is one of that name."""
+        """Return a link of :meth:`links` by name, or None."""
         return next((link for link in self.links() if link["ifname"] == name), None)
 
     def addresses(self, interface: str | None = None) -> list[Json]:
-        """Every address, both families, each with its interface as ``dev``."""
+        """Return all IPv4 and IPv6 addresses, each with its interface as ``dev``."""
         return [
             {"dev": link["ifname"], **address}
             for link in self._list("address", "show")
@@ -145,11 +145,11 @@ class Namespace:
         ]
 
     def routes(self) -> list[Json]:
-        """``ip -j route``, both families, the main table."""
+        """Return the IPv4 and IPv6 routes in the main table."""
         return [*self._list("-4", "route", "show"), *self._list("-6", "route", "show")]
 
     def dump(self, timeout: float = 10) -> Json:
-        """A snapshot that can be compared, taken when duplicate address detection has ended."""
+        """Take a snapshot for comparisons, after duplicate address detection has ended."""
         until(
             lambda: not snapshot.tentative(self.name),
             timeout,
@@ -159,12 +159,12 @@ class Namespace:
         return snapshot.take(self.name)
 
     def pids(self) -> list[int]:
-        """The processes that run in here."""
+        """Return the IDs of the processes in the namespace."""
         return [int(word) for word in run("ip", "netns", "pids", self.name).stdout.split()]
 
     def _list(self, *argv: str) -> list[Json]:
-        found: list[Json] = self.ip("-j", *argv).json()
-        return found
+        items: list[Json] = self.ip("-j", *argv).json()
+        return items
 
     def _enter(self, pid: bool) -> tuple[str, ...]:
         enter = ("nsenter", f"--uts={_UTS / self.name}", "ip", "netns", "exec", self.name)
@@ -183,11 +183,11 @@ def namespace(
     hosts: str = "127.0.0.1\tlocalhost\n",
 ) -> Iterator[Namespace]:
     """
-    A new namespace with ``lo`` up and nothing else.
+    Make a new namespace that has only ``lo``, which is up.
 
-    :param label: tells it from others in listings; its name is unique.
-    :param hostname: the host name that programs see, the label unless given.
-    :param resolv_conf: the text of /etc/resolv.conf; never the machine's own.
+    :param label: part of the unique name, for listings.
+    :param hostname: the host name that programs see, by default the label.
+    :param resolv_conf: the text of /etc/resolv.conf.
     """
     _sweep()
     name = f"vmt-{os.getpid()}-{next(_serial)}-{label}"
@@ -206,7 +206,7 @@ def namespace(
 
 
 def _make_uts(made: Namespace, domainname: str | None) -> None:
-    """A host name namespace that lives on between programs, as a container's does."""
+    """Make a UTS namespace that persists between programs, as a container's does."""
     uts = _UTS / made.name
     uts.parent.mkdir(exist_ok=True)
     uts.touch()
@@ -216,7 +216,7 @@ def _make_uts(made: Namespace, domainname: str | None) -> None:
 
 
 def _remove(name: str) -> None:
-    """Take a namespace away, with the programs left in it; parts that are missing are no error."""
+    """Remove a namespace and kill its programs. Missing parts are not an error."""
     pids = run("ip", "netns", "pids", name, check=False).stdout.split()
     for pid in map(int, pids):
         with suppress(ProcessLookupError):
@@ -224,13 +224,13 @@ def _remove(name: str) -> None:
     run("ip", "netns", "delete", name, check=False)
     run("umount", _UTS / name, check=False)
     (_UTS / name).unlink(missing_ok=True)
-    with suppress(OSError):  # others may still be in use
+    with suppress(OSError):  # other namespaces may still use the folder
         _UTS.rmdir()
     shutil.rmtree(_ETC / name, ignore_errors=True)
 
 
 def _sweep() -> None:
-    """Take away what an earlier run that was killed left behind; names hold their maker's pid."""
+    """Remove what killed runs left behind. A namespace's name contains the run's process ID."""
     for path in Path("/run/netns").glob("vmt-*"):
         owner = re.match(r"vmt-(\d+)-", path.name)
         if owner and not Path("/proc", owner[1]).exists():
@@ -238,11 +238,11 @@ def _sweep() -> None:
 
 
 def _only_child(parent: Process) -> int | None:
-    """The child of ``unshare --fork`` once it runs its program; an ended one is its own answer."""
+    """Return the child of ``unshare --fork`` after its exec, or ``unshare`` if that has ended."""
     if parent.poll() is not None:
         return parent.pid
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    with suppress(OSError, ValueError):  # either may end, or not yet exist, while we look
+    with suppress(OSError, ValueError):  # both may end meanwhile, and the child may not exist yet
         child = int(children.read_text())
         if Path(f"/proc/{child}/exe").readlink() != Path(f"/proc/{parent.pid}/exe").readlink():
             return child
@@ -250,7 +250,7 @@ def _only_child(parent: Process) -> int | None:
 
 
 def _setns(fd: int) -> None:
-    """setns(2), which Python's os module has from 3.12 on."""
+    """Call setns(2), which Python's os module has only since 3.12."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(fd, _CLONE_NEWNET):
         number = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""Networks of namespaces: a LAN as Docker lays it out, its containers, and the world beyond."""
+"""Make networks of namespaces: a LAN like Docker's, its containers, and a host beyond it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _cables = itertools.count(1)
 
 @define
 class Lan:
-    """A bridge in a namespace of its own, and whatever the test connects to it."""
+    """A bridge in a separate namespace, and the namespaces that a test connects to it."""
 
     host: Namespace
-    """The namespace with the bridge: gateway of the LAN, and a router."""
+    """The namespace with the bridge, which is the LAN's gateway and routes."""
     bridge: str
     network: IPv4Network
     network6: IPv6Network | None
@@ -58,10 +58,10 @@ class Lan:
         domainname: str | None = None,
     ) -> Namespace:
         """
-        A container: its ``eth0`` is laid out as Docker does. See :meth:`attach` for the network.
+        Make a container whose ``eth0`` is configured as by Docker. See :meth:`attach`.
 
-        :param resolv_conf: the text of its /etc/resolv.conf; the gateway as server unless given.
-        :param hosts: the text of its /etc/hosts; what Docker writes unless given.
+        :param resolv_conf: the text of /etc/resolv.conf. By default, the gateway is nameserver.
+        :param hosts: the text of /etc/hosts, by default what Docker writes.
         """
         made = self._stack.enter_context(
             namespace(
@@ -71,7 +71,7 @@ class Lan:
                 resolv_conf=f"nameserver {self.gateway}\n" if resolv_conf is None else resolv_conf,
             )
         )
-        # Docker 20.10 starts from "no IPv6" and then allows it for the interfaces that have it.
+        # Docker 20.10 disables IPv6 and then enables it for interfaces with an IPv6 address.
         made.sysctl(net__ipv6__conf__all__disable_ipv6=1)
         nic = self.attach(
             made,
@@ -88,7 +88,7 @@ class Lan:
         return made
 
     def station(self, name: str = "station", *, ipv6: bool = False) -> Namespace:
-        """A plain host on the LAN, which looks at containers from outside."""
+        """Make a plain host on the LAN, which sees containers from outside."""
         made = self._stack.enter_context(_plain(name))
         self.attach(made, ipv6=ipv6)
         return made
@@ -107,14 +107,14 @@ class Lan:
         routes: Sequence[str] = (),
     ) -> Nic:
         """
-        Give a namespace an interface on this LAN: for a container's second one, call it again.
+        Give a namespace an interface on this LAN. A namespace may have several.
 
-        :param address: with or without a prefix, the LAN's next free one unless given.
-        :param mac: Docker's 02:42 and the four bytes of the address unless given.
-        :param ipv6: True for an address that follows the IPv4 one, or the address itself.
-        :param gateway: True for the LAN's, False for no default route, or another address.
-        :param extra: more addresses, each as the arguments of ``ip address add``.
-        :param routes: each as the arguments of ``ip route add``, before the default route.
+        :param address: with or without a prefix length, by default the LAN's next free address.
+        :param mac: by default 02:42 and the four bytes of the address, as in Docker.
+        :param ipv6: True to derive the IPv6 address from the IPv4 address, or the IPv6 address.
+        :param gateway: True for the LAN's gateway, False for no default route, or an address.
+        :param extra: further addresses, each as arguments of ``ip address add``.
+        :param routes: each as arguments of ``ip route add``. They precede the default route.
         """
         own = self._address(address)
         mac = mac or "02:42:" + own.ip.packed.hex(":")
@@ -125,7 +125,7 @@ class Lan:
         container.ip("address", "add", str(own), "broadcast", "+", *link)
         address6 = self._address6(own, ipv6)
         if address6 or any(":" in more for more in extra):
-            # Before its first address of this family, loopback has none either.
+            # Docker also enables IPv6 on loopback only for containers with an IPv6 address.
             for device in ("lo", name):
                 container.sysctl(**{f"net__ipv6__conf__{device}__disable_ipv6": 0})
         if address6:
@@ -147,9 +147,9 @@ class Lan:
 
     def world(self) -> Namespace:
         """
-        A host beyond the gateway: 198.51.100.10, and 2001:db8:51::10 if the LAN has IPv6.
+        Return a host beyond the gateway, with the addresses 198.51.100.10 and 2001:db8:51::10.
 
-        It knows the way back to every LAN of that host: of several, only one has a world.
+        It has routes to all LANs of the gateway, so call this for only one of them.
         """
         if self._world is None:
             self._world = self._stack.enter_context(_plain("world"))
@@ -166,7 +166,7 @@ class Lan:
         world.ip("-6", "route", "add", "default", "via", "2001:db8:51::1")
 
     def _plug(self, container: Namespace, name: str, mtu: int) -> str:
-        """Put a cable into the bridge; the container's end is left down."""
+        """Connect a cable to the bridge, and leave the container's end down."""
         port = f"veth{next(_cables):x}"
         self._cable(container, name, port)
         self.host.ip("link", "set", port, "mtu", str(mtu), "master", self.bridge, "up")
@@ -204,12 +204,12 @@ def lan(
     host: Namespace | None = None,
 ) -> Iterator[Lan]:
     """
-    A LAN with the network 172.30.NUMBER.0/24, and fd00:30:NUMBER::/64 if it has IPv6.
+    Make a LAN with the network 172.30.NUMBER.0/24, and fd00:30:NUMBER::/64 if it has IPv6.
 
-    Everything made through it ends with it.
+    Everything that is made with the LAN ends with the context.
 
-    :param bridge: its name, docker0 for the first LAN and brNUMBER for others unless given.
-    :param host: the host of another LAN, to have both on one machine, as two Docker networks are.
+    :param bridge: the bridge's name, by default docker0 for the first LAN and brNUMBER for others.
+    :param host: the host of another LAN, for two LANs on one host like two Docker networks.
     """
     network = IPv4Network(f"172.30.{number}.0/24")
     network6 = IPv6Network(f"fd00:30:{number}::/64") if ipv6 else None
@@ -229,7 +229,7 @@ def lan(
 
 @contextmanager
 def _plain(label: str) -> Iterator[Namespace]:
-    """Not a container. Without duplicate address detection, so that nobody has to wait for it."""
+    """Make a namespace that is no container, without the delay of duplicate address detection."""
     with namespace(label) as made:
         made.sysctl(net__ipv6__conf__default__accept_dad=0)
         yield made

@@ -1,4 +1,4 @@
-"""Podman, as root, with everything in a folder of its own and its bridges in a namespace."""
+"""Run Podman as root, with its data in a temporary folder and its bridges in a namespace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .command import Argument, Completed, run
 from .namespace import Namespace
 from .progress import step
 
-# The capabilities are those of Podman's own releases; Debian's older ones add to them.
+# The capabilities are Podman's current defaults. Debian's older releases have more.
 _CONF = """\
 [containers]
 cgroups = "enabled"
@@ -34,7 +34,7 @@ network_config_dir = "{folder}/networks"
 default_subnet = "10.214.0.0/24"
 """
 
-# Podman's own are more than this machine may allow.
+# Podman's default limits may exceed this machine's.
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 _STORAGE = """\
 [storage]
@@ -46,67 +46,70 @@ runroot = "{folder}/run"
 
 @frozen
 class Podman:
-    """:param argv: the command with its folders"""
+    """Podman in a namespace.
+
+    :param argv: the command with the options for its folders
+    """
 
     host: Namespace
     argv: tuple[Argument, ...]
     env: dict[str, str]
 
     def __call__(self, *argv: Argument, check: bool = True, timeout: float = 60) -> Completed:
-        """Any podman command, run to its end."""
+        """Run any podman command until it ends."""
         enter = ("nsenter", f"--net={self.host.path}")
         return run(*enter, *self.argv, *argv, env=self.env, check=check, timeout=timeout)
 
     def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
-        """``podman run -d``."""
+        """Run ``podman run -d``."""
         started = self("run", "-d", *_LIMITS, *options, image, *command)
         return Container(self, started.stdout.strip())
 
     def run(
         self, image: str, *command: str, options: Sequence[str] = (), check: bool = True
     ) -> Completed:
-        """``podman run --rm``, to its end."""
+        """Run ``podman run --rm`` until the container ends."""
         return self("run", "--rm", *_LIMITS, *options, image, *command, check=check)
 
 
 @frozen
 class Container:
-    """A container by its identifier."""
+    """A container, identified by its ID."""
 
     engine: Podman
     id: str
 
     def inspect(self) -> dict[str, Any]:
-        """``podman inspect``."""
-        found: list[dict[str, Any]] = self.engine("inspect", self.id).json()
-        return found[0]
+        """Run ``podman inspect``."""
+        containers: list[dict[str, Any]] = self.engine("inspect", self.id).json()
+        return containers[0]
 
     def logs(self) -> str:
-        """Both of its output streams."""
-        said = self.engine("logs", self.id)
-        return said.stdout + said.stderr
+        """Run ``podman logs``, and return both output streams."""
+        logs = self.engine("logs", self.id)
+        return logs.stdout + logs.stderr
 
-    def tell(self) -> str:
-        """Its log, and what runs in it, for a failure."""
+    def report(self) -> str:
+        """Return the logs and the processes, for the message of a failure."""
         return f"{self.logs()}\n{self.engine('top', self.id, check=False).stdout}"
 
     def stop(self, seconds: int) -> None:
-        """``podman stop``, which kills it after *seconds*."""
+        """Run ``podman stop``, which kills the container after *seconds*."""
         self.engine("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
 
     def wait(self) -> int:
-        """Await its end and return its exit status."""
+        """Wait for the container to end, and return its exit status."""
         return int(self.engine("wait", self.id).stdout)
 
 
 @contextmanager
 def podman(host: Namespace, archive: Path) -> Iterator[Podman]:
     """
-    Podman with one image, and without a trace at the end.
+    Run Podman with one image, and remove all its data when the context exits.
 
-    :param archive: the image, as ``docker save`` writes it.
+    :param archive: the image as a file of ``docker save``.
     """
-    # Not on a tmpfs: overlay file systems don't lie on each other.
+    # On a real disk: Podman cannot mount its overlay on a tmpfs or on another overlay.
     with tempfile.TemporaryDirectory(prefix="vmnet-podman-", dir="/var/tmp") as name:
         folder = Path(name)
         (folder / "networks").mkdir()

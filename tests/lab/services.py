@@ -1,4 +1,4 @@
-"""Servers that tests look for from a guest: a web server and dnsmasq, real ones, in a namespace."""
+"""Run real servers in a namespace: a web server and dnsmasq."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def web_server(where: Namespace, page: str = "hello\n", port: int = 80) -> Itera
 @contextmanager
 def dnsmasq(where: Namespace, *options: str, port: int = 53) -> Iterator[Process]:
     """
-    A dnsmasq in a namespace, with these long options and none of its host's configuration.
+    Run dnsmasq in a namespace, with these long options and without the machine's configuration.
 
-    :param port: of its DNS server; 0 for none, in which case the options make it serve DHCP.
+    :param port: port of the DNS server; 0 for no DNS server.
     """
     with tempfile.TemporaryDirectory(prefix="vmt-dnsmasq-") as folder:
         private = (
@@ -46,7 +46,7 @@ def dnsmasq(where: Namespace, *options: str, port: int = 53) -> Iterator[Process
             "--log-facility=-",
             "--log-dhcp",
             "--log-queries",
-            "--user=root",  # else it drops to an account that cannot write to the folder
+            "--user=root",  # the default user cannot write to the folder
             f"--pid-file={folder}/pid",
             f"--dhcp-leasefile={folder}/leases",
             f"--port={port}",
@@ -55,14 +55,13 @@ def dnsmasq(where: Namespace, *options: str, port: int = 53) -> Iterator[Process
 
             def serves() -> bool:
                 process.require_running()
-                return (
-                    "started, version" in process.output()
-                )  # it says so when all sockets are open
+                # dnsmasq logs this after it has opened all sockets.
+                return "started, version" in process.output()
 
             until(serves, 10, "dnsmasq", detail=process.output)
             yield process
 
 
 def dns_server(where: Namespace, names: Mapping[str, str]) -> AbstractContextManager[Process]:
-    """A name server that knows the addresses of these names and no others."""
+    """Run a DNS server that knows the addresses of only these names."""
     return dnsmasq(where, *(f"--address=/{name}/{names[name]}" for name in names))

@@ -1,4 +1,4 @@
-"""The state of a network namespace as plain data, for proving that it was put back as it was."""
+"""Take snapshots of a network namespace as plain data, to prove that it was restored."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .command import run
 
 Json = dict[str, Any]
 
-# What the administrator chose. UP is a choice, LOWER_UP and NO-CARRIER are the weather.
-_CHOSEN_FLAGS = {"UP", "NOARP", "PROMISC", "ALLMULTI", "MULTICAST", "BROADCAST", "POINTOPOINT"}
+# Flags that are configured, unlike LOWER_UP and NO-CARRIER, which depend on the other end.
+_CONFIGURED_FLAGS = {"UP", "NOARP", "PROMISC", "ALLMULTI", "MULTICAST", "BROADCAST", "POINTOPOINT"}
 
-# Every other key of an address or a route is kept, so that a new one cannot slip through.
+# A snapshot contains all other keys of addresses and routes, including keys of future iproute2.
 _VOLATILE_ADDRESS = {"valid_life_time", "preferred_life_time", "tentative"}
 _VOLATILE_ROUTE = {"expires", "cache"}
 _VOLATILE_ROUTE_FLAGS = {"linkdown", "dead", "offload", "trap"}
@@ -22,10 +22,10 @@ _VOLATILE_ROUTE_FLAGS = {"linkdown", "dead", "offload", "trap"}
 
 def take(netns: str) -> Json:
     """
-    Everything a bridge, a filter or an address plan may change in a namespace.
+    Return everything that a bridge, a filter or an address plan may change in a namespace.
 
-    Left out: counters, lifetimes, indexes, operational state, dynamic neighbours and what the
-    kernel derives from the addresses in the routing table ``local``.
+    A snapshot contains no counters, lifetimes, indexes, operational state or dynamic neighbours,
+    and no routes that the kernel derives from addresses in the table ``local``.
     """
     ip = ("ip", "-n", netns, "-j")
     links = run(*ip, "-d", "address", "show").json()
@@ -45,7 +45,7 @@ def take(netns: str) -> Json:
 
 
 def tentative(netns: str) -> list[str]:
-    """The IPv6 addresses whose duplicate detection has not ended yet."""
+    """Return the IPv6 addresses for which duplicate address detection has not ended."""
     shown = run("ip", "-n", netns, "-j", "-6", "address", "show", "tentative").stdout
     return [
         address["local"]
@@ -60,7 +60,7 @@ def _link(link: Json) -> Json:
     return {
         "mac": link.get("address"),
         "mtu": link["mtu"],
-        "flags": sorted(_CHOSEN_FLAGS.intersection(link["flags"])),
+        "flags": sorted(_CONFIGURED_FLAGS.intersection(link["flags"])),
         "master": link.get("master"),
         "kind": info.get("info_kind"),
         "port": info.get("info_slave_data") and _port(info["info_slave_data"]),
@@ -70,21 +70,21 @@ def _link(link: Json) -> Json:
 
 
 def _port(port: Json) -> Json:
-    """A bridge port's settings, without its timers and identifiers."""
+    """Return a bridge port's settings, without timers and identifiers."""
     return {key: value for key, value in port.items() if isinstance(value, bool)}
 
 
 def _addresses(link: Json) -> list[Json]:
-    """The kernel's order is kept: the first address of a subnet is its primary one."""
+    """Return addresses in the kernel's order: the first address of a subnet is primary."""
     return [
         {key: value for key, value in address.items() if key not in _VOLATILE_ADDRESS}
         for address in link["addr_info"]
-        if address  # iproute2 prints {} for an address that its filter hides
+        if address  # iproute2 prints {} for an address that a filter hides
     ]
 
 
 def _routes(netns: str, family: str) -> list[Json]:
-    """In IPv4 the kernel's order is kept: of equal routes to one destination it takes the first."""
+    """Return routes. IPv4 routes keep their order: the kernel uses the first of equal routes."""
     shown = run("ip", "-n", netns, "-j", "-d", family, "route", "show", "table", "all").stdout
     routes = [
         {"family": family, **{key: route[key] for key in route.keys() - _VOLATILE_ROUTE}}
@@ -107,7 +107,7 @@ def _nexthops(netns: str) -> list[Json]:
 
 
 def _queueing(netns: str) -> list[Json]:
-    """Queueing disciplines, among them the hooks of traffic filters, and those filters."""
+    """Return the queueing disciplines, which include the hooks of traffic filters."""
     disciplines = _list(run("tc", "-n", netns, "-j", "qdisc", "show").stdout)
     return [
         {key: discipline.get(key) for key in ("dev", "kind", "parent")}
@@ -117,22 +117,24 @@ def _queueing(netns: str) -> list[Json]:
 
 
 def _knobs(netns: str) -> dict[str, str]:
-    """The per-interface settings below /proc/sys/net, such as ``arp_ignore``."""
+    """Return the settings of each interface in /proc/sys/net, such as ``arp_ignore``."""
     roots = [f"/proc/sys/net/{family}/conf" for family in ("ipv4", "ipv6")]
-    # Some knobs cannot be read, so grep's exit status says nothing.
+    # grep fails because some sysctls cannot be read.
     shown = run("grep", "-rs", "", *roots, netns=netns, check=False).stdout
-    found = re.findall(r"^/proc/sys/net/(.*?):(.*)$", shown, re.MULTILINE)
-    assert found, f"no knobs to read in the namespace {netns}"
-    return dict(sorted(found))
+    sysctls = re.findall(r"^/proc/sys/net/(.*?):(.*)$", shown, re.MULTILINE)
+    assert sysctls, f"no sysctls to read in the namespace {netns}"
+    return dict(sorted(sysctls))
 
 
 def _list(text: str) -> list[Json]:
-    """iproute2 prints nothing at all, rather than [], when some lists are empty."""
+    """Parse a list by iproute2, which prints nothing instead of [] for some empty lists."""
     return [item for item in json.loads(text or "[]") if item]
 
 
 def require_same(before: Json, after: Json) -> None:
     """Fail with a readable difference unless two snapshots are equal."""
-    old, new = (json.dumps(one, indent=1, sort_keys=True).splitlines() for one in (before, after))
+    old, new = (
+        json.dumps(snapshot, indent=1, sort_keys=True).splitlines() for snapshot in (before, after)
+    )
     changes = difflib.unified_diff(old, new, "before", "after", n=6, lineterm="")
     assert before == after, "\n".join(changes)

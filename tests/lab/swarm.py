@@ -1,4 +1,4 @@
-"""A Swarm on one machine: each node an engine in a network namespace of its own."""
+"""Run a Swarm on one machine. Each node is an engine in its own network namespace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERVICE = "com.docker.swarm.service.name"
 
 @frozen
 class Node:
-    """One of its machines."""
+    """A machine of the Swarm."""
 
     engine: Engine
     machine: Namespace
@@ -29,42 +29,42 @@ class Node:
 
 @frozen
 class Swarm:
-    """All nodes, the manager first."""
+    """A Swarm. Its first node is the manager."""
 
     nodes: tuple[Node, ...]
 
     def docker(self, *argv: Argument, timeout: float = 60) -> Completed:
-        """A docker command on the manager."""
+        """Run a docker command on the manager."""
         return self.nodes[0].engine.docker(*argv, timeout=timeout)
 
     def service(self, name: str, node: Node, image: str, options: Sequence[str]) -> Container:
-        """``docker service create`` of one task on a node; its container, once it runs."""
+        """Create a service with one task on a node, and return the running container."""
         self.docker(
             *("service", "create", "--detach", "--no-resolve-image", "--name", name),
             *("--constraint", f"node.id=={node.id}", *options, image),
         )
 
-        def found() -> str:
-            mine = ("--filter", f"label={_SERVICE}={name}", "--filter", "status=running")
-            return node.engine.docker("ps", "-q", "--no-trunc", *mine).stdout.strip()
+        def running() -> str:
+            filters = ("--filter", f"label={_SERVICE}={name}", "--filter", "status=running")
+            return node.engine.docker("ps", "-q", "--no-trunc", *filters).stdout.strip()
 
         tasks = ("service", "ps", "--no-trunc", name)
-        identifier = until(found, 60, "its task to run", detail=lambda: self.docker(*tasks).stdout)
-        return Container(node.engine, identifier)
+        container = until(running, 60, "the task to run", detail=lambda: self.docker(*tasks).stdout)
+        return Container(node.engine, container)
 
     def overlay(self, name: str, subnet: str) -> str:
-        """An overlay network to which plain containers may attach as well; it ends with us."""
-        made = ("create", "--driver", "overlay", "--attachable", "--subnet", subnet)
-        self.docker("network", *made, name)
+        """Create an overlay network, to which plain containers may attach, until the Swarm ends."""
+        options = ("--driver", "overlay", "--attachable", "--subnet", subnet)
+        self.docker("network", "create", *options, name)
         return name
 
 
 @contextmanager
 def swarm(images: Path, count: int = 2) -> Iterator[Swarm]:
     """
-    Engines that are a Swarm, on a LAN of their own, while the context lasts.
+    Run the engines of a Swarm on a separate LAN until the context exits.
 
-    :param images: what ``docker save`` has written, to be loaded on each node
+    :param images: a file of ``docker save`` that each node loads
     """
     with ExitStack() as stack:
         network = stack.enter_context(lan(6))
@@ -78,8 +78,7 @@ def swarm(images: Path, count: int = 2) -> Iterator[Swarm]:
                 token = nodes[0].engine.docker("swarm", "join-token", "-q", "worker").stdout.strip()
                 engine.docker("swarm", "join", "--token", token, nodes[0].machine.address)
             else:
-                own = ("--advertise-addr", machine.address)
-                engine.docker("swarm", "init", *own, timeout=90)
-            info = engine.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
-            nodes.append(Node(engine, machine, info))
+                engine.docker("swarm", "init", "--advertise-addr", machine.address, timeout=90)
+            node_id = engine.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
+            nodes.append(Node(engine, machine, node_id))
         yield Swarm(tuple(nodes))
