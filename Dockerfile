@@ -1,13 +1,13 @@
 # A container that becomes a virtual machine: docker run --rm -it --cap-add NET_ADMIN IMAGE
 # Builds on amd64 and arm64, with BuildKit and without.
 
-# The demonstration Linux, which boots when there is nothing else to boot.
+# The demonstration Linux, which boots if the user gives no disk or kernel.
 FROM debian:trixie-slim AS guest
 ARG DEBIAN_FRONTEND=noninteractive
 COPY guest /src/guest
 RUN /src/guest/build /demo
 
-# vmnet and what it needs from PyPI, in a virtual environment whose pip installs plugins.
+# vmnet and its dependencies, in a virtual environment into which pip also installs plugins.
 FROM debian:trixie-slim AS python
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
@@ -16,10 +16,10 @@ RUN python3 -m venv /opt/vmnet
 COPY pyproject.toml README.md /src/
 COPY vmnet /src/vmnet
 COPY plugins /src/plugins
-# The script gives way to one that listens to no PYTHON… variable and to no file of the user's (-I).
-# Its env blocks the stop signals until there are handlers: the kernel drops what PID 1 is sent before.
-# Compiled without time stamps (PEP 552), so that no start compiles again, whatever dates the files
-# get on their way.
+# This script replaces pip's. Its Python ignores PYTHON… variables and the user's site-packages (-I).
+# env blocks the stop signals until vmnet handles them, because the kernel drops signals for which
+# PID 1 has no handler. The modules are compiled without time stamps (PEP 552), so that no start
+# compiles them again if a tool changes the files' dates.
 RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile /src \
     && printf '%s\n' \
         '#!/usr/bin/env -S --block-signal=HUP,INT,QUIT,TERM,PWR /opt/vmnet/bin/python -I' \
@@ -33,12 +33,12 @@ ARG DEBIAN_FRONTEND=noninteractive
 LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
       org.opencontainers.image.licenses="Apache-2.0"
-# QEMU's packages bring more than one machine needs: emulators of the same CPU in other shapes, and
-# the firmware of other CPUs. The certificates are for pip, and for plugins that ask a service.
+# Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs. The
+# certificates are for pip, and for plugins that connect to services.
 RUN case "$(dpkg --print-architecture)" in \
         amd64) qemu="qemu-system-x86" ;; \
         arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
-        *) echo "there is no machine type for this CPU" >&2; exit 1 ;; \
+        *) echo "vmnet supports only amd64 and arm64" >&2; exit 1 ;; \
     esac \
     && apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base python3 $qemu \
@@ -50,12 +50,12 @@ RUN case "$(dpkg --print-architecture)" in \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
-# What a start imports, in one file, which goes by the dates that its sources have now.
+# Write the modules of a start to one file, which records the current dates of their sources.
 RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \
     && vmnet precompile
-# `vmnet console`, which takes a QEMU as new as this one.
+# Enable `vmnet console`, which needs a recent QEMU such as this one.
 ENV VMNET_CONSOLE=on
-# The start period is that of the guest's boot: see `vmnet health --help`.
+# The start period must cover the guest's boot: see `vmnet health --help`.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=120s --retries=3 CMD ["vmnet", "health"]
 ENTRYPOINT ["vmnet"]
 CMD ["run"]

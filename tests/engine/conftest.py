@@ -1,4 +1,4 @@
-"""The image as a user builds it, and VM containers of it on a real Docker engine."""
+"""Fixtures: the image as a user builds it, and its VM containers on a real Docker engine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 BOOT_SECONDS = 90  # under TCG
 NET_ADMIN = ("--cap-add", "NET_ADMIN")
 FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
-"""For a container's python3: print the page at an address."""
+"""A program for a container's python3 that prints the page at a URL."""
 
 
 @frozen
 class Vms:
-    """VM containers: the image's own entry point, and nothing but NET_ADMIN."""
+    """VM containers with the image's entry point and no privilege but NET_ADMIN."""
 
     docker: Engine
     image: str
@@ -31,22 +31,22 @@ class Vms:
             self.image, *command, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *options)
         )
 
-    def says(self, vm: Container, text: str) -> str:
-        """Await a text in a VM's log."""
+    def await_log(self, vm: Container, text: str) -> str:
+        """Wait for a text in a VM's log, and return the log."""
 
-        def has() -> bool:
+        def logged_or_ended() -> bool:
             return text in vm.logs() or not vm.running()
 
-        until(has, BOOT_SECONDS, f"{text!r} in the log", detail=vm.logs)
-        said = vm.logs()
-        assert text in said, said
-        return said
+        until(logged_or_ended, BOOT_SECONDS, f"{text!r} in the log", detail=vm.logs)
+        logs = vm.logs()
+        assert text in logs, logs
+        return logs
 
-    def ask(self, address: str, page: str) -> Any:
-        """A JSON page of a guest, asked for on the engine's host."""
+    def query(self, address: str, page: str) -> Any:
+        """Request a JSON page from a guest on the engine's host, and return its content."""
         url = f"http://{address}/cgi-bin/{page}"
-        asked = ("curl", "-sSf", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
-        return self.docker.on_host(*asked, "--max-time", "20", url, timeout=60).json()
+        curl = ("curl", "-sSf", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
+        return self.docker.on_host(*curl, "--max-time", "20", url, timeout=60).json()
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +64,6 @@ def image(docker: Engine) -> str:
 @pytest.fixture
 def vms(docker: Engine, image: str) -> Iterator[Vms]:
     yield Vms(docker, image)
-    mine = docker.docker("ps", "-a", "-q", "--filter", f"label={docker.label}").stdout.split()
-    if mine:
-        docker.docker("rm", "-f", "-v", *mine)
+    left = docker.docker("ps", "-a", "-q", "--filter", f"label={docker.label}").stdout.split()
+    if left:
+        docker.docker("rm", "-f", "-v", *left)

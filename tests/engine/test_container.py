@@ -1,4 +1,4 @@
-"""A VM is managed as a container is, and has the container's place on Docker's networks."""
+"""A VM is managed like a container, and takes the container's place on Docker's networks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from vmnet.errors import MachineError, PrivilegeError, SettingsError, VmnetError
 pytestmark = pytest.mark.engine
 
 
-def test_the_guest_has_what_docker_gave_the_container(vms: Vms) -> None:
+def test_the_guest_has_the_container_s_identity(vms: Vms) -> None:
     vm = vms.start("--hostname", "web", "-p", "127.0.0.1::80")
     network = vm.inspect()["NetworkSettings"]
-    vms.says(vm, f"vmnet-guest: eth0 {network['IPAddress']}/{network['IPPrefixLen']}")
-    identity = vms.ask(network["IPAddress"], "identity")
+    vms.await_log(vm, f"vmnet-guest: eth0 {network['IPAddress']}/{network['IPPrefixLen']}")
+    identity = vms.query(network["IPAddress"], "identity")
     (eth0,) = identity["interfaces"]
     assert eth0["mac"] == network["MacAddress"]
     assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
     assert f"default via {network['Gateway']} dev eth0" in identity["routes"]
     assert identity["hostname"] == "web"
 
-    published = vms.ask(f"127.0.0.1:{vm.port('80/tcp')}", "identity")
+    published = vms.query(f"127.0.0.1:{vm.port('80/tcp')}", "identity")
     assert published == identity
 
     page = vms.docker.run(
@@ -43,7 +43,8 @@ def test_the_guest_has_what_docker_gave_the_container(vms: Vms) -> None:
     qemu = dict(line.split(":\t", 1) for line in status.splitlines())
     assert qemu["Name"].startswith("qemu-system")
     assert (qemu["PPid"], qemu["Uid"].split()) == ("0", ["64055"] * 4)
-    assert {int(qemu[f"Cap{one}"], 16) for one in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
+    capability_sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    assert {int(qemu[name], 16) for name in capability_sets} == {0}
     assert (qemu["NoNewPrivs"], qemu["Seccomp"]) == ("1", "2")
     sockets = vm.exec("sh", "-c", "stat -c '%a %u %F' /run/vmnet/*.sock").stdout.splitlines()
     assert len(sockets) >= 2
@@ -54,7 +55,7 @@ def test_the_guest_has_what_docker_gave_the_container(vms: Vms) -> None:
     assert vm.wait() == 0
 
 
-def test_names_on_a_network_of_ones_own(vms: Vms) -> None:
+def test_names_on_a_user_defined_network(vms: Vms) -> None:
     with vms.docker.network("vmt-names", "--subnet", "10.213.77.0/24") as network:
         database = vms.docker.start(
             vms.image,
@@ -62,8 +63,8 @@ def test_names_on_a_network_of_ones_own(vms: Vms) -> None:
             options=["--network", network, "--name", "vmt-db", "--entrypoint", "python3"],
         )
         vm = vms.start("--network", network, "--name", "vmt-vm", "--network-alias", "site")
-        vms.says(vm, f"vmnet-guest: eth0 {vm.address(network)}/24")
-        found = vms.ask(vm.address(network), "lookup?name=vmt-db")
+        vms.await_log(vm, f"vmnet-guest: eth0 {vm.address(network)}/24")
+        found = vms.query(vm.address(network), "lookup?name=vmt-db")
         assert found["addresses"] == [database.address(network)]
         page = vms.docker.run(
             vms.image,
@@ -75,28 +76,29 @@ def test_names_on_a_network_of_ones_own(vms: Vms) -> None:
         database.rm()
 
 
-def test_ipv6_on_a_network_that_has_it(vms: Vms) -> None:
+def test_ipv6_on_a_dual_stack_network(vms: Vms) -> None:
     subnets = ("--subnet", "10.213.79.0/24", "--ipv6", "--subnet", "fd00:213:79::/64")
     with vms.docker.network("vmt-ipv6", *subnets) as network:
         vm = vms.start("--network", network)
-        own = vm.inspect()["NetworkSettings"]["Networks"][network]
-        vms.says(vm, f"vmnet-guest: eth0 {own['GlobalIPv6Address']}/128")
-        identity = vms.ask(f"[{own['GlobalIPv6Address']}]", "identity")
+        endpoint = vm.inspect()["NetworkSettings"]["Networks"][network]
+        address6 = endpoint["GlobalIPv6Address"]
+        vms.await_log(vm, f"vmnet-guest: eth0 {address6}/128")
+        identity = vms.query(f"[{address6}]", "identity")
         (eth0,) = identity["interfaces"]
-        assert eth0["ipv4"] == [f"{own['IPAddress']}/24"]
-        assert eth0["ipv6"] == [f"{own['GlobalIPv6Address']}/128"]
-        (default,) = (one for one in identity["routes6"] if one.startswith("default "))
+        assert eth0["ipv4"] == [f"{endpoint['IPAddress']}/24"]
+        assert eth0["ipv6"] == [f"{address6}/128"]
+        (default,) = (route for route in identity["routes6"] if route.startswith("default "))
         assert default.startswith("default via fe80::")
         page = vms.docker.run(
             vms.image,
-            *("-c", FETCH, f"http://[{own['GlobalIPv6Address']}]/"),
+            *("-c", FETCH, f"http://[{address6}]/"),
             options=["--network", network, "--entrypoint", "python3"],
         )
-        assert own["GlobalIPv6Address"] in page.stdout
+        assert address6 in page.stdout
         vm.rm()
 
 
-def test_no_dhcp_leaves_the_guest_to_another_server(vms: Vms) -> None:
+def test_with_no_dhcp_another_server_gives_the_guest_its_address(vms: Vms) -> None:
     with vms.docker.network("vmt-outside", "--subnet", "10.213.78.0/24") as network:
         server = vms.docker.start(
             vms.image,
@@ -105,7 +107,7 @@ def test_no_dhcp_leaves_the_guest_to_another_server(vms: Vms) -> None:
             options=["--network", network, *NET_ADMIN, "--entrypoint", "dnsmasq"],
         )
         vm = vms.start("--network", network, "-e", "NO_DHCP=true")
-        vms.says(vm, "vmnet-guest: eth0 10.213.78.200/24")
+        vms.await_log(vm, "vmnet-guest: eth0 10.213.78.200/24")
         mac = vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
         assert mac in server.logs()
         names = vm.exec("sh", "-c", "cat /proc/[0-9]*/comm").stdout
@@ -116,12 +118,12 @@ def test_no_dhcp_leaves_the_guest_to_another_server(vms: Vms) -> None:
 
 @pytest.fixture(scope="module")
 def bootable(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A raw disk with a boot loader and the image's own demonstration Linux."""
+    """A raw disk with a boot loader and the image's demonstration Linux."""
     folder = tmp_path_factory.mktemp("disks")
-    copied = docker.start(image, options=["--entrypoint", "true"])
+    container = docker.start(image, options=["--entrypoint", "true"])
     for name in ("vmlinuz", "initrd"):
-        docker.docker("cp", f"{copied.id}:/usr/share/vmnet/demo/{name}", folder / name)
-    copied.rm()
+        docker.docker("cp", f"{container.id}:/usr/share/vmnet/demo/{name}", folder / name)
+    container.rm()
     return make_disk(folder / "disk.img", folder)
 
 
@@ -129,18 +131,18 @@ def bootable(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactor
     ("disk_format", "option"),
     [("raw", "offset=0"), ("qcow2", "format=qcow2"), ("vmdk", "format=vmdk")],
 )
-def test_a_disk_of_the_users_own_boots(
+def test_the_user_s_disk_boots(
     vms: Vms, bootable: Path, tmp_path: Path, disk_format: str, option: str
 ) -> None:
-    """Whichever its name is: the content tells."""
+    """vmnet detects the format from the content, whatever the file's name."""
     disk = bootable if disk_format == "raw" else convert(bootable, tmp_path / "disk", disk_format)
     vm = vms.start("-v", f"{disk}:/disk.qcow2", "-e", "VMNET_DISK=/disk.qcow2")
-    vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
+    vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
     assert f",{option}," in vm.exec("cat", "/proc/1/cmdline").stdout
 
 
 @pytest.mark.parametrize("mode", ["persistent", "ephemeral"])
-def test_what_the_guest_writes(vms: Vms, tmp_path: Path, mode: str) -> None:
+def test_the_disk_mode_decides_whether_writes_are_kept(vms: Vms, tmp_path: Path, mode: str) -> None:
     disk = tmp_path / "data.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", disk, "8M")
     before = hashlib.sha256(disk.read_bytes()).digest()
@@ -166,7 +168,7 @@ def test_what_the_guest_writes(vms: Vms, tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "named"),
+    ("options", "error", "message"),
     [
         ((), PrivilegeError, "--cap-add NET_ADMIN"),
         ((*NET_ADMIN, "-e", "VMNET_DISK=/none.qcow2"), MachineError, "VMNET_DISK=/none.qcow2"),
@@ -176,39 +178,39 @@ def test_what_the_guest_writes(vms: Vms, tmp_path: Path, mode: str) -> None:
         ((*NET_ADMIN, "-e", "NO_DHCP=1", "-e", "VMNET_IPAM=dnsmasq"), SettingsError, "NO_DHCP=1"),
     ],
 )
-def test_bad_input_ends_with_a_reason_and_a_documented_code(
-    vms: Vms, options: tuple[str, ...], error: type[VmnetError], named: str
+def test_wrong_input_ends_with_a_reason_and_a_documented_exit_code(
+    vms: Vms, options: tuple[str, ...], error: type[VmnetError], message: str
 ) -> None:
-    ended = vms.docker.run(vms.image, options=options, check=False)
-    assert ended.returncode == error.exit_code, ended.stderr
-    assert named in ended.stderr
-    assert "hint:" in ended.stderr
+    done = vms.docker.run(vms.image, options=options, check=False)
+    assert done.returncode == error.exit_code, done.stderr
+    assert message in done.stderr
+    assert "hint:" in done.stderr
 
 
-def test_the_image_s_starts_import_from_its_file(vms: Vms) -> None:
+def test_starts_of_the_image_import_from_the_precompiled_file(vms: Vms) -> None:
     program = (
         "from vmnet.imports import precompiled; print(precompiled.use()); from vmnet import hooks; "
-        "import pluggy, socket; print({type(one.__loader__).__module__ for one in "
+        "import pluggy, socket; print({type(module.__loader__).__module__ for module in "
         "(hooks, pluggy, socket)})"
     )
     options = ("--entrypoint", "/opt/vmnet/bin/python")
-    said = vms.docker.run(vms.image, "-I", "-c", program, options=options).stdout
-    assert said == "True\n{'vmnet.imports.precompiled'}\n"
+    output = vms.docker.run(vms.image, "-I", "-c", program, options=options).stdout
+    assert output == "True\n{'vmnet.imports.precompiled'}\n"
 
 
-def test_a_container_too_small_for_its_guest(vms: Vms) -> None:
+def test_check_warns_of_a_container_too_small_for_its_guest(vms: Vms) -> None:
     limited = (*NET_ADMIN, "--memory", "600m")
-    said = vms.docker.run(vms.image, "check", options=limited).stdout
-    (line,) = (one for one in said.splitlines() if one.split()[1:2] == ["memory"])
+    output = vms.docker.run(vms.image, "check", options=limited).stdout
+    (line,) = (line for line in output.splitlines() if line.split()[1:2] == ["memory"])
     assert line.startswith("warning")
     assert "the container's memory limit is 600 MiB" in line
 
 
 def test_a_read_only_root_and_a_restart(vms: Vms) -> None:
     vm = vms.start("--read-only", "--tmpfs", "/run")
-    vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
+    vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
     vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
-    identity = vms.ask(vm.address(), "identity")
+    identity = vms.query(vm.address(), "identity")
     assert identity["interfaces"][0]["mac"] == vm.inspect()["NetworkSettings"]["MacAddress"]
 
 

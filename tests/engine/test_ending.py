@@ -1,4 +1,4 @@
-"""What ends a VM container, by Docker's own means, and what Docker makes of it."""
+"""Docker's means end a VM container, and Docker reports the right exit code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.engine
 END_SECONDS = 60
 PROMPT = "vmnet-guest# "
 BUTTON = "vmnet-guest: power button, shutting down"
-# hlt, which only the kernel may execute: what abort(3) does at last, too.
+# The instruction hlt, which only the kernel may execute. abort(3) also uses it as a last resort.
 _FAULT = b"\xf4"
 
 
 @contextmanager
 def attached(vms: Vms, vm: Container) -> Iterator[Console]:
-    """The guest's shell, by `docker attach`."""
+    """Open the guest's shell with `docker attach`."""
     with on_pty("docker", "attach", vm.id, env=vms.docker.env) as console:
         console.send_line()
         console.expect(re.escape(PROMPT), BOOT_SECONDS)
@@ -36,24 +36,24 @@ def attached(vms: Vms, vm: Container) -> Iterator[Console]:
 
 
 def crash(vm: Container) -> None:
-    """Have QEMU fail as of a bug of its own: its code is not what it was."""
+    """Crash QEMU as a bug would, by overwriting its code in memory."""
     pid = vm.inspect()["State"]["Pid"]
     program = str(Path(f"/proc/{pid}/exe").readlink())
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
     (code,) = (line.split() for line in maps if line.endswith(program) and " r-xp " in line)
-    start, end = (int(one, 16) for one in code[0].split("-"))
+    start, end = (int(address, 16) for address in code[0].split("-"))
     with Path(f"/proc/{pid}/mem").open("r+b", buffering=0) as memory:
         memory.seek(start)
         memory.write(_FAULT * (end - start))
 
 
-def test_a_restart_policy_sees_failures_and_no_others(vms: Vms) -> None:
-    """`on-failure` brings a VM back after a panic and a crash, and leaves one that powered off."""
+def test_a_restart_policy_restarts_only_failed_vms(vms: Vms) -> None:
+    """`on-failure` restarts a VM after a panic and a crash, but not after a power-off."""
     vm = vms.start("-it", "--restart", "on-failure")
 
     def restarted() -> bool:
-        found = vm.inspect()
-        return (found["RestartCount"], found["State"]["Status"]) == (times, "running")
+        state = vm.inspect()
+        return (state["RestartCount"], state["State"]["Status"]) == (times, "running")
 
     times = 1
     with attached(vms, vm) as console:
@@ -75,13 +75,13 @@ def test_a_restart_policy_sees_failures_and_no_others(vms: Vms) -> None:
     assert (state["State"]["Status"], state["RestartCount"]) == ("exited", 2)
     now = str(int(time.time()) + 1)
     events = ("events", "--since", state["Created"], "--until", now)
-    which = ("--filter", f"container={vm.id}", "--filter", "event=die")
-    codes = vms.docker.docker(*events, *which, "--format", "{{.Actor.Attributes.exitCode}}")
+    filters = ("--filter", f"container={vm.id}", "--filter", "event=die")
+    codes = vms.docker.docker(*events, *filters, "--format", "{{.Actor.Attributes.exitCode}}")
     assert codes.stdout.split() == ["1", str(128 + signal.SIGSEGV), "0"]
 
 
-def test_under_an_init_of_the_engine(vms: Vms) -> None:
-    """QEMU is not PID 1 then, and any signal without a handler would end it."""
+def test_a_signal_under_the_engine_s_init_presses_the_power_button(vms: Vms) -> None:
+    """With `--init`, QEMU is not PID 1, so any signal without a handler would end it."""
     vm = vms.start("--init", "-it")
     with attached(vms, vm):
         assert not vm.exec("cat", "/proc/1/comm").stdout.startswith("qemu-system")
@@ -91,7 +91,7 @@ def test_under_an_init_of_the_engine(vms: Vms) -> None:
     assert BUTTON in vm.logs()
 
 
-def test_keys_on_a_terminal_are_the_guests(vms: Vms) -> None:
+def test_keys_on_a_terminal_go_to_the_guest(vms: Vms) -> None:
     """Ctrl-C and Ctrl-\\ end the guest's programs, not the VM."""
     vm = vms.start("-it")
     with attached(vms, vm) as console:
@@ -105,10 +105,10 @@ def test_keys_on_a_terminal_are_the_guests(vms: Vms) -> None:
     assert "pressing" not in vm.logs()
 
 
-def test_an_interrupt_without_a_terminal(vms: Vms) -> None:
-    """`docker run` in the foreground hands Ctrl-C on; a stop of no seconds is a kill."""
-    named = ("--name", "vmt-foreground", "--label", vms.docker.label)
-    argv = ("run", *NET_ADMIN, *named, "-e", "VMNET_MEMORY=256M", vms.image)
+def test_an_interrupt_without_a_terminal_presses_the_power_button(vms: Vms) -> None:
+    """`docker run` in the foreground forwards Ctrl-C. `docker stop -t 0` kills the VM."""
+    options = ("--name", "vmt-foreground", "--label", vms.docker.label)
+    argv = ("run", *NET_ADMIN, *options, "-e", "VMNET_MEMORY=256M", vms.image)
     with background("docker", *argv, env=vms.docker.env) as client:
 
         def booted() -> bool:

@@ -1,4 +1,4 @@
-"""Other engines, and an engine that fails: the same image, the same VM containers."""
+"""The same image and VM containers on other engines, and on an engine that fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TUN = ("--device", "/dev/net/tun")
 
 @pytest.fixture(scope="module")
 def saved(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image as a file, for other engines to load."""
+    """The image as a file that other engines load."""
     file = tmp_path_factory.mktemp("image") / "vmnet.tar"
     docker.docker("save", "-o", file, image, timeout=300)
     return file
@@ -36,13 +36,13 @@ def saved(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) 
 
 @contextmanager
 def another(saved: Path, image: str, **config: object) -> Iterator[Vms]:
-    """An engine with a daemon.json of its own."""
+    """Run a private engine with settings in its daemon.json."""
     with own_engine(config=json.dumps({"bip": BIP, **config})) as engine:
         engine.docker("load", "-i", saved, timeout=300)
         yield Vms(engine, image)
 
 
-def test_an_engine_that_is_killed_and_a_host_that_loses_power(saved: Path, image: str) -> None:
+def test_vms_survive_a_killed_engine_and_start_after_a_power_loss(saved: Path, image: str) -> None:
     with another(saved, image, **{"live-restore": True}) as vms:
         assert vms.docker.daemon is not None
         vm = vms.start()
@@ -51,7 +51,7 @@ def test_an_engine_that_is_killed_and_a_host_that_loses_power(saved: Path, image
         address, pid = vm.address(), vm.inspect()["State"]["Pid"]
 
         vms.docker.daemon.crash()
-        assert vms.ask(address, "identity")["interfaces"]
+        assert vms.query(address, "identity")["interfaces"]
         vms.docker.daemon.start()
         assert vm.inspect()["State"]["Pid"] == pid
         require_identity(vms, vm)
@@ -64,24 +64,24 @@ def test_an_engine_that_is_killed_and_a_host_that_loses_power(saved: Path, image
         vms.docker.daemon.lose_power()
         vms.docker.daemon.start()
         assert not vm.running()
-        until(kept.running, 30, "the engine to start what is to run always", detail=kept.logs)
+        until(kept.running, 30, "the engine to restart the container", detail=kept.logs)
         vms.docker.docker("start", vm.id)
-        for one in (vm, kept):
-            require_identity(vms, one)
+        for container in (vm, kept):
+            require_identity(vms, container)
 
 
 def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
-    """Root in the container is nobody outside.
+    """Root in the container is an unprivileged user outside.
 
-    There `--device` is a mount of the machine's own device, and a machine without udev may have
-    given that another mode than udev's.
+    In a user namespace, `--device` mounts the machine's device, whose mode may differ from udev's
+    on a machine without udev. So the test mounts a device that it makes.
     """
     tun = tmp_path / "tun"
     os.mknod(tun, stat.S_IFCHR, os.makedev(10, 200))
     tun.chmod(0o666)
     with another(saved, image, **{"userns-remap": "nobody:nogroup"}) as vms:
         vm = vms.start("-v", f"{tun}:/dev/net/tun", "--device-cgroup-rule", "c 10:200 rwm")
-        vms.says(vm, "vmnet-guest: eth0 ")
+        vms.await_log(vm, "vmnet-guest: eth0 ")
         require_identity(vms, vm)
         uids = Path(f"/proc/{vm.inspect()['State']['Pid']}/status").read_text()
         assert "Uid:\t164055\t164055\t164055\t164055" in uids
@@ -95,7 +95,7 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
 
 
 def test_podman_as_root(saved: Path, image: str) -> None:
-    """Its containers have fewer capabilities than Docker's, and no right to make devices."""
+    """Podman's containers have fewer capabilities than Docker's, and cannot create devices."""
     with namespace("podman") as host, podman(host, saved) as engine:
         options = (*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
         vm = engine.start(image, options=("--cap-add", "NET_RAW", *TUN, *options))
@@ -110,7 +110,7 @@ def test_podman_as_root(saved: Path, image: str) -> None:
         assert vm.wait() == 0
         assert BUTTON in vm.logs()
 
-        for given, missed in (((), "NET_RAW"), (("--cap-add", "NET_RAW"), TUN[1])):
-            refused = engine.run(image, options=(*options, *given), check=False)
+        for granted, missing in (((), "NET_RAW"), (("--cap-add", "NET_RAW"), TUN[1])):
+            refused = engine.run(image, options=(*options, *granted), check=False)
             assert refused.returncode == PrivilegeError.exit_code, refused.stderr
-            assert missed in refused.stderr
+            assert missing in refused.stderr

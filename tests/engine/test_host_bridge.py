@@ -1,4 +1,4 @@
-"""Docker's containers on the bridge that the host's NIC is in, as docs/networking.md has it."""
+"""Docker's containers share a bridge with the host's NIC, as in docs/networking.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOST = "172.30.5.158"
 
 @contextmanager
 def bridged(vms: Vms, physical: Lan) -> Iterator[None]:
-    """The engine's host has a NIC on the physical network, and it in a bridge, for a while."""
+    """Give the engine's host a NIC on the physical network, and a bridge with that NIC."""
     on_host = vms.docker.on_host
     port = ("master", physical.bridge, "up")
     on_host("ip", "link", "add", NIC, "type", "veth", "peer", "name", "vmtnic1")
@@ -42,29 +42,29 @@ def bridged(vms: Vms, physical: Lan) -> Iterator[None]:
 
 
 def test_guests_are_hosts_of_the_physical_network(vms: Vms) -> None:
-    """Its DHCP server gives them their addresses, and renews the lease of two minutes."""
+    """The network's DHCP server leases addresses to guests for two minutes, and renews them."""
     daemon = vms.docker.daemon
     socket = daemon.socket if daemon else DOCKER
     options = ("--driver", "bridge", "-o", f"com.docker.network.bridge.name={BRIDGE}")
     subnet = ("--subnet", "172.30.5.0/24", "--gateway", HOST, "--ip-range", "172.30.5.240/28")
     with lan(5) as physical, bridged(vms, physical):
-        given = ("--dhcp-range=172.30.5.150,172.30.5.151,2m", f"--interface={physical.bridge}")
+        serving = ("--dhcp-range=172.30.5.150,172.30.5.151,2m", f"--interface={physical.bridge}")
         with (
-            dnsmasq(physical.host, *given, port=0) as server,
+            dnsmasq(physical.host, *serving, port=0) as server,
             vms.docker.network("vmt-lan", *options, *subnet) as network,
         ):
-            looked = vms.docker.run(
+            check = vms.docker.run(
                 vms.image,
                 *("host-bridge", "--check", *NAMES, "--address", f"{HOST}/24"),
                 options=("--network", "host", "-v", f"{socket}:{DOCKER}"),
             )
-            assert f"{BRIDGE} is Docker's network 'vmt-lan'" in looked.stdout
-            assert "missing" not in looked.stdout
+            assert f"{BRIDGE} is Docker's network 'vmt-lan'" in check.stdout
+            assert "missing" not in check.stdout
             pair = [vms.start("--network", network, "-e", "NO_DHCP=true") for _ in range(2)]
             addresses = {}
             for vm in pair:
                 mac = vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
-                vms.says(vm, "vmnet-guest: eth0 172.30.5.15")
+                vms.await_log(vm, "vmnet-guest: eth0 172.30.5.15")
                 lease = f" {mac} "
                 (addresses[mac],) = {
                     line.split(lease)[0].split()[-1]
@@ -75,8 +75,8 @@ def test_guests_are_hosts_of_the_physical_network(vms: Vms) -> None:
 
             def renewed() -> bool:
                 acks = f"DHCPACK({physical.bridge})"
-                said = server.output()
-                return all(said.count(f"{acks} {one} ") >= 2 for one in addresses.values())
+                log = server.output()
+                return all(log.count(f"{acks} {address} ") >= 2 for address in addresses.values())
 
             until(renewed, 150, "both leases to be renewed", interval=1, detail=server.output)
             for mac, address in addresses.items():

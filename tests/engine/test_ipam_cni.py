@@ -1,4 +1,4 @@
-"""VM containers that share one pool of host-local's: the example's image, on a real engine."""
+"""The example vmnet-ipam-cni on a real engine: VM containers share a pool of host-local."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ def test_containers_share_a_pool_in_a_volume(vms: Vms, tmp_path: Path) -> None:
     image = vms.docker.build(FOLDER, "vmnet-tests/vmnet-ipam-cni", options=base)
     ranges = [[{"subnet": "10.213.79.0/24", "rangeStart": "10.213.79.129"}]]
     ipam = {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]}
-    whole = {"cniVersion": "1.0.0", "name": "pool", "plugins": [{"type": "bridge", "ipam": ipam}]}
+    config = {"cniVersion": "1.0.0", "name": "pool", "plugins": [{"type": "bridge", "ipam": ipam}]}
     (tmp_path / "store").mkdir()
-    (tmp_path / "vmnet.conflist").write_text(json.dumps(whole))
+    (tmp_path / "vmnet.conflist").write_text(json.dumps(config))
 
-    def held() -> set[str]:
+    def allocated() -> set[str]:
         return {path.name for path in (tmp_path / "store" / "pool").glob("10.*")}
 
-    kept = ("--subnet", "10.213.79.0/24", "--ip-range", "10.213.79.0/25")
-    with vms.docker.network("vmt-cni-net", *kept) as network:
+    # Docker allocates from the lower half of the subnet, host-local from the upper half.
+    ranges_of_docker = ("--subnet", "10.213.79.0/24", "--ip-range", "10.213.79.0/25")
+    with vms.docker.network("vmt-cni-net", *ranges_of_docker) as network:
         mounts = (
             *("-v", f"{tmp_path / 'store'}:{STORE}"),
             *("-v", f"{tmp_path / 'vmnet.conflist'}:/etc/cni/net.d/vmnet.conflist:ro"),
@@ -36,16 +37,16 @@ def test_containers_share_a_pool_in_a_volume(vms: Vms, tmp_path: Path) -> None:
         options = ("--network", network, *NET_ADMIN, *mounts, "-e", "VMNET_MEMORY=256M")
         first, second = (vms.docker.start(image, options=options) for _ in range(2))
         for vm in (first, second):
-            vms.says(vm, "vmnet-guest: eth0 10.213.79.1")
-        assert held() == {"10.213.79.129", "10.213.79.130"}
-        for address in held():
-            assert vms.ask(address, "identity")["interfaces"][0]["ipv4"] == [f"{address}/24"]
+            vms.await_log(vm, "vmnet-guest: eth0 10.213.79.1")
+        assert allocated() == {"10.213.79.129", "10.213.79.130"}
+        for address in allocated():
+            assert vms.query(address, "identity")["interfaces"][0]["ipv4"] == [f"{address}/24"]
         first.kill()
         assert first.wait() == 137
-        assert len(held()) == 2, "a kill leaves what was allocated to the next start"
+        assert len(allocated()) == 2, "the next start releases a killed VM's address"
         vms.docker.docker("start", first.id)
-        vms.says(first, "released by cni")
+        vms.await_log(first, "released by cni")
         vms.docker.docker("stop", "-t", "45", first.id, second.id)
-        assert held() == set()
+        assert allocated() == set()
         for vm in (first, second):
             vm.rm()

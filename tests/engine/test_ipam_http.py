@@ -1,4 +1,4 @@
-"""A VM container whose address an HTTP service allocates: the example's image, on a real engine."""
+"""The example vmnet-ipam-http on a real engine: a service allocates a container's address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.lab.wait import until
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 NAME = "vmt-ipam"
-TAKEN = (
+PRINT_ALLOCATED = (
     "import sqlite3\n"
     "for row in sqlite3.connect('/tmp/ipam').execute('SELECT address FROM address'): print(*row)"
 )
@@ -25,14 +25,14 @@ TAKEN = (
 
 @frozen
 class Site:
-    """A network, and the service on it: by the name that Docker's own DNS gives it."""
+    """A network and the service on it, which Docker's DNS resolves by name."""
 
     network: str
     service: Container
     folder: Path
 
     def allocated(self) -> list[str]:
-        return self.service.exec("python3", "-c", TAKEN).stdout.split()
+        return self.service.exec("python3", "-c", PRINT_ALLOCATED).stdout.split()
 
 
 @contextmanager
@@ -42,30 +42,22 @@ def site(vms: Vms, folder: Path) -> Iterator[Site]:
     (folder / "token").write_text(f"{TOKEN}\n")
     pool = ("--pool", "10.213.78.128/25", "--subnet", "10.213.78.0/24", "--gateway", "10.213.78.1")
     tls = ("--certificate", "/etc/ipam/server.pem", "--token-file", "/etc/ipam/token")
-    kept = ("--subnet", "10.213.78.0/24", "--ip-range", "10.213.78.0/25")
-    with vms.docker.network("vmt-ipam-net", *kept) as network:
+    ranges_of_docker = ("--subnet", "10.213.78.0/24", "--ip-range", "10.213.78.0/25")
+    with vms.docker.network("vmt-ipam-net", *ranges_of_docker) as network:
         mounts = ("-v", f"{folder}:/etc/ipam:ro", "-v", f"{FOLDER / 'server'}:/server:ro")
         service = vms.docker.start(
             vms.image,
             *("/server/ipam_server.py", "--listen", "0.0.0.0:8443", "--database", "/tmp/ipam"),
             *pool,
             *tls,
-            options=(
-                "--network",
-                network,
-                "--name",
-                "vmt-ipam",
-                "--entrypoint",
-                "python3",
-                *mounts,
-            ),
+            options=("--network", network, "--name", NAME, "--entrypoint", "python3", *mounts),
         )
         until(lambda: "listening" in service.logs(), 30, "the service", detail=service.logs)
         yield Site(network, service, folder)
         service.rm()
 
 
-def test_an_address_from_a_service(vms: Vms, tmp_path: Path) -> None:
+def test_a_service_allocates_the_guest_s_address(vms: Vms, tmp_path: Path) -> None:
     base = ("--build-arg", f"VMNET={vms.image}")
     image = vms.docker.build(FOLDER, "vmnet-tests/vmnet-ipam-http", options=base)
     hooks = vms.docker.run(image, "hooks").stdout
@@ -77,12 +69,12 @@ def test_an_address_from_a_service(vms: Vms, tmp_path: Path) -> None:
             "VMNET_HTTP_CA": "/etc/ipam/ca.pem",
             "VMNET_HTTP_TOKEN_FILE": "/etc/ipam/token",
         }
-        given = [word for name, text in environ.items() for word in ("-e", f"{name}={text}")]
+        variables = [word for name, text in environ.items() for word in ("-e", f"{name}={text}")]
         mount = ("-v", f"{tmp_path}:/etc/ipam:ro")
-        options = ("--network", made.network, "--hostname", "web", *NET_ADMIN, *mount, *given)
+        options = ("--network", made.network, "--hostname", "web", *NET_ADMIN, *mount, *variables)
         vm = vms.docker.start(image, options=options)
-        vms.says(vm, "vmnet-guest: eth0 10.213.78.129/24 via 10.213.78.1")
-        identity = vms.ask("10.213.78.129", "identity")
+        vms.await_log(vm, "vmnet-guest: eth0 10.213.78.129/24 via 10.213.78.1")
+        identity = vms.query("10.213.78.129", "identity")
         assert identity["hostname"] == "web"
         assert made.allocated() == ["10.213.78.129"]
 

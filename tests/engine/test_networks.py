@@ -1,4 +1,4 @@
-"""Names and several networks on a real engine: what a container there could resolve and reach."""
+"""On a real engine, a guest resolves the names and reaches the networks of its container."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from vmnet.errors import CaptureError
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
-# The MACs of the interfaces in order, and the interface that the default route leads through.
-_LOOK = """
+# Prints the MACs of the interfaces in order, and the interface of the default route.
+_INSPECT = """
 import json, pathlib
 nics = sorted(pathlib.Path("/sys/class/net").glob("eth*"))
 routes = [line.split() for line in pathlib.Path("/proc/net/route").read_text().splitlines()]
-default = [one[0] for one in routes if one[1] == "00000000"]
+default = [route[0] for route in routes if route[1] == "00000000"]
 print(json.dumps([[(nic / "address").read_text().strip() for nic in nics], *default]))
 """
 
-# A kernel that has the address refuses the connection; otherwise there is no answer.
-_TRY = """
+# A kernel with the address refuses the connection. Without it, there is no answer.
+_CONNECT = """
 import errno, socket, sys
 try:
     socket.create_connection((sys.argv[1], 9), timeout=10)
@@ -35,19 +35,20 @@ except OSError as error:
 
 
 def lookup(vms: Vms, vm: Container, network: str, name: str) -> list[str]:
-    found: list[str] = vms.ask(vm.address(network), f"lookup?name={name}")["addresses"]
-    return found
+    """Return the addresses to which a guest resolves a name."""
+    addresses: list[str] = vms.query(vm.address(network), f"lookup?name={name}")["addresses"]
+    return addresses
 
 
-def serving(vms: Vms, *options: str) -> Container:
-    """A container with a web server."""
+def web_server(vms: Vms, *options: str) -> Container:
+    """Start a container with a web server."""
     return vms.docker.start(
         vms.image, *("-m", "http.server", "80"), options=[*options, "--entrypoint", "python3"]
     )
 
 
-def test_names_of_what_comes_later_and_what_is_outside(vms: Vms) -> None:
-    """As Compose lays a project out: each service's name is an alias on the project's network."""
+def test_names_of_later_containers_and_outside_hosts(vms: Vms) -> None:
+    """As in Compose, a service's name is an alias on the project's network."""
     with vms.docker.network("vmt-later", "--subnet", "10.213.80.0/24") as network:
         on_network = ("--network", network)
         outside = vms.docker.start(
@@ -60,38 +61,39 @@ def test_names_of_what_comes_later_and_what_is_outside(vms: Vms) -> None:
             *("--dns", outside.address(network), "--dns-search", "outside.test"),
             *("--dns-option", "ndots:2", "--add-host", "added:192.0.2.7"),
         )
-        said = vms.says(vm, f"vmnet-guest: eth0 {vm.address(network)}/24")
-        assert "not carried by dnsmasq: resolv.conf options: ndots:2" in said
+        logs = vms.await_log(vm, f"vmnet-guest: eth0 {vm.address(network)}/24")
+        assert "not carried by dnsmasq: resolv.conf options: ndots:2" in logs
         assert lookup(vms, vm, network, "db") == []
-        for _ in range(2):  # it comes, goes, and comes back
+        for _ in range(2):  # the database is removed and started again
             alias = ("--network-alias", "db", "--name", "vmt-project-db-1")
-            database = serving(vms, *on_network, *alias)
-            own = [database.address(network)]
-            assert lookup(vms, vm, network, "db") == own
-            assert lookup(vms, vm, network, "vmt-project-db-1") == own
+            database = web_server(vms, *on_network, *alias)
+            addresses = [database.address(network)]
+            assert lookup(vms, vm, network, "db") == addresses
+            assert lookup(vms, vm, network, "vmt-project-db-1") == addresses
             database.rm()
             assert lookup(vms, vm, network, "db") == []
         assert lookup(vms, vm, network, "added") == ["192.0.2.7"]
         assert lookup(vms, vm, network, "www.outside.test") == ["192.0.2.80"]
         assert lookup(vms, vm, network, "www") == ["192.0.2.80"]
-        # Docker's own answer; behind the given one, since ndots:2 has the container search first.
-        assert planned(vm)["search"] == ["outside.test", network]
+        # The network's name comes from Docker's DNS. It follows the given domain, because with
+        # ndots:2 the container searches first.
+        assert planned_resolver(vm)["search"] == ["outside.test", network]
         vm.rm()
         outside.rm()
 
 
 def test_links_on_the_default_bridge(vms: Vms) -> None:
-    database = serving(vms, "--name", "vmt-linked")
+    database = web_server(vms, "--name", "vmt-linked")
     vm = vms.start("--link", "vmt-linked:database", "--add-host", "added:192.0.2.7")
-    vms.says(vm, f"vmnet-guest: eth0 {vm.address()}/")
+    vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
     for name in ("database", "vmt-linked"):
         assert lookup(vms, vm, "bridge", name) == [database.address()]
     assert lookup(vms, vm, "bridge", "added") == ["192.0.2.7"]
-    # It comes back with another address, and the engine rewrites the VM's /etc/hosts.
+    # The database gets another address, and the engine rewrites the VM's /etc/hosts.
     before = database.address()
     database.kill()
     database.wait()
-    assert serving(vms).address() == before
+    assert web_server(vms).address() == before
     vms.docker.docker("start", database.id)
     after = [database.address()]
     assert after != [before]
@@ -99,7 +101,7 @@ def test_links_on_the_default_bridge(vms: Vms) -> None:
 
 
 def test_networks_connected_before_the_start(vms: Vms) -> None:
-    """The guest's NICs are in the container's order, and stay so; the default route as well."""
+    """The guest has the container's order of NICs and its default route, also after a restart."""
     with (
         vms.docker.network("vmt-zulu", "--subnet", "10.213.81.0/24") as first,
         vms.docker.network("vmt-alpha", "--subnet", "10.213.82.0/24") as second,
@@ -107,86 +109,87 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
 
         def connected(*options: str, command: tuple[str, ...] = ()) -> Container:
             create = ("create", "--label", vms.docker.label, "--network", first, *options)
-            made = vms.docker.docker(*create, vms.image, *command).stdout.strip()
-            vms.docker.docker("network", "connect", second, made)
-            vms.docker.docker("start", made)
-            return Container(vms.docker, made)
+            container = vms.docker.docker(*create, vms.image, *command).stdout.strip()
+            vms.docker.docker("network", "connect", second, container)
+            vms.docker.docker("start", container)
+            return Container(vms.docker, container)
 
         plain = connected("--entrypoint", "sleep", command=("600",))
-        order, default = looked(plain)
+        order, default = network_order(plain)
         vm = connected(*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
 
-        def require_the_same_place() -> None:
+        def require_same_networks() -> None:
             by_mac = {mac: network for network, mac in macs(vm).items()}
-            identity = vms.ask(vm.address(first), "identity")
-            assert [by_mac[one["mac"]] for one in identity["interfaces"]] == order
-            assert [one["name"] for one in identity["interfaces"]] == ["eth0", "eth1"]
-            routes = [one.split() for one in identity["routes"] if one.startswith("default ")]
-            assert [one[4] for one in routes] == [default]
+            identity = vms.query(vm.address(first), "identity")
+            assert [by_mac[nic["mac"]] for nic in identity["interfaces"]] == order
+            assert [nic["name"] for nic in identity["interfaces"]] == ["eth0", "eth1"]
+            routes = [route.split() for route in identity["routes"] if route.startswith("default ")]
+            assert [route[4] for route in routes] == [default]
             for network in order:
                 fetch = ("--network", network, "--entrypoint", "python3")
-                own = vm.address(network)
-                page = vms.docker.run(vms.image, "-c", FETCH, f"http://{own}/", options=fetch)
-                assert own in page.stdout
+                address = vm.address(network)
+                page = vms.docker.run(vms.image, "-c", FETCH, f"http://{address}/", options=fetch)
+                assert address in page.stdout
 
         for number, network in enumerate(order):
-            vms.says(vm, f"vmnet-guest: eth{number} {vm.address(network)}/24")
-        assert planned(vm)["search"] == planned(vm)["networks"] == order
-        require_the_same_place()
+            vms.await_log(vm, f"vmnet-guest: eth{number} {vm.address(network)}/24")
+        resolver = planned_resolver(vm)
+        assert resolver["search"] == resolver["networks"] == order
+        require_same_networks()
         vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
-        require_the_same_place()
+        require_same_networks()
         vm.rm()
         plain.rm()
 
 
-def test_networks_that_come_and_go_while_a_vm_runs(vms: Vms) -> None:
-    """The engine connects and disconnects as ever; nothing answers in the guest's place."""
+def test_networks_that_are_connected_and_disconnected_while_a_vm_runs(vms: Vms) -> None:
+    """The engine connects and disconnects normally. The container does not answer for the guest."""
     connect, disconnect = ("network", "connect"), ("network", "disconnect")
     with (
         vms.docker.network("vmt-first", "--subnet", "10.213.86.0/24") as first,
         vms.docker.network("vmt-second", "--subnet", "10.213.87.0/24") as second,
     ):
-        neighbour = serving(vms, "--network", second)
+        neighbour = web_server(vms, "--network", second)
         vm = vms.start("--network", first)
-        vms.says(vm, "the guest gets MAC ")
+        vms.await_log(vm, "the guest gets MAC ")
         until(lambda: "QEMU" in vm.exec("vmnet", "status", check=False).stdout, 30, "QEMU")
         vms.docker.docker(*connect, second, vm.id)
-        vms.says(vm, "eth1 was added, but the VM is not on that network: vmnet blocks it")
-        tried = ("python3", "-c", _TRY, vm.address(second))
-        assert neighbour.exec(*tried).stdout.split() in (["EHOSTUNREACH"], ["TimeoutError"])
+        vms.await_log(vm, "eth1 was added, but the VM is not on that network: vmnet blocks it")
+        connecting = ("python3", "-c", _CONNECT, vm.address(second))
+        assert neighbour.exec(*connecting).stdout.split() in (["EHOSTUNREACH"], ["TimeoutError"])
         vms.docker.docker(*disconnect, second, vm.id)
         assert "eth0" not in vm.exec("vmnet", "health", check=False).stdout.split(":")[0]
         vms.docker.docker(*disconnect, first, vm.id)
-        vms.says(vm, "eth0 is gone, and the VM is off its network")
-        asked = vm.exec("vmnet", "health", check=False)
-        assert (asked.returncode, "eth0 is gone" in asked.stdout) == (1, True)
-        for one in (vm, neighbour):
-            one.rm()
+        vms.await_log(vm, "eth0 is gone, and the VM is off its network")
+        health = vm.exec("vmnet", "health", check=False)
+        assert (health.returncode, "eth0 is gone" in health.stdout) == (1, True)
+        for container in (vm, neighbour):
+            container.rm()
 
 
-def test_the_network_of_the_engines_host_is_refused(vms: Vms) -> None:
-    """The engine itself is mostly in a namespace here, as Docker in Docker is."""
-    ended = vms.docker.run(vms.image, options=(*NET_ADMIN, "--network", "host"), check=False)
-    assert ended.returncode == CaptureError.exit_code, ended.stderr
-    assert "this is a host's own network namespace" in ended.stderr
+def test_the_network_of_the_engine_s_host_is_refused(vms: Vms) -> None:
+    """A private engine runs in a network namespace, as Docker in Docker does."""
+    refused = vms.docker.run(vms.image, options=(*NET_ADMIN, "--network", "host"), check=False)
+    assert refused.returncode == CaptureError.exit_code, refused.stderr
+    assert "this is a host's own network namespace" in refused.stderr
     assert vms.docker.on_host("ip", "link", "show", "br0", check=False).returncode
 
 
-def planned(vm: Container) -> dict[str, list[str]]:
-    """The resolver as the guest is told of it."""
+def planned_resolver(vm: Container) -> dict[str, list[str]]:
+    """Return the resolver in the VM's plan."""
     plan = json.loads(vm.exec("vmnet", "plan", "--json").stdout)
-    found: dict[str, list[str]] = plan["identity"]["resolver"]
-    return found
+    resolver: dict[str, list[str]] = plan["identity"]["resolver"]
+    return resolver
 
 
 def macs(container: Container) -> dict[str, str]:
-    """Its MAC on each of its networks."""
+    """Return the container's MAC on each of its networks."""
     networks = container.inspect()["NetworkSettings"]["Networks"]
-    return {name: one["MacAddress"] for name, one in networks.items()}
+    return {name: endpoint["MacAddress"] for name, endpoint in networks.items()}
 
 
-def looked(container: Container) -> tuple[list[str], str]:
-    """Its networks in the order of its interfaces, and the interface of its default route."""
+def network_order(container: Container) -> tuple[list[str], str]:
+    """Return the networks in the order of the interfaces, and the default route's interface."""
     by_mac = {mac: network for network, mac in macs(container).items()}
-    found, default = json.loads(container.exec("python3", "-c", _LOOK).stdout)
-    return [by_mac[mac] for mac in found], default
+    in_order, default = json.loads(container.exec("python3", "-c", _INSPECT).stdout)
+    return [by_mac[mac] for mac in in_order], default

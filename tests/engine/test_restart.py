@@ -1,4 +1,4 @@
-"""A VM container goes on after whatever ends it, on its own network identity."""
+"""A VM container keeps its network identity however it ends and starts again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ pytestmark = pytest.mark.engine
 
 
 def require_identity(vms: Vms, vm: Container) -> None:
-    """The guest answers, and is what Docker says the container is."""
+    """Fail unless the guest answers with the MAC and address of the container."""
     network = vm.inspect()["NetworkSettings"]
-    (eth0,) = vms.ask(network["IPAddress"], "identity")["interfaces"]
+    (eth0,) = vms.query(network["IPAddress"], "identity")["interfaces"]
     assert eth0["mac"] == network["MacAddress"]
     assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
 
 
 def test_a_crash_a_pause_and_a_restart(vms: Vms) -> None:
-    """The run directory is in the container's own file system: each start finds the last one's."""
+    """The container's file system contains the run directory, so a start finds the previous one."""
     vm = vms.start()
     require_identity(vms, vm)
 
@@ -39,21 +39,21 @@ def test_a_crash_a_pause_and_a_restart(vms: Vms) -> None:
 
 
 def test_a_namespace_that_outlives_the_container(vms: Vms) -> None:
-    """As in a Kubernetes pod: another container holds the network, a volume the run directory."""
+    """As in a Kubernetes pod, another container has the network; a volume is the run directory."""
     holder = vms.docker.start(vms.image, "600", options=["--entrypoint", "sleep"])
     pod = ("--network", f"container:{holder.id}", "-v", "/run/vmnet")
     vm = vms.docker.start(vms.image, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *pod))
     network = holder.inspect()["NetworkSettings"]
 
-    def require_the_pods() -> None:
-        (eth0,) = vms.ask(network["IPAddress"], "identity")["interfaces"]
+    def require_mac_of_pod() -> None:
+        (eth0,) = vms.query(network["IPAddress"], "identity")["interfaces"]
         assert eth0["mac"] == network["MacAddress"]
 
-    require_the_pods()
+    require_mac_of_pod()
     vm.kill()
     vm.wait()
     vms.docker.docker("start", vm.id)
-    vms.says(vm, "restoring the network that a start left in this namespace")
-    require_the_pods()
+    vms.await_log(vm, "restoring the network that a start left in this namespace")
+    require_mac_of_pod()
     vm.rm()
     holder.rm()

@@ -1,4 +1,4 @@
-"""Fixtures of the lab's own tests."""
+"""Fixtures for the tests of the lab."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.lab.netns import Lan, lan
 
 @pytest.fixture
 def network() -> Iterator[Lan]:
-    """A LAN with both address families."""
+    """A LAN with IPv4 and IPv6."""
     with lan(ipv6=True) as made:
         yield made

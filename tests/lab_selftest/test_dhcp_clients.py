@@ -1,4 +1,4 @@
-"""Each real client understands a real server's options, and each in the same way."""
+"""All real clients understand a real server's options in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine builds from a Debian base with apt and pip, and runs containers that tests reach."""
+"""The engine builds from a Debian image with apt and pip, and tests reach its containers."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ def test_a_published_port_is_reached(docker: Engine, image: str) -> None:
     assert container.wait() in (0, 137, 143)
 
 
-def test_an_engine_of_our_own_leaves_nothing() -> None:
-    with own_engine() as mine:
-        assert mine.host is not None
-        assert mine.daemon is not None
-        folder, network = mine.daemon.socket.parent, mine.host.path
-        assert mine.docker("ps", "-q").stdout == ""
+def test_a_private_engine_leaves_nothing_behind() -> None:
+    with own_engine() as private:
+        assert private.host is not None
+        assert private.daemon is not None
+        folder, network = private.daemon.socket.parent, private.host.path
+        assert private.docker("ps", "-q").stdout == ""
     assert not folder.exists()
     assert not network.exists()
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{folder.name}"))
     assert str(folder) not in Path("/proc/mounts").read_text()
 
 
-def test_names_resolve_on_a_network_of_ones_own(docker: Engine, image: str) -> None:
+def test_names_resolve_on_a_user_defined_network(docker: Engine, image: str) -> None:
     with docker.network("vmt-selftest") as network:
         options = ["--network", network]
         server = docker.start(image, "sleep", "60", options=[*options, "--name", "vmt-server"])
-        found = docker.run(image, "getent", "hosts", "vmt-server", options=options)
-        assert found.stdout.split()[0] == server.address(network)
+        hosts = docker.run(image, "getent", "hosts", "vmt-server", options=options)
+        assert hosts.stdout.split()[0] == server.address(network)
         server.rm()

@@ -1,4 +1,4 @@
-"""Namespaces reach each other, show what a container shows, and leave nothing behind."""
+"""Namespaces reach each other, resemble containers, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.lab.snapshot import require_same
 from tests.lab.wait import until
 
 
-def test_a_container_is_laid_out_as_docker_does(network: Lan) -> None:
+def test_a_container_is_configured_as_by_docker(network: Lan) -> None:
     web = network.container("web")
     link = web.link("eth0")
     assert link is not None
     assert (link["address"], link["mtu"]) == ("02:42:ac:1e:01:02", 1500)
-    assert "txqlen" not in link  # so iproute2 says that there is no queue
+    assert "txqlen" not in link  # iproute2 omits a queue length of 0
     assert link["linkinfo"]["info_kind"] == "veth"
     (address,) = web.addresses("eth0")
     assert (address["local"], address["prefixlen"]) == ("172.30.1.2", 24)
@@ -31,7 +31,7 @@ def test_a_container_is_laid_out_as_docker_does(network: Lan) -> None:
     assert [route["dst"] for route in web.routes()] == ["default", "172.30.1.0/24"]
 
 
-def test_addresses_are_given_in_order_and_once(network: Lan) -> None:
+def test_addresses_are_assigned_in_order_and_only_once(network: Lan) -> None:
     web = network.container("web", address="172.30.1.2", ipv6="fd00:30:1::77")
     assert network.station().address == "172.30.1.3"
     assert web.nic().address6 == "fd00:30:1::77"
@@ -45,7 +45,7 @@ def test_a_station_and_the_world_reach_a_container(network: Lan) -> None:
         other.run("ping", "-6", "-c1", "-W2", "fd00:30:1::2")
 
 
-def test_programs_see_the_containers_names(network: Lan) -> None:
+def test_programs_see_the_container_s_names(network: Lan) -> None:
     web = network.container(
         "web", hostname="shop", domainname="example.org", resolv_conf="search example.org\n"
     )
@@ -58,7 +58,7 @@ def test_programs_see_the_containers_names(network: Lan) -> None:
     assert socket.gethostname() != "shop"
 
 
-def test_pid_1_gets_the_signals(network: Lan) -> None:
+def test_pid_1_receives_signals(network: Lan) -> None:
     web = network.container("web")
     program = (
         "import os, signal, sys\n"
@@ -72,7 +72,7 @@ def test_pid_1_gets_the_signals(network: Lan) -> None:
         assert process.wait(5) == 7
 
 
-def test_a_failure_shows_the_command_and_what_it_said(network: Lan) -> None:
+def test_a_failure_shows_the_command_and_its_output(network: Lan) -> None:
     with pytest.raises(
         CommandError, match=r"ip link show nothing: exit status 1\n.*does not exist"
     ):
@@ -91,7 +91,7 @@ def test_a_container_with_several_interfaces_on_two_networks(network: Lan) -> No
         second.station().run("ping", "-c1", "-W2", "172.30.2.77")
 
 
-def test_a_host_route_layout_as_calico_has_it(network: Lan) -> None:
+def test_a_host_route_as_in_calico(network: Lan) -> None:
     network.host.sysctl(net__ipv4__conf__docker0__proxy_arp=1)
     pod = network.container(
         "pod",
@@ -102,7 +102,7 @@ def test_a_host_route_layout_as_calico_has_it(network: Lan) -> None:
     assert [route["dst"] for route in pod.routes()] == ["default", "169.254.1.1"]
 
 
-def test_a_dump_notices_a_change_and_its_undoing(network: Lan) -> None:
+def test_a_dump_shows_a_change_and_its_reversal(network: Lan) -> None:
     web = network.container("web", ipv6=True)
     before = web.dump()
     assert before == json.loads(json.dumps(before))
@@ -120,7 +120,7 @@ def test_a_dump_notices_a_change_and_its_undoing(network: Lan) -> None:
     assert web.dump() == before
 
 
-def test_the_world_has_a_web_server_and_names(network: Lan) -> None:
+def test_a_container_reaches_a_web_server_in_the_world_by_name(network: Lan) -> None:
     world = network.world()
     web = network.container("web", ipv6=True, resolv_conf=f"nameserver {WORLD}\n")
     with web_server(world, "from outside\n"), dns_server(world, {"www.example.org": WORLD}):
@@ -129,14 +129,14 @@ def test_the_world_has_a_web_server_and_names(network: Lan) -> None:
             assert page.stdout == "from outside\n"
 
 
-def test_a_thread_can_enter(network: Lan) -> None:
+def test_a_thread_can_enter_a_namespace(network: Lan) -> None:
     web = network.container("web")
     with web.entered():
         assert "eth0" in dict.fromkeys(name for _, name in socket.if_nameindex())
         assert len(socket.if_nameindex()) == 2
 
 
-def test_nothing_is_left_even_of_a_program_that_hides() -> None:
+def test_a_namespace_ends_with_programs_in_other_sessions() -> None:
     with namespace("short") as made:
         made.run("sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &")
         (pid,) = until(made.pids, 5, "the sleeper")
@@ -148,7 +148,7 @@ def test_nothing_is_left_even_of_a_program_that_hides() -> None:
 
 
 def _runs(pid: int) -> bool:
-    """A zombie has no command line, and nor has a process that is gone."""
+    """Return whether a process runs. A zombie has an empty command line."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
