@@ -16,7 +16,7 @@ RUN python3 -m venv /opt/vmnet
 COPY pyproject.toml README.md /src/
 COPY vmnet /src/vmnet
 COPY plugins /src/plugins
-# This script replaces pip's. Its Python ignores PYTHON… variables and the user's site-packages (-I).
+# This script replaces pip's. Its Python ignores PYTHON… variables and the user's packages (-I).
 # env blocks the stop signals until vmnet handles them, because the kernel drops signals for which
 # PID 1 has no handler. The modules are compiled without time stamps (PEP 552), so that no start
 # compiles them again if a tool changes the files' dates.
@@ -53,7 +53,7 @@ COPY --from=python /opt/vmnet /opt/vmnet
 # Write the modules of a start to one file, which records the current dates of their sources.
 RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \
     && vmnet precompile
-# Enable `vmnet console`, which needs a recent QEMU such as this one.
+# Enable `vmnet console`, which needs QEMU 10.
 ENV VMNET_CONSOLE=on
 # The start period must cover the guest's boot: see `vmnet health --help`.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=120s --retries=3 CMD ["vmnet", "health"]
