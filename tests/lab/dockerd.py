@@ -58,7 +58,7 @@ class Daemon:
     process: Process = field(init=False)
 
     def start(self) -> None:
-        """Start the daemon on the data of the previous one."""
+        """Start the daemon, with the data that a previous daemon left."""
         self.process = self._stack.enter_context(background(*self._argv, grace=30))
         with step("starting dockerd"):
             until(self._answers, 60, "dockerd to answer", interval=0.2, detail=self.process.output)

@@ -190,10 +190,10 @@ class Engine:
 
     def clean(self) -> None:
         """Remove the containers, networks and images that were made with this object."""
-        mine = ("--filter", f"label={self.label}", "-q")
-        if containers := self.docker("ps", "-a", *mine).stdout.split():
+        labelled = ("--filter", f"label={self.label}", "-q")
+        if containers := self.docker("ps", "-a", *labelled).stdout.split():
             self.docker("rm", "-f", "-v", *containers)
-        if networks := self.docker("network", "ls", *mine).stdout.split():
+        if networks := self.docker("network", "ls", *labelled).stdout.split():
             self.docker("network", "rm", *networks)
         if self._tags and self.daemon is None:  # a private daemon removes its images
             self.docker("rmi", *reversed(self._tags), check=False)

@@ -81,7 +81,7 @@ class Namespace:
         cwd: Argument | None = None,
         pid: bool = False,
     ) -> Completed:
-        """Run :func:`command.run` in the namespace; *pid* makes the program PID 1 of a new one."""
+        """Run :func:`command.run` in the namespace; *pid* makes it PID 1."""
         return run(
             *self._enter(pid), *argv, timeout=timeout, input=input, check=check, env=env, cwd=cwd
         )
