@@ -22,12 +22,12 @@ from tests.lab.wait import until
 
 VMNET = (sys.executable, "-m", "vmnet")
 BUILDER = Path(__file__).parents[2] / "guest" / "build"
-BOOT_SECONDS = 90  # under TCG, on a machine that does other things as well
+BOOT_SECONDS = 90  # under TCG, on a busy machine
 
 
 @frozen
 class Guest:
-    """A running VM: its process, and its console's output."""
+    """A running VM: its process and its console's output."""
 
     process: Process
 
@@ -48,13 +48,13 @@ class Guest:
 
 @frozen
 class Machine:
-    """``vmnet run`` with the demonstration Linux."""
+    """The environment of a ``vmnet run`` that boots the demonstration Linux."""
 
     environ: Mapping[str, str]
 
     @contextmanager
     def booted(self, container: Namespace, *arguments: str, **settings: str) -> Iterator[Guest]:
-        """A VM whose QEMU is running; it may not have booted yet."""
+        """Start a VM, and yield it when QEMU runs; the guest may not have booted yet."""
         environ = {**self.environ, **settings}
         with container.popen(*VMNET, "run", *arguments, env=environ, pid=True) as process:
             until(lambda: _is_qemu(process), 30, "QEMU to be process 1", detail=process.output)
@@ -67,15 +67,15 @@ def _is_qemu(process: Process) -> bool:
 
 
 def ask(station: Namespace, address: str, page: str) -> Any:
-    """A JSON page of the guest's web server, asked for from outside."""
+    """Return a JSON page of the guest's web server, requested from a station."""
     url = f"http://{address}/cgi-bin/{page}"
-    asked = ("curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
-    return station.run(*asked, "--max-time", "20", url, timeout=60).json()
+    curl = ("curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
+    return station.run(*curl, "--max-time", "20", url, timeout=60).json()
 
 
 @pytest.fixture(scope="session")
 def demo_guest() -> Path:
-    """The folder with the demonstration Linux, built once."""
+    """The folder with the demonstration Linux, which is built once."""
     if folder := os.environ.get("VMNET_DEMO"):
         return Path(folder)
     made = cache() / "guest"

@@ -1,6 +1,6 @@
-"""A Debian guest as cloud images are: systemd-networkd, resolved, netplan and cloud-init.
+"""A Debian guest like a cloud image, with systemd-networkd, resolved, netplan and cloud-init.
 
-debootstrap makes it once; what boots is kept in the tests' cache.
+debootstrap builds it once; the tests' cache keeps the disk, the kernel and the initrd.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.lab.namespace import Namespace
 from tests.lab.progress import step
 
 BOOT_SECONDS = 400
-"""For a whole Debian under TCG, on a machine that does other things as well."""
+"""For a Debian under TCG, on a busy machine."""
 
 _PROMPT = "guest> "
 
@@ -49,17 +49,17 @@ _PACKAGES = (
 )
 _SIZE = "1500M"
 _CHANGE = 2
-"""To be raised with every change here that the cached guest should show."""
+"""The version of the cached guest: raise it with every change in this module that affects it."""
 
 _SETTINGS = {
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
-    # As a cloud image's: cloud-init sets the name, systemd makes the id at the first boot.
+    # As in a cloud image: cloud-init sets the name, and systemd creates the id at the first boot.
     "etc/hostname": "localhost\n",
     "etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost\n",
     "etc/machine-id": "",
     "etc/cloud/cloud.cfg.d/90-test.cfg": "datasource_list: [NoCloud, None]\n",
-    # A root shell without line editing or colours, so that a test reads exactly what it typed, and
-    # not on the console, where the kernel and cloud-init break into any line.
+    # A root shell without line editing or colours, so that a test reads exactly what it typed. It
+    # is not on the console, where the kernel and cloud-init interrupt any line.
     "etc/systemd/system/serial-getty@ttyS1.service.d/autologin.conf": (
         "[Service]\n"
         f"Environment='PS1={_PROMPT}' SYSTEMD_COLORS=0 SYSTEMD_PAGER=\n"
@@ -67,7 +67,7 @@ _SETTINGS = {
         "ExecStart=-/sbin/agetty --login-program /bin/sh --skip-login --noclear %I dumb\n"
     ),
 }
-# Nothing of these concerns the network, and in software emulation each takes seconds of a boot.
+# Units that do not affect the network. In software emulation, each adds seconds to a boot.
 _OFF = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -80,14 +80,14 @@ _OFF = (
 
 @frozen
 class DebianGuest:
-    """What to boot it from; the disk is the cache's own, so boot it ``ephemeral``."""
+    """The files to boot from; the cache owns the disk, so boot it ``ephemeral``."""
 
     disk: Path
     kernel: Path
     initrd: Path
 
     def settings(self, append: str = "") -> dict[str, str]:
-        """vmnet's variables that boot it."""
+        """Return vmnet's variables that boot it."""
         quiet = "quiet systemd.firstboot=off systemd.show_status=no mitigations=off"
         return {
             "VMNET_DISK": str(self.disk),
@@ -95,8 +95,8 @@ class DebianGuest:
             "VMNET_KERNEL": str(self.kernel),
             "VMNET_INITRD": str(self.initrd),
             "VMNET_APPEND": f"root=/dev/vda rw console=ttyS0 {quiet} {append}".strip(),
-            # One: with two, QEMU 7.2 in emulation now and then runs into a breakpoint of a kernel
-            # that is patching its own code ("Oops: int3").
+            # With two CPUs, QEMU 7.2 in emulation sometimes hits a breakpoint of a kernel that is
+            # patching its own code ("Oops: int3").
             "VMNET_CPUS": "1",
             "VMNET_MEMORY": "1G",
         }
@@ -109,7 +109,7 @@ class Shell:
     console: Console
 
     def ask(self, command: str, seconds: float = 60) -> str:
-        """What a command prints."""
+        """Run a command, and return what it prints."""
         return self.console.command(command, f"^{_PROMPT}$", seconds)
 
     def json(self, command: str, seconds: float = 60) -> Any:
@@ -118,7 +118,7 @@ class Shell:
 
 @contextmanager
 def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> Iterator[Shell]:
-    """The guest in a container of its own, when cloud-init has done all its work."""
+    """Boot the guest in a container, and yield its shell when cloud-init has finished."""
     open_to_readers(folder)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
     shell = folder / "shell"
@@ -138,7 +138,7 @@ def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> I
 
 
 def debian_guest() -> DebianGuest:
-    """The guest, from the cache or made anew in some two minutes."""
+    """Return the guest from the cache, or build it, which takes about two minutes."""
     folder = cache() / f"debian-{_RELEASE}-cloud-init-{_CHANGE}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(prefix="vmnet-debian-", dir="/var/tmp") as work:
@@ -146,7 +146,7 @@ def debian_guest() -> DebianGuest:
             made.mkdir()
             with step(f"a Debian {_RELEASE} guest"):
                 _make(Path(work, "root"), made)
-            # Renamed when it is complete: a run that is killed leaves nothing half done.
+            # Rename the folder when it is complete, so that a killed run leaves no partial guest.
             partial = folder.with_suffix(f".{os.getpid()}")
             shutil.move(made, partial)
             partial.rename(folder)
@@ -165,8 +165,8 @@ def _make(root: Path, made: Path) -> None:
     for kind in ("vmlinuz", "initrd.img"):
         (file,) = (root / "boot").glob(f"{kind}-*")
         shutil.copyfile(file, made / kind)
-    for unneeded in ("boot", "var/cache/apt", "var/lib/apt/lists", "usr/share/doc"):
-        shutil.rmtree(root / unneeded)
-        (root / unneeded).mkdir()
+    for folder in ("boot", "var/cache/apt", "var/lib/apt/lists", "usr/share/doc"):
+        shutil.rmtree(root / folder)
+        (root / folder).mkdir()
     disk = made / "disk.img"
     run("mkfs.ext4", "-q", "-d", root, disk, _SIZE, timeout=300)

@@ -1,4 +1,4 @@
-"""``vmnet demo``, for real: the README's first command must work, and leave nothing behind."""
+"""A real ``vmnet demo``: the README's first command must work, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.vm
 
 @pytest.fixture
 def environ() -> dict[str, str]:
-    """The environment with the built guest, whose folder ./test names in VMNET_DEMO."""
+    """The environment with the built guest: ./test sets VMNET_DEMO to its folder."""
     folder = os.environ.get("VMNET_DEMO")
     if not folder:
         pytest.skip("VMNET_DEMO names no guest: make one with guest/build FOLDER")
@@ -29,14 +29,14 @@ def environ() -> dict[str, str]:
 
 @contextmanager
 def demo(environ: Mapping[str, str], *options: str) -> Iterator[Process]:
-    """A running demonstration, which must leave nothing behind however it ends."""
+    """Run a demonstration. It must leave no namespace behind, however it ends."""
     with background(sys.executable, "-m", "vmnet", "demo", *options, env=environ) as process:
         yield process
     assert not traces(process.pid)
 
 
 def traces(pid: int) -> list[Path]:
-    """The namespaces of a demonstration: their names hold its process id."""
+    """Return the files of a demonstration's namespaces, whose names contain its process id."""
     return [
         path
         for folder in (Path("/run/netns"), Path("/etc/netns"))
@@ -44,7 +44,7 @@ def traces(pid: int) -> list[Path]:
     ]
 
 
-def test_the_guest_becomes_what_the_container_was(environ: dict[str, str]) -> None:
+def test_the_guest_takes_the_containers_identity(environ: dict[str, str]) -> None:
     with demo(environ, "--json") as process:
         assert process.wait(240) == 0, process.output()
         facts = json.loads(process.output())
@@ -59,11 +59,11 @@ def test_the_guest_becomes_what_the_container_was(environ: dict[str, str]) -> No
     assert facts["end"]["status"] == 0
 
 
-def test_it_tells_a_person_what_happens(environ: dict[str, str]) -> None:
+def test_it_prints_what_happens(environ: dict[str, str]) -> None:
     with demo(environ) as process:
         assert process.wait(240) == 0, process.output()
-        told = process.output()
-    assert [line for line in told.splitlines() if line[:1].isdigit()] == [
+        output = process.output()
+    assert [line for line in output.splitlines() if line[:1].isdigit()] == [
         "1. A container on the network, as Docker lays it out",
         "2. vmnet takes it over: `vmnet run` is the container's entry point",
         "3. The container keeps no address: its identity is for the guest",
@@ -71,20 +71,20 @@ def test_it_tells_a_person_what_happens(environ: dict[str, str]) -> None:
         "5. The host reaches the guest at the container's address",
         "6. `docker stop`: SIGTERM to PID 1",
     ]
-    assert "\033" not in told, "colours are for terminals"
-    assert "vmnet-guest: power button, shutting down" in told
-    assert told.splitlines()[-1].startswith("the demo succeeded in ")
+    assert "\033" not in output, "colours are for terminals"
+    assert "vmnet-guest: power button, shutting down" in output
+    assert output.splitlines()[-1].startswith("the demo succeeded in ")
 
 
-def test_a_failure_is_told_with_what_the_entry_point_said(environ: dict[str, str]) -> None:
+def test_a_failure_is_reported_with_the_entry_points_error(environ: dict[str, str]) -> None:
     with demo(environ | {"VMNET_DEMO": "/nonexistent"}) as process:
         assert process.wait(60) == 1
-        told = process.output()
-    assert "no demonstration Linux in /nonexistent" in told
-    assert told.splitlines()[-1] == "vmnet: error: the machine ended before QEMU is PID 1"
+        output = process.output()
+    assert "no demonstration Linux in /nonexistent" in output
+    assert output.splitlines()[-1] == "vmnet: error: the machine ended before QEMU is PID 1"
 
 
-def test_an_interrupted_one_cleans_up(environ: dict[str, str]) -> None:
+def test_an_interrupted_demo_cleans_up(environ: dict[str, str]) -> None:
     with demo(environ) as process:
         until(lambda: "4. The guest boots" in process.output(), 60, "QEMU", detail=process.output)
         assert traces(process.pid)

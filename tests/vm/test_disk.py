@@ -1,4 +1,4 @@
-"""Whatever ends a VM: what its guest has synced is on the disk, and the disk is whole."""
+"""However a VM ends, its disk is intact and contains everything that the guest has synced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.vm.conftest import Guest, Machine
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 _WRITER = Path(__file__).with_name("writer")
-_STRIDE = 8  # sectors: one cluster of the image, so that each record makes the image grow
+_STRIDE = 8  # sectors in a cluster of the image: each record allocates a cluster
 _SECTOR = 512
 _CLUSTER = _STRIDE * _SECTOR
 _SETTLED_SECONDS = 1.5
@@ -29,26 +29,25 @@ _SETTLED_SECONDS = 1.5
 End = Callable[[Namespace, Process], None]
 
 
-def _cut(container: Namespace, vm: Process) -> None:
-    """`docker kill`: the plug is pulled."""
+def _docker_kill(container: Namespace, vm: Process) -> None:
     vm.signal(signal.SIGKILL)
 
 
-def _stop(container: Namespace, vm: Process) -> None:
-    """`docker stop`: this guest does not listen to its power button, so QEMU is told to quit."""
+def _docker_stop(container: Namespace, vm: Process) -> None:
+    """Send the stop signal. This guest ignores its power button, so the guard makes QEMU quit."""
     vm.signal(signal.SIGTERM)
 
 
-def _lose_the_guard(container: Namespace, vm: Process) -> None:
+def _kill_after_losing_the_guard(container: Namespace, vm: Process) -> None:
     _kill(container, "vmnet-guard")
     time.sleep(random.uniform(0, _SETTLED_SECONDS))
-    _cut(container, vm)
+    _docker_kill(container, vm)
 
 
-def _lose_dnsmasq(container: Namespace, vm: Process) -> None:
+def _stop_after_losing_dnsmasq(container: Namespace, vm: Process) -> None:
     _kill(container, "dnsmasq")
     time.sleep(random.uniform(0, _SETTLED_SECONDS))
-    _stop(container, vm)
+    _docker_stop(container, vm)
 
 
 def _kill(container: Namespace, name: str) -> None:
@@ -60,7 +59,12 @@ def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-_ENDS: tuple[End, ...] = (_cut, _stop, _lose_the_guard, _lose_dnsmasq)
+_ENDS: tuple[End, ...] = (
+    _docker_kill,
+    _docker_stop,
+    _kill_after_losing_the_guard,
+    _stop_after_losing_dnsmasq,
+)
 
 
 @pytest.mark.parametrize("image_format", ["qcow2", "raw"])
@@ -71,7 +75,7 @@ def test_no_record_is_lost(
     request: pytest.FixtureRequest,
     image_format: str,
 ) -> None:
-    """As often as ``--kills`` says, at a random moment each time."""
+    """The VM ends ``--kills`` times, each time at a random moment."""
     kills: int = request.config.getoption("--kills")
     container = network.container("db")
     disk = tmp_path / f"disk.{image_format}"
@@ -89,29 +93,29 @@ def test_no_record_is_lost(
             guest.process.wait(30)
             last = _last_written(guest)
         if image_format == "qcow2":
-            _require_whole(disk)
+            _require_intact(disk)
             run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, tmp_path / "raw")
         content = tmp_path / "raw" if image_format == "qcow2" else disk
-        _require_records(content, last, f"{end.__name__}, after {number} others")
+        _require_records(content, last, f"{end.__name__}, after {number} earlier ends")
         written = last
 
 
 def _boot(machine: Machine, folder: Path) -> dict[str, str]:
-    """The demonstration Linux with another first program."""
+    """Return the settings of the demonstration Linux with the writer as its first program."""
     demo = Path(machine.environ["VMNET_DEMO"])
     initrd = appended(demo / "initrd", {"/writer": _WRITER / "init"}, folder / "initrd")
     return {"VMNET_KERNEL": str(demo / "vmlinuz"), "VMNET_INITRD": str(initrd)}
 
 
 def _last_written(guest: Guest) -> int:
-    """What the guest has said in full: a line that the end has cut short counts for nothing."""
+    """Return the last record that the guest has reported in a complete line."""
     return max(map(int, re.findall(r"^written (\d+)\r?\n", guest.output(), re.MULTILINE)))
 
 
-def _require_whole(disk: Path) -> None:
-    """Clean, or clean once clusters that nobody refers to have been freed."""
+def _require_intact(disk: Path) -> None:
+    """Require a clean image. Leaked clusters are repaired first."""
     checked = run("qemu-img", "check", "-f", "qcow2", disk, check=False)
-    if checked.returncode == 3:  # leaks, and nothing else: qemu-img(1)
+    if checked.returncode == 3:  # only leaks, see qemu-img(1)
         run("qemu-img", "check", "-q", "-f", "qcow2", "-r", "leaks", disk)
         checked = run("qemu-img", "check", "-f", "qcow2", disk, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -120,7 +124,7 @@ def _require_whole(disk: Path) -> None:
 def _require_records(raw: Path, last: int, when: str) -> None:
     with raw.open("rb") as file:
         lost = [number for number in range(last + 1) if not _has(file.fileno(), number)]
-    assert not lost, f"{when}: of {last + 1} records these are gone: {lost}"
+    assert not lost, f"{when}: these of {last + 1} records are lost: {lost}"
 
 
 def _has(file: int, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""A guest does not choose what its disk is opened as at the next start."""
+"""A guest cannot choose the format in which the next start opens its disk."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ _PLANTER = Path(__file__).with_name("planter")
 _MIB = 1 << 20
 
 
-def test_a_header_that_the_guest_writes_makes_no_larger_disk(
+def test_the_guest_cannot_write_the_header_of_a_larger_disk(
     network: Lan, machine: Machine, tmp_path: Path
 ) -> None:
-    """It fails for the guest, which may write anything else there; the disk stays what it is."""
+    """The write of a qcow2 header fails, and a write of anything else succeeds."""
     disk = tmp_path / "disk"
     disk.write_bytes(b"OLD!".ljust(64 * _MIB, b"\0"))
     container = network.container("db")
     for begins in ("OLD!", "TEXT"):
-        said = _planted(container, machine, disk, tmp_path)
-        assert f"sectors: {64 * _MIB // 512}\n" in said
-        assert f"begins: {begins}\n" in said
-        assert "header: 1\n" in said
-        assert "text: 0\n" in said
-        assert "VMNET_DISK_FORMAT=raw" in said, "how to lift it is in the log"
+        output = _planter_output(container, machine, disk, tmp_path)
+        assert f"sectors: {64 * _MIB // 512}\n" in output
+        assert f"begins: {begins}\n" in output
+        assert "header: 1\n" in output
+        assert "text: 0\n" in output
+        assert "VMNET_DISK_FORMAT=raw" in output, "the log states how to allow such a write"
     assert disk.stat().st_size == 64 * _MIB
     assert disk.read_bytes()[:4] == b"TEXT"
 
 
-def test_a_vmdk_is_written_as_what_it_is(network: Lan, machine: Machine, tmp_path: Path) -> None:
-    """And what the guest writes to it is no header of the image: this guest may write any."""
+def test_a_vmdk_is_written_in_its_format(network: Lan, machine: Machine, tmp_path: Path) -> None:
+    """The guest may write any header, because it cannot reach the header of the image itself."""
     disk = tmp_path / "disk.vmdk"
     run("qemu-img", "create", "-q", "-f", "vmdk", disk, "64M")
-    said = _planted(network.container("db"), machine, disk, tmp_path)
-    assert f"sectors: {64 * _MIB // 512}\n" in said
-    assert "header: 0\n" in said
-    assert "text: 0\n" in said
+    output = _planter_output(network.container("db"), machine, disk, tmp_path)
+    assert f"sectors: {64 * _MIB // 512}\n" in output
+    assert "header: 0\n" in output
+    assert "text: 0\n" in output
     run("qemu-img", "convert", "-f", "vmdk", "-O", "raw", disk, tmp_path / "raw")
     assert (tmp_path / "raw").read_bytes()[:4] == b"TEXT"
 
 
-def _planted(container: Namespace, machine: Machine, disk: Path, folder: Path) -> str:
-    """What a guest reports that writes a qcow2 header to its disk."""
+def _planter_output(container: Namespace, machine: Machine, disk: Path, folder: Path) -> str:
+    """Boot a guest that writes a qcow2 header to its disk, and return its output."""
     demo, header = Path(machine.environ["VMNET_DEMO"]), folder / "header"
     run("qemu-img", "create", "-q", "-f", "qcow2", header, "1T")
     files = {"/planter": _PLANTER / "init", "/header": header}
