@@ -1,4 +1,4 @@
-"""A Debian guest with cloud-init boots on the container's identity from the seed alone."""
+"""A Debian guest with cloud-init gets the container's identity from the seed alone."""
 
 from __future__ import annotations
 
@@ -44,10 +44,9 @@ echo ran >/root/from-user
 
 
 def _routes(guest: Shell) -> set[str]:
-    """Each route as ``ip route`` words it, without the interface and who made it."""
+    """Return each route in the words of ``ip route``, without interface and protocol."""
     found = guest.json("ip -j -4 route") + guest.json("ip -j -6 route")
-    own = [one for one in found if one["protocol"] != "kernel"]
-    return {" ".join(_words(one)) for one in own}
+    return {" ".join(_words(route)) for route in found if route["protocol"] != "kernel"}
 
 
 def _words(route: Mapping[str, Any]) -> Iterator[str]:
@@ -73,7 +72,7 @@ def network() -> Iterator[Lan]:
 
 @contextmanager
 def content(container: Namespace, folder: Path, settings: Mapping[str, str]) -> Iterator[Shell]:
-    """A guest in which cloud-init has taken all from the seed, without a complaint."""
+    """Boot a guest, and yield its shell after cloud-init has applied the seed without an error."""
     with booted(container, folder, settings) as guest:
         status = guest.json("cloud-init status --format json")
         assert (status["status"], status["extended_status"]) == ("done", "done"), status
@@ -82,8 +81,8 @@ def content(container: Namespace, folder: Path, settings: Mapping[str, str]) -> 
         yield guest
 
 
-def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path: Path) -> None:
-    """Two NICs, both families, a resolver on loopback, links; no DHCP; rendered by netplan."""
+def test_the_whole_identity(network: Lan, debian: DebianGuest, tmp_path: Path) -> None:
+    """Two NICs, both families, a resolver on loopback and links, without DHCP; uses netplan."""
     with lan(2, host=network.host, mtu=1450) as second:
         web = network.container(
             "web",
@@ -122,18 +121,18 @@ def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path:
                 station.run("ping", "-c2", "-W5", address)
             network.host.run("ping", "-6", "-c2", "-W5", "fd00:30:1::2")
 
-            links = {one["address"]: one for one in guest.json("ip -j address")}
-            assert _told(links[web.mac]) == (
+            links = {link["address"]: link for link in guest.json("ip -j address")}
+            assert _mtu_and_addresses(links[web.mac]) == (
                 1500,
                 {"172.30.1.2/24", "172.30.1.200/24", "fd00:30:1::2/64"},
             )
-            assert _told(links[web.nic("eth1").mac]) == (1450, {"172.30.2.2/24"})
+            assert _mtu_and_addresses(links[web.nic("eth1").mac]) == (1450, {"172.30.2.2/24"})
             assert _routes(guest) == {
                 "default via 172.30.1.1",
                 "default via fd00:30:1::1 metric 1024",
                 "10.1.0.0/16 via 172.30.1.1 metric 50",
                 "10.2.0.0/16 scope link",
-                f"{_link_local(web)} scope link",  # where names are forwarded
+                f"{_link_local(web)} scope link",  # to the forwarder of names
                 "10.3.0.0/16 via 172.30.1.1 src 172.30.1.200 mtu 1400",
                 "fd00:98::/64 metric 1024",
                 "fd00:99::/64 via fd00:30:1::1 metric 1024",
@@ -150,7 +149,7 @@ def test_all_that_the_container_was(network: Lan, debian: DebianGuest, tmp_path:
 
 
 def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_path: Path) -> None:
-    """As Calico lays it out; DHCP is offered as well; rendered by cloud-init for networkd."""
+    """As Calico configures it; with DHCP as well; cloud-init renders for networkd."""
     network.host.ip("address", "add", "169.254.1.1/32", "dev", network.bridge)
     network.host.ip("route", "add", "10.1.2.3/32", "dev", network.bridge)
     pod = network.container(
@@ -166,23 +165,23 @@ def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_pat
     }
     with content(pod, tmp_path, settings) as guest:
         network.host.run("ping", "-c2", "-W5", "10.1.2.3")
-        (link,) = (one for one in guest.json("ip -j address") if one["ifname"] != "lo")
+        (link,) = (link for link in guest.json("ip -j address") if link["ifname"] != "lo")
         assert link["address"] == pod.mac
-        assert _told(link) == (1500, {"10.1.2.3/32"})
+        assert _mtu_and_addresses(link) == (1500, {"10.1.2.3/32"})
         assert _routes(guest) == {"default via 169.254.1.1", "169.254.1.1 scope link"}
         assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {network.gateway}")
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("ls /etc/netplan") == ""
 
 
-def test_a_thousand_routes_and_a_choice_of_gateways(
+def test_a_thousand_routes_and_two_default_gateways(
     network: Lan, debian: DebianGuest, tmp_path: Path
 ) -> None:
-    """All that DHCP can't carry; the user's own data is MIME, compressed, in a file."""
+    """DHCP cannot carry these. The user-data is a compressed MIME message in a file."""
     web = network.container("web", gateway=False)
     gateways = {"default via 172.30.1.1 metric 100", "default via 172.30.1.9 metric 200"}
     routes = {f"10.{n // 256}.{n % 256}.0/24 via 172.30.1.1" for n in range(1000)} | gateways
-    web.run("ip", "-batch", "-", input="".join(f"route add {one}\n" for one in sorted(routes)))
+    web.run("ip", "-batch", "-", input="".join(f"route add {route}\n" for route in sorted(routes)))
     user_data = tmp_path / "user-data"
     user_data.write_bytes(gzip.compress(_multipart(("x-shellscript", _SCRIPT), _CONFIG)))
     settings = {
@@ -198,20 +197,22 @@ def test_a_thousand_routes_and_a_choice_of_gateways(
 
 
 def _link_local(container: Namespace) -> str:
-    """The further address of the first bridge."""
-    _, own = (one["local"] for one in container.addresses("br0") if one["family"] == "inet")
-    return str(own)
+    """Return the second IPv4 address of the first bridge."""
+    _, second = (
+        address["local"] for address in container.addresses("br0") if address["family"] == "inet"
+    )
+    return str(second)
 
 
 def _multipart(*parts: tuple[str, str]) -> bytes:
-    """A MIME message as ``cloud-init devel make-mime`` writes it."""
+    """Return a MIME message like those of ``cloud-init devel make-mime``."""
     message = MIMEMultipart()
     for kind, text in parts:
         message.attach(MIMEText(text, kind))
     return message.as_bytes()
 
 
-def _told(link: Mapping[str, Any]) -> tuple[int, set[str]]:
-    """A link's MTU and what addresses it was given."""
-    addresses = (one for one in link["addr_info"] if one["scope"] == "global")
-    return link["mtu"], {f"{one['local']}/{one['prefixlen']}" for one in addresses}
+def _mtu_and_addresses(link: Mapping[str, Any]) -> tuple[int, set[str]]:
+    """Return a link's MTU and global addresses."""
+    addresses = (address for address in link["addr_info"] if address["scope"] == "global")
+    return link["mtu"], {f"{address['local']}/{address['prefixlen']}" for address in addresses}

@@ -1,4 +1,4 @@
-"""How a machine ends is told by the status of QEMU, which is the container's exit code."""
+"""QEMU's exit status, which becomes the container's exit code, shows how the machine ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ END_SECONDS = 60
 
 @contextmanager
 def shell(network: Lan, machine: Machine, **settings: str) -> Iterator[tuple[Process, Console]]:
-    """The guest's shell, on the standard streams of PID 1."""
+    """Boot a guest, and yield its shell on the standard streams of PID 1."""
     web = network.container("web")
     environ = {**machine.environ, **settings}
     with (
@@ -38,7 +38,9 @@ def shell(network: Lan, machine: Machine, **settings: str) -> Iterator[tuple[Pro
         yield process, console
 
 
-def test_a_reboot_stays_and_a_poweroff_is_success(network: Lan, machine: Machine) -> None:
+def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
+    network: Lan, machine: Machine
+) -> None:
     with shell(network, machine) as (process, console):
         console.send_line("reboot -f")
         console.expect("vmnet-guest# ", BOOT_SECONDS)
@@ -48,10 +50,10 @@ def test_a_reboot_stays_and_a_poweroff_is_success(network: Lan, machine: Machine
     assert "vmnet: guard: the guest reboots" in said
 
 
-def test_a_qemu_that_refuses_says_why_and_the_next_start_recovers(
+def test_if_qemu_refuses_its_arguments_the_next_start_recovers(
     network: Lan, machine: Machine
 ) -> None:
-    """It says so when it is PID 1 already, so nothing of vmnet is left to undo anything."""
+    """QEMU reports the error as PID 1, when no process of vmnet is left to undo the start."""
     web = network.container("web")
     before = web.dump()
     refused = web.run(
@@ -66,7 +68,7 @@ def test_a_qemu_that_refuses_says_why_and_the_next_start_recovers(
 
 
 def test_a_panic_is_a_failure(network: Lan, machine: Machine) -> None:
-    """The guest's own `panic=-1` would have it reboot for ever."""
+    """Because of `panic=-1`, the guest would otherwise reboot forever."""
     with shell(network, machine) as (process, console):
         console.send_line("echo c > /proc/sysrq-trigger")
         assert process.wait(END_SECONDS) == 1
@@ -86,7 +88,7 @@ def test_a_guest_that_powers_off_in_time_is_success(
     assert "forcing" not in said
 
 
-def test_a_guest_that_does_not_listen_is_forced_with_a_status_of_its_own(
+def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
     network: Lan, machine: Machine
 ) -> None:
     with shell(network, machine, VMNET_STOP_TIMEOUT="4", VMNET_LOG="json") as (process, console):
@@ -110,7 +112,7 @@ def test_the_button_is_pressed_until_the_guest_reacts(
             monitor.sendall(b'{"execute": "qmp_capabilities"}')
             process.signal(signal.SIGTERM)
             messages = map(json.loads, monitor.makefile("rb"))
-            presses = (one for one in messages if one.get("event") == "POWERDOWN")
+            presses = (message for message in messages if message.get("event") == "POWERDOWN")
             assert [next(presses)["event"], next(presses)["event"]] == ["POWERDOWN"] * 2
         console.send_line("acpid -l /run/acpid.log -p /run/acpid.pid")
         console.expect("power button, shutting down", END_SECONDS)
@@ -118,7 +120,7 @@ def test_the_button_is_pressed_until_the_guest_reacts(
 
 
 def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: Machine) -> None:
-    """The firmware and the kernel's first seconds are deaf to the button."""
+    """The firmware and the booting kernel ignore the button."""
     web = network.container("web")
     with machine.booted(web, VMNET_STOP_TIMEOUT=str(BOOT_SECONDS)) as guest:
         guest.process.signal(signal.SIGTERM)
@@ -129,7 +131,7 @@ def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: Machine) -> N
 def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: Machine) -> None:
     with shell(network, machine) as (process, console):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (keeper,) = (one for one in children if _name(one) == "vmnet-keeper")
+        (keeper,) = (child for child in children if _name(child) == "vmnet-keeper")
         (guard,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
         os.kill(int(guard), signal.SIGKILL)
         missed = "error: guard: ended before the VM (SIGKILL): starting it again"
@@ -143,10 +145,10 @@ def _name(pid: str) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def test_a_forced_stop_writes_back_what_the_guest_has_written(
+def test_a_forced_stop_writes_back_the_guests_data(
     network: Lan, machine: Machine, tmp_path: Path
 ) -> None:
-    """Where a guest's data lies in the image, QEMU knows alone until it is told to stop."""
+    """Until it quits, QEMU keeps in memory where the guest's data is in the image."""
     disk = tmp_path / "disk.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", disk, "16M")
     demo = Path(machine.environ["VMNET_DEMO"])
@@ -158,7 +160,7 @@ def test_a_forced_stop_writes_back_what_the_guest_has_written(
         "VMNET_STOP_TIMEOUT": "1",
     }
     with shell(network, machine, **settings) as (process, console):
-        # O_DIRECT: past the guest's cache, and without telling the disk to flush its own.
+        # O_DIRECT bypasses the guest's cache, and does not flush the disk's.
         written = "yes vmnet | dd of=/dev/vda bs=64k count=64 iflag=fullblock oflag=direct"
         console.send_line(f"killall acpid; {written} && echo done")
         console.expect("^done$", END_SECONDS)

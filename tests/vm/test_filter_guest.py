@@ -1,4 +1,4 @@
-"""A guest that lies about who it is, from inside."""
+"""A guest that forges its addresses or plays a server, from inside the guest."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ROGUE_MAC = "02:42:ac:1e:01:99"
 def shell(
     container: Namespace, machine: Machine, up: str = r"vmnet-guest: eth0 .*via", **settings: str
 ) -> Iterator[Console]:
-    """The guest's console.
+    """Boot a guest, and yield its console.
 
-    :param up: what it says when its network is up
+    :param up: a pattern of the line that the guest prints when its network is up
     """
     environ = {**machine.environ, **settings}
     with (
@@ -42,24 +42,24 @@ def shell(
 
 
 def received(console: Console, command: str) -> int:
-    """How many answers came, by what ping and arping of busybox say at their end."""
-    said = console.command(command, re.escape(PROMPT), 60)
-    found = re.search(r"(\d+) packets received|Received (\d+) ", said)
-    assert found, said
+    """Return how many answers busybox's ping or arping reports at its end."""
+    output = console.command(command, re.escape(PROMPT), 60)
+    found = re.search(r"(\d+) packets received|Received (\d+) ", output)
+    assert found, output
     return int(found[1] or found[2])
 
 
 def mac_of(station: Namespace, address: str) -> str:
-    """The MAC that a station knows for an address; empty if it knows none."""
+    """Return the MAC that a station knows for an address; empty if it knows none."""
     known = station.ip("-j", "neighbour", "show", address).json()
     return str(known[0].get("lladdr", "")) if known else ""
 
 
 @pytest.mark.parametrize("filtering", ["on", "off"])
-def test_a_guest_that_takes_over_a_neighbours_place(
+def test_a_guest_that_impersonates_a_neighbour(
     network: Lan, machine: Machine, filtering: str
 ) -> None:
-    """Without the filter each of these attacks succeeds, or this test would prove nothing."""
+    """Without the filter, each of these attacks must succeed."""
     web, victim, station = network.container("web"), network.station("victim"), network.station()
     succeeds = filtering == "off"
     station.run("ping", "-c1", "-W5", victim.address)
@@ -82,7 +82,7 @@ def test_a_guest_that_takes_over_a_neighbours_place(
         assert received(guest, f"ping -c3 -W10 {station.address}") > 0
 
 
-# A server for all that a network's router says: DHCP, DHCPv6, router advertisements.
+# A server of everything that a network's router sends: DHCP, DHCPv6, router advertisements.
 SERVER = """\
 #!/bin/sh
 exec dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --port=0 --leasefile-ro \\
@@ -96,7 +96,7 @@ exec dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --port=0 --l
 def test_a_guest_that_plays_the_networks_router(
     network: Lan, machine: Machine, tmp_path: Path, filtering: str
 ) -> None:
-    """Not with dnsmasq: there such messages end at the uplink, whoever sends them."""
+    """Uses cloudinit: with dnsmasq, such messages never pass the uplink, whatever their source."""
     web, station = network.container("web", ipv6=True), network.station(ipv6=True)
     own6, foreign6 = web.nic().address6, "fd00:30:1::66"
     succeeds = filtering == "off"
@@ -117,7 +117,7 @@ def test_a_guest_that_plays_the_networks_router(
         for address in (f"{web.address}/24", f"{own6}/64", f"{foreign6}/64"):
             guest.command(f"ip address add {address} dev eth0", re.escape(PROMPT))
         station.run("ping", "-c1", "-W10", str(own6))
-        # Neighbour discovery for an address that is not the guest's.
+        # Neighbour discovery for an address that does not belong to the guest.
         assert _answers(station, foreign6) == succeeds
 
         guest.command("server &", re.escape(PROMPT))
@@ -127,14 +127,14 @@ def test_a_guest_that_plays_the_networks_router(
 
         until(advertised, 60, "a router advertisement to be sent", interval=0.5)
         leased = ("-f", "-n", "-q", "-t", "3", "-T", "1", "-s", "/bin/true")
-        asked = station.run("udhcpc", "-i", "eth0", *leased, check=False, timeout=60)
-        assert (asked.returncode == 0) == succeeds, asked.stderr
+        udhcpc = station.run("udhcpc", "-i", "eth0", *leased, check=False, timeout=60)
+        assert (udhcpc.returncode == 0) == succeeds, udhcpc.stderr
         assert "DHCPOFFER" in guest.command("cat /run/server.log", re.escape(PROMPT))
 
-        # Sent behind it on the same wire.
+        # This ping follows the advertisement on the same wire, so the station has received it.
         station.run("ping", "-c1", "-W10", str(own6))
         routes = station.ip("-6", "-j", "route", "show", "default").json()
-        routers = [one.get("gateway") for one in routes if one.get("protocol") == "ra"]
+        routers = [route.get("gateway") for route in routes if route.get("protocol") == "ra"]
         assert bool(routers) == succeeds, routes
 
 

@@ -1,6 +1,6 @@
-"""A guest that has QEMU send events as fast as it can does not keep anybody from stopping it.
+"""A guest that makes QEMU send events as fast as possible can still be stopped.
 
-The guest is a boot sector: it begins at once, and needs no Linux.
+The guest is a boot sector, which runs at once and needs no Linux.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 
-# QEMU's registers for CPU hotplug on a q35 (docs/specs/acpi_cpu_hotplug): with command 2 each write
-# of data is an event ACPI_DEVICE_OST.
+# QEMU's registers for CPU hotplug on a q35 (docs/specs/acpi_cpu_hotplug): after command 2, each
+# write to the data register sends an event ACPI_DEVICE_OST.
 _OST = bytes.fromhex(
     "ba d8 0c"  # mov dx, 0xcd8: the selector
     "66 31 c0"  # xor eax, eax
-    "66 ef"  # out dx, eax: CPU 0, and the registers as they are today
+    "66 ef"  # out dx, eax: select CPU 0, and the modern registers
     "ba dd 0c"  # mov dx, 0xcdd: the command
     "b0 02"  # mov al, 2
     "ee"  # out dx, al
     "ba e0 0c"  # mov dx, 0xce0: the data
     "66 ef"  # out dx, eax
-    "eb fc"  # jmp to that
+    "eb fc"  # jmp to this out
 )
-# "A crash kernel takes over" on pvpanic's port (docs/specs/pvpanic).
+# Report "a crash kernel takes over" on pvpanic's port (docs/specs/pvpanic).
 _CRASH_LOADED = bytes.fromhex(
     "ba 05 05"  # mov dx, 0x505
     "b0 02"  # mov al, 2
     "ee"  # out dx, al
-    "eb fd"  # jmp to that
+    "eb fd"  # jmp to this out
 )
 
 
 def boot_sector(folder: Path, code: bytes) -> dict[str, str]:
-    """The settings of a machine with this program."""
+    """Return the settings of a machine that boots this program."""
     disk = folder / "disk.raw"
     disk.write_bytes((code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
     return {

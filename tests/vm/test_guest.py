@@ -1,4 +1,4 @@
-"""A real guest has the container's place on the network."""
+"""A real guest takes the container's place on the network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_thirty_two_interfaces_in_order(network: Lan, machine: Machine) -> None:
         for number in range(1, 32):
             guest.says(f"vmnet-guest: eth{number} 172.31.{number}.2/24")
         found = ask(network.station(), web.address, "identity")["interfaces"]
-    assert {one["name"]: one["mac"] for one in found} == {
+    assert {interface["name"]: interface["mac"] for interface in found} == {
         name: nic.mac for name, nic in web.nics.items()
     }
 
@@ -52,7 +52,7 @@ def test_thirty_two_interfaces_in_order(network: Lan, machine: Machine) -> None:
     ids=["1450", "9000", "9000-by-virtio-alone"],
 )
 def test_full_size_packets_pass(mtu: int, address: str, machine: Machine) -> None:
-    """Option 26 and virtio tell the MTU; the outside server of the last case tells none."""
+    """DHCP option 26 and virtio announce the MTU; in the last case, only virtio does."""
     given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", "--interface=docker0", "--no-ping")
     with lan(mtu=mtu) as network, dnsmasq(network.host, *given, port=0):
         web, station = network.container("web"), network.station()
@@ -61,8 +61,8 @@ def test_full_size_packets_pass(mtu: int, address: str, machine: Machine) -> Non
             guest.says(f"vmnet-guest: eth0 {address}/24")
             (eth0,) = ask(station, address, "identity")["interfaces"]
             assert eth0["mtu"] == mtu
-            whole = ("ping", "-c3", "-i0.2", "-W5", "-M", "do", "-s", str(mtu - 28), address)
-            assert " 0% packet loss" in station.run(*whole).stdout
+            ping = ("ping", "-c3", "-i0.2", "-W5", "-M", "do", "-s", str(mtu - 28), address)
+            assert " 0% packet loss" in station.run(*ping).stdout
 
 
 def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: Machine) -> None:
@@ -73,7 +73,7 @@ def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: Machine) -
         assert "did not power off within 2 s: forcing QEMU to quit" in guest.output()
 
 
-def test_another_system_gives_the_address_with_no_dhcp(network: Lan, machine: Machine) -> None:
+def test_with_no_dhcp_another_system_gives_the_address(network: Lan, machine: Machine) -> None:
     web = network.container("web")
     station = network.station()
     given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", f"--interface={network.bridge}")
@@ -87,10 +87,10 @@ def test_another_system_gives_the_address_with_no_dhcp(network: Lan, machine: Ma
     assert identity["interfaces"][0]["mac"] == web.mac
 
 
-def test_a_foreign_dhcp_server_neither_hears_nor_disturbs(network: Lan, machine: Machine) -> None:
+def test_a_foreign_dhcp_server_does_not_reach_the_guest(network: Lan, machine: Machine) -> None:
     web = network.container("web")
     given = ("--dhcp-range=172.30.1.100,172.30.1.110,1h", f"--interface={network.bridge}")
-    # It would check by ping for three seconds that an address is free before it says anything.
+    # Without --no-ping, the server would first check for three seconds that an address is free.
     offers = dnsmasq(network.host, *given, "--no-ping", port=0)
     with offers as server, machine.booted(web) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
@@ -99,7 +99,7 @@ def test_a_foreign_dhcp_server_neither_hears_nor_disturbs(network: Lan, machine:
 
 
 def test_names_resolve_as_they_did_in_the_container(network: Lan, machine: Machine) -> None:
-    """Docker's resolver knows the other containers, and asks a server beyond the gateway."""
+    """Docker's resolver knows the other containers, and forwards to a server past the gateway."""
     web = network.container(
         "web",
         resolv_conf="nameserver 127.0.0.11\nsearch internal.test\noptions ndots:0\n",
@@ -139,7 +139,10 @@ def test_every_interface_is_handed_over_in_order(network: Lan, machine: Machine)
             guest.says("vmnet-guest: eth0 172.30.1.2/24")
             guest.says("vmnet-guest: eth1 172.30.2.2/24 via 172.30.2.1")
             identity = ask(station, "172.30.2.2", "identity")
-    found = [(one["name"], one["mac"], one["mtu"], one["ipv4"]) for one in identity["interfaces"]]
+    found = [
+        (interface["name"], interface["mac"], interface["mtu"], interface["ipv4"])
+        for interface in identity["interfaces"]
+    ]
     assert found == [
         ("eth0", web.nic("eth0").mac, 1500, ["172.30.1.2/24"]),
         ("eth1", web.nic("eth1").mac, 9000, ["172.30.2.2/24"]),

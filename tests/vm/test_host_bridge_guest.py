@@ -1,4 +1,4 @@
-"""A guest on the host's own network, and a guest that is such a host."""
+"""A guest on the host's own network, and a guest that plays the host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _IP = "ip -color=never"
 @pytest.mark.vm
 @pytest.mark.long
 def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: Machine) -> None:
-    """The host's eth0 is in br0, and so is the container; the lease lasts two minutes."""
+    """The host's eth0 and the container are ports of br0; the lease lasts two minutes."""
     host, beyond = network.station("machine"), network.station("neighbour")
     given = ("--dhcp-range=172.30.1.150,172.30.1.150,2m", f"--interface={network.bridge}")
     with namespace("web") as container, dnsmasq(network.host, *given, port=0) as server:
@@ -45,7 +45,7 @@ def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: Machine) 
 @pytest.mark.vm
 @pytest.mark.long
 def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path: Path) -> None:
-    """Under systemd, as an admin types it. What is not kept: tests/netns/test_host_systems.py."""
+    """Under systemd, with an admin's commands. tests/netns/test_host_systems.py tests a revert."""
     settings = {**debian_guest().settings(), "NO_DHCP": "true"}
     container = network.container("host")
     way = f"default via {network.gateway}"
@@ -77,7 +77,7 @@ def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path
         until(
             lambda: "no try is under way" in host.ask("sh br0.sh keep 2>&1"),
             180,
-            "the end of the way back",
+            "the end of the revert",
             interval=1,
         )
         assert "does not exist" in host.ask(f"{_IP} link show br0 2>&1")
@@ -85,9 +85,9 @@ def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path
 
 
 def _await_address(host: Shell, interface: str) -> None:
-    asked = f"{_IP} -4 -o address show dev {interface} 2>&1"
+    command = f"{_IP} -4 -o address show dev {interface} 2>&1"
     until(
-        lambda: _STATIC in host.ask(asked),
+        lambda: _STATIC in host.ask(command),
         180,
         f"{interface} to have its address",
         interval=1,

@@ -1,4 +1,4 @@
-"""IPv6 in real guests: the container's address and no other, the gateway as router."""
+"""IPv6 in real guests: they have only the container's addresses, and the gateway as router."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_guest_is_reached_from_beyond_the_gateway(network: Lan, machine: Mac
     assert _default(identity) == _gateway(network)
 
 
-def test_a_container_with_nothing_but_ipv6(network: Lan, machine: Machine) -> None:
+def test_a_container_with_ipv6_only(network: Lan, machine: Machine) -> None:
     web = network.container(
         "web", ipv6=True, resolv_conf=f"nameserver {WORLD6}\nsearch example.test\n"
     )
@@ -44,7 +44,7 @@ def test_a_container_with_nothing_but_ipv6(network: Lan, machine: Machine) -> No
 @pytest.mark.long
 @pytest.mark.parametrize("ipv4", [True, False], ids=["dual-stack", "ipv6-only"])
 def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
-    """A Debian as it is without any configuration: cloud-init then has networkd use DHCP."""
+    """A Debian without network configuration, in which cloud-init makes networkd use DHCP."""
     web = network.container(
         "web",
         ipv6=True,
@@ -58,7 +58,7 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
     network.world()
     with booted(web, tmp_path, debian_guest().settings()) as guest:
         until(lambda: "configured" in guest.ask("networkctl"), 60, "networkd to configure the link")
-        assert _told(guest.json("ip -j -6 address")) == {
+        assert _addresses(guest.json("ip -j -6 address")) == {
             f"{web.nic().address6}/128",
             "fd00:30:1::200/128",
         }
@@ -68,31 +68,35 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
             ("fd00:30:1::/64", None),
             ("fd00:98::/64", None),
         }
-        # Search domains it takes from no DHCP server, unless it is told to (UseDomains=).
+        # networkd ignores a DHCP server's search domains unless UseDomains= is set.
         resolver = guest.ask("cat /run/systemd/resolve/resolv.conf").splitlines()
         assert f"nameserver {WORLD6}" in resolver
         assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {WORLD6}")
 
 
-def _told(links: Any) -> set[str]:
-    """The addresses the guest was given, and any that it made itself."""
-    found = (one for link in links for one in link["addr_info"] if one["scope"] == "global")
-    return {f"{one['local']}/{one['prefixlen']}" for one in found}
+def _addresses(links: Any) -> set[str]:
+    """Return the guest's global addresses, including any that it generated itself."""
+    return {
+        f"{address['local']}/{address['prefixlen']}"
+        for link in links
+        for address in link["addr_info"]
+        if address["scope"] == "global"
+    }
 
 
 def _routes(routes: Any) -> set[tuple[str, str | None]]:
-    """Destination and gateway of what router advertisements brought."""
-    return {(one["dst"], one.get("gateway")) for one in routes if one["protocol"] == "ra"}
+    """Return destination and gateway of each route from a router advertisement."""
+    return {(route["dst"], route.get("gateway")) for route in routes if route["protocol"] == "ra"}
 
 
 def _default(identity: Any) -> str:
-    """The default router of the demonstration guest."""
-    (route,) = (one for one in identity["routes6"] if one.startswith("default "))
+    """Return the default router of the demonstration guest."""
+    (route,) = (route for route in identity["routes6"] if route.startswith("default "))
     return str(route.split()[2])
 
 
 def _gateway(network: Lan) -> str:
-    """The link-local address of the gateway."""
+    """Return the link-local address of the gateway."""
     addresses = network.host.addresses(network.bridge)
-    (own,) = (one["local"] for one in addresses if one["scope"] == "link")
+    (own,) = (address["local"] for address in addresses if address["scope"] == "link")
     return str(own)

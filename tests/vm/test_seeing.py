@@ -1,4 +1,4 @@
-"""What `docker exec` sees of a running VM and does to it; here by entering its namespaces."""
+"""The commands for a running VM, run in its namespaces as `docker exec` runs them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.vm
 
 @frozen
 class Inside:
-    """The command line in the namespaces of a VM's processes, as `docker exec` has it."""
+    """Runs vmnet's commands in the namespaces of a VM, as `docker exec` does."""
 
     guest: Guest
     machine: Machine
@@ -38,11 +38,11 @@ class Inside:
         return self("status", "--json").json()
 
     def health(self, *options: str) -> tuple[int, Any]:
-        done = self("health", "--json", *options)
-        return done.returncode, done.json()
+        completed = self("health", "--json", *options)
+        return completed.returncode, completed.json()
 
     def becomes(self, verdict: str, *options: str) -> str:
-        """Await a verdict; the reason for it."""
+        """Await a verdict, and return its reason."""
 
         def reason() -> str:
             _, found = self.health(*options)
@@ -52,12 +52,12 @@ class Inside:
         return until(reason, BOOT_SECONDS, verdict, interval=0.5, detail=detail)
 
 
-def test_a_life_as_seen_from_beside(network: Lan, machine: Machine) -> None:
+def test_status_and_health_from_boot_to_a_lost_helper(network: Lan, machine: Machine) -> None:
     web = network.container("web", ipv6=True)
     with machine.booted(web) as guest:
         inside = Inside(guest, machine, {})
         code, early = inside.health()
-        if early["verdict"] == "starting":  # unless the guest was quicker than we
+        if early["verdict"] == "starting":  # unless the guest was faster
             assert code == 1
             assert "the guest does not answer for" in early["reason"]
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
@@ -71,47 +71,48 @@ def test_a_life_as_seen_from_beside(network: Lan, machine: Machine) -> None:
         assert found["identity"]["hostname"] == "web"
         assert found["wiring"]["ports"][0]["guest_mac"] == web.mac
         assert web.address in found["guest"][0]["answering"]
-        leases = {one["detail"]: one["done"] for one in found["handovers"]}
+        leases = {handover["detail"]: handover["done"] for handover in found["handovers"]}
         assert leases[f"DHCP: {web.address} is leased"] is True
-        names = [one["name"] for one in found["helpers"]]
+        names = [helper["name"] for helper in found["helpers"]]
         assert "dnsmasq" in names
-        assert all(one["runs"] for one in found["helpers"])
+        assert all(helper["runs"] for helper in found["helpers"])
         text = inside("status").stdout
         assert "running, emulation (TCG), version " in text
         assert f"the guest answers for {web.address}" in text
 
-        dead = next(one for one in found["helpers"] if one["name"] == "dnsmasq")
-        end(inside, dead["pid"])
-        until(lambda: another(inside, dead), 20, "another dnsmasq")
+        killed = next(helper for helper in found["helpers"] if helper["name"] == "dnsmasq")
+        kill(inside, killed["pid"])
+        until(lambda: is_replaced(inside, killed), 20, "another dnsmasq")
         inside.becomes("healthy")
 
 
-def another(inside: Inside, dead: dict[str, Any]) -> bool:
-    found = next(one for one in inside.status()["helpers"] if one["name"] == dead["name"])
-    return bool(found["runs"]) and found["pid"] != dead["pid"]
+def is_replaced(inside: Inside, killed: dict[str, Any]) -> bool:
+    helpers = inside.status()["helpers"]
+    current = next(helper for helper in helpers if helper["name"] == killed["name"])
+    return bool(current["runs"]) and current["pid"] != killed["pid"]
 
 
-def end(inside: Inside, pid: int) -> None:
-    """By its number in there."""
+def kill(inside: Inside, pid: int) -> None:
+    """Kill a process by its number in the VM's PID namespace."""
     entered = ("nsenter", "-t", str(inside.guest.process.pid), "--pid", "--mount")
     run(*entered, "kill", "-9", str(pid))
 
 
-def test_stop_presses_the_power_button_and_tells(network: Lan, machine: Machine) -> None:
+def test_stop_presses_the_power_button_and_reports(network: Lan, machine: Machine) -> None:
     web = network.container("web")
     with machine.booted(web) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
         inside = Inside(guest, machine, {})
-        done = inside("stop", "--timeout", "60")
-        assert done.returncode == 0, done.stderr
-        assert "the guest powered off after " in done.stdout
-        assert "pressing the guest's power button; it has 60 s" in done.stderr
+        stopped = inside("stop", "--timeout", "60")
+        assert stopped.returncode == 0, stopped.stderr
+        assert "the guest powered off after " in stopped.stdout
+        assert "pressing the guest's power button; it has 60 s" in stopped.stderr
         assert guest.process.wait(30) == 0
         assert "power button, shutting down" in guest.output()
 
 
 def test_stop_gives_up_unless_forced(network: Lan, machine: Machine) -> None:
-    """A guest that does not listen: its CPU never starts."""
+    """The guest ignores its power button, because its CPU never starts."""
     web = network.container("web")
     with machine.booted(web, "-S") as guest:
         inside = Inside(guest, machine, {"VMNET_LOG": "json"})
@@ -139,8 +140,8 @@ time.sleep(600)
 """
 
 
-def test_who_holds_the_control_socket_is_told(network: Lan, machine: Machine) -> None:
-    """Here somebody in the network namespace, and with processes of its own, as in a pod."""
+def test_another_client_of_the_control_socket_is_reported(network: Lan, machine: Machine) -> None:
+    """The client shares the network namespace, but not the PID namespace, as in a pod."""
     web = network.container("web")
     socket_of_qemu = f"{machine.environ['VMNET_RUN_DIR']}/qmp.sock"
     with machine.booted(web, "-S") as guest:
@@ -150,15 +151,15 @@ def test_who_holds_the_control_socket_is_told(network: Lan, machine: Machine) ->
             until(lambda: "QMP" in holder.output(), 20, "QEMU's greeting", detail=holder.output)
             found = inside.status()["qemu"]
             assert "a process outside of this container is connected to " in found["unknown"]
-            done = inside("stop", "--timeout", "1")
-            assert done.returncode == 22
-            assert "which serves one client at a time" in done.stderr
-            # What can't be asked is not held against the guest.
+            stopped = inside("stop", "--timeout", "1")
+            assert stopped.returncode == 22
+            assert "which serves one client at a time" in stopped.stderr
+            # Without an answer from QEMU, the guest's health is not in doubt.
             assert inside.health("--grace", "0") == (0, {"verdict": "healthy", "reason": ANY})
 
 
-def test_a_guest_that_answered_and_no_longer_does(network: Lan, machine: Machine) -> None:
-    """Its kernel goes on; QEMU's `stop` would be told by its state."""
+def test_a_guest_that_stops_answering(network: Lan, machine: Machine) -> None:
+    """Its kernel runs on. After QEMU's `stop`, QEMU's state would explain the silence."""
     web = network.container("web")
     with machine.booted(web) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
@@ -185,13 +186,13 @@ def test_another_system_gives_the_address(network: Lan, machine: Machine) -> Non
 
 
 def monitor(machine: Machine, command: str, arguments: dict[str, Any]) -> None:
-    """Through QEMU's control socket, from outside."""
+    """Send a command to QEMU's control socket, from outside the VM's namespaces."""
     path = f"{machine.environ['VMNET_RUN_DIR']}/qmp.sock"
     with socket.socket(socket.AF_UNIX) as made:
         made.settimeout(30)
         made.connect(path)
-        for one in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
-            made.sendall(json.dumps(one).encode() + b"\n")
+        made.sendall(b'{"execute": "qmp_capabilities"}\n')
+        made.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         lines = made.makefile("rb")
         answers = [json.loads(lines.readline()) for _ in range(3)]
-    assert all("error" not in one for one in answers), answers
+    assert all("error" not in answer for answer in answers), answers
