@@ -46,8 +46,8 @@ def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
         console.expect("vmnet-guest# ", BOOT_SECONDS)
         console.send_line("poweroff")
         assert process.wait(END_SECONDS) == 0
-        said = process.output()
-    assert "vmnet: guard: the guest reboots" in said
+        output = process.output()
+    assert "vmnet: guard: the guest reboots" in output
 
 
 def test_if_qemu_refuses_its_arguments_the_next_start_recovers(
@@ -83,9 +83,9 @@ def test_a_guest_that_powers_off_in_time_is_success(
         process.signal(number)
         console.expect("power button, shutting down", END_SECONDS)
         assert process.wait(END_SECONDS) == 0
-        said = process.output()
-    assert said.count("pressing the guest's power button") == 1
-    assert "forcing" not in said
+        output = process.output()
+    assert output.count("pressing the guest's power button") == 1
+    assert "forcing" not in output
 
 
 def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
@@ -96,8 +96,8 @@ def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
         console.expect("^deaf$", END_SECONDS)
         process.signal(signal.SIGTERM)
         assert process.wait(END_SECONDS) == FORCED_STATUS
-        said = process.output()
-    assert '"warning", "message": "guard: the guest did not power off within 4 s' in said
+        output = process.output()
+    assert '"warning", "message": "guard: the guest did not power off within 4 s' in output
 
 
 def test_the_button_is_pressed_until_the_guest_reacts(

@@ -63,7 +63,7 @@ def test_a_guest_that_floods_qemus_monitor_is_stopped_in_time(
         until(lambda: flooded in guest.output(), BOOT_SECONDS, flooded, detail=guest.output)
         guest.process.signal(signal.SIGTERM)
         assert guest.process.wait(60) == FORCED_STATUS
-        said = guest.output()
-    assert "guard: SIGTERM: pressing the guest's power button" in said
-    assert "guard: the guest did not power off within 2 s: forcing QEMU to quit" in said
-    assert said.count(flooded) == 1
+        output = guest.output()
+    assert "guard: SIGTERM: pressing the guest's power button" in output
+    assert "guard: the guest did not power off within 2 s: forcing QEMU to quit" in output
+    assert output.count(flooded) == 1

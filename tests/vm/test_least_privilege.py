@@ -101,9 +101,9 @@ def test_qemu_stays_root_without_capabilities_if_only_root_may_open_a_file(
     web = network.container("web")
     with machine.booted(web, STOPPED, VMNET_KERNEL=str(kernel), VMNET_GUARD="off") as guest:
         qemu = statuses(web)["qemu-system-x86"]
-        said = guest.output()
+        output = guest.output()
     assert (capabilities(qemu), qemu["Uid"], qemu["NoNewPrivs"]) == (NOTHING, "0 0 0 0", "1")
-    assert f"because user 64055 cannot access {kernel}" in said
+    assert f"because user 64055 cannot access {kernel}" in output
     refused = web.run(
         *(*VMNET, "run"),
         env={**machine.environ, "VMNET_USER": "1234", "VMNET_KERNEL": str(kernel)},
