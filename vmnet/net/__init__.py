@@ -1,5 +1,4 @@
-"""The container's network: rtnetlink, packet filters, and the built-in ``netns`` and ``bridge``.
+"""Library for the kernel's network: rtnetlink, packet filters, ARP, neighbour discovery, DNS.
 
-No other package of the core uses rtnetlink. The rest of vmnet reaches the two strategies through
-their hooks.
+It knows nothing about strategies. All rtnetlink code of the core is here.
 """

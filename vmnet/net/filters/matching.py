@@ -88,7 +88,7 @@ def drop_reserved_multicast() -> tuple[Instruction, ...]:
 def jump_if_ipv4(
     load: int, offset: int, addresses: Iterable[object], label: str
 ) -> Iterator[Instruction]:
-    """Load an IPv4 address into A, and jump if it is among the addresses, of either family.
+    """Load an IPv4 address into A, and jump if it is in ``addresses``; ignore IPv6 addresses there.
 
     :param load: LD, or LD_X for an offset relative to X
     """
