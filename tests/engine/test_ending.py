@@ -1,4 +1,4 @@
-"""Docker's means end a VM container, and Docker reports the right exit code."""
+"""Docker's commands and signals end a VM container with the documented exit code."""
 
 from __future__ import annotations
 

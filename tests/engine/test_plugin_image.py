@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def own_image(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of the page's Dockerfile, based on the tests' tag of the image."""
+    """The image of the page's Dockerfile, based on the image under test."""
     folder = tmp_path_factory.mktemp("context")
     plugin.follow(folder)
     first, rest = plugin.dockerfile().split("\n", 1)

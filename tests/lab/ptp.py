@@ -1,4 +1,4 @@
-"""Connect containers with CNI's ptp plugin: by a cable each to the host, which routes."""
+"""Connect containers with CNI's ptp plugin: each by its own cable to the host, a router."""
 
 from __future__ import annotations
 
