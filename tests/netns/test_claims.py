@@ -42,13 +42,13 @@ def test_the_bridge_yields_its_address_to_a_container(network: Lan, vmnet: Vmnet
         assert responders_capabilities(web)["CapEff"] == 0
         other = network.container("other", address=str(own))
         other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
-        said = process.output
+        log = process.output
         until(
-            lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
+            lambda: f"br0 now has the address {spare(web)}" in log(), 10, "the change", detail=log
         )
         assert (
             f"warning: {other.mac} claims {own}, which was free when br0 took it: br0 gives"
-            in said()
+            in log()
         )
         assert spare(web) != own
         assert responders_capabilities(web)["CapEff"] == 0
@@ -89,9 +89,9 @@ def test_persistent_forged_claims_do_not_cost_the_guest_its_dns(network: Lan, vm
         lease.configure(vm)
         first = spare(web)
         dispossess(process, frames, first)
-        said = process.output
+        log = process.output
         until(
-            lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
+            lambda: f"br0 now has the address {spare(web)}" in log(), 10, "the change", detail=log
         )
         second = spare(web)
         assert second != first
@@ -110,16 +110,16 @@ def test_a_restarted_responder_watches_the_bridges_current_address(
     """The keeper starts a new responder with the original configuration."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with vmnet.running(web) as process, card(station) as frames:
-        said, first = process.output, spare(web)
+        log, first = process.output, spare(web)
         dispossess(process, frames, first)
         until(
-            lambda: f"br0 now has the address {spare(web)}" in said(), 10, "the change", detail=said
+            lambda: f"br0 now has the address {spare(web)}" in log(), 10, "the change", detail=log
         )
         second, (ended,) = spare(web), responders(web)
         os.kill(ended, signal.SIGKILL)
-        until(lambda: responders(web) not in ([], [ended]), 15, "a successor", detail=said)
+        until(lambda: responders(web) not in ([], [ended]), 15, "a successor", detail=log)
         dispossess(process, frames, second)
-        until(lambda: spare(web) in SUBNET, 10, "another address", detail=said)
+        until(lambda: spare(web) in SUBNET, 10, "another address", detail=log)
         assert spare(web) not in (first, second)
 
 
