@@ -1,4 +1,4 @@
-"""A fresh container for each start, the clock, and what the start has made of the container."""
+"""Start entry points in fresh containers, time them, and record the resulting state."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ from tests.lab.wait import until
 
 HERE = Path(__file__).parent
 QEMU = HERE / "qemu.sh"
-# Says "started" in the very process that then becomes the entry point: all that comes before, the
-# entering of namespaces, is not on the clock.
+# Prints "started" and then becomes the entry point, so that entering the namespaces is not timed.
 _STARTER = ("/bin/sh", "-c", 'echo started; exec "$@"', "starter")
 _TOOLS = ("ip", "dnsmasq", "ethtool", "nsenter", "unshare", "setpriv", "tc", "sync")
 
 
 class BenchmarkError(Exception):
-    """The benchmark can't be run, or what it measures does not do its work."""
+    """The benchmark can't run, or the entry point fails."""
 
 
 @frozen
 class Entry:
     """An entry point to measure.
 
-    :param environ: what it finds in its environment beyond the common variables
+    :param environ: its variables in addition to the common variables
     """
 
     name: str
@@ -43,10 +42,10 @@ class Entry:
 
 
 @frozen
-class Made:
-    """What a start has made of the container, in a form that two entry points can share.
+class State:
+    """The state of the container after a start, in a form that can be compared.
 
-    MACs are told apart by their role, since each entry point invents its own.
+    MACs are replaced by their role, because each entry point generates its own.
     """
 
     links: tuple[str, ...]
@@ -57,8 +56,8 @@ class Made:
     dnsmasq: tuple[str, ...]
     privileges: tuple[str, ...]
 
-    def differences(self, other: Made) -> list[str]:
-        """One line for each thing that only one of the two has."""
+    def differences(self, other: State) -> list[str]:
+        """Return a line for each item that only one of the states has."""
         lines = []
         for row in ("links", "addresses", "routes", "filters", "knobs", "dnsmasq", "privileges"):
             mine, theirs = set(getattr(self, row)), set(getattr(other, row))
@@ -69,15 +68,18 @@ class Made:
 
 @frozen
 class Timing:
-    """:param seconds: from the exec of the entry point to the first word of what stands for QEMU"""
+    """The result of a measured start.
+
+    :param seconds: from the exec of the entry point to the first output of QEMU's stand-in
+    """
 
     seconds: float
-    made: Made
+    state: State
 
 
 @frozen
 class Start:
-    """A start that has reached QEMU, or what stands for it."""
+    """A start that has reached QEMU or its stand-in."""
 
     container: Namespace
     process: Process
@@ -85,32 +87,35 @@ class Start:
     seconds: float
 
     @property
-    def said(self) -> str:
-        """Its standard error."""
+    def log(self) -> str:
+        """The entry point's standard error."""
         return self.process.output()
 
 
 def require_tools() -> None:
-    """:raises BenchmarkError: the machine lacks something"""
+    """Check that the machine has what the benchmarks need.
+
+    :raises BenchmarkError: something is missing
+    """
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         hint = "apt-get install iproute2 dnsmasq-base ethtool util-linux"
         raise BenchmarkError(f"missing: {', '.join(missing)}: {hint}")
     if os.geteuid():
-        raise BenchmarkError("namespaces need root")
+        raise BenchmarkError("the benchmarks need root for namespaces")
     if not _workers():
         raise BenchmarkError(
-            "the kernel's workers can't be seen here: a container needs --pid=host"
+            "the kernel's workers are not visible here: a container needs --pid=host"
         )
 
 
 def measure(entry: Entry) -> Timing:
-    """One start in a container of its own.
+    """Measure a start in a new container.
 
-    :raises BenchmarkError: it failed
+    :raises BenchmarkError: the start failed
     """
     with started(entry, QEMU) as start:
-        return Timing(start.seconds, _look(start))
+        return Timing(start.seconds, _state(start))
 
 
 @contextmanager
@@ -122,10 +127,10 @@ def started(
     nameserver: str = "198.51.100.53",
     lay_out: Callable[[Lan, Namespace], object] = lambda _network, _container: None,
 ) -> Iterator[Start]:
-    """Start an entry point in a container of its own, and end both.
+    """Start an entry point in a new container, and end both after the context.
 
-    :param qemu: a program that says "reached" and runs until its standard input ends
-    :param lay_out: gives the container more than an address and a default route
+    :param qemu: a program that prints "reached" and runs until its standard input ends
+    :param lay_out: adds to the container's address and default route
     """
     with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, _lan(ipv6) as network:
         resolv_conf = f"nameserver {nameserver}\nsearch example.test\n"
@@ -136,7 +141,7 @@ def started(
             "PATH": os.environ["PATH"],
             "VMNET_QEMU": str(qemu),
             "VMNET_RUN_DIR": str(run_dir),
-            "VMNET_DEMO": str(_nothing_to_boot(Path(folder, "demo"))),
+            "VMNET_DEMO": str(_empty_demo(Path(folder, "demo"))),
             **entry.environ,
         }
         command = (*_STARTER, *entry.argv)
@@ -151,20 +156,20 @@ def started(
 
 @contextmanager
 def _lan(ipv6: bool) -> Iterator[Lan]:
-    """A LAN, and afterwards the wait until the kernel has taken its namespaces apart.
+    """Create a LAN, and afterwards wait until the kernel has removed its namespaces.
 
-    It does so in the background, for some 100 ms, and mostly with the lock held that every change
-    to a network needs. Whatever comes to its changes early would be measured with the end of the
-    start before it: a script of 30 ms takes 50 then.
+    The kernel does this in the background, for some 100 ms, mostly with the lock held that every
+    network change needs. Without the wait, a start would include the end of the previous start: a
+    script of 30 ms would take 50 ms.
     """
     with lan(ipv6=ipv6) as network:
         yield network
-    ended = "the kernel to take a LAN apart"
+    ended = "the kernel to remove the LAN"
     until(lambda: not _busy("netns"), 10, ended, interval=0.005)
 
 
 def _busy(queue: str) -> bool:
-    """Whether a worker of the kernel is at work on that queue: then its name ends in ``+queue``."""
+    """Return whether a kernel worker is processing a queue: its name then ends in ``+queue``."""
     return any(name.endswith(f"+{queue}") for name in _workers())
 
 
@@ -179,28 +184,28 @@ def _workers() -> list[str]:
 def _await(process: Process, word: str) -> None:
     line = process.stdout.readline().decode().strip()
     if line != word:
-        said = process.output().strip()
-        raise BenchmarkError(f"expected {word!r}, but the entry point said {line!r}:\n{said}")
+        output = process.output().strip()
+        raise BenchmarkError(f"expected {word!r}, but the entry point printed {line!r}:\n{output}")
 
 
-def _nothing_to_boot(folder: Path) -> Path:
-    """Nothing boots here, but the files have to exist."""
+def _empty_demo(folder: Path) -> Path:
+    """Create the demonstration guest's files, which must exist although nothing boots them."""
     folder.mkdir()
     for name in ("vmlinuz", "initrd"):
         (folder / name).touch()
     return folder
 
 
-def _look(start: Start) -> Made:
+def _state(start: Start) -> State:
     container = start.container
     roles = {container.mac: "guest"}
     for number, interface in ((0, "eth0"), (1, "br0")):
         link = container.link(interface)
         roles[link["address"] if link else ""] = f"new{number}"
-    return Made(
+    return State(
         links=tuple(_link(link, roles) for link in container.links() if link["ifname"] != "lo"),
         addresses=tuple(map(_address, container.addresses())),
-        routes=tuple(f"{one['dst']} dev {one['dev']}" for one in container.routes()),
+        routes=tuple(f"{route['dst']} dev {route['dev']}" for route in container.routes()),
         filters=tuple(_filters(container)),
         knobs=tuple(_knobs(container)),
         dnsmasq=tuple(_dnsmasq(container, start.run_dir)),
@@ -211,7 +216,7 @@ def _look(start: Start) -> Made:
 def _link(link: Any, roles: Mapping[str, str]) -> str:
     kind = link.get("linkinfo", {}).get("info_kind", "")
     words = [link["ifname"], kind, f"mtu {link['mtu']}", f"master {link.get('master')}"]
-    # A tap's own MAC is nobody's business: the guest's frames carry the guest's.
+    # A tap's own MAC is irrelevant: the guest's frames carry the guest's MAC.
     words.append("mac " + ("any" if kind == "tun" else roles.get(link["address"], "unknown")))
     words += ["up"] if "UP" in link["flags"] else ["down"]
     words.append(f"addrgenmode {link.get('inet6_addr_gen_mode')}")
@@ -221,19 +226,19 @@ def _link(link: Any, roles: Mapping[str, str]) -> str:
     return " ".join(words)
 
 
-def _address(one: Any) -> str:
-    local = "169.254.x.x" if one["local"].startswith("169.254.") else one["local"]
-    return f"{one['dev']} {local}/{one['prefixlen']}"
+def _address(address: Any) -> str:
+    local = "169.254.x.x" if address["local"].startswith("169.254.") else address["local"]
+    return f"{address['dev']} {local}/{address['prefixlen']}"
 
 
 def _filters(container: Namespace) -> Iterator[str]:
-    """Which tc filters sit where; what they hold, such as a BPF program, is theirs."""
+    """Yield the position, kind and protocol of each tc filter, but not its content."""
     for interface in ("eth0", "br0", "tap0"):
         for parent in ("ingress", "egress"):
             shown = container.run("tc", "-j", "filter", "show", "dev", interface, parent)
-            for one in shown.json():
-                if "options" in one:  # the others are the heads of chains
-                    yield f"{interface} {parent} {one['kind']} protocol {one['protocol']}"
+            for entry in shown.json():
+                if "options" in entry:  # entries without options are heads of chains
+                    yield f"{interface} {parent} {entry['kind']} protocol {entry['protocol']}"
 
 
 def _knobs(container: Namespace) -> Iterator[str]:
@@ -245,7 +250,7 @@ def _knobs(container: Namespace) -> Iterator[str]:
 
 
 def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
-    """Whether it runs, and its configuration without comments, whatever the order of its lines."""
+    """Yield whether dnsmasq runs, and the lines of its configuration without comments."""
     for pid in running("dnsmasq", container):
         if Path(f"/proc/{pid}/cmdline").read_text():
             yield "a running dnsmasq"
@@ -255,7 +260,7 @@ def _dnsmasq(container: Namespace, run_dir: Path) -> Iterator[str]:
 
 
 def _privileges(container: Namespace) -> Iterator[str]:
-    """What stands for QEMU may do, from proc_pid_status(5)."""
+    """Yield the privileges of QEMU's stand-in, from proc_pid_status(5)."""
     for pid in running(QEMU.name, container):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(("Uid", "Gid", "Cap", "NoNewPrivs")):
@@ -263,30 +268,30 @@ def _privileges(container: Namespace) -> Iterator[str]:
 
 
 def running(name: str, container: Namespace) -> list[int]:
-    """The processes of that name in a container."""
+    """Return the PIDs of a container's processes with a name."""
     return [
         pid for pid in container.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == name
     ]
 
 
 def script() -> Entry:
-    """It has no guard: no shell blocks signals across exec."""
+    """Return the shell script, which has no guard: no shell blocks signals across exec."""
     return Entry("startvm.sh", (str(HERE / "startvm.sh"),))
 
 
 def vmnet(
     python: Path, name: str = "vmnet", *, guard: bool = False, precompiled: bool = True
 ) -> Entry:
-    """Doing what the script does, so without the filter on the tap.
+    """Return vmnet as an entry point, without the filter on the tap, which the script lacks.
 
-    Its cost is less than what two runs of one thing differ by.
+    The filter's cost is less than the difference between two runs of the same entry point.
 
-    :param precompiled: import from the file that `vmnet precompile` made
+    :param precompiled: whether to import from the file that `vmnet precompile` wrote
     """
     argv: tuple[str, ...] = (str(python.with_name("vmnet")), "run")
-    if not precompiled:  # with one folder more on its path it is not that file's interpreter
-        more = (
+    if not precompiled:  # the file is valid only for its own sys.path
+        program = (
             "import sys; sys.path.append('/nonexistent'); from vmnet.__main__ import main; main()"
         )
-        argv = (str(python), "-I", "-c", more, "run")
+        argv = (str(python), "-I", "-c", program, "run")
     return Entry(name, argv, {"VMNET_FILTER": "off", "VMNET_GUARD": "on" if guard else "off"})

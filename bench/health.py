@@ -1,7 +1,8 @@
-"""``python -m bench.health``: what `vmnet health` costs.
+"""``python -m bench.health``: measure the CPU time of `vmnet health`.
 
-CPU time, user and system, in milliseconds: what a container pays every 30 seconds. In turn run
-`vmnet health` at a control socket that stands for QEMU's and an interpreter that does nothing.
+This is the user and system time that a container spends every 30 seconds, in milliseconds. The
+benchmark runs `vmnet health`, with a stand-in for QEMU's control socket, and an interpreter that
+does nothing, in turn.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ COMMANDS = {
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.health", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="for programs; in milliseconds")
+    parser.add_argument("--rounds", type=int, default=15, help="number of rounds (15)")
+    parser.add_argument("--json", action="store_true", help="print JSON, in milliseconds")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder)
         running.machine(run_dir, nics=())
         with qmp.qemu(run_dir / "qmp.sock"):
             rounds = [
-                {name: _cpu(words, run_dir) for name, words in COMMANDS.items()}
+                {name: _cpu(command, run_dir) for name, command in COMMANDS.items()}
                 for _ in range(options.rounds)
             ]
-    medians = {name: round(statistics.median(one[name] for one in rounds)) for name in COMMANDS}
+    medians = {name: round(statistics.median(row[name] for row in rounds)) for name in COMMANDS}
     if options.json:
         print(json.dumps(medians, indent=2))
     else:
@@ -46,11 +47,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _cpu(words: tuple[str, ...], run_dir: Path) -> float:
+def _cpu(command: tuple[str, ...], run_dir: Path) -> float:
     environ = {**os.environ, "VMNET_RUN_DIR": str(run_dir)}
     before = _children()
     subprocess.run(
-        (sys.executable, "-I", *words),
+        (sys.executable, "-I", *command),
         env=environ,
         stdout=subprocess.DEVNULL,
         check=True,

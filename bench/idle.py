@@ -1,7 +1,7 @@
-"""``python -m bench.idle``: what a VM that does nothing costs beside QEMU: memory, CPU, wake-ups.
+"""``python -m bench.idle``: measure memory, CPU time and wake-ups of an idle VM's helpers.
 
-A real QEMU boots the demonstration guest, which then waits at its prompt. A wake-up is a process
-that goes to sleep once more: the voluntary context switches of proc_pid_status(5).
+A real QEMU boots the demonstration guest, which then waits at its prompt. Wake-ups are the
+voluntary context switches of proc_pid_status(5).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @frozen
 class Cost:
-    """A process over a while.
+    """The cost of a process during the measurement.
 
-    :param pss: in KiB, at the end
-    :param cpu: in milliseconds
+    :param pss: KiB at the end
+    :param cpu: milliseconds
     """
 
     process: str
@@ -45,7 +45,7 @@ class Cost:
 
 
 @frozen
-class _Look:
+class _Counters:
     ticks: int
     switches: int
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         arena.require_tools()
         python = options.python or installed.python()
         with _idling(python.with_name("vmnet")) as (container, vm):
-            costs = _over(container, vm, options.seconds)
+            costs = _measure(container, vm, options.seconds)
     except (BenchmarkError, CommandError, TimedOutError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -67,18 +67,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.idle", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="how long to look; 60 unless given")
-    parser.add_argument("--json", action="store_true", help="for programs; in KiB and milliseconds")
+    parser.add_argument("--seconds", type=int, default=60, help="duration of the measurement (60)")
+    parser.add_argument("--json", action="store_true", help="print JSON, in KiB and milliseconds")
     installed.add_option(parser)
     return parser.parse_args(arguments)
 
 
 @contextmanager
 def _idling(vmnet: Path) -> Iterator[tuple[Namespace, Process]]:
-    """A VM whose guest has its addresses and nothing to do."""
+    """Run a VM whose guest has its addresses and is idle."""
     with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as name, lan(ipv6=True) as network:
         folder = Path(name)
-        folder.chmod(0o755)  # QEMU is not root
+        folder.chmod(0o755)  # QEMU does not run as root
         demo = Path(os.environ.get("VMNET_DEMO") or folder / "demo")
         run(_GUEST, demo, timeout=600)
         container = network.container("vm", ipv6=True)
@@ -92,30 +92,30 @@ def _idling(vmnet: Path) -> Iterator[tuple[Namespace, Process]]:
 
             def is_up() -> bool:
                 vm.require_running()
-                said = vm.output()
-                return f"eth0 {own6}" in said and "vmnet-guest# " in said
+                output = vm.output()
+                return f"eth0 {own6}" in output and "vmnet-guest# " in output
 
             until(is_up, _BOOT_SECONDS, "the guest to be up", detail=vm.output)
             yield container, vm
 
 
-def _over(container: Namespace, vm: Process, seconds: int) -> list[Cost]:
+def _measure(container: Namespace, vm: Process, seconds: int) -> list[Cost]:
     parent = Path(f"/proc/{vm.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]
     pids = [pid for pid in container.pids() if pid not in (vm.pid, int(parent))]
-    before = {pid: _look(pid) for pid in pids}
+    before = {pid: _counters(pid) for pid in pids}
     time.sleep(seconds)
-    costs = [_cost(pid, before[pid], _look(pid)) for pid in pids]
-    return sorted(costs, key=lambda one: one.process)
+    costs = [_cost(pid, before[pid], _counters(pid)) for pid in pids]
+    return sorted(costs, key=lambda cost: cost.process)
 
 
-def _look(pid: int) -> _Look:
+def _counters(pid: int) -> _Counters:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     status = Path(f"/proc/{pid}/status").read_text()
     switches = status.split("\nvoluntary_ctxt_switches:")[1].split()[0]
-    return _Look(int(fields[11]) + int(fields[12]), int(switches))  # utime, stime
+    return _Counters(int(fields[11]) + int(fields[12]), int(switches))  # utime, stime
 
 
-def _cost(pid: int, before: _Look, after: _Look) -> Cost:
+def _cost(pid: int, before: _Counters, after: _Counters) -> Cost:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     (pss,) = (line.split()[1] for line in rollup if line.startswith("Pss:"))
     return Cost(
@@ -127,10 +127,10 @@ def _cost(pid: int, before: _Look, after: _Look) -> Cost:
 
 
 def table(costs: Sequence[Cost], seconds: int) -> str:
-    lines = [f"{f'beside QEMU, {seconds} s':<20}{'PSS':>11}{'CPU':>10}{'wake-ups':>10}"]
+    lines = [f"{f'next to QEMU, {seconds} s':<20}{'PSS':>11}{'CPU':>10}{'wake-ups':>10}"]
     lines += [
-        f"{one.process:<20}{one.pss / 1024:>7.1f} MiB{one.cpu:>7.0f} ms{one.wakeups:>10}"
-        for one in costs
+        f"{cost.process:<20}{cost.pss / 1024:>7.1f} MiB{cost.cpu:>7.0f} ms{cost.wakeups:>10}"
+        for cost in costs
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""vmnet as the image has it: a wheel of this checkout in a virtual environment, compiled."""
+"""Install vmnet as the image does: a wheel of this checkout in a virtual environment, compiled."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ _SOURCES = ("pyproject.toml", "vmnet", "plugins", "bench/installed.py")
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
-    """``--python``, which every benchmark takes."""
+    """Add ``--python``, the common option of the benchmarks."""
     parser.add_argument(
         "--python",
         type=Path,
         metavar="PATH",
-        help="an interpreter that has vmnet; the system's and a fresh wheel unless given",
+        help="an interpreter that has vmnet (default: the system's, with a fresh wheel)",
     )
 
 
 def python() -> Path:
-    """The interpreter that has vmnet; the ``vmnet`` command is beside it.
+    """Return an interpreter that has vmnet; the ``vmnet`` command is in the same folder.
 
-    Made in a cache folder, again whenever a source has changed, and with nothing in it but vmnet
-    and what it needs: setuptools, for one, would have each start import a file of its own.
+    The environment is in a cache folder, and is created again when a source has changed. It
+    contains only vmnet and its dependencies: setuptools, for example, would make each start import
+    an additional file.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     base = _base()
@@ -50,7 +51,7 @@ def python() -> Path:
 
 
 def _as_in_the_image(folder: Path) -> None:
-    """The entry point's script and its modules as the Dockerfile makes them."""
+    """Write the entry point's script and precompile its modules, as the Dockerfile does."""
     script = folder / "bin" / "vmnet"
     interpreter = f"/usr/bin/env -S --block-signal=HUP,INT,QUIT,TERM,PWR {folder}/bin/python -I"
     script.write_text(f"#!{interpreter}\nfrom vmnet.__main__ import main\nmain()\n")
@@ -58,16 +59,16 @@ def _as_in_the_image(folder: Path) -> None:
 
 
 def is_precompiled(python: Path) -> bool:
-    """Whether starts of this interpreter import from the file of `vmnet precompile`."""
+    """Return whether starts of this interpreter use the file of `vmnet precompile`."""
     program = "from vmnet.imports import precompiled; print(precompiled.use())"
     return run(python, "-I", "-c", program).stdout == "True\n"
 
 
 def _base() -> str:
-    """The system's interpreter, as the image has it, where it is new enough; else our own.
+    """Return the system's interpreter, as in the image, or this one if the system's is too old.
 
-    Distributions build theirs with profile-guided optimisation; one that pyenv has built without
-    takes a quarter longer to import anything.
+    Distributions build their interpreters with profile-guided optimisation. Without it, as built by
+    pyenv, imports take a quarter longer.
     """
     program = "import sys, venv; print(sys.version_info >= (3, 11))"
     is_usable = Path(_SYSTEM).exists() and run(_SYSTEM, "-c", program).stdout == "True\n"

@@ -1,7 +1,7 @@
-"""``python -m bench.memory``: what runs beside QEMU for as long as the VM does, and its memory.
+"""``python -m bench.memory``: measure the memory of the processes that run next to QEMU.
 
-PSS (proportional set size, proc_pid_smaps(5)) divides each shared page by its users and is what the
-budget is about. RSS counts shared pages in full: the upper bound, should nobody else use them.
+The budget is in PSS (proportional set size, proc_pid_smaps(5)), which divides each shared page by
+its users. RSS counts shared pages in full: it is the upper limit, if no other process uses them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     except (BenchmarkError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    total = sum(one.pss for one in usages)
+    total = sum(usage.pss for usage in usages)
     if options.json:
         print(json.dumps({"budget": BUDGET_KIB, "processes": list(map(asdict, usages))}, indent=2))
     else:
@@ -53,40 +53,42 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
-    parser.add_argument("--ipv6", action="store_true", help="the container has IPv6 as well")
+    parser.add_argument("--ipv6", action="store_true", help="give the container IPv6, too")
     parser.add_argument(
-        "--names", action="store_true", help="its resolver is on loopback, as on a Docker network"
+        "--names",
+        action="store_true",
+        help="set its nameserver to loopback, as on a Docker network",
     )
-    parser.add_argument("--json", action="store_true", help="for programs; in KiB")
+    parser.add_argument("--json", action="store_true", help="print JSON, in KiB")
     installed.add_option(parser)
     return parser.parse_args(arguments)
 
 
 def _settled(start: Start) -> list[Usage]:
-    """The usages, once three looks have found the same processes with the same memory."""
-    looks: list[list[Usage]] = []
+    """Return the usages when three samples in a row are equal."""
+    samples: list[list[Usage]] = []
 
-    def same() -> list[Usage] | None:
-        looks.append(_beside(start))
-        return looks[-1] if looks[-3:] == [looks[-1]] * 3 else None
+    def settled() -> list[Usage] | None:
+        samples.append(_helpers(start))
+        return samples[-1] if samples[-3:] == [samples[-1]] * 3 else None
 
-    return until(same, 20, "the processes to settle", interval=0.5)
-
-
-def _beside(start: Start) -> list[Usage]:
-    """All processes of the container but PID 1 itself."""
-    found = (_usage(pid) for pid in start.container.pids() if pid not in _outside(start))
-    return sorted((one for one in found if one), key=lambda one: -one.pss)
+    return until(settled, 20, "the processes to settle", interval=0.5)
 
 
-def _outside(start: Start) -> tuple[int, ...]:
-    """PID 1, which is QEMU, and the lab's own program that waits for it outside."""
+def _helpers(start: Start) -> list[Usage]:
+    """Return the usages of the container's processes except PID 1."""
+    found = (_usage(pid) for pid in start.container.pids() if pid not in _excluded(start))
+    return sorted(filter(None, found), key=lambda usage: -usage.pss)
+
+
+def _excluded(start: Start) -> tuple[int, ...]:
+    """Return PID 1, which is QEMU, and the test lab's program that waits for it."""
     parent = Path(f"/proc/{start.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]
     return start.process.pid, int(parent)
 
 
 def _usage(pid: int) -> Usage | None:
-    """None for a process that has ended: a zombie has no memory."""
+    """Return a process's usage; None for a zombie, which has no memory."""
     alive = Path(f"/proc/{pid}/cmdline").read_bytes()
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text() if alive else ""
     lines = (line.split() for line in rollup.splitlines())
@@ -97,11 +99,11 @@ def _usage(pid: int) -> Usage | None:
 
 
 def table(usages: Sequence[Usage]) -> str:
-    lines = [f"{'beside QEMU':<18}{'PSS':>11}{'RSS':>11}"]
-    total = Usage("in all", sum(one.pss for one in usages), sum(one.rss for one in usages))
+    lines = [f"{'next to QEMU':<18}{'PSS':>11}{'RSS':>11}"]
+    total = Usage("total", sum(usage.pss for usage in usages), sum(usage.rss for usage in usages))
     lines += [
-        f"{one.process:<18}{one.pss / 1024:>7.1f} MiB{one.rss / 1024:>7.1f} MiB"
-        for one in (*usages, total)
+        f"{usage.process:<18}{usage.pss / 1024:>7.1f} MiB{usage.rss / 1024:>7.1f} MiB"
+        for usage in (*usages, total)
     ]
     verdict = "within" if total.pss <= BUDGET_KIB else "OVER"
     lines.append(f"{verdict} the budget of {BUDGET_KIB / 1024:.0f} MiB (PSS)")

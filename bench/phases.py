@@ -1,4 +1,4 @@
-"""Where vmnet's start spends its time: phases, and the slowest imports."""
+"""Measure the phases of vmnet's start, and the slowest imports."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SHOWN = 25
 
 
 def measure(python: Path, rounds: int) -> dict[str, Any]:
-    """Medians over the rounds, in milliseconds.
+    """Return the medians over the rounds, in milliseconds.
 
-    ``phases`` are in their order, one behind the other; ``imports`` holds every module's own time
-    under ``-X importtime``, which itself makes imports slower.
+    ``phases`` contains the phases in their order. ``imports`` contains each module's own time under
+    ``-X importtime``, which itself makes imports slower.
     """
     phases: dict[str, list[float]] = {}
     imports: dict[str, list[float]] = {}
@@ -38,9 +38,9 @@ def measure(python: Path, rounds: int) -> dict[str, Any]:
 def _phases(python: Path) -> dict[str, float]:
     entry = Entry("phases", (str(python), "-I", str(_STOPWATCH)), {"VMNET_GUARD": "off"})
     with arena.started(entry, arena.QEMU) as start:
-        marks: dict[str, float] = json.loads(start.said.splitlines()[-1])
+        marks: dict[str, float] = json.loads(start.log.splitlines()[-1])
         total = start.seconds * 1000
-    # The interpreter is already up when the stopwatch starts; QEMU's stand-in comes after it stops.
+    # The stopwatch covers neither the start of the interpreter nor QEMU's stand-in.
     return {"python": total - sum(marks.values()), **marks}
 
 
@@ -48,9 +48,9 @@ def _imports(python: Path) -> dict[str, float]:
     argv = (str(python), "-I", "-X", "importtime", str(python.with_name("vmnet")), "run")
     entry = Entry("imports", argv, {"VMNET_GUARD": "off"})
     with arena.started(entry, arena.QEMU) as start:
-        found = _IMPORT.findall(start.said)
+        found = _IMPORT.findall(start.log)
     if not found:
-        raise BenchmarkError("-X importtime said nothing")
+        raise BenchmarkError("-X importtime printed nothing")
     return {module: int(own) / 1000 for own, _, _, module in found}
 
 
@@ -62,7 +62,7 @@ def table(report: dict[str, Any]) -> str:
     for package, value in _by_package(imports)[:12]:
         lines.append(f"  {package:<28}{value:>6.1f} ms")
     lines += ["", f"the slowest {_SHOWN} modules:"]
-    for module, value in sorted(imports.items(), key=lambda one: -one[1])[:_SHOWN]:
+    for module, value in sorted(imports.items(), key=lambda item: -item[1])[:_SHOWN]:
         lines.append(f"  {module:<28}{value:>6.1f} ms")
     return "\n".join(lines)
 
@@ -72,4 +72,4 @@ def _by_package(imports: dict[str, float]) -> list[tuple[str, float]]:
     for module, value in imports.items():
         package = module.partition(".")[0]
         total[package] = total.get(package, 0) + value
-    return sorted(total.items(), key=lambda one: -one[1])
+    return sorted(total.items(), key=lambda item: -item[1])

@@ -1,5 +1,4 @@
 #!/bin/sh
-# Stands where QEMU would: says that it has been reached, and stays, tap and all, until its standard
-# input ends.
+# A stand-in for QEMU: prints "reached", and keeps running with the tap until its standard input ends.
 echo reached
 read -r _

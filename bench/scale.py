@@ -1,7 +1,7 @@
-"""``python -m bench.scale``: what a start costs with many NICs, and with many routes.
+"""``python -m bench.scale``: time starts with many NICs, and with many routes.
 
-Each round starts a container of each size once, in turn. What the last NIC or route costs, compared
-with what the first ones do, tells whether the cost is in proportion.
+Each round starts a container of each size once, in turn. If the last NICs or routes cost no more
+than the first, the total cost is in proportion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STRATEGIES = ("dnsmasq", "cloudinit")
 
 @frozen
 class Size:
-    """A container: its NICs, and the routes of the first one beside the default route."""
+    """The size of a container: its NICs, and the first NIC's routes besides the default route."""
 
     nics: int = 1
     routes: int = 1
@@ -37,13 +37,16 @@ class Size:
             own = f"172.31.{number}.2/24"
             network.attach(container, f"eth{number}", address=own, gateway=False)
         destinations = (f"10.{number // 256}.{number % 256}.0/24" for number in range(self.routes))
-        batch = "".join(f"route add {one} via {network.gateway}\n" for one in destinations)
+        batch = "".join(f"route add {prefix} via {network.gateway}\n" for prefix in destinations)
         container.run("ip", "-batch", "-", input=batch)
 
 
 @frozen
 class Result:
-    """:param milliseconds: of each round, for each size"""
+    """The results of a strategy.
+
+    :param milliseconds: one for each round, for each size
+    """
 
     strategy: str
     unit: str
@@ -56,7 +59,7 @@ class Result:
 
     @property
     def each(self) -> list[float]:
-        """What a NIC or route more costs, in milliseconds, between one size and the next."""
+        """The milliseconds of each further NIC or route, between one size and the next."""
         steps = zip(self.counts, self.counts[1:], self.medians, self.medians[1:], strict=False)
         return [(after - before) / (more - few) for few, more, before, after in steps]
 
@@ -80,20 +83,20 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
-    parser.add_argument("-n", "--rounds", type=int, default=5, help="5 unless given")
-    parser.add_argument("--json", action="store_true", help="every figure, for programs")
+    parser.add_argument("-n", "--rounds", type=int, default=5, help="number of rounds (5)")
+    parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     installed.add_option(parser)
     return parser.parse_args(arguments)
 
 
 def compare(vmnet: str, strategy: str, unit: str, counts: tuple[int, ...], rounds: int) -> Result:
-    """Time containers that differ in the number of one thing.
+    """Time containers with different numbers of NICs or routes.
 
     :raises BenchmarkError: a start failed, or more than one dnsmasq runs
     """
     entry = Entry("vmnet", (vmnet, "run"), {"VMNET_IPAM": strategy, "VMNET_GUARD": "off"})
     seconds: list[list[float]] = [[] for _ in counts]
-    for number in range(-1, rounds):  # round -1 fills the page cache and isn't counted
+    for number in range(-1, rounds):  # round -1 fills the page cache and is not counted
         for row, count in zip(seconds, counts, strict=True):
             size = Size(**{unit: count})
             with arena.started(entry, arena.QEMU, lay_out=size.lay_out) as start:
@@ -113,23 +116,24 @@ def _require_few_processes(start: Start, strategy: str) -> None:
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
     return [
         {
-            "strategy": one.strategy,
-            "of": one.unit,
-            "counts": one.counts,
-            "milliseconds": one.milliseconds,
-            "medians": one.medians,
-            "each": one.each,
+            "strategy": result.strategy,
+            "of": result.unit,
+            "counts": result.counts,
+            "milliseconds": result.milliseconds,
+            "medians": result.medians,
+            "each": result.each,
         }
-        for one in results
+        for result in results
     ]
 
 
 def table(results: Sequence[Result]) -> str:
     lines = [f"{'strategy':<12}{'':>16}{'start':>12}{'each more':>14}"]
-    for one in results:
-        costs = ("", *(f"{cost:.2f} ms" for cost in one.each))
-        for count, median, cost in zip(one.counts, one.medians, costs, strict=True):
-            lines.append(f"{one.strategy:<12}{count:>9} {one.unit:<6}{median:>9.0f} ms{cost:>14}")
+    for result in results:
+        costs = ("", *(f"{cost:.2f} ms" for cost in result.each))
+        for count, median, cost in zip(result.counts, result.medians, costs, strict=True):
+            start = f"{count:>9} {result.unit:<6}{median:>9.0f} ms"
+            lines.append(f"{result.strategy:<12}{start}{cost:>14}")
     lines.append(f"medians of {len(results[0].milliseconds[0])} rounds; one dnsmasq for all NICs")
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
-"""``python -m bench.start``: how long from the entry point to QEMU, against a shell script.
+"""``python -m bench.start``: time the entry point until it becomes QEMU, against a shell script.
 
-Each round starts every entry point once, in turn, each in a container of its own. All must make the
-same of their container; otherwise there is nothing to compare, and nothing is quoted.
+Each round starts every entry point once, in turn, each in a new container. If the entry points
+leave different states, the benchmark fails without figures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from tests.lab.command import CommandError
 
 @frozen
 class Result:
-    """:param milliseconds: of each round, in their order"""
+    """The results of an entry point.
+
+    :param milliseconds: one for each round
+    """
 
     name: str
     milliseconds: tuple[float, ...]
@@ -52,16 +55,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.start", description=__doc__)
-    parser.add_argument("-n", "--rounds", type=int, default=20, help="20 unless given")
-    parser.add_argument("--json", action="store_true", help="every figure, for programs")
-    parser.add_argument("--profile", action="store_true", help="tell where vmnet's time goes")
+    parser.add_argument("-n", "--rounds", type=int, default=20, help="number of rounds (20)")
+    parser.add_argument("--json", action="store_true", help="print every figure as JSON")
+    parser.add_argument("--profile", action="store_true", help="show where vmnet spends its time")
     installed.add_option(parser)
     return parser.parse_args(arguments)
 
 
 def _entries(python: Path) -> tuple[Entry, ...]:
     if not installed.is_precompiled(python):
-        raise BenchmarkError(f"there is no file of its imports: `{python.parent}/vmnet precompile`")
+        raise BenchmarkError(f"imports are not precompiled: run `{python.parent}/vmnet precompile`")
     return (
         arena.script(),
         arena.vmnet(python),
@@ -71,19 +74,19 @@ def _entries(python: Path) -> tuple[Entry, ...]:
 
 
 def compare(entries: Sequence[Entry], rounds: int) -> list[Result]:
-    """Time the entry points in turn; the first is what the others are compared with.
+    """Time the entry points in turn, and compare their states with that of the first.
 
-    :raises BenchmarkError: one failed, or what they make differs
+    :raises BenchmarkError: an entry point failed, or the states differ
     """
     milliseconds: list[list[float]] = [[] for _ in entries]
-    for number in range(-1, rounds):  # round -1 fills the page cache and isn't counted
+    for number in range(-1, rounds):  # round -1 fills the page cache and is not counted
         starts = [arena.measure(entry) for entry in entries]
         for entry, start in zip(entries, starts, strict=True):
-            differences = starts[0].made.differences(start.made)
+            differences = starts[0].state.differences(start.state)
             if differences:
                 listed = "\n  ".join(differences)
                 raise BenchmarkError(
-                    f"{entries[0].name} (-) and {entry.name} (+) make different things:\n  {listed}"
+                    f"{entries[0].name} (-) and {entry.name} (+) differ in state:\n  {listed}"
                 )
         if number >= 0:
             for row, start in zip(milliseconds, starts, strict=True):
@@ -94,24 +97,25 @@ def compare(entries: Sequence[Entry], rounds: int) -> list[Result]:
 
 
 def ratio(base: Result, other: Result) -> float:
-    """The median of the rounds' ratios: what a slow moment does to a round, it does to both."""
+    """Return the median of the rounds' ratios. A slow moment affects both figures of a round."""
     pairs = zip(base.milliseconds, other.milliseconds, strict=True)
     return statistics.median(theirs / ours for ours, theirs in pairs)
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
     return [
-        {**asdict(one), "median": one.median, "ratio": ratio(results[0], one)} for one in results
+        {**asdict(result), "median": result.median, "ratio": ratio(results[0], result)}
+        for result in results
     ]
 
 
 def table(results: Sequence[Result]) -> str:
     lines = [f"{'entry to exec':<18}{'median':>10}{'quartiles':>18}{'ratio':>8}"]
-    for one in results:
-        low, _, high = statistics.quantiles(one.milliseconds, n=4)
+    for result in results:
+        low, _, high = statistics.quantiles(result.milliseconds, n=4)
         lines.append(
-            f"{one.name:<18}{one.median:>7.0f} ms{low:>8.0f} to {high:>4.0f} ms"
-            f"{ratio(results[0], one):>8.2f}"
+            f"{result.name:<18}{result.median:>7.0f} ms{low:>8.0f} to {high:>4.0f} ms"
+            f"{ratio(results[0], result):>8.2f}"
         )
     lines.append(f"{len(results[0].milliseconds)} rounds; ratio: the median of the rounds' ratios")
     return "\n".join(lines)

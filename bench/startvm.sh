@@ -1,8 +1,7 @@
 #!/bin/sh
-# startvm.sh [QEMU ARGUMENT ...]: what `vmnet run` does with its default strategies, by hand.
-# bench/start measures vmnet against it. Written as one would write it for a container that has one
-# IPv4 interface eth0: every step is here, but a failure halfway is not undone, and nothing is
-# checked beforehand.
+# startvm.sh [QEMU ARGUMENT ...]: the work of `vmnet run` with its default strategies, by hand.
+# bench/start.py compares vmnet with it. The script is for a container with a single IPv4 interface,
+# eth0. It performs every step, but checks nothing beforehand and undoes nothing after a failure.
 set -eu
 
 run=${VMNET_RUN_DIR:-/run/vmnet}
@@ -10,13 +9,13 @@ demo=${VMNET_DEMO:-/usr/share/vmnet/demo}
 memory=${VMNET_MEMORY:-512}
 qemu=${VMNET_QEMU:-$(command -v qemu-system-x86_64)}
 
-# The netmask of prefix length $1.
+# Print the netmask of prefix length $1.
 netmask() {
     bits=$((0xffffffff << (32 - $1)))
     echo "$((bits >> 24 & 255)).$((bits >> 16 & 255)).$((bits >> 8 & 255)).$((bits & 255))"
 }
 
-# 1. Record what the container has on the network.
+# 1. Record the container's network identity.
 record() {
     read -r mac </sys/class/net/eth0/address
     read -r mtu </sys/class/net/eth0/mtu
@@ -37,7 +36,7 @@ record() {
     done </etc/resolv.conf
 }
 
-# The record on the disk, whole or not at all.
+# Write the record to the disk atomically.
 save() {
     cat >"$run/.state.new" <<EOF
 hostname=$hostname
@@ -54,14 +53,14 @@ EOF
     mv "$run/.state.new" "$run/state"
 }
 
-# 2. and 3. The bridge, its own addresses, and the tap. The uplink loses its address and its MAC.
-# New MACs are the container's with another beginning, locally administered.
+# 2. and 3. Create the bridge, its own addresses, and the tap; remove the uplink's address and MAC.
+# New MACs are the container's MAC with another, locally administered prefix.
 wire() {
     tail=${mac#*:*:}
     ip link add br0 address "06:b0:$tail" mtu "$mtu" type bridge forward_delay 0 stp_state 0 mcast_snooping 0
     ip link set br0 addrgenmode none
     echo 1 >/proc/sys/net/ipv4/conf/br0/arp_ignore
-    # Some DHCP clients drop replies whose checksum a NIC was to complete.
+    # Some DHCP clients drop replies whose checksum was left to a NIC.
     ethtool -K br0 tx off >/dev/null
     ip link set eth0 down
     ip address flush dev eth0
@@ -69,7 +68,7 @@ wire() {
     ip tuntap add tap0 mode tap vnet_hdr
     contain
     ip link set tap0 addrgenmode none mtu "$mtu" master br0 up
-    # The guest's MAC is written down, and so is its address; nothing that is heard moves them.
+    # The guest's MAC and address are static entries, which no received frame changes.
     bridge link set dev eth0 learning off
     bridge link set dev tap0 learning off flood off
     bridge fdb replace "$mac" dev tap0 master static
@@ -80,14 +79,14 @@ wire() {
     ip neighbour replace "$address" lladdr "$mac" nud permanent dev br0
 }
 
-# The guest's DHCP and router messages stay in here, strangers' stay out. The program is what
-# `tcpdump -ddd` would make of: udp dst port 67, 68, 546 or 547, ICMPv6 types 133 and 134.
+# Block DHCP and router messages in both directions on the uplink. The program is the output of
+# `tcpdump -ddd` for: udp dst port 67, 68, 546 or 547, ICMPv6 types 133 and 134.
 contain() {
     program='22,40 0 0 12,21 1 0 2048,21 8 17 34525,48 0 0 23,21 0 15 17,40 0 0 20,69 13 0 8191,177 0 0 14,72 0 0 16,21 11 0 67,21 10 9 68,48 0 0 20,21 4 0 58,21 0 6 17,40 0 0 56,21 5 0 546,21 4 3 547,48 0 0 54,21 2 0 133,21 1 0 134,6 0 0 4294967295,6 0 0 2'
     tc qdisc add dev eth0 clsact
     tc filter add dev eth0 ingress prio 1 bpf direct-action bytecode "$program"
     tc filter add dev eth0 egress prio 1 bpf direct-action bytecode "$program"
-    # The guest sends from its own MAC, and the bridge takes ARP and IPv4 alone.
+    # The guest may send only from its own MAC, and the bridge accepts only ARP and IPv4.
     hex=$(echo "$mac" | tr -d :)
     own="6,32 0 0 6,21 0 3 $((0x${hex%????})),40 0 0 10,21 0 1 $((0x${hex#????????})),6 0 0 4294967295,6 0 0 2"
     served='5,40 0 0 12,21 1 0 2048,21 0 1 2054,6 0 0 4294967295,6 0 0 2'
@@ -97,7 +96,7 @@ contain() {
     tc filter add dev br0 ingress prio 1 bpf direct-action bytecode "$served"
 }
 
-# 4. The DHCP server for this one guest.
+# 4. Start the DHCP server for this guest.
 serve() {
     cat >"$run/dnsmasq.conf" <<EOF
 no-resolv
@@ -127,7 +126,7 @@ EOF
     prlimit --fsize=1048576 dnsmasq --conf-file="$run/dnsmasq.conf"
 }
 
-# 5. Become QEMU, which holds no capability and gets none.
+# 5. Become QEMU, without capabilities and unable to gain them.
 accelerator() {
     if [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
         echo "kvm -cpu host"

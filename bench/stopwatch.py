@@ -1,6 +1,6 @@
-"""``vmnet run`` with a stopwatch: the last line on standard error is JSON, milliseconds by phase.
+"""Run ``vmnet run`` and print the milliseconds of each phase as JSON, last on standard error.
 
-Runs in the interpreter that has vmnet installed, which has nothing of the tests or the benchmarks.
+This runs in the interpreter that has vmnet installed, without the tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> None:
         setattr(owner, name, _timed(phase, getattr(owner, name)))
     os.execv = _stop_at_exec(os.execv)
     log.configure(os.environ)
-    assert entry_point is not None  # for what it defers
+    assert entry_point is not None  # its import defers modules
     assert run is not None
     cli.main(sys.argv[1:], os.environ)
 

@@ -147,7 +147,7 @@ def _boot(story: Story, running: Machine, container: Seen) -> Boot:
         welcome = running.await_(
             "the guest is up",
             _BOOT_SECONDS,
-            lambda: running.lines("The container's address is mine now: "),
+            lambda: running.lines("This guest now has the container's address: "),
         )
         seconds = watch.seconds
     lease = next(iter(running.lines("vmnet-guest: eth0 ")), "")

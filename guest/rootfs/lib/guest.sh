@@ -1,6 +1,6 @@
-# Shared by the scripts of the guest: what it knows about itself, and how it says so.
+# Functions for the guest's scripts: read the network identity, and print and format it.
 
-# Print one line on the console, never behind the shell's prompt.
+# Print a line on the console, not after the shell's prompt.
 say() {
     {
         [ ! -e /run/prompt ] || echo
@@ -8,18 +8,19 @@ say() {
     } >/dev/console
 }
 
-# The names of the ethernet NICs, one a line.
+# The names of the Ethernet NICs, one per line.
 nics() {
     for path in /sys/class/net/eth*; do
         [ ! -e "$path" ] || echo "${path##*/}"
     done
 }
 
-# The addresses of NIC $1 with their prefix length, one a line; link-local ones left out.
+# The addresses of NIC $1 with prefix lengths, one per line, without link-local addresses.
 addresses4() { ip -o -4 addr show dev "$1" scope global | awk '{ print $4 }'; }
 addresses6() { ip -o -6 addr show dev "$1" scope global | awk '{ print $4 }'; }
 
-# The main routing table, one route a line, less what changes by itself or is no route.
+# The main routing table, one route per line, without expiry times and without the
+# multicast, link-local and loopback entries.
 routes4() { ip -4 route | sed 's/ *$//; s/  */ /g'; }
 routes6() { ip -6 route | sed 's/ *$//; s/ *expires [^ ]*//; s/  */ /g; /^multicast/d; /^fe80::\/64/d; /dev lo/d'; }
 
@@ -27,7 +28,7 @@ nameservers() { awk '$1 == "nameserver" { print $2 }' /etc/resolv.conf; }
 search_domains() { awk '$1 == "search" { for (i = 2; i <= NF; i++) print $i }' /etc/resolv.conf; }
 ntp_servers() { cat /run/ntp.* 2>/dev/null; }
 
-# True if $1 can be a host or domain name: it goes into files, pages and commands.
+# Succeed if $1 can be a host or domain name, which goes into files, pages and commands.
 is_name() {
     [ "${#1}" -le 253 ] || return
     case $1 in
@@ -35,9 +36,9 @@ is_name() {
     esac
 }
 
-# Put together the resolver from the shares of all DHCP clients. $1: the client
-# (eth0.4, eth0.6), $2: its DNS servers, $3: its search domains. Clients come here at
-# the same time: whoever writes last looks again whether a share has come in meanwhile.
+# Write resolv.conf from the shares of all DHCP clients. $1: the client (eth0.4,
+# eth0.6), $2: its DNS servers, $3: its search domains. Clients run this at the same
+# time, so each repeats it until no share has changed.
 set_resolver() {
     {
         for server in $2; do echo "nameserver $server"; done
@@ -56,14 +57,14 @@ set_resolver() {
     done
 }
 
-# Take the name $1 if it is one.
+# Set the host name to $1 if it is valid.
 set_hostname() {
     is_name "$1" || return
     hostname "$1"
     printf '127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n' "$1" >/etc/hosts
 }
 
-# The lines of stdin as JSON strings, comma-separated; as a JSON list.
+# Print the lines of stdin as comma-separated JSON strings, or as a JSON list.
 json_strings() {
     sed 's/[[:cntrl:]]//g; s/[\\"]/\\&/g' | awk '{ printf "%s\"%s\"", comma, $0; comma = ", " }'
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The page at /: the guest's identity for people.
+# The page at /: the guest's network identity.
 . /lib/guest.sh
 
 escape() { sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g'; }
 
-# A row of the table: heading $1, the lines of stdin; nothing when there are none.
+# Print a table row with heading $1 and the lines of stdin, if there are any.
 row() {
     lines=$(escape | sed 's/$/<br>/')
     [ -z "$lines" ] || printf '<tr><th>%s</th><td>%s</td></tr>\n' "$1" "$lines"
@@ -35,7 +35,7 @@ Content-Type: text/html; charset=utf-8
   a { color: var(--accent); }
 </style>
 <h1>A virtual machine answers here: <b>$host</b></h1>
-<p>This address was a container's. vmnet handed it to this small Linux, MAC, routes and names included.</p>
+<p>This address belonged to a container. vmnet handed it to this small Linux, with its MAC, routes and names.</p>
 <table>
 $(
     for nic in $(nics); do
