@@ -1,4 +1,4 @@
-"""``vmnet host-bridge --check`` looks at a real host, whole and broken."""
+"""``vmnet host-bridge --check`` on a real host, configured correctly and incorrectly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Break = Callable[[Namespace], object]
 
 @pytest.fixture
 def host(network: Lan) -> Namespace:
-    """A machine whose eth0 is in br0, which has its address, as the host's configuration says."""
+    """A machine with the configured layout: eth0 is in br0, and br0 has eth0's address."""
     machine = network.station("machine")
     machine.ip("address", "flush", "dev", "eth0")
     machine.ip("link", "add", "br0", "address", machine.mac, "type", "bridge", "stp_state", "0")
@@ -29,24 +29,25 @@ def host(network: Lan) -> Namespace:
 
 
 def findings(vmnet: Vmnet, host: Namespace, *arguments: str) -> dict[str, str]:
-    """The worst result of each part; Docker is left out."""
+    """Return the worst result of each part, without Docker."""
     found = vmnet(host, "host-bridge", "--check", "--json", *arguments).json()
     parts: dict[str, str] = {}
-    for one in found:
-        if one["what"] != "docker" and parts.get(one["what"], "ok") == "ok":
-            parts[one["what"]] = one["result"]
+    for finding in found:
+        part = finding["what"]
+        if part != "docker" and parts.get(part, "ok") == "ok":
+            parts[part] = finding["result"]
     return parts
 
 
-def test_a_host_as_it_should_be(vmnet: Vmnet, host: Namespace) -> None:
+def test_a_correct_host(vmnet: Vmnet, host: Namespace) -> None:
     found = findings(vmnet, host)
-    assert found.pop("iptables") in ("ok", "warning")  # the machine's kernel decides
+    assert found.pop("iptables") in ("ok", "warning")  # depends on the machine's kernel
     assert set(found) == {"port", "address", "MAC", "forwarding"}
     assert set(found.values()) == {"ok"}
 
 
 def _let_the_ports_choose_the_mac(host: Namespace) -> None:
-    """As ``ip link add br0 type bridge`` does: the MAC is the NIC's only for now."""
+    """Create the bridge without a MAC: it takes the NIC's, but only for now."""
     host.ip("link", "delete", "br0")
     host.ip("link", "add", "br0", "type", "bridge", "stp_state", "0")
     host.ip("link", "set", "eth0", "master", "br0")
@@ -87,21 +88,21 @@ def _no_bridge(host: Namespace) -> None:
         (lambda host: host.ip("link", "delete", "br0"), "interface", "missing"),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_each_fault_is_reported(
     vmnet: Vmnet, host: Namespace, damage: Break, part: str, result: str
 ) -> None:
     damage(host)
     assert findings(vmnet, host)[part] == result
 
 
-def test_the_address_that_was_asked_for(vmnet: Vmnet, host: Namespace) -> None:
+def test_the_requested_address_is_compared(vmnet: Vmnet, host: Namespace) -> None:
     assert findings(vmnet, host, "--address", f"{host.address}/24")["address"] == "ok"
     assert findings(vmnet, host, "--address", "172.30.1.99/24")["address"] == "missing"
 
 
 @pytest.mark.parametrize(("value", "result"), [(0, "ok"), (1, "warning")])
 def test_bridged_frames_in_iptables(vmnet: Vmnet, host: Namespace, value: int, result: str) -> None:
-    run("modprobe", "-q", "br_netfilter", check=False)  # or it is built in, or there is none
+    run("modprobe", "-q", "br_netfilter", check=False)  # it may be built in, or missing
     if not Path("/proc/sys/net/bridge").exists():
         pytest.skip("this kernel has no br_netfilter")
     host.sysctl(**{"net__bridge__bridge-nf-call-iptables": value})
@@ -110,26 +111,30 @@ def test_bridged_frames_in_iptables(vmnet: Vmnet, host: Namespace, value: int, r
 
 @pytest.mark.engine
 def test_docker_on_the_bridge(vmnet: Vmnet, host: Namespace, tmp_path: Path) -> None:
-    """A real engine with the daemon.json that was written; then one network more."""
+    """A real engine with the written daemon.json, and then with a second network."""
     present = tmp_path / "daemon.json"
     present.write_text('{"log-driver": "json-file", "dns": ["192.0.2.53"]}')
     options = ("--containers", "172.30.1.240/28", "--daemon-json", str(present), "--json")
     written = vmnet(host, "host-bridge", *options).json()["/etc/docker/daemon.json"]
     host.ip("link", "add", "br1", "type", "bridge")
 
-    def docker_of(bridge: str, socket: Path) -> tuple[str, str]:
-        asked = ("host-bridge", "--check", "--json", "--bridge", bridge)
-        found = vmnet(host, *asked, DOCKER_HOST=f"unix://{socket}").json()
-        return next((one["result"], one["detail"]) for one in found if one["what"] == "docker")
+    def docker_finding(bridge: str, socket: Path) -> tuple[str, str]:
+        command = ("host-bridge", "--check", "--json", "--bridge", bridge)
+        found = vmnet(host, *command, DOCKER_HOST=f"unix://{socket}").json()
+        return next(
+            (finding["result"], finding["detail"])
+            for finding in found
+            if finding["what"] == "docker"
+        )
 
-    assert docker_of("br0", tmp_path / "none")[0] == "warning"
+    assert docker_finding("br0", tmp_path / "none")[0] == "warning"
     with dockerd(host, written) as engine:
-        assert docker_of("br0", engine.socket) == ("ok", "br0 is Docker's network 'bridge'")
-        assert docker_of("br1", engine.socket) == ("missing", "Docker puts containers on br0")
+        assert docker_finding("br0", engine.socket) == ("ok", "br0 is Docker's network 'bridge'")
+        assert docker_finding("br1", engine.socket) == ("missing", "Docker puts containers on br0")
         docker = ("docker", "--host", f"unix://{engine.socket}")
         (bridge,) = run(*docker, "network", "inspect", "bridge").json()
         (numbered,) = bridge["IPAM"]["Config"]
         assert (numbered["Subnet"], numbered["IPRange"]) == ("172.30.1.0/24", "172.30.1.240/28")
         name = "com.docker.network.bridge.name=br1"
         run(*docker, "network", "create", "-d", "bridge", "-o", name, "lan")
-        assert docker_of("br1", engine.socket) == ("ok", "br1 is Docker's network 'lan'")
+        assert docker_finding("br1", engine.socket) == ("ok", "br1 is Docker's network 'lan'")

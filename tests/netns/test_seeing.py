@@ -1,4 +1,4 @@
-"""What a start leaves for those who look at it later, and what it says meanwhile."""
+"""The record that a start leaves for later commands, and its log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import BridgeError
 
 
-def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
+def test_a_start_records_its_helpers(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     with vmnet.running(web) as process:
         record = json.loads((vmnet.run_dir / "launched.json").read_text())
@@ -25,7 +25,7 @@ def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
         assert (nic["mac"], nic["tap"], nic["confined"]) == (web.mac, "tap0", True)
         assert set(nic["addresses"]) >= {web.address}
         outside = {inner(pid): pid for pid in web.pids()}
-        helpers = {one["name"]: Path(one["pidfile"]) for one in record["helpers"]}
+        helpers = {helper["name"]: Path(helper["pidfile"]) for helper in record["helpers"]}
         assert set(helpers) == {"dnsmasq", "the responder", "the keeper"}
 
         def health() -> Any:
@@ -33,7 +33,7 @@ def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
             found = run(*entered, *VMNET, "health", "--json", env=vmnet.environ, check=False)
             return found.json()["reason"]
 
-        # What stands for QEMU here inherits its socket, and says nothing.
+        # The stand-in for QEMU inherits its socket, but never answers.
         silent = "QEMU does not answer on its control socket"
         assert health() == silent
         for name in ("dnsmasq", "the responder"):
@@ -42,21 +42,23 @@ def test_a_start_puts_its_helpers_on_record(network: Lan, vmnet: Vmnet) -> None:
             os.kill(outside[pid], signal.SIGSTOP)
             assert health().startswith(f"{name} is stopped")
             os.kill(outside[pid], signal.SIGKILL)
-            _await_another(pidfile, pid)
+            _await_successor(pidfile, pid)
             who = name.removeprefix("the ")
             assert f"vmnet: error: {who}: ended before the VM" in process.output()
         assert health() == silent
 
 
-def _await_another(pidfile: Path, pid: int) -> None:
-    def is_there() -> bool:
+def _await_successor(pidfile: Path, pid: int) -> None:
+    def has_changed() -> bool:
         return pidfile.exists() and pidfile.read_text().strip() not in ("", str(pid))
 
-    until(is_there, 20, "another one")
+    until(has_changed, 20, "another process")
 
 
-def test_a_second_start_beside_a_running_vm_changes_nothing(network: Lan, vmnet: Vmnet) -> None:
-    """``docker exec NAME vmnet run``, by mistake."""
+def test_a_second_start_in_a_running_vms_container_changes_nothing(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """This is `docker exec NAME vmnet run`, by mistake."""
     web = network.container("web", ipv6=True)
     with vmnet.running(web) as process:
         before, state = web.dump(), (vmnet.run_dir / "state.json").read_text()
@@ -71,20 +73,18 @@ def test_a_second_start_beside_a_running_vm_changes_nothing(network: Lan, vmnet:
         assert (vmnet.run_dir / "state.json").read_text() == state
 
 
-def test_the_addresses_that_another_system_gives_are_not_on_record(
-    network: Lan, vmnet: Vmnet
-) -> None:
+def test_addresses_from_another_system_are_not_recorded(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     with vmnet.running(web, NO_DHCP="true") as process:
         record = json.loads((vmnet.run_dir / "launched.json").read_text())
-        said = process.output()
-    assert [one["addresses"] for one in record["nics"]] == [[]]
-    assert f"eth0: the guest gets MAC {web.mac}; another system gives it an address" in said
-    assert str(web.address) not in said
+        log = process.output()
+    assert [nic["addresses"] for nic in record["nics"]] == [[]]
+    assert f"eth0: the guest gets MAC {web.mac}; another system gives it an address" in log
+    assert str(web.address) not in log
 
 
 def inner(pid: int) -> int:
-    """A process's number in its own PID namespace (proc_pid_status(5))."""
+    """Return a process's PID in its own PID namespace (proc_pid_status(5))."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[-1]) for line in lines if line.startswith("NSpid:"))
 
@@ -96,20 +96,21 @@ def test_a_start_that_fails_leaves_no_record(network: Lan, vmnet: Vmnet) -> None
     assert not (vmnet.run_dir / "launched.json").exists()
 
 
-def test_every_line_of_the_log_is_an_object(network: Lan, vmnet: Vmnet) -> None:
-    """Of a start that succeeds, of one that recovers, of one that fails."""
+def test_every_json_log_line_is_an_object(network: Lan, vmnet: Vmnet) -> None:
+    """This covers a start that succeeds, one that recovers the network, and one that fails."""
     web = network.container("web")
     settings = {"VMNET_LOG": "json", "VMNET_LOG_LEVEL": "debug", "VMNET_NTP": "2001:db8::1"}
     with vmnet.running(web, **settings, VMNET_GUARD="on") as process:
         lines = process.output().splitlines()
     recovered = vmnet(web, "run", **settings, VMNET_BRIDGE_ADDRESS="10.0.0.0")
     failed = vmnet(web, "run", **{**settings, "VMNET_MEMORY": "lots"})
-    for said in (lines, recovered.stderr.splitlines(), failed.stderr.splitlines()):
-        entries = [json.loads(line) for line in said]
+    for log in (lines, recovered.stderr.splitlines(), failed.stderr.splitlines()):
+        entries = [json.loads(line) for line in log]
         assert entries
         assert all(entry.keys() >= {"time", "level", "message"} for entry in entries)
-    errors = [one for one in map(json.loads, failed.stderr.splitlines()) if one["level"] == "error"]
-    assert [one["message"] for one in errors] == [
+    failures = map(json.loads, failed.stderr.splitlines())
+    errors = [entry for entry in failures if entry["level"] == "error"]
+    assert [error["message"] for error in errors] == [
         "VMNET_MEMORY=lots is not a size such as 512M or 2G"
     ]
     assert errors[0]["hint"]

@@ -1,4 +1,4 @@
-"""A control socket that stands for QEMU's: one client at a time, an answer to each command."""
+"""A stand-in for QEMU's control socket: it serves one client at a time and answers commands."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ GREETING = {
 
 @define
 class Qemu:
-    """What it answers, what it was told, and what it says when it is told something.
+    """The stand-in.
 
-    :param noise: what it says before each answer
+    :param answers: by command
+    :param events: sent when it receives a command
+    :param told: the commands that it has received
+    :param noise: sent before each answer
     """
 
     answers: Mapping[str, Any]
@@ -54,7 +57,7 @@ class Qemu:
 
 
 def _messages(connection: socket.socket) -> Iterator[dict[str, Any]]:
-    """As QEMU reads them: one after the other, with or without a new line between."""
+    """Read messages as QEMU does, with or without a newline between them."""
     text = ""
     while part := connection.recv(4096).decode():
         text = (text + part).lstrip()
@@ -74,8 +77,8 @@ def qemu(
     events: Mapping[str, dict[str, Any]] | None = None,
     noise: bytes = b"",
 ) -> Iterator[Qemu]:
-    """Serve at a path while the context lasts."""
-    made = Qemu(
+    """Serve at a path during the context."""
+    stand_in = Qemu(
         {
             "query-status": {"status": status, "running": status == "running"},
             "query-kvm": {"enabled": False, "present": True},
@@ -87,8 +90,8 @@ def qemu(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        thread = threading.Thread(target=made.serve, args=(listener,), daemon=True)
+        thread = threading.Thread(target=stand_in.serve, args=(listener,), daemon=True)
         thread.start()
-        yield made
+        yield stand_in
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(10)

@@ -1,4 +1,4 @@
-"""A machine on record, for those who look at one; this very process stands for QEMU."""
+"""A record of a running VM; the test's own process stands for QEMU."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NIC = Nic(
 
 
 def machine(run_dir: Path, **changed: Any) -> Launched:
-    """Put one on record that runs for as long as this process."""
-    made = Launched(
+    """Save the record of a VM that runs as long as this process."""
+    record = Launched(
         machine=Process.of("qemu-system-x86_64", os.getpid()),
         helpers=(),
         nics=(NIC,),
         qmp=run_dir / "qmp.sock",
         console=run_dir / "console.sock",
     )
-    made = evolve(made, **changed)
-    vm_record.save(run_dir, made)
-    return made
+    record = evolve(record, **changed)
+    vm_record.save(run_dir, record)
+    return record

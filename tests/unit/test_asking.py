@@ -1,4 +1,4 @@
-"""QEMU is asked while its guest has it say what nobody needs."""
+"""Queries to QEMU while its guest makes it send a flood of events."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vmnet.running import monitor, runstate
 from vmnet.running.monitor import Monitor
 
 EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "ACPI_DEVICE_OST"}\r\n'
-NOISE = EVENT * 20000  # more than a socket holds
+NOISE = EVENT * 20000  # more than a socket's buffer
 
 
-def test_a_session_in_a_flood(tmp_path: Path) -> None:
+def test_a_session_works_in_a_flood(tmp_path: Path) -> None:
     with (
         qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}, noise=NOISE),
         monitor.session(tmp_path / "qmp.sock", "SHUTDOWN") as qemu,
@@ -31,22 +31,22 @@ def test_a_session_in_a_flood(tmp_path: Path) -> None:
         assert qemu.await_event(30)
 
 
-def test_the_health_of_one_that_is_flooded(tmp_path: Path) -> None:
+def test_the_run_state_is_read_in_a_flood(tmp_path: Path) -> None:
     with qmp.qemu(tmp_path / "qmp.sock", noise=NOISE):
         assert runstate.ask(tmp_path / "qmp.sock") == runstate.Answer("running")
 
 
 @contextmanager
-def saying(what: bytes) -> Iterator[socket.socket]:
-    """A connection on which a thing is said without an end."""
+def sending(what: bytes) -> Iterator[socket.socket]:
+    """A connection on which the other end sends the same bytes without end."""
     ours, theirs = socket.socketpair()
 
-    def say() -> None:
+    def send() -> None:
         with suppress(OSError):
             while True:
                 theirs.sendall(what)
 
-    thread = threading.Thread(target=say)
+    thread = threading.Thread(target=send)
     thread.start()
     with ours:
         yield ours
@@ -64,12 +64,12 @@ def saying(what: bytes) -> Iterator[socket.socket]:
         (b'["return"]\n', "no answer"),
     ],
 )
-def test_an_answer_that_never_comes_is_not_waited_for(what: bytes, why: str) -> None:
-    with saying(what) as connection, pytest.raises(GuestError, match=why):
+def test_waiting_for_a_missing_answer_ends(what: bytes, why: str) -> None:
+    with sending(what) as connection, pytest.raises(GuestError, match=why):
         Monitor(connection).ask("query-status", seconds=1)
 
 
-def test_what_qemu_refuses() -> None:
+def test_a_refusal_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b'{"error": {"class": "GenericError", "desc": "not now"}, "id": 1}\r\n')

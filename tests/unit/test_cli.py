@@ -1,4 +1,4 @@
-"""The command line: usage, options, tables for people and JSON for programs."""
+"""The command line: usage, options, tables and JSON."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_version(argument: str, capsys: Capture) -> None:
         ("output", "unknown command output"),
     ],
 )
-def test_an_unknown_command(command: str, message: str) -> None:
+def test_an_unknown_command_is_an_error(command: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         run(command)
     assert (caught.value.message, caught.value.hint) == (
@@ -62,14 +62,14 @@ def test_an_unknown_command(command: str, message: str) -> None:
 def test_help_of_a_command(command: str, option: str, capsys: Capture) -> None:
     try:
         status = run(command, option)
-    except SystemExit as ended:  # argparse's way to end
+    except SystemExit as ended:  # from argparse
         status = int(ended.code or 0)
     assert status == 0
     assert capsys.readouterr().out.startswith(f"usage: vmnet {command}")
 
 
-@pytest.mark.parametrize("command", [one for one in cli.COMMANDS if one not in ("run", "plan")])
-def test_an_unknown_option(command: str) -> None:
+@pytest.mark.parametrize("command", [name for name in cli.COMMANDS if name not in ("run", "plan")])
+def test_an_unknown_option_is_an_error(command: str) -> None:
     with pytest.raises(UsageError) as caught:
         run(command, "--colour")
     assert caught.value.message == f"vmnet {command}: unrecognized arguments: --colour"
@@ -96,21 +96,21 @@ def test_config_in_json(capsys: Capture) -> None:
         "value": None,
         "help": "disk image or block device to boot",
     }
-    assert "VMNET_QEMU_ARGS" in rows, "a plugin's"
+    assert "VMNET_QEMU_ARGS" in rows, "a plugin's variable"
 
 
-def test_config_helps_with_an_environment_that_is_wrong(capsys: Capture) -> None:
-    """It is where an error about a variable sends people."""
+def test_config_works_with_wrong_variables(capsys: Capture) -> None:
+    """The hints of errors about variables refer to this command."""
     assert run("config", VMNET_MEMROY="2G", VMNET_CPUS="none") == 0
     assert "VMNET_MEMORY" in capsys.readouterr().out
 
 
-def test_commands_that_need_settings_say_what_is_wrong_with_them() -> None:
+def test_commands_that_need_settings_report_wrong_variables() -> None:
     with pytest.raises(SettingsError, match="VMNET_CPUS=none is not"):
         run("plan", VMNET_CPUS="none")
 
 
-def test_check_reports_settings_that_are_wrong(capsys: Capture) -> None:
+def test_check_reports_wrong_variables(capsys: Capture) -> None:
     assert run("check", "--json", VMNET_CPUS="none") == 1
     (finding,) = json.loads(capsys.readouterr().out)
     assert finding["result"] == "missing"
@@ -120,17 +120,17 @@ def test_check_reports_settings_that_are_wrong(capsys: Capture) -> None:
 
 @pytest.fixture
 def environ(tmp_path: Path, recording: None) -> dict[str, str]:
-    """The recorder for every stage, so that no command looks at this machine's network."""
+    """The recorder for every stage, so that no command reads this machine's network."""
     recorder.select(tmp_path)
     return {
-        **{f"VMNET_{one}": "recorder" for one in ("CAPTURE", "IPAM", "BRIDGE", "LAUNCH")},
+        **{f"VMNET_{stage}": "recorder" for stage in ("CAPTURE", "IPAM", "BRIDGE", "LAUNCH")},
         "VMNET_KERNEL": str(tmp_path / "vmlinuz"),
         "VMNET_ACCEL": "tcg",
         "VMNET_RUN_DIR": str(tmp_path / "run"),
     }
 
 
-def test_plan_shows_everything_and_does_nothing(
+def test_plan_shows_everything_and_changes_nothing(
     environ: dict[str, str], tmp_path: Path, capsys: Capture
 ) -> None:
     recorder.CALLS.clear()
@@ -160,12 +160,12 @@ def test_plan_in_json(environ: dict[str, str], capsys: Capture) -> None:
     assert plan["command"]["argv"] == ["/bin/true", "-m", "2G"]
 
 
-def test_plan_takes_the_arguments_that_run_takes(environ: dict[str, str], capsys: Capture) -> None:
+def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capture) -> None:
     assert run("plan", "--json", "-m", "2G", **environ) == 0
     assert json.loads(capsys.readouterr().out)["command"]["argv"] == ["/bin/true", "-m", "2G"]
 
 
-def test_a_table_is_as_wide_as_it_must_be() -> None:
+def test_table_columns_fit_their_content() -> None:
     rows = [("a", "long cell", "x"), ("wider", "b", ""), ("c", "", "the last column is open-ended")]
     assert output.table(("one", "two", "three"), rows) == (
         "ONE    TWO        THREE\n"
@@ -175,11 +175,11 @@ def test_a_table_is_as_wide_as_it_must_be() -> None:
     )
 
 
-def test_an_empty_table_is_its_head() -> None:
+def test_an_empty_table_has_only_a_head() -> None:
     assert output.table(("one", "two"), []) == "ONE  TWO"
 
 
-def test_colour_only_on_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour_only_on_a_terminal_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     assert output.styled("ok", "green") == "ok"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -189,7 +189,7 @@ def test_colour_only_on_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch
 
 
 def vmnet(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The real program."""
+    """Run the program in a process."""
     argv = (sys.executable, "-m", "vmnet", *arguments)
     inherited = {name: value for name, value in os.environ.items() if name[:6] != "VMNET_"}
     return subprocess.run(
@@ -197,7 +197,7 @@ def vmnet(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_program_exits_with_the_class_of_the_error() -> None:
+def test_the_program_exits_with_the_code_of_the_error() -> None:
     done = vmnet("plan", VMNET_CPUS="none")
     assert (done.returncode, done.stdout) == (10, "")
     assert done.stderr.splitlines() == [
@@ -206,19 +206,19 @@ def test_the_program_exits_with_the_class_of_the_error() -> None:
     ]
 
 
-def test_the_program_refuses_a_wrong_command_line() -> None:
+def test_a_wrong_command_line_exits_with_2() -> None:
     done = vmnet("check", "--colour")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_the_program_logs_json_from_the_first_line_on() -> None:
+def test_errors_in_settings_are_logged_as_json() -> None:
     done = vmnet("hooks", VMNET_LOG="json", VMNET_MEMROY="1G")
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["message"].startswith("unknown variable VMNET_MEMROY")
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_closed_output_pipe_is_no_error() -> None:
     """`vmnet config | head -1`."""
     script = f"{sys.executable} -m vmnet config | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(("bash", "-c", script), capture_output=True, text=True, timeout=30)

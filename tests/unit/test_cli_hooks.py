@@ -1,4 +1,4 @@
-"""``vmnet hooks``, the mirror of an installation: whole, or broken in each way it can be."""
+"""``vmnet hooks``: an installation without faults, and with each kind of broken plugin."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HEAD = "from vmnet.hookspecs import hookimpl\n@hookimpl\n"
 HANG = "import time\ntime.sleep(1000)\n"
 
 
-def mirror(*arguments: str, site: Path | None = None, **environ: str) -> tuple[int, str, str]:
-    """The exit status, and both outputs, with whatever ``site`` has installed beside vmnet."""
+def run_hooks(*arguments: str, site: Path | None = None, **environ: str) -> tuple[int, str, str]:
+    """Run the command with the plugins in ``site``; return exit status, output and errors."""
     inherited = {k: v for k, v in os.environ.items() if k[:6] != "VMNET_" and k != "NO_DHCP"}
     path = {"PYTHONPATH": str(site)} if site else {}
     done = subprocess.run(
@@ -37,16 +37,16 @@ def mirror(*arguments: str, site: Path | None = None, **environ: str) -> tuple[i
 
 
 def document(site: Path | None = None, **environ: str) -> tuple[int, dict[str, Any]]:
-    """The JSON, which must be of the documented form."""
-    status, said, _ = mirror("--json", site=site, **environ)
-    found: dict[str, Any] = json.loads(said)
+    """Return the exit status and the JSON document, validated against the schema."""
+    status, output, _ = run_hooks("--json", site=site, **environ)
+    found: dict[str, Any] = json.loads(output)
     jsonschema.Draft202012Validator(SCHEMA).validate(found)
     return status, found
 
 
 def stage(found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    (one,) = (one for one in found["stages"] if one["stage"] == name)
-    return dict(one)
+    (entry,) = (entry for entry in found["stages"] if entry["stage"] == name)
+    return dict(entry)
 
 
 def install(site: Path, name: str, source: str, distributed: str = "") -> None:
@@ -55,7 +55,7 @@ def install(site: Path, name: str, source: str, distributed: str = "") -> None:
     distribution(site, distributed or f"vmnet-{name}", f"[vmnet]\n{name} = {module}\n")
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -63,56 +63,56 @@ def test_stages_and_hooks_in_the_order_of_the_calls() -> None:
     status, found = document()
     assert (status, found["problem"], found["broken"]) == (0, None, [])
     assert found["contract"] == list(hookspecs.CONTRACT)
-    hooks = [one["hook"] for stage in found["stages"] for one in stage["hooks"]]
+    hooks = [hook["hook"] for stage in found["stages"] for hook in stage["hooks"]]
     assert hooks == [
         name for stage in hookspecs.STAGES for name in vars(stage) if name[:6] == "vmnet_"
     ]
 
 
-def test_who_is_active_and_why_and_how_to_choose_others() -> None:
+def test_active_strategies_their_reason_and_the_alternatives() -> None:
     _, found = document(NO_DHCP="true")
     ipam = stage(found, "ipam")
     own = {"distribution": "vmnet", "version": __version__}
     assert ipam["active"] == [{"name": "nodhcp", "module": "vmnet_nodhcp", **own}]
     assert ipam["why"] == "NO_DHCP=true"
     assert {"VMNET_IPAM=cloudinit", "NO_DHCP=false VMNET_IPAM=dnsmasq"} <= {
-        one["choose"] for one in ipam["others"]
+        plugin["choose"] for plugin in ipam["others"]
     }
-    (deliver,) = (one for one in ipam["hooks"] if one["hook"] == "vmnet_ipam_deliver")
+    (deliver,) = (hook for hook in ipam["hooks"] if hook["hook"] == "vmnet_ipam_deliver")
     assert deliver["active"] == ["nodhcp"]
     assert {"cloudinit", "dnsmasq"} <= set(deliver["others"])
     assert stage(found, "settings")["why"] == "vmnet calls every plugin"
 
 
 @pytest.mark.parametrize("environ", [{}, {"NO_DHCP": "true"}, {"VMNET_IPAM": "cloudinit"}])
-def test_the_way_to_choose_another_one_is_right(environ: dict[str, str]) -> None:
+def test_the_listed_assignments_select_the_strategy(environ: dict[str, str]) -> None:
     _, found = document(None, **environ)
-    ways = [(one["name"], one["choose"]) for one in stage(found, "ipam")["others"]]
-    assert len(ways) >= 2
-    for name, way in ways:
-        choosing = dict(word.split("=") for word in way.split())
-        status, chosen = document(None, **{**environ, **choosing})
-        assert status == 0, way
-        assert name in {one["name"] for one in stage(chosen, "ipam")["active"]}
+    others = [(plugin["name"], plugin["choose"]) for plugin in stage(found, "ipam")["others"]]
+    assert len(others) >= 2
+    for name, assignments in others:
+        variables = dict(word.split("=") for word in assignments.split())
+        status, chosen = document(None, **{**environ, **variables})
+        assert status == 0, assignments
+        assert name in {plugin["name"] for plugin in stage(chosen, "ipam")["active"]}
 
 
-def test_what_a_person_reads(tmp_path: Path) -> None:
-    status, said, error = mirror(VMNET_IPAM="cloudinit,dnsmasq")
+def test_the_text_output(tmp_path: Path) -> None:
+    status, output, error = run_hooks(VMNET_IPAM="cloudinit,dnsmasq")
     assert (status, error) == (0, "")
-    assert max(map(len, said.splitlines())) <= 100
-    lines = [line.strip() for line in said.splitlines()]
+    assert max(map(len, output.splitlines())) <= 100
+    lines = [line.strip() for line in output.splitlines()]
     assert f"active  cloudinit (vmnet {__version__}), dnsmasq (vmnet {__version__})" in lines
     assert "why     VMNET_IPAM=cloudinit,dnsmasq" in lines
     assert "vmnet_ipam_deliver       cloudinit, dnsmasq" in lines
     assert "vmnet_devices  cloudinit" in lines
 
 
-def test_a_hook_that_nobody_implements_or_nobody_active() -> None:
+def test_a_hook_without_an_active_implementation() -> None:
     _, found = document()
     (devices,) = stage(found, "devices")["hooks"]
     assert devices["active"] == []
     assert "cloudinit" in devices["others"]
-    assert "none active; implemented by cloudinit" in mirror()[1]
+    assert "none active; implemented by cloudinit" in run_hooks()[1]
 
 
 BROKEN = {
@@ -128,7 +128,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_plugin_is_shown_and_does_not_stop_the_mirror(name: str, tmp_path: Path) -> None:
+def test_a_broken_plugin_is_shown_with_the_rest(name: str, tmp_path: Path) -> None:
     source, reason = BROKEN[name]
     install(tmp_path, name, source)
     timeout = {"VMNET_HOOK_TIMEOUT": "1"} if name == "hangs" else {}
@@ -139,10 +139,10 @@ def test_a_broken_plugin_is_shown_and_does_not_stop_the_mirror(name: str, tmp_pa
     assert reason in broken["reason"]
     assert broken["hint"]
     assert found["problem"]["message"] == broken["reason"]
-    assert stage(found, "ipam")["active"][0]["name"] == "dnsmasq", "the rest is told"
+    assert stage(found, "ipam")["active"][0]["name"] == "dnsmasq", "the other plugins are listed"
 
 
-def test_two_distributions_with_one_name(tmp_path: Path) -> None:
+def test_two_distributions_with_the_same_plugin_name(tmp_path: Path) -> None:
     install(tmp_path, "nfs", f"{HEAD}def vmnet_ipam_deliver(): ...")
     install(tmp_path, "nfs", "", distributed="other-nfs")
     status, found = document(tmp_path)
@@ -151,12 +151,12 @@ def test_two_distributions_with_one_name(tmp_path: Path) -> None:
     assert {"other-nfs", "vmnet-nfs"} <= set(broken["reason"].split())
 
 
-def test_what_is_broken_is_read_by_people_too(tmp_path: Path) -> None:
+def test_the_text_output_shows_broken_plugins(tmp_path: Path) -> None:
     install(tmp_path, "nfs", "1 / 0")
-    status, said, error = mirror(site=tmp_path)
+    status, output, error = run_hooks(site=tmp_path)
     assert status == 11
-    assert max(map(len, said.splitlines())) <= 100
-    shown = said[said.index("broken: ") :]
+    assert max(map(len, output.splitlines())) <= 100
+    shown = output[output.index("broken: ") :]
     assert "nfs (vmnet-nfs 1.0)" in shown
     assert "pip uninstall vmnet-nfs" in shown
     assert error.startswith("vmnet: error: plugin nfs (vmnet-nfs 1.0) can't be imported")
@@ -171,11 +171,11 @@ def test_what_is_broken_is_read_by_people_too(tmp_path: Path) -> None:
         ({"VMNET_MEMROY": "1G"}, 10, "unknown variable VMNET_MEMROY"),
     ],
 )
-def test_an_environment_that_chooses_nothing(
+def test_an_environment_that_selects_no_strategies(
     environ: dict[str, str], status: int, message: str
 ) -> None:
-    """The errors of a start send people here: what is installed is told all the same."""
+    """The errors of a start refer to this command, so it lists what is installed."""
     got, found = document(None, **environ)
     assert got == status == found["problem"]["exit_code"]
     assert message in found["problem"]["message"]
-    assert "VMNET_IPAM=cloudinit" in {one["choose"] for one in stage(found, "ipam")["others"]}
+    assert "VMNET_IPAM=cloudinit" in {plugin["choose"] for plugin in stage(found, "ipam")["others"]}

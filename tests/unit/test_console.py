@@ -1,4 +1,4 @@
-"""``vmnet console``: on a real terminal and on pipes, at a socket that stands for QEMU's."""
+"""``vmnet console`` on a real terminal and on pipes, with a stand-in for QEMU's socket."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VMNET = (sys.executable, "-m", "vmnet", "console")
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[socket.socket]:
-    """The console's socket: made under another name, as a start makes it."""
+    """The console's socket, created under another name and renamed, as by a start."""
     running.machine(tmp_path)
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(tmp_path / ".console.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / ".console.sock"))
         (tmp_path / ".console.sock").rename(tmp_path / "console.sock")
-        made.listen()
-        made.settimeout(20)
-        yield made
+        listener.listen()
+        listener.settimeout(20)
+        yield listener
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def accept(server: socket.socket) -> socket.socket:
-    """QEMU's end of the one connection that it serves."""
+    """Accept a connection, as QEMU does."""
     connection, _ = server.accept()
     connection.settimeout(20)
     return connection
@@ -56,29 +56,29 @@ def received(connection: socket.socket, text: bytes) -> None:
         assert text.startswith(got), got
 
 
-def test_a_person_types_and_reads_and_leaves(
-    server: socket.socket, environ: dict[str, str]
-) -> None:
+def test_typing_reading_and_detaching(server: socket.socket, environ: dict[str, str]) -> None:
     with on_pty(*VMNET, env=environ) as terminal:
         terminal.expect("attached to the console: Ctrl-] leaves")
         with accept(server) as qemu:
             qemu.sendall(b"guest login: ")
             terminal.expect("guest login: ")
             terminal.send("root\r\x03\x10\x11\x04")
-            received(qemu, b"root\r\x03\x10\x11\x04")  # Ctrl-C and the like are the guest's
+            received(
+                qemu, b"root\r\x03\x10\x11\x04"
+            )  # Ctrl-C and other control keys go to the guest
             terminal.send("\x1d")
             terminal.expect("detached: the VM keeps running")
             assert qemu.recv(4096) == b""
 
 
-def test_the_console_ends_with_the_machine(server: socket.socket, environ: dict[str, str]) -> None:
+def test_the_console_closes_when_qemu_ends(server: socket.socket, environ: dict[str, str]) -> None:
     with on_pty(*VMNET, env=environ) as terminal:
         accept(server).close()
         terminal.expect("the console has closed: QEMU has ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
-def test_the_terminal_is_as_it_was_whatever_ends_it(
+def test_the_terminal_mode_is_restored_after_a_signal(
     server: socket.socket, environ: dict[str, str], number: signal.Signals
 ) -> None:
     ours, theirs = os.openpty()
@@ -92,9 +92,9 @@ def test_the_terminal_is_as_it_was_whatever_ends_it(
     os.close(theirs)
 
 
-def test_pipes_carry_bytes_as_they_are(server: socket.socket, environ: dict[str, str]) -> None:
-    """A large paste is written while the guest talks; the end of the input leaves the screen on."""
-    typed, said = bytes(range(256)) * 4096, b"x" * (1 << 20)
+def test_pipes_transfer_bytes_unchanged(server: socket.socket, environ: dict[str, str]) -> None:
+    """The guest prints during a large input, and the output continues after the input's end."""
+    typed, printed = bytes(range(256)) * 4096, b"x" * (1 << 20)
     with subprocess.Popen(
         VMNET, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
     ) as process:
@@ -103,23 +103,23 @@ def test_pipes_carry_bytes_as_they_are(server: socket.socket, environ: dict[str,
         with accept(server) as qemu:
             qemu.setblocking(False)
             os.set_blocking(process.stdin.fileno(), False)
-            _exchange(process, qemu, typed, said)
+            _exchange(process, qemu, typed, printed)
         assert process.wait(20) == 0
 
 
 def _exchange(
-    process: subprocess.Popen[bytes], qemu: socket.socket, typed: bytes, said: bytes
+    process: subprocess.Popen[bytes], qemu: socket.socket, typed: bytes, printed: bytes
 ) -> None:
-    """Both ways at once, and the input closed when all of it is written."""
+    """Transfer both ways at once, and close the input when all of it is written."""
     assert process.stdin
     assert process.stdout
     readers: list[Any] = [qemu, process.stdout]
-    heard, shown, to_type, to_say = b"", 0, typed, said
-    while len(heard) < len(typed) or shown < len(said):
+    received, shown, to_type, to_print = b"", 0, typed, printed
+    while len(received) < len(typed) or shown < len(printed):
         writers: list[int] = []
         if to_type:
             writers.append(process.stdin.fileno())
-        if to_say:
+        if to_print:
             writers.append(qemu.fileno())
         readable, writable, _ = select.select(readers, writers, [], 20)
         assert readable or writable
@@ -127,16 +127,18 @@ def _exchange(
             to_type = to_type[os.write(process.stdin.fileno(), to_type[:65536]) :]
             if not to_type:
                 process.stdin.close()
-        if qemu.fileno() in writable and to_say:
-            to_say = to_say[qemu.send(to_say) :]
+        if qemu.fileno() in writable and to_print:
+            to_print = to_print[qemu.send(to_print) :]
         if qemu in readable:
-            heard += qemu.recv(65536)
+            received += qemu.recv(65536)
         if process.stdout in readable:
             shown += len(os.read(process.stdout.fileno(), 65536))
-    assert heard == typed
+    assert received == typed
 
 
-def test_a_second_one_is_told_who_is_there(server: socket.socket, environ: dict[str, str]) -> None:
+def test_a_second_session_is_refused_and_names_the_first(
+    server: socket.socket, environ: dict[str, str]
+) -> None:
     with on_pty(*VMNET, env=environ) as terminal:
         terminal.expect("attached")
         first = accept(server)
@@ -151,20 +153,18 @@ def test_a_second_one_is_told_who_is_there(server: socket.socket, environ: dict[
     )
 
 
-def test_a_session_that_was_left_behind_can_be_taken(
-    server: socket.socket, environ: dict[str, str]
-) -> None:
-    """As by a ``docker exec`` whose client was killed."""
-    with background(*VMNET, env=environ) as left:
+def test_take_ends_an_abandoned_session(server: socket.socket, environ: dict[str, str]) -> None:
+    """Killing the client of ``docker exec`` leaves such a session."""
+    with background(*VMNET, env=environ) as abandoned:
         first = accept(server)
         with background(*VMNET, "--take", env=environ) as second:
-            assert left.wait(20) == 128 + signal.SIGTERM
-            first.close()  # as QEMU does, which then serves the next
+            assert abandoned.wait(20) == 128 + signal.SIGTERM
+            first.close()  # as QEMU does; it then serves the next client
             accept(server).close()
             assert second.wait(20) == 0
 
 
-def test_a_vm_without_a_second_way_in(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_vm_without_a_console_socket(tmp_path: Path, environ: dict[str, str]) -> None:
     running.machine(tmp_path, console=None)
     done = run(*VMNET, env=environ, check=False)
     assert done.returncode == 22

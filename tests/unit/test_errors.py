@@ -1,4 +1,4 @@
-"""The family of errors: a code each, and all of them known."""
+"""The error classes: FAMILY is complete, and each class has an exit code and a meaning."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import pytest
 import vmnet
 from vmnet.errors import FAMILY, VmnetError
 
-# Their code is that of the class above them.
-APART = {"BusyError", "DemoError"}
+# These classes have the exit code of their base class.
+WITHOUT_CODE = {"BusyError", "DemoError"}
 
 
 def descendants(kind: type[VmnetError]) -> set[type[VmnetError]]:
-    return {kind}.union(*(descendants(one) for one in kind.__subclasses__()))
+    return {kind}.union(*map(descendants, kind.__subclasses__()))
 
 
 def test_the_family_is_complete() -> None:
     for module in pkgutil.walk_packages(vmnet.__path__, "vmnet."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    ours = {one for one in descendants(VmnetError) if one.__module__.startswith("vmnet.")}
-    assert {one.__name__ for one in ours - set(FAMILY)} == APART
+    kinds = {kind for kind in descendants(VmnetError) if kind.__module__.startswith("vmnet.")}
+    assert {kind.__name__ for kind in kinds - set(FAMILY)} == WITHOUT_CODE
 
 
 def test_each_class_has_an_exit_code_of_its_own() -> None:
-    codes = [one.exit_code for one in FAMILY]
+    codes = [kind.exit_code for kind in FAMILY]
     assert len(set(codes)) == len(codes)
-    assert all(0 < code < 126 for code in codes), "126 and up are the shell's and the engine's"
+    assert all(0 < code < 126 for code in codes), "shells and engines use 126 and above"
 
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)

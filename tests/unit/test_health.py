@@ -1,4 +1,4 @@
-"""``vmnet health``: what an engine acts upon."""
+"""``vmnet health``, which engines act on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNKNOWN = Presence("eth0", unknown="no permission to ask the guest on tap0")
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Presence]:
-    """What the guest says, one answer after the other; the last one for ever."""
+    """The guest's answers in order; the last answer repeats."""
     answers = [UP]
 
     def ask(_nic: Nic) -> Presence:
@@ -46,7 +46,7 @@ def verdict(run_dir: Path, grace: float = 1e9, *, strict: bool = False) -> tuple
     return found.verdict, found.reason
 
 
-def test_nothing_has_been_started(tmp_path: Path) -> None:
+def test_before_qemu_starts(tmp_path: Path) -> None:
     assert verdict(tmp_path) == ("starting", "QEMU has not been started yet")
 
 
@@ -68,14 +68,14 @@ def test_a_machine_that_does_not_run_is_unhealthy(
     assert reason.startswith(f"{state}: ")
 
 
-def test_a_guest_that_sleeps_is_healthy(tmp_path: Path, asked: list[Presence]) -> None:
+def test_a_suspended_guest_is_healthy(tmp_path: Path, asked: list[Presence]) -> None:
     asked[:] = [SILENT]
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock", "suspended"):
         assert verdict(tmp_path, 0)[0] == "healthy"
 
 
-def test_a_qemu_that_is_gone_or_does_not_answer(
+def test_a_qemu_that_has_ended_or_does_not_answer_is_unhealthy(
     tmp_path: Path, asked: list[Presence], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vmnet.running.runstate._SECONDS", 0.2)
@@ -90,7 +90,7 @@ def test_a_qemu_that_is_gone_or_does_not_answer(
         with socket.socket(socket.AF_UNIX) as other:
             other.connect(str(tmp_path / "qmp.sock"))
             with deaf.accept()[0]:
-                assert verdict(tmp_path)[0] == "healthy", "somebody else is being served"
+                assert verdict(tmp_path)[0] == "healthy", "QEMU serves another client"
 
 
 def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(
@@ -99,7 +99,7 @@ def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(
     helper = Helper("dnsmasq", tmp_path / "pid")
     running.machine(tmp_path, helpers=(helper,), qmp=None, nics=())
     monkeypatch.setattr(health, "_HELPERS_SECONDS", 1e9)
-    assert verdict(tmp_path)[0] == "healthy", "it is still coming up"
+    assert verdict(tmp_path)[0] == "healthy", "the helper is still starting"
     monkeypatch.setattr(health, "_HELPERS_SECONDS", 0)
     ended = ("unhealthy", "dnsmasq has ended: see the container's log")
     assert verdict(tmp_path) == ended
@@ -117,7 +117,7 @@ def without_qmp(run_dir: Path, *, confined: bool = True) -> None:
     running.machine(run_dir, qmp=None, nics=(evolve(running.NIC, confined=confined),))
 
 
-def test_a_guest_that_boots_is_starting_and_then_must_go_on_answering(
+def test_a_booting_guest_is_starting_and_must_go_on_answering_afterwards(
     tmp_path: Path, asked: list[Presence]
 ) -> None:
     without_qmp(tmp_path)
@@ -126,7 +126,7 @@ def test_a_guest_that_boots_is_starting_and_then_must_go_on_answering(
     assert found == ["starting", "healthy", "unhealthy", "healthy", "healthy"]
 
 
-def test_a_guest_that_never_answers_is_not_judged_by_that_unless_asked_to(
+def test_a_guest_that_never_answers_is_unhealthy_only_with_strict(
     tmp_path: Path, asked: list[Presence]
 ) -> None:
     without_qmp(tmp_path)
@@ -137,15 +137,13 @@ def test_a_guest_that_never_answers_is_not_judged_by_that_unless_asked_to(
     assert verdict(tmp_path, strict=True)[0] == "starting"
 
 
-def test_a_guest_that_may_have_other_addresses_may_leave_its_own(
-    tmp_path: Path, asked: list[Presence]
-) -> None:
+def test_an_unconfined_guest_may_stop_answering(tmp_path: Path, asked: list[Presence]) -> None:
     without_qmp(tmp_path, confined=False)
     asked[:] = [UP, SILENT]
     assert [verdict(tmp_path, 0)[0] for _ in range(2)] == ["healthy", "healthy"]
 
 
-def test_a_bridge_that_has_lost_its_address_is_named(
+def test_a_lost_bridge_address_is_reported(
     tmp_path: Path, asked: list[Presence], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("172.17.255.254", "169.254.1.2")
@@ -168,8 +166,8 @@ def test_a_bridge_that_has_lost_its_address_is_named(
     ]
 
 
-def test_a_disk_without_room_is_no_verdict(tmp_path: Path, asked: list[Presence]) -> None:
-    """A limit of the kernel's stands for it; ENOSPC would take a file system."""
+def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path, asked: list[Presence]) -> None:
+    """A limit on file sizes stands for a full disk, which would need a file system."""
     without_qmp(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -183,9 +181,7 @@ def test_a_disk_without_room_is_no_verdict(tmp_path: Path, asked: list[Presence]
     assert [verdict(tmp_path)[0] for _ in range(2)] == ["healthy", "unhealthy"]
 
 
-def test_what_an_earlier_machine_answered_counts_for_nothing(
-    tmp_path: Path, asked: list[Presence]
-) -> None:
+def test_answers_of_an_earlier_vm_do_not_count(tmp_path: Path, asked: list[Presence]) -> None:
     without_qmp(tmp_path)
     assert verdict(tmp_path)[0] == "healthy"
     key, *names = (tmp_path / "answered").read_text().splitlines()
@@ -197,7 +193,7 @@ def test_what_an_earlier_machine_answered_counts_for_nothing(
 def test_the_command(
     tmp_path: Path, asked: list[Presence], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environ = {"VMNET_RUN_DIR": str(tmp_path), "VMNET_MISSPELT": "another command's business"}
+    environ = {"VMNET_RUN_DIR": str(tmp_path), "VMNET_MISSPELT": "ignored by this command"}
     assert cli.main(("health",), environ) == 1
     assert capsys.readouterr().out == "starting: QEMU has not been started yet\n"
     without_qmp(tmp_path)
@@ -209,7 +205,7 @@ def test_the_command(
 
 
 def test_it_imports_only_what_it_needs(tmp_path: Path) -> None:
-    """It runs every few seconds, for as long as the VM does."""
+    """The command runs every few seconds."""
     running.machine(tmp_path, nics=())
     program = (
         "import sys; from vmnet import cli\n"

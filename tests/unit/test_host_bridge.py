@@ -1,4 +1,4 @@
-"""``vmnet host-bridge`` writes what each network system takes, and keeps what is there."""
+"""``vmnet host-bridge``: files for each network system, and Docker's kept settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vmnet.testing import golden
 
 GOLDEN = Path(__file__).with_name("golden_host_bridge")
 FREE = IPv4Network("192.0.2.240/28")
-DHCP = Layout("eth0", "br0")  # on a host that is not this one: its MAC is not known
+DHCP = Layout("eth0", "br0")  # for another host, so the MAC is unknown
 STATIC = Layout(
     "enp1s0",
     "br-lan",
@@ -42,7 +42,7 @@ def test_golden(network_system: str, name: str, layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("layout", [DHCP, STATIC])
-def test_netplan_is_the_yaml_that_was_meant(layout: Layout) -> None:
+def test_the_netplan_file_is_valid_yaml(layout: Layout) -> None:
     text = render(layout, "netplan")[f"/etc/netplan/60-{layout.bridge}.yaml"]
     bridge = yaml.safe_load(text)["network"]["bridges"][layout.bridge]
     assert bridge["interfaces"] == [layout.nic]
@@ -58,7 +58,7 @@ def test_ini_files_parse(network_system: str) -> None:
         assert parser.sections()
 
 
-def test_what_daemon_json_holds_is_kept() -> None:
+def test_other_settings_in_daemon_json_are_kept() -> None:
     own = {"bridge": "br0", "fixed-cidr": "192.0.2.240/28"}
     kept = json.loads(daemon_json(DHCP, '{"log-driver": "journald", "bridge": "old"}', FREE))
     assert kept == {"log-driver": "journald", **own}
@@ -66,14 +66,14 @@ def test_what_daemon_json_holds_is_kept() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"bip": "10.0.0.1/24"}'])
-def test_a_daemon_json_that_can_not_take_it_is_refused(text: str) -> None:
+def test_an_unsuitable_daemon_json_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"daemon\.json"):
         daemon_json(DHCP, text, FREE)
 
 
 @given(st.text())
-def test_no_name_breaks_out(text: str) -> None:
-    """What passes as a name is made of harmless characters, whatever the file."""
+def test_names_and_macs_have_only_harmless_characters(text: str) -> None:
+    """A name can't inject a line into a file."""
     harmless = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     assert not is_interface(text) or (len(text) <= 15 and set(text) <= harmless)
     assert not is_mac(text) or set(text) <= set("0123456789abcdefABCDEF:")
@@ -112,22 +112,24 @@ def test_bad_options_are_refused(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("network_system", FORMATS)
 def test_the_script(network_system: str) -> None:
-    """Golden, and read by a shell that carries out nothing."""
+    """The script equals the golden file, and its syntax is valid."""
     text = script(STATIC, network_system, daemon_json(STATIC, "", FREE))
     assert text == golden(GOLDEN / f"{network_system}-script.txt", text)
-    for one in (text, script(DHCP, network_system, "")):
-        done = subprocess.run(("sh", "-n"), input=one, capture_output=True, text=True, check=False)
+    for checked in (text, script(DHCP, network_system, "")):
+        done = subprocess.run(
+            ("sh", "-n"), input=checked, capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_script_without_docker(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["host-bridge", "--nic", "ens3", "--no-docker"], {}) == 0
-    said = capsys.readouterr().out
-    assert "bridge_ports ens3" in said
-    assert "docker" not in said
+    output = capsys.readouterr().out
+    assert "bridge_ports ens3" in output
+    assert "docker" not in output
 
 
-def test_a_range_for_containers_is_demanded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_range_for_containers_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     absent = ("--daemon-json", "/nonexistent")
     with pytest.raises(UsageError, match=r"--containers is missing: .* usually the router's"):
         cli.main(["host-bridge", *absent], {})
@@ -138,16 +140,18 @@ def test_a_range_for_containers_is_demanded(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("network_system", FORMATS)
-def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """As far as it is known; ifupdown is told to look."""
+def test_the_bridge_gets_the_nics_mac(
+    network_system: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the MAC is unknown, vmnet prints a warning; ifupdown looks it up itself."""
     absent = ("--no-docker", "--format", network_system)
 
-    def said(*options: str) -> tuple[str, str]:
+    def printed(*options: str) -> tuple[str, str]:
         assert cli.main(["host-bridge", "--nic", "nic-elsewhere", *absent, *options], {}) == 0
         found = capsys.readouterr()
         return found.out, found.err
 
-    out, err = said()
+    out, err = printed()
     if network_system == "ifupdown":
         assert "bridge_hw nic-elsewhere\n" in out
         assert not err
@@ -155,11 +159,11 @@ def test_the_mac_is_the_nics(network_system: str, capsys: pytest.CaptureFixture[
         assert "the MAC of nic-elsewhere, unknown here" in out
         assert "the MAC of nic-elsewhere is unknown on this machine" in err
     for mac in ("02:42:AC:11:00:02", "02:42:ac:11:00:02"):
-        out, err = said("--mac", mac)
+        out, err = printed("--mac", mac)
         assert "02:42:ac:11:00:02" in out
         assert not err
 
 
-def test_a_nic_without_a_mac_of_its_own() -> None:
+def test_a_nic_without_a_mac() -> None:
     assert nic_mac("lo") == ""
     assert nic_mac("nic-elsewhere") == ""

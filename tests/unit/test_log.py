@@ -1,4 +1,4 @@
-"""The log: lines for people, JSON for programs, a hint behind each error."""
+"""The log: text and JSON lines, with a hint after each error."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vmnet.settings.core import LOG, LOG_LEVEL
 
 @pytest.fixture(autouse=True)
 def root_logger() -> Iterator[None]:
-    """The root logger as it was before, pytest's own handlers on it."""
+    """Restore the root logger and pytest's handlers after each test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    root.handlers.clear()  # or configure() would close pytest's
+    root.handlers.clear()  # or configure() would close pytest's handlers
     yield
     root.handlers[:], root.level = handlers, level
     root.setLevel(level)
@@ -29,7 +29,7 @@ Capture = pytest.CaptureFixture[str]
 ERROR = SettingsError("VMNET_CPUS=0 is not a whole number from 1 to 1024", "set it with `-e …`")
 
 
-def test_information_stands_alone_and_trouble_is_named(capsys: Capture) -> None:
+def test_only_warnings_and_errors_name_their_level(capsys: Capture) -> None:
     log.configure({})
     logger = logging.getLogger("vmnet.strategies.bridge.plan")
     logger.debug("a detail")
@@ -61,7 +61,7 @@ def raised() -> SettingsError:
         return error
 
 
-def test_a_traceback_for_those_who_ask(capsys: Capture) -> None:
+def test_a_traceback_at_debug_level(capsys: Capture) -> None:
     log.configure({"VMNET_LOG_LEVEL": "debug"})
     log.report(raised())
     text = capsys.readouterr().err
@@ -69,7 +69,7 @@ def test_a_traceback_for_those_who_ask(capsys: Capture) -> None:
     assert "in raised" in text
 
 
-def test_json_is_one_object_a_line(capsys: Capture) -> None:
+def test_each_json_line_is_an_object(capsys: Capture) -> None:
     log.configure({"VMNET_LOG": "json", "VMNET_LOG_LEVEL": "debug"})
     logging.getLogger("vmnet").warning("two\nlines of %s", "text")
     log.report(raised())
@@ -99,7 +99,7 @@ def test_levels(level: str, shown: list[str], capsys: Capture) -> None:
     assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == shown
 
 
-def test_a_spelling_that_the_settings_take_is_taken_here_too(capsys: Capture) -> None:
+def test_the_log_accepts_the_spellings_that_the_settings_accept(capsys: Capture) -> None:
     environ = {"VMNET_LOG": "json ", "VMNET_LOG_LEVEL": " error"}
     parsed = testing.settings(environ)
     assert (parsed[LOG], parsed[LOG_LEVEL]) == ("json", "error")

@@ -1,4 +1,4 @@
-"""``vmnet status``: what a person reads, and what a program does."""
+"""``vmnet status``: its text and JSON output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER = "198.51.100.7"
 
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A machine on record whose dnsmasq has ended; of two addresses one answers."""
+    """The record of a VM whose dnsmasq has ended and which answers for one of two addresses."""
     state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY))
     running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "dnsmasq.pid"),))
 
@@ -37,7 +37,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {"VMNET_RUN_DIR": str(tmp_path), "NO_DHCP": "true"}
 
 
-def test_for_people(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
+def test_the_text_output(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
     with qmp.qemu(tmp_path / "qmp.sock"):
         assert cli.main(("status",), environ) == 0
     head, qemu, process, *lines = capsys.readouterr().out.splitlines()
@@ -52,7 +52,7 @@ def test_for_people(environ: dict[str, str], tmp_path: Path, capsys: Capture) ->
     assert "dnsmasq    has ended" in text
 
 
-def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
+def test_the_json_output(environ: dict[str, str], tmp_path: Path, capsys: Capture) -> None:
     with qmp.qemu(tmp_path / "qmp.sock", "paused"):
         assert cli.main(("status", "--json"), environ) == 0
     found = json.loads(capsys.readouterr().out)
@@ -77,7 +77,7 @@ def test_for_programs(environ: dict[str, str], tmp_path: Path, capsys: Capture) 
     assert found["handovers"][0]["done"] is None
 
 
-def test_a_qemu_that_can_not_be_asked_is_told_with_the_rest(
+def test_an_unreachable_qemu_is_reported_with_the_rest(
     environ: dict[str, str], capsys: Capture
 ) -> None:
     assert cli.main(("status", "--json"), environ) == 0
@@ -102,5 +102,5 @@ def test_no_vm(tmp_path: Path) -> None:
         (3 * 86400 + 4 * 3600 + 59, "3 d 4 h"),
     ],
 )
-def test_a_time_in_its_two_largest_units(seconds: float, text: str) -> None:
+def test_a_duration_in_its_two_largest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text

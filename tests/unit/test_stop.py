@@ -1,4 +1,4 @@
-"""``vmnet stop``: what QEMU is told, in which order, and what a person is."""
+"""``vmnet stop``: the commands to QEMU in their order, and the output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_guest_that_powers_off(tmp_path: Path, environ: dict[str, str]) -> None:
-    """QEMU waits for us, since in a container we end with it."""
+    """QEMU quits after `vmnet stop`, because in a container its end kills `vmnet stop`."""
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}) as qemu:
         done = run(*VMNET, "--timeout", "30", env=environ, check=False)
@@ -37,7 +37,7 @@ def test_a_guest_that_powers_off(tmp_path: Path, environ: dict[str, str]) -> Non
     ]
 
 
-def test_a_guest_that_does_not_leaves_qemu_as_it_was(
+def test_a_guest_that_does_not_power_off_keeps_running(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     running.machine(tmp_path)
@@ -45,12 +45,12 @@ def test_a_guest_that_does_not_leaves_qemu_as_it_was(
         done = run(*VMNET, "--timeout", "1", env=environ, check=False)
     assert done.returncode == 22
     assert "the guest did not power off within 1 s and keeps running" in done.stderr
-    assert [one for one in qemu.told if one != "system_powerdown"] == [
+    assert [command for command in qemu.told if command != "system_powerdown"] == [
         *("qmp_capabilities", "query-status", "set-action", "set-action")
     ]
 
 
-def test_force_flushes_and_ends(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_force_writes_back_the_disks_and_quits(tmp_path: Path, environ: dict[str, str]) -> None:
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock") as qemu:
         done = run(*VMNET, "--timeout", "0", "--force", "--json", env=environ)
@@ -60,13 +60,15 @@ def test_force_flushes_and_ends(tmp_path: Path, environ: dict[str, str]) -> None
     assert qemu.told[-3:] == ["stop", "human-monitor-command", "quit"]
 
 
-def test_a_second_time_is_no_error(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_no_running_vm_is_no_error(tmp_path: Path, environ: dict[str, str]) -> None:
     done = run(*VMNET, env=environ)
     assert done.stdout == "no VM runs here\n"
     assert run(*VMNET, "--json", env=environ).json() == {"result": "not-running", "seconds": 0.0}
 
 
-def test_progress_is_told_in_the_form_of_the_log(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_progress_is_logged_in_the_format_of_the_log(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock"):
         done = run(*VMNET, "--timeout", "3", env={**environ, "VMNET_LOG": "json"}, check=False)
@@ -76,7 +78,7 @@ def test_progress_is_told_in_the_form_of_the_log(tmp_path: Path, environ: dict[s
     assert (error["level"], "--force" in error["hint"]) == ("error", True)
 
 
-def test_a_time_that_is_none(environ: dict[str, str]) -> None:
+def test_an_invalid_time_is_refused(environ: dict[str, str]) -> None:
     done = run(*VMNET, "--timeout", "-1", env=environ, check=False)
     assert done.returncode == 2
     assert "-1 is not a whole number from 0 to 86400" in done.stderr
