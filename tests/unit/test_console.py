@@ -175,7 +175,7 @@ def test_a_vm_without_a_console_socket(tmp_path: Path, environ: dict[str, str]) 
 def test_no_vm_and_no_listener(tmp_path: Path, environ: dict[str, str]) -> None:
     done = run(*VMNET, env=environ, check=False)
     assert done.returncode == 22
-    assert f"no VM runs here: {tmp_path} has no record of one" in done.stderr
+    assert f"no VM runs here: {tmp_path} has no record of a VM" in done.stderr
     running.machine(tmp_path)
     done = run(*VMNET, env=environ, check=False)
     assert done.returncode == 22

@@ -28,7 +28,7 @@ def machine(environ: Mapping[str, str]) -> Launched:
     found = vm_record.load(run_dir)
     if found is None:
         raise GuestError(
-            f"no VM runs here: {run_dir} has no record of one",
+            f"no VM runs here: {run_dir} has no record of a VM",
             "run the command in the VM's container, as root: `docker exec NAME vmnet …`",
         )
     return found
