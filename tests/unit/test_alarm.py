@@ -1,4 +1,4 @@
-"""The alarm: signals to a process wake its guard, also when it has become another program."""
+"""The alarm: a signal to a process wakes its guard, also after an exec of the process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ os.execv(sys.executable, (sys.executable, "-c", sleeper))
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process with threads, which is not the program that hung the alarm up."""
+    """A process with threads that has executed another program since it opened the alarm."""
     with subprocess.Popen(
         (sys.executable, "-c", _PROGRAM, tmp_path), stderr=subprocess.PIPE, text=True
     ) as process:
@@ -45,8 +45,9 @@ def guarded(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _guard_of(pid: int) -> Path | None:
-    found = (one for keeper in _children(pid) for one in _children(int(keeper.name)))
-    return next((one for one in found if (one / "comm").read_text() == "vmnet-guard\n"), None)
+    found = (child for keeper in _children(pid) for child in _children(int(keeper.name)))
+    guards = (child for child in found if (child / "comm").read_text() == "vmnet-guard\n")
+    return next(guards, None)
 
 
 def _children(pid: int) -> list[Path]:
@@ -55,7 +56,7 @@ def _children(pid: int) -> list[Path]:
 
 
 def _switches(process: Path) -> int:
-    """How often it has gone to sleep: proc_pid_status(5)."""
+    """Return how often a process has gone to sleep (proc_pid_status(5))."""
     return int((process / "status").read_text().split("voluntary_ctxt_switches:")[1].split()[0])
 
 
@@ -74,8 +75,8 @@ def test_a_signal_wakes_the_guard_at_once(guarded: subprocess.Popen[str]) -> Non
     assert said == "vmnet: guard: SIGTERM: pressing the guest's power button\n"
 
 
-def test_what_proves_it_is_taken_back_and_nothing_stays_open() -> None:
-    """The stop signals need not be blocked for that."""
+def test_opening_leaves_no_pending_signal_and_no_descriptor() -> None:
+    """This does not require blocked stop signals."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     before = sorted(map(str, Path("/proc/self/fd").iterdir()))
     with alarm.opened() as fds:
@@ -87,7 +88,7 @@ def test_what_proves_it_is_taken_back_and_nothing_stays_open() -> None:
 
 @pytest.mark.parametrize("rings", [True, False])
 def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> None:
-    """It looks twice a second only where no alarm has ever rung."""
+    """It checks twice a second only if its alarm has never fired."""
     with socket.socket(socket.AF_UNIX) as monitor:
         monitor.bind(str(tmp_path / "qmp.sock"))
         monitor.listen()
@@ -100,7 +101,7 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
             monitor.settimeout(20)
             connection, _ = monitor.accept()
             with connection:
-                connection.recv(4096)  # it is at work
+                connection.recv(4096)  # the guard runs
                 both = (Path("/proc", str(pid)), *_children(pid))
                 first, start = sum(map(_switches, both)), time.monotonic()
                 until(lambda: time.monotonic() - start > 3, 10, "three seconds to pass")

@@ -1,4 +1,4 @@
-"""What other systems allocated is recorded before they are asked, and released in any case."""
+"""Allocations by other systems: recorded before the request, and always released."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def on_record(path: Path) -> list[str]:
-    return [one["strategy"] for one in json.loads(path.read_text())["allocations"]]
+    return [entry["strategy"] for entry in json.loads(path.read_text())["allocations"]]
 
 
-def test_each_strategy_gets_what_the_one_before_made(hooks: Hooks) -> None:
+def test_each_strategy_gets_the_result_of_the_previous(hooks: Hooks) -> None:
     assert allocation.allocate(hooks, recorder.IDENTITY) == recorder.ALLOCATED
     assert [(hook, given["identity"]) for hook, given in recorder.CALLS] == [
         ("vmnet_ipam_allocate", recorder.IDENTITY),
@@ -50,7 +50,7 @@ def test_each_strategy_gets_what_the_one_before_made(hooks: Hooks) -> None:
     ]
 
 
-def test_the_record_is_there_before_each_is_asked(
+def test_the_record_is_written_before_each_request(
     hooks: Hooks, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[str]] = []
@@ -65,7 +65,7 @@ def test_the_record_is_there_before_each_is_asked(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_released_the_last_first_with_what_each_was_given(hooks: Hooks, path: Path) -> None:
+def test_release_is_newest_first_with_the_same_arguments(hooks: Hooks, path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
     recorder.CALLS.clear()
     start.recover(hooks)
@@ -76,9 +76,7 @@ def test_released_the_last_first_with_what_each_was_given(hooks: Hooks, path: Pa
     assert not path.exists()
 
 
-def test_the_network_is_restored_before_others_are_asked_to_release(
-    hooks: Hooks, tmp_path: Path
-) -> None:
+def test_the_network_is_restored_before_the_release(hooks: Hooks, tmp_path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
     state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING)
     recorder.CALLS.clear()
@@ -86,7 +84,7 @@ def test_the_network_is_restored_before_others_are_asked_to_release(
     assert recorder.calls()[0] == "vmnet_bridge_restore"
 
 
-def test_an_allocation_that_failed_may_have_been_made(hooks: Hooks) -> None:
+def test_a_failed_allocation_is_released_too(hooks: Hooks) -> None:
     recorder.FAIL_AT.add("second: vmnet_ipam_allocate")
     with pytest.raises(LaunchError, match="second: vmnet_ipam_allocate was told to fail"):
         allocation.allocate(hooks, recorder.IDENTITY)
@@ -95,7 +93,7 @@ def test_an_allocation_that_failed_may_have_been_made(hooks: Hooks) -> None:
     assert recorder.calls() == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
 
 
-def test_what_is_not_released_stays_on_record(hooks: Hooks, path: Path) -> None:
+def test_a_failed_release_stays_on_record(hooks: Hooks, path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
     recorder.FAIL_AT.add("vmnet_ipam_release")
     with pytest.raises(AllocationError) as caught:
@@ -112,13 +110,13 @@ def test_what_is_not_released_stays_on_record(hooks: Hooks, path: Path) -> None:
 
 def test_a_strategy_that_is_no_longer_selected_releases_too(hooks: Hooks, tmp_path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
-    others = recorder.select(tmp_path, VMNET_IPAM="nodhcp")
+    later = recorder.select(tmp_path, VMNET_IPAM="nodhcp")
     recorder.CALLS.clear()
-    start.recover(others)
+    start.recover(later)
     assert recorder.calls() == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
 
 
-def test_a_strategy_that_is_gone_keeps_what_it_allocated(
+def test_the_allocation_of_an_uninstalled_strategy_stays_on_record(
     hooks: Hooks, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
@@ -130,9 +128,7 @@ def test_a_strategy_that_is_gone_keeps_what_it_allocated(
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"version": 2, "allocations": []}'])
-def test_a_record_that_can_t_be_read_is_left_where_it_is(
-    content: str, hooks: Hooks, path: Path
-) -> None:
+def test_an_unreadable_record_is_left_unchanged(content: str, hooks: Hooks, path: Path) -> None:
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(StateError) as caught:
@@ -155,14 +151,14 @@ def test_a_new_ipv6_gateway_is_asked_for_its_link_local_address(
     assert allocation.allocate(hooks, recorder.IDENTITY).interfaces[0] == known
 
 
-def test_a_start_that_allocates_nothing_needs_none_of_this() -> None:
+def test_a_start_without_allocation_does_not_import_it() -> None:
     program = "import sys\nfrom vmnet.cli import run\nprint(*sys.modules)"
     imported = set(interpreter.run(program).split())
     assert not {"vmnet.lifecycle.allocation", "vmnet.lifecycle.supervisor"} & imported
 
 
 @pytest.mark.parametrize("status", [0, 17, 143])
-def test_the_parent_releases_and_keeps_the_machines_status(
+def test_the_parent_releases_and_returns_the_status_of_the_child(
     status: int, hooks: Hooks, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ended() -> int:
@@ -177,7 +173,7 @@ def test_the_parent_releases_and_keeps_the_machines_status(
 
 
 def supervised(script: str) -> subprocess.Popen[str]:
-    """A process with a shell for its child; and with a thread, as plugins leave them."""
+    """Start a supervisor with a shell as its child, and with a thread as of a plugin."""
     program = (
         "import os, sys, threading, time\nfrom vmnet.lifecycle import supervisor\n"
         "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"

@@ -1,4 +1,4 @@
-"""Becoming the machine, seen from inside it; and what is left of us where that fails."""
+"""Executing the hypervisor, and the process after a failed exec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmnet.model.machine import Command
 
 
 def python(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own: it is about to become something else."""
+    """Run a script in a new process, which an exec may replace."""
     head = "import os, signal\nfrom vmnet.lifecycle.become import become\n"
     head += "from vmnet.model.machine import Command\n"
     argv = (sys.executable, "-c", head + script)
@@ -26,7 +26,7 @@ def test_the_process_is_the_program() -> None:
     assert after == f"{before} x", "the same process, and nothing printed before is lost"
 
 
-def test_the_kernel_reaps_what_the_program_does_not_wait_for() -> None:
+def test_the_kernel_reaps_the_orphans() -> None:
     done = python("become(Command(('/bin/cat', '/proc/self/status')))")
     ignored = next(line for line in done.stdout.splitlines() if line.startswith("SigIgn:"))
     assert int(ignored.split()[1], 16) >> (17 - 1) & 1, "SIGCHLD"
@@ -61,7 +61,7 @@ def test_a_program_that_can_t_be_executed(program: str, said: str) -> None:
     message, hint, is_default = done.stdout.splitlines()
     assert message == said
     assert "VMNET_QEMU" in hint
-    assert is_default == "True", "the undoing may start programs and wait for them"
+    assert is_default == "True", "undos may start programs and wait for them"
 
 
 def test_a_descriptor_that_is_not_open() -> None:
@@ -69,7 +69,7 @@ def test_a_descriptor_that_is_not_open() -> None:
         become(Command(("/bin/true",), keep_fds=(999,)))
 
 
-def test_no_machine_for_an_engine_that_waits_for_its_end() -> None:
+def test_a_pending_stop_signal_prevents_the_exec() -> None:
     done = python(
         "from vmnet.errors import InterruptedStartError\n"
         "from vmnet.lifecycle import held_signals\n"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes, and reads of trusted files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o7777
 
 
-def test_a_file_in_folders_that_were_not_there(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file"
     files.write(path, b"content\0")
     assert path.read_bytes() == b"content\0"
@@ -24,9 +24,7 @@ def test_a_file_in_folders_that_were_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wanted", [0o600, 0o644, 0o400, 0o666])
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_the_mode_is_the_one_asked_for_whatever_the_umask(
-    wanted: int, umask: int, tmp_path: Path
-) -> None:
+def test_the_umask_does_not_change_the_mode(wanted: int, umask: int, tmp_path: Path) -> None:
     before = os.umask(umask)
     try:
         files.write(tmp_path / "file", b"", wanted)
@@ -35,20 +33,20 @@ def test_the_mode_is_the_one_asked_for_whatever_the_umask(
     assert mode(tmp_path / "file") == wanted
 
 
-def test_secret_unless_told_otherwise(tmp_path: Path) -> None:
+def test_the_default_mode_is_private(tmp_path: Path) -> None:
     files.write(tmp_path / "file", b"")
     assert mode(tmp_path / "file") == 0o600
 
 
-def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_file_is_replaced_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write(path, b"a longer first content", 0o644)
     with path.open("rb") as reader:
         files.write(path, b"second", 0o600)
-        assert reader.read() == b"a longer first content", "a reader keeps what it has opened"
+        assert reader.read() == b"a longer first content", "a reader keeps the old content"
     assert path.read_bytes() == b"second"
     assert mode(path) == 0o600
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_failed_write_leaves_the_old_content(
@@ -70,7 +68,7 @@ def test_a_failed_write_leaves_the_old_content(
     )
 
 
-def test_durable_means_synced_before_it_is_in_place(
+def test_a_durable_file_is_synced_before_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -91,7 +89,7 @@ def test_durable_means_synced_before_it_is_in_place(
     ("below", "said"),
     [("file/x", "File exists"), ("file/a/x", "Not a directory"), ("folder", "Is a directory")],
 )
-def test_a_place_where_nothing_can_be_written(below: str, said: str, tmp_path: Path) -> None:
+def test_a_path_that_can_t_be_written(below: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder" / "full").mkdir(parents=True)
     with pytest.raises(StateError, match=f"can't write {tmp_path / below}: {said}"):
@@ -110,13 +108,13 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "file").is_symlink()
 
 
-def test_what_a_killed_start_left_beside_it_is_replaced(tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_killed_start_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".file.new").write_bytes(b"half of")
     files.write(tmp_path / "file", b"new")
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_file_is_read_and_a_link_is_not(tmp_path: Path) -> None:
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"ours")
     (tmp_path / "link").symlink_to("file")
     assert files.read(tmp_path / "file") == b"ours"

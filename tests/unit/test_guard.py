@@ -1,4 +1,4 @@
-"""The guard: which signal is pending, and what it tells the machine's control socket."""
+"""The guard: how it finds pending signals, and what it sends to QEMU's control socket."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
 
 
 def status(mask: int) -> bytes:
-    """A real process's status with another mask of signals pending for it."""
+    """Return the status of a real process with another mask of pending signals."""
     lines = STATUS.splitlines()
     return b"\n".join(
         b"ShdPnd:\t%016x" % mask if line.startswith(b"ShdPnd:") else line for line in lines
     )
 
 
-def test_nothing_is_pending_for_us() -> None:
+def test_no_signal_is_pending_in_a_real_status() -> None:
     assert b"ShdPnd:" in STATUS
     assert guard.pending(STATUS) == 0
 
 
-def test_the_stop_signals_are_those_of_this_platform() -> None:
+def test_the_stop_signals_have_these_numbers() -> None:
     assert {signal.Signals(number).name for number in processes.STOP_SIGNALS} == set(NAMES.values())
 
 
@@ -49,14 +49,14 @@ def test_the_stop_signals_are_those_of_this_platform() -> None:
 @example(1 << 14)
 @example(1 << 29)
 @example(0x20004007)
-def test_a_stop_signal_is_found_among_any_others(mask: int) -> None:
+def test_a_stop_signal_is_found_among_other_signals(mask: int) -> None:
     pending = {number for number in NAMES if mask & 1 << (number - 1)}
     found = guard.pending(status(mask))
     assert found in pending if pending else found == 0
 
 
 @given(st.binary())
-def test_text_without_the_line_means_none(text: bytes) -> None:
+def test_a_status_without_the_line_has_no_pending_signal(text: bytes) -> None:
     assert b"ShdPnd:" in text or guard.pending(text) == 0
 
 
@@ -88,7 +88,7 @@ def test_a_real_process_with_a_real_pending_signal(number: int) -> None:
 
 
 class Monitor(threading.Thread):
-    """A QMP server that ends its machine at the command that it obeys."""
+    """A QMP server that kills its process at the command that it obeys."""
 
     def __init__(
         self, path: Path, process: subprocess.Popen[bytes], obeys: str, *events: dict[str, Any]
@@ -119,7 +119,7 @@ class Monitor(threading.Thread):
 
 
 def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:
-    """A keeper that has nothing but the guard to keep."""
+    """Return the command line of a keeper that keeps only a guard alive."""
     words = guard.command(process.pid, qmp, deadline, form, ())
     order = keeper.keep_guard(qmp.with_name("guard.pid"), (), words)
     return list(keeper.command(process.pid, form, qmp.with_name("keeper.pid"), order))
@@ -133,7 +133,7 @@ def watched(
     form: str = "text",
     events: tuple[dict[str, Any], ...] = (),
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """What the guard said, and what it told the machine."""
+    """Run a guard, and return its result and the commands that QEMU received."""
     qmp = tmp_path / "qmp.sock"
     with machine() as process:
         monitor = Monitor(qmp, process, obeys, *events)
@@ -160,8 +160,8 @@ def test_further_signals_change_nothing(tmp_path: Path) -> None:
     assert done.stderr == "vmnet: guard: SIGINT: pressing the guest's power button\n"
 
 
-def test_a_guest_that_does_not_listen_is_made_to_quit_at_the_deadline(tmp_path: Path) -> None:
-    """Its disks are written back first."""
+def test_the_deadline_makes_qemu_quit(tmp_path: Path) -> None:
+    """QEMU writes back the disks first."""
     done, commands = watched(tmp_path, "quit", signal.SIGINT, deadline=0.5)
     assert commands[:2] == ["qmp_capabilities", "system_powerdown"]
     assert commands[-3:] == ["stop", "human-monitor-command", "quit"]
@@ -169,8 +169,8 @@ def test_a_guest_that_does_not_listen_is_made_to_quit_at_the_deadline(tmp_path: 
     assert "did not power off within 0.5 s: forcing QEMU to quit" in done.stderr
 
 
-def test_the_status_of_a_forced_end_can_leave_through_the_port() -> None:
-    """QEMU's isa-debug-exit ends it with the value written, doubled, and one."""
+def test_the_port_can_produce_the_forced_status() -> None:
+    """QEMU's isa-debug-exit exits with twice the written value plus one."""
     written = guard.FORCED_STATUS >> 1
     assert written << 1 | 1 == guard.FORCED_STATUS
 
@@ -184,9 +184,7 @@ def test_the_status_of_a_forced_end_can_leave_through_the_port() -> None:
         ("GUEST_PANICKED", {"action": "poweroff"}, "error: guard: the guest panicked"),
     ],
 )
-def test_it_says_why_a_machine_ends(
-    tmp_path: Path, event: str, data: dict[str, Any], said: str
-) -> None:
+def test_it_logs_why_qemu_ends(tmp_path: Path, event: str, data: dict[str, Any], said: str) -> None:
     events = ({"event": event, "data": data},)
     done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, events=events)
     assert done.stderr.splitlines()[1:] == [f"vmnet: {said}"]
@@ -202,7 +200,7 @@ _QUIT = {"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"
         pytest.param(
             ({"event": "STOP"}, _OFF),
             "warning: guard: QEMU was forced to quit: the guest did not power off",
-            id="forced by another",
+            id="forced by another client",
         ),
         pytest.param(
             ({"event": "STOP"}, {"event": "RESUME"}, _OFF),
@@ -212,11 +210,11 @@ _QUIT = {"event": "SHUTDOWN", "data": {"guest": False, "reason": "host-qmp-quit"
         pytest.param(
             (_OFF, {"event": "STOP"}, _QUIT),
             "guard: the guest powered off",
-            id="told to quit afterwards",
+            id="quit afterwards",
         ),
     ],
 )
-def test_an_end_that_somebody_else_brings_about_is_told_once_and_as_it_was(
+def test_an_end_that_another_client_causes_is_logged_once(
     tmp_path: Path, events: tuple[dict[str, Any], ...], said: str
 ) -> None:
     done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, events=events)
@@ -231,7 +229,7 @@ def test_its_log_can_be_json(tmp_path: Path) -> None:
     assert entry["message"] == "guard: SIGTERM: pressing the guest's power button"
 
 
-def test_a_machine_that_ends_by_itself_ends_the_guard(tmp_path: Path) -> None:
+def test_the_guard_ends_with_the_process(tmp_path: Path) -> None:
     with (
         machine() as process,
         subprocess.Popen(
@@ -279,24 +277,24 @@ def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path
     assert "can't connect to QEMU's control socket: [Errno 2]" in said[2]
 
 
-def test_stop_signals_are_not_for_the_guard(tmp_path: Path) -> None:
+def test_guard_and_keeper_block_stop_signals(tmp_path: Path) -> None:
     with machine() as running:
         words = guard_of(running, tmp_path / "absent", 8, "text")
         spawned = process.spawn(words, processes.STOP_SIGNALS)
-        at_work = until(lambda: _at_work(spawned), 10, "the guard to be at work")
-        for pid in (spawned, at_work):
+        guard_pid = until(lambda: _guard_pid(spawned), 10, "the guard")
+        for pid in (spawned, guard_pid):
             assert _blocked(pid) >= set(NAMES)
             os.kill(pid, signal.SIGTERM)
-        assert _at_work(spawned) == at_work
+        assert _guard_pid(spawned) == guard_pid
         running.kill()
         running.wait(10)
         assert os.waitstatus_to_exitcode(os.waitpid(spawned, 0)[1]) == 0
 
 
-def _at_work(keeper: int) -> int | None:
-    """The guard that a keeper has."""
+def _guard_pid(keeper: int) -> int | None:
+    """Return the PID of a keeper's guard."""
     children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-    named = (int(one) for one in children if _name(int(one)) == "vmnet-guard")
+    named = (int(pid) for pid in children if _name(int(pid)) == "vmnet-guard")
     return next(named, None)
 
 
@@ -304,7 +302,7 @@ def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def test_a_guard_that_is_killed_is_missed_and_another_takes_its_place(tmp_path: Path) -> None:
+def test_a_killed_guard_is_replaced(tmp_path: Path) -> None:
     qmp = tmp_path / "qmp.sock"
     with (
         machine() as process,
@@ -312,7 +310,7 @@ def test_a_guard_that_is_killed_is_missed_and_another_takes_its_place(tmp_path: 
             guard_of(process, qmp, 60, "text"), stderr=subprocess.PIPE, text=True
         ) as keeper,
     ):
-        first = until(lambda: _at_work(keeper.pid), 10, "the guard to be at work")
+        first = until(lambda: _guard_pid(keeper.pid), 10, "the guard")
         assert _name(keeper.pid) == "vmnet-keeper"
         os.kill(first, signal.SIGKILL)
         assert keeper.stderr is not None
@@ -326,7 +324,7 @@ def test_a_guard_that_is_killed_is_missed_and_another_takes_its_place(tmp_path: 
     assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
 
 
-def test_a_log_that_nobody_takes_keeps_no_button_from_being_pressed(tmp_path: Path) -> None:
+def test_a_closed_log_does_not_prevent_a_stop(tmp_path: Path) -> None:
     qmp = tmp_path / "qmp.sock"
     with machine() as process:
         monitor = Monitor(qmp, process, "system_powerdown")
@@ -347,7 +345,7 @@ def _blocked(pid: int) -> set[int]:
 
 
 @pytest.mark.parametrize("module", [processes, guard, keeper, monitor, keeper_watch])
-def test_what_runs_beside_the_machine_runs_without_vmnet(module: ModuleType) -> None:
+def test_guard_and_keeper_import_nothing_of_vmnet(module: ModuleType) -> None:
     assert module.__file__
     source = Path(module.__file__).read_text()
     assert "import vmnet" not in source
@@ -355,8 +353,8 @@ def test_what_runs_beside_the_machine_runs_without_vmnet(module: ModuleType) -> 
 
 
 @pytest.mark.parametrize("program", ["guard", "keeper"])
-def test_what_runs_beside_the_machine_imports_little(program: str) -> None:
-    """It stays for as long as the machine does: see bench/memory."""
+def test_guard_and_keeper_import_little(program: str) -> None:
+    """Their imports stay in memory as long as the VM runs (bench/memory)."""
     folder = str(Path(guard.__file__).parents[1])
     code = f"import sys; sys.path.append({folder!r}); import supervision.{program}"
     code += "; print(*sys.modules)"

@@ -1,4 +1,4 @@
-"""Stop signals before there are handlers: what blocks them, and who lets them through again."""
+"""Stop signals before a start has handlers: where they are blocked and unblocked."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_the_kernel_reads_the_whole_first_line_of_the_script() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("config",), ("--help",), ("no-such-command",)])
-def test_a_command_that_is_no_start_can_be_interrupted(arguments: tuple[str, ...]) -> None:
+def test_other_commands_unblock_the_stop_signals(arguments: tuple[str, ...]) -> None:
     argv = (*_BLOCKING, sys.executable, "-c", _REPORT, *arguments)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_a_stop_while_modules_are_imported_waits_for_the_handlers() -> None:
-    """Without the image's script, too: ``vmnet run`` itself blocks them first."""
+def test_a_stop_signal_during_imports_stays_pending_until_the_handlers() -> None:
+    """``vmnet run`` blocks them itself, for use without the image's script."""
     script = "import os, signal, sys; sys.argv = ['vmnet', 'run']; import vmnet.__main__ as vmnet; "
     script += "os.kill(os.getpid(), signal.SIGTERM); vmnet.main()"
     argv = (sys.executable, "-c", script)

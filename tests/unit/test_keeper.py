@@ -1,4 +1,4 @@
-"""The keeper: what has ended is started again, and what has changed has a program run."""
+"""The keeper: it restarts processes that ended, and runs programs when something changes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vmnet.supervision.watches import Watch
 if TYPE_CHECKING:
     from vmnet.supervision.keeper import Task
 
-_AT_ONCE = (0.01,) * 3
+_PAUSES = (0.01,) * 3
 
 
 @contextmanager
 def kept(*tasks: Task[None]) -> Iterator[None]:
-    """A keeper at work, for a machine that ends with the context."""
+    """Run a keeper's tasks for a process that ends with the context."""
     with subprocess.Popen(("sleep", "60")) as machine:
         end = os.pidfd_open(machine.pid)
         thread = threading.Thread(target=keeper.keep, args=(end, tasks))
@@ -42,7 +42,7 @@ def kept(*tasks: Task[None]) -> Iterator[None]:
 
 
 def daemon_in(folder: Path, script: str = "") -> tuple[str, ...]:
-    """A daemon that counts its starts."""
+    """Return the command line of a daemon that counts its starts."""
     go = script or "sleep 60 >/dev/null 2>&1 & echo $! > pid"
     return ("/bin/sh", "-c", f"cd {folder}; echo start >> starts; {go}")
 
@@ -66,10 +66,10 @@ def lives(pid: int) -> bool:
 
 def daemon(folder: Path, script: str = "") -> Task[None]:
     argv = daemon_in(folder, script)
-    return keeper.daemon(Log("text", "helper"), str(folder / "pid"), argv, _AT_ONCE)
+    return keeper.daemon(Log("text", "helper"), str(folder / "pid"), argv, _PAUSES)
 
 
-def test_a_daemon_that_dies_is_started_again_and_ends_with_the_machine(
+def test_a_killed_daemon_is_restarted_and_ends_with_the_vm(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     subprocess.run(daemon_in(tmp_path), check=True)
@@ -92,12 +92,12 @@ def test_a_daemon_that_dies_is_started_again_and_ends_with_the_machine(
         ("true", "was started, but wrote no PID to {}/pid"),
     ],
 )
-def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
+def test_the_keeper_gives_up_after_some_restarts(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], script: str, why: str
 ) -> None:
-    (tmp_path / "pid").write_text("4194305\n")  # of no process: more than there can be
+    (tmp_path / "pid").write_text("4194305\n")  # more than the largest possible PID
     with kept(daemon(tmp_path, script)):
-        said = "\n".join(
+        expected = "\n".join(
             (
                 "vmnet: error: helper: ended before the VM (exit status unknown): "
                 "starting it again",
@@ -108,32 +108,32 @@ def test_a_daemon_that_can_t_be_started_again_stays_down_after_some_attempts(
                 "",
             )
         )
-        heard = ""
+        logged = ""
 
-        def is_said() -> bool:
-            nonlocal heard
-            heard += capfd.readouterr().err
-            return heard == said
+        def is_logged() -> bool:
+            nonlocal logged
+            logged += capfd.readouterr().err
+            return logged == expected
 
-        until(is_said, 20, "all of it", detail=lambda: heard)
-    assert starts(tmp_path) == len(_AT_ONCE)
+        until(is_logged, 20, "the whole log", detail=lambda: logged)
+    assert starts(tmp_path) == len(_PAUSES)
     assert not (tmp_path / "pid").exists()
 
 
-def test_a_daemon_that_has_lived_for_a_while_has_all_attempts_again(
+def test_a_stable_daemon_gets_all_restarts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "STABLE_SECONDS", 0.0)
     subprocess.run(daemon_in(tmp_path), check=True)
     with kept(daemon(tmp_path)):
-        for _ in range(2 * len(_AT_ONCE)):
+        for _ in range(2 * len(_PAUSES)):
             last = pid_in(tmp_path)
             os.kill(last, signal.SIGKILL)
             until(lambda last=last: pid_in(tmp_path) != last, 30, "another")  # type: ignore[misc]
-    assert starts(tmp_path) == 1 + 2 * len(_AT_ONCE)
+    assert starts(tmp_path) == 1 + 2 * len(_PAUSES)
 
 
-def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_a_start_that_hangs_is_killed(tmp_path: Path) -> None:
     task = keeper.run(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
     fd, seconds = next(task)
     pid = pid_in(tmp_path)
@@ -143,7 +143,7 @@ def test_a_start_that_hangs_is_ended(tmp_path: Path) -> None:
     assert not lives(pid)
 
 
-def test_a_start_that_is_under_way_ends_with_the_machine(tmp_path: Path) -> None:
+def test_an_unfinished_start_ends_with_the_vm(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("4194305\n")
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
         shell = until(lambda: processes.read_pid(str(tmp_path / "shell")), 30, "the start")
@@ -151,14 +151,14 @@ def test_a_start_that_is_under_way_ends_with_the_machine(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "SETTLE_SECONDS", 0.05)
     monkeypatch.setattr(keeper, "REST_SECONDS", 0.01)
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize("change", ["in place", "replaced", "created", "linked"])
-def test_a_followed_file_that_changes_has_a_program_run(tmp_path: Path, change: str) -> None:
+def test_a_change_of_a_followed_file_runs_the_program(tmp_path: Path, change: str) -> None:
     followed, ran = tmp_path / "hosts", tmp_path / "ran"
     if change == "linked":
         (tmp_path / "elsewhere").mkdir()
@@ -186,8 +186,8 @@ def _last(path: Path) -> str:
     return lines[-1] if lines else ""
 
 
-@pytest.mark.usefixtures("at_once")
-def test_many_changes_are_one_and_a_failure_is_logged(
+@pytest.mark.usefixtures("short_pauses")
+def test_many_changes_cause_one_run_and_a_failure_is_logged(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading, writing = os.pipe()
@@ -205,7 +205,7 @@ def _lines(path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_devices_that_come_and_go_are_seen() -> None:
+def test_the_descriptor_of_the_device_watch() -> None:
     fd = Watch("links", ("true",)).open()
     try:
         assert not os.get_blocking(fd)
@@ -217,7 +217,7 @@ def test_devices_that_come_and_go_are_seen() -> None:
 
 
 def guarded(folder: Path, machine: int) -> tuple[str, ...]:
-    """A keeper of a guard and a daemon."""
+    """Return the command line of a keeper for a guard and a daemon."""
     argv = guard.command(machine, folder / "absent", 60, "text", ())
     return keeper.command(
         machine,
@@ -230,24 +230,24 @@ def guarded(folder: Path, machine: int) -> tuple[str, ...]:
 
 def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
     subprocess.run(daemon_in(tmp_path), check=True)
-    records = tmp_path / "keeper.pid", tmp_path / "guard.pid", tmp_path / "pid"
+    pidfiles = tmp_path / "keeper.pid", tmp_path / "guard.pid", tmp_path / "pid"
 
     def all_new(*old: int) -> tuple[int, ...] | None:
-        found = tuple(processes.read_pid(str(one)) or 0 for one in records)
+        found = tuple(processes.read_pid(str(pidfile)) or 0 for pidfile in pidfiles)
         return found if all(found) and not set(found) & set(old) else None
 
     with subprocess.Popen(("sleep", "60")) as machine:
         argv = guarded(tmp_path, machine.pid)
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as first:
             old = until(all_new, 30, "keeper and guard")
-            until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard to be at work")
+            until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard")
             os.kill(old[0], signal.SIGKILL)
-            until(lambda: processes.read_pid(str(records[0])) not in (None, old[0]), 30, "a keeper")
+            until(lambda: processes.read_pid(str(pidfiles[0])) not in (None, old[0]), 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
-            new = until(lambda: all_new(*old), 20, "a guard and a helper of the new keeper's")
+            new = until(lambda: all_new(*old), 20, "a new guard and helper")
             names = ["vmnet-keeper", "vmnet-guard"]
-            until(lambda: [_name(one) for one in new[:2]] == names, 20, "both to be at work")
+            until(lambda: [_name(pid) for pid in new[:2]] == names, 20, "both names")
             machine.kill()
             machine.wait(10)
             until(lambda: not any(map(lives, new)), 30, "the end of all")
@@ -263,7 +263,7 @@ def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def test_a_pid_that_can_t_be_written_ends_nobody(tmp_path: Path) -> None:
+def test_a_pid_file_that_can_t_be_written_is_logged(tmp_path: Path) -> None:
     with subprocess.Popen(("sleep", "60")) as machine:
         argv = guard.command(machine.pid, tmp_path / "absent", 60, "text", ())
         order = keeper.keep_guard(tmp_path / "gone" / "guard.pid", (), argv)
@@ -279,7 +279,7 @@ def test_a_pid_that_can_t_be_written_ends_nobody(tmp_path: Path) -> None:
     assert "error: guard: can't write" in said[1]
 
 
-def test_a_keeper_whose_machine_has_ended_already_ends(tmp_path: Path) -> None:
+def test_a_keeper_ends_if_the_vm_has_ended_before(tmp_path: Path) -> None:
     with subprocess.Popen(("true",)) as machine:
         machine.wait(10)
     done = subprocess.run(guarded(tmp_path, machine.pid), check=False, timeout=20)

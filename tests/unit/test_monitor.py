@@ -1,4 +1,4 @@
-"""The guard's connection to QEMU: what the guest can have it say costs a bounded amount."""
+"""The guard's connection to QEMU: a flood of events has a bounded cost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ours(qemu: socket.socket, tmp_path: Path) -> Iterator[Monitor]:
 
 
 def flood(ours: Monitor, theirs: socket.socket, what: bytes = EVENT, times: int = 10**6) -> int:
-    """How many bytes the monitor takes before it hangs up."""
+    """Return how many bytes the monitor accepts before it disconnects."""
     sent = 0
     theirs.setblocking(False)
     for _ in range(times):
@@ -51,7 +51,7 @@ def flood(ours: Monitor, theirs: socket.socket, what: bytes = EVENT, times: int 
     return sent
 
 
-def test_what_is_of_no_interest_is_not_parsed(ours: Monitor, qemu: socket.socket) -> None:
+def test_irrelevant_lines_are_not_parsed(ours: Monitor, qemu: socket.socket) -> None:
     theirs, _ = qemu.accept()
     with theirs:
         theirs.sendall(b"no JSON at all\n[1]\n" + EVENT + b'"error"\n{"STOP"\n' + RESET)
@@ -68,22 +68,22 @@ def test_a_line_in_parts(ours: Monitor, qemu: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("what", [EVENT, b"x"])
-def test_a_flood_is_hung_up_on_once_qemu_has_answered(
+def test_a_flood_closes_the_connection_once_qemu_has_answered(
     ours: Monitor, qemu: socket.socket, what: bytes
 ) -> None:
     """Events, or a line without an end."""
     theirs, _ = qemu.accept()
     with theirs:
         theirs.sendall(b'{"return": {}}\r\n')
-        kernels = 1 << 19  # what a socket holds
-        assert flood(ours, theirs, what) < qmp.FLOOD_BYTES + kernels
+        buffered = 1 << 19  # by the kernel
+        assert flood(ours, theirs, what) < qmp.FLOOD_BYTES + buffered
     assert (ours.floods, ours.fileno()) == (1, -1)
     assert not ours.connect(also_after_flood=False)
-    assert ours.connect(also_after_flood=True), "for what QEMU is to be told"
+    assert ours.connect(also_after_flood=True), "to send commands"
 
 
-def test_qemu_is_given_time_to_obey_in_a_flood(ours: Monitor, qemu: socket.socket) -> None:
-    """It forgets the commands of a client that has gone."""
+def test_qemu_has_time_to_answer_during_a_flood(ours: Monitor, qemu: socket.socket) -> None:
+    """It drops the commands of a client that disconnects."""
     theirs, _ = qemu.accept()
     with theirs:
         theirs.sendall(b'{"return": {}}\r\n')
@@ -99,7 +99,7 @@ def test_qemu_is_given_time_to_obey_in_a_flood(ours: Monitor, qemu: socket.socke
         assert ours.floods == 1
 
 
-def test_little_now_and_then_is_no_flood(
+def test_occasional_events_are_no_flood(
     ours: Monitor, qemu: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, _ = qemu.accept()
@@ -113,8 +113,8 @@ def test_little_now_and_then_is_no_flood(
     assert ours.floods == 0
 
 
-def test_a_guard_that_is_flooded_stops_the_machine(qemu: socket.socket, tmp_path: Path) -> None:
-    """The button is pressed at once, although it has hung up."""
+def test_a_flooded_guard_handles_a_stop_signal(qemu: socket.socket, tmp_path: Path) -> None:
+    """It reconnects to press the button at once."""
     with (
         machine() as process,
         subprocess.Popen(
@@ -138,7 +138,7 @@ def test_a_guard_that_is_flooded_stops_the_machine(qemu: socket.socket, tmp_path
         assert running.wait(30) == 0
 
 
-def test_what_a_guest_brings_about_often_is_not_logged_as_often(
+def test_repeated_guest_events_are_logged_a_limited_number_of_times(
     qemu: socket.socket, tmp_path: Path
 ) -> None:
     with (

@@ -1,4 +1,4 @@
-"""Privileges, looked at in /proc/PID/status of what was executed without them."""
+"""Privileges, read from /proc/PID/status of the executed program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY = User(65534, 65534, (12345,))
 
 
 def python(script: str, *prefix: str) -> str:
-    """What a script prints in a process of its own: what it gives up is gone for good."""
+    """Run a script in a new process, which can't regain its privileges, and return its output."""
     head = (
         "import os, signal\nfrom pathlib import Path\n"
         "from vmnet.errors import VmnetError\n"
@@ -36,7 +36,7 @@ def python(script: str, *prefix: str) -> str:
 
 
 def becoming(command: Command) -> dict[str, str]:
-    """The status of what a process became, a field each."""
+    """Return the fields of /proc/PID/status after the exec of a command."""
     return status(python(f"become({command!r})"))
 
 
@@ -51,7 +51,7 @@ CAT = ("/bin/cat", "/proc/self/status")
 @pytest.mark.parametrize("user", [NOBODY, User(0, 0)], ids=["nobody", "root"])
 def test_no_capability_is_left_in_any_set(user: User) -> None:
     found = becoming(Command(CAT, user=user))
-    assert {one: int(found[one], 16) for one in SETS} == dict.fromkeys(SETS, 0)
+    assert {name: int(found[name], 16) for name in SETS} == dict.fromkeys(SETS, 0)
     assert found["NoNewPrivs"] == "1"
     assert found["Uid"] == " ".join([str(user.uid)] * 4)
     assert found["Gid"] == " ".join([str(user.gid)] * 4)
@@ -65,16 +65,16 @@ def test_a_command_without_a_user_keeps_everything() -> None:
 
 
 @pytest.mark.parametrize("user", [NOBODY, User(0, 0)], ids=["nobody", "root"])
-def test_without_setpcap_the_bounding_set_stays_and_nothing_else(user: User) -> None:
+def test_without_setpcap_only_the_bounding_set_stays(user: User) -> None:
     bare = ("setpriv", "--bounding-set", "-setpcap", "--inh-caps", "-all")
     found = status(python(f"become({Command(CAT, user=user)!r})", *bare))
     assert found["NoNewPrivs"] == "1"
     del found["CapBnd"]
-    assert [int(found[one], 16) for one in SETS if one in found] == [0, 0, 0, 0]
+    assert [int(found[name], 16) for name in SETS if name in found] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("user", [NOBODY, User(0, 0)], ids=["nobody", "root"])
-def test_an_exec_that_fails_leaves_us_what_the_undoing_needs(user: User) -> None:
+def test_a_failed_exec_leaves_the_privileges_for_the_undos(user: User) -> None:
     command = Command(("/etc/passwd",), user=user)
     said = python(
         "before = Path('/proc/self/status').read_text()\n"
@@ -84,11 +84,11 @@ def test_an_exec_that_fails_leaves_us_what_the_undoing_needs(user: User) -> None
     )
     found, ours = status(said), status(Path("/proc/self/status").read_text())
     assert found["failed"] == "can't execute /etc/passwd: Permission denied"
-    for one in ("CapPrm", "CapEff", "Uid", "Gid", "Groups", "Umask"):
-        assert found[one] == ours[one], one
+    for name in ("CapPrm", "CapEff", "Uid", "Gid", "Groups", "Umask"):
+        assert found[name] == ours[name], name
 
 
-def test_a_user_who_can_t_be_become_is_an_error() -> None:
+def test_a_user_that_can_t_be_assumed_is_an_error() -> None:
     said = python(
         f"try: become({Command(CAT, user=NOBODY)!r})\n"
         "except VmnetError as error: print(error.message, error.hint, os.geteuid(), sep='\\n')",
@@ -100,7 +100,7 @@ def test_a_user_who_can_t_be_become_is_an_error() -> None:
     assert uid == "0"
 
 
-def test_files_that_the_user_may_not_open_are_opened_before(tmp_path: Path) -> None:
+def test_files_are_opened_before_the_change_of_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     secret = tmp_path / "disk"
     secret.write_text("content\n")
@@ -112,7 +112,7 @@ def test_files_that_the_user_may_not_open_are_opened_before(tmp_path: Path) -> N
     assert secret.read_text() == "written\n"
 
 
-def test_a_file_that_is_gone_is_an_error_and_nothing_is_given_up(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_and_no_privilege_is_lost(tmp_path: Path) -> None:
     command = Command(CAT, opened=(Opened(tmp_path / "absent", 150),), user=NOBODY)
     said = python(
         f"try: become({command!r})\n"
@@ -123,7 +123,7 @@ def test_a_file_that_is_gone_is_an_error_and_nothing_is_given_up(tmp_path: Path)
     assert status(said)["NoNewPrivs"] == "0"
 
 
-def test_a_socket_is_roots_alone_and_listens_when_it_appears(tmp_path: Path) -> None:
+def test_a_socket_is_private_and_listens_when_it_appears(tmp_path: Path) -> None:
     path = tmp_path / "qmp.sock"
     script = "import os, socket; s = socket.socket(fileno=150); s.settimeout(10)\n"
     script += "print('listening', flush=True)\nc, _ = s.accept(); c.sendall(b'%d' % os.getuid())"
@@ -142,10 +142,10 @@ def test_a_socket_is_roots_alone_and_listens_when_it_appears(tmp_path: Path) -> 
             client.connect(str(path))
             assert client.recv(100) == b"0"
     assert (stat.S_IMODE(mode.st_mode), mode.st_uid) == (0o600, 0)
-    assert [one.name for one in tmp_path.iterdir()] == ["qmp.sock"]
+    assert [path.name for path in tmp_path.iterdir()] == ["qmp.sock"]
 
 
-def test_a_socket_that_is_left_over_is_replaced_and_gone_when_the_exec_fails(
+def test_a_leftover_socket_is_replaced_and_a_failed_exec_removes_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "qmp.sock"
@@ -156,7 +156,7 @@ def test_a_socket_that_is_left_over_is_replaced_and_gone_when_the_exec_fails(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_trying_as_another_user_changes_nothing_for_good() -> None:
+def test_trying_as_another_user_is_temporary() -> None:
     said = python(
         f"with privileges.tried({NOBODY!r}):\n"
         "    print(os.geteuid(), os.getegid(), os.getgroups(), os.access('/etc/shadow', os.R_OK,"

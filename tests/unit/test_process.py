@@ -1,4 +1,4 @@
-"""Child processes: real ones, bounded, their ends read."""
+"""Child processes: real programs, time limits and exit statuses."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def shell(script: str) -> tuple[str, ...]:
     ],
     ids=["success", "failure", "both streams", "signal", "no text", "no input"],
 )
-def test_status_and_words_of_a_program(script: str, outcome: Outcome) -> None:
+def test_status_and_output_of_a_program(script: str, outcome: Outcome) -> None:
     assert process.run(shell(script)) == outcome
 
 
-def test_no_shell_looks_at_the_arguments(tmp_path: Path) -> None:
+def test_no_shell_interprets_the_arguments(tmp_path: Path) -> None:
     marker = tmp_path / "made"
     assert process.run(("/bin/echo", f"$(touch {marker})", ";", "touch", str(marker))).status == 0
     assert not marker.exists()
 
 
-def test_a_program_that_is_not_there() -> None:
+def test_a_missing_program() -> None:
     with pytest.raises(FileNotFoundError):
         process.run(("/absent/program",))
     with pytest.raises(FileNotFoundError):
@@ -61,7 +61,7 @@ def test_a_program_that_does_not_end_is_killed(
         os.kill(pid, 0)
 
 
-def test_a_daemon_that_keeps_its_streams_open_does_not_keep_us(tmp_path: Path) -> None:
+def test_a_daemon_that_keeps_its_streams_open_does_not_block(tmp_path: Path) -> None:
     started = time.monotonic()
     outcome = process.run(shell(f"sleep 30 & echo $! > {tmp_path}/pid"))
     assert outcome.status == 0
@@ -69,27 +69,27 @@ def test_a_daemon_that_keeps_its_streams_open_does_not_keep_us(tmp_path: Path) -
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-def test_an_answer_to_what_a_program_was_told() -> None:
-    told = b"told \xff " * 50_000  # more than a pipe holds
+def test_ask_passes_input_and_environment() -> None:
+    given = b"told \xff " * 50_000  # more than a pipe buffers
     answer = process.ask(
-        shell("cat; echo $GREETING $HOME >&2; exit 3"), stdin=told, environ={"GREETING": "hello"}
+        shell("cat; echo $GREETING $HOME >&2; exit 3"), stdin=given, environ={"GREETING": "hello"}
     )
-    assert answer == Answer(3, told.decode(errors="replace"), "hello")
+    assert answer == Answer(3, given.decode(errors="replace"), "hello")
 
 
-def test_a_program_that_is_only_asked_reads_nothing() -> None:
+def test_ask_without_input() -> None:
     assert process.ask(shell("cat; echo $VMNET_ASKED")) == Answer(0, "\n", "")
 
 
-def test_a_program_that_does_not_answer_ends_with_all_it_started(tmp_path: Path) -> None:
+def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait"
     with pytest.raises(TimeoutError, match="/bin/sh did not finish in 0 s"):
         process.ask(shell(script), seconds=0.3)
     shell_pid, sleep_pid = map(int, (tmp_path / "pids").read_text().split())
     with pytest.raises(ProcessLookupError):
         os.kill(shell_pid, 0)
-    # Nobody but PID 1 reaps the other, which may take a moment.
-    until(lambda: not is_running(sleep_pid), 10, "the end of what it started")
+    # Only PID 1 reaps the child, which may take a moment.
+    until(lambda: not is_running(sleep_pid), 10, "the end of the child")
 
 
 def is_running(pid: int) -> bool:
@@ -99,17 +99,17 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_spawn_leaves_a_program_in_a_session_of_its_own(
+def test_spawn_starts_a_new_session(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     pid = process.spawn(shell("echo out; echo err >&2; cat; ps -o sid= -p $$"))
     assert os.waitpid(pid, 0) == (pid, 0)
     out, err = capfd.readouterr()
-    assert out == "", "standard output is the machine's console"
+    assert out == "", "standard output is the guest's console"
     assert err.split() == ["out", "err", str(pid)]
 
 
-def test_spawn_hands_no_descriptor_down(tmp_path: Path) -> None:
+def test_spawn_passes_no_descriptor(tmp_path: Path) -> None:
     with (tmp_path / "open").open("w"):
         pid = process.spawn(shell(f"ls -l /proc/$$/fd > {tmp_path}/seen"))
         os.waitpid(pid, 0)
@@ -120,7 +120,7 @@ def test_find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     program = tmp_path / "program"
     program.touch(0o644)
-    assert process.find("program") is None, "what can't be executed is no program"
+    assert process.find("program") is None, "a file that can't be executed is no program"
     program.chmod(0o755)
     assert process.find("program") == program
     assert process.find("absent") is None
@@ -131,7 +131,7 @@ def test_ask() -> None:
     assert (answer.status, answer.stdout, answer.stderr) == (4, "out\n", "err\n")
 
 
-def test_ask_waits_no_longer_than_it_was_told() -> None:
+def test_ask_has_a_time_limit() -> None:
     with pytest.raises(TimeoutError, match="/bin/sleep did not finish"):
         programs.ask(("/bin/sleep", "60"), seconds=0.2)
 

@@ -1,4 +1,4 @@
-"""The run directory is out of everybody else's reach, or refused."""
+"""The run directory: only root can change it, or vmnet refuses it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_it_is_made_with_what_is_above_it(tmp_path: Path, umask: int) -> None:
+def test_it_is_created_with_its_parents(tmp_path: Path, umask: int) -> None:
     path = tmp_path / "a" / "b" / "run"
     before = os.umask(umask)
     try:
         run_directory.make(path)
     finally:
         os.umask(before)
-    assert {mode(one) for one in (path, path.parent, path.parent.parent)} == {0o755 & ~umask}
+    assert {mode(folder) for folder in (path, path.parent, path.parent.parent)} == {0o755 & ~umask}
 
 
-def test_looking_makes_nothing(tmp_path: Path) -> None:
+def test_the_check_creates_nothing(tmp_path: Path) -> None:
     run_directory.require(tmp_path / "a" / "run")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("above", [0o777, 0o775, 0o757])
-def test_a_folder_above_it_that_others_can_write(tmp_path: Path, above: int) -> None:
+def test_a_parent_that_other_users_can_write(tmp_path: Path, above: int) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(above)
     with pytest.raises(
@@ -45,20 +45,20 @@ def test_a_folder_above_it_that_others_can_write(tmp_path: Path, above: int) -> 
 
 
 @pytest.mark.parametrize("below", ["", "run"])
-def test_a_file_in_its_place(below: str, tmp_path: Path) -> None:
+def test_a_file_on_the_way(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match=r"/file is not a folder$"):
         run_directory.require(tmp_path / "file" / below)
 
 
-def test_a_sticky_folder_above_it(tmp_path: Path) -> None:
-    """As /tmp is: others can make folders there, and not move ours."""
+def test_a_sticky_parent(tmp_path: Path) -> None:
+    """Like /tmp: other users can create folders there, but not move ours."""
     (tmp_path / "sticky").mkdir()
     (tmp_path / "sticky").chmod(0o1777)
     run_directory.make(tmp_path / "sticky" / "run")
 
 
-def test_a_link_on_the_way_is_followed_and_what_it_leads_through_is_looked_at(
+def test_links_on_the_way_are_followed_and_their_targets_checked(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "real").mkdir()
@@ -80,8 +80,8 @@ def test_links_in_a_circle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [0o777, 0o1777, 0o2777, 0o770])
-def test_an_open_folder_of_our_own_is_closed(tmp_path: Path, before: int) -> None:
-    """As Kubernetes makes an emptyDir, and with fsGroup; a tmpfs is sticky."""
+def test_our_own_open_folder_is_closed(tmp_path: Path, before: int) -> None:
+    """Like an emptyDir of Kubernetes, also with fsGroup, and like a sticky tmpfs."""
     path = tmp_path / "run"
     path.mkdir()
     (path / "state.json").touch()
@@ -91,7 +91,7 @@ def test_an_open_folder_of_our_own_is_closed(tmp_path: Path, before: int) -> Non
 
 
 @pytest.mark.parametrize("name", ["/tmp", "/var/tmp", "/dev/shm"])
-def test_a_folder_for_all_programs_is_not_closed(
+def test_a_shared_folder_is_not_closed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_directory, "_close", lambda path: pytest.fail(f"{path} is closed"))
@@ -110,9 +110,7 @@ def _symbolic_link(place: Path, victim: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [_hard_link, _symbolic_link])
-def test_a_link_in_a_folder_that_was_open(
-    tmp_path: Path, plant: Callable[[Path, Path], None]
-) -> None:
+def test_a_link_in_an_open_folder(tmp_path: Path, plant: Callable[[Path, Path], None]) -> None:
     path, victim = tmp_path / "run", tmp_path / "victim"
     path.mkdir()
     victim.touch()

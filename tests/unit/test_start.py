@@ -1,4 +1,4 @@
-"""A start: carried out, or undone whatever it was that failed."""
+"""A start: it carries out the plan, or undoes every step."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir())
 
 
 def with_daemon(plan: Plan, folder: Path, script: str) -> Plan:
-    """The plan with a shell script for a daemon."""
+    """Return the plan with a shell script as its daemon."""
     daemon = Daemon("helper", ("/bin/sh", "-c", script), folder / "helper.pid", folder / "log")
     return evolve(plan, deliveries=(Delivery("recorder", daemons=(daemon,)),))
 
@@ -62,7 +62,7 @@ def test_a_launch_that_fails_is_undone(hooks: Hooks, plan: Plan, run_dir: Path) 
     assert names(run_dir) == []
 
 
-def test_a_launch_that_returns_is_a_failed_one(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
+def test_a_launch_that_returns_has_failed(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     with pytest.raises(LaunchError, match="returned instead of executing"):
         start.start(hooks, plan)
     assert recorder.calls() == ALL
@@ -76,18 +76,18 @@ def test_a_bridge_that_fails_halfway_is_restored(hooks: Hooks, plan: Plan) -> No
     assert recorder.calls() == ["vmnet_bridge_build", "vmnet_bridge_restore"]
 
 
-def test_state_and_files_are_there_when_the_machine_starts(
+def test_state_and_files_exist_at_the_launch(
     hooks: Hooks, plan: Plan, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     monkeypatch.setattr(Hooks, "launch", lambda hooks, command: seen.extend(names(run_dir)))
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
-    seen = [one for one in seen if one != "keeper.pid"]  # which the keeper writes when it can
+    seen = [name for name in seen if name != "keeper.pid"]  # the keeper writes it at any time
     assert seen == ["launched.json", "recorder.txt", "state.json", "uplinks.json"]
 
 
-def test_the_state_is_there_before_the_first_change(
+def test_the_state_is_saved_before_the_first_change(
     hooks: Hooks, plan: Plan, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
@@ -97,7 +97,7 @@ def test_the_state_is_there_before_the_first_change(
     assert seen == ["state.json"]
 
 
-def test_a_run_directory_that_can_t_be_written_costs_no_change(
+def test_an_unusable_run_directory_fails_before_any_change(
     hooks: Hooks, plan: Plan, run_dir: Path
 ) -> None:
     run_dir.touch()
@@ -106,7 +106,7 @@ def test_a_run_directory_that_can_t_be_written_costs_no_change(
     assert recorder.calls() == []
 
 
-def test_a_daemon_is_stopped_again(hooks: Hooks, plan: Plan, tmp_path: Path) -> None:
+def test_a_failed_start_ends_the_daemon(hooks: Hooks, plan: Plan, tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! > {tmp_path}/helper.pid; cp {tmp_path}/helper.pid {tmp_path}/kept"
     with pytest.raises(LaunchError):
         start.start(hooks, with_daemon(plan, tmp_path, script))
@@ -115,7 +115,7 @@ def test_a_daemon_is_stopped_again(hooks: Hooks, plan: Plan, tmp_path: Path) -> 
 
 
 def has_ended(pid: int) -> bool:
-    """Wait a little for an orphan, which nobody here can wait for."""
+    """Wait a little for the end of an orphan, which only PID 1 reaps."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:
@@ -153,7 +153,7 @@ def test_a_daemon_that_hangs(
     assert recorder.calls()[-1] == "vmnet_bridge_restore"
 
 
-def test_a_daemon_that_is_not_there(hooks: Hooks, plan: Plan, tmp_path: Path) -> None:
+def test_a_missing_daemon(hooks: Hooks, plan: Plan, tmp_path: Path) -> None:
     daemon = Daemon("ghost", ("/absent/ghost",), tmp_path / "pid")
     with pytest.raises(DeliveryError, match=r"can't start ghost: .*No such file") as caught:
         start.start(hooks, evolve(plan, deliveries=(Delivery("x", daemons=(daemon,)),)))
@@ -173,14 +173,14 @@ def test_a_daemon_that_is_not_there(hooks: Hooks, plan: Plan, tmp_path: Path) ->
         ),
     ],
 )
-def test_a_daemon_that_is_gone_does_not_disturb_the_undoing(
+def test_a_daemon_that_has_ended_does_not_disturb_the_undo(
     script: str, hooks: Hooks, plan: Plan, tmp_path: Path
 ) -> None:
     with pytest.raises(LaunchError, match="returned instead of executing"):
         start.start(hooks, with_daemon(plan, tmp_path, f"cd {tmp_path}; {script}"))
 
 
-def test_files_that_were_written_before_one_failed_are_removed(
+def test_a_failed_write_removes_the_files_written_before(
     hooks: Hooks, plan: Plan, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "blocked"
@@ -205,7 +205,7 @@ def test_a_signal_during_the_start_undoes_it(
 
 
 def test_a_signal_whose_exception_is_lost_still_ends_the_start(hooks: Hooks, plan: Plan) -> None:
-    """As it is in a callback of Python's own: "Exception ignored in"."""
+    """Python discards exceptions in some callbacks ("Exception ignored in")."""
     start.interruptible()
     with suppress(InterruptedStartError):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -214,7 +214,7 @@ def test_a_signal_whose_exception_is_lost_still_ends_the_start(hooks: Hooks, pla
     assert recorder.calls() == []
 
 
-def test_a_second_signal_does_not_disturb_the_undoing(
+def test_a_second_signal_does_not_disturb_the_undo(
     hooks: Hooks, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
@@ -230,18 +230,18 @@ def test_a_second_signal_does_not_disturb_the_undoing(
     assert steps == ["begun", "done"]
 
 
-def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
+def test_stop_signals_are_blocked_for_the_guard_which_a_failure_ends(
     hooks: Hooks, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guards: list[int] = []
+    keepers: list[int] = []
     blocked: list[set[int]] = []
     spawn = process.spawn
 
-    def noting_spawn(argv: Sequence[str], masked: Sequence[int]) -> int:
-        guards.append(spawn(argv, masked))
-        return guards[-1]
+    def recording_spawn(argv: Sequence[str], masked: Sequence[int]) -> int:
+        keepers.append(spawn(argv, masked))
+        return keepers[-1]
 
-    monkeypatch.setattr(process, "spawn", noting_spawn)
+    monkeypatch.setattr(process, "spawn", recording_spawn)
     monkeypatch.setattr(
         Hooks,
         "launch",
@@ -250,8 +250,8 @@ def test_the_guard_runs_while_the_machine_does_and_signals_wait_for_it(
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=tmp_path / "qmp.sock")))
     assert blocked == [set(processes.STOP_SIGNALS)]
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "after a failure nothing is blocked"
-    (keeper,) = guards
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "a failure unblocks them"
+    (keeper,) = keepers
     _, status = os.waitpid(keeper, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     until(lambda: not _has_processes(keeper), 10, "the guard to end with its keeper")
@@ -266,29 +266,27 @@ def _has_processes(group: int) -> bool:
 
 
 @pytest.mark.parametrize("guarded", ["on", "off"])
-def test_no_guard_without_a_control_socket_or_a_wish(
+def test_no_guard_without_a_control_socket_or_with_the_guard_off(
     guarded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spawned: list[str] = []
     spawn = process.spawn
 
-    def noting_spawn(argv: Sequence[str], masked: Iterable[int]) -> int:
+    def recording_spawn(argv: Sequence[str], masked: Iterable[int]) -> int:
         spawned.extend(argv)
         return spawn(argv, masked)
 
-    monkeypatch.setattr(process, "spawn", noting_spawn)
+    monkeypatch.setattr(process, "spawn", recording_spawn)
     hooks = recorder.select(tmp_path, VMNET_GUARD=guarded)
     plan = pipeline.plan(hooks)
     qmp = None if guarded == "on" else tmp_path / "qmp.sock"
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=qmp)))
-    assert "watch" in spawned, "the keeper has the uplinks to watch"
+    assert "watch" in spawned, "the keeper watches the uplinks"
     assert "guard" not in spawned
 
 
-def test_a_start_that_was_killed_is_undone_by_the_next(
-    hooks: Hooks, plan: Plan, run_dir: Path
-) -> None:
+def test_the_next_start_undoes_a_killed_start(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     state.save(run_dir, plan.identity, plan.wiring)
     start.recover(hooks)
     ((hook, given),) = recorder.CALLS
@@ -296,7 +294,7 @@ def test_a_start_that_was_killed_is_undone_by_the_next(
     assert state.load(run_dir) is None
 
 
-def test_what_can_t_be_restored_keeps_its_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
+def test_a_failed_recovery_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     state.save(run_dir, plan.identity, plan.wiring)
     recorder.FAIL_AT.add("vmnet_bridge_restore")
     with pytest.raises(LaunchError):
@@ -304,14 +302,14 @@ def test_what_can_t_be_restored_keeps_its_state(hooks: Hooks, plan: Plan, run_di
     assert state.load(run_dir) is not None
 
 
-def test_a_failed_undoing_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
+def test_a_failed_undo_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     recorder.FAIL_AT |= {"vmnet_launch", "vmnet_bridge_restore"}
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
     assert names(run_dir) == ["state.json"]
 
 
-def test_nothing_to_recover_from(hooks: Hooks) -> None:
+def test_nothing_to_recover(hooks: Hooks) -> None:
     recorder.CALLS.clear()
     start.recover(hooks)
     assert recorder.calls() == []

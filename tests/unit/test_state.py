@@ -1,4 +1,4 @@
-"""Saved state: back for the same network namespace, ignored in any other."""
+"""Saved state: loaded in the same network namespace, ignored in any other."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def edit(run_dir: Path, **changed: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
-def test_what_was_saved_comes_back(saved: Path) -> None:
+def test_saved_state_is_loaded(saved: Path) -> None:
     found = state.load(saved)
     assert found is not None
     assert (found.identity, found.wiring) == (IDENTITY, WIRING)
     assert found.version == state.VERSION
 
 
-def test_it_is_nobody_elses_to_read(saved: Path) -> None:
+def test_only_its_owner_can_read_it(saved: Path) -> None:
     assert (saved / "state.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_nothing_was_saved(tmp_path: Path) -> None:
+def test_no_saved_state(tmp_path: Path) -> None:
     assert state.load(tmp_path) is None
     assert state.load(tmp_path / "absent") is None
 
 
-def test_what_is_discarded_is_gone(saved: Path) -> None:
+def test_discarded_state_is_removed(saved: Path) -> None:
     state.discard(saved)
     assert state.load(saved) is None
     state.discard(saved)
@@ -63,7 +63,7 @@ def test_another_versions_state_is_ignored(saved: Path) -> None:
     assert state.load(saved) is None
 
 
-def test_another_versions_state_is_ignored_whatever_its_form(saved: Path) -> None:
+def test_another_versions_state_may_have_another_structure(saved: Path) -> None:
     edit(saved, version=state.VERSION + 1, uplinks=[])
     assert state.load(saved) is None
 
@@ -74,7 +74,7 @@ def test_another_versions_state_is_ignored_whatever_its_form(saved: Path) -> Non
         *(b"", b"{", b"{}", b"\xff\xfe", b"null"),
     ],
 )
-def test_a_corrupt_file_is_refused_and_left_where_it_is(content: bytes, saved: Path) -> None:
+def test_a_corrupt_file_is_refused_and_left_unchanged(content: bytes, saved: Path) -> None:
     path = saved / "state.json"
     path.write_bytes(content)
     with pytest.raises(StateError) as caught:
@@ -103,11 +103,11 @@ print(saved.replace(str(os.stat("/proc/self/ns/net").st_ino), ""))
 
 
 def saved_in_a_new_namespace(run_dir: Path) -> str:
-    """What the state of a new namespace is keyed to, without the namespace's inode."""
+    """Save state in a new namespace, and return its identifier without the inode number."""
     argv = ("unshare", "--net", sys.executable, "-c", SAVE, str(run_dir))
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces")
-def test_a_new_namespace_with_an_old_ones_inode_is_another_namespace(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to create network namespaces")
+def test_a_reused_inode_number_is_another_namespace(tmp_path: Path) -> None:
     assert saved_in_a_new_namespace(tmp_path) != saved_in_a_new_namespace(tmp_path)

@@ -1,4 +1,4 @@
-"""The uplinks of a running machine, judged by what the kernel says of its devices."""
+"""The uplinks of a running VM, compared with the kernel's devices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD = Record((UPLINK,), (1, 2, 3, 4))
 
 
 def by_index(*found: Device) -> dict[int, Device]:
-    return {one.index: one for one in found}
+    return {device.index: device for device in found}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_trouble(now: Device, said: str) -> None:
     assert uplink_record.trouble(UPLINK, by_index(now, BR0, TAP0)) == said
 
 
-def test_a_carrier_that_never_was_is_not_missed() -> None:
+def test_an_uplink_that_never_had_a_carrier_is_no_trouble() -> None:
     unplugged = evolve(UPLINK, had_carrier=False)
     record = evolve(RECORD, uplinks=(unplugged,))
     without = by_index(evolve(ETH0, has_carrier=False), BR0, TAP0)
@@ -50,8 +50,8 @@ def test_a_carrier_that_never_was_is_not_missed() -> None:
     assert uplink_record.with_news(record, {2: ""}, (), without).uplinks == (unplugged,)
 
 
-def test_a_carrier_that_comes_after_the_start_is_missed_when_it_goes() -> None:
-    """Hardware negotiates for seconds after it was set up, so the start sees none."""
+def test_the_loss_of_a_carrier_that_came_after_the_start() -> None:
+    """Hardware has no carrier for seconds after it was set up."""
     record = evolve(RECORD, uplinks=(evolve(UPLINK, had_carrier=False),))
     (uplink,) = uplink_record.with_news(record, {2: ""}, (), by_index(ETH0, BR0, TAP0)).uplinks
     assert uplink_record.trouble(uplink, by_index(evolve(ETH0, has_carrier=False))).startswith(
@@ -93,8 +93,8 @@ def test_the_record(tmp_path: Path) -> None:
             uplink_record.load(tmp_path)
 
 
-def test_what_comes_and_goes_does_not_pile_up() -> None:
-    """A network that is connected and disconnected again and again has another number each time."""
+def test_devices_that_disappeared_are_forgotten() -> None:
+    """A network that is connected repeatedly has another index each time."""
     record = RECORD
     for index in range(10, 1000):
         now = by_index(ETH0, BR0, TAP0, Device(index, "eth1", True, True, True, 0, "veth"))
@@ -104,10 +104,10 @@ def test_what_comes_and_goes_does_not_pile_up() -> None:
 
 def test_the_devices_are_the_kernels() -> None:
     found = devices()
-    assert {(one.index, one.name) for one in found.values()} == set(socket.if_nameindex())
-    lo = next(one for one in found.values() if one.name == "lo")
+    assert {(device.index, device.name) for device in found.values()} == set(socket.if_nameindex())
+    lo = next(device for device in found.values() if device.name == "lo")
     assert (lo.is_ethernet, lo.master, lo.kind) == (False, 0, "")
-    for one in found.values():
-        flags = int(Path(f"/sys/class/net/{one.name}/flags").read_text(), 16)
-        assert one.is_up == bool(flags & 1)
-        assert bool(one.master) == os.path.lexists(f"/sys/class/net/{one.name}/master")
+    for device in found.values():
+        flags = int(Path(f"/sys/class/net/{device.name}/flags").read_text(), 16)
+        assert device.is_up == bool(flags & 1)
+        assert bool(device.master) == os.path.lexists(f"/sys/class/net/{device.name}/master")

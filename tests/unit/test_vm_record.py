@@ -1,4 +1,4 @@
-"""The record of a launched machine: back while it runs, nobody's afterwards."""
+"""The record of the running VM: it loads while the VM runs, and not afterwards."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from vmnet.model.machine import Command
 from vmnet.model.wiring import Sender
 
 
-def test_what_was_put_on_record_comes_back(tmp_path: Path) -> None:
+def test_a_saved_record_is_loaded(tmp_path: Path) -> None:
     made = running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "pid"),), console=None)
     assert vm_record.load(tmp_path) == made
     assert (tmp_path / "launched.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_nothing_on_record(tmp_path: Path) -> None:
+def test_no_record(tmp_path: Path) -> None:
     assert vm_record.load(tmp_path) is None
     running.machine(tmp_path)
     vm_record.discard(tmp_path)
@@ -35,29 +35,29 @@ def test_nothing_on_record(tmp_path: Path) -> None:
     vm_record.discard(tmp_path)
 
 
-def test_a_process_that_came_later_under_the_same_pid_is_another(tmp_path: Path) -> None:
-    """`docker restart`: the folder is the old one, and PID 1 is always there."""
+def test_a_later_process_with_the_same_pid_does_not_match(tmp_path: Path) -> None:
+    """After `docker restart` the folder is the same, and PID 1 always exists."""
     own = Process.of("qemu", os.getpid())
     assert own.runs
     running.machine(tmp_path, machine=evolve(own, started=own.started - 1))
     assert vm_record.load(tmp_path) is None
 
 
-def test_a_process_that_has_ended_or_never_was_does_not_run() -> None:
+def test_a_process_that_ended_or_never_existed_does_not_run() -> None:
     with subprocess.Popen(("sleep", "60")) as child:
         process = Process.of("sleep", child.pid)
         assert process.runs
         assert 0 <= process.seconds < 60
         child.kill()
-        # A zombie until we wait for it.
+        # It is a zombie until this test waits for it.
         until(lambda: not process.runs, 10, "its end")
     assert not process.runs
     assert not Process.of("sleep", child.pid).runs
     assert not Process.of("no pidfile", 0).runs
 
 
-def test_a_helper_is_looked_for_where_its_pidfile_tells(tmp_path: Path) -> None:
-    """Another one may have taken its place since the start."""
+def test_a_helper_is_found_by_its_pid_file(tmp_path: Path) -> None:
+    """The keeper may have replaced it since the start."""
     helper = Helper("dnsmasq", tmp_path / "pid")
     assert helper.look() == (0, "has ended")
     with subprocess.Popen(("sleep", "60")) as child:
@@ -66,20 +66,20 @@ def test_a_helper_is_looked_for_where_its_pidfile_tells(tmp_path: Path) -> None:
         child.send_signal(signal.SIGSTOP)
         until(lambda: helper.look() == (child.pid, "is stopped"), 10, "it to be stopped")
         child.kill()
-        until(lambda: helper.look() == (child.pid, "has ended"), 10, "its remains")
+        until(lambda: helper.look() == (child.pid, "has ended"), 10, "the zombie")
     assert helper.look() == (child.pid, "has ended")
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 4}', '{"version": 3, "qmp": 3}']
 )
-def test_a_record_that_makes_no_sense_is_an_error(tmp_path: Path, text: str) -> None:
+def test_a_malformed_record_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "launched.json").write_text(text)
     with pytest.raises(StateError, match=r"can't read .*launched\.json"):
         vm_record.load(tmp_path)
 
 
-def test_what_is_recorded_of_a_plan(tmp_path: Path) -> None:
+def test_the_record_of_a_plan(tmp_path: Path) -> None:
     identity = testing.identity()
     wiring = testing.wiring(identity)
     (port,) = wiring.ports
@@ -98,7 +98,7 @@ def test_what_is_recorded_of_a_plan(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "launched.json").read_text())["version"] == vm_record.VERSION
 
 
-def test_where_names_are_forwarded_is_recorded() -> None:
+def test_the_record_contains_the_forwarding_addresses() -> None:
     identity = testing.identity()
     command = Command(("/usr/bin/qemu",))
     for nameserver, expected in (
