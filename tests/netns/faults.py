@@ -1,7 +1,7 @@
-"""A start whose N-th system call of a kind fails, or is the last thing it does: strace(1) does it.
+"""Starts in which strace(1) makes a system call fail, or kills the start after it.
 
-strace traces the start once to find what it does to the world, and then injects a fault into one of
-these calls at a time (strace(1), "Tampering").
+strace first traces an undisturbed start to find the calls that have an effect. It then injects a
+fault into one of these calls in each start (strace(1), "Tampering").
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _TRACED = (
     ",signalfd4,socket,unlink,vfork,write"
 )
 _CALL = re.compile(r"(\w+)\((.*)\) += (?!\?)", re.DOTALL)
-# Of these calls only some are a start's own: Python reads files, asks about terminals, and the log
-# goes to standard error.
+# Only calls with these arguments have an effect: Python also reads files and queries terminals, and
+# the log goes to standard error.
 _EFFECT = {
     "openat": re.compile(r"O_CREAT|/dev/net/tun"),
     "ioctl": re.compile(r"TUNSETIFF|SIOC|FIONCLEX"),
-    # Of the capabilities that the bounding set loses, one after the other, the first.
+    # The start drops each capability from the bounding set. Test the first.
     "prctl": re.compile(r"PR_SET_|PR_CAP_AMBIENT|PR_CAPBSET_DROP, CAP_CHOWN"),
     "write": re.compile(r"^(?!2,)"),
 }
 _ANY = re.compile("")
-# They change nothing but the process that makes them.
-_OWN = (
+# These calls change only the calling process.
+_PROCESS_CALLS = (
     *("bind", "capset", "dup2", "epoll_create1", "epoll_ctl", "listen", "memfd_create"),
     *("pidfd_open", "prctl", "setgroups", "setresgid", "setresuid", "signalfd4", "socket"),
 )
-# Reaped under /bin/sh, not strace: strace as PID 1 would wait for every daemon that is left to it.
+# PID 1 is sh, because strace as PID 1 would wait for all orphaned daemons.
 _PID_1 = ("/bin/sh", "-c", '"$@"; exit $?', "pid-1")
 
 
 @frozen
 class Effect:
-    """A system call of a start.
+    """A system call of a start that has an effect.
 
-    :param number: its place among the calls of that name
+    :param number: its position among the calls of that name
     """
 
     call: str
@@ -56,9 +56,9 @@ class Effect:
 
     @property
     def changes_something(self) -> bool:
-        """Whether the world differs after it; not so for a question, nor for what ends with us."""
-        asks = "SIOCGIF" in self.arguments or "RTM_GET" in self.arguments
-        return self.call not in _OWN and not asks
+        """Whether it changes anything outside the process."""
+        is_query = "SIOCGIF" in self.arguments or "RTM_GET" in self.arguments
+        return self.call not in _PROCESS_CALLS and not is_query
 
     def __str__(self) -> str:
         return f"{self.call}({self.arguments[:160]}), number {self.number}"
@@ -73,17 +73,17 @@ class Start:
     log: Path
 
     def effects(self) -> list[Effect]:
-        """All that an undisturbed start does up to its exec, in order."""
+        """Return the effects of an undisturbed start up to its exec, in order."""
         ended = self._strace("-s", "64", "-e", f"trace={_TRACED}")
         assert ended.returncode == 0, ended.stderr
         return list(_parse(self.log.read_text()))
 
     def failing(self, effect: Effect, error: str) -> Completed:
-        """A start in which the kernel answers one call with *error*, such as ``EIO``."""
+        """Run a start in which a call fails with *error*, such as ``EIO``."""
         return self._strace("-e", f"inject={effect.call}:error={error}:when={effect.number}")
 
     def killed(self, effect: Effect) -> Completed:
-        """A start that SIGKILL ends with one call, which has taken effect."""
+        """Run a start that SIGKILL ends directly after a call took effect."""
         return self._strace("-e", f"inject={effect.call}:signal=KILL:when={effect.number}")
 
     def undisturbed(self, **settings: str) -> Completed:
@@ -98,7 +98,7 @@ class Start:
 
 
 def environ_of(folder: Path) -> dict[str, str]:
-    """For a start whose hypervisor ends at once."""
+    """Return the environment of a start whose hypervisor exits at once."""
     folder.chmod(0o755)
     (folder / "kernel").touch()
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
@@ -107,7 +107,7 @@ def environ_of(folder: Path) -> dict[str, str]:
         "VMNET_RUN_DIR": str(folder / "run"),
         "VMNET_QEMU": "/bin/true",
         "VMNET_KERNEL": str(folder / "kernel"),
-        # Under strace several times slower, and its own bytecode must not be written between runs.
+        # Writing bytecode would change the system calls between runs.
         "PYTHONDONTWRITEBYTECODE": "1",
     }
 
@@ -118,7 +118,7 @@ def _parse(log: str) -> Iterator[Effect]:
         if match := _CALL.match(line):
             call, arguments = match.groups()
             if call == "execve" and "vmnet" in arguments.split("]")[0]:
-                continue  # of Python itself, which strace does not count either
+                continue  # the exec of Python itself, which strace does not count
             numbers[call] += 1
             if _EFFECT.get(call, _ANY).search(arguments):
                 yield Effect(call, numbers[call], arguments)

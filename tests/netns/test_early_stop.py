@@ -1,4 +1,4 @@
-"""A stop signal from the container's first moment on: it ends the start, and no guest boots."""
+"""A stop signal at the very beginning of a start ends it, and no guest boots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.netns.conftest import Vmnet
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 _PYTHON = "/opt/vmnet/bin/python"
-# No shell: dash would unblock the signals that it finds blocked.
+# Python and not sh, because dash would unblock the signals.
 _SLOW = """\
 #!{python} -IS
 import os, sys, time
@@ -23,10 +23,10 @@ os.execv({python!r}, ({python!r}, *sys.argv[1:]))
 """
 
 
-def test_a_stop_before_python_is_up_ends_the_start(
+def test_a_stop_signal_before_python_runs_ends_the_start(
     network: Lan, vmnet: Vmnet, tmp_path: Path
 ) -> None:
-    """PID 1 has no handler yet, and the kernel drops what such a process is sent."""
+    """PID 1 has no handler yet, so the kernel would drop a signal that is not blocked."""
     web = network.container("web")
     before = web.dump()
     python, go, script = tmp_path / "python", tmp_path / "go", tmp_path / "vmnet"
@@ -44,8 +44,8 @@ def test_a_stop_before_python_is_up_ends_the_start(
 
 
 def _shebang(python: Path) -> str:
-    """The image's, for an interpreter of the test's own."""
-    (line,) = (one for one in DOCKERFILE.read_text().splitlines() if "'#!" in one)
+    """Return the first line of the image's script, with another interpreter."""
+    (line,) = (line for line in DOCKERFILE.read_text().splitlines() if "'#!" in line)
     shebang = line.split("'")[1]
     assert _PYTHON in shebang
     return shebang.replace(_PYTHON, str(python))

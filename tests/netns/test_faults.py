@@ -1,5 +1,7 @@
-"""Whatever fails, and whenever a start is killed: the network is as it was, or the next start has
-it as it was. Every system call with an effect is tried, each in a start of its own.
+"""Starts in which a system call fails, or that are killed after a system call.
+
+Each system call that has an effect is tried in a separate start. A failed start leaves the network
+as it was. After a killed start, the next start restores it.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ from vmnet.errors import LaunchError
 pytestmark = pytest.mark.long
 
 _DOCUMENTED = range(10, 20)
-_GONE = "/nonexistent"  # a hypervisor that is missed before anything changes, after the recovery
+# A start with this hypervisor restores the network, and fails before it changes anything.
+_GONE = "/nonexistent"
 
 
 @pytest.fixture
 def web(network: Lan) -> Namespace:
-    """IPv4 and IPv6, routes of several kinds, and a resolver that only the container reaches.
+    """Create a container with IPv4 and IPv6, several kinds of routes and a loopback resolver.
 
-    It is not Docker's, which is asked for the networks' names: how often, is not always the same.
+    The resolver is not Docker's, because the number of queries for its networks' names varies.
     """
     return network.container(
         "web",
@@ -41,7 +44,7 @@ def web(network: Lan) -> Namespace:
 def start(web: Namespace, tmp_path: Path) -> Start:
     # dnsmasq gives up root and must still reach its files.
     open_to_readers(tmp_path)
-    (tmp_path / "run").mkdir()  # which only the first of many starts would do
+    (tmp_path / "run").mkdir()  # otherwise only the first start would create it
     environ = {**environ_of(tmp_path), "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
     return Start(web, environ, tmp_path / "strace.log")
 
@@ -69,7 +72,7 @@ def test_a_start_that_is_killed(start: Start, web: Namespace) -> None:
     wired = _wired(web)
     _recover(start)
     wrong = []
-    for effect in (one for one in effects if one.changes_something):
+    for effect in (effect for effect in effects if effect.changes_something):
         killed = start.killed(effect)
         assert killed.returncode == 128 + 9, f"{effect}: {killed.stderr}"
         recovered = _recover(start)
@@ -80,13 +83,13 @@ def test_a_start_that_is_killed(start: Start, web: Namespace) -> None:
 
 
 def test_a_recovery_that_is_killed(start: Start, web: Namespace) -> None:
-    """The second start finds the first one's bridge, and dies while it gives the network back."""
+    """The second start is killed while it restores the network of the first."""
     before = web.dump()
     assert start.undisturbed().returncode == 0
     until_saved = _up_to_the_save(start.effects())
     _recover(start)
     wrong = []
-    for effect in (one for one in until_saved if one.changes_something):
+    for effect in (effect for effect in until_saved if effect.changes_something):
         assert start.undisturbed().returncode == 0
         killed = start.killed(effect)
         assert killed.returncode == 128 + 9, f"{effect}: {killed.stderr}"
@@ -96,18 +99,19 @@ def test_a_recovery_that_is_killed(start: Start, web: Namespace) -> None:
 
 
 def _is_survived(effect: Effect, ended: Completed) -> bool:
-    """What a start can do without: it says so, or has another way."""
+    """Return whether a start succeeded without an effect that it does not need."""
     if ended.returncode != 0:
         return False
-    # Looking for the IPv6 gateway and a free address: a warning. Asking for an index: libc tries
-    # sockets of other families. The folder: it is there already. Becoming QEMU's user for a try:
-    # QEMU is then root. The alarm: the guard looks by itself. Python tries an epoll of its own.
-    # Watching the devices: a warning.
-    looking = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000001", "FIONCLEX")
-    probing = any(one in effect.arguments for one in looking)
-    tried = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
-    others = ("epoll_create1", "mkdir", "signalfd4", "socket")
-    assert probing or tried or _names_process(effect) or effect.call in others, str(effect)
+    # The probes for the IPv6 gateway and a free address, and the watch of the devices, only cause
+    # a warning. For an interface's index, libc tries sockets of other families. mkdir: the folder
+    # exists. setgroups, setresgid, setresuid: if planning can't try QEMU's user, QEMU is root.
+    # signalfd4: without an alarm the guard polls. epoll_create1: Python's selectors module tries it
+    # when it is imported. ioctl FIONCLEX: Python has a fallback.
+    optional = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000001", "FIONCLEX")
+    is_optional = any(word in effect.arguments for word in optional)
+    is_try = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
+    calls = ("epoll_create1", "mkdir", "signalfd4", "socket")
+    assert is_optional or is_try or _names_process(effect) or effect.call in calls, str(effect)
     return True
 
 
@@ -119,9 +123,9 @@ def _names_process(effect: Effect) -> bool:
 
 
 def _is_reported(ended: Completed) -> bool:
-    says = "vmnet: error: " in ended.stderr and "vmnet: hint: " in ended.stderr
-    blames = "error of the plugin" in ended.stderr or "Traceback" in ended.stderr
-    return ended.returncode in _DOCUMENTED and says and not blames
+    has_error = "vmnet: error: " in ended.stderr and "vmnet: hint: " in ended.stderr
+    is_bug = "error of the plugin" in ended.stderr or "Traceback" in ended.stderr
+    return ended.returncode in _DOCUMENTED and has_error and not is_bug
 
 
 def _changes(before: Json, web: Namespace, effect: Effect, ended: Completed) -> list[str]:
@@ -133,19 +137,19 @@ def _changes(before: Json, web: Namespace, effect: Effect, ended: Completed) -> 
 
 
 def _recover(start: Start) -> Completed:
-    """A start that puts back what it finds, and then gets no further."""
+    """Run a start that restores the network and then fails."""
     ended = start.undisturbed(VMNET_QEMU=_GONE)
     assert ended.returncode == LaunchError.exit_code, ended.stderr
     return ended
 
 
 def _up_to_the_save(effects: list[Effect]) -> list[Effect]:
-    number = next(at for at, one in enumerate(effects) if "state.json" in one.arguments)
+    number = next(at for at, effect in enumerate(effects) if "state.json" in effect.arguments)
     return effects[:number]
 
 
 def _wired(web: Namespace) -> Json:
-    """The network as the guest has it, without what the kernel makes up for each new bridge."""
+    """Return the network of the running VM without the tap, whose MAC is random."""
     found = web.dump()
     found["links"].pop("tap0", None)
     return found

@@ -1,4 +1,4 @@
-"""/etc/hosts and /etc/resolv.conf, which the engine rewrites while the VM runs."""
+"""Changes of /etc/hosts and /etc/resolv.conf, which an engine makes while the VM runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.netns.conftest import Vmnet
 from tests.netns.test_names import ON_LOOPBACK, configured, resolve, resolver
 
 
-def test_a_link_that_comes_back_with_another_address(network: Lan, vmnet: Vmnet) -> None:
-    """A container name that the engine keeps in /etc/hosts, which it writes in place."""
+def test_a_link_that_gets_another_address(network: Lan, vmnet: Vmnet) -> None:
+    """The engine keeps the name in /etc/hosts, and writes this file in place."""
     web = network.container("web", hosts="172.30.1.66 db\n", resolv_conf=ON_LOOPBACK)
     with vmnet.running(web) as process, configured(web) as (vm, lease):
         (server,) = lease.dns
@@ -24,7 +24,7 @@ def test_a_link_that_comes_back_with_another_address(network: Lan, vmnet: Vmnet)
 
 
 def test_a_link_in_the_guests_own_hosts_file(network: Lan, vmnet: Vmnet) -> None:
-    """cloud-init wrote it from the seed, so the guest doesn't ask dnsmasq for the name."""
+    """cloud-init wrote the file from the seed, so the guest doesn't ask dnsmasq for the name."""
     web = network.container("web", hosts="172.30.1.66 db\n", resolv_conf=ON_LOOPBACK)
     with vmnet.running(web, VMNET_IPAM="cloudinit") as process:
         (web.etc / "hosts").write_text("172.30.1.67 db\n")
@@ -48,12 +48,14 @@ def test_nameservers_that_change(network: Lan, vmnet: Vmnet) -> None:
         said = process.output
         until(lambda: "resolv.conf has changed" in said(), 15, "the change", detail=said)
         expected = {"172.30.1.78"}
-        until(lambda: resolve(vm, "db.internal.test", lease.dns[0]) == expected, 5, "the new one")
+        until(
+            lambda: resolve(vm, "db.internal.test", lease.dns[0]) == expected, 5, "the new address"
+        )
         assert "vmnet: dnsmasq: /etc/resolv.conf has changed: nameservers 127.0.0.12" in said()
 
 
-def test_what_a_guest_was_told_is_not_changed_behind_its_back(network: Lan, vmnet: Vmnet) -> None:
-    """It asks the nameserver itself, so nothing here can give it a link that came later."""
+def test_a_change_that_can_t_reach_the_guest_is_logged(network: Lan, vmnet: Vmnet) -> None:
+    """The guest asks the nameserver directly, so it can't learn about a new link."""
     web = network.container("web", hosts="", resolv_conf=f"nameserver {WORLD}\n")
     with vmnet.running(web) as process:
         (web.etc / "hosts").write_text("172.30.1.67 db\n")

@@ -1,4 +1,4 @@
-"""A run directory that another user has prepared: a start refuses it and touches nothing."""
+"""A run directory that another user has prepared: a start refuses it and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SETTINGS = {"VMNET_IPAM": "dnsmasq,cloudinit", "VMNET_GUARD": "on", "VMNET_CONSO
 
 
 @pytest.mark.parametrize(("owner", "mode"), [(OTHER, 0o755), (OTHER, 0o777), (0, 0o777)])
-def test_links_in_place_of_every_file_of_a_start(
+def test_links_instead_of_the_files_of_a_start(
     network: Lan, vmnet: Vmnet, tmp_path: Path, owner: int, mode: int
 ) -> None:
     web = network.container("web", ipv6=True)
     with vmnet.running(web, **SETTINGS):
-        names = [one.name for one in vmnet.run_dir.iterdir()]
+        names = [path.name for path in vmnet.run_dir.iterdir()]
     assert vmnet(web, "run", VMNET_QEMU="/nonexistent").returncode, "restores the network"
     assert {"state.json", "launched.json", "dnsmasq.conf", "dnsmasq.log", "seed.iso"} <= {*names}
     before = web.dump()
@@ -47,7 +47,7 @@ def test_links_in_place_of_every_file_of_a_start(
         assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root's", 0o600), victim
 
 
-def test_a_folder_of_another_user_s_above_it(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
+def test_a_parent_folder_of_another_user(network: Lan, vmnet: Vmnet, tmp_path: Path) -> None:
     web = network.container("web")
     above = tmp_path / "above"
     above.mkdir()
@@ -58,7 +58,7 @@ def test_a_folder_of_another_user_s_above_it(network: Lan, vmnet: Vmnet, tmp_pat
     assert list(above.iterdir()) == []
 
 
-def test_a_record_of_another_user_s_is_not_believed(network: Lan, vmnet: Vmnet) -> None:
+def test_a_record_of_another_user_is_refused(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     vmnet.run_dir.mkdir()
     for name in ("state.json", "launched.json"):
@@ -71,7 +71,7 @@ def test_a_record_of_another_user_s_is_not_believed(network: Lan, vmnet: Vmnet) 
 
 
 def test_an_open_volume_at_the_run_directory_is_closed_and_used(network: Lan, vmnet: Vmnet) -> None:
-    """As a pod has it: an emptyDir is root's, with mode 0777."""
+    """As in a pod: root owns an emptyDir, with mode 0777."""
     web = network.container("web")
     vmnet.run_dir.mkdir()
     vmnet.run_dir.chmod(0o777)
@@ -79,7 +79,7 @@ def test_an_open_volume_at_the_run_directory_is_closed_and_used(network: Lan, vm
         assert vmnet.run_dir.stat().st_mode & 0o7777 == 0o755
 
 
-def test_the_longest_one_has_room_for_the_sockets(
+def test_the_longest_path_leaves_room_for_the_sockets(
     network: Lan, vmnet: Vmnet, tmp_path: Path
 ) -> None:
     path = tmp_path / ("a" * (89 - len(str(tmp_path))))

@@ -1,4 +1,4 @@
-"""The start itself: what it leaves behind when it succeeds, and that it leaves nothing if not."""
+"""A start in a real network namespace: the result of a success, and the undo of a failure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vmnet.errors import (
 
 @pytest.fixture
 def web(network: Lan) -> Namespace:
-    """A container with a bit of everything."""
+    """Create a container with addresses and routes of several kinds."""
     return network.container(
         "web",
         ipv6=True,
@@ -41,10 +41,10 @@ def web(network: Lan) -> Namespace:
     )
 
 
-def test_the_bridge_stands_between_the_nic_and_the_guest(web: Namespace, vmnet: Vmnet) -> None:
+def test_the_bridge_connects_the_nic_and_the_guest(web: Namespace, vmnet: Vmnet) -> None:
     with vmnet.running(web):
         eth0, br0, tap0 = (web.link(name) for name in ("eth0", "br0", "tap0"))
-        addresses = {(one["dev"], one["local"]) for one in web.addresses()}
+        addresses = {(address["dev"], address["local"]) for address in web.addresses()}
     assert eth0
     assert br0
     assert tap0
@@ -56,7 +56,7 @@ def test_the_bridge_stands_between_the_nic_and_the_guest(web: Namespace, vmnet: 
     assert own.startswith("169.254.")
 
 
-def test_the_guests_address_is_not_answered_by_the_bridge(
+def test_the_bridge_does_not_answer_for_the_guests_address(
     network: Lan, web: Namespace, vmnet: Vmnet
 ) -> None:
     station = network.station()
@@ -65,8 +65,8 @@ def test_the_guests_address_is_not_answered_by_the_bridge(
     assert asked.returncode == 1, asked.stdout
 
 
-def test_the_vm_is_process_1_and_leaves_no_zombies(web: Namespace, vmnet: Vmnet) -> None:
-    # The stand-in for QEMU and what it waits for, the test's own unshare, and all that is beside.
+def test_the_vm_is_pid_1_and_there_are_no_zombies(web: Namespace, vmnet: Vmnet) -> None:
+    # The stand-in for QEMU and its sleep, the test's own unshare, and the helpers.
     expected = [
         *("dnsmasq", "hypervisor", "sleep", "unshare"),
         *("vmnet-guard", "vmnet-keeper", "vmnet-responder"),
@@ -90,7 +90,7 @@ def test_the_vm_is_process_1_and_leaves_no_zombies(web: Namespace, vmnet: Vmnet)
         ({"PATH": "/nonexistent"}, DeliveryError, "dnsmasq is not installed"),
     ],
 )
-def test_what_is_missing_is_found_before_anything_changes(
+def test_a_missing_requirement_is_reported_before_any_change(
     web: Namespace,
     vmnet: Vmnet,
     settings: dict[str, str],
@@ -106,7 +106,7 @@ def test_what_is_missing_is_found_before_anything_changes(
     assert not (vmnet.run_dir / "state.json").exists()
 
 
-def test_a_dnsmasq_that_refuses_is_reported_and_everything_undone(
+def test_a_dnsmasq_that_fails_is_reported_and_the_start_undone(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
     before = web.dump()
@@ -120,7 +120,7 @@ def test_a_dnsmasq_that_refuses_is_reported_and_everything_undone(
     require_same(before, web.dump())
 
 
-def test_a_hypervisor_that_cannot_be_executed_undoes_everything(
+def test_a_hypervisor_that_cannot_be_executed_undoes_the_start(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
     before = web.dump()
@@ -134,7 +134,7 @@ def test_a_hypervisor_that_cannot_be_executed_undoes_everything(
     assert not [pid for pid in web.pids() if "dnsmasq" in Path(f"/proc/{pid}/comm").read_text()]
 
 
-def test_a_foreign_bridge_of_our_name_is_left_alone(web: Namespace, vmnet: Vmnet) -> None:
+def test_a_foreign_bridge_named_br0_is_left_unchanged(web: Namespace, vmnet: Vmnet) -> None:
     web.ip("link", "add", "br0", "type", "bridge")
     before = web.dump()
     ended = _run(vmnet, web)
@@ -152,7 +152,7 @@ def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None
         check=False,
     )
     assert ended.returncode == PrivilegeError.exit_code, ended.stderr
-    errors = [one for one in ended.stderr.splitlines() if "error:" in one or "hint:" in one]
+    errors = [line for line in ended.stderr.splitlines() if "error:" in line or "hint:" in line]
     assert errors == [
         "vmnet: error: no permission to create the tap tap0",
         "vmnet: hint: run the container with `--cap-add NET_ADMIN`",
@@ -162,7 +162,7 @@ def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None
 
 
 def test_without_a_tun_device_nothing_changes(web: Namespace, vmnet: Vmnet) -> None:
-    """Nor may the container make one: as with `--cap-drop MKNOD`, or in a user namespace."""
+    """The container can't create one, as with `--cap-drop MKNOD` or in a user namespace."""
     before = web.dump()
     hidden = 'mount -t tmpfs none /dev/net && exec "$@"'
     ended = web.run(
@@ -179,7 +179,7 @@ def test_without_a_tun_device_nothing_changes(web: Namespace, vmnet: Vmnet) -> N
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_the_start_undoes_everything(
+def test_a_signal_during_the_start_undoes_it(
     web: Namespace, vmnet: Vmnet, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
     before = web.dump()
@@ -198,10 +198,10 @@ def test_a_signal_during_the_start_undoes_everything(
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_the_planning_ends_it(
+def test_a_signal_during_planning_ends_it(
     web: Namespace, vmnet: Vmnet, signal_number: signal.Signals
 ) -> None:
-    """PID 1 is sent no signal that it has no handler for; ARP probes take their time here."""
+    """The signal must wait for a handler of PID 1; ARP probes make planning take long enough."""
     before = web.dump()
     environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "spare"}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
@@ -227,8 +227,8 @@ def test_no_interface_is_an_error(vmnet: Vmnet, network: Lan) -> None:
     assert "no network interface to hand over" in ended.stderr
 
 
-def test_a_user_mode_network_is_named_with_its_remedy(vmnet: Vmnet, network: Lan) -> None:
-    """As rootless Podman lays it out: slirp4netns or pasta behind a tap."""
+def test_a_user_mode_network_is_reported_with_its_remedy(vmnet: Vmnet, network: Lan) -> None:
+    """As in rootless Podman: slirp4netns or pasta behind a tap."""
     web = network.container("web")
     web.ip("link", "delete", "eth0")
     web.ip("tuntap", "add", "tap0", "mode", "tap")
@@ -261,7 +261,9 @@ def test_nodhcp_starts_no_dnsmasq(web: Namespace, vmnet: Vmnet) -> None:
     assert "dnsmasq" not in names
 
 
-def test_a_second_start_in_the_same_namespace_converges(web: Namespace, vmnet: Vmnet) -> None:
+def test_a_second_start_in_the_same_namespace_has_the_same_result(
+    web: Namespace, vmnet: Vmnet
+) -> None:
     """A pod's namespace outlives its containers."""
     before = web.dump()
     with vmnet.running(web):
@@ -276,7 +278,7 @@ def test_a_second_start_in_the_same_namespace_converges(web: Namespace, vmnet: V
     require_same(before, web.dump())
 
 
-def test_plan_changes_nothing_and_says_what_run_does(web: Namespace, vmnet: Vmnet) -> None:
+def test_plan_changes_nothing_and_shows_what_run_does(web: Namespace, vmnet: Vmnet) -> None:
     before = web.dump()
     plan = vmnet(web, "plan", "--json")
     assert plan.returncode == 0, plan.stderr
@@ -294,13 +296,13 @@ def test_plan_changes_nothing_and_says_what_run_does(web: Namespace, vmnet: Vmne
     assert "dhcp-host=02:42:ac:1e:01:02" in written
 
 
-def test_check_tells_readiness(web: Namespace, vmnet: Vmnet) -> None:
+def test_check_reports_readiness(web: Namespace, vmnet: Vmnet) -> None:
     before = web.dump()
     ready = vmnet(web, "check")
     assert (ready.returncode, "ready to run" in ready.stdout) == (0, True), ready.stdout
     bad = vmnet(web, "check", "--json", VMNET_DISK="/missing.qcow2")
     assert bad.returncode == 1
-    (missing,) = (one for one in bad.json() if one["result"] == "missing")
+    (missing,) = (finding for finding in bad.json() if finding["result"] == "missing")
     assert "VMNET_DISK=/missing.qcow2" in missing["detail"]
     require_same(before, web.dump())
 
@@ -308,19 +310,19 @@ def test_check_tells_readiness(web: Namespace, vmnet: Vmnet) -> None:
 def test_a_second_vm_in_the_namespace_is_refused(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
-    """As `docker run --network container:web` makes one, whose files are its own."""
+    """As with `docker run --network container:web`, which has separate files."""
     with vmnet.running(web):
         before = web.dump()
-        ended = _run(vmnet, web, VMNET_RUN_DIR=str(tmp_path / "its-own"))
+        ended = _run(vmnet, web, VMNET_RUN_DIR=str(tmp_path / "separate"))
         require_same(before, web.dump())
     assert ended.returncode == BridgeError.exit_code, ended.stderr
     assert "eth0 is already a port of the bridge br0" in ended.stderr
 
 
-def test_what_the_container_bridges_itself_is_no_nic(
+def test_a_device_that_the_container_bridges_is_not_handed_over(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
-    """As an engine inside it makes them for containers of its own."""
+    """As with an engine in the container, for its own containers."""
     for command in (
         *("link add own0 type bridge", "link add veth0 type veth peer name veth1"),
         *("link set veth0 master own0", "link set veth0 up"),
@@ -331,7 +333,7 @@ def test_what_the_container_bridges_itself_is_no_nic(
         assert veth0
         assert eth0
         assert (veth0["master"], eth0["master"]) == ("own0", "br0")
-    ended = _run(vmnet, web, VMNET_INTERFACES="veth0", VMNET_RUN_DIR=str(tmp_path / "its-own"))
+    ended = _run(vmnet, web, VMNET_INTERFACES="veth0", VMNET_RUN_DIR=str(tmp_path / "separate"))
     assert ended.returncode == BridgeError.exit_code
     assert "veth0 is already a port of the bridge own0" in ended.stderr
 
@@ -352,6 +354,6 @@ def _run(vmnet: Vmnet, container: Namespace, **settings: str) -> Completed:
 
 
 def _without_tap(dump: Json) -> Json:
-    """The kernel gives each new tap a random MAC; ours is only ever a bridge port."""
+    """Ignore the MAC of the tap, a bridge port: the kernel gives each new tap a random MAC."""
     dump["links"]["tap0"].pop("mac")
     return dump

@@ -1,4 +1,4 @@
-"""What becomes of a running VM's NICs: told by the log, by status and by health."""
+"""Changes of a running VM's uplinks, as the log, status and health report them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_nic_that_is_cut_off_and_comes_back(
 
 
 def test_a_nic_that_is_gone(network: Lan, vmnet: Vmnet) -> None:
-    """As after ``docker network disconnect``; a start that finds it gone is not held up by it."""
+    """As after ``docker network disconnect``. It does not block the next start."""
     web = network.container("web")
     with vmnet.running(web) as process:
         network.host.ip("link", "delete", web.nic().port)
@@ -63,8 +63,8 @@ def test_a_nic_that_is_gone(network: Lan, vmnet: Vmnet) -> None:
     assert "no network interface to hand over" in vmnet(web, "run").stderr
 
 
-def test_another_nic_of_its_name_is_not_it(network: Lan, vmnet: Vmnet) -> None:
-    """Disconnected and connected again: the engine makes a new one."""
+def test_a_new_nic_with_the_same_name_is_another_nic(network: Lan, vmnet: Vmnet) -> None:
+    """The engine creates a new NIC when a network is connected again."""
     web, station = network.container("web"), network.station()
     with vmnet.running(web) as process:
         network.host.ip("link", "delete", web.nic().port)
@@ -75,8 +75,8 @@ def test_another_nic_of_its_name_is_not_it(network: Lan, vmnet: Vmnet) -> None:
         assert "eth0 is gone" in _reason(vmnet, process)
 
 
-def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmnet) -> None:
-    """The engine's own settings go through; and the next start has it."""
+def test_a_later_network_gets_no_answers_from_the_container(network: Lan, vmnet: Vmnet) -> None:
+    """The engine can still configure the NIC, and the next start hands it over."""
     with lan(2, host=network.host) as second:
         web, station = network.container("web"), second.station()
         with vmnet.running(web) as process:
@@ -91,11 +91,10 @@ def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmn
                 web.run("arping", "-c1", "-w1", "-I", "eth1", station.address, check=False)
                 last = forged(second.host.link(second.bridge)["address"])  # type: ignore[index]
                 send(second.host, last, by=second.bridge)
-                assert not [
-                    one for one in until_seen(card, last) if one[6:12] == mac_bytes(late.mac)
-                ]
+                frames = until_seen(card, last)
+                assert not [frame for frame in frames if frame[6:12] == mac_bytes(late.mac)]
             assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
-            assert "eth1" not in _reason(vmnet, process), "the VM has all that it had"
+            assert "eth1" not in _reason(vmnet, process), "the VM still has all its networks"
         with vmnet.running(web) as process:
             assert f"eth1: the guest gets MAC {late.mac} and {late.address}/24" in process.output()
             eth1 = web.link("eth1")
@@ -103,8 +102,8 @@ def test_a_network_that_comes_later_is_not_answered_for(network: Lan, vmnet: Vmn
             assert eth1["master"] == "br1"
 
 
-def test_a_network_that_comes_while_a_start_plans_is_shut_too(network: Lan, vmnet: Vmnet) -> None:
-    """``docker run -d …; docker network connect …``: the start has read the NICs already."""
+def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet: Vmnet) -> None:
+    """As with ``docker run -d …; docker network connect …``: the NICs were read before."""
     with lan(2, host=network.host) as second:
         web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
         station, probed = second.station(), network.station("probed")
@@ -112,7 +111,7 @@ def test_a_network_that_comes_while_a_start_plans_is_shut_too(network: Lan, vmne
             heard(probed) as card,
             web.popen(*VMNET, "run", env=vmnet.environ, pid=True) as process,
         ):
-            while card.recv(2048)[12:14] != b"\x08\x06":  # it looks for a spare address
+            while card.recv(2048)[12:14] != b"\x08\x06":  # an ARP probe for a spare address
                 pass
             late = second.attach(web, "eth1", gateway=False)
             _await_word(process, "vmnet: warning: eth1 was added")
@@ -122,7 +121,7 @@ def test_a_network_that_comes_while_a_start_plans_is_shut_too(network: Lan, vmne
             assert process.output().count("eth1 was added") == 1
 
 
-def test_a_default_route_that_moves_is_named(network: Lan, vmnet: Vmnet) -> None:
+def test_a_moved_default_route_is_logged(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second:
         web = network.container("web")
         with vmnet.running(web) as process:
@@ -131,7 +130,7 @@ def test_a_default_route_that_moves_is_named(network: Lan, vmnet: Vmnet) -> None
             assert "It took the default route" in process.output()
 
 
-def test_a_network_that_the_vm_is_not_to_have_is_the_containers(network: Lan, vmnet: Vmnet) -> None:
+def test_an_excluded_network_stays_with_the_container(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second:
         web, station = network.container("web"), second.station()
         with vmnet.running(web, VMNET_INTERFACES="eth0") as process:
