@@ -38,7 +38,7 @@ def take(netns: str) -> Json:
             *_list(run(*ip, "-4", "rule", "show").stdout),
             *_list(run(*ip, "-6", "rule", "show").stdout),
         ],
-        "neighbours": _list(run(*ip, "neighbour", "show", "nud", "permanent").stdout),
+        "neighbours": _neighbours(netns),
         "queueing": _queueing(netns),
         "knobs": _knobs(netns),
     }
@@ -53,6 +53,12 @@ def tentative(netns: str) -> list[str]:
         for address in link.get("addr_info", [])
         if address and not address.get("dadfailed")
     ]
+
+
+def _neighbours(netns: str) -> list[Json]:
+    """Return the permanent neighbours, sorted because the kernel lists them in any order."""
+    shown = run("ip", "-n", netns, "-j", "neighbour", "show", "nud", "permanent").stdout
+    return sorted(_list(shown), key=lambda neighbour: (neighbour["dev"], neighbour["dst"]))
 
 
 def _link(link: Json) -> Json:
