@@ -242,7 +242,8 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
             old = until(all_new, 30, "keeper and guard")
             until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard")
             os.kill(old[0], signal.SIGKILL)
-            until(lambda: processes.read_pid(str(pidfiles[0])) not in (None, old[0]), 30, "a keeper")
+            unchanged = (None, old[0])
+            until(lambda: processes.read_pid(str(pidfiles[0])) not in unchanged, 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
             new = until(lambda: all_new(*old), 20, "a new guard and helper")
