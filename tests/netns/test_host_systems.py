@@ -146,7 +146,7 @@ def test_the_host_moves_to_its_bridge(
         gateways = [route.get("gateway") for route in machine.routes() if route["dst"] == "default"]
         assert gateways == [network.gateway]
         machine.run("ping", "-c1", "-W5", network.gateway)
-        assert "it stays" in host.run("sh", SCRIPT, "keep").stdout
+        assert "the change is kept" in host.run("sh", SCRIPT, "keep").stdout
 
         machine.ip("link", "add", "container0", "address", LOWEST, "type", "veth")
         machine.ip("link", "set", "container0", "master", BRIDGE, "up")
@@ -167,7 +167,7 @@ def test_a_nic_that_netplan_matches_by_a_pattern(
     with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
         until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
         assert not has_lease(machine)
-        assert "it stays" in host.run("sh", SCRIPT, "keep").stdout
+        assert "the change is kept" in host.run("sh", SCRIPT, "keep").stdout
         host.run("sh", SCRIPT, "undo")
         until(lambda: has_lease(machine), 60, "the undo", detail=output)
         assert not machine.link(BRIDGE)
@@ -200,7 +200,7 @@ def test_a_switch_that_is_not_kept_is_undone(
         host.write(SCRIPT, printed)
         for seconds in ("2m", "010", ""):
             refused = host.run("sh", "-c", f"sh {SCRIPT} try '{seconds}' 2>&1 || true").stdout
-            assert "is no number of seconds" in refused
+            assert "is not a number of seconds" in refused
         host.run(*_DROPPED, f"sh {SCRIPT} try 5", "/dev/null")
         until(lambda: machine.link(BRIDGE), 60, "the switch", detail=output)
         saved = host.path(f"/var/lib/vmnet/{BRIDGE}")
@@ -216,7 +216,7 @@ def test_a_switch_that_is_not_kept_is_undone(
         until(is_back, 90, "the undo", detail=detail)
         assert host.path(path).read_text() == text
         late = host.run("sh", "-c", f"sh {SCRIPT} keep 2>&1 || true").stdout
-        assert "all is as it was before" in late
+        assert "the previous configuration is active" in late
 
 
 _STAND_IN = """\

@@ -67,7 +67,7 @@ def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path
         host.ask("base64 -d br0.base64 >br0.sh")
         assert "switching" in host.ask("sh br0.sh try 600")
         _await_address(host, "br0")
-        assert "it stays" in host.ask("sh br0.sh keep")
+        assert "the change is kept" in host.ask("sh br0.sh keep")
         assert "master br0" in host.ask(f"{_IP} link show {nic}")
         assert "inet " not in host.ask(f"{_IP} -4 address show dev {nic}")
         assert f"{way} dev br0" in host.ask(f"{_IP} route")
