@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from vmnet.errors import PrivilegeError
+from vmnet.net import packets
 
 # The RFC spaces its three probes one to two seconds apart, for slow links. A container's link is a
 # virtual switch or an overlay, where an answer takes well under a millisecond.
 _PROBES, _INTERVAL = 3, 0.05
-_ETH_P_ARP = 0x0806
-_BROADCAST = b"\xff" * 6
-_HEAD = struct.Struct("!6s6sHHHBBH")  # Ethernet header, then ARP up to the operation
-_BODY = struct.Struct("!6s4s6s4s")
-_REQUEST = 1
 
 
 def first_free(interface: str, candidates: Iterable[IPv4Address]) -> IPv4Address | None:
@@ -47,19 +42,19 @@ def _is_claimed(link: socket.socket, mac: bytes, candidate: IPv4Address) -> bool
 
 def _open(interface: str) -> socket.socket:
     try:
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ARP))
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(packets.ETH_P_ARP))
     except PermissionError:
         raise PrivilegeError(
             f"no permission to send ARP probes on {interface}",
             "leave the container its NET_RAW capability, or set VMNET_BRIDGE_ADDRESS",
         ) from None
-    link.bind((interface, _ETH_P_ARP))
+    link.bind((interface, packets.ETH_P_ARP))
     return link
 
 
 def _probe(mac: bytes, target: IPv4Address) -> bytes:
-    head = _HEAD.pack(_BROADCAST, mac, _ETH_P_ARP, 1, 0x0800, 6, 4, _REQUEST)
-    return head + _BODY.pack(mac, bytes(4), bytes(6), target.packed)
+    header = packets.ETHERNET.pack(packets.BROADCAST, mac, packets.ETH_P_ARP)
+    return header + packets.arp_request(mac, bytes(4), target.packed)
 
 
 def _claims(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4Address]:
@@ -68,9 +63,9 @@ def _claims(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4A
         if not select.select([link], [], [], left)[0]:
             return
         frame = link.recv(2048)
-        if len(frame) < _HEAD.size + _BODY.size:
+        if len(frame) < packets.ETHERNET.size + packets.ARP.size:
             continue
-        sender_mac, sender, _, target = _BODY.unpack_from(frame, _HEAD.size)
+        *_, sender_mac, sender, _, target = packets.ARP.unpack_from(frame, packets.ETHERNET.size)
         if sender_mac != own_mac:
             # A probe has no sender address yet; it claims its target.
             yield IPv4Address(target if sender == bytes(4) else sender)

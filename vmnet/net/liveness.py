@@ -9,31 +9,26 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 import time
-from array import array
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.errors import PrivilegeError
-from vmnet.net import ndp
+from vmnet.net import ndp, packet_socket, packets
+from vmnet.net.filters import cbpf
+from vmnet.net.filters.cbpf import JEQ, LD, LDB, RET
 
-_ETH_P_ALL, _ETH_P_ARP, _ICMPV6 = 3, 0x0806, 58
-_ARP = struct.Struct("!HHBBH6s4s6s4s")
-_REQUEST, _REPLY = 1, 2
-_BROADCAST = b"\xff" * 6
-_SO_ATTACH_FILTER, _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 26, 263, 23
-# Accept ARP and ICMPv6. Classic BPF (bpf(4)): code, jumps if true and if false, operand.
-_SOCK_FILTER = struct.Struct("=HBBI")
-_FILTER = (
-    (0x20, 0, 0, 0xFFFFF000),  # load the protocol (SKF_AD_OFF + SKF_AD_PROTOCOL)
-    (0x15, 3, 0, _ETH_P_ARP),
-    (0x15, 0, 3, ndp.ETH_P_IPV6),
-    (0x30, 0, 0, 6),  # load the next header
-    (0x15, 0, 1, _ICMPV6),
-    (0x06, 0, 0, 2048),  # accept
-    (0x06, 0, 0, 0),  # drop
-)
+_FILTER: cbpf.Program = {
+    "start": [
+        (LD, cbpf.PROTOCOL, 0, 0),
+        (JEQ, packets.ETH_P_ARP, "accept", 0),
+        (JEQ, packets.ETH_P_IPV6, 0, "drop"),
+        (LDB, 6, 0, 0),  # the next header
+        (JEQ, packets.ICMPV6, "accept", "drop"),
+    ],
+    "accept": [(RET, 2048, 0, 0)],  # bytes
+    "drop": [(RET, 0, 0, 0)],
+}
 _INTERVAL = 0.25  # seconds; an emulated guest on a busy host answers slowly
 
 Address = IPv4Address | IPv6Address
@@ -59,11 +54,11 @@ def answering(
             for target in missing:
                 if isinstance(target, IPv4Address):
                     packet = _request(own_mac, own, target)
-                    link.sendto(packet, (tap, _ETH_P_ARP, 0, 0, _BROADCAST))
+                    link.sendto(packet, (tap, packets.ETH_P_ARP, 0, 0, packets.BROADCAST))
                 else:
                     question = ndp.who_has(target, own_mac)
                     packet = ndp.packet(question, own_mac)
-                    link.sendto(packet, (tap, ndp.ETH_P_IPV6, 0, 0, question.mac))
+                    link.sendto(packet, (tap, packets.ETH_P_IPV6, 0, 0, question.mac))
             until = min(now + _INTERVAL, end)
             while missing and (left := until - time.monotonic()) > 0:
                 if select.select([link], [], [], left)[0]:
@@ -87,24 +82,21 @@ def _open(tap: str) -> socket.socket:
             f"no permission to ask the guest on {tap}",
             "leave the container its NET_RAW capability",
         ) from None
-    program = array("B", b"".join(_SOCK_FILTER.pack(*instruction) for instruction in _FILTER))
-    address, length = program.buffer_info()
-    sock_fprog = struct.pack("@HP", length // _SOCK_FILTER.size, address)
-    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, sock_fprog)
-    link.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    link.bind((tap, _ETH_P_ALL))
+    packet_socket.attach_filter(link, cbpf.assemble(_FILTER))
+    packet_socket.ignore_outgoing(link)
+    link.bind((tap, packet_socket.ETH_P_ALL))
     return link
 
 
 def _request(own_mac: bytes, own: IPv4Address, target: IPv4Address) -> bytes:
-    return _ARP.pack(1, 0x0800, 6, 4, _REQUEST, own_mac, own.packed, bytes(6), target.packed)
+    return packets.arp_request(own_mac, own.packed, target.packed)
 
 
 def _answer(packet: bytes, sender: tuple[str, int]) -> Address | None:
     """Return the address that a packet answers for, or None."""
-    if sender[1] == ndp.ETH_P_IPV6:
+    if sender[1] == packets.ETH_P_IPV6:
         return ndp.answered(packet)
-    if len(packet) < _ARP.size:
+    if len(packet) < packets.ARP.size:
         return None
-    _, _, _, _, operation, _, address, _, _ = _ARP.unpack_from(packet)
-    return IPv4Address(address) if operation == _REPLY else None
+    _, _, _, _, operation, _, address, _, _ = packets.ARP.unpack_from(packet)
+    return IPv4Address(address) if operation == packets.ARP_REPLY else None

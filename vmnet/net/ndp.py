@@ -8,11 +8,10 @@ from ipaddress import IPv6Address
 
 from attrs import frozen
 
-ETH_P_IPV6 = 0x86DD
-_ICMPV6 = 58
+from vmnet.net import packets
+
 _ECHO_REQUEST, _ECHO_REPLY, _SOLICITATION, _ADVERTISEMENT = 128, 129, 135, 136
 _ALL_ROUTERS = IPv6Address("ff02::2")
-_HEADER = struct.Struct("!IHBB16s16s")  # RFC 8200 section 3
 _NEIGHBOUR = struct.Struct("!BxxxI16s")  # RFC 4861 section 4.3: type, flags, target
 
 
@@ -25,8 +24,8 @@ class Question:
 
     @property
     def mac(self) -> bytes:
-        """The destination's multicast MAC (RFC 2464 section 7)."""
-        return b"\x33\x33" + self.destination.packed[12:]
+        """The destination's multicast MAC."""
+        return packets.multicast_mac(self.destination.packed)
 
 
 def open_link(interface: str) -> socket.socket:
@@ -36,7 +35,7 @@ def open_link(interface: str) -> socket.socket:
     """
     # Protocol 0 at first: the kernel takes 10 ms to replace any other protocol.
     link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-    link.bind((interface, ETH_P_IPV6))
+    link.bind((interface, packets.ETH_P_IPV6))
     return link
 
 
@@ -45,17 +44,18 @@ def answered(packet: bytes) -> IPv6Address | None:
 
     This is the target of a neighbour advertisement, or the source of an echo reply.
     """
-    if len(packet) < _HEADER.size + 8:
+    if len(packet) < packets.IPV6.size + 8:
         return None
-    _, _, next_header, hop_limit, source, _ = _HEADER.unpack_from(packet)
-    kind = packet[_HEADER.size]
-    if next_header != _ICMPV6:
+    _, _, next_header, hop_limit, source, _ = packets.IPV6.unpack_from(packet)
+    kind = packet[packets.IPV6.size]
+    if next_header != packets.ICMPV6:
         return None
     if kind == _ECHO_REPLY:
         return IPv6Address(source)
+    is_whole = len(packet) >= packets.IPV6.size + _NEIGHBOUR.size
     # Hop limit 255 proves that no router has forwarded it (RFC 4861 section 7.1.2).
-    if kind == _ADVERTISEMENT and hop_limit == 255 and len(packet) >= 40 + _NEIGHBOUR.size:
-        return IPv6Address(_NEIGHBOUR.unpack_from(packet, _HEADER.size)[2])
+    if kind == _ADVERTISEMENT and hop_limit == 255 and is_whole:
+        return IPv6Address(_NEIGHBOUR.unpack_from(packet, packets.IPV6.size)[2])
     return None
 
 
@@ -79,23 +79,9 @@ def packet(question: Question, own: bytes) -> bytes:
 
     :param own: the sender's MAC
     """
-    source, destination = link_local(own).packed, question.destination.packed
-    length = len(question.message)
-    pseudo = source + destination + struct.pack("!II", length, _ICMPV6)
-    message = bytearray(question.message)
-    message[2:4] = _checksum(pseudo + question.message).to_bytes(2, "big")
-    return _HEADER.pack(6 << 28, length, _ICMPV6, 255, source, destination) + message
-
-
-def _checksum(data: bytes) -> int:
-    """Return the Internet checksum (RFC 1071) of data of even length."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return packets.icmp6(packets.link_local(own), question.destination.packed, question.message)
 
 
 def link_local(mac: bytes) -> IPv6Address:
-    """Return the link-local address of a MAC (RFC 4291 appendix A)."""
-    identifier = bytes((mac[0] ^ 2, *mac[1:3], 0xFF, 0xFE, *mac[3:]))
-    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+    """Return the link-local address that a MAC makes."""
+    return IPv6Address(packets.link_local(mac))

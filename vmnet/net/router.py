@@ -16,7 +16,7 @@ from ipaddress import IPv6Address
 from attrs import frozen
 
 from vmnet.model.identity import Interface, Router
-from vmnet.net import ndp
+from vmnet.net import ndp, packets
 
 # A virtual switch answers in well under a millisecond. But when the first container joins a
 # network, the gateway may be detecting duplicates of its own addresses, and stays silent for up to
@@ -46,7 +46,7 @@ def find(interface: Interface) -> Router | None:
         return Router(gateway, gateway)
     try:
         with ndp.open_link(interface.name) as link:
-            return _ask(link, bytes.fromhex(interface.mac.replace(":", "")), gateway)
+            return _ask(link, packets.mac_bytes(interface.mac), gateway)
     except OSError:
         return Router(gateway)
 
@@ -91,10 +91,10 @@ def _first_answer(
 ) -> _Answer | None:
     """Repeat the questions until an answer is accepted; return None after ``seconds``."""
     deadline = time.monotonic() + seconds
-    packets = [(ndp.packet(question, own_mac), question.mac) for question in questions]
+    frames = [(ndp.packet(question, own_mac), question.mac) for question in questions]
     while time.monotonic() < deadline:
-        for packet, mac in packets:
-            link.sendto(packet, (link.getsockname()[0], ndp.ETH_P_IPV6, 0, 0, mac))
+        for packet, mac in frames:
+            link.sendto(packet, (link.getsockname()[0], packets.ETH_P_IPV6, 0, 0, mac))
         for answer in _receive(link, time.monotonic() + _INTERVAL):
             if accept(answer):
                 return answer

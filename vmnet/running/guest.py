@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from vmnet.errors import PrivilegeError
 from vmnet.lifecycle.vm_record import Nic
 from vmnet.model.base import frozen
-from vmnet.net import liveness
+from vmnet.net import liveness, packets
 from vmnet.running import bridges
 
 _SECONDS = 1.0
@@ -39,7 +39,7 @@ def ask(nic: Nic) -> Presence:
     try:
         found = liveness.answering(
             nic.tap,
-            bytes.fromhex(nic.bridge_mac.replace(":", "")),
+            packets.mac_bytes(nic.bridge_mac),
             bridges.asker(nic),
             addresses,
             _SECONDS,

@@ -19,7 +19,7 @@ from ipaddress import IPv6Address
 
 from vmnet.model.wiring import Port, Sender
 from vmnet.net import rtnl
-from vmnet.net.filters import cbpf
+from vmnet.net.filters import clsact
 from vmnet.net.filters.cbpf import (
     AND,
     JEQ,
@@ -62,11 +62,11 @@ from vmnet.net.filters.matching import (
     jump_if,
     jump_if_ipv4,
     jump_if_ipv6,
-    mac_bytes,
     require,
     require_length,
     require_value,
 )
+from vmnet.net.packets import mac_bytes
 
 _REDIRECT, _ROUTER_ADVERTISEMENT = 5, 9  # RFC 792, RFC 1256
 _LISTENER_REPORTS = (131, 132, 143)  # RFC 2710, RFC 3810
@@ -77,7 +77,7 @@ def filter_tap(kernel: rtnl.Rtnl, port: Port) -> bool:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    return cbpf.attach(kernel, port.tap, {cbpf.INGRESS: program(port.guest_mac, port.sender)})
+    return clsact.attach(kernel, port.tap, {clsact.INGRESS: program(port.guest_mac, port.sender)})
 
 
 def program(mac: str, sender: Sender | None) -> Program:

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.model.wiring import Port
 from vmnet.net import rtnl
-from vmnet.net.filters import cbpf, walking
+from vmnet.net.filters import clsact, walking
 from vmnet.net.filters.cbpf import (
     AND,
     JEQ,
@@ -53,8 +53,8 @@ from vmnet.net.filters.matching import (
     jump_if_from,
     jump_if_ipv4,
     jump_if_ipv6,
-    mac_bytes,
 )
+from vmnet.net.packets import mac_bytes
 
 _Addresses = Iterable[IPv4Address | IPv6Address]
 
@@ -64,10 +64,10 @@ def contain(kernel: rtnl.Rtnl, port: Port) -> bool:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    programs = {cbpf.INGRESS: entering(port)}
+    programs = {clsact.INGRESS: entering(port)}
     if port.contain:
-        programs[cbpf.EGRESS] = leaving(port)
-    return cbpf.attach(kernel, port.uplink, programs)
+        programs[clsact.EGRESS] = leaving(port)
+    return clsact.attach(kernel, port.uplink, programs)
 
 
 def remove(kernel: rtnl.Rtnl, uplink: str) -> None:
@@ -75,7 +75,7 @@ def remove(kernel: rtnl.Rtnl, uplink: str) -> None:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    cbpf.detach(kernel, uplink)
+    clsact.detach(kernel, uplink)
 
 
 def entering(port: Port) -> Program:

@@ -20,10 +20,9 @@ from vmnet.net.filters.cbpf import (
     LD_LENGTH,
     LDH,
     RET,
-    SHOT,
-    UNSPEC,
     Instruction,
 )
+from vmnet.net.filters.clsact import SHOT, UNSPEC
 
 PASS, DROP = (RET, UNSPEC, 0, 0), (RET, SHOT, 0, 0)
 # EtherTypes (IEEE 802) of protocols and of VLAN tags.
@@ -35,10 +34,6 @@ HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, 58, 60
 RS6, RA6, NS6, NA6, REDIRECT6 = 133, 134, 135, 136, 137
 DNS, DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER = 53, 67, 68, 546, 547
 _RESERVED_MULTICAST = 0x0180C200
-
-
-def mac_bytes(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
 
 
 def jump_if(value: int, label: str) -> tuple[Instruction, ...]:

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 
 from vmnet.model.wiring import Port
 from vmnet.net import rtnl
-from vmnet.net.filters import cbpf
+from vmnet.net.filters import clsact
 from vmnet.net.filters.cbpf import (
     JEQ,
     JSET,
@@ -44,11 +44,11 @@ from vmnet.net.filters.matching import (
     jump_if,
     jump_if_from,
     jump_if_ipv4,
-    mac_bytes,
     require,
     require_length,
     require_value,
 )
+from vmnet.net.packets import mac_bytes
 
 _BROADCAST = IPv4Address("255.255.255.255")
 _ECHO_REPLY, _REDIRECT, _ECHO_REQUEST = 0, 5, 8  # RFC 792
@@ -61,7 +61,7 @@ def filter_bridge(kernel: rtnl.Rtnl, port: Port) -> bool:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    return cbpf.attach(kernel, port.bridge, {cbpf.INGRESS: program(port)})
+    return clsact.attach(kernel, port.bridge, {clsact.INGRESS: program(port)})
 
 
 def program(port: Port) -> Program:

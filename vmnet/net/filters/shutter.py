@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from vmnet.net import rtnl
-from vmnet.net.filters import cbpf
-from vmnet.net.filters.cbpf import RET, SHOT, Program
+from vmnet.net.filters import clsact
+from vmnet.net.filters.cbpf import RET, Program
+from vmnet.net.filters.clsact import SHOT
 
 _log = logging.getLogger(__name__)
 _DROP_ALL: Program = {"start": [(RET, SHOT, 0, 0)]}
@@ -16,7 +17,7 @@ def shut(device: str) -> str | None:
     """Shut a device; return None, or the reason why the kernel cannot."""
     try:
         with rtnl.Rtnl() as kernel:
-            if cbpf.attach(kernel, device, {cbpf.INGRESS: _DROP_ALL, cbpf.EGRESS: _DROP_ALL}):
+            if clsact.attach(kernel, device, {clsact.INGRESS: _DROP_ALL, clsact.EGRESS: _DROP_ALL}):
                 return None
             return "the kernel lacks clsact or cls_bpf"
     except OSError as error:
@@ -29,6 +30,6 @@ def reopen(indexes: tuple[int, ...]) -> None:
         for index in indexes:
             try:
                 name = kernel.link(index).get_attr("IFLA_IFNAME")
-                cbpf.detach(kernel, name)
+                clsact.detach(kernel, name)
             except OSError as error:
                 _log.debug("cannot reopen the device with index %s: %s", index, error)

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 from vmnet.model.wiring import Port, Wiring
 from vmnet.net import links, neighbours, rtnl, tap
 from vmnet.net.filters import antispoof, containment, reception
-from vmnet.net.filters.matching import mac_bytes
 from vmnet.net.kernel_errors import step
+from vmnet.net.packets import mac_bytes
 from vmnet.net.restore import replay
 
 _log = logging.getLogger(__name__)
