@@ -1,1 +1,1 @@
-"""Programs that run as long as the machine: the guard, the keeper and what they start."""
+"""Programs that run as long as the VM: the guard, the keeper and the programs they start."""
