@@ -1,4 +1,4 @@
-"""ADD, CHECK and DEL with the real host-local and static: nothing is leaked in a store."""
+"""ADD, CHECK and DEL with the real host-local and static: every allocation is released."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def release(lab: Lab, **settings: str) -> None:
 
 
 def on_record(lab: Lab) -> list[str]:
-    found = record.load(lab.folder / "run" / "cni.json")
-    return [one.interface for one in found.attachments] if found else []
+    current = record.load(lab.folder / "run" / "cni.json")
+    return [attachment.interface for attachment in current.attachments] if current else []
 
 
 def container(lab: Lab) -> str:
-    found = record.load(lab.folder / "run" / "cni.json")
-    assert found
-    return found.container
+    current = record.load(lab.folder / "run" / "cni.json")
+    assert current
+    return current.container
 
 
 def addresses(identity: Identity) -> list[str]:
-    return [str(address) for one in identity.interfaces for address in one.addresses]
+    return [str(address) for nic in identity.interfaces for address in nic.addresses]
 
 
 @pytest.mark.parametrize("version", ["0.4.0", "1.0.0"])
 def test_host_local_allocates_and_releases(lab: Lab, version: str) -> None:
     lab.host_local()
-    whole = json.loads(lab.config.read_text())
-    lab.config.write_text(json.dumps({**whole, "cniVersion": version}))
+    configuration = json.loads(lab.config.read_text())
+    lab.config.write_text(json.dumps({**configuration, "cniVersion": version}))
     (nic,) = allocate(lab).interfaces
     assert nic.addresses[0].with_prefixlen == "10.5.0.2/24"
     assert nic.routes == (testing.route("0.0.0.0/0", "10.5.0.1"),)
@@ -60,10 +60,10 @@ def test_host_local_allocates_and_releases(lab: Lab, version: str) -> None:
     assert re.fullmatch(r"web-[0-9a-f]{16}", container(lab))
     release(lab)
     assert lab.held() == on_record(lab) == []
-    release(lab)  # again is no error
+    release(lab)  # a second release is no error
 
 
-def test_both_families_and_a_resolver(lab: Lab) -> None:
+def test_ipv4_ipv6_and_a_resolver(lab: Lab) -> None:
     (lab.folder / "resolv.conf").write_text("nameserver 10.5.0.53\nsearch site.test\n")
     lab.host_local(
         ranges=[[{"subnet": "10.5.0.0/24"}], [{"subnet": "2001:db8::/64"}]],
@@ -90,7 +90,7 @@ def test_static_with_arguments_and_capabilities(lab: Lab) -> None:
     lab.network(ipam)
     found = allocate(lab)
     assert addresses(found) == ["10.5.0.9/24"]
-    assert [str(one.gateway) for one in found.interfaces[0].routes] == ["10.5.0.1", "10.5.0.3"]
+    assert [str(route.gateway) for route in found.interfaces[0].routes] == ["10.5.0.1", "10.5.0.3"]
     assert found.domain == "site.test"
     release(lab)
     more = allocate(lab, VMNET_CNI_ARGS="IgnoreUnknown=1;IP=10.5.0.10/24")
@@ -98,22 +98,22 @@ def test_static_with_arguments_and_capabilities(lab: Lab) -> None:
     release(lab)
     plugins = [{"type": "bridge", "ipam": ipam, "capabilities": {"ips": True}}]
     lab.network({}, plugins=plugins)
-    told = allocate(lab, VMNET_CNI_CAPABILITIES='{"ips": ["10.5.0.77/24"]}')
-    assert addresses(told) == ["10.5.0.77/24"]
+    chosen = allocate(lab, VMNET_CNI_CAPABILITIES='{"ips": ["10.5.0.77/24"]}')
+    assert addresses(chosen) == ["10.5.0.77/24"]
 
 
-def test_each_interface_is_added_and_the_last_is_released_first(lab: Lab) -> None:
+def test_interfaces_are_added_in_order_and_released_in_reverse(lab: Lab) -> None:
     answers = {"eth0": result("10.5.0.2/24"), "eth1": result("10.6.0.2/24")}
     lab.scripted(f"print(json.dumps({answers!r}[interface]))")
     assert addresses(allocate(lab, TWO)) == ["10.5.0.2/24", "10.6.0.2/24"]
     release(lab)
     calls = ["ADD eth0", "ADD eth1", "CHECK eth0", "CHECK eth1", "DEL eth1", "DEL eth0"]
     assert lab.commands() == calls
-    assert {one["environ"]["CNI_CONTAINERID"] for one in lab.calls()} == {container(lab)}
+    assert {call["environ"]["CNI_CONTAINERID"] for call in lab.calls()} == {container(lab)}
     assert lab.calls()[-1]["told"]["prevResult"] == answers["eth0"]
 
 
-def test_only_the_interfaces_that_are_named(lab: Lab) -> None:
+def test_only_named_interfaces_get_an_allocation(lab: Lab) -> None:
     lab.host_local()
     found = allocate(lab, TWO, VMNET_CNI_INTERFACES="eth1")
     assert addresses(found) == ["172.17.0.2/16", "10.5.0.2/24"]
@@ -122,8 +122,8 @@ def test_only_the_interfaces_that_are_named(lab: Lab) -> None:
         allocate(lab, TWO, VMNET_CNI_INTERFACES="eth7")
 
 
-def test_what_fails_half_way_is_released(lab: Lab) -> None:
-    """One address for two interfaces."""
+def test_a_partial_allocation_is_released(lab: Lab) -> None:
+    """The pool has a single address for two interfaces."""
     lab.host_local("10.5.0.0/30")
     with pytest.raises(AllocationError) as caught:
         allocate(lab, TWO)
@@ -150,13 +150,13 @@ def test_exhaustion_leaves_the_store_as_it_was(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (result(), "it has no address for eth0"),
-        (result("10.5.0.2/24", cniVersion="0.4.0"), "of cniVersion '0.4.0', not 1.0.0"),
-        (result("10.5.0.2/24", "10.5.0.2/24"), "10.5.0.2 would be eth0's and eth0's"),
-        ("{", "answered ADD for eth0 with what is no result: {"),
+        (result(), "there is no address for eth0"),
+        (result("10.5.0.2/24", cniVersion="0.4.0"), "cniVersion is '0.4.0', not 1.0.0"),
+        (result("10.5.0.2/24", "10.5.0.2/24"), "10.5.0.2 would belong to eth0 and eth0"),
+        ("{", "returned no valid result for ADD for eth0: {"),
     ],
 )
-def test_what_can_t_be_used_is_released(lab: Lab, answer: object, reason: str) -> None:
+def test_an_unusable_allocation_is_released(lab: Lab, answer: object, reason: str) -> None:
     lab.saying(answer)
     with pytest.raises(AllocationError, match=re.escape(reason)):
         allocate(lab)
@@ -165,7 +165,7 @@ def test_what_can_t_be_used_is_released(lab: Lab, answer: object, reason: str) -
     assert on_record(lab) == []
 
 
-def test_check_is_heard(lab: Lab) -> None:
+def test_a_failed_check_fails_the_allocation(lab: Lab) -> None:
     answer = json.dumps(result("10.5.0.2/24"))
     script = (
         f"if command == 'ADD': print({answer!r})\n"
@@ -179,17 +179,17 @@ def test_check_is_heard(lab: Lab) -> None:
     assert addresses(allocate(lab)) == ["10.5.0.2/24"]
 
 
-def test_a_version_that_the_plugin_does_not_speak_is_found_before_add(lab: Lab) -> None:
+def test_an_unsupported_version_is_found_before_add(lab: Lab) -> None:
     lab.scripted("")
     path = lab.folder / "bin" / "scripted"
     path.write_text(path.read_text().replace('["0.4.0", "1.0.0"]', '["0.3.1", "0.4.0"]'))
-    with pytest.raises(AllocationError, match=re.escape("speaks CNI 0.3.1, 0.4.0, not 1.0.0")):
+    with pytest.raises(AllocationError, match=re.escape("supports CNI 0.3.1, 0.4.0, not 1.0.0")):
         allocate(lab)
     assert not lab.calls()
     assert not on_record(lab)
 
 
-def test_one_that_hangs(lab: Lab) -> None:
+def test_a_hanging_plugin(lab: Lab) -> None:
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
     with pytest.raises(AllocationError, match="did not answer ADD for eth0 within 2 s"):
         allocate(lab, VMNET_CNI_TIMEOUT="2")
@@ -197,7 +197,7 @@ def test_one_that_hangs(lab: Lab) -> None:
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
 
 
-def test_what_can_t_be_released_stays_on_record(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_release_stays_on_record(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     answers = {"eth0": result("10.5.0.2/24"), "eth1": result("10.6.0.2/24")}
     lab.scripted(
         f"if command == 'ADD': print(json.dumps({answers!r}[interface]))\n"
@@ -215,27 +215,27 @@ def test_what_can_t_be_released_stays_on_record(lab: Lab, caplog: pytest.LogCapt
     assert lab.commands()[-3:] == ["DEL eth1", "DEL eth0", "DEL eth1"]
 
 
-def test_a_release_needs_no_configuration_any_more(lab: Lab) -> None:
-    """Only the record, as after a crash; even if ADD's answer was never seen."""
+def test_a_release_needs_only_the_record(lab: Lab) -> None:
+    """After a crash, the configuration may be gone and the result of ADD unknown."""
     lab.host_local()
     allocate(lab)
     path = lab.folder / "run" / "cni.json"
-    found = json.loads(path.read_text())
-    found["attachments"][0]["result"] = None
-    path.write_text(json.dumps(found))
+    document = json.loads(path.read_text())
+    document["attachments"][0]["result"] = None
+    path.write_text(json.dumps(document))
     lab.config.unlink()
     release(lab)
     assert lab.held() == []
 
 
-def test_nothing_was_asked_for(lab: Lab) -> None:
-    """The core releases also where it was killed before we were called."""
+def test_a_release_without_an_allocation(lab: Lab) -> None:
+    """vmnet also releases if it was killed before the plugin allocated."""
     release(lab)
     assert not (lab.folder / "run").exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 2, "container": "x"}'])
-def test_a_record_that_can_t_be_read_is_left(lab: Lab, content: str) -> None:
+def test_a_malformed_record_is_kept(lab: Lab, content: str) -> None:
     path = lab.folder / "run" / "cni.json"
     path.parent.mkdir()
     path.write_text(content)
@@ -257,7 +257,7 @@ def test_a_container_keeps_its_id(lab: Lab, hostname: str, same: bool) -> None:
     assert (container(lab) == before) is same
 
 
-def test_what_was_given_up_by_hand_is_not_mistaken_for_the_next(lab: Lab) -> None:
+def test_a_container_gets_a_new_id_if_attachments_remain(lab: Lab) -> None:
     lab.host_local()
     allocate(lab)
     before = container(lab)
@@ -268,15 +268,15 @@ def test_what_was_given_up_by_hand_is_not_mistaken_for_the_next(lab: Lab) -> Non
 
 
 @pytest.mark.parametrize("hostname", ["", "-", "ä.b c", "x" * 200])
-def test_every_host_name_makes_an_id(lab: Lab, hostname: str) -> None:
+def test_every_host_name_gives_a_valid_id(lab: Lab, hostname: str) -> None:
     lab.host_local()
     allocate(lab, testing.identity(hostname=hostname))
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", container(lab))
     assert lab.held() == ["10.5.0.2"]
 
 
-def test_many_at_once_get_addresses_of_their_own(lab: Lab) -> None:
-    """Each call is a process of its own, and host-local locks its store between them."""
+def test_concurrent_containers_get_different_addresses(lab: Lab) -> None:
+    """Each call is a separate process, and host-local locks its store."""
     lab.host_local()
     runs = [f"run{number}" for number in range(20)]
     with ThreadPoolExecutor(len(runs)) as pool:
@@ -295,7 +295,7 @@ def planned(lab: Lab) -> Iterator[Lab]:
     assert not lab.log.exists(), "planning runs no plugin"
 
 
-def test_planning_runs_nothing_and_finds_mistakes(planned: Lab) -> None:
+def test_planning_reports_errors_without_running_the_plugin(planned: Lab) -> None:
     identity = testing.identity()
     cni.vmnet_ipam_requirements(planned.settings(), identity)
     planned.network({"type": "absent"})

@@ -1,4 +1,4 @@
-"""vmnet's own suite for plugins, with a real pool behind this one."""
+"""The conformance suite, with a real host-local pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real guest has the address that host-local allocated, until it powers off."""
+"""A real guest has the address that host-local allocated, and vmnet releases it at the end."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_the_guest_has_the_allocated_address_until_it_powers_off(
         on_process(process) as console,
     ):
         console.expect("vmnet-guest# ", BOOT_SECONDS)
-        told = "eth0 fd00:30:1::100/128"  # before the prompt or after it
-        until(lambda: told in console.transcript, BOOT_SECONDS, told)
+        address = "eth0 fd00:30:1::100/128"  # printed before or after the prompt
+        until(lambda: address in console.transcript, BOOT_SECONDS, address)
         assert lab.held() == [FIRST, "fd00:30:1::100"]
         identity = ask(station, FIRST, "identity")
         (eth0,) = identity["interfaces"]
@@ -41,7 +41,7 @@ def test_the_guest_has_the_allocated_address_until_it_powers_off(
         assert eth0["ipv6"] == ["fd00:30:1::100/128"]
         assert f"default via {network.gateway} dev eth0" in identity["routes"]
         gone = station.run("arping", "-c2", "-w2", "-I", "eth0", web.address, check=False)
-        assert gone.returncode == 1, "nobody has the container's own address any more"
+        assert gone.returncode == 1, "the container's own address is still in use"
         console.send_line("poweroff")
         assert process.wait(END_SECONDS) == 0, process.output()
     assert lab.held() == []

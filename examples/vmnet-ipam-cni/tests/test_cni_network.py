@@ -1,4 +1,4 @@
-"""A network configuration becomes what a plugin reads; what is wrong with one is said."""
+"""Conversion of a network configuration to a plugin's input, and the errors in configurations."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def document(**changes: Any) -> str:
-    whole = {"cniVersion": "1.0.0", "name": "pool", "type": "bridge", "ipam": IPAM}
-    return json.dumps({**whole, **changes})
+    configuration = {"cniVersion": "1.0.0", "name": "pool", "type": "bridge", "ipam": IPAM}
+    return json.dumps({**configuration, **changes})
 
 
-def test_a_plugins_configuration_is_passed_on_whole() -> None:
-    found = network.read(document(mtu=1400), {})
-    assert found.plugin == "host-local"
-    assert found.checks
-    assert found.document == json.loads(document(mtu=1400))
+def test_a_plugin_s_configuration_is_passed_on_unchanged() -> None:
+    read = network.read(document(mtu=1400), {})
+    assert read.plugin == "host-local"
+    assert read.checks
+    assert read.document == json.loads(document(mtu=1400))
 
 
-def test_of_a_list_the_first_with_an_ipam_section_counts() -> None:
+def test_the_first_plugin_of_a_list_with_an_ipam_section_is_used() -> None:
     plugins = [{"type": "tuning", "ipam": {}}, {"type": "bridge", "ipam": IPAM, "capabilities": {}}]
     text = json.dumps({"cniVersion": "0.4.0", "name": "pool", "plugins": plugins})
-    found = network.read(text, {})
-    assert found.document == {
+    read = network.read(text, {})
+    assert read.document == {
         "cniVersion": "0.4.0",
         "name": "pool",
         "type": "bridge",
@@ -42,14 +42,15 @@ def test_of_a_list_the_first_with_an_ipam_section_counts() -> None:
     }
 
 
-def test_capabilities_that_are_declared_become_the_runtime_s_configuration() -> None:
+def test_declared_capabilities_become_the_runtime_configuration() -> None:
     text = document(capabilities={"ips": True, "mac": False})
     assert network.read(text, {"ips": ["10.5.0.9/24"]}).document["runtimeConfig"] == {
         "ips": ["10.5.0.9/24"]
     }
     assert "runtimeConfig" not in network.read(text, {}).document
     for undeclared in ("mac", "bandwidth"):
-        with pytest.raises(ValueError, match=f"does not declare the capability '{undeclared}'"):
+        message = f"the capability '{undeclared}' of VMNET_CNI_CAPABILITIES is not declared"
+        with pytest.raises(ValueError, match=message):
             network.read(text, {undeclared: 1})
 
 
@@ -61,7 +62,7 @@ def test_capabilities_that_are_declared_become_the_runtime_s_configuration() -> 
         ({"cniVersion": "0.4.0", "cniVersions": ["0.3.1"]}, "0.4.0"),
     ],
 )
-def test_the_highest_version_of_both_sides(changes: dict[str, Any], version: str) -> None:
+def test_the_highest_common_version_is_used(changes: dict[str, Any], version: str) -> None:
     assert network.read(document(**changes), {}).version == version
 
 
@@ -76,24 +77,24 @@ def test_check_can_be_disabled_and_is_for_dhcp(changes: dict[str, Any], checks: 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "it is not JSON"),
-        ("{", "it is not JSON"),
+        ("", "not JSON"),
+        ("{", "not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[]", "not a JSON object"),
-        (document(ipam=None), "it has no ipam section"),
-        (document(ipam={}), "it has no ipam section"),
-        (document(plugins=[]), "it has no ipam section"),
+        (document(ipam=None), "there is no ipam section"),
+        (document(ipam={}), "there is no ipam section"),
+        (document(plugins=[]), "there is no ipam section"),
         (document(plugins={}), '"plugins" is not a list'),
-        (document(name=None), '"name" is not'),
-        (document(name="../pool"), '"name" is not'),
-        (document(ipam={"type": "../../bin/sh"}), '"type" of its ipam section'),
-        (document(ipam={"type": 7}), '"type" of its ipam section'),
-        (document(cniVersion=None), '"cniVersion" is null, where 0.4.0 and 1.0.0 are spoken'),
-        (document(cniVersion="1.1.0"), '"cniVersion" is "1.1.0", where'),
-        (document(cniVersion={}), '"cniVersion" is {}, where'),
+        (document(name=None), '"name" has characters'),
+        (document(name="../pool"), '"name" has characters'),
+        (document(ipam={"type": "../../bin/sh"}), '"type" of the ipam section'),
+        (document(ipam={"type": 7}), '"type" of the ipam section'),
+        (document(cniVersion=None), '"cniVersion" is null, but only 0.4.0 and 1.0.0 are supported'),
+        (document(cniVersion="1.1.0"), '"cniVersion" is "1.1.0", but only'),
+        (document(cniVersion={}), '"cniVersion" is {}, but only'),
     ],
 )
-def test_what_is_wrong_is_said(text: str, reason: str, tmp_path: Path) -> None:
+def test_errors_name_the_file_and_the_reason(text: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "net.conf"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
@@ -102,7 +103,7 @@ def test_what_is_wrong_is_said(text: str, reason: str, tmp_path: Path) -> None:
     assert reason in caught.value.message
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="absent: No such file or directory"):
         network.load(tmp_path / "absent", {})
 
@@ -141,7 +142,7 @@ def test_the_readme_has_every_variable_and_a_network_that_can_be_read() -> None:
     assert documented == [row.name for row in cni.vmnet_settings()]
     for row in cni.vmnet_settings():
         assert row.default in text
-    (shown,) = re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert network.read(shown, {}).plugin == "host-local"
+    (example,) = re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert network.read(example, {}).plugin == "host-local"
     cni.pairs("IgnoreUnknown=1;IP=10.5.0.20")
     assert cni.capabilities('{"ips": ["10.5.0.20/24"]}') == {"ips": ["10.5.0.20/24"]}

@@ -1,4 +1,4 @@
-"""The protocol, against programs that keep it and programs that do not."""
+"""The protocol, with conforming and misbehaving programs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ PARAMETERS = {"CNI_CONTAINERID": "web-1", "CNI_IFNAME": "eth0", "CNI_NETNS": "/p
 
 def scripted(lab: Lab, script: str, seconds: int = 30) -> tuple[Plugin, Network]:
     lab.scripted(script)
-    found = network.load(lab.config, {})
-    return plugin.find("scripted", (lab.folder / "bin",), seconds), found
+    configured = network.load(lab.config, {})
+    return plugin.find("scripted", (lab.folder / "bin",), seconds), configured
 
 
-def test_a_call_s_environment_and_document(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_and_document_of_a_call(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNI_ARGS", "LEFT=over")
-    program, found = scripted(lab, f"print(json.dumps({result('10.5.0.2/24')!r}))")
-    added = program.add(found, PARAMETERS)
-    program.check(found, PARAMETERS, added)
-    program.delete(found, PARAMETERS, added)
-    program.delete(found, PARAMETERS, None)
+    program, configured = scripted(lab, f"print(json.dumps({result('10.5.0.2/24')!r}))")
+    added = program.add(configured, PARAMETERS)
+    program.check(configured, PARAMETERS, added)
+    program.delete(configured, PARAMETERS, added)
+    program.delete(configured, PARAMETERS, None)
     add, check, delete, unseen = lab.calls()
     assert add["environ"] == {
         **PARAMETERS,
@@ -42,19 +42,19 @@ def test_a_call_s_environment_and_document(lab: Lab, monkeypatch: pytest.MonkeyP
         "CNI_PATH": str(lab.folder / "bin"),
         "CNI_NETNS_OVERRIDE": "true",
     }
-    assert add["told"] == unseen["told"] == found.document
-    assert check["told"] == delete["told"] == {**found.document, "prevResult": added}
+    assert add["told"] == unseen["told"] == configured.document
+    assert check["told"] == delete["told"] == {**configured.document, "prevResult": added}
     assert added == result("10.5.0.2/24")
 
 
 @pytest.mark.parametrize("name", ["host-local", "static", "dhcp"])
-def test_debian_s_plugins_speak_both_versions(name: str) -> None:
+def test_debian_s_plugins_support_both_versions(name: str) -> None:
     program = plugin.find(name, (Path("/opt/cni/bin"), Path("/usr/lib/cni")), 30)
     for version in network.VERSIONS:
         program.require_version(version)
     with pytest.raises(AllocationError) as caught:
         program.require_version("9.0.0")
-    assert caught.value.message.startswith(f"/usr/lib/cni/{name} speaks CNI 0.1.0, ")
+    assert caught.value.message.startswith(f"/usr/lib/cni/{name} supports CNI 0.1.0, ")
     assert caught.value.message.endswith("1.0.0, not 9.0.0")
 
 
@@ -73,18 +73,21 @@ def test_debian_s_plugins_speak_both_versions(name: str) -> None:
         ),
         ("sys.exit(4)", "ended with status 4 in ADD for eth0: no message"),
         ("os.kill(os.getpid(), 11)", "was killed by signal 11 in ADD for eth0"),
-        ("pass", "answered ADD for eth0 with what is no result: nothing"),
-        ('print("{")', "what is no result: {"),
-        ('print("[" * 100000)', "what is no result: [["),
-        ("print([1])", "what is no result: [1]"),
-        ('sys.stdout.buffer.write(b"\\xff\\x1b[2J")', "what is no result: \ufffd [2J"),
-        ('print("{" + " " * (1 << 20) + "}")', "what is no result: { }"),
+        ("pass", "returned no valid result for ADD for eth0: no output"),
+        ('print("{")', "no valid result for ADD for eth0: {"),
+        ('print("[" * 100000)', "no valid result for ADD for eth0: [["),
+        ("print([1])", "no valid result for ADD for eth0: [1]"),
+        (
+            'sys.stdout.buffer.write(b"\\xff\\x1b[2J")',
+            "no valid result for ADD for eth0: \ufffd [2J",
+        ),
+        ('print("{" + " " * (1 << 20) + "}")', "no valid result for ADD for eth0: { }"),
     ],
 )
-def test_errors_are_the_plugin_s_words_on_one_line(lab: Lab, script: str, reason: str) -> None:
-    program, found = scripted(lab, script)
+def test_errors_contain_the_plugin_s_text_on_one_line(lab: Lab, script: str, reason: str) -> None:
+    program, configured = scripted(lab, script)
     with pytest.raises(AllocationError) as caught:
-        program.add(found, PARAMETERS)
+        program.add(configured, PARAMETERS)
     assert caught.value.message.startswith("scripted ")
     assert reason in caught.value.message
     assert caught.value.message.isprintable()
@@ -92,16 +95,16 @@ def test_errors_are_the_plugin_s_words_on_one_line(lab: Lab, script: str, reason
     assert caught.value.hint
 
 
-def test_one_that_asks_for_patience(lab: Lab) -> None:
-    program, found = scripted(lab, 'print(\'{"code": 11, "msg": "busy"}\'); sys.exit(1)')
+def test_a_temporary_error(lab: Lab) -> None:
+    program, configured = scripted(lab, 'print(\'{"code": 11, "msg": "busy"}\'); sys.exit(1)')
     with pytest.raises(AllocationError) as caught:
-        program.add(found, PARAMETERS)
-    assert caught.value.hint == "the plugin asks to try again later: start again"
+        program.add(configured, PARAMETERS)
+    assert caught.value.hint == "the error is temporary: start the container again"
 
 
-def test_one_that_hangs_is_ended_with_what_it_started(lab: Lab) -> None:
+def test_a_hanging_plugin_is_killed_with_its_children(lab: Lab) -> None:
     pids = lab.folder / "pids"
-    program, found = scripted(
+    program, configured = scripted(
         lab,
         "import subprocess\nchild = subprocess.Popen(['sleep', '60'])\n"
         f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\nchild.wait()",
@@ -109,7 +112,7 @@ def test_one_that_hangs_is_ended_with_what_it_started(lab: Lab) -> None:
     )
     started = time.monotonic()
     with pytest.raises(AllocationError) as caught:
-        program.add(found, PARAMETERS)
+        program.add(configured, PARAMETERS)
     assert time.monotonic() - started < 30
     assert caught.value.message.endswith("did not answer ADD for eth0 within 3 s")
     assert "VMNET_CNI_TIMEOUT" in caught.value.hint
@@ -125,17 +128,17 @@ def _runs(pid: int) -> bool:
 
 
 def test_an_unknown_container_has_nothing_to_release(lab: Lab) -> None:
-    program, found = scripted(lab, 'print(\'{"code": 3, "msg": "unknown"}\'); sys.exit(1)')
-    program.delete(found, PARAMETERS, None)
+    program, configured = scripted(lab, 'print(\'{"code": 3, "msg": "unknown"}\'); sys.exit(1)')
+    program.delete(configured, PARAMETERS, None)
     with pytest.raises(AllocationError, match=r"refuses CHECK for eth0: unknown \(code 3\)"):
-        program.check(found, PARAMETERS, {})
+        program.check(configured, PARAMETERS, {})
 
 
-def test_a_program_that_is_none(lab: Lab) -> None:
-    program, found = scripted(lab, "")
+def test_a_program_that_cannot_be_executed(lab: Lab) -> None:
+    program, configured = scripted(lab, "")
     program.program.write_bytes(b"\x7fELF but not really")
     with pytest.raises(AllocationError, match=r"can't run .*/scripted: Exec format error"):
-        program.add(found, PARAMETERS)
+        program.add(configured, PARAMETERS)
     program.program.chmod(0o644)
     with pytest.raises(AllocationError) as caught:
         plugin.find("scripted", (lab.folder / "bin",), 30)
@@ -143,16 +146,16 @@ def test_a_program_that_is_none(lab: Lab) -> None:
     assert "containernetworking-plugins" in caught.value.hint
 
 
-@pytest.mark.parametrize("said", ["", "{", "[]", '{"supportedVersions": "1.0.0"}'])
-def test_one_that_tells_no_versions(lab: Lab, said: str) -> None:
+@pytest.mark.parametrize("output", ["", "{", "[]", '{"supportedVersions": "1.0.0"}'])
+def test_a_plugin_that_reports_no_versions(lab: Lab, output: str) -> None:
     program, _ = scripted(lab, "")
-    program.program.write_text(f"#!/bin/sh\ncat >/dev/null\nprintf '%s' '{said}'\n")
-    with pytest.raises(AllocationError, match="scripted answered VERSION with what is no result"):
+    program.program.write_text(f"#!/bin/sh\ncat >/dev/null\nprintf '%s' '{output}'\n")
+    with pytest.raises(AllocationError, match="scripted returned no valid result for VERSION"):
         program.require_version("1.0.0")
 
 
 @given(st.text(), st.text(), st.integers(-64, 255))
-def test_whatever_is_said_ends_on_one_line(stdout: str, stderr: str, status: int) -> None:
+def test_any_output_becomes_one_line(stdout: str, stderr: str, status: int) -> None:
     program = Plugin("any", Path("/bin/any"), (), 1)
     error = program._refusal(Answer(status, stdout, stderr), "ADD", PARAMETERS)
     assert error.message.isprintable()

@@ -1,4 +1,4 @@
-"""Results of plugins: read, and not believed; what they say takes the container's place."""
+"""Results of plugins: validation, and merging into the container's identity."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def eth0(document: Any) -> Interface:
     return merged(document).interfaces[0]
 
 
-def test_what_is_allocated_takes_the_place_of_the_container_s_own() -> None:
+def test_allocations_replace_the_container_s_addresses_and_routes() -> None:
     own = testing.identity()
     routes = [{"dst": "0.0.0.0/0"}, {"dst": "10.9.1.2/16", "gw": "10.5.0.3"}]
     document = told(routes=routes)
@@ -48,7 +48,7 @@ def test_what_is_allocated_takes_the_place_of_the_container_s_own() -> None:
     assert (found.hostname, found.resolver, found.hosts) == (own.hostname, own.resolver, own.hosts)
 
 
-def test_both_families_each_with_its_gateway() -> None:
+def test_each_ip_version_has_its_gateway() -> None:
     document = told(routes=[{"dst": "::/0"}, {"dst": "0.0.0.0/0"}])
     document["ips"] = [
         {"address": "10.5.0.2/24", "gateway": "10.5.0.1"},
@@ -60,18 +60,18 @@ def test_both_families_each_with_its_gateway() -> None:
     )
 
 
-def test_the_older_form_names_versions() -> None:
+def test_cni_0_4_0_results_have_an_ip_version() -> None:
     document = {
         "cniVersion": "0.4.0",
         "ips": [{"version": "4", "address": "10.5.0.2/24", "gateway": "10.5.0.1"}],
     }
     assert read(document, "0.4.0").addresses[0].gateway == ip_address("10.5.0.1")
     document["ips"][0]["version"] = "6"  # type: ignore[index]
-    with pytest.raises(ValueError, match="is said to be of IP version '6'"):
+    with pytest.raises(ValueError, match="has the wrong IP version '6'"):
         read(document, "0.4.0")
 
 
-def test_a_gateway_outside_the_subnet_is_on_the_link() -> None:
+def test_a_gateway_outside_the_subnet_gets_an_onlink_route() -> None:
     document = told("10.5.0.2/32", routes=[{"dst": "0.0.0.0/0", "gw": "169.254.1.1"}])
     assert eth0(document).routes == (testing.route("0.0.0.0/0", "169.254.1.1", onlink=True),)
     document = told("2001:db8::2/128", routes=[{"dst": "::/0", "gw": "fe80::1"}])
@@ -81,7 +81,7 @@ def test_a_gateway_outside_the_subnet_is_on_the_link() -> None:
 @pytest.mark.parametrize(
     "more", [{"gw": "0.0.0.0"}, {"scope": 253}, {"gw": "10.5.0.7", "scope": 253}]
 )
-def test_a_route_on_the_link_has_no_gateway(more: dict[str, Any]) -> None:
+def test_an_on_link_route_has_no_gateway(more: dict[str, Any]) -> None:
     document = told(routes=[{"dst": "10.6.0.0/16", **more}])
     document["ips"] = [{"address": "10.5.0.2/24", "gateway": "10.5.0.1"}]
     assert eth0(document).routes == (testing.route("10.6.0.0/16"),)
@@ -94,13 +94,14 @@ def test_a_route_s_metric_and_mtu() -> None:
     )
 
 
-def test_no_gateway_is_made_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_gateway_is_invented(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     document = told(routes=[{"dst": "::/0"}])
     document["ips"] = [{"address": "10.5.0.2/24", "gateway": "10.5.0.1"}]
     assert eth0(document).routes == ()
     assert "eth0: no IPv4 default route was allocated" in caplog.text
-    assert "eth0: the route to ::/0 is left out: no IPv6 address was allocated" in caplog.text
+    dropped = "eth0: the route to ::/0 is dropped, because no IPv6 address was allocated"
+    assert dropped in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,9 @@ def test_no_gateway_is_made_up(caplog: pytest.LogCaptureFixture) -> None:
         ),
     ],
 )
-def test_of_dns_what_is_told_replaces(dns: dict[str, Any], domain: str, resolver: Resolver) -> None:
+def test_parts_of_dns_replace_the_container_s(
+    dns: dict[str, Any], domain: str, resolver: Resolver
+) -> None:
     own = testing.identity(
         domain="lan.test", resolver=testing.resolver("192.0.2.53", search=("lan.test",))
     )
@@ -134,7 +137,7 @@ def test_of_dns_what_is_told_replaces(dns: dict[str, Any], domain: str, resolver
     assert (found.domain, found.resolver) == (domain, resolver)
 
 
-def test_of_a_plugin_that_tells_interfaces_only_ours_counts() -> None:
+def test_addresses_of_other_interfaces_are_ignored() -> None:
     links = [{"name": "veth0"}, {"name": "eth0", "sandbox": "/proc/7/ns/net"}]
     document = told(interfaces=links)
     document["ips"] = [
@@ -161,9 +164,9 @@ def with_dns(**entry: Any) -> dict[str, Any]:
     [
         (None, "not an object: None"),
         ([], "not an object"),
-        ({}, "of cniVersion None, not 1.0.0"),
-        (told("10.5.0.2/24", cniVersion="0.4.0"), "of cniVersion '0.4.0', not 1.0.0"),
-        (told(), "it has no address for eth0"),
+        ({}, "cniVersion is None, not 1.0.0"),
+        (told("10.5.0.2/24", cniVersion="0.4.0"), "cniVersion is '0.4.0', not 1.0.0"),
+        (told(), "there is no address for eth0"),
         (told(ips={}), "'ips' is not a list"),
         (told(ips=["10.5.0.2/24"]), "not an object"),
         (with_ip(address="10.5.0.2"), "'10.5.0.2' is not an address with its prefix length"),
@@ -172,38 +175,38 @@ def with_dns(**entry: Any) -> dict[str, Any]:
         (with_ip(address="fe80::1%eth0/64"), "is not an address"),
         (with_ip(address=167772162), "is not an address"),
         (with_ip(address="10.5.0.2/24\ndhcp-option=6,1.1.1.1"), "is not an address"),
-        (with_ip(address="10.5.0.0/24"), "10.5.0.0/24 is no address of a host"),
-        (with_ip(address="10.5.0.255/24"), "is no address of a host"),
-        (with_ip(address="127.0.0.1/8"), "is no address of a host"),
-        (with_ip(address="224.0.0.1/4"), "is no address of a host"),
-        (with_ip(address="0.0.0.0/0"), "is no address of a host"),
-        (with_ip(address="::/0"), "is no address of a host"),
-        (with_ip(address="fe80::1/64"), "is no address of a host"),
-        (with_ip(address="::ffff:10.5.0.2/128"), "is no address of a host"),
-        (with_ip(gateway="10.5.0.2"), "has itself for a gateway"),
-        (with_ip(gateway="2001:db8::1"), "can be no gateway for 10.5.0.2/24"),
-        (with_ip(gateway="255.255.255.255"), "is no gateway"),
+        (with_ip(address="10.5.0.0/24"), "10.5.0.0/24 is not a host address"),
+        (with_ip(address="10.5.0.255/24"), "is not a host address"),
+        (with_ip(address="127.0.0.1/8"), "is not a host address"),
+        (with_ip(address="224.0.0.1/4"), "is not a host address"),
+        (with_ip(address="0.0.0.0/0"), "is not a host address"),
+        (with_ip(address="::/0"), "is not a host address"),
+        (with_ip(address="fe80::1/64"), "is not a host address"),
+        (with_ip(address="::ffff:10.5.0.2/128"), "is not a host address"),
+        (with_ip(gateway="10.5.0.2"), "is its own gateway"),
+        (with_ip(gateway="2001:db8::1"), "can't be the gateway for 10.5.0.2/24"),
+        (with_ip(gateway="255.255.255.255"), "can't be a gateway"),
         (with_ip(gateway=["10.5.0.1"]), "is not a gateway's address"),
-        (with_ip(interface=0), "it names interface 0 of 0"),
-        (with_ip(interface=-1), "it names interface -1 of 0"),
-        (with_ip(interface="eth0"), "it names interface 'eth0' of 0"),
+        (with_ip(interface=0), "there is no interface 0 among 0"),
+        (with_ip(interface=-1), "there is no interface -1 among 0"),
+        (with_ip(interface="eth0"), "there is no interface 'eth0' among 0"),
         (with_route(dst="default"), "'default' is not a destination"),
         (with_route(dst=None), "None is not a destination"),
-        (with_route(gw="2001:db8::1"), "can be no gateway to 10.6.0.0/16"),
-        (with_route(gw="127.0.0.1"), "127.0.0.1 is no gateway"),
-        (with_route(table=100), "for another table than the main one"),
+        (with_route(gw="2001:db8::1"), "can't be the gateway to 10.6.0.0/16"),
+        (with_route(gw="127.0.0.1"), "127.0.0.1 can't be a gateway"),
+        (with_route(table=100), "is not in the main table"),
         (with_route(priority=-1), "'priority' is -1"),
         (with_route(mtu=True), "'mtu' is True"),
         (told("10.5.0.2/24", routes="none"), "'routes' is not a list"),
         (told("10.5.0.2/24", dns=[]), "dns is not an object"),
-        (with_dns(nameservers=["127.0.0.1"]), "no nameserver that a guest could reach"),
+        (with_dns(nameservers=["127.0.0.1"]), "is not a nameserver that a guest can reach"),
         (with_dns(nameservers="10.5.0.53"), "'nameservers' is not a list"),
-        (with_dns(domain="a b"), "'a b' is no domain name"),
-        (with_dns(search=["x\nserver=10.0.0.1"]), "is no domain name"),
-        (with_dns(options=["a b"]), "'a b' is no option"),
+        (with_dns(domain="a b"), "'a b' is not a domain name"),
+        (with_dns(search=["x\nserver=10.0.0.1"]), "is not a domain name"),
+        (with_dns(options=["a b"]), "'a b' is not an option"),
     ],
 )
-def test_what_can_t_be_used_is_refused(document: Any, reason: str) -> None:
+def test_an_unusable_result_is_refused(document: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)) as caught:
         read(document)
     assert str(caught.value).isprintable()
@@ -212,10 +215,16 @@ def test_what_can_t_be_used_is_refused(document: Any, reason: str) -> None:
 @pytest.mark.parametrize(
     ("results", "reason"),
     [
-        ({"eth0": ["10.5.0.2/24", "10.5.0.2/16"]}, "10.5.0.2 would be eth0's and eth0's"),
-        ({"eth0": ["10.5.0.2/24"], "eth1": ["10.5.0.2/24"]}, "10.5.0.2 would be eth1's and eth0's"),
-        ({"eth0": ["10.6.0.7/24"]}, "10.6.0.7 would be eth1's and eth0's"),
-        ({"eth0": ["10.6.0.1/24"]}, "10.6.0.1 would be eth0's, and is the gateway to 0.0.0.0/0"),
+        ({"eth0": ["10.5.0.2/24", "10.5.0.2/16"]}, "10.5.0.2 would belong to eth0 and eth0"),
+        (
+            {"eth0": ["10.5.0.2/24"], "eth1": ["10.5.0.2/24"]},
+            "10.5.0.2 would belong to eth1 and eth0",
+        ),
+        ({"eth0": ["10.6.0.7/24"]}, "10.6.0.7 would belong to eth1 and eth0"),
+        (
+            {"eth0": ["10.6.0.1/24"]},
+            "10.6.0.1 would belong to eth0, but is the gateway to 0.0.0.0/0",
+        ),
     ],
 )
 def test_conflicts_are_refused(results: Mapping[str, list[str]], reason: str) -> None:
@@ -238,7 +247,7 @@ scalars: st.SearchStrategy[Any] = (
         ["1.0.0", "10.5.0.2/24", "10.5.0.1", "::1/64", "2001:db8::2/64", "0.0.0.0/0", "a.test", "4"]
     )
     | st.ip_addresses().map(str)
-    | st.tuples(st.ip_addresses(), st.integers(-1, 129)).map(lambda one: f"{one[0]}/{one[1]}")
+    | st.builds(lambda ip, bits: f"{ip}/{bits}", st.ip_addresses(), st.integers(-1, 129))
 )
 of_route = ("dst", "gw", "mtu", "priority", "table", "scope")
 of_address = ("address", "gateway", "interface", "version")
@@ -269,7 +278,7 @@ likely = st.fixed_dictionaries(
 
 
 def is_plain(identity: Identity) -> bool:
-    """All text in it is what can't end a line or a field of a configuration file."""
+    """Return whether no text in it can end a line or a field of a configuration file."""
     resolver = identity.resolver
     words = (identity.domain, *resolver.search, *resolver.options)
     return all(word.isascii() and not set(word) & set(" \t\r\n,;#\"'=/\\") for word in words)
@@ -278,20 +287,20 @@ def is_plain(identity: Identity) -> bool:
 @given(likely | anything)
 @example(told("10.5.0.2/24", dns={"search": ["\udcff"]}))
 @example(told("10.5.0.2/24", routes=[{"dst": "10.6.0.0/16", "priority": 10**5000}]))
-def test_no_result_breaks_out_or_fails_otherwise(document: Any) -> None:
+def test_any_result_is_valid_or_refused(document: Any) -> None:
     try:
         found = merged(document)
     except ValueError as error:
         reason = str(error)
     else:
         reason = ""
-        assert_sound(found)
+        assert_valid(found)
     assert reason.isprintable()
 
 
-def assert_sound(found: Identity) -> None:
-    assert is_plain(found)
-    assert from_json(to_json(found), Identity) == found
-    (nic,) = found.interfaces
+def assert_valid(identity: Identity) -> None:
+    assert is_plain(identity)
+    assert from_json(to_json(identity), Identity) == identity
+    (nic,) = identity.interfaces
     assert nic.addresses
-    assert all(isinstance(one, Route) for one in nic.routes)
+    assert all(isinstance(route, Route) for route in nic.routes)

@@ -1,4 +1,4 @@
-"""Real starts in a container's namespace: what is allocated is the guest's, and comes back."""
+"""Real starts in a container's namespace: the guest gets the allocation, and vmnet releases it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def web(network: Lan, lab: Lab) -> Namespace:
 
 @contextmanager
 def running(vmnet: Vmnet, lab: Lab, web: Namespace, **settings: str) -> Iterator[Process]:
-    """``vmnet run`` until what stands for QEMU runs, and on while the context lasts."""
+    """Run ``vmnet run`` within the context, and wait until the stand-in for QEMU runs."""
     environ = {**vmnet.environ, **lab.environ(), **settings}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
         until(lambda: _has_vm(process, web), 30, "the VM to run", detail=process.output)
@@ -57,7 +57,7 @@ def run(vmnet: Vmnet, lab: Lab, web: Namespace, **settings: str) -> Completed:
     return vmnet(web, "run", **{**lab.environ(), **settings})
 
 
-def test_the_guest_gets_what_was_allocated_until_it_ends(
+def test_the_guest_gets_the_allocation_until_it_ends(
     network: Lan, web: Namespace, vmnet: Vmnet, lab: Lab
 ) -> None:
     station, before = network.station(), web.dump()
@@ -67,12 +67,12 @@ def test_the_guest_gets_what_was_allocated_until_it_ends(
             lease = udhcpc(vm)
             lease.configure(vm)
             assert str(lease.address) == f"{FIRST}/24"
-            assert [str(one) for one in lease.routers] == [network.gateway]
+            assert list(map(str, lease.routers)) == [network.gateway]
             station.run("ping", "-c1", "-W5", FIRST)
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
-        said = process.output()
-    assert f"allocated by cni: eth0 {FIRST}/24" in said
+        output = process.output()
+    assert f"allocated by cni: eth0 {FIRST}/24" in output
     assert lab.held() == []
     require_same(before, web.dump())
 
@@ -86,7 +86,7 @@ def test_cloudinit_can_deliver_it(web: Namespace, vmnet: Vmnet, lab: Lab) -> Non
 
 def test_a_container_without_an_address_gets_one(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     web.ip("address", "flush", "dev", "eth0")
-    planned, checked = (vmnet(web, one, **lab.environ()) for one in ("plan", "check"))
+    planned, checked = (vmnet(web, command, **lab.environ()) for command in ("plan", "check"))
     assert (
         "the container has no address, and cni allocates addresses only at a start"
         in planned.stderr
@@ -106,10 +106,10 @@ def test_a_start_that_fails_releases(web: Namespace, vmnet: Vmnet, lab: Lab) -> 
     require_same(before, web.dump())
 
 
-def test_what_a_kill_leaves_is_released_at_the_next_start(
+def test_the_next_start_releases_what_a_killed_start_allocated(
     web: Namespace, vmnet: Vmnet, lab: Lab
 ) -> None:
-    """The end of PID 1 is that of every process in the container."""
+    """When PID 1 ends, the kernel kills every process in the container."""
     before = web.dump()
     with running(vmnet, lab, web) as process:
         process.signal(signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_what_a_kill_leaves_is_released_at_the_next_start(
     require_same(before, web.dump())
 
 
-def test_an_empty_pool_is_an_error_of_its_own(
+def test_an_empty_pool_is_an_allocation_error(
     network: Lan, web: Namespace, vmnet: Vmnet, lab: Lab
 ) -> None:
     lab.host_local("172.30.1.8/30")
@@ -141,7 +141,7 @@ def test_an_empty_pool_is_an_error_of_its_own(
         require_same(before, db.dump())
 
 
-def test_a_plugin_that_hangs_is_left_behind(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
+def test_a_hanging_plugin_is_abandoned(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     before = web.dump()
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
     ended = run(vmnet, lab, web, VMNET_CNI_TIMEOUT="3")
@@ -151,7 +151,7 @@ def test_a_plugin_that_hangs_is_left_behind(web: Namespace, vmnet: Vmnet, lab: L
     require_same(before, web.dump())
 
 
-def test_a_stop_while_the_plugin_is_asked_releases(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
+def test_a_stop_during_the_allocation_releases(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
     environ = {**vmnet.environ, **lab.environ()}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
@@ -161,7 +161,7 @@ def test_a_stop_while_the_plugin_is_asked_releases(web: Namespace, vmnet: Vmnet,
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
 
 
-def test_plan_allocates_nothing_and_says_so(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
+def test_plan_reports_that_it_does_not_allocate(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     planned = vmnet(web, "plan", **lab.environ())
     assert planned.returncode == 0, planned.stderr
     assert "cni allocates at a start, and was not called" in planned.stdout
@@ -170,7 +170,7 @@ def test_plan_allocates_nothing_and_says_so(web: Namespace, vmnet: Vmnet, lab: L
 
 @contextmanager
 def daemon(socket: Path) -> Iterator[Process]:
-    """CNI's DHCP daemon, on the host: it enters the container's namespace by its path."""
+    """Run CNI's DHCP daemon on the host; it enters the container's namespace by its path."""
     options = ("-socketpath", socket, "-timeout", "3s")
     with background("/usr/lib/cni/dhcp", "daemon", *options) as process:
 
@@ -193,11 +193,11 @@ def test_dhcp_leases_for_ever_and_releases(
         with running(vmnet, lab, web, **settings) as process:
             leased = re.search(rf"DHCPACK\(\w+\) (\S+) {web.mac}", server.output())
             assert leased, server.output()
-            assert "the dhcp plugin's daemon can't renew its lease" in process.output()
+            assert "the dhcp plugin's daemon can't renew the lease" in process.output()
             with guest(web, "br0", web.mac) as vm:
                 lease = udhcpc(vm)
             assert str(lease.address) == f"{leased[1]}/24"
-            assert [str(one) for one in lease.routers] == [network.gateway]
+            assert list(map(str, lease.routers)) == [network.gateway]
             process.signal(signal.SIGTERM)
             assert process.wait() == 0
         released = f"DHCPRELEASE({network.bridge}) {leased[1]} {web.mac}"
@@ -205,9 +205,9 @@ def test_dhcp_leases_for_ever_and_releases(
         assert server.output().count("DHCPACK(") == 1, "CHECK took out a second lease"
 
 
-def test_without_its_daemon_dhcp_says_so(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
+def test_dhcp_reports_its_missing_daemon(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     lab.network({"type": "dhcp", "daemonSocketPath": str(lab.folder / "absent.sock")})
     ended = run(vmnet, lab, web)
     assert ended.returncode == AllocationError.exit_code
     assert "dhcp refuses ADD for eth0: error dialing DHCP daemon" in ended.stderr
-    assert "does its daemon run" in ended.stderr
+    assert "check that `dhcp daemon` runs" in ended.stderr

@@ -13,65 +13,66 @@ _PAIR = r"[A-Za-z0-9_.-]+=[^;\s]*"
 
 
 def folders(value: str) -> tuple[Path, ...]:
-    """Absolute paths, a colon between them."""
-    if not all(one.startswith("/") and one.isprintable() for one in value.split(":")):
-        raise ValueError("a list of absolute paths with colons between them")
-    return tuple(map(Path, value.split(":")))
+    """Parse absolute paths separated by colons."""
+    paths = value.split(":")
+    if not all(path.startswith("/") and path.isprintable() for path in paths):
+        raise ValueError("a colon-separated list of absolute paths")
+    return tuple(map(Path, paths))
 
 
 def pairs(value: str) -> str:
-    """CNI_ARGS as the specification has it: ``KEY=value`` with semicolons between."""
+    """Parse CNI_ARGS in the format of the specification: ``KEY=value`` separated by semicolons."""
     if not value.isprintable() or not re.fullmatch(f"{_PAIR}(;{_PAIR})*", value, re.ASCII):
         raise ValueError("a list such as IgnoreUnknown=1;IP=10.1.0.5")
     return value
 
 
 def capabilities(value: str) -> Mapping[str, Any]:
-    """A JSON object; each of its keys is a capability."""
+    """Parse a JSON object whose keys are capabilities."""
     import json
 
     try:
-        found = json.loads(value)
+        arguments = json.loads(value)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        arguments = None
+    if not isinstance(arguments, dict):
         raise ValueError('a JSON object such as {"ips": ["10.1.0.5/24"]}')
-    return found
+    return arguments
 
 
 CONFIG = setting(
     "VMNET_CNI_CONFIG",
     values.absolute_path,
     "/etc/cni/net.d/vmnet.conflist",
-    "the CNI network configuration whose ipam section allocates: an absolute path",
+    "path of the CNI network configuration with the ipam section",
 )
 PATH = setting(
     "VMNET_CNI_PATH",
     folders,
     "/opt/cni/bin:/usr/lib/cni",
-    "folders in which CNI plugins are looked for, colons between them",
+    "colon-separated folders with CNI plugins",
 )
 INTERFACES = optional(
     "VMNET_CNI_INTERFACES",
     values.listed(values.name),
-    "interfaces to allocate for, a comma-separated list; unset means all that are handed over",
+    "comma-separated interfaces to allocate for; unset: all that are handed over",
 )
-ARGS = optional("VMNET_CNI_ARGS", pairs, "CNI_ARGS: pairs such as K=V, semicolons between")
+ARGS = optional("VMNET_CNI_ARGS", pairs, "CNI_ARGS: semicolon-separated pairs such as K=V")
 CAPABILITIES = optional(
     "VMNET_CNI_CAPABILITIES",
     capabilities,
-    "capability arguments, a JSON object; the network configuration must declare each of them",
+    "capability arguments, a JSON object; the network configuration must declare each capability",
 )
 NETNS = optional(
     "VMNET_CNI_NETNS",
     values.absolute_path,
-    "CNI_NETNS, where a plugin's daemon sees the container's network namespace under another path",
+    "CNI_NETNS, if a plugin's daemon sees the container's network namespace at another path",
 )
 TIMEOUT = setting(
     "VMNET_CNI_TIMEOUT",
     values.integer(1, 600),
     "30",
-    "seconds that the CNI plugin has for each call",
+    "seconds for each call of the CNI plugin",
 )
 
 
@@ -89,7 +90,7 @@ def vmnet_ipam_allocate(settings: Settings, identity: Identity) -> Identity:
 
 @hookimpl
 def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
-    """Of the identity nothing is needed: what was asked for is on a record of our own."""
+    # The record in the run directory, not the identity, states what to release.
     from vmnet_ipam_cni import attach
 
     attach.release(settings)
@@ -97,7 +98,7 @@ def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
 
 @hookimpl
 def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> None:
-    """None of the bridge; but `vmnet plan` and `vmnet check` learn of a mistake here."""
+    """Check settings and plugin, so that `vmnet plan` and `vmnet check` report errors in them."""
     from vmnet_ipam_cni import attach
 
     attach.prepare(settings, identity)

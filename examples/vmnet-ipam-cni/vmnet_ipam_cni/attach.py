@@ -1,4 +1,4 @@
-"""ADD, CHECK and DEL, in the order in which nothing gets lost."""
+"""Call ADD, CHECK and DEL, and record each allocation so that it can always be released."""
 
 from __future__ import annotations
 
@@ -33,77 +33,79 @@ _log = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings, identity: Identity) -> tuple[Network, Plugin, tuple[str, ...]]:
-    """What will be run, and the interfaces to run it for. Nothing is run yet.
+    """Return the network, its plugin, and the interfaces to allocate for, without running anything.
 
-    :raises SettingsError: the network configuration is malformed, an interface is not there
-    :raises AllocationError: the plugin is not there
+    :raises SettingsError: the network configuration is malformed, or an interface does not exist
+    :raises AllocationError: the plugin does not exist
     """
     capabilities = settings[CAPABILITIES]
-    found = network.load(settings[CONFIG], {} if capabilities is None else capabilities)
-    there = tuple(one.name for one in identity.interfaces)
-    wanted = settings[INTERFACES] or there
-    for name in wanted:
-        if name not in there:
+    configured = network.load(settings[CONFIG], {} if capabilities is None else capabilities)
+    existing = tuple(interface.name for interface in identity.interfaces)
+    names = settings[INTERFACES] or existing
+    for name in names:
+        if name not in existing:
             raise SettingsError(
-                f"{INTERFACES.name}={','.join(wanted)}: there is no {name} to hand over",
-                f"handed over are {', '.join(there)}",
+                f"{INTERFACES.name}={','.join(names)}: there is no {name} to hand over",
+                f"vmnet hands over {', '.join(existing)}",
             )
-    return found, plugin.find(found.plugin, settings[PATH], settings[TIMEOUT]), wanted
+    return configured, plugin.find(configured.plugin, settings[PATH], settings[TIMEOUT]), names
 
 
 def allocate(settings: Settings, identity: Identity) -> Identity:
-    """Each interface is on record before it is added; the release needs no more than the record.
+    """Return the identity with the plugin's allocations.
 
-    :raises AllocationError: there is nothing to be had; what was made is on record
+    Each interface is recorded before ADD is called for it. The release needs only the record.
+
+    :raises AllocationError: the allocation fails; it stays on record
     """
-    found, program, interfaces = prepare(settings, identity)
-    program.require_version(found.version)
-    if found.plugin == "dhcp":
-        _warn_of_renewal()
+    configured, program, interfaces = prepare(settings, identity)
+    program.require_version(configured.version)
+    if configured.plugin == "dhcp":
+        _warn_about_renewal()
     path = _path(settings)
-    kept = record.renewed(record.load(path), identity.hostname)
+    current = record.renewed(record.load(path), identity.hostname)
     results: dict[str, Result] = {}
     for name in interfaces:
-        attachment = Attachment(found, _parameters(settings, kept, name))
-        kept = evolve(kept, attachments=(*kept.attachments, attachment))
-        record.save(path, kept)
+        attachment = Attachment(configured, _parameters(settings, current, name))
+        current = evolve(current, attachments=(*current.attachments, attachment))
+        record.save(path, current)
         attachment = _added(program, attachment, _netns(settings))
-        kept = evolve(kept, attachments=(*kept.attachments[:-1], attachment))
-        record.save(path, kept)
+        current = evolve(current, attachments=(*current.attachments[:-1], attachment))
+        record.save(path, current)
         try:
-            results[name] = result.read(attachment.result, found.version, name)
+            results[name] = result.read(attachment.result, configured.version, name)
         except ValueError as error:
-            raise _unfit(program, error) from None
-    _check(program, kept, _netns(settings))
+            raise _unusable(program, error) from None
+    _check(program, current, _netns(settings))
     try:
         return merge.merge(identity, results)
     except ValueError as error:
-        raise _unfit(program, error) from None
+        raise _unusable(program, error) from None
 
 
 def release(settings: Settings) -> None:
-    """DEL for all that is on record, the last added first.
+    """Call DEL for everything on record, in reverse order.
 
-    :raises AllocationError: something may still be allocated; it stays on record
+    :raises AllocationError: an allocation may still exist; it stays on record
     """
     path = _path(settings)
-    kept = record.load(path)
-    if kept is None:
+    current = record.load(path)
+    if current is None:
         return
     failed: list[Attachment] = []
-    for attachment in reversed(kept.attachments):
+    for attachment in reversed(current.attachments):
         try:
             _delete(settings, attachment)
         except AllocationError as error:
             _log.error("%s", error.message, extra={"hint": error.hint})
             failed.insert(0, attachment)
-    if kept.attachments:
-        record.save(path, evolve(kept, attachments=tuple(failed)))
+    if current.attachments:
+        record.save(path, evolve(current, attachments=tuple(failed)))
     if failed:
+        interfaces = ", ".join(attachment.interface for attachment in failed)
         raise AllocationError(
-            f"not released by CNI: {', '.join(one.interface for one in failed)} of "
-            f"{kept.container}",
-            f"mend what is reported above; what was asked for is in {path}",
+            f"not released by CNI: {interfaces} of {current.container}",
+            f"correct the errors above; the record of the allocations is {path}",
         )
 
 
@@ -112,26 +114,27 @@ def _added(program: Plugin, attachment: Attachment, netns: Mapping[str, str]) ->
     return evolve(attachment, result=answer)
 
 
-def _check(program: Plugin, kept: Record, netns: Mapping[str, str]) -> None:
-    """Does the plugin agree, with all of it in place, that this is allocated?"""
-    for one in kept.attachments:
-        if one.network.checks:
-            program.check(one.network, {**one.parameters, **netns}, one.result)
+def _check(program: Plugin, current: Record, netns: Mapping[str, str]) -> None:
+    """Let the plugin confirm all allocations when they are complete."""
+    for attachment in current.attachments:
+        if attachment.network.checks:
+            program.check(attachment.network, {**attachment.parameters, **netns}, attachment.result)
 
 
-def _delete(settings: Settings, one: Attachment) -> None:
-    program = plugin.find(one.network.plugin, settings[PATH], settings[TIMEOUT])
-    program.delete(one.network, {**one.parameters, **_netns(settings)}, one.result)
+def _delete(settings: Settings, attachment: Attachment) -> None:
+    program = plugin.find(attachment.network.plugin, settings[PATH], settings[TIMEOUT])
+    parameters = {**attachment.parameters, **_netns(settings)}
+    program.delete(attachment.network, parameters, attachment.result)
 
 
-def _parameters(settings: Settings, kept: Record, interface: str) -> dict[str, str]:
-    found = {"CNI_CONTAINERID": kept.container, "CNI_IFNAME": interface}
+def _parameters(settings: Settings, current: Record, interface: str) -> dict[str, str]:
+    parameters = {"CNI_CONTAINERID": current.container, "CNI_IFNAME": interface}
     arguments = settings[ARGS]
-    return {**found, "CNI_ARGS": arguments} if arguments else found
+    return {**parameters, "CNI_ARGS": arguments} if arguments else parameters
 
 
 def _netns(settings: Settings) -> dict[str, str]:
-    """By the number of this process, which becomes the machine: the path leads there as long."""
+    """Use the PID of this process, which becomes the hypervisor, so the path stays valid."""
     return {"CNI_NETNS": str(settings[NETNS] or f"/proc/{os.getpid()}/ns/net")}
 
 
@@ -139,18 +142,18 @@ def _path(settings: Settings) -> Path:
     return settings[RUN_DIR] / "cni.json"
 
 
-def _warn_of_renewal() -> None:
+def _warn_about_renewal() -> None:
     _log.warning(
-        "the dhcp plugin's daemon can't renew its lease while the VM has the NIC; it takes it down "
-        "when the lease expires",
+        "the dhcp plugin's daemon can't renew the lease while the VM has the NIC, and takes the "
+        "NIC down when the lease expires",
         extra={
-            "hint": "have the DHCP server lease for ever, or let the guest ask it: NO_DHCP=true"
+            "hint": "configure unlimited leases, or let the guest use the DHCP server: NO_DHCP=true"
         },
     )
 
 
-def _unfit(program: Plugin, error: ValueError) -> AllocationError:
+def _unusable(program: Plugin, error: ValueError) -> AllocationError:
     return AllocationError(
-        f"{program.name} allocated what can't be used: {error}",
-        f"it was given back; does the network configuration ({CONFIG.name}) say what it should?",
+        f"{program.name} made an unusable allocation: {error}",
+        f"vmnet releases it; check the network configuration ({CONFIG.name})",
     )

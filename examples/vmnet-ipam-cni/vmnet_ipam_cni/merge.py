@@ -1,4 +1,4 @@
-"""What was allocated takes the place of what the container had."""
+"""Merge the allocations into the captured identity."""
 
 from __future__ import annotations
 
@@ -15,57 +15,61 @@ _log = logging.getLogger(__name__)
 
 
 def merge(identity: Identity, results: Mapping[str, Result]) -> Identity:
-    """The identity with what was allocated for some of its interfaces, by their names.
+    """Return the identity with the results, which are keyed by interface.
 
-    :raises ValueError: an address is allocated twice, or another interface has it
+    :raises ValueError: two interfaces would have the same address, or that of a gateway
     """
     interfaces = tuple(
-        _interface(one, results[one.name]) if one.name in results else one
-        for one in identity.interfaces
+        _interface(interface, results[interface.name]) if interface.name in results else interface
+        for interface in identity.interfaces
     )
     _refuse_conflicts(interfaces)
-    return _names(evolve(identity, interfaces=interfaces), [one.dns for one in results.values()])
+    merged = evolve(identity, interfaces=interfaces)
+    return _names(merged, [result.dns for result in results.values()])
 
 
-def _interface(own: Interface, result: Result) -> Interface:
-    """Its addresses and routes; MAC and MTU stay the container's."""
-    addresses = tuple(one.address for one in result.addresses)
-    routes = tuple(dict.fromkeys(_routes(own.name, result)))
-    for version in {one.version for one in addresses}:
-        if not any(one.is_default and one.destination.version == version for one in routes):
-            _log.info("%s: no IPv%d default route was allocated", own.name, version)
-    return evolve(own, addresses=addresses, routes=routes, router=None)
+def _interface(captured: Interface, result: Result) -> Interface:
+    """Replace addresses and routes; keep the container's MAC and MTU."""
+    addresses = tuple(allocated.address for allocated in result.addresses)
+    routes = tuple(dict.fromkeys(_routes(captured.name, result)))
+    for version in {address.version for address in addresses}:
+        if not any(route.is_default and route.destination.version == version for route in routes):
+            _log.info("%s: no IPv%d default route was allocated", captured.name, version)
+    return evolve(captured, addresses=addresses, routes=routes, router=None)
 
 
 def _routes(name: str, result: Result) -> Iterator[Route]:
     for hop in result.routes:
         version = hop.destination.version
-        if not any(one.address.version == version for one in result.addresses):
+        if not any(allocated.address.version == version for allocated in result.addresses):
             _log.info(
-                "%s: the route to %s is left out: no IPv%d address was allocated",
+                "%s: the route to %s is dropped, because no IPv%d address was allocated",
                 name,
                 hop.destination,
                 version,
             )
             continue
         gateway = _gateway(hop, result)
-        yield Route(hop.destination, gateway, _is_far(gateway, result), hop.metric, mtu=hop.mtu)
+        onlink = _is_outside_subnets(gateway, result)
+        yield Route(hop.destination, gateway, onlink, hop.metric, mtu=hop.mtu)
 
 
 def _gateway(hop: Hop, result: Result) -> IPv4Address | IPv6Address | None:
-    """Its own, or that of the first address of its family which has one."""
+    """Return the gateway of the route, or of the first address of its IP version with a gateway."""
     if hop.gateway is not None or hop.is_link:
         return hop.gateway
     version = hop.destination.version
-    gateways = (one.gateway for one in result.addresses if one.address.version == version)
-    return next((one for one in gateways if one is not None), None)
+    gateways = (
+        allocated.gateway for allocated in result.addresses if allocated.address.version == version
+    )
+    return next((gateway for gateway in gateways if gateway is not None), None)
 
 
-def _is_far(gateway: IPv4Address | IPv6Address | None, result: Result) -> bool:
-    """Whether it lies outside every subnet: it is then reached on the link all the same."""
+def _is_outside_subnets(gateway: IPv4Address | IPv6Address | None, result: Result) -> bool:
+    """Return whether the gateway is in no subnet, and so needs an onlink route."""
     if gateway is None or (gateway.version == 6 and gateway.is_link_local):
         return False
-    return not any(gateway in one.address.network for one in result.addresses)
+    return not any(gateway in allocated.address.network for allocated in result.addresses)
 
 
 def _refuse_conflicts(interfaces: tuple[Interface, ...]) -> None:
@@ -73,28 +77,29 @@ def _refuse_conflicts(interfaces: tuple[Interface, ...]) -> None:
     for interface in interfaces:
         for address in interface.addresses:
             if address.ip in owner:
-                other = owner[address.ip]
-                raise ValueError(f"{address.ip} would be {interface.name}'s and {other}'s")
+                raise ValueError(
+                    f"{address.ip} would belong to {interface.name} and {owner[address.ip]}"
+                )
             owner[address.ip] = interface.name
     for interface in interfaces:
         for route in interface.routes:
             if route.gateway in owner:
                 raise ValueError(
-                    f"{route.gateway} would be {owner[route.gateway]}'s, and is the gateway to "
-                    f"{route.destination}"
+                    f"{route.gateway} would belong to {owner[route.gateway]}, but is the gateway "
+                    f"to {route.destination}"
                 )
 
 
-def _names(identity: Identity, told: list[Names]) -> Identity:
-    """Each part that was told replaces the container's; the others stay."""
-    servers = tuple(dict.fromkeys(server for one in told for server in one.nameservers))
-    domain = next((one.domain for one in told if one.domain), "")
-    search = tuple(dict.fromkeys(name for one in told for name in one.search))
-    options = tuple(dict.fromkeys(option for one in told for option in one.options))
-    own = identity.resolver
+def _names(identity: Identity, sections: list[Names]) -> Identity:
+    """Replace the parts of the resolver that the results contain; keep the other parts."""
+    servers = tuple(dict.fromkeys(server for dns in sections for server in dns.nameservers))
+    domain = next((dns.domain for dns in sections if dns.domain), "")
+    search = tuple(dict.fromkeys(name for dns in sections for name in dns.search))
+    options = tuple(dict.fromkeys(option for dns in sections for option in dns.options))
+    captured = identity.resolver
     resolver = Resolver(
-        servers or own.nameservers,
-        search or ((domain,) if domain else own.search),
-        options or own.options,
+        servers or captured.nameservers,
+        search or ((domain,) if domain else captured.search),
+        options or captured.options,
     )
     return evolve(identity, domain=domain.rstrip(".") or identity.domain, resolver=resolver)

@@ -1,6 +1,6 @@
-"""A network configuration, as administrators write it, and as a plugin is given it.
+"""Convert a network configuration from the administrator's format to that for the plugin.
 
-CNI specification 1.0.0, sections 1 (format) and 3 (what the runtime makes of it).
+CNI specification 1.0.0, sections 1 (format) and 3 (conversion by the runtime).
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from vmnet_ipam_cni import CAPABILITIES, CONFIG
 
 VERSIONS = ("0.4.0", "1.0.0")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-# Up to 1.1.1, which Debian has, its CHECK acquires once more, and its daemon goes on renewing what
-# it acquired first, whatever DEL says.
-_NOT_TO_CHECK = frozenset(("dhcp",))
+# Up to version 1.1.1, which Debian has, the CHECK of dhcp acquires a second lease, and its daemon
+# continues to renew the first lease even after DEL.
+_UNSAFE_CHECK = frozenset(("dhcp",))
 
 
 @frozen
 class Network:
-    """What an IPAM plugin is run with.
+    """The configuration for an IPAM plugin.
 
-    :param plugin: its name, which is its program's
+    :param plugin: the name of the plugin and of its program
     :param checks: whether CHECK may be called
-    :param document: what it reads
+    :param document: the plugin's input
     """
 
     plugin: str
@@ -40,10 +40,10 @@ class Network:
 
 
 def load(path: Path, wanted: Mapping[str, Any]) -> Network:
-    """The network of a file: a plugin's configuration, or a list with one that has an ipam section.
+    """Read a network from a file: a plugin configuration, or a list with an ipam section.
 
     :param wanted: capability arguments
-    :raises SettingsError: it can't be read, is malformed, or is of another version
+    :raises SettingsError: the file can't be read, is malformed, or has another version
     """
     try:
         return read(path.read_text(encoding="utf-8"), wanted)
@@ -51,67 +51,72 @@ def load(path: Path, wanted: Mapping[str, Any]) -> Network:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(
             f"{CONFIG.name}={path}: {reason}",
-            "it names a CNI network configuration with an ipam section, as the container sees it",
+            "set the path, in the container, of a CNI network configuration with an ipam section",
         ) from None
 
 
 def read(text: str, wanted: Mapping[str, Any]) -> Network:
-    """:raises ValueError: with what is wrong"""
-    whole = _object(text)
-    plugin = _plugin(whole)
+    """Parse a network configuration.
+
+    :raises ValueError: the configuration is malformed
+    """
+    configuration = _object(text)
+    plugin = _plugin(configuration)
     ipam = plugin["ipam"]
-    name, kind = whole.get("name"), ipam.get("type")
+    name, kind = configuration.get("name"), ipam.get("type")
     if not _is_name(name):
-        raise ValueError('its "name" is not one of letters, digits, ".", "-" and "_"')
+        raise ValueError('the "name" has characters other than letters, digits, ".", "-" and "_"')
     if not _is_name(kind):
-        raise ValueError('the "type" of its ipam section is not the name of a plugin')
+        raise ValueError('the "type" of the ipam section is not the name of a plugin')
     given = {key: value for key, value in plugin.items() if key != "capabilities"}
     arguments = _capabilities(plugin, wanted)
-    document = {**given, "cniVersion": _version(whole), "name": name}
+    document = {**given, "cniVersion": _version(configuration), "name": name}
     if arguments:
         document["runtimeConfig"] = arguments
-    return Network(kind, not whole.get("disableCheck") and kind not in _NOT_TO_CHECK, document)
+    checks = not configuration.get("disableCheck") and kind not in _UNSAFE_CHECK
+    return Network(kind, checks, document)
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("the JSON is nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"it is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")
-    return found
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    return document
 
 
-def _plugin(whole: dict[str, Any]) -> dict[str, Any]:
-    plugins = whole.get("plugins", [whole])
+def _plugin(configuration: dict[str, Any]) -> dict[str, Any]:
+    plugins = configuration.get("plugins", [configuration])
     if not isinstance(plugins, list):
-        raise ValueError('its "plugins" is not a list')
-    for one in plugins:
-        if isinstance(one, dict) and isinstance(one.get("ipam"), dict) and one["ipam"]:
-            return one
-    raise ValueError("it has no ipam section")
+        raise ValueError('"plugins" is not a list')
+    for plugin in plugins:
+        if isinstance(plugin, dict) and isinstance(plugin.get("ipam"), dict) and plugin["ipam"]:
+            return plugin
+    raise ValueError("there is no ipam section")
 
 
-def _version(whole: dict[str, Any]) -> str:
-    """The highest that both sides have; ``cniVersions`` is of lists from 1.1.0 on."""
-    more = whole.get("cniVersions")
-    named = (whole.get("cniVersion"), *(more if isinstance(more, list) else ()))
-    known = [one for one in VERSIONS if one in named]
-    if not known:
+def _version(configuration: dict[str, Any]) -> str:
+    """Return the highest common version; lists have ``cniVersions`` since CNI 1.1.0."""
+    more = configuration.get("cniVersions")
+    named = (configuration.get("cniVersion"), *(more if isinstance(more, list) else ()))
+    common = [version for version in VERSIONS if version in named]
+    if not common:
         raise ValueError(
-            f'its "cniVersion" is {json.dumps(named[0])}, where {" and ".join(VERSIONS)} are spoken'
+            f'"cniVersion" is {json.dumps(named[0])}, but only {" and ".join(VERSIONS)} '
+            "are supported"
         )
-    return known[-1]
+    return common[-1]
 
 
 def _capabilities(plugin: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     declared = plugin.get("capabilities")
     for name in wanted:
         if not isinstance(declared, dict) or declared.get(name) is not True:
-            raise ValueError(f"it does not declare the capability {name!r} of {CAPABILITIES.name}")
+            raise ValueError(f"the capability {name!r} of {CAPABILITIES.name} is not declared")
     return dict(wanted)
 
 

@@ -1,6 +1,6 @@
-"""The CNI protocol: a plugin's program, called with an environment and a document.
+"""The CNI protocol: call a plugin's program with an environment and a document.
 
-CNI specification 1.0.0, section 2. What a plugin says is not trusted: it is put on one line.
+CNI specification 1.0.0, section 2. The plugin's output is not trusted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from vmnet_ipam_cni.network import Network
 
 _UNKNOWN_CONTAINER = 3  # "the runtime does not need to perform any container network cleanup"
 _TRY_AGAIN = 11
-_LONGEST = 400  # of a plugin's words in a message, in characters
-_LARGEST = 1 << 20  # of a result, in characters
+_MAX_MESSAGE = 400  # of a plugin's text in a message, in characters
+_MAX_RESULT = 1 << 20  # in characters
 
 
 @frozen
@@ -26,7 +26,7 @@ class Plugin:
     """A plugin and how to call it.
 
     :param folders: CNI_PATH
-    :param seconds: the time of one call
+    :param seconds: time limit of a call
     """
 
     name: str
@@ -35,28 +35,28 @@ class Plugin:
     seconds: int
 
     def require_version(self, wanted: str) -> None:
-        """Ask which versions it speaks.
+        """Check that the plugin supports a CNI version.
 
-        :raises AllocationError: not that one
+        :raises AllocationError: it does not
         """
-        # Plugins read no document here, except old ones, which want this one key.
+        # Only old plugins read the document, and require this key.
         answer = self._run({"CNI_COMMAND": "VERSION"}, {"cniVersion": wanted}, "VERSION")
-        spoken = _parsed(answer.stdout)
-        versions = spoken.get("supportedVersions") if isinstance(spoken, dict) else None
+        document = _parsed(answer.stdout)
+        versions = document.get("supportedVersions") if isinstance(document, dict) else None
         if answer.status != 0 or not isinstance(versions, list):
             raise self._refusal(answer, "VERSION")
         if wanted not in versions:
-            known = one_line(", ".join(map(str, versions)))
+            supported = one_line(", ".join(map(str, versions)))
             raise AllocationError(
-                f"{self.program} speaks CNI {known}, not {wanted}",
-                'set "cniVersion" in the network configuration to one of them that is 0.4.0 or '
-                "1.0.0, or install another version of the plugin",
+                f"{self.program} supports CNI {supported}, not {wanted}",
+                'set "cniVersion" in the network configuration to a supported version (0.4.0 or '
+                "1.0.0), or install another version of the plugin",
             )
 
     def add(self, network: Network, parameters: Mapping[str, str]) -> Any:
-        """ADD: what it allocated, parsed as JSON and no further.
+        """Call ADD and return its result as JSON, otherwise unchecked.
 
-        :raises AllocationError: it refuses, fails, hangs, or says something else
+        :raises AllocationError: the plugin refuses, fails, hangs, or returns no result
         """
         answer = self._call("ADD", network.document, parameters)
         result = _parsed(answer.stdout)
@@ -65,9 +65,9 @@ class Plugin:
         return result
 
     def check(self, network: Network, parameters: Mapping[str, str], result: Any) -> None:
-        """CHECK: whether it still knows of what it has allocated.
+        """Call CHECK to verify that the allocation exists.
 
-        :raises AllocationError: it does not
+        :raises AllocationError: the allocation does not exist, or the plugin fails
         """
         document = {**network.document, "prevResult": result}
         answer = self._call("CHECK", document, parameters)
@@ -75,18 +75,18 @@ class Plugin:
             raise self._refusal(answer, "CHECK", parameters)
 
     def delete(self, network: Network, parameters: Mapping[str, str], result: Any) -> None:
-        """DEL: there may be nothing to release.
+        """Call DEL. It is no error if there is nothing to release.
 
-        :param result: of ADD; None where it was not seen
-        :raises AllocationError: something may still be allocated
+        :param result: result of ADD; None if ADD did not return
+        :raises AllocationError: the allocation may still exist
         """
         document = (
             network.document if result is None else {**network.document, "prevResult": result}
         )
         answer = self._call("DEL", document, parameters)
         if answer.status != 0:
-            said = _parsed(answer.stdout)
-            if not (isinstance(said, dict) and said.get("code") == _UNKNOWN_CONTAINER):
+            error = _parsed(answer.stdout)
+            if not (isinstance(error, dict) and error.get("code") == _UNKNOWN_CONTAINER):
                 raise self._refusal(answer, "DEL", parameters)
 
     def _call(
@@ -98,13 +98,15 @@ class Plugin:
             f"{command} for {parameters['CNI_IFNAME']}",
         )
 
-    def _run(self, parameters: Mapping[str, str], document: Mapping[str, Any], what: str) -> Answer:
-        """As libcni does, with our environment: plugins may need a proxy or a cluster's address."""
+    def _run(
+        self, parameters: Mapping[str, str], document: Mapping[str, Any], description: str
+    ) -> Answer:
+        """Run the plugin like libcni, with vmnet's environment: it may need the proxy settings."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("CNI_")}
         environ = {
             **inherited,
             "CNI_PATH": ":".join(map(str, self.folders)),
-            # A plugin of 2024 and later refuses to run within the container's namespace otherwise.
+            # Since 2024, plugins otherwise refuse to run in the container's network namespace.
             "CNI_NETNS_OVERRIDE": "true",
             **parameters,
         }
@@ -117,41 +119,41 @@ class Plugin:
             )
         except TimeoutError:
             raise AllocationError(
-                f"{self.program} did not answer {what} within {self.seconds} s",
-                f"see what it waits for (a lock, a daemon, a server?); `-e {TIMEOUT.name}=…` "
-                "gives it longer",
+                f"{self.program} did not answer {description} within {self.seconds} s",
+                "check what the plugin waits for (a lock, a daemon, a server); "
+                f"`-e {TIMEOUT.name}=…` extends the limit",
             ) from None
         except OSError as error:
             raise AllocationError(
                 f"can't run {self.program}: {error.strerror}",
-                "is it a program for this machine, and whole?",
+                "check that it is an intact program for this architecture",
             ) from None
 
     def _refusal(
         self, answer: Answer, command: str, parameters: Mapping[str, str] | None = None
     ) -> AllocationError:
-        where = f" for {parameters['CNI_IFNAME']}" if parameters else ""
-        said = _parsed(answer.stdout)
-        if isinstance(said, dict) and _is_error(said):
-            parts = (said.get("msg"), said.get("details"))
-            words = ": ".join(one for one in parts if isinstance(one, str) and one)
-            code = one_line(str(said.get("code")))
-            reason = f"refuses {command}{where}: {one_line(words) or 'no reason'} (code {code})"
+        interface = f" for {parameters['CNI_IFNAME']}" if parameters else ""
+        document = _parsed(answer.stdout)
+        if isinstance(document, dict) and _is_error(document):
+            parts = (document.get("msg"), document.get("details"))
+            text = ": ".join(part for part in parts if isinstance(part, str) and part)
+            code = one_line(str(document.get("code")))
+            reason = f"refuses {command}{interface}: {one_line(text) or 'no reason'} (code {code})"
         elif answer.status < 0:
-            reason = f"was killed by signal {-answer.status} in {command}{where}"
+            reason = f"was killed by signal {-answer.status} in {command}{interface}"
         elif answer.status:
-            words = one_line(answer.stderr or answer.stdout) or "no message"
-            reason = f"ended with status {answer.status} in {command}{where}: {words}"
+            text = one_line(answer.stderr or answer.stdout) or "no message"
+            reason = f"ended with status {answer.status} in {command}{interface}: {text}"
         else:
-            words = one_line(answer.stdout) or "nothing"
-            reason = f"answered {command}{where} with what is no result: {words}"
-        return AllocationError(f"{self.name} {reason}", _hint(self, said))
+            text = one_line(answer.stdout) or "no output"
+            reason = f"returned no valid result for {command}{interface}: {text}"
+        return AllocationError(f"{self.name} {reason}", _hint(self, document))
 
 
 def find(name: str, folders: tuple[Path, ...], seconds: int) -> Plugin:
-    """The plugin of that name in the first folder that has it.
+    """Return the plugin from the first folder that contains it.
 
-    :raises AllocationError: none has
+    :raises AllocationError: no folder contains it
     """
     for folder in folders:
         program = folder / name
@@ -159,21 +161,21 @@ def find(name: str, folders: tuple[Path, ...], seconds: int) -> Plugin:
             return Plugin(name, program, folders, seconds)
     raise AllocationError(
         f"there is no CNI plugin {name} in {PATH.name}={':'.join(map(str, folders))}",
-        "Debian's package containernetworking-plugins has host-local, static and dhcp; mount "
-        f"others and name their folder with `-e {PATH.name}=…`",
+        "Debian's package containernetworking-plugins has host-local, static and dhcp; mount other "
+        f"plugins and name their folder: `-e {PATH.name}=…`",
     )
 
 
 def one_line(text: str) -> str:
-    """A plugin's words within a message of ours."""
-    line = "".join(one if one.isprintable() else " " for one in text)
+    """Return a plugin's text on one line, without control characters, and truncated."""
+    line = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
+    return line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
 
 
 def _parsed(text: str) -> Any:
-    """The JSON that it is; None where it is none, or none that we take."""
-    if len(text) > _LARGEST:
+    """Parse JSON; return None if the text is malformed or too long."""
+    if len(text) > _MAX_RESULT:
         return None
     try:
         return json.loads(text)
@@ -181,13 +183,13 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _is_error(said: Mapping[str, Any]) -> bool:
-    return "code" in said and "ips" not in said
+def _is_error(document: Mapping[str, Any]) -> bool:
+    return "code" in document and "ips" not in document
 
 
-def _hint(plugin: Plugin, said: Any) -> str:
-    if isinstance(said, dict) and said.get("code") == _TRY_AGAIN:
-        return "the plugin asks to try again later: start again"
+def _hint(plugin: Plugin, document: Any) -> str:
+    if isinstance(document, dict) and document.get("code") == _TRY_AGAIN:
+        return "the error is temporary: start the container again"
     if plugin.name == "dhcp":
-        return "does its daemon run (`dhcp daemon`), and can it open this container's CNI_NETNS?"
-    return "these are the plugin's words; VMNET_LOG_LEVEL=debug shows the call"
+        return "check that `dhcp daemon` runs and can open this container's CNI_NETNS"
+    return "the text is from the plugin; VMNET_LOG_LEVEL=debug shows the call"

@@ -1,8 +1,8 @@
-"""What DEL will need, on the disk before ADD is called.
+"""The record of everything that DEL needs, written to disk before ADD is called.
 
-The core's own record says that something may be allocated; this one, with which words it was asked
-for. Both outlive a crash. The container's ID stays when all is released: the next start of the same
-container has the same one, by which a DHCP server knows it again.
+The core's record states that an allocation may exist; this record states its parameters. Both
+survive a crash. The container's ID stays after the release, so that a DHCP server recognises the
+container at its next start.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ VERSION = 1
 
 @frozen
 class Attachment:
-    """An interface that ADD was, or was about to be, called for.
+    """An interface for which ADD was, or was about to be, called.
 
     :param parameters: CNI_CONTAINERID, CNI_IFNAME, CNI_ARGS
-    :param result: what ADD answered; None where it was not seen
+    :param result: result of ADD; None if ADD did not return
     """
 
     network: Network
@@ -37,42 +37,50 @@ class Attachment:
 
 @frozen
 class Record:
+    """The attachments of a container.
+
+    :param container: the value of CNI_CONTAINERID
+    """
+
     version: int
     container: str
     attachments: tuple[Attachment, ...] = ()
 
 
 def load(path: Path) -> Record | None:
-    """The record; None where there never was one.
+    """Read the record; return None if it does not exist.
 
     :raises AllocationError: it can't be read
     """
     try:
         record = from_json(path.read_text(encoding="utf-8"), Record)
         if record.version != VERSION:
-            raise ValueError(f"version {record.version}, where this plugin writes {VERSION}")
+            raise ValueError(f"version {record.version}, but this plugin needs {VERSION}")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise AllocationError(
             f"can't read {path}: {error}",
-            "it tells what CNI plugins have allocated for this container; release that by hand "
-            f"and remove it with `rm {path}`",
+            "the file records the CNI allocations for this container; release them by hand, then "
+            f"`rm {path}`",
         ) from None
     return record
 
 
 def save(path: Path, record: Record) -> None:
-    """:raises vmnet.errors.StateError: the run directory can't be written"""
+    """Write the record.
+
+    :raises vmnet.errors.StateError: the run directory can't be written
+    """
     files.write(path, to_json(record).encode(), durable=True)
 
 
 def renewed(record: Record | None, hostname: str) -> Record:
-    """A record without attachments, of the same container as far as that can be.
+    """Return a record without attachments, with the same container ID if possible.
 
-    Of another where the host name is another: a folder can be copied into another container, and
-    two of one ID would release each other's. And where attachments have been given up by hand,
-    since they may still be there.
+    The ID is new if the host name differs: the run directory may have been copied to another
+    container, and containers with the same ID would release each other's addresses. It is also new
+    if attachments remain, because these may still be allocated.
     """
     label = re.sub(r"[^A-Za-z0-9_-]", "-", hostname).strip("-_")[:63] or "vm"
     if record and not record.attachments and record.container.rpartition("-")[0] == label:

@@ -1,7 +1,7 @@
-"""What a plugin allocated, read from its result and found sound.
+"""Parse and validate a plugin's result.
 
-CNI specification 1.0.0 and 0.4.0, section "Result". Nothing of it is believed: these values go into
-configuration files and to the guest.
+CNI specification 1.0.0 and 0.4.0, section "Result". The values are not trusted, because they reach
+configuration files and the guest.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _PREFIXED = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
 
 @frozen
 class Allocated:
-    """One address.
+    """An allocated address.
 
-    :param gateway: of its subnet, where there is one
+    :param gateway: gateway of its subnet, if any
     """
 
     address: IPv4Interface | IPv6Interface
@@ -47,10 +47,10 @@ class Allocated:
 
 @frozen
 class Hop:
-    """A route as it is told.
+    """A route of a result.
 
-    :param gateway: None where the gateway of an address will do
-    :param is_link: the destination is on the link itself, whatever the gateways
+    :param gateway: None to use the gateway of an address
+    :param is_link: the destination is on-link, regardless of gateways
     """
 
     destination: IPv4Network | IPv6Network
@@ -62,7 +62,7 @@ class Hop:
 
 @frozen
 class Names:
-    """The ``dns`` of a result."""
+    """The ``dns`` section of a result."""
 
     nameservers: tuple[Address, ...] = ()
     domain: str = ""
@@ -72,175 +72,179 @@ class Names:
 
 @frozen
 class Result:
+    """The result of an ADD."""
+
     addresses: tuple[Allocated, ...]
     routes: tuple[Hop, ...]
     dns: Names
 
 
 def read(document: Any, version: str, interface: str) -> Result:
-    """The result of an ADD.
+    """Parse the result of an ADD.
 
-    :param version: that of the network configuration, which it must be of
-    :raises ValueError: with what is wrong with it
+    :param version: CNI version of the network configuration, which the result must have as well
+    :raises ValueError: the result is malformed or unusable
     """
-    told = _mapping(document, "the result")
-    if told.get("cniVersion") != version:
-        raise ValueError(f"it is of cniVersion {_shown(told.get('cniVersion'))}, not {version}")
-    addresses = tuple(_addresses(told, interface))
+    result = _mapping(document, "the result")
+    if result.get("cniVersion") != version:
+        raise ValueError(f"cniVersion is {_shown(result.get('cniVersion'))}, not {version}")
+    addresses = tuple(_addresses(result, interface))
     if not addresses:
-        raise ValueError(f"it has no address for {interface}")
-    routes = tuple(_hop(one) for one in _items(told, "routes"))
-    return Result(addresses, routes, _names(told.get("dns")))
+        raise ValueError(f"there is no address for {interface}")
+    routes = tuple(_hop(route) for route in _items(result, "routes"))
+    return Result(addresses, routes, _names(result.get("dns")))
 
 
-def _addresses(told: Mapping[str, Any], interface: str) -> Iterator[Allocated]:
-    """IPAM plugins tell no interfaces; of one that does, what is for another one is not ours."""
-    links = [_mapping(one, "an interface").get("name") for one in _items(told, "interfaces")]
-    for item in _items(told, "ips"):
-        one = _mapping(item, "an entry of ips")
-        index = one.get("interface")
+def _addresses(result: Mapping[str, Any], interface: str) -> Iterator[Allocated]:
+    """Parse the addresses, and skip addresses that the plugin assigns to another interface."""
+    links = [_mapping(link, "an interface").get("name") for link in _items(result, "interfaces")]
+    for item in _items(result, "ips"):
+        entry = _mapping(item, "an entry of ips")
+        index = entry.get("interface")
         if index is not None:
             if not (_is_number(index) and index < len(links)):
-                raise ValueError(f"it names interface {_shown(index)} of {len(links)}")
+                raise ValueError(f"there is no interface {_shown(index)} among {len(links)}")
             if links[index] != interface:
                 continue
-        yield _allocated(one)
+        yield _allocated(entry)
 
 
-def _allocated(one: Mapping[str, Any]) -> Allocated:
-    address = _address(one.get("address"))
-    version = one.get("version")  # of 0.4.0 alone
+def _allocated(entry: Mapping[str, Any]) -> Allocated:
+    address = _address(entry.get("address"))
+    version = entry.get("version")  # only in CNI 0.4.0
     if version is not None and version != str(address.version):
-        raise ValueError(f"{address} is said to be of IP version {_shown(version)}")
-    gateway = _gateway(one.get("gateway"))
+        raise ValueError(f"{address} has the wrong IP version {_shown(version)}")
+    gateway = _gateway(entry.get("gateway"))
     if gateway is not None and gateway.version != address.version:
-        raise ValueError(f"{gateway} can be no gateway for {address}")
+        raise ValueError(f"{gateway} can't be the gateway for {address}")
     if gateway == address.ip:
-        raise ValueError(f"{address} has itself for a gateway")
+        raise ValueError(f"{address} is its own gateway")
     return Allocated(address, gateway)
 
 
-def _address(told: Any) -> IPv4Interface | IPv6Interface:
-    found = _parse(told, _PREFIXED, ip_interface, "an address with its prefix length")
-    ip, network = found.ip, found.network
-    subnets_own = network.prefixlen < network.max_prefixlen - 1 and (
+def _address(value: Any) -> IPv4Interface | IPv6Interface:
+    address = _parse(value, _PREFIXED, ip_interface, "an address with its prefix length")
+    ip, network = address.ip, address.network
+    is_reserved = network.prefixlen < network.max_prefixlen - 1 and (
         ip == network.network_address or (ip.version == 4 and ip == network.broadcast_address)
     )
-    if not _is_host(ip) or subnets_own or (ip.version == 6 and ip.is_link_local):
-        raise ValueError(f"{found} is no address of a host")
-    return found
+    if not _is_host(ip) or is_reserved or (ip.version == 6 and ip.is_link_local):
+        raise ValueError(f"{address} is not a host address")
+    return address
 
 
-def _gateway(told: Any) -> Address | None:
-    """The unspecified address, which some plugins write for none, counts as none."""
-    if told is None or told == "":
+def _gateway(value: Any) -> Address | None:
+    """Parse a gateway. Some plugins write the unspecified address instead of no gateway."""
+    if value is None or value == "":
         return None
-    found = _parse(told, _ADDRESS, ip_address, "a gateway's address")
-    if found.is_unspecified:
+    gateway = _parse(value, _ADDRESS, ip_address, "a gateway's address")
+    if gateway.is_unspecified:
         return None
-    if not _is_host(found):
-        raise ValueError(f"{found} is no gateway")
-    return found
+    if not _is_host(gateway):
+        raise ValueError(f"{gateway} can't be a gateway")
+    return gateway
 
 
 def _hop(item: Any) -> Hop:
-    one = _mapping(item, "a route")
+    route = _mapping(item, "a route")
     destination = _parse(
-        one.get("dst"), _PREFIXED, lambda text: ip_network(text, strict=False), "a destination"
+        route.get("dst"), _PREFIXED, lambda text: ip_network(text, strict=False), "a destination"
     )
-    gateway = _gateway(one.get("gw"))
+    gateway = _gateway(route.get("gw"))
     if gateway is not None and gateway.version != destination.version:
-        raise ValueError(f"{gateway} can be no gateway to {destination}")
-    if one.get("table") not in _MAIN_TABLES:
-        raise ValueError(f"the route to {destination} is for another table than the main one")
-    is_link = one.get("scope") == _LINK_SCOPE or (gateway is None and bool(one.get("gw")))
-    metric = _number(one, "priority", 0, (1 << 32) - 1) or 0
-    mtu = _number(one, "mtu", 68, 65535)
+        raise ValueError(f"{gateway} can't be the gateway to {destination}")
+    if route.get("table") not in _MAIN_TABLES:
+        raise ValueError(f"the route to {destination} is not in the main table")
+    is_link = route.get("scope") == _LINK_SCOPE or (gateway is None and bool(route.get("gw")))
+    metric = _number(route, "priority", 0, (1 << 32) - 1) or 0
+    mtu = _number(route, "mtu", 68, 65535)
     return Hop(destination, None if is_link else gateway, is_link, metric, mtu)
 
 
-def _names(told: Any) -> Names:
-    if told is None:
+def _names(section: Any) -> Names:
+    if section is None:
         return Names()
-    dns = _mapping(told, "dns")
+    dns = _mapping(section, "dns")
     domain = dns.get("domain") or ""
     return Names(
-        tuple(_nameserver(one) for one in _items(dns, "nameservers")),
+        tuple(map(_nameserver, _items(dns, "nameservers"))),
         _name(domain) if domain else "",
         tuple(map(_name, _items(dns, "search"))),
         tuple(map(_option, _items(dns, "options"))),
     )
 
 
-def _nameserver(told: Any) -> Address:
-    found = _parse(told, _ADDRESS, ip_address, "a nameserver's address")
-    if not _is_host(found):
-        raise ValueError(f"{found} is no nameserver that a guest could reach")
-    return found
+def _nameserver(value: Any) -> Address:
+    address = _parse(value, _ADDRESS, ip_address, "a nameserver's address")
+    if not _is_host(address):
+        raise ValueError(f"{address} is not a nameserver that a guest can reach")
+    return address
 
 
-def _name(told: Any) -> str:
-    if not isinstance(told, str) or not is_domain(told):
-        raise ValueError(f"{_shown(told)} is no domain name")
-    return told
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not is_domain(value):
+        raise ValueError(f"{_shown(value)} is not a domain name")
+    return value
 
 
-def _option(told: Any) -> str:
-    if not isinstance(told, str) or not _OPTION.fullmatch(told):
-        raise ValueError(f"{_shown(told)} is no option of resolv.conf")
-    return told
+def _option(value: Any) -> str:
+    if not isinstance(value, str) or not _OPTION.fullmatch(value):
+        raise ValueError(f"{_shown(value)} is not an option of resolv.conf")
+    return value
 
 
 def _is_host(ip: Address) -> bool:
-    """Whether it can be a machine's: neither unspecified, loopback, multicast nor broadcast."""
+    """Return whether a machine can have the address."""
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
         return False
     is_broadcast = ip == IPv4Address("255.255.255.255")
     is_this_network = isinstance(ip, IPv4Address) and ip.packed[0] == 0  # RFC 1122 3.2.1.3
-    unfit = ip.is_unspecified or ip.is_loopback or ip.is_multicast
-    return not (unfit or is_broadcast or is_this_network)
+    is_special = ip.is_unspecified or ip.is_loopback or ip.is_multicast
+    return not (is_special or is_broadcast or is_this_network)
 
 
-def _parse(told: Any, form: re.Pattern[str], parse: Callable[[str], Value], what: str) -> Value:
-    """Python's own parsers take more: zones, netmasks, numbers."""
-    if isinstance(told, str) and form.fullmatch(told):
+def _parse(
+    value: Any, pattern: re.Pattern[str], parse: Callable[[str], Value], expected: str
+) -> Value:
+    """Parse a value. The pattern excludes zones, netmasks and numbers, which Python accepts."""
+    if isinstance(value, str) and pattern.fullmatch(value):
         try:
-            return parse(told)
+            return parse(value)
         except ValueError:
             pass
-    raise ValueError(f"{_shown(told)} is not {what}")
+    raise ValueError(f"{_shown(value)} is not {expected}")
 
 
-def _items(told: Mapping[str, Any], key: str) -> list[Any]:
-    found = told.get(key)
-    if found is None:
+def _items(mapping: Mapping[str, Any], key: str) -> list[Any]:
+    items = mapping.get(key)
+    if items is None:
         return []
-    if not isinstance(found, list):
-        raise ValueError(f"its {key!r} is not a list")
-    return found
+    if not isinstance(items, list):
+        raise ValueError(f"{key!r} is not a list")
+    return items
 
 
-def _mapping(told: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(told, dict):
-        raise ValueError(f"{what} is not an object: {_shown(told)}")
-    return told
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is not an object: {_shown(value)}")
+    return value
 
 
-def _number(told: Mapping[str, Any], key: str, low: int, high: int) -> int | None:
-    found = told.get(key)
-    if found is None or (_is_number(found) and found == 0):  # Go's for "not given"
+def _number(mapping: Mapping[str, Any], key: str, low: int, high: int) -> int | None:
+    number = mapping.get(key)
+    if number is None or (_is_number(number) and number == 0):  # Go writes 0 for "not set"
         return None
-    if not _is_number(found) or not low <= found <= high:
-        raise ValueError(f"its {key!r} is {_shown(found)}, not from {low} to {high}")
-    return int(found)
+    if not _is_number(number) or not low <= number <= high:
+        raise ValueError(f"{key!r} is {_shown(number)}, not from {low} to {high}")
+    return int(number)
 
 
-def _is_number(told: Any) -> bool:
-    return isinstance(told, int) and not isinstance(told, bool) and told >= 0
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _shown(told: Any) -> str:
+def _shown(value: Any) -> str:
     try:
-        return one_line(repr(told))
-    except (RecursionError, ValueError):  # too deep, or a number of too many digits
+        return one_line(repr(value))
+    except (RecursionError, ValueError):  # nested too deeply, or a number with too many digits
         return "something"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A small IPAM service that speaks the protocol of openapi.yaml: a pool of addresses in SQLite.
+"""A small IPAM service for the protocol of openapi.yaml, with a pool of addresses in SQLite.
 
     ipam_server.py --pool 10.20.0.0/24 --gateway 10.20.0.1 --database ipam.sqlite \\
         --listen 10.0.0.5:8443 --certificate server.pem --token-file token
 
-Nothing but Python's standard library. It is a starting point and a thing to test against: it knows
-one pool, and no user but the holder of the token.
+It needs only Python's standard library. Use it for tests, or as a starting point: it has one pool
+and one token.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-_MOST_BYTES = 64 << 10  # of a request
-_UNDER_WAY = 3600  # seconds after which no request of a client can still arrive
+_MAX_REQUEST_BYTES = 64 << 10
+_MAX_DELAY = 3600  # seconds after which a delayed request can't arrive any more
 _PATH = re.compile(r"/v1/allocations/([0-9a-f-]{36})")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS allocation (id TEXT PRIMARY KEY, question TEXT, answer TEXT, made REAL);
@@ -38,8 +38,8 @@ CREATE TABLE IF NOT EXISTS released (id TEXT PRIMARY KEY, at REAL);
 """
 
 
-class Refusal(Exception):  # noqa: N818 # not every one is an error
-    """A problem document (RFC 9457) in the making."""
+class Refusal(Exception):  # noqa: N818 # some refusals are not errors
+    """Becomes a problem document (RFC 9457)."""
 
     def __init__(self, status: int, title: str, detail: str = "") -> None:
         super().__init__(title)
@@ -48,7 +48,7 @@ class Refusal(Exception):  # noqa: N818 # not every one is an error
 
 
 class Store:
-    """Who has which address. Each request is one transaction, so it is made or it is not."""
+    """The allocations. Each request is a single transaction."""
 
     def __init__(self, database: Path, options: argparse.Namespace) -> None:
         self._database = database
@@ -57,40 +57,40 @@ class Store:
             store.executescript(_SCHEMA)
 
     def allocate(self, id: str, question: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """What an id has been given before, or is given now; and whether it is new, as a status."""
-        asked = json.dumps(question, sort_keys=True)
+        """Return the existing allocation of an id with 200, or a new allocation with 201."""
+        canonical = json.dumps(question, sort_keys=True)
         with self._transaction() as store:
             if store.execute("SELECT 1 FROM released WHERE id = ?", (id,)).fetchone():
-                raise Refusal(410, "released", "this id was released, and never comes back")
-            found = store.execute(
+                raise Refusal(410, "released", "this id was released, and can't be used again")
+            row = store.execute(
                 "SELECT question, answer FROM allocation WHERE id = ?", (id,)
             ).fetchone()
-            if found is None:
+            if row is None:
                 answer = self._answer(store, id, question)
                 store.execute(
                     "INSERT INTO allocation VALUES (?, ?, ?, ?)",
-                    (id, asked, json.dumps(answer), time.time()),
+                    (id, canonical, json.dumps(answer), time.time()),
                 )
                 return 201, answer
-            if found[0] != asked:
-                raise Refusal(422, "another question", "this id has asked for something else")
-            remembered: dict[str, Any] = json.loads(found[1])
-            return 200, remembered
+            if row[0] != canonical:
+                raise Refusal(422, "different request", "this id was used with another request")
+            existing: dict[str, Any] = json.loads(row[1])
+            return 200, existing
 
     def release(self, id: str) -> None:
-        """Free what an id has, and let a request for it that is still under way come too late."""
+        """Free the addresses of an id, and refuse a delayed request to allocate for it."""
         now = time.time()
         with self._transaction() as store:
             store.execute("DELETE FROM allocation WHERE id = ?", (id,))
             store.execute("INSERT OR REPLACE INTO released VALUES (?, ?)", (id, now))
-            store.execute("DELETE FROM released WHERE at < ?", (now - _UNDER_WAY,))
+            store.execute("DELETE FROM released WHERE at < ?", (now - _MAX_DELAY,))
 
     def _answer(self, store: sqlite3.Connection, id: str, question: dict[str, Any]) -> Any:
-        """The first NIC gets a default route, the others an address alone."""
+        """Allocate an address for each NIC, and a default route for the first."""
         interfaces = []
-        for number, asked in enumerate(question["interfaces"]):
+        for number, interface in enumerate(question["interfaces"]):
             address = self._take(store, id)
-            interfaces.append({"name": asked["name"], "addresses": [address], "routes": []})
+            interfaces.append({"name": interface["name"], "addresses": [address], "routes": []})
             if number == 0 and self._options.gateway:
                 default = "0.0.0.0/0" if ":" not in address else "::/0"
                 interfaces[0]["routes"] = [
@@ -106,10 +106,10 @@ class Store:
     def _take(self, store: sqlite3.Connection, id: str) -> str:
         pool, gateway = self._options.pool, self._options.gateway
         taken = {row[0] for row in store.execute("SELECT address FROM address")}
-        free = (str(one) for one in pool.hosts() if str(one) not in taken and str(one) != gateway)
-        address = next(free, None)
+        hosts = map(str, pool.hosts())
+        address = next((host for host in hosts if host not in taken and host != gateway), None)
         if address is None:
-            raise Refusal(409, "pool exhausted", f"all addresses of {pool} are taken")
+            raise Refusal(409, "pool exhausted", f"all addresses of {pool} are in use")
         store.execute("INSERT INTO address VALUES (?, ?)", (address, id))
         return f"{address}/{self._options.subnet.prefixlen}"
 
@@ -131,7 +131,7 @@ class Store:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 30  # seconds that a client may say nothing
+    timeout = 30  # seconds until an idle client is disconnected
     server: Server
 
     def do_PUT(self) -> None:
@@ -151,13 +151,13 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, act: Any) -> None:
         try:
             self._authorise()
-            found = _PATH.fullmatch(self.path)
-            if not found:
-                raise Refusal(404, "no such resource", "there are /v1/allocations/{id}")
-            status, document = act(found[1])
+            match = _PATH.fullmatch(self.path)
+            if not match:
+                raise Refusal(404, "no such resource", "the path is not /v1/allocations/{id}")
+            status, document = act(match[1])
         except Refusal as refusal:
             status, document = refusal.status, refusal.document
-            self.close_connection = True  # what is left of the request is not read
+            self.close_connection = True  # the rest of the request is not read
         body = b"" if document is None else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -178,20 +178,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def _question(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MOST_BYTES:
-            raise Refusal(413, "no length, or one that is too large")
+        if not length.isdecimal() or int(length) > _MAX_REQUEST_BYTES:
+            raise Refusal(413, "Content-Length is missing or too large")
         try:
             question: dict[str, Any] = json.loads(self.rfile.read(int(length)))
-            nics = [(str(one["name"]), str(one["mac"])) for one in question["interfaces"]]
+            nics = [
+                (str(interface["name"]), str(interface["mac"]))
+                for interface in question["interfaces"]
+            ]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise Refusal(400, "malformed", "openapi.yaml tells the form") from None
+            raise Refusal(400, "malformed", "openapi.yaml specifies the request") from None
         if not nics:
-            raise Refusal(400, "malformed", "there is no interface")
+            raise Refusal(400, "malformed", "the request has no interface")
         return question
 
 
 class Server(ThreadingHTTPServer):
-    request_queue_size = 128  # containers that start at once
+    request_queue_size = 128  # containers that start at the same time
     daemon_threads = True
 
     def __init__(
@@ -204,13 +207,13 @@ class Server(ThreadingHTTPServer):
         self.store, self.token_file = store, token_file
         super().__init__(listen, Handler)
         if tls is not None:
-            # Each client's handshake in a thread of its own: a slow one must not keep others out.
+            # The handshake runs in the thread of the client, so a slow client blocks no other.
             self.socket = tls.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or can't do TLS, is a line in the log."""
+        """Log a client that disconnects or fails the TLS handshake in a single line."""
         print(f"{client_address[0]}: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)
 
 
@@ -234,16 +237,16 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="A small IPAM service; see openapi.yaml.")
     parser.add_argument("--pool", type=ip_network, required=True, help="10.20.0.128/25")
-    parser.add_argument("--subnet", type=ip_network, help="10.20.0.0/24; the pool unless given")
-    parser.add_argument("--gateway", type=_address, help="of the first NIC's default route")
+    parser.add_argument("--subnet", type=ip_network, help="10.20.0.0/24; default: the pool")
+    parser.add_argument("--gateway", type=_address, help="for the first NIC's default route")
     parser.add_argument("--nameserver", type=_address, action="append", help="may be repeated")
     parser.add_argument("--domain", help="domain and search domain")
     parser.add_argument("--database", type=Path, required=True, help="an SQLite file")
     parser.add_argument("--listen", default="127.0.0.1:8443", help="127.0.0.1:8443")
-    parser.add_argument("--certificate", type=Path, help="PEM, with its key; without: plain HTTP")
-    parser.add_argument("--key", type=Path, help="the key, where it is a file of its own")
-    parser.add_argument("--client-ca", type=Path, help="clients must show a certificate of these")
-    parser.add_argument("--token-file", type=Path, help="what clients must know, read each time")
+    parser.add_argument("--certificate", type=Path, help="PEM file; without it: plain HTTP")
+    parser.add_argument("--key", type=Path, help="key file, unless --certificate contains the key")
+    parser.add_argument("--client-ca", type=Path, help="require client certificates of these CAs")
+    parser.add_argument("--token-file", type=Path, help="bearer token, read for each request")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The claim on the disk: written before the first request, believed only if it is one."""
+"""The claim on disk: each is new, only root can read it, and a malformed file is refused."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ URL = "https://ipam.example.org"
 GOOD = {"version": 1, "id": "7e5f0c42-0000-4000-8000-000000000001", "url": URL}
 
 
-def test_each_is_another_and_only_root_s(tmp_path: Path) -> None:
-    first = claim.stake(tmp_path / "run", URL)
+def test_each_claim_has_a_new_id_and_only_root_can_read_it(tmp_path: Path) -> None:
+    first = claim.create(tmp_path / "run", URL)
     assert claim.load(tmp_path / "run") == first
-    second = claim.stake(tmp_path / "run", URL)
+    second = claim.create(tmp_path / "run", URL)
     assert first.id != second.id
     assert claim.load(tmp_path / "run") == second
     assert second.path == f"/v1/allocations/{second.id}"
     assert stat.S_IMODE((tmp_path / "run/ipam-http.json").stat().st_mode) == 0o600
-    claim.drop(tmp_path / "run")
+    claim.remove(tmp_path / "run")
     assert claim.load(tmp_path / "run") is None
-    claim.drop(tmp_path / "run")
+    claim.remove(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_each_is_another_and_only_root_s(tmp_path: Path) -> None:
         json.dumps({**GOOD, "more": 1}),
     ],
 )
-def test_what_is_no_claim_is_left_where_it_is(content: str, tmp_path: Path) -> None:
+def test_a_malformed_claim_is_refused_and_kept(content: str, tmp_path: Path) -> None:
     path = tmp_path / "ipam-http.json"
     path.write_text(content)
     with pytest.raises(StateError) as caught:

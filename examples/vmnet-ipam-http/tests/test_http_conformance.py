@@ -1,4 +1,4 @@
-"""The strategy keeps to the rules for all plugins, with the real server to ask."""
+"""The conformance suite, with the real server."""
 
 from __future__ import annotations
 

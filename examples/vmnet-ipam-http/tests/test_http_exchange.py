@@ -1,4 +1,4 @@
-"""Services that refuse, hang, stammer and lie, each a real one on a socket."""
+"""Services that refuse, hang, drip bytes or send garbage, over real sockets."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ BUSY = response(503, '{"title": "busy"}')
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long it would wait between attempts; it does not."""
-    made: list[float] = []
-    monkeypatch.setattr("vmnet_ipam_http.exchange.time.sleep", made.append)
-    return made
+    """The pauses between attempts, recorded instead of slept."""
+    pauses: list[float] = []
+    monkeypatch.setattr("vmnet_ipam_http.exchange.time.sleep", pauses.append)
+    return pauses
 
 
 def allocate(url: str, run_dir: Path, **environ: str) -> Identity:
@@ -55,7 +55,7 @@ def refused(url: str, run_dir: Path, **environ: str) -> AllocationError:
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Close without a word."""
+    """Close without an answer."""
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def hang_up(connection: socket.socket) -> None:
     ],
     ids=["503", "429", "502", "504", "hangs up", "no HTTP", "cut off"],
 )
-def test_tried_again_with_the_same_request(step: Step, tmp_path: Path, pauses: list[float]) -> None:
+def test_a_retry_sends_the_same_request(step: Step, tmp_path: Path, pauses: list[float]) -> None:
     with misbehaving(step, step, GOOD) as server:
         assert allocate(server.url, tmp_path).hostname == "db"
     assert len(server.requests) == 3
@@ -81,11 +81,11 @@ def test_tried_again_with_the_same_request(step: Step, tmp_path: Path, pauses: l
     assert 0.5 <= second <= 1.5
 
 
-def test_not_tried_for_ever(tmp_path: Path, pauses: list[float]) -> None:
+def test_retries_are_limited(tmp_path: Path, pauses: list[float]) -> None:
     with misbehaving(BUSY) as server:
         error = refused(server.url, tmp_path, RETRIES="3")
     assert len(server.requests) == 4
-    assert error.message.endswith("it answers 503 busy, at attempt 4")
+    assert error.message.endswith("the service answers 503 busy, at attempt 4")
     assert "VMNET_HTTP_RETRIES" in error.hint
     assert max(pauses) <= 12
 
@@ -98,7 +98,7 @@ def test_a_refusal_is_final(status: int, tmp_path: Path) -> None:
     assert f"answers {status} no: never to PUT" in error.message
 
 
-def test_a_service_that_is_not_there(tmp_path: Path, pauses: list[float]) -> None:
+def test_a_service_that_does_not_listen(tmp_path: Path, pauses: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     error = refused(f"http://127.0.0.1:{port}", tmp_path, RETRIES="2")
@@ -108,24 +108,26 @@ def test_a_service_that_is_not_there(tmp_path: Path, pauses: list[float]) -> Non
 
 def test_a_name_that_does_not_resolve(tmp_path: Path, pauses: list[float]) -> None:
     error = refused("http://ipam.invalid", tmp_path, RETRIES="0", TIMEOUT="20")
-    assert "its name can't be resolved" in error.message
+    assert "the name of the service can't be resolved" in error.message
 
 
 @pytest.mark.parametrize("fault", ["hang", "drip"])
-def test_time_is_bounded_whatever_the_service_does(fault: str, tmp_path: Path) -> None:
+def test_time_is_limited_whatever_the_service_does(fault: str, tmp_path: Path) -> None:
     with misbehaving(hang_up) as server:
         server.steps = [getattr(server, fault)]
         error = refused(server.url, tmp_path, TIMEOUT="1", RETRIES="0")
     assert "answer" in error.message
 
 
-def test_a_slow_resolver_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else bounds it: a resolver tries each of its servers for seconds."""
-    asked = socket.getaddrinfo
+def test_the_time_of_a_slow_resolver_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resolver tries each of its servers for seconds, and has no other limit."""
+    getaddrinfo = socket.getaddrinfo
 
-    def slow(*words: object, **more: object) -> object:
+    def slow(*args: object, **kwargs: object) -> object:
         time.sleep(4)
-        return asked(*words, **more)  # type: ignore[arg-type]
+        return getaddrinfo(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     with misbehaving(GOOD) as server:
@@ -146,7 +148,7 @@ def test_retry_after_is_honoured(tmp_path: Path, pauses: list[float]) -> None:
     assert third <= 3
 
 
-def test_a_retry_after_beyond_the_timeout_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_retry_after_beyond_the_timeout_fails_at_once(tmp_path: Path) -> None:
     with misbehaving(response(503, Retry_After="3600")) as server:
         took = measured(lambda: refused(server.url, tmp_path, TIMEOUT="60"))
     assert len(server.requests) == 1
@@ -158,13 +160,13 @@ def test_redirects_are_not_followed(tmp_path: Path) -> None:
         with misbehaving(response(307, Location=f"{other.url}/\x1b[31mred")) as server:
             error = refused(server.url, tmp_path)
         assert not other.requests
-    assert f"it points to {other.url}/" in error.hint
+    assert f"the redirect points to {other.url}/" in error.hint
     assert "\x1b" not in error.hint
 
 
-def test_what_the_service_says_is_one_harmless_line(tmp_path: Path) -> None:
-    said = {"title": "bad\nvmnet: error: forged", "detail": "\x1b[2J\u202e" + "x" * 5000}
-    with misbehaving(response(400, json.dumps(said))) as server:
+def test_the_service_s_text_becomes_a_harmless_line(tmp_path: Path) -> None:
+    problem = {"title": "bad\nvmnet: error: forged", "detail": "\x1b[2J\u202e" + "x" * 5000}
+    with misbehaving(response(400, json.dumps(problem))) as server:
         error = refused(server.url, tmp_path)
     assert "bad vmnet: error: forged: ?[2J?xxx" in error.message
     assert error.message.isprintable()
@@ -172,25 +174,25 @@ def test_what_the_service_says_is_one_harmless_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "reason"),
     [
         ("[]", "[] is not an object @ $"),
-        ("<html>hello</html>", "no JSON"),
-        ("", "no JSON"),
-        ("[" * 100_000, "nested too deeply"),
-        ('{"hostname": "a", "hostname": "b"}', "two members of one name"),
-        ("{}" + " " * protocol.MOST_BYTES, "more than 1048576 bytes"),
+        ("<html>hello</html>", "not JSON"),
+        ("", "not JSON"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"hostname": "a", "hostname": "b"}', "two members of the same name"),
+        ("{}" + " " * protocol.MAX_BYTES, "more than 1048576 bytes"),
     ],
 )
-def test_garbage(body: str, why: str, tmp_path: Path) -> None:
+def test_garbage(body: str, reason: str, tmp_path: Path) -> None:
     with misbehaving(response(200, body)) as server:
         error = refused(server.url, tmp_path)
-    assert why in error.message
+    assert reason in error.message
     assert "openapi.yaml" in error.hint
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_no_proxy_of_the_environment_hears_of_it(
+def test_proxies_in_the_environment_are_ignored(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with misbehaving(GOOD) as server, misbehaving(GOOD) as proxy:
@@ -208,7 +210,7 @@ def test_the_request_is_as_documented(tmp_path: Path) -> None:
     assert (method, version) == ("PUT", "HTTP/1.1")
     assert path.startswith("/some/where/v1/allocations/")
     assert "Content-Type: application/json" in headers
-    assert not [one for one in headers if one.lower().startswith("authorization")]
+    assert not [header for header in headers if header.lower().startswith("authorization")]
     assert json.loads(body) == {
         "hostname": "web",
         "domain": "",
@@ -224,28 +226,32 @@ def test_the_request_is_as_documented(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def lying(tmp_path: Path) -> Iterator[Misbehaving]:
+def impostor(tmp_path: Path) -> Iterator[Misbehaving]:
     other = tmp_path / "other"
     other.mkdir()
     with misbehaving(GOOD, tls=Certificates.made(other).serving()) as server:
         yield server
 
 
-def test_a_certificate_of_a_stranger_is_refused_at_once(lying: Misbehaving, tmp_path: Path) -> None:
-    mine = Certificates.made(tmp_path)
-    error = refused(lying.url, tmp_path, CA=str(mine.ca))
-    assert "its certificate is refused: " in error.message
+def test_a_certificate_of_another_ca_is_refused_at_once(
+    impostor: Misbehaving, tmp_path: Path
+) -> None:
+    own = Certificates.made(tmp_path)
+    error = refused(impostor.url, tmp_path, CA=str(own.ca))
+    assert "the certificate of the service is invalid: " in error.message
     assert "VMNET_HTTP_CA" in error.hint
-    assert not lying.requests
-    assert "its certificate is refused: " in refused(lying.url, tmp_path).message  # the system's
+    assert not impostor.requests
+    # Without VMNET_HTTP_CA, only the system's CAs are trusted.
+    error = refused(impostor.url, tmp_path)
+    assert "the certificate of the service is invalid: " in error.message
 
 
 @pytest.mark.parametrize(
-    ("subject", "expired", "why"),
+    ("subject", "expired", "reason"),
     [("other.test", False, "mismatch"), ("127.0.0.1", True, "expired")],
 )
-def test_a_certificate_that_is_not_the_service_s(
-    subject: str, expired: bool, why: str, tmp_path: Path
+def test_an_invalid_certificate_is_refused(
+    subject: str, expired: bool, reason: str, tmp_path: Path
 ) -> None:
     made = Certificates.made(tmp_path)
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -253,16 +259,16 @@ def test_a_certificate_that_is_not_the_service_s(
     issued.private_key_and_cert_chain_pem.write_to_path(made.server)
     with misbehaving(GOOD, tls=made.serving()) as server:
         error = refused(server.url, tmp_path, CA=str(made.ca))
-    assert why in error.message
+    assert reason in error.message
 
 
-def test_a_service_without_tls_where_it_is_expected(tmp_path: Path) -> None:
+def test_a_service_without_tls_for_an_https_url(tmp_path: Path) -> None:
     with misbehaving(GOOD) as server:
         error = refused(server.url.replace("http:", "https:"), tmp_path)
     assert "TLS fails: " in error.message
 
 
-def test_tls_that_is_cut_off_is_tried_again(tmp_path: Path, pauses: list[float]) -> None:
+def test_an_interrupted_tls_handshake_is_retried(tmp_path: Path, pauses: list[float]) -> None:
     made = Certificates.made(tmp_path)
     with misbehaving(hang_up, GOOD, tls=made.serving()) as server:
         assert allocate(server.url, tmp_path, CA=str(made.ca)).hostname == "db"
@@ -271,16 +277,16 @@ def test_tls_that_is_cut_off_is_tried_again(tmp_path: Path, pauses: list[float])
 
 @hypothesis_settings(max_examples=60)
 @given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_raise_anything_else(said: bytes, is_body: bool) -> None:
+def test_any_bytes_raise_only_allocation_errors(answer: bytes, is_body: bool) -> None:
     head = b"HTTP/1.1 200 OK\r\n" if is_body else b""
-    with misbehaving(head + said) as server:
+    with misbehaving(head + answer) as server:
         chosen = settings(Path("/nonexistent"), URL=server.url, RETRIES="0", TIMEOUT="5")
-        request = exchange.Request(access.grant(chosen), "PUT", "/v1/allocations/x", b"{}", 5, 0)
+        request = exchange.Request(access.load(chosen), "PUT", "/v1/allocations/x", b"{}", 5, 0)
         with suppress(AllocationError):
             exchange.exchange(request)
 
 
-@given(st.text() | st.binary().map(lambda one: one.decode("latin-1")))
+@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
 def test_any_text_becomes_one_line(text: str) -> None:
     assert failures.one_line(text).isprintable()
     assert len(failures.one_line(text)) <= 301

@@ -1,4 +1,4 @@
-"""A real guest has the address that the service allocates, until it powers off."""
+"""A real guest has the address that the service allocates, and vmnet releases it at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.lab.ipam_http import Site
 from tests.lab.netns import lan
 from tests.lab.snapshot import require_same
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine, ask
-from tests.vm.conftest import demo_guest as demo_guest  # which machine asks for
+from tests.vm.conftest import demo_guest as demo_guest  # needed by machine
 from tests.vm.conftest import machine as machine
 
 pytestmark = pytest.mark.vm

@@ -1,4 +1,4 @@
-"""The hooks against the real server, over real TLS, on loopback."""
+"""The hooks with the real server, over real TLS, on loopback."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ def token(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, certificates: Certificates, token: Path) -> Iterator[Service]:
-    options = ("--certificate", str(certificates.server), "--token-file", str(token))
-    with service(tmp_path, *options, "--domain", "vm.test", "--nameserver", "10.20.0.53") as made:
-        yield made
+    options = (
+        *("--certificate", str(certificates.server), "--token-file", str(token)),
+        *("--domain", "vm.test", "--nameserver", "10.20.0.53"),
+    )
+    with service(tmp_path, *options) as server:
+        yield server
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_an_address_is_allocated_and_released(server: Service, chosen: Settings)
     assert server.is_empty()
 
 
-def test_to_release_what_is_not_allocated_is_no_error(server: Service, chosen: Settings) -> None:
+def test_releasing_without_an_allocation_is_no_error(server: Service, chosen: Settings) -> None:
     release(chosen)
     allocate(chosen)
     assert claim.load(chosen[RUN_DIR]) is not None
@@ -76,7 +79,7 @@ def test_to_release_what_is_not_allocated_is_no_error(server: Service, chosen: S
     assert server.is_empty()
 
 
-def test_containers_with_one_mac_and_name_have_addresses_of_their_own(
+def test_containers_with_the_same_mac_and_name_get_different_addresses(
     server: Service, chosen: Settings, tmp_path: Path
 ) -> None:
     """Docker's default bridge has the same addresses, and so the same MACs, on every host."""
@@ -106,7 +109,7 @@ def _die(body: bytes) -> None:
     raise KeyboardInterrupt
 
 
-def test_asked_twice_by_one_id_the_server_gives_the_same(
+def test_a_repeated_request_gets_the_same_allocation(
     server: Service, certificates: Certificates
 ) -> None:
     first, again = (_curl(server, certificates, "PUT", _question()) for _ in range(2))
@@ -114,10 +117,10 @@ def test_asked_twice_by_one_id_the_server_gives_the_same(
     assert first[1] == again[1]
     assert len(server.allocated()) == 1
     status, problem = _curl(server, certificates, "PUT", _question(hostname="other"))
-    assert (status, json.loads(problem)["title"]) == (422, "another question")
+    assert (status, json.loads(problem)["title"]) == (422, "different request")
 
 
-def test_a_request_that_comes_after_its_release_allocates_nothing(
+def test_a_request_that_arrives_after_its_release_allocates_nothing(
     server: Service, certificates: Certificates
 ) -> None:
     assert _curl(server, certificates, "DELETE")[0] == 204
@@ -134,31 +137,34 @@ def _question(**changes: str) -> str:
 def _curl(
     server: Service, certificates: Certificates, method: str, body: str = "", id: str = ""
 ) -> tuple[int, str]:
-    """Another client than ours: status and body."""
+    """Send a request with another client, and return status and body."""
     url = f"{server.url}/v1/allocations/{id or '7e5f0c42-0000-4000-8000-000000000001'}"
-    words = ("curl", "-sS", "--max-time", "20", "-X", method, "--data-binary", "@-")
-    shown = ("--cacert", certificates.ca, "-H", f"Authorization: Bearer {TOKEN}")
-    done = run(*words, *shown, "-w", "\n%{http_code}", url, input=body)
-    said, _, status = done.stdout.rpartition("\n")
-    return int(status), said
+    command = ("curl", "-sS", "--max-time", "20", "-X", method, "--data-binary", "@-")
+    credentials = ("--cacert", certificates.ca, "-H", f"Authorization: Bearer {TOKEN}")
+    done = run(*command, *credentials, "-w", "\n%{http_code}", url, input=body)
+    answer, _, status = done.stdout.rpartition("\n")
+    return int(status), answer
 
 
-def test_each_nic_has_an_address_of_its_own(server: Service, chosen: Settings) -> None:
+def test_each_nic_gets_its_own_address(server: Service, chosen: Settings) -> None:
     captured = testing.identity(
         testing.interface("172.17.0.2/16", gateway="172.17.0.1"),
         testing.interface("10.9.0.4/24", name="eth1"),
     )
     identity = allocate(chosen, captured)
-    found = [(one.name, str(one.addresses[0]), len(one.routes)) for one in identity.interfaces]
-    assert found == [("eth0", "10.20.0.2/24", 1), ("eth1", "10.20.0.3/24", 0)]
+    allocated = [
+        (interface.name, str(interface.addresses[0]), len(interface.routes))
+        for interface in identity.interfaces
+    ]
+    assert allocated == [("eth0", "10.20.0.2/24", 1), ("eth1", "10.20.0.3/24", 0)]
     release(chosen)
     assert server.is_empty()
 
 
-def test_what_the_user_sets_goes_before_what_the_service_says(
+def test_the_user_s_settings_take_precedence_over_the_service(
     server: Service, chosen: Settings, tmp_path: Path
 ) -> None:
-    """The capture has put it in already."""
+    """The capture has applied VMNET_DNS already."""
     mine = settings(tmp_path / "run", **chosen.given, VMNET_DNS="192.0.2.53")
     captured = testing.identity(resolver=testing.resolver("192.0.2.53"))
     identity = allocate(mine, captured)
@@ -168,22 +174,22 @@ def test_what_the_user_sets_goes_before_what_the_service_says(
 def test_an_empty_pool_is_a_clear_error_and_nothing_leaks(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    """Two NICs, and one address: the one is not kept."""
+    """With two NICs and a single address, the service keeps nothing allocated."""
     options = ("--certificate", str(certificates.server))
     with service(tmp_path, *options, pool="10.20.0.4/30", gateway="10.20.0.5") as server:
         chosen = settings(tmp_path / "run", URL=server.url, CA=str(certificates.ca))
         nics = (testing.interface(), testing.interface(name="eth1"))
         with pytest.raises(AllocationError) as caught:
             allocate(chosen, testing.identity(*nics))
-        assert "answers 409 pool exhausted: all addresses of 10.20.0.4/30 are taken" in str(
+        assert "answers 409 pool exhausted: all addresses of 10.20.0.4/30 are in use" in str(
             caught.value
         )
-        assert "nothing to give" in caught.value.hint
+        assert "the pool is exhausted" in caught.value.hint
         assert server.is_empty()
         release(chosen)
 
 
-def test_an_unknown_token_is_refused_and_never_shown(
+def test_an_unknown_token_is_refused_and_never_printed(
     server: Service,
     chosen: Settings,
     tmp_path: Path,
@@ -198,7 +204,7 @@ def test_an_unknown_token_is_refused_and_never_shown(
         allocate(mine)
     assert "answers 401 unknown token to PUT" in caught.value.message
     assert "VMNET_HTTP_TOKEN_FILE" in caught.value.hint
-    token.write_text("not-the-token")  # the server's: it is read whenever it is needed
+    token.write_text("not-the-token")  # the server reads its token for each request
     allocate(mine)
     wrong.write_text(TOKEN)
     with pytest.raises(AllocationError, match="answers 401 unknown token to DELETE"):
@@ -206,23 +212,25 @@ def test_an_unknown_token_is_refused_and_never_shown(
     token.write_text(TOKEN)
     release(mine)
     assert server.is_empty()
-    said = caplog.text + server.process.output() + str(caught.value) + caught.value.hint
-    assert "not-the-token" not in said
-    assert TOKEN not in said
+    output = caplog.text + server.process.output() + str(caught.value) + caught.value.hint
+    assert "not-the-token" not in output
+    assert TOKEN not in output
 
 
-def test_released_where_it_was_allocated(server: Service, chosen: Settings, tmp_path: Path) -> None:
-    """The next start's settings may name another service, or none."""
+def test_the_service_that_allocated_gets_the_release(
+    server: Service, chosen: Settings, tmp_path: Path
+) -> None:
+    """The settings of the next start may name another service, or none."""
     allocate(chosen)
     given = {**chosen.given, "VMNET_IPAM": "nodhcp", "VMNET_HTTP_URL": "https://127.0.0.1:1"}
     http.vmnet_ipam_release(settings(tmp_path / "run", **given), testing.identity())
     assert server.is_empty()
 
 
-def test_a_service_that_wants_to_know_its_clients(
+def test_a_service_that_requires_client_certificates(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    shown = certificates.issue("client", "container.test")
+    client_certificate = certificates.issue("client", "container.test")
     options = ("--certificate", str(certificates.server), "--client-ca", str(certificates.ca))
     with service(tmp_path, *options) as server:
         common = {"URL": server.url, "CA": str(certificates.ca), "RETRIES": "1"}
@@ -230,7 +238,8 @@ def test_a_service_that_wants_to_know_its_clients(
             allocate(settings(tmp_path / "run", **common))
         assert "VMNET_HTTP_CERTIFICATE" in caught.value.hint
         assert "TLS fails" in caught.value.message
-        allocate(settings(tmp_path / "run", **common, CERTIFICATE=str(shown)))
+        chosen = settings(tmp_path / "run", **common, CERTIFICATE=str(client_certificate))
+        allocate(chosen)
         assert list(server.allocated()) == ["10.20.0.2"]
-        release(settings(tmp_path / "run", **common, CERTIFICATE=str(shown)))
+        release(chosen)
         assert server.is_empty()

@@ -1,4 +1,4 @@
-"""``vmnet run`` in containers' namespaces, against the real server beyond their gateway."""
+"""``vmnet run`` in the namespaces of containers, with the real server behind their gateway."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.lab.wait import until
 from tests.vm.conftest import VMNET
 from vmnet.api import AllocationError, LaunchError, SettingsError
 
-# Inherits the taps as QEMU would, and ends on SIGTERM, as QEMU does.
+# Inherits the taps and ends on SIGTERM, like QEMU.
 WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
-START_SECONDS = 120  # on a machine that does other things as well
+START_SECONDS = 120  # enough for a busy machine
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def starting(container: Namespace, environ: Mapping[str, str]) -> Iterator[Proce
 
 
 def await_vm(container: Namespace, process: Process) -> None:
-    """Until the stand-in for QEMU runs, beside the process that awaits its end."""
+    """Wait until the stand-in for QEMU runs, in addition to the supervisor."""
 
     def runs() -> bool:
         process.require_running()
@@ -70,15 +70,15 @@ def _name(pid: int) -> str:
 
 
 def run(container: Namespace, environ: Mapping[str, str]) -> Completed:
-    """A start that is to end by itself."""
+    """Run a start that must end by itself."""
     return container.run(*VMNET, "run", env=environ, check=False, pid=True, timeout=START_SECONDS)
 
 
 def leased(run_dir: Path) -> str:
-    """The address that dnsmasq has for the guest."""
-    (found,) = re.findall(r"^dhcp-host=.*?,(\d+\.\d+\.\d+\.\d+)", _conf(run_dir), re.MULTILINE)
-    assert isinstance(found, str)
-    return found
+    """Return the address that dnsmasq leases to the guest."""
+    (address,) = re.findall(r"^dhcp-host=.*?,(\d+\.\d+\.\d+\.\d+)", _conf(run_dir), re.MULTILINE)
+    assert isinstance(address, str)
+    return address
 
 
 def _conf(run_dir: Path) -> str:
@@ -102,7 +102,7 @@ def test_from_the_service_to_dnsmasq_and_back(site: Site) -> None:
 
 
 def test_from_the_service_to_a_seed(site: Site) -> None:
-    """With a second NIC, which has an address of its own and no default route."""
+    """A second NIC gets its own address and no default route."""
     web = site.network.container("web")
     with lan(2, host=site.network.host) as second, site.service() as server:
         second.attach(web, "eth1", gateway=False)
@@ -113,12 +113,12 @@ def test_from_the_service_to_a_seed(site: Site) -> None:
             iso.open(str(site.run_dir() / "seed.iso"))
             iso.get_file_from_iso_fp(config, joliet_path="/network-config")
             iso.close()
-            found = {
-                one["match"]["macaddress"]: (one["addresses"], one.get("routes"))
-                for one in yaml.safe_load(config.getvalue())["ethernets"].values()
+            seeded = {
+                nic["match"]["macaddress"]: (nic["addresses"], nic.get("routes"))
+                for nic in yaml.safe_load(config.getvalue())["ethernets"].values()
             }
             default = [{"to": "0.0.0.0/0", "via": site.network.gateway}]
-            assert found == {
+            assert seeded == {
                 web.nic("eth0").mac: (["172.30.1.129/24"], default),
                 web.nic("eth1").mac: (["172.30.1.130/24"], None),
             }
@@ -128,7 +128,7 @@ def test_from_the_service_to_a_seed(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "said"),
+    ("settings", "error", "text"),
     [
         ({"VMNET_QEMU": "/absent"}, LaunchError, "VMNET_QEMU=/absent"),
         ({"VMNET_HTTP_CA": "/absent"}, AllocationError, "VMNET_HTTP_CA=/absent"),
@@ -141,14 +141,14 @@ def test_from_the_service_to_a_seed(site: Site) -> None:
     ],
 )
 def test_a_start_that_fails_leaves_nothing(
-    settings: dict[str, str], error: type[AllocationError], said: str, site: Site
+    settings: dict[str, str], error: type[AllocationError], text: str, site: Site
 ) -> None:
     web = site.network.container("web")
     before = web.dump()
     with site.service() as server:
         ended = run(web, {**site.settings(server.url), **settings})
         assert ended.returncode == error.exit_code, ended.stderr
-        assert said in ended.stderr
+        assert text in ended.stderr
         assert "hint:" in ended.stderr
         assert "Traceback" not in ended.stderr
         assert server.is_empty()
@@ -162,7 +162,7 @@ def test_an_empty_pool_stops_the_start(site: Site) -> None:
             await_vm(first, process)
             ended = run(second, site.settings(server.url, "second"))
             assert ended.returncode == AllocationError.exit_code, ended.stderr
-            assert "409 pool exhausted: all addresses of 172.30.1.128/32 are taken" in ended.stderr
+            assert "409 pool exhausted: all addresses of 172.30.1.128/32 are in use" in ended.stderr
             assert len(server.allocated()) == 1
             process.signal(signal.SIGTERM)
             assert process.wait(60) == 0
@@ -172,7 +172,7 @@ def test_an_empty_pool_stops_the_start(site: Site) -> None:
             assert len(server.allocated()) == 1
 
 
-def test_a_service_that_is_away_at_the_end_is_asked_at_the_next_start(site: Site) -> None:
+def test_the_next_start_releases_if_the_service_is_down_at_the_end(site: Site) -> None:
     web = site.network.container("web")
     with site.service() as server:
         environ = site.settings(server.url, VMNET_HTTP_RETRIES="0")
@@ -196,7 +196,7 @@ def test_a_service_that_is_away_at_the_end_is_asked_at_the_next_start(site: Site
 
 
 def test_a_signal_ends_a_start_that_waits_for_the_service(site: Site) -> None:
-    """Its request is still under way then, and may well come after the release."""
+    """The request is still under way, and may arrive after the release."""
     web = site.network.container("web")
     with site.service() as server:
         server.process.signal(signal.SIGSTOP)
@@ -216,7 +216,7 @@ def test_a_signal_ends_a_start_that_waits_for_the_service(site: Site) -> None:
 
 
 def test_a_start_that_is_killed_anywhere_leaks_nothing(site: Site) -> None:
-    """What may be allocated is on the disk first: the next start releases it."""
+    """vmnet records an allocation on disk first, so the next start releases it."""
     moments = random.Random(7)
     web = site.network.container("web")
     with site.service() as server:
@@ -224,7 +224,7 @@ def test_a_start_that_is_killed_anywhere_leaks_nothing(site: Site) -> None:
         for _ in range(8):
             with starting(web, environ) as process:
                 time.sleep(moments.uniform(0.1, 1.6))
-                process.signal(signal.SIGKILL)  # all in its pid namespace, as `docker kill` does
+                process.signal(signal.SIGKILL)  # kills its PID namespace, like `docker kill`
                 process.wait(30)
             assert len(server.allocated()) <= 1
         with starting(web, environ) as process:
@@ -235,8 +235,8 @@ def test_a_start_that_is_killed_anywhere_leaks_nothing(site: Site) -> None:
         assert server.is_empty()
 
 
-def test_a_hundred_that_start_at_once_have_addresses_of_their_own(site: Site) -> None:
-    """All of them run at the same time; a few are starting at any moment."""
+def test_a_hundred_concurrent_vms_get_different_addresses(site: Site) -> None:
+    """All VMs run at the same time; eight start at the same time."""
     containers = [site.network.container(f"vm{number}") for number in range(100)]
     with site.service() as server, ExitStack() as running:
 
@@ -250,7 +250,7 @@ def test_a_hundred_that_start_at_once_have_addresses_of_their_own(site: Site) ->
             processes = list(starters.map(start, containers))
         allocated = server.allocated()
         assert len(allocated) == len(set(allocated.values())) == 100
-        guests = {leased(site.run_dir(one.label)) for one in containers}
+        guests = {leased(site.run_dir(container.label)) for container in containers}
         assert guests == set(allocated)
 
         for process in processes:

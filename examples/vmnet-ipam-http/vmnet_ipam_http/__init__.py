@@ -1,4 +1,4 @@
-"""``http``: an HTTP service allocates what the guest is to have; others deliver it."""
+"""``http``: an HTTP service allocates the guest's identity; another strategy delivers it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from vmnet.api import Identity, Setting, Settings, hookimpl, optional, setting, 
 
 
 def base_url(value: str) -> str:
-    """An http or https URL, without a slash at its end.
+    """Parse an http or https URL, and remove a slash at its end.
 
-    One with credentials passes here, to be refused by :mod:`vmnet_ipam_http.access`: the error for
-    a malformed setting would show them.
+    This accepts a URL with credentials, because the error for a malformed setting would print them.
+    :mod:`vmnet_ipam_http.access` refuses it.
     """
     from urllib.parse import urlsplit
 
@@ -30,39 +30,39 @@ def base_url(value: str) -> str:
 URL = optional(
     "VMNET_HTTP_URL",
     base_url,
-    "the service that http asks; /v1/allocations/… is added to it",
+    "base URL of the IPAM service; http appends /v1/allocations/…",
 )
 TOKEN_FILE = optional(
     "VMNET_HTTP_TOKEN_FILE",
     values.absolute_path,
-    "file with the token that http sends, read whenever the service is asked",
+    "file with the bearer token for the service; http reads it for each request",
 )
 CA = optional(
     "VMNET_HTTP_CA",
     values.absolute_path,
-    "file with the certificates that http trusts, in place of the system's",
+    "file with the CA certificates that http trusts, instead of the system's",
 )
 CERTIFICATE = optional(
     "VMNET_HTTP_CERTIFICATE",
     values.absolute_path,
-    "file with the certificate that http shows the service",
+    "file with the client certificate for the service",
 )
 KEY = optional(
     "VMNET_HTTP_KEY",
     values.absolute_path,
-    "file with the key of VMNET_HTTP_CERTIFICATE, where the key is not in that file",
+    "file with the key of VMNET_HTTP_CERTIFICATE, unless that file contains it",
 )
 TIMEOUT = setting(
     "VMNET_HTTP_TIMEOUT",
     values.integer(1, 600),
     "30",
-    "seconds in which http must be done with the service, all its attempts together",
+    "seconds for a request to the service, including all retries",
 )
 RETRIES = setting(
     "VMNET_HTTP_RETRIES",
     values.integer(0, 100),
     "5",
-    "how often http tries again where the service can't be reached or is overloaded",
+    "number of retries if the service can't be reached or is overloaded",
 )
 
 
@@ -80,7 +80,7 @@ def vmnet_ipam_allocate(settings: Settings, identity: Identity) -> Identity:
 
 @hookimpl
 def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
-    """The identity does not tell two containers apart; the claim in the run directory does."""
+    # Not by the identity, which two containers may share, but by the claim in the run directory.
     from vmnet_ipam_http import client
 
     client.release(settings)
@@ -88,7 +88,7 @@ def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
 
 @hookimpl
 def vmnet_ipam_requirements(settings: Settings) -> None:
-    """Nothing of the bridge. But `vmnet plan`, which asks no service, finds wrong settings here."""
+    """Check the settings, so that `vmnet plan`, which does not allocate, reports errors in them."""
     from vmnet_ipam_http import access
 
     access.check(settings)

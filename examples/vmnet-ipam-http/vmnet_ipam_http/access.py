@@ -1,4 +1,4 @@
-"""What the settings say about reaching the service: where it is, whom to trust, what to show."""
+"""Access to the service: its URL, the trusted certificates, and the credentials."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     import ssl
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # b64token of RFC 6750 section 2.1
-_MOST_BYTES = 16 << 10  # of a token
+_MAX_TOKEN_BYTES = 16 << 10
 _log = logging.getLogger(__name__)
 
 
 @frozen
 class Access:
-    """:param tls: None where the URL is a plain http one
-    :param headers: what authorises us; never to be shown
+    """What a request to the service needs.
+
+    :param tls: None for a plain http URL
+    :param headers: secret authorisation headers; never print or log them
     """
 
     url: str
@@ -33,12 +35,12 @@ class Access:
     headers: dict[str, str] = field(repr=False)
 
 
-def grant(settings: Settings, url: str | None = None) -> Access:
-    """The way to the service; what it takes is read anew each time, for tokens are renewed.
+def load(settings: Settings, url: str | None = None) -> Access:
+    """Read the settings and their files, each time anew, because tokens are renewed.
 
-    :param url: the service, where it is not the one that the settings name
-    :raises SettingsError: the variables contradict each other, or one is missing
-    :raises AllocationError: a file that one names is of no use
+    :param url: the service, if it is not the service that the settings name
+    :raises SettingsError: variables contradict each other, or a variable is missing
+    :raises AllocationError: a file is unusable
     """
     url = url or settings[URL]
     if url is None:
@@ -49,44 +51,44 @@ def grant(settings: Settings, url: str | None = None) -> Access:
     parts = urlsplit(url)
     if "@" in url:
         raise SettingsError(
-            f"{URL.name}={parts.scheme}://…@{url.rpartition('@')[2]} holds credentials",
-            f"put a token into a file that only root reads, and name it: `-e {TOKEN_FILE.name}=…`",
+            f"{URL.name}={parts.scheme}://…@{url.rpartition('@')[2]} contains credentials",
+            f"write a token to a file that only root can read: `-e {TOKEN_FILE.name}=…`",
         )
     token = settings[TOKEN_FILE]
     if parts.scheme == "http":
-        _refuse_what_takes_tls(settings, url)
+        _refuse_certificates(settings, url)
         if token is not None and not _is_loopback(url):
-            _refuse_to_show(token, url)
+            raise SettingsError(
+                f"{TOKEN_FILE.name}={token} and {URL.name}={url} contradict each other: "
+                "http would send the token unencrypted",
+                f"use TLS: `-e {URL.name}=https://…`",
+            )
     headers = {"Authorization": f"Bearer {_read_token(token)}"} if token else {}
     return Access(url, _tls(settings) if parts.scheme == "https" else None, headers)
 
 
 def check(settings: Settings) -> None:
-    """Find what is wrong without asking the service, and warn of what is unwise.
+    """Check the settings without a request to the service, and warn about plain http.
 
-    :raises vmnet.errors.VmnetError: as :func:`grant`
+    :raises vmnet.errors.VmnetError: as :func:`load`
     """
-    granted = grant(settings)
-    if granted.tls is None and not _is_loopback(granted.url):
-        _log.warning("%s=%s: anybody on the way can answer in its place", URL.name, granted.url)
+    access = load(settings)
+    if access.tls is None and not _is_loopback(access.url):
+        _log.warning(
+            "%s=%s: without TLS, any machine on the network path can impersonate the service",
+            URL.name,
+            access.url,
+        )
 
 
-def _refuse_what_takes_tls(settings: Settings, url: str) -> None:
+def _refuse_certificates(settings: Settings, url: str) -> None:
     for row in (CA, CERTIFICATE, KEY):
         if settings.is_given(row):
             raise SettingsError(
                 f"{row.name}={settings[row]} and {URL.name}={url} contradict each other: "
-                "certificates take https",
-                f"have the service speak TLS: `-e {URL.name}=https://…`",
+                "certificates need https",
+                f"use TLS: `-e {URL.name}=https://…`",
             )
-
-
-def _refuse_to_show(token: Path, url: str) -> None:
-    raise SettingsError(
-        f"{TOKEN_FILE.name}={token} and {URL.name}={url} contradict each other: "
-        "all on the way could read the token",
-        f"have the service speak TLS: `-e {URL.name}=https://…`",
-    )
 
 
 def _is_loopback(url: str) -> bool:
@@ -100,47 +102,51 @@ def _is_loopback(url: str) -> bool:
 def _read_token(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1).decode("ascii", "replace").rstrip("\r\n")
+            text = file.read(_MAX_TOKEN_BYTES + 1).decode("ascii", "replace").rstrip("\r\n")
     except OSError as error:
-        raise _useless(TOKEN_FILE, path, f"can't be read: {error.strerror}") from None
+        raise _unusable(TOKEN_FILE, path, f"can't be read: {error.strerror}") from None
     if not text:
-        raise _useless(TOKEN_FILE, path, "is empty")
-    if len(text) > _MOST_BYTES or not _TOKEN.fullmatch(text):
-        raise _useless(TOKEN_FILE, path, "holds no token: one line of letters, digits and ._~+/-=")
+        raise _unusable(TOKEN_FILE, path, "is empty")
+    if len(text) > _MAX_TOKEN_BYTES or not _TOKEN.fullmatch(text):
+        raise _unusable(
+            TOKEN_FILE, path, "contains no token, which is a line of letters, digits and ._~+/-="
+        )
     return text
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
-    """TLS that verifies the service, with what the settings add to the system's defaults."""
+    """Return a TLS context that verifies the service and presents the client certificate."""
     import ssl
 
     ca, certificate, key = settings[CA], settings[CERTIFICATE], settings[KEY]
     if key is not None and certificate is None:
         raise SettingsError(
             f"{KEY.name}={key}, but {CERTIFICATE.name} is not set",
-            f"name its certificate: `-e {CERTIFICATE.name}=…`",
+            f"set the certificate of the key: `-e {CERTIFICATE.name}=…`",
         )
     try:
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError included
-        raise _useless(CA, ca, _why(error, "certificates in PEM form")) from None
+        raise _unusable(CA, ca, _reason(error, "certificates in PEM format")) from None
     if certificate is not None:
         try:
-            # The password of a key that is locked with one would be asked for on the terminal.
+            # Without a callback, OpenSSL would ask the terminal for the password of the key.
             context.load_cert_chain(certificate, key, password=lambda: "")
         except OSError as error:
-            wanted = "a certificate and its key, not locked with a password, in PEM form"
-            raise _useless(CERTIFICATE, certificate, _why(error, wanted)) from None
+            expected = "a certificate and its key, without a password, in PEM format"
+            raise _unusable(CERTIFICATE, certificate, _reason(error, expected)) from None
     return context
 
 
-def _why(error: OSError, wanted: str) -> str:
+def _reason(error: OSError, expected: str) -> str:
     import ssl
 
     if isinstance(error, ssl.SSLError):
-        return f"does not hold {wanted}: {error.reason or error}"
+        return f"does not contain {expected}: {error.reason or error}"
     return f"can't be read: {error.strerror}"
 
 
-def _useless(row: Setting[Path | None], path: Path | None, why: str) -> AllocationError:
-    return AllocationError(f"{row.name}={path} {why}", f"{row.help}; mount it: `-v FILE:{path}:ro`")
+def _unusable(row: Setting[Path | None], path: Path | None, reason: str) -> AllocationError:
+    return AllocationError(
+        f"{row.name}={path} {reason}", f"{row.help}; mount it: `-v FILE:{path}:ro`"
+    )

@@ -1,8 +1,8 @@
-"""The claim: under which id this container asks, and whom, on the disk before the first request.
+"""The claim: the id and service of an allocation, written to disk before the first request.
 
-Neither MAC nor host name tells containers apart: Docker makes MACs of addresses, and every host's
-default bridge has the same ones. So an id is drawn for each start. An id that is on the disk is
-released before another is drawn, and one that was released is never used again.
+Neither MAC nor host name identifies a container: Docker derives MACs from addresses, which repeat
+on the default bridge of every host. So each start draws a random id. An id on disk is released
+before a new id is drawn, and a released id is never used again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _VERSION = 1
 
 @frozen
 class Claim:
-    """:param url: the service that was asked, whatever the settings name by now"""
+    """The id of an allocation and its service.
+
+    :param url: the service that got the request; the settings may name another service by now
+    """
 
     version: int
     id: str
@@ -28,8 +31,8 @@ class Claim:
         return f"/v1/allocations/{self.id}"
 
 
-def stake(run_dir: Path, url: str) -> Claim:
-    """A new claim, seen on the disk.
+def create(run_dir: Path, url: str) -> Claim:
+    """Write a new claim to disk and return it.
 
     :raises StateError: it can't be written
     """
@@ -39,9 +42,9 @@ def stake(run_dir: Path, url: str) -> Claim:
 
 
 def load(run_dir: Path) -> Claim | None:
-    """The claim on the disk; None where there is none: nobody was asked.
+    """Return the claim on disk; None if no request was made.
 
-    :raises StateError: it can't be read
+    :raises StateError: the file can't be read
     """
     path = _file(run_dir)
     try:
@@ -53,14 +56,14 @@ def load(run_dir: Path) -> Claim | None:
     except (OSError, ValueError) as error:
         raise StateError(
             f"can't read {path}: {error}",
-            "it tells what the service has allocated for this container; release that there and "
-            f"remove it with `rm {path}`",
+            "the file identifies the allocation for this container; release the allocation at the "
+            f"service, then `rm {path}`",
         ) from None
     return claim
 
 
-def drop(run_dir: Path) -> None:
-    """The claim was released."""
+def remove(run_dir: Path) -> None:
+    """Remove the claim after its release."""
     _file(run_dir).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Allocate and release: the two things that the service is asked."""
+"""The two requests to the service: allocate and release."""
 
 from __future__ import annotations
 
@@ -15,67 +15,68 @@ from vmnet_ipam_http.failures import one_line
 
 
 def allocate(settings: Settings, identity: Identity) -> Identity:
-    """The identity with what the service allocates.
+    """Return the identity with the service's allocation.
 
-    :raises vmnet.errors.VmnetError: the service can't be asked, refuses, or answers nonsense
+    :raises vmnet.errors.VmnetError: the request fails, or the service refuses it or sends an
+        unusable answer
     """
-    granted = access.grant(settings)
-    staked = claim.stake(settings[RUN_DIR], granted.url)
+    service = access.load(settings)
+    own_claim = claim.create(settings[RUN_DIR], service.url)
     body = json.dumps(protocol.question(identity)).encode()
-    request = _request(settings, granted, "PUT", staked, body)
+    request = _request(settings, service, "PUT", own_claim, body)
     answer = exchange(request)
     if answer.status not in (200, 201):
         raise _refused(request, answer)
     try:
-        told = protocol.read(answer.body)
-        # What the user sets for this one container goes before what a service says for all.
+        allocation = protocol.read(answer.body)
+        # The user's settings for this container take precedence over the service.
         if settings.is_given(DNS):
-            told = evolve(told, nameservers=None)
+            allocation = evolve(allocation, nameservers=None)
         if settings.is_given(NTP):
-            told = evolve(told, ntp=None)
-        return merge.merge(identity, told)
+            allocation = evolve(allocation, ntp=None)
+        return merge.merge(identity, allocation)
     except ValueError as error:
         raise AllocationError(
-            f"{request.url} answers what can't be used: {one_line(str(error))}",
-            "the service has to mend its answer; vmnet-ipam-http's openapi.yaml tells the form",
+            f"{request.url} sends an unusable answer: {one_line(str(error))}",
+            "correct the service; vmnet-ipam-http's openapi.yaml specifies its answers",
         ) from None
 
 
 def release(settings: Settings) -> None:
-    """Give back what was allocated, or may have been, where it was asked for.
+    """Release what was or may have been allocated, at the service that got the request.
 
-    :raises vmnet.errors.VmnetError: it may still be allocated
+    :raises vmnet.errors.VmnetError: the allocation may still exist
     """
-    staked = claim.load(settings[RUN_DIR])
-    if staked is None:
+    own_claim = claim.load(settings[RUN_DIR])
+    if own_claim is None:
         return
-    request = _request(settings, access.grant(settings, staked.url), "DELETE", staked)
+    request = _request(settings, access.load(settings, own_claim.url), "DELETE", own_claim)
     answer = exchange(request)
     if answer.status not in (200, 202, 204, 404, 410):
         raise _refused(request, answer)
-    claim.drop(settings[RUN_DIR])
+    claim.remove(settings[RUN_DIR])
 
 
 def _request(
     settings: Settings,
-    granted: access.Access,
+    service: access.Access,
     method: str,
-    staked: Claim,
+    own_claim: Claim,
     body: bytes | None = None,
 ) -> Request:
-    return Request(granted, method, staked.path, body, settings[TIMEOUT], settings[RETRIES])
+    return Request(service, method, own_claim.path, body, settings[TIMEOUT], settings[RETRIES])
 
 
 def _refused(request: Request, answer: Answer) -> AllocationError:
     hints: dict[int, Any] = {
-        401: f"it wants a token that it knows: `-e {TOKEN_FILE.name}=…`",
-        403: f"what it lets the bearer of the token do is decided there: {TOKEN_FILE.name}",
-        404: f"is this the service's address? {URL.name}={request.access.url}",
-        409: "it has nothing to give: make room there, or start the container elsewhere",
+        401: f"the service requires a valid token: `-e {TOKEN_FILE.name}=…`",
+        403: f"allow the token in {TOKEN_FILE.name} to do this, at the service",
+        404: f"check the address of the service: {URL.name}={request.access.url}",
+        409: "the pool is exhausted: free addresses, or use another service",
     }
-    hint = hints.get(answer.status, "the service's own log may tell more")
+    hint = hints.get(answer.status, "see the log of the service")
     if 300 <= answer.status < 400:
-        hint = f"redirects are not followed: set {URL.name} to where the service is"
+        hint = f"http does not follow redirects: set {URL.name} to the final URL"
         if answer.location:
-            hint += f"; it points to {one_line(answer.location)}"
+            hint += f"; the redirect points to {one_line(answer.location)}"
     return AllocationError(f"{request.url} answers {answer} to {request.method}", hint)

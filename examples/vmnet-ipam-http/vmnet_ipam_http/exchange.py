@@ -1,4 +1,4 @@
-"""One exchange with the service: attempts until it answers, within a time that nothing exceeds."""
+"""Send a request to the service and retry it, within a strict time limit."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ from vmnet.api import AllocationError
 from vmnet_ipam_http import CA, CERTIFICATE, RETRIES, TIMEOUT, URL, failures
 from vmnet_ipam_http.access import Access
 from vmnet_ipam_http.failures import one_line
-from vmnet_ipam_http.protocol import MOST_BYTES
+from vmnet_ipam_http.protocol import MAX_BYTES
 
 Result = TypeVar("Result")
 
 TRANSIENT = frozenset((429, 502, 503, 504))
-_ATTEMPT = 10.0  # seconds that one attempt may take of the whole
+_ATTEMPT = 10.0  # seconds for an attempt
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds
-_CHUNK = 64 << 10
-_GRACE = 1.0  # seconds that the attempts have to end in by themselves, with words of their own
-_REACH = (
-    "is the service up, and reachable from this container? "
-    f"{RETRIES.name} and {TIMEOUT.name} tell how long to try"
+_CHUNK = 64 << 10  # bytes
+_GRACE = 1.0  # seconds for the attempts to end with their own, more specific error
+_UNREACHABLE_HINT = (
+    "check that the service is up and reachable from this container; "
+    f"{RETRIES.name} and {TIMEOUT.name} limit the retries"
 )
-_TRUST = (
-    f"{CA.name} names the certificates to trust, {CERTIFICATE.name} what the service may want to "
-    f"see; the name in {URL.name} must be one of its certificate"
+_TLS_HINT = (
+    f"{CA.name} sets the trusted certificates, {CERTIFICATE.name} the client certificate; "
+    f"the service's certificate must contain the name in {URL.name}"
 )
 _log = logging.getLogger(__name__)
 
 
 @frozen
 class Answer:
-    """:param retry_after: seconds that the service asks us to wait; None where it does not"""
+    """The service's answer.
+
+    :param retry_after: seconds to wait, from the service's Retry-After; None without it
+    """
 
     status: int
     body: bytes
@@ -50,15 +53,17 @@ class Answer:
     retry_after: float | None = None
 
     def __str__(self) -> str:
-        """The status, and what the service says about it (RFC 9457)."""
-        said = failures.problem(self.body) or responses.get(self.status, "")
-        return f"{self.status} {one_line(said)}".rstrip()
+        """Return the status and its explanation by the service (RFC 9457)."""
+        explanation = failures.problem(self.body) or responses.get(self.status, "")
+        return f"{self.status} {one_line(explanation)}".rstrip()
 
 
 @frozen
 class Request:
-    """:param seconds: for all attempts together
-    :param retries: how many attempts follow the first
+    """A request to the service.
+
+    :param seconds: limit for all attempts together
+    :param retries: number of attempts after the first
     """
 
     access: Access
@@ -74,23 +79,23 @@ class Request:
 
 
 def exchange(request: Request) -> Answer:
-    """What the service answers, which may be a refusal.
+    """Send the request and return the service's answer, which may be a refusal.
 
-    All methods are tried again, so each must be idempotent.
+    Requests are retried, so they must be idempotent.
 
-    :raises AllocationError: it can't be reached, is overloaded, or takes too long
+    :raises AllocationError: the service can't be reached, is overloaded, or takes too long
     """
     try:
-        return _within(request.seconds + _GRACE, lambda: _persist(request))
+        return _within(request.seconds + _GRACE, lambda: _retry(request))
     except TimeoutError:
-        raise _late(request, "no answer") from None
+        raise _timed_out(request, "no answer") from None
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
-    """Do it in a thread that is given up when the time is over.
+    """Run ``work`` in a thread, and abandon the thread when the time is over.
 
-    No timeout of a socket bounds this: name resolution has none, and a server that sends a byte now
-    and then keeps within each of them for ever. The thread ends with the process, which ends soon.
+    Socket timeouts don't suffice: name resolution has none, and a server that sends a byte now and
+    then never exceeds them. The thread ends with the process, which ends soon.
 
     :raises TimeoutError: the time is over
     """
@@ -109,36 +114,36 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
     return result
 
 
-def _persist(request: Request) -> Answer:
+def _retry(request: Request) -> Answer:
     deadline = time.monotonic() + request.seconds
     for attempt in range(request.retries + 1):
         pause = random.uniform(0.5, 1.5) * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
         try:
-            answer = _ask(request, deadline - time.monotonic())
+            answer = _attempt(request, deadline - time.monotonic())
         except (HTTPError, OSError) as error:
-            trouble = failures.explain(error)
-            # A server that wants a certificate may hang up before its reason has arrived.
-            hint = _TRUST if isinstance(error, SSLError) else _REACH
+            failure = failures.explain(error)
+            # A server that requires a certificate may hang up before its reason arrives.
+            hint = _TLS_HINT if isinstance(error, SSLError) else _UNREACHABLE_HINT
             if isinstance(error, SSLError) and not failures.is_interrupted(error):
-                raise AllocationError(f"{request.url}: {trouble}", hint) from None
+                raise AllocationError(f"{request.url}: {failure}", hint) from None
         else:
             if answer.status not in TRANSIENT:
                 return answer
-            trouble, hint = f"it answers {answer}", _REACH
+            failure, hint = f"the service answers {answer}", _UNREACHABLE_HINT
             pause = pause if answer.retry_after is None else answer.retry_after
         if attempt == request.retries:
             break
         if time.monotonic() + pause >= deadline:
-            raise _late(request, trouble, hint)
-        _log.warning("%s: %s; again in %.1f s", request.url, trouble, pause)
+            raise _timed_out(request, failure, hint)
+        _log.warning("%s: %s; retrying in %.1f s", request.url, failure, pause)
         time.sleep(pause)
-    raise AllocationError(f"{request.url}: {trouble}, at attempt {request.retries + 1}", hint)
+    raise AllocationError(f"{request.url}: {failure}, at attempt {request.retries + 1}", hint)
 
 
-def _ask(request: Request, left: float) -> Answer:
-    """One attempt, on a connection of its own: a kept one may break just when it is used again.
+def _attempt(request: Request, remaining: float) -> Answer:
+    """Send the request once, on a new connection, because a reused connection may just break.
 
-    Redirects are not followed: they could lead the token anywhere.
+    Do not follow redirects, which could send the token to any host.
     """
     tls = {} if request.access.tls is None else {"ssl_context": request.access.tls}
     with urllib3.connection_from_url(request.access.url, **tls) as pool:
@@ -156,7 +161,7 @@ def _ask(request: Request, left: float) -> Answer:
             retries=False,
             redirect=False,
             preload_content=False,
-            timeout=Timeout(total=max(0.1, min(left, _ATTEMPT))),
+            timeout=Timeout(total=max(0.1, min(remaining, _ATTEMPT))),
         )
         return Answer(
             response.status,
@@ -167,18 +172,18 @@ def _ask(request: Request, left: float) -> Answer:
 
 
 def _body(response: urllib3.BaseHTTPResponse) -> bytes:
-    """As much of it as is needed to see that it is too large, and as it was sent."""
+    """Read the body, undecoded, and stop when it is too large."""
     body = b""
     try:
-        while len(body) <= MOST_BYTES and (more := response.read(_CHUNK, decode_content=False)):
-            body += more
+        while len(body) <= MAX_BYTES and (chunk := response.read(_CHUNK, decode_content=False)):
+            body += chunk
     finally:
         response.close()
     return body
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After, as a number or a date (RFC 9110 section 10.2.3); nonsense is as none."""
+    """Parse Retry-After, a number or a date (RFC 9110 section 10.2.3); ignore a malformed value."""
     if retry_after is None:
         return None
     try:
@@ -187,8 +192,8 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-def _late(request: Request, trouble: str, hint: str = _REACH) -> AllocationError:
+def _timed_out(request: Request, failure: str, hint: str = _UNREACHABLE_HINT) -> AllocationError:
     return AllocationError(
-        f"{request.url}: {trouble}, and {TIMEOUT.name}={request.seconds} allows no further attempt",
+        f"{request.url}: {failure}, and {TIMEOUT.name}={request.seconds} allows no further attempt",
         hint,
     )

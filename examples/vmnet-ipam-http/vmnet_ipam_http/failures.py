@@ -1,4 +1,4 @@
-"""What went wrong, in words that fit into one line of a log, whoever chose them."""
+"""Describe failures in a log line, and make text from outside safe for it."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-_LONGEST = 300  # characters of what a service says
+_MAX_LENGTH = 300  # of text from the service, in characters
 
 
 def one_line(text: str) -> str:
-    """A text from outside, of one line, without control characters and of bounded length."""
-    plain = "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
-    return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}…"
+    """Return the text on one line, without control characters, and truncated."""
+    line = " ".join(text.split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= _MAX_LENGTH else f"{line[:_MAX_LENGTH]}…"
 
 
 def problem(body: bytes) -> str:
-    """Title and detail of a problem document (RFC 9457); empty where the body is none."""
+    """Return title and detail of a problem document (RFC 9457), or an empty string."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(document, dict):
         return ""
-    said = (document.get(key) for key in ("title", "detail"))
-    return ": ".join(one for one in said if isinstance(one, str) and one)
+    parts = (document.get(key) for key in ("title", "detail"))
+    return ": ".join(part for part in parts if isinstance(part, str) and part)
 
 
 def explain(error: HTTPError | OSError) -> str:
-    """Why a service could not be asked, or its answer not be read."""
+    """Explain why a request failed, or its answer can't be read."""
     if isinstance(error, NameResolutionError):
-        return "its name can't be resolved"
+        return "the name of the service can't be resolved"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
-        return "it does not accept a connection in time"
+        return "the service does not accept a connection in time"
     if isinstance(error, ReadTimeoutError):
-        return "it does not answer in time"
-    cause = next((one for one in _causes(error) if isinstance(one, OSError)), error)
+        return "the service does not answer in time"
+    cause = next((cause for cause in _causes(error) if isinstance(cause, OSError)), error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is refused: {one_line(cause.verify_message)}"
+        return f"the certificate of the service is invalid: {one_line(cause.verify_message)}"
     if isinstance(cause, ssl.SSLError):
         return f"TLS fails: {one_line(cause.reason or str(cause))}"
     if isinstance(cause, OSError) and cause.strerror:
@@ -55,12 +56,14 @@ def explain(error: HTTPError | OSError) -> str:
 
 
 def is_interrupted(error: SSLError) -> bool:
-    """Whether TLS failed only for want of a connection, which may be better the next time."""
-    return any(isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError) for one in _causes(error))
+    """Return whether TLS failed because the connection ended, so that a retry may succeed."""
+    return any(
+        isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError) for cause in _causes(error)
+    )
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """What it was made of, the innermost first; libraries keep it in several places."""
-    inner = (error.__cause__, error.__context__, *getattr(error, "args", ()))
-    found = (_causes(one) for one in inner if isinstance(one, BaseException))
-    return [*chain.from_iterable(found), error]
+    """Return the causes of an error, innermost first; libraries keep them in several places."""
+    direct = (error.__cause__, error.__context__, *getattr(error, "args", ()))
+    nested = (_causes(cause) for cause in direct if isinstance(cause, BaseException))
+    return [*chain.from_iterable(nested), error]

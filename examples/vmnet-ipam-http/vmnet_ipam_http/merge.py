@@ -1,7 +1,7 @@
-"""What the container had and what the service says become one identity, or are refused.
+"""Merge the service's answer into the captured identity.
 
-What the service does not say stays as captured. What it says must make sense as a whole: that is
-looked at here, since the guest would only tell by not being reachable.
+Parts that the answer omits stay as captured. The result must be consistent. This module checks it,
+because otherwise the guest would just be unreachable.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122 section 3.2.1.3
 
 
 def merge(identity: Identity, answer: IdentityAnswer) -> Identity:
-    """The identity with all that the answer says in place of what was captured.
+    """Return the captured identity with the parts of the answer.
 
-    :raises ValueError: the answer, or what comes of it, makes no sense
+    :raises ValueError: the answer or the resulting identity is inconsistent
     """
     changes: dict[str, Any] = {}
     if answer.interfaces is not None:
         changes["interfaces"] = _interfaces(identity, answer.interfaces)
     if answer.hostname is not None:
-        _require(is_label(answer.hostname), f"hostname: {answer.hostname!r} is no host name")
+        _require(is_label(answer.hostname), f"hostname: {answer.hostname!r} is not a host name")
         changes["hostname"] = answer.hostname
     if answer.domain is not None:
         changes["domain"] = _domain("domain", answer.domain) if answer.domain else ""
@@ -42,25 +42,30 @@ def merge(identity: Identity, answer: IdentityAnswer) -> Identity:
     if answer.nameservers is not None:
         resolver = evolve(resolver, nameservers=_servers("nameservers", answer.nameservers))
     if answer.search is not None:
-        search = tuple(_domain("search", one) for one in answer.search)
-        _refuse_doubles("search", search)
+        search = tuple(_domain("search", domain) for domain in answer.search)
+        _refuse_duplicates("search", search)
         resolver = evolve(resolver, search=search)
     return evolve(identity, resolver=resolver, **changes)
 
 
 def _interfaces(identity: Identity, answers: Sequence[InterfaceAnswer]) -> tuple[Interface, ...]:
-    _refuse_doubles("interfaces", (one.name for one in answers))
-    captured = {one.name: one for one in identity.interfaces}
-    for one in answers:
-        has = ", ".join(captured)
-        _require(one.name in captured, f"interfaces: there is no {one.name!r}, only {has}")
-    said = {one.name: one for one in answers}
-    found = tuple(
-        _interface(one, said[one.name]) if one.name in said else one for one in identity.interfaces
+    _refuse_duplicates("interfaces", (answer.name for answer in answers))
+    known = [interface.name for interface in identity.interfaces]
+    for answer in answers:
+        _require(
+            answer.name in known,
+            f"interfaces: there is no {answer.name!r}, only {', '.join(known)}",
+        )
+    by_name = {answer.name: answer for answer in answers}
+    merged = tuple(
+        _interface(captured, by_name[captured.name]) if captured.name in by_name else captured
+        for captured in identity.interfaces
     )
-    if any(one.addresses is not None for one in answers):
-        _refuse_doubles("addresses", (own.ip for one in found for own in one.addresses))
-    return found
+    if any(answer.addresses is not None for answer in answers):
+        _refuse_duplicates(
+            "addresses", (address.ip for interface in merged for address in interface.addresses)
+        )
+    return merged
 
 
 def _interface(captured: Interface, answer: InterfaceAnswer) -> Interface:
@@ -68,62 +73,65 @@ def _interface(captured: Interface, answer: InterfaceAnswer) -> Interface:
         return captured
     addresses = captured.addresses
     if answer.addresses is not None:
-        for one in answer.addresses:
-            _require(_is_a_hosts(one), f"{captured.name}: {one} is no address of a host")
+        for address in answer.addresses:
+            _require(_is_host_address(address), f"{captured.name}: {address} is not a host address")
         addresses = answer.addresses
     if answer.routes is None:
-        own = {one.ip for one in addresses}
+        own = {address.ip for address in addresses}
         routes = tuple(
-            one if one.source in own else evolve(one, source=None) for one in captured.routes
+            route if route.source in own else evolve(route, source=None)
+            for route in captured.routes
         )
         changed = evolve(captured, addresses=addresses, routes=routes)
-        _require_each(_unreachable, changed, ", as captured: new addresses take new routes, too")
+        _check_routes(_unreachable, changed, ", as captured: new addresses need new routes, too")
     else:
         changed = evolve(captured, addresses=addresses, routes=answer.routes)
-        _refuse_doubles(
+        _refuse_duplicates(
             f"routes of {captured.name}",
-            (f"{one.destination} of metric {one.metric}" for one in answer.routes),
+            (f"{route.destination} of metric {route.metric}" for route in answer.routes),
         )
-        _require_each(_malformed, changed)
-        _require_each(_unreachable, changed)
+        _check_routes(_malformed, changed)
+        _check_routes(_unreachable, changed)
     return evolve(
         changed,
         routes=tuple(
-            evolve(one, onlink=one.onlink and _is_far(one, changed)) for one in changed.routes
+            evolve(route, onlink=route.onlink and _is_off_link(route, changed))
+            for route in changed.routes
         ),
         router=_known_router(changed),
     )
 
 
 def _known_router(interface: Interface) -> Router | None:
-    """The router as captured, where it still is one; vmnet looks for a new one itself."""
-    known = interface.router
-    return known if known and known.gateway in {one.gateway for one in interface.routes} else None
+    """Return the captured router if it is still a gateway; otherwise vmnet finds the new router."""
+    router = interface.router
+    gateways = {route.gateway for route in interface.routes}
+    return router if router and router.gateway in gateways else None
 
 
-def _require_each(
-    obstacle: Callable[[Route, Interface], str], interface: Interface, remark: str = ""
+def _check_routes(
+    find_fault: Callable[[Route, Interface], str], interface: Interface, remark: str = ""
 ) -> None:
     for route in interface.routes:
-        if found := obstacle(route, interface):
+        if fault := find_fault(route, interface):
             via = f" via {route.gateway}" if route.gateway else ""
             raise ValueError(
-                f"{interface.name}: route to {route.destination}{via}: {found}{remark}"
+                f"{interface.name}: route to {route.destination}{via}: {fault}{remark}"
             )
 
 
-def _is_a_hosts(own: IPv4Interface | IPv6Interface) -> bool:
-    """Whether a host may have it, beside others of its subnet."""
-    network = own.network
-    if network.prefixlen == 0 or not _is_unicast(own.ip) or own.ip.is_link_local:
+def _is_host_address(address: IPv4Interface | IPv6Interface) -> bool:
+    """Return whether a host can have this address in its subnet."""
+    network = address.network
+    if network.prefixlen == 0 or not _is_unicast(address.ip) or address.ip.is_link_local:
         return False
     if isinstance(network, IPv4Network) and network.prefixlen < 31:
-        return own.ip not in (network.network_address, network.broadcast_address)
+        return address.ip not in (network.network_address, network.broadcast_address)
     return True
 
 
 def _is_unicast(address: Address) -> bool:
-    """Whether it can be that of another machine."""
+    """Return whether another machine can have this address."""
     if isinstance(address, IPv6Address):
         special = address.ipv4_mapped is not None
     else:
@@ -132,74 +140,74 @@ def _is_unicast(address: Address) -> bool:
 
 
 def _malformed(route: Route, interface: Interface) -> str:
-    """Why no guest could have a route like this; empty if one could."""
-    gateway, own = route.gateway, {one.ip for one in interface.addresses}
+    """Return why no guest can have this route; empty if a guest can."""
+    gateway, own = route.gateway, {address.ip for address in interface.addresses}
     if route.destination.is_multicast or route.destination.is_loopback:
-        return "nothing is routed there"
+        return "the destination is multicast or loopback"
     if route.mtu is not None and not 68 <= route.mtu <= 65535:
-        return f"its mtu {route.mtu} is not from 68 to 65535"
+        return f"the mtu {route.mtu} is not from 68 to 65535"
     if route.source is not None and route.source not in own:
-        return f"its source {route.source} is no address of {interface.name}"
+        return f"the source {route.source} is not an address of {interface.name}"
     if gateway is None:
-        return "onlink takes a gateway" if route.onlink else ""
+        return "onlink needs a gateway" if route.onlink else ""
     if gateway.version != route.destination.version:
-        return "its gateway is of the other IP version"
+        return "the gateway has the other IP version"
     if not _is_unicast(gateway) or gateway in own:
-        return "its gateway is no other machine"
+        return "the gateway is not another machine"
     return ""
 
 
 def _unreachable(route: Route, interface: Interface) -> str:
-    """Why this guest can't use a route; empty if it can."""
+    """Return why this guest can't use the route; empty if it can."""
     version = route.destination.version
-    if not any(one.version == version for one in interface.addresses):
+    if not any(address.version == version for address in interface.addresses):
         return f"{interface.name} has no IPv{version} address"
-    if _is_far(route, interface) and not (route.onlink or _is_covered(route, interface)):
-        return "its gateway is in no subnet of the interface, and the route is not onlink"
+    if _is_off_link(route, interface) and not (route.onlink or _is_covered(route, interface)):
+        return "the gateway is in no subnet of the interface, and the route is not onlink"
     return ""
 
 
-def _is_far(route: Route, interface: Interface) -> bool:
-    """Whether no address makes the gateway a neighbour; an IPv6 link-local one always is."""
+def _is_off_link(route: Route, interface: Interface) -> bool:
+    """Return whether the gateway is in no subnet; an IPv6 link-local gateway is always on-link."""
     gateway = route.gateway
     if gateway is None or (gateway.version == 6 and gateway.is_link_local):
         return False
-    return not any(gateway in one.network for one in interface.addresses)
+    return not any(gateway in address.network for address in interface.addresses)
 
 
 def _is_covered(route: Route, interface: Interface) -> bool:
-    """Whether a route to the link itself leads to the gateway."""
+    """Return whether an on-link route leads to the gateway."""
     return any(
-        route.gateway in one.destination
-        for one in interface.routes
-        if one.gateway is None and not one.is_default
+        route.gateway in other.destination
+        for other in interface.routes
+        if other.gateway is None and not other.is_default
     )
 
 
 def _servers(name: str, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    """Loopback is refused: it would be the guest's own."""
-    _refuse_doubles(name, addresses)
-    for one in addresses:
-        _require(_is_unicast(one), f"{name}: {one} is no address of a server")
+    """Check the addresses of servers. A loopback address would mean the guest itself."""
+    _refuse_duplicates(name, addresses)
+    for address in addresses:
+        _require(_is_unicast(address), f"{name}: {address} is not the address of a server")
     return addresses
 
 
 def _host(host: Host) -> Host:
-    _require(_is_unicast(host.address), f"hosts: {host.address} is no address of a host")
+    _require(_is_unicast(host.address), f"hosts: {host.address} is not a host address")
     _require(bool(host.names), f"hosts: {host.address} has no name")
-    return evolve(host, names=tuple(_domain("hosts", one) for one in host.names))
+    return evolve(host, names=tuple(_domain("hosts", name) for name in host.names))
 
 
 def _domain(member: str, name: str) -> str:
-    _require(is_domain(name), f"{member}: {name!r} is no domain name")
+    _require(is_domain(name), f"{member}: {name!r} is not a domain name")
     return name.removesuffix(".")
 
 
-def _refuse_doubles(what: str, entries: Iterable[Hashable]) -> None:
-    for entry, times in Counter(entries).items():
-        _require(times == 1, f"{what}: {entry} is there {times} times")
+def _refuse_duplicates(member: str, entries: Iterable[Hashable]) -> None:
+    for entry, count in Counter(entries).items():
+        _require(count == 1, f"{member}: {entry} occurs {count} times")
 
 
-def _require(condition: bool, otherwise: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise ValueError(otherwise)
+        raise ValueError(message)

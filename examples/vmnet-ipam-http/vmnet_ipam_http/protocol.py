@@ -1,4 +1,4 @@
-"""What goes over the wire, and the form that an answer must have. openapi.yaml says the same."""
+"""The protocol: bodies of requests, and parsing of answers. openapi.yaml is its specification."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from cattrs.gen import make_dict_structure_fn
 
 from vmnet.api import Host, Identity, Route, frozen, values
 
-MOST_BYTES = 1 << 20  # of an answer
-MOST = 256  # entries of a list
-_LONGEST = 253  # characters of a text: a domain name's
-_MOST_NUMBER = (1 << 32) - 1  # a metric's
-# Neither a zone, which may be any text, nor a netmask: a prefix length.
+MAX_BYTES = 1 << 20  # of an answer
+MAX_ENTRIES = 256  # of a list
+_MAX_TEXT = 253  # characters, the limit of a domain name
+_MAX_NUMBER = (1 << 32) - 1  # the limit of a metric
+# Without zones, which may be any text, and without netmasks.
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}", re.ASCII)
 _PREFIX = re.compile(r"[0-9A-Fa-f.:]{2,45}/[0-9]{1,3}", re.ASCII)
 
 
 @frozen
 class InterfaceAnswer:
-    """What the service says about one NIC; None where it says nothing."""
+    """The service's answer for a NIC; None for parts that it omits."""
 
     name: str
     addresses: tuple[IPv4Interface | IPv6Interface, ...] | None = None
@@ -45,7 +45,7 @@ class InterfaceAnswer:
 
 @frozen
 class IdentityAnswer:
-    """What the service says; None where it says nothing."""
+    """The service's answer; None for parts that it omits."""
 
     interfaces: tuple[InterfaceAnswer, ...] | None = None
     hostname: str | None = None
@@ -57,55 +57,57 @@ class IdentityAnswer:
 
 
 def question(identity: Identity) -> dict[str, Any]:
-    """The body that asks for an allocation."""
+    """Return the body of a request for an allocation."""
     return {
         "hostname": identity.hostname,
         "domain": identity.domain,
         "interfaces": [
             {
-                "name": one.name,
-                "mac": one.mac,
-                "mtu": one.mtu,
-                "addresses": list(map(str, one.addresses)),
+                "name": interface.name,
+                "mac": interface.mac,
+                "mtu": interface.mtu,
+                "addresses": list(map(str, interface.addresses)),
             }
-            for one in identity.interfaces
+            for interface in identity.interfaces
         ],
     }
 
 
 def read(body: bytes) -> IdentityAnswer:
-    """An answer of the right form, which says nothing yet of its sense.
+    """Parse an answer, without checking its consistency.
 
-    :raises ValueError: the body is something else
+    :raises ValueError: the body is malformed
     """
-    if len(body) > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES} bytes")
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
     try:
         document = json.loads(body, object_pairs_hook=_object)
     except RecursionError:
-        raise ValueError("JSON that is nested too deeply") from None
+        raise ValueError("JSON is nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"no JSON: {error}") from None
+        raise ValueError(f"not JSON: {error}") from None
     try:
         answer: IdentityAnswer = _converter().structure(document, IdentityAnswer)
         return answer
     except cattrs.BaseValidationError as error:
-        found = cattrs.transform_error(error, path="$", format_exception=lambda one, _: str(one))
-        raise ValueError("; ".join(found[:3])) from None
+        messages = cattrs.transform_error(
+            error, path="$", format_exception=lambda exception, _: str(exception)
+        )
+        raise ValueError("; ".join(messages[:3])) from None
     except ValueError as error:
         raise ValueError(f"{error} @ $") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Of two members with one name readers take either, so it has neither."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has two members of one name")
-    return found
+    """Refuse JSON objects with duplicate members, which parsers resolve differently."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has two members of the same name")
+    return members
 
 
 def _converter() -> cattrs.Converter:
-    """Takes exactly the form that is documented: cattrs by itself makes text of numbers, say."""
+    """Return a converter that is as strict as the specification; cattrs would convert types."""
     converter = cattrs.Converter()
     converter.register_structure_hook_factory(attrs.has, lambda cls: _noun(converter, cls))
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple(converter, kind))
@@ -131,10 +133,10 @@ def _is_tuple(kind: Any) -> bool:
 
 
 def _noun(converter: cattrs.Converter, cls: type[Any]) -> Callable[[Any, Any], Any]:
-    """An object with the members of a class. Those that begin with ``x-`` are the service's own."""
+    """Parse an object with the members of a class; ignore members that begin with ``x-``."""
     structure = make_dict_structure_fn(cls, converter)
-    known = tuple(one.name for one in attrs.fields(cls))
-    required = tuple(one.name for one in attrs.fields(cls) if one.default is attrs.NOTHING)
+    known = tuple(field.name for field in attrs.fields(cls))
+    required = tuple(field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING)
 
     def read_noun(value: Any, kind: Any) -> Any:
         given = _typed(value, dict, "an object")
@@ -144,10 +146,10 @@ def _noun(converter: cattrs.Converter, cls: type[Any]) -> Callable[[Any, Any], A
         for name in required:
             if given.get(name) is None:
                 raise ValueError(f"the member {name!r} is missing")
-        said: Mapping[str, Any] = {
+        members: Mapping[str, Any] = {
             name: value for name, value in given.items() if name in known and value is not None
         }
-        return structure(said, kind)
+        return structure(members, kind)
 
     return read_noun
 
@@ -157,30 +159,32 @@ def _tuple(converter: cattrs.Converter, kind: Any) -> Callable[[Any, Any], Any]:
 
     def read_tuple(value: Any, _kind: Any) -> Any:
         entries = _typed(value, list, "a list")
-        if len(entries) > MOST:
-            raise ValueError(f"a list of {len(entries)} entries, where {MOST} is the most")
+        if len(entries) > MAX_ENTRIES:
+            raise ValueError(
+                f"a list has {len(entries)} entries, but at most {MAX_ENTRIES} are allowed"
+            )
         return tuple(converter.structure(entries, list[entry]))  # type: ignore[valid-type]
 
     return read_tuple
 
 
 def _typed(value: Any, kind: type[Any], expected: str) -> Any:
-    if type(value) is not kind:  # a bool is no number, though Python's is an int
+    if type(value) is not kind:  # not isinstance(): a bool is an int
         raise ValueError(f"{_shown(value)} is not {expected}")
     return value
 
 
 def _text(value: Any) -> str:
     text: str = _typed(value, str, "a text")
-    if len(text) > _LONGEST:
-        raise ValueError(f"a text of {len(text)} characters, where {_LONGEST} is the most")
+    if len(text) > _MAX_TEXT:
+        raise ValueError(f"a text has {len(text)} characters, but at most {_MAX_TEXT} are allowed")
     return text
 
 
 def _number(value: Any) -> int:
     number: int = _typed(value, int, "a whole number")
-    if not 0 <= number <= _MOST_NUMBER:
-        raise ValueError(f"{number} is not from 0 to {_MOST_NUMBER}")
+    if not 0 <= number <= _MAX_NUMBER:
+        raise ValueError(f"{number} is not from 0 to {_MAX_NUMBER}")
     return number
 
 
@@ -198,5 +202,5 @@ def _parsed(
 
 
 def _shown(value: Any) -> str:
-    """The beginning of a value, as JSON has it."""
+    """Return the beginning of a value as JSON."""
     return json.dumps(value)[:60]
