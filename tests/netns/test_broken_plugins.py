@@ -1,4 +1,4 @@
-"""Third-party plugins that block for ever or misbehave, in real starts: named, and undone."""
+"""Real starts with third-party plugins that hang or misbehave: vmnet names and undoes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vmnet.model.delivery import Delivery
 from vmnet.hookspecs import hookimpl
 """
 IPAM = f"{HEAD}@hookimpl\ndef vmnet_ipam_deliver(settings, identity, wiring):\n    "
-# A retry loop as people write it: `except Exception` must not keep the start from going on.
+# A common retry loop: `except Exception` must not block the start.
 BLOCK = """
     while True:
         try:
@@ -34,7 +34,7 @@ BLOCK = """
             pass
 """
 BRIDGE = f"""{HEAD}
-from vmnet.strategies.bridge import plan
+from vmnet.strategies.bridge import plan as bridge
 vmnet_bridge_plan = bridge.vmnet_bridge_plan
 BROKEN = Path(__file__).with_name("restore-is-broken")
 
@@ -71,7 +71,7 @@ def vmnet_launch(settings, command):
 """
 
 
-# A thread that ends only with the process, and that Python's own end would wait for.
+# A thread that ends only with the process, and for which a regular exit of Python would wait.
 LEAVING = f"""{HEAD}
 import threading
 
@@ -93,9 +93,9 @@ def web(network: Lan) -> Namespace:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    made = tmp_path / "site"
-    made.mkdir()
-    return made
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
 
 
 def install(site: Path, source: str) -> None:
@@ -110,15 +110,15 @@ def start(vmnet: Vmnet, web: Namespace, site: Path, source: str, **settings: str
     return vmnet(web, "run", **given)
 
 
-def require_blamed(ended: Completed, words: str) -> None:
-    """One line that names the plugin, its distribution and version; the code of its class."""
+def require_blamed(ended: Completed, fault: str) -> None:
+    """Check that the error names the plugin, its distribution and version, and the exit code."""
     assert ended.returncode == PluginError.exit_code, ended.stderr
-    assert f"plugin slow (vmnet-slow 2.1) {words}" in ended.stderr
+    assert f"plugin slow (vmnet-slow 2.1) {fault}" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "fault"),
     [
         (f"{HEAD}{dedent(BLOCK)}", "can't be imported: it did not return within 4 s"),
         (f"{IPAM}{BLOCK}", "failed in vmnet_ipam_deliver: it did not return within 4 s"),
@@ -128,16 +128,16 @@ def require_blamed(ended: Completed, words: str) -> None:
     ],
     ids=["import", "block", "exit", "type", "close"],
 )
-def test_a_plan_that_a_plugin_spoils_changes_nothing(
-    source: str, words: str, web: Namespace, vmnet: Vmnet, site: Path
+def test_a_failure_during_planning_changes_nothing(
+    source: str, fault: str, web: Namespace, vmnet: Vmnet, site: Path
 ) -> None:
     before = web.dump()
-    require_blamed(start(vmnet, web, site, source, VMNET_IPAM="slow"), words)
+    require_blamed(start(vmnet, web, site, source, VMNET_IPAM="slow"), fault)
     require_same(before, web.dump())
     assert not (vmnet.run_dir / "state.json").exists()
 
 
-def test_what_blocks_when_the_network_has_changed_is_undone(
+def test_a_hook_that_hangs_after_network_changes_is_undone(
     web: Namespace, vmnet: Vmnet, site: Path
 ) -> None:
     before = web.dump()
@@ -148,17 +148,17 @@ def test_what_blocks_when_the_network_has_changed_is_undone(
     assert not (vmnet.run_dir / "state.json").exists()
 
 
-def test_a_restore_that_blocks_is_left_to_the_next_start(
+def test_the_next_start_restores_if_a_restore_hangs(
     web: Namespace, vmnet: Vmnet, site: Path
 ) -> None:
-    """It ends, says so, and keeps what the next one restores the network by."""
+    """The start reports the failure and keeps the saved state."""
     before = web.dump()
     (site / "restore-is-broken").touch()
     ended = start(vmnet, web, site, BRIDGE, VMNET_BRIDGE="slow")
     require_blamed(ended, "failed in vmnet_bridge_build")
     assert "the network could not be restored: plugin slow (vmnet-slow 2.1) failed" in ended.stderr
     assert (vmnet.run_dir / "state.json").exists()
-    assert web.link("br0"), "the wiring stands"
+    assert web.link("br0"), "the bridge is gone"
 
     (site / "restore-is-broken").unlink()
     require_blamed(start(vmnet, web, site, BRIDGE, VMNET_BRIDGE="slow"), "failed in")
@@ -173,7 +173,7 @@ def test_a_launch_that_exits_is_undone(web: Namespace, vmnet: Vmnet, site: Path)
     require_same(before, web.dump())
 
 
-def test_an_allocation_that_blocks_is_released(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+def test_an_allocation_that_hangs_is_released(web: Namespace, vmnet: Vmnet, site: Path) -> None:
     before = web.dump()
     ended = start(vmnet, web, site, ALLOCATING, VMNET_IPAM="slow")
     require_blamed(ended, "failed in vmnet_ipam_allocate: it did not return within 4 s")
@@ -182,7 +182,7 @@ def test_an_allocation_that_blocks_is_released(web: Namespace, vmnet: Vmnet, sit
     assert not (vmnet.run_dir / "allocations.json").exists()
 
 
-def test_a_release_that_blocks_stays_on_record(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+def test_a_release_that_hangs_stays_on_record(web: Namespace, vmnet: Vmnet, site: Path) -> None:
     source = ALLOCATING.replace("    STORE.unlink(missing_ok=True)\n", BLOCK)
     before = web.dump()
     ended = start(vmnet, web, site, source, VMNET_IPAM="slow")
@@ -192,7 +192,7 @@ def test_a_release_that_blocks_stays_on_record(web: Namespace, vmnet: Vmnet, sit
     assert kept["strategy"] == "slow"
 
 
-def test_what_a_plugin_prints_does_not_spoil_json(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+def test_output_of_a_plugin_does_not_break_json(web: Namespace, vmnet: Vmnet, site: Path) -> None:
     source = f"{IPAM}print('hello')\n    return Delivery('slow')\n"
     start(vmnet, web, site, source, VMNET_IPAM="slow", VMNET_KERNEL="/absent")
     planned = vmnet(web, "plan", "--json", PYTHONPATH=str(site), VMNET_IPAM="slow")
@@ -200,10 +200,10 @@ def test_what_a_plugin_prints_does_not_spoil_json(web: Namespace, vmnet: Vmnet, 
     assert "plugin slow (vmnet-slow 2.1) printed: hello" in planned.stderr
 
 
-def test_a_thread_that_a_plugin_leaves_keeps_nothing_from_starting(
+def test_a_thread_of_a_plugin_does_not_prevent_a_start(
     web: Namespace, vmnet: Vmnet, site: Path
 ) -> None:
-    """The guard's alarm was rung by a signal to the process, which such a thread did not block."""
+    """Such a thread does not block the signals that test the guard's alarm."""
     install(site, LEAVING)
     settings = {"PYTHONPATH": str(site), "VMNET_IPAM": "slow", "VMNET_GUARD": "on"}
     with vmnet.running(web, **settings) as process:
@@ -212,7 +212,7 @@ def test_a_thread_that_a_plugin_leaves_keeps_nothing_from_starting(
         until(lambda: pressing in process.output(), 20, pressing, detail=process.output)
 
 
-def test_a_thread_that_a_plugin_leaves_keeps_nothing_from_ending(
+def test_a_thread_of_a_plugin_does_not_prevent_a_failed_start_from_ending(
     web: Namespace, vmnet: Vmnet, site: Path
 ) -> None:
     before = web.dump()
