@@ -6,7 +6,7 @@ import socket
 import struct
 
 from vmnet.model.base import frozen
-from vmnet.net import dump
+from vmnet.net import dump, netlink
 
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 10, 18, 1
@@ -52,16 +52,17 @@ def devices() -> dict[int, Device]:
 
 def _device(body: bytes) -> Device:
     _, kind, index, flags, _ = _LINK.unpack_from(body)
-    master = dump.attribute(body, _LINK.size, _IFLA_MASTER)
-    info = dump.attribute(body, _LINK.size, _IFLA_LINKINFO)
+    attributes = dict(netlink.attributes(body[_LINK.size :]))
+    master = attributes.get(_IFLA_MASTER)
+    info = dict(netlink.attributes(attributes.get(_IFLA_LINKINFO, b"")))
     return Device(
         index=index,
-        name=_text(dump.attribute(body, _LINK.size, _IFLA_IFNAME)),
+        name=_text(attributes[_IFLA_IFNAME]),
         is_ethernet=kind == _ARPHRD_ETHER,
         is_up=bool(flags & _IFF_UP),
         has_carrier=bool(flags & _IFF_LOWER_UP),
         master=struct.unpack("=I", master)[0] if master else 0,
-        kind=_text(dump.attribute(info, 0, _IFLA_INFO_KIND)),
+        kind=_text(info.get(_IFLA_INFO_KIND, b"")),
     )
 
 

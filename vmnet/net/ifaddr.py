@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 
-from vmnet.net import dump
+from vmnet.net import dump, netlink
 
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _IFA_LOCAL = 2
@@ -26,5 +26,6 @@ def _all() -> Iterator[tuple[int, IPv4Interface]]:
     """Yield each address with the index of its device."""
     for body in dump.bodies(dump.RTM_GETADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)):
         _, prefix, _, _, index = _ADDRESS.unpack_from(body)
-        if packed := dump.attribute(body, _ADDRESS.size, _IFA_LOCAL):
+        attributes = dict(netlink.attributes(body[_ADDRESS.size :]))
+        if packed := attributes.get(_IFA_LOCAL):
             yield index, IPv4Interface((packed, prefix))

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from vmnet.net import rtnl
-from vmnet.net.attributes import attribute
+from vmnet.net.netlink import attribute
 
 IFF_UP = 1
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1

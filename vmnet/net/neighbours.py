@@ -7,7 +7,7 @@ import struct
 from ipaddress import IPv4Address
 
 from vmnet.net import links, rtnl
-from vmnet.net.attributes import attribute
+from vmnet.net.netlink import attribute
 
 _RTM_NEWNEIGH = 28
 _AF_BRIDGE = 7

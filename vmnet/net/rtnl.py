@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from vmnet.net import codec
+from vmnet.net import codec, netlink
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_GETNEIGH = 28, 30
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 NLM_F_DUMP_INTR = 0x10
 
@@ -39,8 +37,6 @@ _DUMP_REQUEST = {
 }
 # The longest fixed part of a message among all kinds, and the size of struct nhmsg, in bytes.
 _MAX_FIXED_PART, _NHMSG_SIZE = 16, 8
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLM_F_ACK_TLVS, _NLMSGERR_ATTR_MSG = 0x200, 1
 _RT_TABLE_LOCAL = 255
@@ -88,7 +84,7 @@ class Rtnl:
             # The kernel parses bytes after struct nhmsg as attributes, and refuses padding.
             size = _NHMSG_SIZE if kind == RTM_NEWNEXTHOP else _MAX_FIXED_PART
             body = struct.pack("=B", family).ljust(size, b"\0")
-            number = self._send(_DUMP_REQUEST[kind], NLM_F_DUMP, body)
+            number = self._send(_DUMP_REQUEST[kind], netlink.DUMP, body)
             answers = list(self._answers(number))
             if not any(flags & NLM_F_DUMP_INTR for _, flags, _ in answers):
                 return [body for _, _, body in answers]
@@ -100,7 +96,7 @@ class Rtnl:
         :raises RtnlError: the kernel refused the request, or the link does not exist
         """
         body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)  # struct ifinfomsg
-        number = self._send(RTM_GETLINK, NLM_F_ACK, body)
+        number = self._send(RTM_GETLINK, netlink.ACK, body)
         (found,) = (body for _, _, body in self._answers(number))
         return decode(RTM_NEWLINK, found)
 
@@ -116,7 +112,7 @@ class Rtnl:
             if name != "attrs":
                 message[name] = value
         message.encode()
-        self.send_body(kind, flags, bytes(message.data[_HEADER.size :]))
+        self.send_body(kind, flags, bytes(message.data[netlink.HEADER.size :]))
 
     def send_body(self, kind: int, flags: int, body: bytes) -> None:
         """Request a change.
@@ -124,27 +120,21 @@ class Rtnl:
         :param body: the message without its header
         :raises RtnlError: the kernel refused the request
         """
-        number = self._send(kind, flags | NLM_F_ACK, body)
+        number = self._send(kind, flags | netlink.ACK, body)
         for _ in self._answers(number):
             pass
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:
         number = next(self._sequence)
-        header = _HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | flags, number, 0)
-        self._socket.send(header + body)
+        self._socket.send(netlink.message(kind, flags, body, number))
         return number
 
     def _answers(self, number: int) -> Iterator[tuple[int, int, bytes]]:
         while True:
-            data = self._socket.recv(_BUFFER)
-            start = 0
-            while start < len(data):
-                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, start)
-                body = data[start + _HEADER.size : start + length]
-                start += (length + 3) & ~3
+            for kind, flags, sequence, body in netlink.messages(self._socket.recv(_BUFFER)):
                 if sequence != number:
                     continue
-                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                if kind in (netlink.ERROR, netlink.DONE):
                     _raise_if_refused(body, flags)
                     return
                 yield kind, flags, body
@@ -152,8 +142,7 @@ class Rtnl:
 
 def decode(kind: int, body: bytes) -> Any:
     """Return the pyroute2 message for a body from :meth:`Rtnl.dump`."""
-    header = _HEADER.pack(_HEADER.size + len(body), kind, 0, 0, 0)
-    message = _CLASS[kind](header + body)
+    message = _CLASS[kind](netlink.message(kind, 0, body))
     message.decode()
     return message
 
@@ -167,11 +156,11 @@ def is_local_route(body: bytes) -> bool:
 
 
 def _raise_if_refused(body: bytes, flags: int) -> None:
-    (code,) = struct.unpack_from("=i", body)
-    if code == 0:
-        return
-    message = _kernel_message(body) if flags & _NLM_F_ACK_TLVS else ""
-    raise RtnlError(-code, message or os.strerror(-code))
+    try:
+        netlink.raise_if_refused(body)
+    except OSError as error:
+        message = _kernel_message(body) if flags & _NLM_F_ACK_TLVS else ""
+        raise RtnlError(error.errno, message or error.strerror) from None
 
 
 def _kernel_message(body: bytes) -> str:
@@ -179,12 +168,5 @@ def _kernel_message(body: bytes) -> str:
 
     NETLINK_CAP_ACK keeps the kernel from repeating the request before it.
     """
-    start = 4 + _HEADER.size
-    while start + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, start)
-        if length < 4:
-            break
-        if kind & 0x3FFF == _NLMSGERR_ATTR_MSG:
-            return body[start + 4 : start + length].rstrip(b"\0").decode("utf-8", "replace")
-        start += (length + 3) & ~3
-    return ""
+    attributes = dict(netlink.attributes(body[4 + netlink.HEADER.size :]))
+    return attributes.get(_NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode("utf-8", "replace")

@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
-_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR, _NLMSG_DONE = 4, 20, 2, 3
-_REQUEST_AND_DUMP = 0x301
+from vmnet.net import netlink
+
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _ESTABLISHED = 1
 _SHOW_NAME, _SHOW_PEER = 1, 4
 _NAME, _PEER = 0, 2
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _REQUEST = struct.Struct("=BBHIIIII")  # struct unix_diag_req
 _REPLY = struct.Struct("=BBBBIII")  # struct unix_diag_msg
 _TIMEOUT = 2.0
@@ -63,32 +64,15 @@ def _peers(names: set[bytes]) -> Iterator[int]:
         request = _REQUEST.pack(
             socket.AF_UNIX, 0, 0, 1 << _ESTABLISHED, 0, _SHOW_NAME | _SHOW_PEER, 0, 0
         )
-        length = _HEADER.size + len(request)
-        kernel.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _REQUEST_AND_DUMP, 1, 0) + request)
+        kernel.send(netlink.message(_SOCK_DIAG_BY_FAMILY, netlink.DUMP, request))
         while True:
-            for kind, body in _messages(kernel.recv(1 << 16)):
-                if kind == _NLMSG_DONE:
+            for kind, _, _, body in netlink.messages(kernel.recv(1 << 16)):
+                if kind in (netlink.ERROR, netlink.DONE):
+                    netlink.raise_if_refused(body)
                     return
-                if kind == _NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", body)
-                    raise OSError(-code, os.strerror(-code))
-                attributes = dict(_attributes(body[_REPLY.size :]))
+                attributes = dict(netlink.attributes(body[_REPLY.size :]))
                 if attributes.get(_NAME, b"").rstrip(b"\0") in names:
-                    yield int.from_bytes(attributes.get(_PEER, b""), "little")
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
-        yield kind, data[_HEADER.size : length]
-        data = data[(length + 3) & ~3 :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        yield kind, data[4:length]
-        data = data[(length + 3) & ~3 :]
+                    yield int.from_bytes(attributes.get(_PEER, b""), sys.byteorder)
 
 
 def _client(inode: int) -> Client:

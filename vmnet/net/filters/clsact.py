@@ -12,8 +12,8 @@ import struct
 from collections.abc import Mapping
 
 from vmnet.net import links, rtnl
-from vmnet.net.attributes import attribute
 from vmnet.net.filters import cbpf
+from vmnet.net.netlink import attribute
 from vmnet.net.packet_socket import ETH_P_ALL
 
 _RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER = 36, 37, 44

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from attrs import frozen
 
 from vmnet.net import rtnl
-from vmnet.net.attributes import attribute
+from vmnet.net.netlink import attribute, attributes
 
 _FIXED = {
     rtnl.RTM_NEWADDR: 8,  # struct ifaddrmsg
@@ -24,7 +24,6 @@ _FIXED = {
     rtnl.RTM_NEWNEXTHOP: 8,  # struct nhmsg
 }
 _HOP = struct.Struct("=HBBi")  # struct rtnexthop
-_TYPE = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 _F_TEMPORARY, _F_NODAD, _F_DADFAILED = 0x01, 0x02, 0x08
@@ -67,7 +66,7 @@ class Message:
     @classmethod
     def parse(cls, kind: int, body: bytes) -> Message:
         fixed = body[: _FIXED[kind]]
-        return cls(kind, fixed, dict(_attributes(body[_FIXED[kind] :])))
+        return cls(kind, fixed, dict(attributes(body[_FIXED[kind] :])))
 
     @property
     def family(self) -> int:
@@ -276,15 +275,6 @@ class Message:
             return f"address {shown}/{self.fixed[1]}"
         via = f" via {ip_address(self.gateway)}" if self.gateway else ""
         return f"route {shown}{f'/{self.fixed[1]}' if self.address else ''}{via}"
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        if length < 4:
-            return
-        yield kind & _TYPE, data[4:length]
-        data = data[(length + 3) & ~3 :]
 
 
 def _number(data: bytes) -> int:
