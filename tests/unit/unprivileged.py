@@ -1,4 +1,4 @@
-"""Tests run as root in many places, where a file's mode forbids nothing."""
+"""Act as an unprivileged user: file modes do not restrict root, as whom the tests often run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOBODY = 65534
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Act as nobody for a while, where we are root."""
+    """Change a root process's effective user to nobody in a with block."""
     if os.geteuid() != 0:
         yield
         return
@@ -26,7 +26,7 @@ def unprivileged() -> Iterator[None]:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A temporary folder that everybody may enter, as pytest's are not."""
+    """Make a temporary folder that every user may enter, unlike pytest's."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
