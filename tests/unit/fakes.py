@@ -1,4 +1,4 @@
-"""Plugins made on the spot: modules that hold just the hooks a test is about."""
+"""Fake plugins: modules with the hooks that a test needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vmnet.settings.table import Settings, parse
 
 Hook = Callable[..., Any]
 
-# One answer to every hook that a stage can't do without.
+# A valid implementation of every hook that a stage requires.
 GOOD: Mapping[str, Hook] = {
     "vmnet_capture": lambda settings: testing.identity(),
     "vmnet_ipam_release": lambda settings, identity: None,
@@ -36,7 +36,7 @@ STAGES = ("CAPTURE", "IPAM", "BRIDGE", "FORWARDER", "LAUNCH")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, name: str, **implementations: Hook) -> Plugin:
-    """A module with these hooks, importable for the test, and its entry point."""
+    """Make a module with these hooks importable, and return its entry point."""
     module = ModuleType(f"vmnet_fake_{name}")
     for hook, function in implementations.items():
         setattr(module, hook, hookimpl(function))
@@ -45,12 +45,12 @@ def install(monkeypatch: pytest.MonkeyPatch, name: str, **implementations: Hook)
 
 
 def stages(monkeypatch: pytest.MonkeyPatch, **changed: Hook) -> Hooks:
-    """Every stage answered by one plugin, a good one but for what is changed."""
+    """Return stages with a plugin whose hooks are valid, except the changed hooks."""
     return choose([install(monkeypatch, "fake", **{**GOOD, **changed})], "fake")
 
 
 def choose(plugins: list[Plugin], name: str) -> Hooks:
-    """The stages with one strategy chosen for all of them."""
+    """Return stages with the same strategy selected for all of them."""
     loaded = loading.load(plugins)
     settings = _settings(loaded, name)
     return Hooks(loaded, selection.select(settings, loaded.strategies()), settings)

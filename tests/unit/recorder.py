@@ -1,4 +1,4 @@
-"""A plugin fit for every stage that writes down each call and its arguments."""
+"""A plugin that implements every hook and records each call with its arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vmnet.settings import values
 from vmnet.settings.core import RUN_DIR
 from vmnet.settings.table import Setting, Settings, optional
 
-LABEL = optional("VMNET_RECORDER_LABEL", values.text, "a label to show that plugins' rows arrive")
+LABEL = optional("VMNET_RECORDER_LABEL", values.text, "a label that tests the rows of plugins")
 IDENTITY = testing.identity()
 ALLOCATED = evolve(
     IDENTITY,
@@ -35,7 +35,7 @@ FAIL_AT: set[str] = set()
 
 
 def select(tmp_path: Path, **changed: str) -> Hooks:
-    """The stages with this plugin chosen for each of them, and the second one for IPAM too."""
+    """Select this plugin for every stage, and the second plugin for IPAM as well."""
     kernel = tmp_path / "vmlinuz"
     kernel.touch()
     return pipeline.select(
@@ -54,7 +54,7 @@ def select(tmp_path: Path, **changed: str) -> Hooks:
 
 
 def calls() -> list[str]:
-    """The hooks called so far."""
+    """Return the hooks called so far."""
     return [hook for hook, _ in CALLS]
 
 

@@ -1,4 +1,4 @@
-"""A second IPAM strategy, to see in which order and to whom the calls go."""
+"""A second IPAM strategy, for tests of the order of calls."""
 
 from __future__ import annotations
 

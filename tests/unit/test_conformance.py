@@ -1,4 +1,4 @@
-"""The conformance suite: our own plugins pass it, and each broken one fails the check it is for."""
+"""The conformance suite: vmnet's plugins pass it, and a broken plugin fails each check."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pair(allocate: str = TAKE, release: str = GIVE) -> str:
     return PAIR.format(allocate=allocate, release=release)
 
 
-# The check that must fail, and what it must say, for each way to break the contract.
+# For each way to break the contract: the plugin, the check that must fail, and its message.
 BROKEN: dict[str, tuple[str, str, str]] = {
     "misspelt": (
         "@hookimpl\ndef vmnet_ipam_delivr(identity): ...",
@@ -222,8 +222,8 @@ def environment(site: Path) -> dict[str, str]:
 
 
 def plugin_folders() -> Iterator[Path]:
-    """Where the shipped plugins can be imported from, as an editable install has it."""
-    return (ROOT / "plugins" / one for one in OWN)
+    """Return the folders of the shipped plugins, as in an editable install."""
+    return (ROOT / "plugins" / name for name in OWN)
 
 
 def suite(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -238,9 +238,9 @@ def suite(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_our_own_plugins_pass(tmp_path: Path) -> None:
-    asked = (word for name in OWN for word in ("--vmnet-plugin", name))
-    done = suite(tmp_path, *asked)
+def test_vmnet_s_plugins_pass(tmp_path: Path) -> None:
+    options = (word for name in OWN for word in ("--vmnet-plugin", name))
+    done = suite(tmp_path, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     skipped = re.search(r"(\d+) skipped", done.stdout)
     assert skipped is None or os.geteuid() != 0, done.stdout
@@ -263,7 +263,7 @@ class Test{name}(Conformance):
 
 
 def make(site: Path, sources: Mapping[str, str]) -> None:
-    """Install plugins of these names and sources, each with the suite as its test."""
+    """Install plugins with these names and sources, and a test that runs the suite on each."""
     for name, source in sources.items():
         own = source.replace("VMNET_BROKEN_", f"VMNET_{name.upper()}_")
         (site / f"{name}.py").write_text(f"{HEAD}{own}\n")
@@ -274,11 +274,11 @@ def make(site: Path, sources: Mapping[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each broken plugin's check says, all of them in one run."""
+    """The failure message for each broken plugin, from a single run."""
     site = tmp_path_factory.mktemp("site")
-    named = {f"broken{number}": one for number, one in enumerate(BROKEN)}
-    make(site, {name: BROKEN[one][0] for name, one in named.items()})
-    checks = (f"test_them.py::Test{name}::test_{BROKEN[one][1]}" for name, one in named.items())
+    named = {f"broken{number}": fault for number, fault in enumerate(BROKEN)}
+    make(site, {name: BROKEN[fault][0] for name, fault in named.items()})
+    checks = (f"test_them.py::Test{name}::test_{BROKEN[fault][1]}" for name, fault in named.items())
     done = suite(site, "--junit-xml=report.xml", *checks)
     assert done.returncode == 1, done.stdout + done.stderr
     report = ElementTree.parse(site / "report.xml")
@@ -297,32 +297,32 @@ def test_a_broken_plugin_fails_the_check_that_it_breaks(
     assert BROKEN[name][2] in failures[name]
 
 
-def test_every_check_has_its_broken_plugin() -> None:
+def test_every_check_has_a_broken_plugin() -> None:
     source = (ROOT / "vmnet/testing/conformance.py").read_text()
     checks = set(re.findall(r"def test_(\w+)\(", source))
     assert checks == {check for _, check, _ in BROKEN.values()}
 
 
-def test_a_sound_plugin_that_allocates_passes(tmp_path: Path) -> None:
+def test_a_valid_plugin_that_allocates_passes(tmp_path: Path) -> None:
     source = pair() + REQUIRE + "return Requirements(dns=identity.resolver.is_local)\n"
     make(tmp_path, {"sound": source})
     done = suite(tmp_path, "test_them.py")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_plugin_that_is_not_there(tmp_path: Path) -> None:
+def test_a_plugin_that_is_not_installed(tmp_path: Path) -> None:
     done = suite(tmp_path, "--vmnet-plugin", "absent")
     assert done.returncode == 1
     assert "no plugin absent is installed" in done.stdout
 
 
-def test_other_people_s_tests_are_left_alone(tmp_path: Path) -> None:
-    """pytest loads our side wherever vmnet is installed; it then imports nothing of vmnet."""
+def test_the_pytest_plugin_imports_nothing_for_other_tests(tmp_path: Path) -> None:
+    """pytest loads vmnet's plugin wherever vmnet is installed."""
     (tmp_path / "test_theirs.py").write_text(
         "import sys\n"
         "def test_theirs():\n"
-        "    ours = {one for one in sys.modules if one.split('.')[0] == 'vmnet'}\n"
-        "    assert ours == {'vmnet', 'vmnet.pytest_plugin'}\n"
+        "    loaded = {name for name in sys.modules if name.split('.')[0] == 'vmnet'}\n"
+        "    assert loaded == {'vmnet', 'vmnet.pytest_plugin'}\n"
         "    assert 'attr' not in sys.modules\n"
     )
     done = suite(tmp_path, "-W", "error", "--strict-markers", "test_theirs.py")

@@ -1,4 +1,4 @@
-"""What plugins rely on, as files: it does not change unless its version does."""
+"""The contract with plugins, as golden files: it changes only with its version."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from vmnet.model import delivery, identity, machine, wiring
 
 FOLDER = Path(__file__).with_name("contract")
 CHANGED = """\
-the contract has changed: docs/hooks.md, "The version of this contract", tells which number of
-vmnet.hookspecs.CONTRACT to raise. A version that is released keeps its file in tests/unit/contract;
-UPDATE_GOLDEN=1 writes that of a new one."""
+the contract has changed: raise a number of vmnet.hookspecs.CONTRACT, see docs/hooks.md, "The
+version of this contract". Do not change the file of a released version in tests/unit/contract;
+UPDATE_GOLDEN=1 writes the file of a new version."""
 
 
 def contract() -> str:
@@ -35,16 +35,16 @@ def _hooks() -> Iterator[str]:
     for stage in hookspecs.STAGES:
         for name, function in vars(stage).items():
             if name.startswith("vmnet_"):
-                one = " (one answer)" if function.vmnet_spec["firstresult"] else ""
-                yield f"{name}{inspect.signature(function)}{one}".replace("'", "")
+                remark = " (firstresult)" if function.vmnet_spec["firstresult"] else ""
+                yield f"{name}{inspect.signature(function)}{remark}".replace("'", "")
 
 
 def _data_classes() -> Iterator[str]:
     for module in (identity, wiring, delivery, machine):
         for cls in _classes(module):
-            # As written: attrs' own types change when somebody resolves them.
+            # As written, because the types in attrs' fields change when code resolves them.
             types = inspect.get_annotations(cls)
-            fields = ", ".join(_field(one, types[one.name]) for one in attrs.fields(cls))
+            fields = ", ".join(_field(field, types[field.name]) for field in attrs.fields(cls))
             yield f"{module.__name__}.{cls.__name__}({fields})"
 
 
@@ -54,31 +54,31 @@ def _classes(module: ModuleType) -> Iterator[type[attrs.AttrsInstance]]:
             yield cls
 
 
-def _field(field: attrs.Attribute[object], written: str) -> str:
-    given = "" if field.default is attrs.NOTHING else f" = {field.default!r}"
-    return f"{field.name}: {written}{given}"
+def _field(field: attrs.Attribute[object], annotation: str) -> str:
+    default = "" if field.default is attrs.NOTHING else f" = {field.default!r}"
+    return f"{field.name}: {annotation}{default}"
 
 
 def _errors() -> Iterator[str]:
-    return (f"{one.__name__} {one.exit_code}" for one in FAMILY)
+    return (f"{error.__name__} {error.exit_code}" for error in FAMILY)
 
 
-def test_the_contract_is_as_its_version_has_it() -> None:
-    now = contract()
+def test_the_contract_equals_the_file_of_its_version() -> None:
+    current = contract()
     path = FOLDER / f"{'.'.join(map(str, hookspecs.CONTRACT))}.txt"
-    assert testing.golden(path, now) == now, CHANGED
+    assert testing.golden(path, current) == current, CHANGED
 
 
-@pytest.mark.parametrize("asked", [(1, 0), hookspecs.CONTRACT])
-def test_a_plugin_that_asks_for_what_there_is(
-    asked: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("required", [(1, 0), hookspecs.CONTRACT])
+def test_a_plugin_that_requires_an_available_contract(
+    required: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert loading.load([asking(asked, monkeypatch)]).names == ("fake",)
+    assert loading.load([requiring(required, monkeypatch)]).names == ("fake",)
 
 
-def asking(for_what: object, monkeypatch: pytest.MonkeyPatch) -> Plugin:
+def requiring(required: object, monkeypatch: pytest.MonkeyPatch) -> Plugin:
     plugin = fakes.install(monkeypatch, "fake", **fakes.GOOD)
-    monkeypatch.setattr(sys.modules[plugin.module], "VMNET_CONTRACT", for_what, raising=False)
+    monkeypatch.setattr(sys.modules[plugin.module], "VMNET_CONTRACT", required, raising=False)
     return plugin
 
 
@@ -90,33 +90,33 @@ OTHER_PLUGIN = f"install a version of vmnet-fake for contract {HERE}"
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"),
+    ("required", "hint"),
     [
         ((MAJOR, MINOR + 1), f"update vmnet, or {OTHER_PLUGIN}"),
         ((MAJOR + 1, 0), f"update vmnet, or {OTHER_PLUGIN}"),
         ((MAJOR - 1, 7), OTHER_PLUGIN),
     ],
 )
-def test_a_plugin_that_asks_for_another_one(
-    asked: tuple[int, int], hint: str, monkeypatch: pytest.MonkeyPatch
+def test_a_plugin_that_requires_another_contract(
+    required: tuple[int, int], hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(PluginError) as caught:
-        loading.load([asking(asked, monkeypatch)])
+        loading.load([requiring(required, monkeypatch)])
     assert caught.value.message == (
-        f"plugin fake (vmnet-fake 1.0) requires hook contract {asked[0]}.{asked[1]}, "
+        f"plugin fake (vmnet-fake 1.0) requires hook contract {required[0]}.{required[1]}, "
         f"but vmnet {version} has {HERE}"
     )
     assert caught.value.hint == hint
 
 
-@pytest.mark.parametrize("asked", ["1.0", 1, (1,), (1, 0, 0), ("1", "0"), None])
-def test_a_request_that_is_none(asked: object, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("required", ["1.0", 1, (1,), (1, 0, 0), ("1", "0"), None])
+def test_a_malformed_requirement(required: object, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PluginError) as caught:
-        loading.load([asking(asked, monkeypatch)])
-    assert f"has VMNET_CONTRACT = {asked!r}" in caught.value.message
+        loading.load([requiring(required, monkeypatch)])
+    assert f"has VMNET_CONTRACT = {required!r}" in caught.value.message
 
 
-def test_a_plugin_that_imports_what_only_a_newer_vmnet_has(
+def test_a_plugin_that_imports_a_name_of_a_newer_vmnet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "vmnet_newer.py").write_text("from vmnet.model.wiring import Teleporter\n")

@@ -1,4 +1,4 @@
-"""Discovery: the same plugins that importlib.metadata would find, and clear words on doubles."""
+"""Discovery: the same plugins as importlib.metadata finds, and a clear error for duplicates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def distribution(
     folder: str = "",
     headers: str = "METADATA",
 ) -> Path:
-    """A distribution's metadata as pip leaves it in site-packages."""
+    """Write the metadata of a distribution as pip does in site-packages."""
     metadata = site / (folder or f"{name.replace('-', '_')}-{version}.dist-info")
     metadata.mkdir(parents=True)
     (metadata / "entry_points.txt").write_text(entry_points)
@@ -32,26 +32,26 @@ def distribution(
 
 
 def by_importlib(path: list[str]) -> set[Plugin]:
-    """What importlib.metadata finds."""
-    found: set[Plugin] = set()
+    """Return the plugins that importlib.metadata finds."""
+    plugins: set[Plugin] = set()
     seen: set[str] = set()
-    for one in importlib.metadata.distributions(path=path):
-        name = one.name.lower().replace("-", "_")
+    for distribution in importlib.metadata.distributions(path=path):
+        name = distribution.name.lower().replace("-", "_")
         if name in seen:
-            continue  # shadowed by an earlier one, which entry_points() passes over too
+            continue  # shadowed by an earlier folder; entry_points() ignores it as well
         seen.add(name)
-        found |= {
-            Plugin(entry.name, entry.value, one.name, one.version)
-            for entry in one.entry_points
+        plugins |= {
+            Plugin(entry.name, entry.value, distribution.name, distribution.version)
+            for entry in distribution.entry_points
             if entry.group == GROUP
         }
-    return found
+    return plugins
 
 
-def test_this_environment_as_importlib_sees_it() -> None:
-    found = discover()
-    assert set(found) == by_importlib(sys.path)
-    assert {"netns", "bridge", "dnsmasq", "nodhcp", "qemu"} <= {one.name for one in found}
+def test_the_plugins_of_this_environment_are_those_of_importlib() -> None:
+    plugins = discover()
+    assert set(plugins) == by_importlib(sys.path)
+    assert {"netns", "bridge", "dnsmasq", "nodhcp", "qemu"} <= {plugin.name for plugin in plugins}
 
 
 def test_sorted_by_name_with_distribution_and_version(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_sorted_by_name_with_distribution_and_version(tmp_path: Path) -> None:
         "",
     ],
 )
-def test_an_entry_points_file_as_importlib_reads_it(tmp_path: Path, entry_points: str) -> None:
+def test_an_entry_points_file_is_read_like_importlib(tmp_path: Path, entry_points: str) -> None:
     distribution(tmp_path, "plugin", entry_points)
     assert set(discover([str(tmp_path)])) == by_importlib([str(tmp_path)])
 
@@ -88,7 +88,7 @@ def test_an_entry_point_names_a_module(tmp_path: Path, value: str) -> None:
     assert discover([str(tmp_path)])[0].module == "module"
 
 
-def test_two_distributions_with_a_plugin_of_one_name(tmp_path: Path) -> None:
+def test_two_distributions_with_plugins_of_the_same_name(tmp_path: Path) -> None:
     distribution(tmp_path, "vmnet-first", "[vmnet]\nnfs = first\n")
     distribution(tmp_path, "vmnet-second", "[vmnet]\nnfs = second\n")
     with pytest.raises(PluginError) as caught:
@@ -101,30 +101,30 @@ def test_two_distributions_with_a_plugin_of_one_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["vmnet-nfs", "Vmnet.NFS", "vmnet_nfs"])
 def test_an_earlier_folder_shadows_a_distribution_in_a_later_one(tmp_path: Path, name: str) -> None:
-    """A virtual environment over the system's packages, say."""
+    """Such as a virtual environment on top of the system's packages."""
     near, far = tmp_path / "near", tmp_path / "far"
     distribution(near, name, "[vmnet]\nnfs = new\n", version="2.0", folder=f"{name}-2.0.dist-info")
     distribution(far, "vmnet_nfs", "[vmnet]\nnfs = old\nsmb = old\n")
-    if name == "vmnet-nfs":  # a wheel's folder never holds a hyphen in the name
+    if name == "vmnet-nfs":  # the folder name of a wheel has no hyphen in the project name
         (near / f"{name}-2.0.dist-info").rename(near / "vmnet_nfs-2.0.dist-info")
     assert discover([str(near), str(far)]) == (Plugin("nfs", "new", name, "2.0"),)
 
 
-def test_one_folder_twice_on_the_path(tmp_path: Path) -> None:
+def test_a_folder_that_is_on_the_path_twice(tmp_path: Path) -> None:
     distribution(tmp_path, "vmnet-nfs", "[vmnet]\nnfs = module\n")
     assert len(discover([str(tmp_path), str(tmp_path)])) == 1
 
 
 def test_an_egg_info_folder(tmp_path: Path) -> None:
-    """What a `setup.py develop` leaves beside the sources."""
+    """As `setup.py develop` creates it next to the sources."""
     distribution(
         tmp_path, "vmnet-nfs", "[vmnet]\nnfs = m\n", folder="vmnet_nfs.egg-info", headers="PKG-INFO"
     )
     assert discover([str(tmp_path)]) == (Plugin("nfs", "m", "vmnet-nfs", "1.0"),)
 
 
-def test_what_is_no_distribution_is_passed_over(tmp_path: Path) -> None:
-    """An egg-info file as distutils wrote it, a folder that is not there, an archive."""
+def test_entries_that_are_not_distributions_are_ignored(tmp_path: Path) -> None:
+    """An egg-info file of distutils, a missing folder, an archive."""
     (tmp_path / "old-1.0.egg-info").write_text("Name: old\n")
     (tmp_path / "empty-1.0.dist-info").mkdir()
     (tmp_path / "dist-info").mkdir()
@@ -138,6 +138,6 @@ def test_a_distribution_without_headers(tmp_path: Path) -> None:
     assert discover([str(tmp_path)])[0].name == "nfs"
 
 
-def test_a_strangers_broken_entry_points(tmp_path: Path) -> None:
+def test_malformed_entry_points_of_another_project_are_ignored(tmp_path: Path) -> None:
     (distribution(tmp_path, "stranger", "") / "entry_points.txt").write_bytes(b"[x]\n\xff = y\n")
     assert discover([str(tmp_path)]) == ()

@@ -1,4 +1,4 @@
-"""The typed façade: what each hook gets and answers, and a clear line for a plugin's fault."""
+"""The typed façade: arguments and result of each hook, and errors for the faults of plugins."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROW = optional("VMNET_FAKE_ROW", text, "a row of a plugin's own")
 SEED = Cdrom(Path("/seed.iso"))
 Patch = pytest.MonkeyPatch
 
-# How the façade calls each hook of a stage, a good answer, and what the façade makes of it.
+# For each hook: a call by the façade, a valid result of the hook, and the façade's result.
 HANDOVER = Handover("eth0", None, "who knows")
 CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     "vmnet_capture": (lambda it: it.capture(), IDENTITY, IDENTITY),
@@ -68,8 +68,8 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING), True, None),
     "vmnet_launch": (lambda it: it.launch(COMMAND), None, None),
 }
-# Asked on the way in by fakes.choose, or of a strategy of its own; tested by themselves below.
-APART = {"vmnet_settings", "vmnet_forwarder"}
+# Tested separately below: fakes.choose calls the first, another strategy implements the second.
+SEPARATE = {"vmnet_settings", "vmnet_forwarder"}
 PARAMETERS = {
     "settings": "settings",
     "identity": IDENTITY,
@@ -95,11 +95,12 @@ def parameters(hook: str) -> tuple[str, ...]:
 
 
 def implementation(hook: str, body: Callable[..., Any]) -> Callable[..., Any]:
-    """A function with the parameters of a hook, which pluggy looks at, in front of ``body``."""
+    """Wrap ``body`` in a function with the parameters of a hook, which pluggy inspects."""
     names = parameters(hook)
-    by_name = ", ".join(f"{one}={one}" for one in names)
-    made: Callable[..., Any] = eval(f"lambda {', '.join(names)}: body({by_name})", {"body": body})
-    return made
+    by_name = ", ".join(f"{name}={name}" for name in names)
+    source = f"lambda {', '.join(names)}: body({by_name})"
+    function: Callable[..., Any] = eval(source, {"body": body})
+    return function
 
 
 def failing(hook: str, error: BaseException) -> Callable[..., Any]:
@@ -110,28 +111,28 @@ def failing(hook: str, error: BaseException) -> Callable[..., Any]:
 
 
 def test_every_hook_is_tested_here() -> None:
-    assert set(CALLS) | APART == set(specifications())
+    assert set(CALLS) | SEPARATE == set(specifications())
 
 
 @pytest.mark.parametrize("hook", CALLS)
-def test_a_hook_gets_its_parameters_and_its_answer_comes_back(
+def test_a_hook_gets_its_arguments_and_its_result_is_returned(
     hook: str, monkeypatch: Patch
 ) -> None:
-    call, answer, made_of_it = CALLS[hook]
-    got: dict[str, Any] = {}
+    call, result, facade_result = CALLS[hook]
+    received: dict[str, Any] = {}
 
     def body(**given: Any) -> Any:
-        got.update(given)
-        return answer
+        received.update(given)
+        return result
 
     stages = fakes.stages(monkeypatch, **{hook: implementation(hook, body)})
-    assert call(stages) == made_of_it
+    assert call(stages) == facade_result
     expected = {name: PARAMETERS[name] for name in parameters(hook)}
-    assert got == {**expected, "settings": stages.settings}
+    assert received == {**expected, "settings": stages.settings}
 
 
 @pytest.mark.parametrize("hook", CALLS)
-def test_a_hook_that_raises_is_the_plugins_fault_in_one_line(hook: str, monkeypatch: Patch) -> None:
+def test_an_exception_of_a_hook_becomes_a_plugin_error(hook: str, monkeypatch: Patch) -> None:
     stages = fakes.stages(monkeypatch, **{hook: failing(hook, KeyError("colour"))})
     with pytest.raises(PluginError) as caught:
         CALLS[hook][0](stages)
@@ -142,7 +143,7 @@ def test_a_hook_that_raises_is_the_plugins_fault_in_one_line(hook: str, monkeypa
 
 
 @pytest.mark.parametrize("hook", CALLS)
-def test_an_error_of_our_family_passes_through(hook: str, monkeypatch: Patch) -> None:
+def test_a_vmnet_error_of_a_hook_is_raised_unchanged(hook: str, monkeypatch: Patch) -> None:
     error = CaptureError("no address", "get one")
     stages = fakes.stages(monkeypatch, **{hook: failing(hook, error)})
     with pytest.raises(CaptureError) as caught:
@@ -151,7 +152,7 @@ def test_an_error_of_our_family_passes_through(hook: str, monkeypatch: Patch) ->
 
 
 @pytest.mark.parametrize("hook", CALLS)
-def test_an_answer_of_the_wrong_type_is_refused(hook: str, monkeypatch: Patch) -> None:
+def test_a_result_of_the_wrong_type_is_refused(hook: str, monkeypatch: Patch) -> None:
     stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: "surprise")})
     with pytest.raises(PluginError) as caught:
         CALLS[hook][0](stages)
@@ -159,11 +160,11 @@ def test_an_answer_of_the_wrong_type_is_refused(hook: str, monkeypatch: Patch) -
     assert "docs/hooks.md" in caught.value.hint
 
 
-NEEDED = ("vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command", "vmnet_bridge_build")
+REQUIRED = ("vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command", "vmnet_bridge_build")
 
 
-@pytest.mark.parametrize("hook", NEEDED)
-def test_no_answer_where_one_is_needed(hook: str, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("hook", REQUIRED)
+def test_none_from_a_hook_that_must_return_a_result(hook: str, monkeypatch: Patch) -> None:
     stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: None)})
     with pytest.raises(PluginError) as caught:
         CALLS[hook][0](stages)
@@ -171,15 +172,15 @@ def test_no_answer_where_one_is_needed(hook: str, monkeypatch: Patch) -> None:
 
 
 @pytest.mark.parametrize("hook", ["vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command"])
-def test_an_answer_wrapped_in_a_list_is_of_the_wrong_type(hook: str, monkeypatch: Patch) -> None:
-    answer = CALLS[hook][1]
-    stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: [answer])})
+def test_a_result_in_a_list_has_the_wrong_type(hook: str, monkeypatch: Patch) -> None:
+    result = CALLS[hook][1]
+    stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: [result])})
     with pytest.raises(PluginError, match="returned list"):
         CALLS[hook][0](stages)
 
 
 @pytest.mark.parametrize(
-    ("hook", "nothing"),
+    ("hook", "result"),
     [
         ("vmnet_ipam_allocate", IDENTITY),
         ("vmnet_ipam_requirements", Requirements()),
@@ -188,12 +189,12 @@ def test_an_answer_wrapped_in_a_list_is_of_the_wrong_type(hook: str, monkeypatch
         ("vmnet_devices", ()),
     ],
 )
-def test_none_means_none(hook: str, nothing: object, monkeypatch: Patch) -> None:
+def test_none_means_nothing_to_contribute(hook: str, result: object, monkeypatch: Patch) -> None:
     stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: None)})
-    assert CALLS[hook][0](stages) == nothing
+    assert CALLS[hook][0](stages) == result
 
 
-def test_a_hook_of_the_stage_that_the_strategy_lacks(monkeypatch: Patch) -> None:
+def test_a_strategy_without_a_hook_of_its_stage(monkeypatch: Patch) -> None:
     lacking = {name: hook for name, hook in fakes.GOOD.items() if name != "vmnet_bridge_build"}
     plugins = [
         fakes.install(monkeypatch, "able", **fakes.GOOD),
@@ -209,7 +210,7 @@ def test_a_hook_of_the_stage_that_the_strategy_lacks(monkeypatch: Patch) -> None
     assert caught.value.hint == "plugins that implement it: able"
 
 
-def test_what_allocates_must_release(monkeypatch: Patch) -> None:
+def test_a_strategy_that_allocates_must_release(monkeypatch: Patch) -> None:
     lacking = {name: hook for name, hook in fakes.GOOD.items() if name != "vmnet_ipam_release"}
     lacking["vmnet_ipam_allocate"] = failing("vmnet_ipam_allocate", AssertionError())
     stages = fakes.choose([fakes.install(monkeypatch, "lacking", **lacking)], "lacking")
@@ -230,7 +231,7 @@ def test_an_allocation_keeps_the_interfaces(monkeypatch: Patch) -> None:
     )
 
 
-def test_only_the_chosen_strategy_is_called(monkeypatch: Patch) -> None:
+def test_only_the_selected_strategy_is_called(monkeypatch: Patch) -> None:
     wrong = {hook: failing(hook, AssertionError(hook)) for hook in fakes.GOOD}
     plugins = [
         fakes.install(monkeypatch, "aaa", **wrong),
@@ -242,7 +243,7 @@ def test_only_the_chosen_strategy_is_called(monkeypatch: Patch) -> None:
         call(stages)
 
 
-def test_settings_are_asked_of_every_plugin(monkeypatch: Patch) -> None:
+def test_every_plugin_declares_settings(monkeypatch: Patch) -> None:
     plugins = [
         fakes.install(monkeypatch, "other", vmnet_settings=lambda: [ROW]),
         fakes.install(monkeypatch, "fake", **fakes.GOOD),
@@ -252,19 +253,19 @@ def test_settings_are_asked_of_every_plugin(monkeypatch: Patch) -> None:
     assert ROW.name in stages.settings.rows
 
 
-def test_settings_that_are_no_list(monkeypatch: Patch) -> None:
+def test_settings_that_are_not_a_list(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", vmnet_settings=lambda: {"VMNET_X": 1})
     with pytest.raises(PluginError, match=r"returned dict from vmnet_settings"):
         loading.load([plugin]).settings()
 
 
-def test_settings_that_are_no_rows(monkeypatch: Patch) -> None:
+def test_settings_that_are_not_rows(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", vmnet_settings=lambda: ["VMNET_FAKE"])
     with pytest.raises(PluginError, match="vmnet_settings"):
         fakes.choose([plugin], "fake")
 
 
-def test_a_forwarder_is_called_where_the_guest_needs_one(monkeypatch: Patch) -> None:
+def test_a_forwarder_is_called_if_the_guest_needs_it(monkeypatch: Patch) -> None:
     plugins = [
         fakes.install(
             monkeypatch,
@@ -280,18 +281,18 @@ def test_a_forwarder_is_called_where_the_guest_needs_one(monkeypatch: Patch) -> 
     ]
     stages = fakes.choose(plugins, "fake")
     assert stages.deliver(IDENTITY, DNS_WIRING) == (Delivery("fake"),), "it forwards itself"
-    apart = with_ipam(stages, "other")
-    assert apart.deliver(IDENTITY, DNS_WIRING) == (Delivery("other"), Delivery("fake forwarder"))
-    assert apart.deliver(IDENTITY, WIRING) == (Delivery("other"),), "nobody asks it"
+    other = with_ipam(stages, "other")
+    assert other.deliver(IDENTITY, DNS_WIRING) == (Delivery("other"), Delivery("fake forwarder"))
+    assert other.deliver(IDENTITY, WIRING) == (Delivery("other"),), "the wiring needs no forwarder"
 
 
 def with_ipam(stages: Hooks, *names: str) -> Hooks:
     return evolve(stages, selection=evolve(stages.selection, ipam=Choice(names, "")))
 
 
-def test_requirements_add_up(monkeypatch: Patch) -> None:
-    def needs(**wants: bool) -> Callable[..., Requirements]:
-        return lambda settings, identity: Requirements(**wants)
+def test_requirements_are_combined(monkeypatch: Patch) -> None:
+    def needs(**fields: bool) -> Callable[..., Requirements]:
+        return lambda settings, identity: Requirements(**fields)
 
     plugins = [
         fakes.install(
@@ -307,7 +308,7 @@ def test_requirements_add_up(monkeypatch: Patch) -> None:
 
 
 def load(tmp_path: Path, monkeypatch: Patch, source: str) -> None:
-    """Load a plugin of this source code."""
+    """Load a plugin with this source code."""
     (tmp_path / "vmnet_broken_plugin.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     try:
@@ -344,7 +345,7 @@ def test_a_plugin_that_does_not_load(
     assert "\n" not in caught.value.message
 
 
-def test_a_module_that_is_not_there() -> None:
+def test_a_missing_module() -> None:
     with pytest.raises(PluginError) as caught:
         loading.load([Plugin("gone", "vmnet_gone", "vmnet-gone", "1.0")])
     assert caught.value.message == (
@@ -354,12 +355,12 @@ def test_a_module_that_is_not_there() -> None:
     assert caught.value.hint == "repair or remove the plugin: `pip uninstall vmnet-gone`"
 
 
-def test_a_hook_with_a_parameter_that_there_is_not(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_a_hook_with_an_unknown_parameter(tmp_path: Path, monkeypatch: Patch) -> None:
     with pytest.raises(PluginError, match=r"plugin broken \(vmnet-broken 0.3\)"):
         load(tmp_path, monkeypatch, f"{HEAD}def vmnet_capture(settings, colour): ...")
 
 
-def test_two_names_for_one_module(monkeypatch: Patch) -> None:
+def test_two_entry_points_with_the_same_module(monkeypatch: Patch) -> None:
     plugin = fakes.install(monkeypatch, "fake", **fakes.GOOD)
     again = Plugin("again", plugin.module, plugin.distribution, plugin.version)
     with pytest.raises(PluginError, match="vmnet_fake_fake"):
@@ -376,7 +377,7 @@ def test_a_hook_without_its_marker(tmp_path: Path, monkeypatch: Patch) -> None:
         load(tmp_path, monkeypatch, "def vmnet_capture(settings): ...")
 
 
-def test_a_plugins_errors_belong_to_the_family(monkeypatch: Patch) -> None:
+def test_a_plugin_can_raise_its_own_vmnet_error(monkeypatch: Patch) -> None:
     error = VmnetError("own class of error")
     stages = fakes.stages(monkeypatch, vmnet_capture=failing("vmnet_capture", error))
     with pytest.raises(VmnetError) as caught:
@@ -384,7 +385,7 @@ def test_a_plugins_errors_belong_to_the_family(monkeypatch: Patch) -> None:
     assert caught.value is error
 
 
-def test_strategies_are_those_with_the_main_hook_of_a_stage(monkeypatch: Patch) -> None:
+def test_a_plugin_with_a_main_hook_qualifies_for_the_stage(monkeypatch: Patch) -> None:
     def deliver(settings: object, identity: object, wiring: object) -> None: ...
 
     plugins = loading.load(
@@ -404,13 +405,13 @@ def test_strategies_are_those_with_the_main_hook_of_a_stage(monkeypatch: Patch) 
 
 
 @pytest.mark.parametrize("hook", specifications())
-def test_a_specification_is_typed_and_says_when_it_is_called(hook: str) -> None:
+def test_a_specification_is_typed_and_states_when_it_is_called(hook: str) -> None:
     spec = specifications()[hook]
     assert set(spec.__annotations__) == {*parameters(hook), "return"}
     assert spec.__doc__
     assert "Called " in spec.__doc__
 
 
-def test_hookimpl_is_the_one_that_plugins_import() -> None:
+def test_hookimpl_is_the_marker_that_plugins_import() -> None:
     assert hookimpl is hookspecs.hookimpl
     assert isinstance(hookspecs.STAGES, Sequence)

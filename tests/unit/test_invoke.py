@@ -1,4 +1,4 @@
-"""A plugin that blocks, exits, prints or closes what is not its own: told as its own fault."""
+"""Plugins that hang, exit, print or close the wrong descriptor: errors name the plugin."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def await_a_pipe() -> None:
 @pytest.mark.parametrize(
     "blocking", [spin, retry_for_ever, swallow_once, await_a_lock, await_a_pipe]
 )
-def test_what_blocks_for_ever_is_interrupted(blocking: Callable[[], None]) -> None:
+def test_code_that_hangs_is_interrupted(blocking: Callable[[], None]) -> None:
     error = ends_with(blocking, SHORT)
     assert error.message == (
         "plugin slow (vmnet-slow 2.1) failed in vmnet_devices: it did not return within 0.05 s"
@@ -77,7 +77,7 @@ def test_what_blocks_for_ever_is_interrupted(blocking: Callable[[], None]) -> No
     assert isinstance(error.__cause__, invoke.OverdueError), "debug shows where it was"
 
 
-def test_nothing_stays_armed() -> None:
+def test_timer_and_handler_are_restored() -> None:
     before = signal.getsignal(signal.SIGALRM)
     assert invoke.call(PLUGIN, FAULT, lambda: 7, AMPLE) == 7
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -86,8 +86,8 @@ def test_nothing_stays_armed() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
-def test_a_stop_signal_is_heard_in_the_middle_of_a_hook() -> None:
-    """As in a start, whose handler raises too; and the timer goes then as well."""
+def test_a_stop_signal_interrupts_a_hook() -> None:
+    """The handler raises, as in a start, and the timer is stopped."""
 
     class StoppedError(AllocationError):
         pass
@@ -109,7 +109,7 @@ def test_a_plugin_that_exits() -> None:
     assert error.message == "plugin slow (vmnet-slow 2.1) failed in vmnet_devices: SystemExit: 0"
 
 
-def test_ctrl_c_is_nobodys_fault() -> None:
+def test_ctrl_c_is_not_attributed_to_the_plugin() -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -117,7 +117,7 @@ def test_ctrl_c_is_nobodys_fault() -> None:
         invoke.call(PLUGIN, FAULT, interrupted, AMPLE)
 
 
-def test_what_it_prints_is_logged_as_its_own(
+def test_output_of_a_plugin_is_logged_with_its_name(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def talk() -> None:
@@ -131,13 +131,13 @@ def test_what_it_prints_is_logged_as_its_own(
         "plugin slow (vmnet-slow 2.1) printed: one line",
         "plugin slow (vmnet-slow 2.1) printed: and no end",
     ]
-    assert capsys.readouterr().out == "", "a command's own output is left to it"
+    assert capsys.readouterr().out == "", "stdout belongs to the command"
     print("ours")
     assert capsys.readouterr().out == "ours\n"
 
 
 @pytest.mark.parametrize("fd", [0, 1, 2])
-def test_a_stream_that_it_closes_is_opened_again(fd: int) -> None:
+def test_a_standard_stream_that_a_plugin_closes_is_reopened(fd: int) -> None:
     program = (
         "import os, sys; from vmnet.hooks import invoke; from vmnet.hooks.discovery import Plugin\n"
         "from vmnet.errors import PluginError\n"
@@ -148,27 +148,27 @@ def test_a_stream_that_it_closes_is_opened_again(fd: int) -> None:
     done = subprocess.run(
         (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
     )
-    told = f"plugin a (c 1) closed file descriptor {fd}, which it did not open\n"
-    assert (done.stdout, done.stderr) == (told, told)
+    expected = f"plugin a (c 1) closed file descriptor {fd}, which it did not open\n"
+    assert (done.stdout, done.stderr) == (expected, expected)
 
 
-def test_no_descriptor_is_left_open() -> None:
+def test_no_descriptor_stays_open() -> None:
     before = sorted(OPEN.iterdir())
     invoke.call(PLUGIN, FAULT, lambda: None, AMPLE)
     assert sorted(OPEN.iterdir()) == before
 
 
-def test_every_hook_but_the_last_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interval timer survives an exec, and would end the machine."""
+def test_every_hook_except_the_last_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interval timer survives an exec, and would end the hypervisor."""
     timers = []
 
-    def seen(**_: Any) -> None:
+    def record() -> None:
         timers.append(signal.getitimer(signal.ITIMER_REAL)[0])
 
     stages = fakes.stages(
         monkeypatch,
-        vmnet_launch=lambda settings, command: seen(),
-        vmnet_ipam_release=lambda settings, identity: seen(),
+        vmnet_launch=lambda settings, command: record(),
+        vmnet_ipam_release=lambda settings, identity: record(),
     )
     stages.release("fake", testing.identity())
     stages.launch(Command(("/bin/true",)))
@@ -176,9 +176,7 @@ def test_every_hook_but_the_last_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert timers[1] == 0
 
 
-def test_a_module_that_blocks_when_it_is_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_hangs_at_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "vmnet_slow.py").write_text("import time\ntime.sleep(1000)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PluginError) as caught:

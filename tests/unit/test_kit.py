@@ -1,4 +1,4 @@
-"""vmnet.testing: what it gives to the authors of plugins does what it says."""
+"""vmnet.testing, the test kit for authors of plugins."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ HERE = Path("/proc/thread-self/ns/net")
 
 
 def namespaces() -> set[str]:
-    return {one.name for one in NAMESPACES.iterdir()} if NAMESPACES.exists() else set()
+    return {path.name for path in NAMESPACES.iterdir()} if NAMESPACES.exists() else set()
 
 
 def test_a_container_s_eth0(vmnet_container: Container) -> None:
-    """The fixture; our own capture finds in it what it finds in a container."""
+    """The capture finds the same in the fixture as in a container."""
     with vmnet_container.entered():
         identity = capture.vmnet_capture(testing.settings())
     (eth0,) = identity.interfaces
@@ -44,7 +44,7 @@ def test_the_router_answers() -> None:
     assert "fd00:9::5/64" in links
 
 
-def test_it_is_left_again_and_leaves_nothing() -> None:
+def test_the_thread_returns_and_nothing_remains() -> None:
     here = HERE.readlink()
     with namespace.container() as made:
         assert made.name in namespaces()
@@ -55,16 +55,16 @@ def test_it_is_left_again_and_leaves_nothing() -> None:
         with pytest.raises(ZeroDivisionError), made.entered():
             raise ZeroDivisionError
         assert HERE.readlink() == here
-    assert not [one for one in namespaces() if one.startswith(made.name)]
+    assert not [name for name in namespaces() if name.startswith(made.name)]
 
 
-def test_a_layout_that_fails_leaves_nothing() -> None:
+def test_nothing_remains_if_the_setup_fails() -> None:
     with pytest.raises(RuntimeError, match="ip -n"), namespace.container(mac="no MAC"):
         pass
-    assert not [one for one in namespaces() if one.startswith(f"vmnet-test-{os.getpid()}-")]
+    assert not [name for name in namespaces() if name.startswith(f"vmnet-test-{os.getpid()}-")]
 
 
-def test_effects_are_seen(tmp_path: Path) -> None:
+def test_side_effects_are_reported(tmp_path: Path) -> None:
     with watch.effects() as seen:
         (tmp_path / "written").write_text("")
         (tmp_path / "written").read_text()
@@ -75,7 +75,7 @@ def test_effects_are_seen(tmp_path: Path) -> None:
     assert len(seen) == 2, "the watch has ended"
 
 
-def test_a_recorder_writes_down_what_it_is_asked() -> None:
+def test_a_recorder_records_calls() -> None:
     recorder = Recorder(vmnet_devices=())
     stages = recorder.hooks()
     identity = stages.capture()
@@ -86,7 +86,7 @@ def test_a_recorder_writes_down_what_it_is_asked() -> None:
     assert recorder.calls[-1].given == {"identity": identity, "wiring": wiring}
 
 
-def test_a_recorder_takes_the_stages_that_a_test_is_not_about(
+def test_a_recorder_serves_the_stages_that_are_not_selected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = fakes.install(
@@ -97,14 +97,14 @@ def test_a_recorder_takes_the_stages_that_a_test_is_not_about(
     assert stages.deliver(stages.capture(), testing.wiring(testing.identity())) == (
         Delivery("own"),
     )
-    assert [(one.hook, one.plugin) for one in recorder.calls] == [
+    assert [(call.hook, call.plugin) for call in recorder.calls] == [
         ("vmnet_settings", "recorder"),
         ("vmnet_capture", "recorder"),
         ("vmnet_ipam_deliver", "own"),
     ]
 
 
-def test_a_recorder_raises_where_it_is_told_to() -> None:
+def test_a_recorder_raises_a_result_that_is_an_exception() -> None:
     error = AllocationError("none left", "ask for more")
     recorder = Recorder(vmnet_ipam_allocate=error, vmnet_ipam_release=None)
     with pytest.raises(AllocationError) as caught:

@@ -1,4 +1,4 @@
-"""The order of the stages, seen by a plugin that is found, imported and chosen like any other."""
+"""The order of the stages, recorded by an installed plugin that the environment selects."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_planning(tmp_path: Path) -> None:
     assert recorder.calls() == ["vmnet_settings", *PLANNING]
     assert plan.identity == recorder.IDENTITY
     assert plan.wiring == recorder.WIRING
-    assert [one.strategy for one in plan.deliveries] == ["recorder", "second"]
+    assert [delivery.strategy for delivery in plan.deliveries] == ["recorder", "second"]
     assert plan.machine.devices == (recorder.SEED,)
     assert plan.command.argv == ("/bin/true", "-S")
     assert plan.not_carried == ("recorder: the weather",)
 
 
-def test_what_a_stage_says_is_what_later_ones_get(tmp_path: Path) -> None:
+def test_later_stages_get_the_results_of_earlier_ones(tmp_path: Path) -> None:
     pipeline.plan(recorder.select(tmp_path))
     given = dict(recorder.CALLS)
     assert given["vmnet_bridge_plan"]["identity"] is recorder.IDENTITY
@@ -55,10 +55,10 @@ def test_what_a_stage_says_is_what_later_ones_get(tmp_path: Path) -> None:
 
 def test_ipam_strategies_are_called_in_the_order_of_the_list(tmp_path: Path) -> None:
     plan = pipeline.plan(recorder.select(tmp_path, VMNET_IPAM="second,recorder"))
-    assert [one.strategy for one in plan.deliveries] == ["second", "recorder"]
+    assert [delivery.strategy for delivery in plan.deliveries] == ["second", "recorder"]
 
 
-def test_the_forwarder_comes_behind_the_deliveries_that_don_t_serve_names(tmp_path: Path) -> None:
+def test_the_forwarder_is_called_after_deliveries_that_serve_no_names(tmp_path: Path) -> None:
     pipeline.plan(recorder.select(tmp_path, VMNET_IPAM="second"))
     assert recorder.calls()[3:6] == [
         "vmnet_bridge_plan",
@@ -67,7 +67,7 @@ def test_the_forwarder_comes_behind_the_deliveries_that_don_t_serve_names(tmp_pa
     ]
 
 
-def test_what_is_known_already_is_not_captured_again(tmp_path: Path) -> None:
+def test_a_known_identity_is_not_captured_again(tmp_path: Path) -> None:
     known = (recorder.IDENTITY, recorder.WIRING)
     plan = pipeline.plan(recorder.select(tmp_path), known=known)
     assert "vmnet_capture" not in recorder.calls()
@@ -75,16 +75,16 @@ def test_what_is_known_already_is_not_captured_again(tmp_path: Path) -> None:
     assert (plan.identity, plan.wiring) == known
 
 
-def test_planning_allocates_nothing_and_says_so(tmp_path: Path) -> None:
+def test_planning_reports_the_strategies_that_did_not_allocate(tmp_path: Path) -> None:
     plan = pipeline.plan(recorder.select(tmp_path))
     assert "vmnet_ipam_allocate" not in recorder.calls()
     assert plan.unallocated == ("recorder", "second")
 
 
-def test_without_an_address_there_is_nothing_to_plan_before_a_start(
+def test_without_an_address_planning_names_the_strategies_that_allocate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not the fault of who delivers, which would send people to look for another network."""
+    """An error from a delivering strategy would mislead the user."""
     bare = testing.identity(testing.interface())
     monkeypatch.setattr(Hooks, "capture", lambda hooks: bare)
     hooks = recorder.select(tmp_path)
@@ -94,7 +94,7 @@ def test_without_an_address_there_is_nothing_to_plan_before_a_start(
     assert pipeline.plan(hooks, allocate=lambda captured: recorder.ALLOCATED).unallocated == ()
 
 
-def test_what_is_allocated_is_what_later_stages_get(tmp_path: Path) -> None:
+def test_later_stages_get_the_allocated_identity(tmp_path: Path) -> None:
     hooks = recorder.select(tmp_path)
     plan = pipeline.plan(hooks, allocate=lambda captured: hooks.allocate("recorder", captured))
     assert recorder.calls()[1:4] == [
@@ -108,20 +108,20 @@ def test_what_is_allocated_is_what_later_stages_get(tmp_path: Path) -> None:
     assert (plan.identity, plan.unallocated) == (recorder.ALLOCATED, ())
 
 
-def test_a_disk_that_is_missing_is_found_before_the_network_is_looked_at(tmp_path: Path) -> None:
+def test_a_missing_disk_is_found_before_the_network_is_read(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="there is no such file"):
         pipeline.plan(recorder.select(tmp_path, VMNET_DISK=str(tmp_path / "absent.qcow2")))
     assert recorder.calls() == ["vmnet_settings"]
 
 
 @pytest.mark.parametrize("stage", ["vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command"])
-def test_planning_ends_where_a_stage_fails(stage: str, tmp_path: Path) -> None:
+def test_planning_ends_at_a_stage_that_fails(stage: str, tmp_path: Path) -> None:
     recorder.FAIL_AT.add(stage)
     with pytest.raises(LaunchError, match=f"{stage} was told to fail"):
         pipeline.plan(recorder.select(tmp_path))
     assert recorder.calls()[1:] == PLANNING[: PLANNING.index(stage) + 1]
 
 
-def test_a_plugin_that_is_not_fit_for_a_stage_is_no_strategy_of_it(tmp_path: Path) -> None:
+def test_a_plugin_without_the_main_hook_is_no_strategy_of_a_stage(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no strategy second for this stage"):
         recorder.select(tmp_path, VMNET_CAPTURE="second")

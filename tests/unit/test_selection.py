@@ -1,4 +1,4 @@
-"""Which strategies an environment chooses, and why."""
+"""Selection of strategies by the environment, and the reasons."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_default_of_every_stage() -> None:
     )
 
 
-# What the two variables of the IPAM stage make together. `cni` allocates and delivers nothing. A
-# reason is what `vmnet hooks` shows; "refused" is an error that names both.
+# All combinations of the two variables of the IPAM stage. `cni` allocates but does not deliver.
+# `vmnet hooks` prints the reason; "refused" means an error that names both variables.
 MATRIX = """
 NO_DHCP   VMNET_IPAM            chosen               because of
 -         -                     dnsmasq              default
@@ -137,7 +137,7 @@ def test_a_stage_by_name(variable: str, value: str, stage: str) -> None:
         ),
     ],
 )
-def test_an_unknown_name_is_refused_with_what_there_is(
+def test_an_unknown_name_is_refused_with_the_installed_strategies(
     environ: dict[str, str], message: str, installed: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:

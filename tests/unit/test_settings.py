@@ -1,4 +1,4 @@
-"""Settings: the environment parsed once, and each error naming its variable, value and remedy."""
+"""Settings: parsing of the environment, and errors that name variable, value and remedy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ BAD: dict[str, str] = {
 words = st.text("ABCXYZ0189", min_size=1, max_size=8)
 
 
-def test_every_setting_of_the_core_has_its_bad_value_here() -> None:
+def test_every_core_setting_has_a_bad_value_here() -> None:
     assert set(BAD) == {row.name for row in CORE}
 
 
@@ -63,14 +63,14 @@ def test_a_bad_value_is_refused_with_variable_value_and_remedy(row: Setting[Any]
     assert f"`-e {row.name}=" in caught.value.hint
 
 
-def test_a_bad_value_with_a_newline_makes_one_line_all_the_same() -> None:
+def test_the_error_for_a_value_with_a_newline_is_one_line() -> None:
     with pytest.raises(SettingsError) as caught:
         parse({"VMNET_APPEND": "quiet\nsplash"}, CORE)
     assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("row", CORE, ids=lambda row: row.name)
-def test_an_empty_variable_is_an_unset_one(row: Setting[Any]) -> None:
+def test_an_empty_variable_counts_as_unset(row: Setting[Any]) -> None:
     empty = parse({row.name: ""}, CORE)
     assert empty[row] == parse({}, CORE)[row]
     assert not empty.is_given(row)
@@ -79,13 +79,13 @@ def test_an_empty_variable_is_an_unset_one(row: Setting[Any]) -> None:
 @pytest.mark.parametrize("row", CORE, ids=lambda row: row.name)
 @given(value=st.text(min_size=1))
 def test_any_text_is_a_value_or_a_settings_error(row: Setting[Any], value: str) -> None:
-    said = ""
+    message = ""
     try:
         parse({row.name: value}, CORE)
     except SettingsError as error:
-        said = error.message
+        message = error.message
     shown = value if len(value.splitlines()) == 1 else repr(value)
-    assert not said or said.startswith(f"{row.name}={shown} is not ")
+    assert not message or message.startswith(f"{row.name}={shown} is not ")
 
 
 def test_defaults() -> None:
@@ -98,14 +98,14 @@ def test_defaults() -> None:
     assert nothing[core.GUARD] is True
 
 
-def test_values_are_typed_and_the_given_text_is_kept() -> None:
+def test_values_are_typed_and_their_text_is_kept() -> None:
     parsed = parse({"VMNET_DNS": "192.0.2.53, 2001:db8::53", "VMNET_CPUS": "4"}, CORE)
     assert parsed[core.DNS] == (ip_address("192.0.2.53"), ip_address("2001:db8::53"))
     assert parsed[core.CPUS] == 4
     assert parsed.given == {"VMNET_DNS": "192.0.2.53, 2001:db8::53", "VMNET_CPUS": "4"}
 
 
-def test_iterating_goes_over_every_row() -> None:
+def test_iteration_yields_every_row() -> None:
     assert tuple(parse({}, CORE)) == CORE
 
 
@@ -130,7 +130,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name(
 
 
 @pytest.mark.parametrize("variable", ["PATH", "VMNETWORK", "vmnet_memory", "VMNET"])
-def test_variables_of_others_are_none_of_our_business(variable: str) -> None:
+def test_variables_without_the_prefix_are_ignored(variable: str) -> None:
     assert not parse({variable: "anything"}, CORE).given
 
 
@@ -140,10 +140,10 @@ def test_variables_of_others_are_none_of_our_business(variable: str) -> None:
     st.sampled_from(("TCP", "UDP", "SCTP")),
     words,
 )
-def test_a_kubernetes_service_by_our_name_is_passed_over(
+def test_variables_of_a_kubernetes_service_are_ignored(
     service: str, port: int, protocol: str, port_name: str
 ) -> None:
-    """Kubernetes' envvars.go: the service's variables, and Docker's links for each port."""
+    """Kubernetes' envvars.go sets variables for a service, and those of Docker's links."""
     link = f"{service}_PORT_{port}_{protocol}"
     names = (
         *(f"{service}_SERVICE_{end}" for end in ("HOST", "PORT", f"PORT_{port_name}")),
@@ -159,10 +159,10 @@ def test_a_kubernetes_service_by_our_name_is_passed_over(
     st.sampled_from(("TCP", "UDP", "SCTP")),
     words,
 )
-def test_a_docker_link_by_our_name_is_passed_over(
+def test_variables_of_a_docker_link_are_ignored(
     alias: str, port: int, protocol: str, variable: str
 ) -> None:
-    """Docker's daemon/links: a link's first port, each of its ports, its name, its variables."""
+    """Docker's daemon/links sets a link's first port, all its ports, its name and variables."""
     link = f"{alias}_PORT_{port}_{protocol}"
     names = (
         *(f"{alias}_PORT", f"{alias}_NAME", f"{alias}_ENV_{variable}"),
@@ -176,17 +176,17 @@ def test_a_docker_link_by_our_name_is_passed_over(
     "variable",
     ["VMNET_PORT_80_TCP_START", "VMNET_PORT_81_TCP_END", "VMNET_ENV_discovery.type"],
 )
-def test_the_rest_of_a_docker_link_is_passed_over(variable: str) -> None:
+def test_further_variables_of_a_docker_link_are_ignored(variable: str) -> None:
     assert not parse({variable: "tcp://172.17.0.2:80"}, CORE).given
 
 
 @pytest.mark.parametrize("variable", ["VMNET_SERVICE", "VMNET_PORTS", "VMNET_PORT_80_ICMP"])
-def test_what_only_looks_injected_is_refused(variable: str) -> None:
+def test_variables_similar_to_injected_ones_are_refused(variable: str) -> None:
     with pytest.raises(SettingsError, match=f"unknown variable {variable}"):
         parse({variable: "1"}, CORE)
 
 
-def test_two_rows_of_one_name_are_refused() -> None:
+def test_two_rows_with_the_same_name_are_refused() -> None:
     again = setting("VMNET_MEMORY", values.size, "1G", "another plugin's idea of memory")
     with pytest.raises(PluginError, match="VMNET_MEMORY is declared twice"):
         parse({}, (*CORE, again))
@@ -196,7 +196,7 @@ def test_the_same_row_twice_is_one_row() -> None:
     assert len(parse({}, (*CORE, core.MEMORY)).rows) == len(CORE)
 
 
-def test_a_row_of_a_plugin_is_parsed_like_our_own() -> None:
+def test_a_row_of_a_plugin_is_parsed_like_a_core_row() -> None:
     row = optional("VMNET_EXAMPLE_COUNT", values.integer(1, 9), "how many")
     assert parse({}, (*CORE, row))[row] is None
     assert parse({row.name: "7"}, (*CORE, row))[row] == 7

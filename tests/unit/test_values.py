@@ -1,4 +1,4 @@
-"""The parsers of environment variables: what they take, and what they say of anything else."""
+"""The parsers of environment variables: accepted values, and errors for all others."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_value(parser: str, given: str, value: object) -> None:
         ("shell_words", "'open", "a list of arguments: No closing quotation"),
     ],
 )
-def test_what_is_expected_instead(parser: str, given: str, expected: str) -> None:
+def test_the_error_states_what_is_expected(parser: str, given: str, expected: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         PARSERS[parser](given)
 
@@ -105,17 +105,17 @@ def test_what_is_expected_instead(parser: str, given: str, expected: str) -> Non
 @example(value="/" + "9" * 5000)
 @example(value="\udcff")
 def test_any_text_is_a_value_or_a_value_error(parser: str, value: str) -> None:
-    said = ""
+    message = ""
     try:
         PARSERS[parser](value)
     except ValueError as error:
-        said = str(error)
-    assert said.isprintable()
+        message = str(error)
+    assert message.isprintable()
 
 
 @given(st.ip_addresses(), st.text(st.characters(exclude_characters="%"), min_size=1))
 @example(ip_address("fe80::1"), "eth0\ndhcp-script=/bin/sh")
-def test_an_address_holds_nothing_but_an_address(address: object, zone: str) -> None:
+def test_an_address_contains_no_other_text(address: object, zone: str) -> None:
     try:
         parsed = values.ip(f"{address}%{zone}")
     except ValueError:
@@ -126,11 +126,11 @@ def test_an_address_holds_nothing_but_an_address(address: object, zone: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "suggestion"),
     [("dnsmaskq", " (did you mean 'dnsmasq'?)"), ("zzz", "")],
 )
-def test_nearest(wrong: str, said: str) -> None:
-    assert values.nearest(wrong, ("dnsmasq", "nodhcp")) == said
+def test_nearest(wrong: str, suggestion: str) -> None:
+    assert values.nearest(wrong, ("dnsmasq", "nodhcp")) == suggestion
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,6 @@ def test_nearest(wrong: str, said: str) -> None:
         *("/run/a\n", "/run//a", "/" + 90 * "a"),
     ],
 )
-def test_a_folder_that_would_need_quotes_or_is_too_long(given: str) -> None:
+def test_a_folder_that_needs_quotes_or_is_too_long_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"^an absolute path of at most 90 characters, which are"):
         values.folder(given)
