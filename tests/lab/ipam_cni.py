@@ -17,10 +17,10 @@ from vmnet.settings.table import Settings
 _PLUGIN = """#!{python} -IS
 import json, os, sys
 command, log = os.environ["CNI_COMMAND"], {log!r}
-told = sys.stdin.read()
+stdin = sys.stdin.read()
 with open(log, "a") as file:
     environ = {{key: value for key, value in os.environ.items() if key.startswith("CNI_")}}
-    print(json.dumps({{"environ": environ, "told": json.loads(told)}}), file=file)
+    print(json.dumps({{"environ": environ, "stdin": json.loads(stdin)}}), file=file)
 if command == "VERSION":
     print('{{"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0"]}}')
     sys.exit()

@@ -61,7 +61,7 @@ def calls() -> list[str]:
 def record(hook: str, **given: Any) -> None:
     CALLS.append((hook, given))
     if hook in FAIL_AT:
-        raise LaunchError(f"{hook} was told to fail")
+        raise LaunchError(f"{hook} is set to fail")
 
 
 @hookimpl

@@ -86,7 +86,7 @@ def test_the_network_is_restored_before_the_release(hooks: Hooks, tmp_path: Path
 
 def test_a_failed_allocation_is_released_too(hooks: Hooks) -> None:
     recorder.FAIL_AT.add("second: vmnet_ipam_allocate")
-    with pytest.raises(LaunchError, match="second: vmnet_ipam_allocate was told to fail"):
+    with pytest.raises(LaunchError, match="second: vmnet_ipam_allocate is set to fail"):
         allocation.allocate(hooks, recorder.IDENTITY)
     recorder.CALLS.clear()
     start.recover(hooks)

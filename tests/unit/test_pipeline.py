@@ -117,7 +117,7 @@ def test_a_missing_disk_is_found_before_the_network_is_read(tmp_path: Path) -> N
 @pytest.mark.parametrize("stage", ["vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command"])
 def test_planning_ends_at_a_stage_that_fails(stage: str, tmp_path: Path) -> None:
     recorder.FAIL_AT.add(stage)
-    with pytest.raises(LaunchError, match=f"{stage} was told to fail"):
+    with pytest.raises(LaunchError, match=f"{stage} is set to fail"):
         pipeline.plan(recorder.select(tmp_path))
     assert recorder.calls()[1:] == PLANNING[: PLANNING.index(stage) + 1]
 

@@ -56,7 +56,7 @@ def with_daemon(plan: Plan, folder: Path, script: str) -> Plan:
 
 def test_a_launch_that_fails_is_undone(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     recorder.FAIL_AT.add("vmnet_launch")
-    with pytest.raises(LaunchError, match="vmnet_launch was told to fail"):
+    with pytest.raises(LaunchError, match="vmnet_launch is set to fail"):
         start.start(hooks, plan)
     assert recorder.calls() == ALL
     assert names(run_dir) == []
@@ -71,7 +71,7 @@ def test_a_launch_that_returns_has_failed(hooks: Hooks, plan: Plan, run_dir: Pat
 
 def test_a_bridge_that_fails_halfway_is_restored(hooks: Hooks, plan: Plan) -> None:
     recorder.FAIL_AT.add("vmnet_bridge_build")
-    with pytest.raises(LaunchError, match="vmnet_bridge_build was told to fail"):
+    with pytest.raises(LaunchError, match="vmnet_bridge_build is set to fail"):
         start.start(hooks, plan)
     assert recorder.calls() == ["vmnet_bridge_build", "vmnet_bridge_restore"]
 

@@ -110,7 +110,7 @@ def test_interfaces_are_added_in_order_and_released_in_reverse(lab: Lab) -> None
     calls = ["ADD eth0", "ADD eth1", "CHECK eth0", "CHECK eth1", "DEL eth1", "DEL eth0"]
     assert lab.commands() == calls
     assert {call["environ"]["CNI_CONTAINERID"] for call in lab.calls()} == {container(lab)}
-    assert lab.calls()[-1]["told"]["prevResult"] == answers["eth0"]
+    assert lab.calls()[-1]["stdin"]["prevResult"] == answers["eth0"]
 
 
 def test_only_named_interfaces_get_an_allocation(lab: Lab) -> None:

@@ -42,8 +42,8 @@ def test_the_environment_and_document_of_a_call(lab: Lab, monkeypatch: pytest.Mo
         "CNI_PATH": str(lab.folder / "bin"),
         "CNI_NETNS_OVERRIDE": "true",
     }
-    assert add["told"] == unseen["told"] == configured.document
-    assert check["told"] == delete["told"] == {**configured.document, "prevResult": added}
+    assert add["stdin"] == unseen["stdin"] == configured.document
+    assert check["stdin"] == delete["stdin"] == {**configured.document, "prevResult": added}
     assert added == result("10.5.0.2/24")
 
 

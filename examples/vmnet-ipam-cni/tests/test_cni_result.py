@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from vmnet_ipam_cni import merge, result
 
-from tests.lab.ipam_cni import result as told
+from tests.lab.ipam_cni import result as document_of
 from vmnet import testing
 from vmnet.api import Identity, Interface, Resolver, Route, from_json, to_json
 
@@ -34,7 +34,7 @@ def eth0(document: Any) -> Interface:
 def test_allocations_replace_the_container_s_addresses_and_routes() -> None:
     own = testing.identity()
     routes = [{"dst": "0.0.0.0/0"}, {"dst": "10.9.1.2/16", "gw": "10.5.0.3"}]
-    document = told(routes=routes)
+    document = document_of(routes=routes)
     document["ips"] = [{"address": "10.5.0.2/24", "gateway": "10.5.0.1"}]
     found = merged(document, own)
     (nic,) = found.interfaces
@@ -49,7 +49,7 @@ def test_allocations_replace_the_container_s_addresses_and_routes() -> None:
 
 
 def test_each_ip_version_has_its_gateway() -> None:
-    document = told(routes=[{"dst": "::/0"}, {"dst": "0.0.0.0/0"}])
+    document = document_of(routes=[{"dst": "::/0"}, {"dst": "0.0.0.0/0"}])
     document["ips"] = [
         {"address": "10.5.0.2/24", "gateway": "10.5.0.1"},
         {"address": "2001:db8::2/64", "gateway": "2001:db8::1"},
@@ -72,9 +72,9 @@ def test_cni_0_4_0_results_have_an_ip_version() -> None:
 
 
 def test_a_gateway_outside_the_subnet_gets_an_onlink_route() -> None:
-    document = told("10.5.0.2/32", routes=[{"dst": "0.0.0.0/0", "gw": "169.254.1.1"}])
+    document = document_of("10.5.0.2/32", routes=[{"dst": "0.0.0.0/0", "gw": "169.254.1.1"}])
     assert eth0(document).routes == (testing.route("0.0.0.0/0", "169.254.1.1", onlink=True),)
-    document = told("2001:db8::2/128", routes=[{"dst": "::/0", "gw": "fe80::1"}])
+    document = document_of("2001:db8::2/128", routes=[{"dst": "::/0", "gw": "fe80::1"}])
     assert eth0(document).routes == (testing.route("::/0", "fe80::1"),)
 
 
@@ -82,21 +82,21 @@ def test_a_gateway_outside_the_subnet_gets_an_onlink_route() -> None:
     "more", [{"gw": "0.0.0.0"}, {"scope": 253}, {"gw": "10.5.0.7", "scope": 253}]
 )
 def test_an_on_link_route_has_no_gateway(more: dict[str, Any]) -> None:
-    document = told(routes=[{"dst": "10.6.0.0/16", **more}])
+    document = document_of(routes=[{"dst": "10.6.0.0/16", **more}])
     document["ips"] = [{"address": "10.5.0.2/24", "gateway": "10.5.0.1"}]
     assert eth0(document).routes == (testing.route("10.6.0.0/16"),)
 
 
 def test_a_route_s_metric_and_mtu() -> None:
     routes = [{"dst": "10.6.0.0/16", "gw": "10.5.0.1", "priority": 50, "mtu": 1400, "table": 254}]
-    assert eth0(told("10.5.0.2/24", routes=routes)).routes == (
+    assert eth0(document_of("10.5.0.2/24", routes=routes)).routes == (
         testing.route("10.6.0.0/16", "10.5.0.1", metric=50, mtu=1400),
     )
 
 
 def test_no_gateway_is_invented(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    document = told(routes=[{"dst": "::/0"}])
+    document = document_of(routes=[{"dst": "::/0"}])
     document["ips"] = [{"address": "10.5.0.2/24", "gateway": "10.5.0.1"}]
     assert eth0(document).routes == ()
     assert "eth0: no IPv4 default route was allocated" in caplog.text
@@ -133,13 +133,13 @@ def test_parts_of_dns_replace_the_container_s(
     own = testing.identity(
         domain="lan.test", resolver=testing.resolver("192.0.2.53", search=("lan.test",))
     )
-    found = merged(told("10.5.0.2/24", dns=dns), own)
+    found = merged(document_of("10.5.0.2/24", dns=dns), own)
     assert (found.domain, found.resolver) == (domain, resolver)
 
 
 def test_addresses_of_other_interfaces_are_ignored() -> None:
     links = [{"name": "veth0"}, {"name": "eth0", "sandbox": "/proc/7/ns/net"}]
-    document = told(interfaces=links)
+    document = document_of(interfaces=links)
     document["ips"] = [
         {"address": "10.5.0.2/24", "interface": 1},
         {"address": "10.6.0.2/24", "interface": 0},
@@ -148,15 +148,15 @@ def test_addresses_of_other_interfaces_are_ignored() -> None:
 
 
 def with_ip(**entry: Any) -> dict[str, Any]:
-    return told(ips=[{"address": "10.5.0.2/24", **entry}])
+    return document_of(ips=[{"address": "10.5.0.2/24", **entry}])
 
 
 def with_route(**entry: Any) -> dict[str, Any]:
-    return told("10.5.0.2/24", routes=[{"dst": "10.6.0.0/16", **entry}])
+    return document_of("10.5.0.2/24", routes=[{"dst": "10.6.0.0/16", **entry}])
 
 
 def with_dns(**entry: Any) -> dict[str, Any]:
-    return told("10.5.0.2/24", dns=entry)
+    return document_of("10.5.0.2/24", dns=entry)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ def with_dns(**entry: Any) -> dict[str, Any]:
         (None, "not an object: None"),
         ([], "not an object"),
         ({}, "cniVersion is None, not 1.0.0"),
-        (told("10.5.0.2/24", cniVersion="0.4.0"), "cniVersion is '0.4.0', not 1.0.0"),
-        (told(), "there is no address for eth0"),
-        (told(ips={}), "'ips' is not a list"),
-        (told(ips=["10.5.0.2/24"]), "not an object"),
+        (document_of("10.5.0.2/24", cniVersion="0.4.0"), "cniVersion is '0.4.0', not 1.0.0"),
+        (document_of(), "there is no address for eth0"),
+        (document_of(ips={}), "'ips' is not a list"),
+        (document_of(ips=["10.5.0.2/24"]), "not an object"),
         (with_ip(address="10.5.0.2"), "'10.5.0.2' is not an address with its prefix length"),
         (with_ip(address="10.5.0.2/255.255.255.0"), "is not an address"),
         (with_ip(address="10.5.0.2/33"), "is not an address"),
@@ -197,8 +197,8 @@ def with_dns(**entry: Any) -> dict[str, Any]:
         (with_route(table=100), "is not in the main table"),
         (with_route(priority=-1), "'priority' is -1"),
         (with_route(mtu=True), "'mtu' is True"),
-        (told("10.5.0.2/24", routes="none"), "'routes' is not a list"),
-        (told("10.5.0.2/24", dns=[]), "dns is not an object"),
+        (document_of("10.5.0.2/24", routes="none"), "'routes' is not a list"),
+        (document_of("10.5.0.2/24", dns=[]), "dns is not an object"),
         (with_dns(nameservers=["127.0.0.1"]), "is not a nameserver that a guest can reach"),
         (with_dns(nameservers="10.5.0.53"), "'nameservers' is not a list"),
         (with_dns(domain="a b"), "'a b' is not a domain name"),
@@ -232,7 +232,7 @@ def test_conflicts_are_refused(results: Mapping[str, list[str]], reason: str) ->
         testing.interface("10.4.0.7/24", gateway="10.4.0.1"),
         testing.interface("10.6.0.7/24", name="eth1", gateway="10.6.0.1"),
     )
-    found = {name: result.read(told(*ips), V1, name) for name, ips in results.items()}
+    found = {name: result.read(document_of(*ips), V1, name) for name, ips in results.items()}
     with pytest.raises(ValueError, match=re.escape(reason)):
         merge.merge(own, found)
 
@@ -285,8 +285,8 @@ def is_plain(identity: Identity) -> bool:
 
 
 @given(likely | anything)
-@example(told("10.5.0.2/24", dns={"search": ["\udcff"]}))
-@example(told("10.5.0.2/24", routes=[{"dst": "10.6.0.0/16", "priority": 10**5000}]))
+@example(document_of("10.5.0.2/24", dns={"search": ["\udcff"]}))
+@example(document_of("10.5.0.2/24", routes=[{"dst": "10.6.0.0/16", "priority": 10**5000}]))
 def test_any_result_is_valid_or_refused(document: Any) -> None:
     try:
         found = merged(document)
