@@ -41,7 +41,7 @@ from vmnet.model.machine import (
 from vmnet.model.names import is_domain, is_label, shown
 from vmnet.model.wiring import Port, Record, Requirements, Saved, Sender, Wiring
 from vmnet.settings import values
-from vmnet.settings.core import DNS, IPAM, LOG, NTP, RUN_DIR
+from vmnet.settings.core import BRIDGE_ADDRESS, DNS, FILTER, IPAM, LOG, NTP, RUN_DIR
 from vmnet.settings.table import Setting, Settings, optional, setting
 
 if TYPE_CHECKING:
@@ -51,13 +51,26 @@ if TYPE_CHECKING:
     from vmnet.lifecycle.become import become as become
     from vmnet.model.serial import from_json as from_json
     from vmnet.model.serial import to_json as to_json
+    from vmnet.net import arp as arp
+    from vmnet.net import links as links
+    from vmnet.net import neighbours as neighbours
+    from vmnet.net import rtnl as rtnl
+    from vmnet.net import tap as tap
+    from vmnet.net.filters import antispoof as antispoof
+    from vmnet.net.filters import containment as containment
+    from vmnet.net.filters import reception as reception
+    from vmnet.net.kernel_errors import step as step
+    from vmnet.net.restore import replay as replay
+    from vmnet.net.restore import snapshot as snapshot
     from vmnet.process import Answer as Answer
     from vmnet.supervision import followed as followed
     from vmnet.supervision import task as task
     from vmnet.supervision.guard import EXIT_PORT as EXIT_PORT
 
 __all__ = [
+    "BRIDGE_ADDRESS",
     "DNS",
+    "FILTER",
     "IPAM",
     "LOG",
     "NTP",
@@ -113,12 +126,23 @@ __all__ = [
 _LATE = {
     "Answer": ("vmnet.process", "Answer"),
     "EXIT_PORT": ("vmnet.supervision.guard", "EXIT_PORT"),
+    "antispoof": ("vmnet.net.filters.antispoof", None),
+    "arp": ("vmnet.net.arp", None),
     "become": ("vmnet.lifecycle.become", "become"),
+    "containment": ("vmnet.net.filters.containment", None),
     "files": ("vmnet.lifecycle.files", None),
     "followed": ("vmnet.supervision.followed", None),
     "from_json": ("vmnet.model.serial", "from_json"),
+    "links": ("vmnet.net.links", None),
+    "neighbours": ("vmnet.net.neighbours", None),
     "privileges": ("vmnet.lifecycle.privileges", None),
     "process": ("vmnet.process", None),
+    "reception": ("vmnet.net.filters.reception", None),
+    "replay": ("vmnet.net.restore.replay", None),
+    "rtnl": ("vmnet.net.rtnl", None),
+    "snapshot": ("vmnet.net.restore.snapshot", None),
+    "step": ("vmnet.net.kernel_errors", "step"),
+    "tap": ("vmnet.net.tap", None),
     "task": ("vmnet.supervision.task", None),
     "to_json": ("vmnet.model.serial", "to_json"),
 }

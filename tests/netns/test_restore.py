@@ -20,7 +20,7 @@ from tests.lab.wait import until
 from vmnet import testing
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.net import rtnl
-from vmnet.strategies.bridge import build, plan
+from vmnet.strategies.bridge import build, plan, restore
 
 # Some examples hand over eth0, some also eth1. The container keeps eth2, which can have routes too.
 NICS = ("eth0", "eth1", "eth2")
@@ -330,8 +330,8 @@ def test_any_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
                 with killed_after(built, monkeypatch):
                     build.build(wiring)
                 with killed_after(restored, monkeypatch):
-                    build.restore(wiring)
-                build.restore(wiring)
+                    restore.restore(wiring)
+                restore.restore(wiring)
             require_same(before, made.dump())
 
         check()

@@ -112,6 +112,15 @@ def test_plugins_import_public_names_and_never_each_other(path: Path) -> None:
             assert package == own, one
 
 
+def test_the_bridge_strategy_needs_no_more_than_other_plugins() -> None:
+    """It is the example for bridge strategies, so it imports only the public interface."""
+    for path in sorted((ROOT / "vmnet/strategies/bridge").glob("*.py")):
+        own = {name for name in imports(path) if name.startswith("vmnet.")}
+        assert not {
+            name for name in own if not name.startswith(("vmnet.api", "vmnet.strategies.bridge"))
+        }, path
+
+
 def test_a_start_imports_only_what_it_needs() -> None:
     """``vmnet run`` up to the end of planning, which fails here for want of something to boot."""
     program = (

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 from vmnet.net import links, rtnl
 from vmnet.net.netlink import attribute
+from vmnet.net.packets import mac_bytes
 
 _RTM_NEWNEIGH = 28
 _AF_BRIDGE = 7
@@ -18,7 +19,7 @@ _NTF_MASTER = 0x04
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
 
-def add_forwarding_entry(kernel: rtnl.Rtnl, port: str, mac: bytes) -> None:
+def add_forwarding_entry(kernel: rtnl.Rtnl, port: str, mac: str) -> None:
     """Make a bridge send frames for a MAC only to one of its ports.
 
     The entry remains while the port is in the bridge, even without a carrier.
@@ -27,14 +28,14 @@ def add_forwarding_entry(kernel: rtnl.Rtnl, port: str, mac: bytes) -> None:
     """
     # NUD_PERMANENT would mean that the MAC is the bridge's own.
     body = _NDMSG.pack(_AF_BRIDGE, links.index(port), _NUD_NOARP, _NTF_MASTER, 0)
-    kernel.send_body(_RTM_NEWNEIGH, _NEW, body + attribute(_NDA_LLADDR, mac))
+    kernel.send_body(_RTM_NEWNEIGH, _NEW, body + attribute(_NDA_LLADDR, mac_bytes(mac)))
 
 
-def add_neighbour(kernel: rtnl.Rtnl, link: str, address: IPv4Address, mac: bytes) -> None:
+def add_neighbour(kernel: rtnl.Rtnl, link: str, address: IPv4Address, mac: str) -> None:
     """Set the MAC of an address on a link, so that the kernel neither asks for it nor learns it.
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     body = _NDMSG.pack(socket.AF_INET, links.index(link), _NUD_PERMANENT, 0, 0)
-    attributes = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, mac)
+    attributes = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, mac_bytes(mac))
     kernel.send_body(_RTM_NEWNEIGH, _NEW, body + attributes)

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import islice
 from zlib import crc32
 
-from vmnet.model.identity import Identity, Interface
+from vmnet.api import Identity, Interface
 
 # RFC 3927 section 2.1 reserves the first and last 256 addresses.
 _LINK_LOCAL = IPv4Network("169.254.0.0/16")

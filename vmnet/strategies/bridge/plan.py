@@ -8,12 +8,21 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from attrs import evolve
 
-from vmnet.errors import BridgeError
-from vmnet.hookspecs import hookimpl
-from vmnet.model.identity import Identity, Interface, Resolver
-from vmnet.model.wiring import Port, Requirements, Saved, Sender, Wiring
-from vmnet.settings.core import BRIDGE_ADDRESS, FILTER
-from vmnet.settings.table import Settings
+from vmnet.api import (
+    BRIDGE_ADDRESS,
+    FILTER,
+    BridgeError,
+    Identity,
+    Interface,
+    Port,
+    Requirements,
+    Resolver,
+    Saved,
+    Sender,
+    Settings,
+    Wiring,
+    hookimpl,
+)
 from vmnet.strategies.bridge import addressing
 
 # The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
@@ -27,9 +36,7 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
-    from vmnet.net import rtnl
-    from vmnet.net.kernel_errors import step
-    from vmnet.net.restore import snapshot
+    from vmnet.api import rtnl, snapshot, step
 
     with step("read the network"), rtnl.Rtnl() as kernel:
         saved = snapshot.take(kernel, [interface.name for interface in identity.interfaces])
@@ -72,16 +79,16 @@ def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
 
 @hookimpl
 def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
-    from vmnet.strategies.bridge import build
+    from vmnet.strategies.bridge import restore
 
-    build.restore(wiring)
+    restore.restore(wiring)
     return True
 
 
 def _plan_port(
     number: int, interface: Interface, identity: Identity, requirements: Requirements, saved: Saved
 ) -> Port:
-    from vmnet.net import links
+    from vmnet.api import links
 
     bridge, tap = f"br{number}", f"tap{number}"
     for name in (bridge, tap):
@@ -170,8 +177,7 @@ def _bridge_addresses(
 
 def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
     """Return the first candidate that no machine uses, followed by the candidates after it."""
-    from vmnet.net import arp
-    from vmnet.net.kernel_errors import step
+    from vmnet.api import arp, step
 
     candidates = addressing.spare_candidates(interface, identity)
     if not candidates:

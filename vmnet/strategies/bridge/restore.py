@@ -1,0 +1,65 @@
+"""Restore the uplinks, from any state between untouched and connected to their bridges."""
+
+from __future__ import annotations
+
+from vmnet.api import Port, Wiring, containment, links, replay, rtnl, step, tap
+
+
+def restore(wiring: Wiring) -> None:
+    """Remove the bridges and taps, and restore every uplink.
+
+    :raises BridgeError: the kernel refused a step, or an uplink differs from its saved state
+    """
+    with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
+        present, gone = {}, []
+        for port in wiring.ports:
+            with step(f"take {port.uplink} out of {port.bridge}"):
+                _remove_bridge(kernel, port)
+                if not _has_uplink(kernel, port):
+                    gone.append(port.saved)
+                    continue
+                present[port.uplink] = port.saved
+                containment.remove(kernel, port.uplink)
+                tap.close_tap(port.tap_fds)
+                _restore_link(kernel, port)
+        for name, saved in present.items():
+            with step(f"restore the addresses of {name}"):
+                replay.addresses(kernel, name, saved)
+                links.change(kernel, name, addr_gen_mode=saved.addr_gen_mode)
+        # After the addresses of all NICs, because a route may depend on another NIC's address.
+        with step(f"restore the routes of {', '.join(present)}"):
+            wanted = replay.Wanted.of(present, gone)
+            replay.routes(kernel, wanted)
+            replay.require_same(kernel, wanted)
+
+
+def _has_uplink(kernel: rtnl.Rtnl, port: Port) -> bool:
+    """Return whether the uplink exists, by its MAC.
+
+    The engine may have removed it and given its name to another NIC.
+    """
+    link = links.find(kernel, port.uplink)
+    return link is not None and link.get_attr("IFLA_ADDRESS") in (port.uplink_mac, port.guest_mac)
+
+
+def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
+    """Delete the bridge if it has the MAC that vmnet gave it."""
+    bridge = links.find(kernel, port.bridge)
+    if bridge is not None and bridge.get_attr("IFLA_ADDRESS") == port.bridge_mac:
+        links.delete(kernel, port.bridge)
+
+
+def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:
+    """Restore the NIC's MAC, link state and queue length.
+
+    Set it down only if its MAC or state differs. The kernel must not generate an IPv6 address when
+    the NIC goes up, because the saved addresses include it.
+    """
+    now, saved = links.get(kernel, port.uplink), port.saved
+    is_up = bool(now["flags"] & links.IFF_UP)
+    if (now.get_attr("IFLA_ADDRESS"), is_up) != (port.guest_mac, saved.up):
+        links.change(kernel, port.uplink, up=False)
+        links.disable_ipv6_link_local(kernel, port.uplink)
+        links.change(kernel, port.uplink, mac=port.guest_mac)
+    # When a NIC without a queue gets a filter, the kernel sets its queue length to 1000.
+    links.change(kernel, port.uplink, up=saved.up, queue_length=saved.queue_length)
