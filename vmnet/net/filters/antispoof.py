@@ -30,12 +30,12 @@ from vmnet.net.filters.cbpf import (
     LDB_X,
     LDH,
     LDH_X,
-    LDX_HEADER,
     VLAN_TAG_PRESENT,
     Instruction,
     Program,
 )
 from vmnet.net.filters.matching import (
+    ANY_FRAGMENT,
     ARP,
     DESTINATION,
     DHCP6_CLIENT,
@@ -48,6 +48,7 @@ from vmnet.net.filters.matching import (
     ICMP6,
     IPV4,
     IPV6,
+    LATER_FRAGMENT,
     NA6,
     NS6,
     PASS,
@@ -59,14 +60,15 @@ from vmnet.net.filters.matching import (
     UDP,
     drop_if,
     drop_reserved_multicast,
+    ipv4_payload,
     jump_if,
     jump_if_ipv4,
     jump_if_ipv6,
     require,
     require_length,
+    require_mac,
     require_value,
 )
-from vmnet.net.packets import mac_bytes
 
 _REDIRECT, _ROUTER_ADVERTISEMENT = 5, 9  # RFC 792, RFC 1256
 _LISTENER_REPORTS = (131, 132, 143)  # RFC 2710, RFC 3810
@@ -90,17 +92,15 @@ def program(mac: str, sender: Sender | None) -> Program:
     ends: Program = {"pass": [PASS], "drop": [DROP]}
     if sender is None:
         return {**start, **ends}
-    return {**start, **_frame(mac_bytes(mac), sender), **_ipv4(sender), **_ipv6(sender), **ends}
+    return {**start, **_frame(mac, sender), **_ipv4(sender), **_ipv6(sender), **ends}
 
 
-def _frame(mac: bytes, sender: Sender) -> Program:
-    high, low = int.from_bytes(mac[:4], "big"), int.from_bytes(mac[4:], "big")
+def _frame(mac: str, sender: Sender) -> Program:
     other_protocols = [DROP] if sender.addresses is not None else [*drop_if(TAGS), PASS]
     return {
         "frame": [
             *require(LD, VLAN_TAG_PRESENT, 0),
-            *require(LD, 6, high),
-            *require(LDH, 10, low),
+            *require_mac(6, mac),
             (LDH, 12, 0, 0),  # EtherType
             *jump_if(IPV4, "ipv4"),
             *jump_if(IPV6, "ipv6"),
@@ -111,8 +111,7 @@ def _frame(mac: bytes, sender: Sender) -> Program:
             *require_length(14 + 28),
             *require(LD, 14, 0x00010800),  # Ethernet, IPv4
             *require(LDH, 18, 0x0604),  # the lengths of their addresses
-            *require(LD, 22, high),
-            *require(LDH, 26, low),
+            *require_mac(22, mac),
             *_jump_if_own_ipv4(28, sender, "pass"),
             *jump_if(0, "pass"),  # a probe (RFC 5227)
             DROP,
@@ -128,20 +127,13 @@ def _ipv4(sender: Sender) -> Program:
             *require_value(0),
             # A guest without an address may only send unfragmented DHCP to a server (RFC 2131
             # section 4.1).
-            *require(LDB, 23, UDP),
-            (LDH, 20, 0, 0),
-            (JSET, 0x3FFF, 0, 1),
-            DROP,
-            (LDX_HEADER, 14, 0, 0),
+            *ipv4_payload(ANY_FRAGMENT, "drop"),
+            *require_value(UDP),
             *require(LDH_X, 16, DHCP_SERVER),
             PASS,
         ],
         "ipv4 sent": [
-            (LDH, 20, 0, 0),
-            (JSET, 0x1FFF, 0, 1),  # a later fragment
-            PASS,
-            (LDX_HEADER, 14, 0, 0),
-            (LDB, 23, 0, 0),
+            *ipv4_payload(LATER_FRAGMENT, "pass"),
             (JEQ, ICMP, "icmp", 0),
             (JEQ, UDP, "udp", 0),
             PASS,

@@ -54,7 +54,6 @@ from vmnet.net.filters.matching import (
     jump_if_ipv4,
     jump_if_ipv6,
 )
-from vmnet.net.packets import mac_bytes
 
 _Addresses = Iterable[IPv4Address | IPv6Address]
 
@@ -82,8 +81,8 @@ def entering(port: Port) -> Program:
     """Return the filter for frames from the network."""
     start = [
         *drop_reserved_multicast(),
-        *jump_if_from(mac_bytes(port.guest_mac), "drop"),
-        *jump_if_from(mac_bytes(port.bridge_mac), "drop"),
+        *jump_if_from(port.guest_mac, "drop"),
+        *jump_if_from(port.bridge_mac, "drop"),
     ]
     return _program(start, port, (*port.owned, *_bridge_link_local(port)))
 

@@ -15,14 +15,18 @@ from ipaddress import IPv4Address, IPv6Address
 from vmnet.net.filters.cbpf import (
     JEQ,
     JGE,
+    JSET,
     JUMP,
     LD,
     LD_LENGTH,
+    LDB,
     LDH,
+    LDX_HEADER,
     RET,
     Instruction,
 )
 from vmnet.net.filters.clsact import SHOT, UNSPEC
+from vmnet.net.packets import mac_bytes
 
 PASS, DROP = (RET, UNSPEC, 0, 0), (RET, SHOT, 0, 0)
 # EtherTypes (IEEE 802) of protocols and of VLAN tags.
@@ -33,6 +37,7 @@ ICMP, TCP, UDP = 1, 6, 17
 HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, 58, 60
 RS6, RA6, NS6, NA6, REDIRECT6 = 133, 134, 135, 136, 137
 DNS, DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER = 53, 67, 68, 546, 547
+ANY_FRAGMENT, LATER_FRAGMENT = 0x3FFF, 0x1FFF  # bits of IPv4's flags and offset (RFC 791)
 _RESERVED_MULTICAST = 0x0180C200
 
 
@@ -62,10 +67,21 @@ def drop_if(values: Iterable[int]) -> Iterator[Instruction]:
         yield from ((JEQ, value, 0, 1), DROP)
 
 
-def jump_if_from(mac: bytes, label: str) -> tuple[Instruction, ...]:
+def jump_if_from(mac: str, label: str) -> tuple[Instruction, ...]:
     """Jump if the MAC is the frame's source."""
-    high, low = int.from_bytes(mac[:4], "big"), int.from_bytes(mac[4:], "big")
+    high, low = _words(mac)
     return (LD, 6, 0, 0), (JEQ, high, 0, 3), (LDH, 10, 0, 0), *jump_if(low, label)
+
+
+def require_mac(offset: int, mac: str) -> tuple[Instruction, ...]:
+    high, low = _words(mac)
+    return *require(LD, offset, high), *require(LDH, offset + 4, low)
+
+
+def _words(mac: str) -> tuple[int, int]:
+    """Return the first four bytes of a MAC and the last two as numbers."""
+    packed = mac_bytes(mac)
+    return int.from_bytes(packed[:4], "big"), int.from_bytes(packed[4:], "big")
 
 
 def drop_reserved_multicast() -> tuple[Instruction, ...]:
@@ -77,6 +93,19 @@ def drop_reserved_multicast() -> tuple[Instruction, ...]:
     return (
         *((LD, 0, 0, 0), (JEQ, _RESERVED_MULTICAST, 0, 4)),
         *((LDH, 4, 0, 0), (JEQ, 0, 2, 0), (JGE, 0x10, 1, 0), DROP),
+    )
+
+
+def ipv4_payload(fragments: int, label: str) -> tuple[Instruction, ...]:
+    """Jump if an IPv4 packet is a fragment; otherwise load its protocol into A.
+
+    Its payload is at 14 + X from then on.
+
+    :param fragments: ANY_FRAGMENT or LATER_FRAGMENT
+    """
+    return (
+        *((LDH, 20, 0, 0), (JSET, fragments, 0, 1), (JUMP, 0, label, 0)),
+        *((LDX_HEADER, 14, 0, 0), (LDB, 23, 0, 0)),
     )
 
 

@@ -22,25 +22,26 @@ from vmnet.net.filters.cbpf import (
     JEQ,
     JSET,
     LD,
-    LDB,
     LDB_X,
     LDH,
     LDH_X,
-    LDX_HEADER,
     VLAN_TAG_PRESENT,
     Program,
 )
 from vmnet.net.filters.matching import (
+    ANY_FRAGMENT,
     ARP,
     DHCP_SERVER,
     DNS,
     DROP,
     ICMP,
     IPV4,
+    LATER_FRAGMENT,
     PASS,
     TCP,
     UDP,
     drop_if,
+    ipv4_payload,
     jump_if,
     jump_if_from,
     jump_if_ipv4,
@@ -48,12 +49,10 @@ from vmnet.net.filters.matching import (
     require_length,
     require_value,
 )
-from vmnet.net.packets import mac_bytes
 
 _BROADCAST = IPv4Address("255.255.255.255")
 _ECHO_REPLY, _REDIRECT, _ECHO_REQUEST = 0, 5, 8  # RFC 792
 _TCP_ACK = 0x10
-_ANY_FRAGMENT, _LATER_FRAGMENT = 0x3FFF, 0x1FFF
 
 
 def filter_bridge(kernel: rtnl.Rtnl, port: Port) -> bool:
@@ -76,12 +75,9 @@ def program(port: Port) -> Program:
             *jump_if_ipv4(LD, 30, _destinations(port), "to the bridge"),
             DROP,
         ],
-        "to the bridge": [*jump_if_from(mac_bytes(port.guest_mac), "from the guest")],
+        "to the bridge": [*jump_if_from(port.guest_mac, "from the guest")],
         "from the network": [
-            (LDH, 20, 0, 0),
-            (JSET, _LATER_FRAGMENT, "pass", 0),
-            (LDX_HEADER, 14, 0, 0),
-            (LDB, 23, 0, 0),
+            *ipv4_payload(LATER_FRAGMENT, "pass"),
             (JEQ, UDP, "port", 0),
             (JEQ, TCP, "port", 0),
             (JEQ, ICMP, 0, "pass"),
@@ -91,10 +87,7 @@ def program(port: Port) -> Program:
         ],
         "port": [(LDH_X, 16, 0, 0), *drop_if((DNS, DHCP_SERVER)), PASS],
         "from the guest": [
-            (LDH, 20, 0, 0),
-            (JSET, _ANY_FRAGMENT, "drop", 0),
-            (LDX_HEADER, 14, 0, 0),
-            (LDB, 23, 0, 0),
+            *ipv4_payload(ANY_FRAGMENT, "drop"),
             (JEQ, UDP, "guest's udp", 0),
             (JEQ, TCP, "guest's tcp", 0),
             *require_value(ICMP),
