@@ -56,9 +56,9 @@ def _try(what: str, step: Callable[[], str]) -> Finding:
 
 
 def _privileges() -> str:
-    from vmnet.net import probe
+    from vmnet.net import permissions
 
-    probe.wiring_allowed()
+    permissions.require_bridge_and_tap()
     return "can create taps and bridges"
 
 

@@ -74,9 +74,9 @@ def _reopen(run_dir: Path) -> None:
     """Remove the filters from NICs that appeared while the VM ran, so that they can be captured."""
     record = uplink_record.load(run_dir)
     if record is not None and record.shut:
-        from vmnet.net.filters import shutter
+        from vmnet.net.filters import drop_all
 
-        shutter.reopen(record.shut)
+        drop_all.reopen(record.shut)
     uplink_record.discard(run_dir)
 
 

@@ -61,10 +61,10 @@ def _shut_newcomers(
 ) -> Iterator[int]:
     """Block the NICs that were added, and yield their indexes."""
     for newcomer in uplink_record.newcomers(record, devices, value(environ, INTERFACES)):
-        from vmnet.net.filters import shutter
+        from vmnet.net.filters import drop_all
 
         text = f"{newcomer.name} was added, but the VM is not on that network"
-        if (obstacle := shutter.shut(newcomer.name)) is None:
+        if (obstacle := drop_all.shut(newcomer.name)) is None:
             text += ": vmnet blocks it"
         else:
             text += f"; the container itself answers there: {obstacle}"

@@ -1,4 +1,4 @@
-"""Find out whether this container can create bridges and taps, by creating and removing them."""
+"""Check that this container may create bridges and taps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vmnet.net.kernel_errors import step
 _BRIDGE, _TAP, _FD = "vmnet-check-br", "vmnet-check-tap", 199
 
 
-def wiring_allowed() -> None:
+def require_bridge_and_tap() -> None:
     """Create a tap and a bridge, and remove both.
 
     :raises vmnet.errors.PrivilegeError: a capability or device is missing

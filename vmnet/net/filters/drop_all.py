@@ -1,4 +1,4 @@
-"""Shut a network device: drop all its traffic, and leave its settings as they are."""
+"""The filter that shuts a network device: drops all frames, and leaves the settings as they are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 
 from vmnet.net import rtnl
 from vmnet.net.filters import clsact
-from vmnet.net.filters.cbpf import RET, Program
-from vmnet.net.filters.clsact import SHOT
+from vmnet.net.filters.cbpf import Program
+from vmnet.net.filters.matching import DROP
 
 _log = logging.getLogger(__name__)
-_DROP_ALL: Program = {"start": [(RET, SHOT, 0, 0)]}
+_DROP_ALL: Program = {"start": [DROP]}
 
 
 def shut(device: str) -> str | None:
