@@ -14,8 +14,8 @@ from typing import Any
 from attrs import field, frozen
 
 from tests.lab.command import Process
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan, lan
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 
 HERE = Path(__file__).parent

@@ -21,8 +21,8 @@ from attrs import asdict, frozen
 from bench import arena, installed
 from bench.arena import BenchmarkError
 from tests.lab.command import CommandError, Process, run
-from tests.lab.namespace import Namespace
-from tests.lab.netns import lan
+from tests.lab.net.lan import lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import TimedOutError, until
 
 _GUEST = arena.HERE.parent / "guest" / "build"

@@ -18,8 +18,8 @@ from attrs import frozen
 from bench import arena, installed
 from bench.arena import BenchmarkError, Entry, Start
 from tests.lab.command import CommandError
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 
 NICS, ROUTES = (1, 8, 32), (1, 250, 1000)
 STRATEGIES = ("dnsmasq", "cloudinit")

@@ -10,7 +10,7 @@ import pytest
 from tests.docs import pages, plugin
 from tests.docs.pages import Example
 from tests.lab.folders import open_to_readers
-from tests.lab.netns import lan
+from tests.lab.net.lan import lan
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tests.lab.engine import Container, Engine, engine
+from tests.lab.engines.docker import Container, Engine, engine
 from tests.lab.wait import until
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
-from tests.lab.bootable import convert, make_disk
 from tests.lab.command import run
-from tests.lab.engine import Engine
+from tests.lab.engines.docker import Engine
+from tests.lab.images.bootable import convert, make_disk
 from vmnet.errors import MachineError, PrivilegeError, SettingsError, VmnetError
 
 pytestmark = pytest.mark.engine

@@ -14,7 +14,7 @@ import pytest
 from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
 from tests.lab.command import background
 from tests.lab.console import Console, on_pty
-from tests.lab.engine import Container
+from tests.lab.engines.docker import Container
 from tests.lab.wait import until
 
 pytestmark = pytest.mark.engine

@@ -13,10 +13,10 @@ import pytest
 
 from tests.engine.conftest import NET_ADMIN, Vms
 from tests.engine.test_restart import require_identity
-from tests.lab.dockerd import BIP
-from tests.lab.engine import Engine, own_engine
-from tests.lab.namespace import namespace
-from tests.lab.podman import podman
+from tests.lab.engines.docker import Engine, own_engine
+from tests.lab.engines.dockerd import BIP
+from tests.lab.engines.podman import podman
+from tests.lab.net.namespace import namespace
 from tests.lab.wait import until
 from vmnet.errors import PrivilegeError
 

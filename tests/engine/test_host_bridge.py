@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.engine.conftest import Vms
-from tests.lab.netns import Lan, lan
-from tests.lab.services import dnsmasq
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from vmnet.host_bridge.inspection import DOCKER
 

@@ -10,8 +10,8 @@ import pytest
 from attrs import frozen
 
 from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
-from tests.lab.engine import Container
-from tests.lab.ipam_http import FOLDER, TOKEN, Certificates
+from tests.lab.engines.docker import Container
+from tests.lab.ipam.http import FOLDER, TOKEN, Certificates
 from tests.lab.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]

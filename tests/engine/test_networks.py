@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
-from tests.lab.engine import Container
+from tests.lab.engines.docker import Container
 from tests.lab.wait import until
 from vmnet.errors import CaptureError
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs import plugin
 from tests.engine.conftest import Vms
-from tests.lab.engine import Engine
+from tests.lab.engines.docker import Engine
 
 pytestmark = pytest.mark.engine
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.engine.conftest import NET_ADMIN, Vms
-from tests.lab.engine import Container
+from tests.lab.engines.docker import Container
 
 pytestmark = pytest.mark.engine
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.conftest import BOOT_SECONDS, Vms
 from tests.lab.console import on_pty
-from tests.lab.engine import Container
+from tests.lab.engines.docker import Container
 from tests.lab.wait import until
 
 pytestmark = pytest.mark.engine

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import BOOT_SECONDS, FETCH, Vms
-from tests.lab.swarm import Swarm, swarm
+from tests.lab.engines.swarm import Swarm, swarm
 from tests.lab.wait import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.netns import Lan, lan
+from tests.lab.net.lan import Lan, lan
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 
 import pytest
 
-from tests.lab.dhcp6_clients import CLIENTS6, Client6
-from tests.lab.dhcp_clients import CLIENTS, Client
-from tests.lab.guest import guest
-from tests.lab.netns import Lan
-from tests.lab.services import dnsmasq
+from tests.lab.clients.dhcp4 import CLIENTS, Client
+from tests.lab.clients.dhcp6 import CLIENTS6, Client6
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import Lan
+from tests.lab.net.services import dnsmasq
 
 MAC = "02:42:ac:1e:01:02"
 OPTIONS = (

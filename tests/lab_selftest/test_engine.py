@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.engine import Engine, engine, own_engine
+from tests.lab.engines.docker import Engine, engine, own_engine
 from tests.lab.wait import until
 
 pytestmark = pytest.mark.engine

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import CommandError
-from tests.lab.namespace import namespace
-from tests.lab.netns import WORLD, WORLD6, Lan, lan
-from tests.lab.services import dns_server, web_server
-from tests.lab.snapshot import require_same
+from tests.lab.net.lan import WORLD, WORLD6, Lan, lan
+from tests.lab.net.namespace import namespace
+from tests.lab.net.services import dns_server, web_server
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 
 

@@ -13,8 +13,8 @@ from attrs import frozen
 
 from tests.lab.command import Completed, Process
 from tests.lab.folders import open_to_readers
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan, lan
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 
 VMNET = (sys.executable, "-m", "vmnet")

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import frozen
 
 from tests.lab.command import Completed
-from tests.lab.namespace import Namespace
+from tests.lab.net.namespace import Namespace
 from tests.netns.conftest import VMNET
 
 _TRACED = (

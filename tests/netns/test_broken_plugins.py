@@ -10,9 +10,9 @@ from textwrap import dedent, indent
 import pytest
 
 from tests.lab.command import Completed
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
-from tests.lab.snapshot import require_same
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.unit.test_discovery import distribution

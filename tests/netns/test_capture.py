@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from tests.lab.command import run
-from tests.lab.namespace import Namespace, namespace
+from tests.lab.net.namespace import Namespace, namespace
 from vmnet.model.identity import Interface
 from vmnet.net import router
 from vmnet.strategies.netns import capture

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
+from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import Process
-from tests.lab.dhcp_clients import udhcpc
-from tests.lab.guest import guest
-from tests.lab.namespace import Namespace
-from tests.lab.netns import WORLD, Lan
-from tests.lab.services import dnsmasq
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import WORLD, Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.lifecycle.vm_record import Nic

@@ -10,12 +10,12 @@ from ipaddress import IPv4Interface, IPv6Address
 
 import pytest
 
-from tests.lab.dhcp6_clients import dhclient6
-from tests.lab.dhcp_clients import udhcpc
-from tests.lab.guest import guest
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
-from tests.lab.services import dnsmasq
+from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.clients.dhcp6 import dhclient6
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
 from tests.netns.conftest import Vmnet
 

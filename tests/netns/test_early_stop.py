@@ -6,8 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.lab.netns import Lan
-from tests.lab.snapshot import require_same
+from tests.lab.net.lan import Lan
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 

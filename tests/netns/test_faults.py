@@ -12,9 +12,9 @@ import pytest
 
 from tests.lab.command import Completed
 from tests.lab.folders import open_to_readers
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
-from tests.lab.snapshot import Json, require_same
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.snapshot import Json, require_same
 from tests.netns.faults import Effect, Start, environ_of
 from vmnet.errors import LaunchError
 

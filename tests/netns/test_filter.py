@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.namespace import namespace
-from tests.lab.netns import Lan
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import namespace
 from tests.netns.conftest import Vmnet
 from tests.unit import frames
 from vmnet.model.wiring import Sender

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.netns import WORLD, Lan
+from tests.lab.net.lan import WORLD, Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_names import ON_LOOPBACK, configured, resolve, resolver

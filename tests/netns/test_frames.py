@@ -9,13 +9,13 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from tests.lab.cable import behind_tap
+from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import run
-from tests.lab.dhcp_clients import udhcpc
-from tests.lab.namespace import Namespace, namespace
-from tests.lab.netns import Lan, lan
-from tests.lab.services import dnsmasq, web_server
-from tests.lab.snapshot import Json
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace, namespace
+from tests.lab.net.services import dnsmasq, web_server
+from tests.lab.net.snapshot import Json
+from tests.lab.net.tap_guest import behind_tap
 from tests.netns.conftest import Vmnet, hypervisor
 from tests.unit import frames
 

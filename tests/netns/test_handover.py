@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from tests.lab.dhcp_clients import CLIENTS, Client, udhcpc
-from tests.lab.guest import guest
-from tests.lab.netns import Lan, lan
-from tests.lab.services import dnsmasq
+from tests.lab.clients.dhcp4 import CLIENTS, Client, udhcpc
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.services import dnsmasq
 from tests.netns.conftest import Vmnet
 
 FOR_EVER = 2**32 - 1

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.lab.dockerd import dockerd
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.engines.dockerd import dockerd
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.netns.conftest import Vmnet
 
 Break = Callable[[Namespace], object]

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.lab.debian_host import DebianHost, debian_host
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
-from tests.lab.services import dnsmasq
+from tests.lab.images.debian_host import DebianHost, debian_host
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from vmnet.host_bridge.layout import FORMATS

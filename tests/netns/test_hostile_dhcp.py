@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from vmnet_dnsmasq.service import LARGEST_FILE
 
+from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import run
-from tests.lab.dhcp_clients import udhcpc
-from tests.lab.guest import guest
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 

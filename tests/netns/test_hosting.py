@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import ptp
-from tests.lab.namespace import Namespace, namespace
-from tests.lab.netns import Lan, lan
-from tests.lab.services import web_server
-from tests.lab.snapshot import require_same
+from tests.lab.net import ptp
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace, namespace
+from tests.lab.net.services import web_server
+from tests.lab.net.snapshot import require_same
 from tests.netns.conftest import Vmnet
 from vmnet.errors import CaptureError
 

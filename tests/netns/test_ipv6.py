@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from vmnet_dnsmasq import helper
 
-from tests.lab.cable import behind_tap
-from tests.lab.dhcp6_clients import CLIENTS6, Client6, dhclient6, dhcpcd6
-from tests.lab.namespace import Namespace
-from tests.lab.netns import WORLD6, Lan, lan
-from tests.lab.services import dnsmasq
+from tests.lab.clients.dhcp6 import CLIENTS6, Client6, dhclient6, dhcpcd6
+from tests.lab.net.lan import WORLD6, Lan, lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dnsmasq
+from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import TimedOutError, until
 from tests.netns.conftest import Vmnet, hypervisor
 from vmnet import testing

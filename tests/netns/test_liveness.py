@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from vmnet.net import liveness
 
 OWN, OWN_MAC = IPv4Address("169.254.7.7"), bytes.fromhex("0600000a0b0c")

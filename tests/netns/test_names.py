@@ -10,12 +10,12 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 
 import pytest
 
+from tests.lab.clients.dhcp4 import Lease, udhcpc
 from tests.lab.command import Argument, Process, run
-from tests.lab.dhcp_clients import Lease, udhcpc
-from tests.lab.guest import guest
-from tests.lab.namespace import Namespace
-from tests.lab.netns import WORLD, Lan, lan
-from tests.lab.services import dns_server, dnsmasq
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import WORLD, Lan, lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dns_server, dnsmasq
 from tests.netns.conftest import Vmnet
 
 DOCKER = "127.0.0.11"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import precompiling
-from tests.lab.netns import WORLD, Lan
+from tests.lab.net.lan import WORLD, Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet, is_vm
 from tests.netns.test_names import ON_LOOPBACK

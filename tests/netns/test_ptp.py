@@ -12,13 +12,13 @@ import pytest
 from vmnet_cloudinit import seed
 from vmnet_cloudinit.content import Own
 
-from tests.lab import ptp, snapshot
-from tests.lab.debian_host import debian_host
-from tests.lab.dhcp6_clients import dhclient6
-from tests.lab.dhcp_clients import CLIENTS, Client, udhcpc
-from tests.lab.guest import guest
-from tests.lab.namespace import Namespace, namespace
-from tests.lab.snapshot import require_same
+from tests.lab.clients.dhcp4 import CLIENTS, Client, udhcpc
+from tests.lab.clients.dhcp6 import dhclient6
+from tests.lab.images.debian_host import debian_host
+from tests.lab.net import ptp, snapshot
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.namespace import Namespace, namespace
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_host_systems import NETWORKD

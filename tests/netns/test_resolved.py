@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.lab.command import Process, run
-from tests.lab.debian_host import DebianHost, debian_host
-from tests.lab.guest import guest
-from tests.lab.netns import Lan
+from tests.lab.images.debian_host import DebianHost, debian_host
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_names import OWN_NETWORK, engine

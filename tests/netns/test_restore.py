@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.lab import snapshot
 from tests.lab.command import run
-from tests.lab.namespace import Namespace, namespace
-from tests.lab.snapshot import Json, require_same
+from tests.lab.net import snapshot
+from tests.lab.net.namespace import Namespace, namespace
+from tests.lab.net.snapshot import Json, require_same
 from tests.lab.wait import until
 from vmnet import testing
 from vmnet.model.wiring import Requirements, Wiring

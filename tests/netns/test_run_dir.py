@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.netns import Lan
-from tests.lab.snapshot import require_same
+from tests.lab.net.lan import Lan
+from tests.lab.net.snapshot import require_same
 from tests.netns.conftest import Vmnet
 from vmnet.errors import StateError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.command import run
-from tests.lab.netns import Lan
-from tests.lab.snapshot import require_same
+from tests.lab.net.lan import Lan
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import BridgeError

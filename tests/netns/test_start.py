@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import Completed
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan, lan
-from tests.lab.snapshot import Json, require_same
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.snapshot import Json, require_same
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.lab.command import Process, run
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan, lan
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from tests.netns.test_frames import forged, heard, mac_bytes, send, until_seen

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface
 import pytest
 from attrs import evolve
 
-from tests.lab.namespace import namespace
+from tests.lab.net.namespace import namespace
 from tests.unit import running
 from vmnet.net import ifaddr
 from vmnet.running import bridges

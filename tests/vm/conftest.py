@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tests.lab.base_image import cache
 from tests.lab.command import Process, run
 from tests.lab.folders import open_to_readers
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan, lan
+from tests.lab.images.base_image import cache
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.progress import step
 from tests.lab.wait import until
 

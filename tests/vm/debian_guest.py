@@ -17,11 +17,11 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.lab.base_image import cache
 from tests.lab.command import run
 from tests.lab.console import Console, on_socket
 from tests.lab.folders import open_to_readers
-from tests.lab.namespace import Namespace
+from tests.lab.images.base_image import cache
+from tests.lab.net.namespace import Namespace
 from tests.lab.progress import step
 
 BOOT_SECONDS = 400

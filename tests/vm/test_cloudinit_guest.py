@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan, lan
-from tests.lab.services import dnsmasq
+from tests.lab.net.lan import Lan, lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.vm.debian_guest import DebianGuest, Shell, booted, debian_guest
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.lab.initrd import appended
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.images.initrd import appended
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.vm.conftest import Machine
 
 pytestmark = pytest.mark.vm

@@ -14,8 +14,8 @@ import pytest
 
 from tests.lab.command import Process, run
 from tests.lab.console import Console, on_process
-from tests.lab.netns import Lan
-from tests.lab.snapshot import require_same
+from tests.lab.net.lan import Lan
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
 from vmnet.supervision.guard import FORCED_STATUS

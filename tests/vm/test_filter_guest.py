@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.console import Console, on_process
-from tests.lab.initrd import appended, program
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.images.initrd import appended, program
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
 

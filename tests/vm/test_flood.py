@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.netns import Lan
+from tests.lab.net.lan import Lan
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, Machine
 from vmnet.supervision.guard import FORCED_STATUS

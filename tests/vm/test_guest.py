@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from tests.lab.netns import WORLD, Lan, lan
-from tests.lab.services import dns_server, dnsmasq, web_server
+from tests.lab.net.lan import WORLD, Lan, lan
+from tests.lab.net.services import dns_server, dnsmasq, web_server
 from tests.vm.conftest import Machine, ask
 from vmnet.supervision.guard import FORCED_STATUS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.lab.namespace import Namespace, namespace
-from tests.lab.netns import Lan
-from tests.lab.services import dnsmasq
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace, namespace
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.vm.conftest import Machine, ask
 from tests.vm.debian_guest import Shell, booted, debian_guest

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.netns import WORLD6, Lan
+from tests.lab.net.lan import WORLD6, Lan
 from tests.lab.wait import until
 from tests.vm.conftest import Machine, ask
 from tests.vm.debian_guest import booted, debian_guest

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.lab.command import run
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 from tests.vm.conftest import VMNET, Machine
 from vmnet.errors import MachineError

@@ -12,8 +12,8 @@ import pytest
 from attrs import frozen
 
 from tests.lab.command import Completed, run
-from tests.lab.netns import Lan
-from tests.lab.services import dnsmasq
+from tests.lab.net.lan import Lan
+from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine
 from vmnet.supervision.guard import FORCED_STATUS

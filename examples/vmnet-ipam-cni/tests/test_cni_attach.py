@@ -12,7 +12,7 @@ import pytest
 import vmnet_ipam_cni as cni
 from vmnet_ipam_cni import record
 
-from tests.lab.ipam_cni import Lab, lab, result
+from tests.lab.ipam.cni import Lab, lab, result
 from vmnet import testing
 from vmnet.api import AllocationError, Identity, SettingsError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.ipam_cni import Lab, lab
+from tests.lab.ipam.cni import Lab, lab
 from vmnet.testing.conformance import Conformance
 
 __all__ = ["lab"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.console import on_process
-from tests.lab.ipam_cni import Lab, lab
-from tests.lab.netns import Lan
+from tests.lab.ipam.cni import Lab, lab
+from tests.lab.net.lan import Lan
 from tests.lab.wait import until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine, ask, demo_guest, machine, network
 

@@ -13,7 +13,7 @@ from vmnet_ipam_cni import network, plugin
 from vmnet_ipam_cni.network import Network
 from vmnet_ipam_cni.plugin import Plugin
 
-from tests.lab.ipam_cni import Lab, lab, result
+from tests.lab.ipam.cni import Lab, lab, result
 from tests.lab.wait import until
 from vmnet.api import AllocationError, Answer
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from vmnet_ipam_cni import merge, result
 
-from tests.lab.ipam_cni import result as document_of
+from tests.lab.ipam.cni import result as document_of
 from vmnet import testing
 from vmnet.api import Identity, Interface, Resolver, Route, from_json, to_json
 

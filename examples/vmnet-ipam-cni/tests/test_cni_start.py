@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import Completed, Process, background
-from tests.lab.dhcp_clients import udhcpc
-from tests.lab.guest import guest
-from tests.lab.ipam_cni import Lab, lab
-from tests.lab.namespace import Namespace
-from tests.lab.netns import Lan
-from tests.lab.services import dnsmasq
-from tests.lab.snapshot import require_same
+from tests.lab.ipam.cni import Lab, lab
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dnsmasq
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, network, vmnet
 from vmnet.api import AllocationError, LaunchError

@@ -10,7 +10,7 @@ import pytest
 import vmnet_ipam_http as http
 from vmnet_ipam_http import access
 
-from tests.lab.ipam_http import TOKEN, Certificates, settings
+from tests.lab.ipam.http import TOKEN, Certificates, settings
 from vmnet.api import AllocationError, SettingsError, VmnetError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ipam_http import Service, service
+from tests.lab.ipam.http import Service, service
 from vmnet.testing.conformance import Conformance
 
 

@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from vmnet_ipam_http import access, exchange, failures, protocol
 
-from tests.lab.ipam_http import (
+from tests.lab.ipam.http import (
     Certificates,
     Misbehaving,
     Step,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ipam_http import Site
-from tests.lab.netns import lan
-from tests.lab.snapshot import require_same
+from tests.lab.ipam.http import Site
+from tests.lab.net.lan import lan
+from tests.lab.net.snapshot import require_same
 from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine, ask
 from tests.vm.conftest import demo_guest as demo_guest  # needed by machine
 from tests.vm.conftest import machine as machine

@@ -21,7 +21,7 @@ from hypothesis.strategies import SearchStrategy
 from vmnet_ipam_http import merge, protocol, vmnet_settings
 from vmnet_ipam_http.exchange import TRANSIENT
 
-from tests.lab.ipam_http import FOLDER
+from tests.lab.ipam.http import FOLDER
 from vmnet import testing
 from vmnet.api import Host, Identity, Route, Router, is_domain, is_label
 

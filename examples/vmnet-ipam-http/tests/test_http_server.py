@@ -13,7 +13,7 @@ from attrs import evolve
 from vmnet_ipam_http import claim
 
 from tests.lab.command import run
-from tests.lab.ipam_http import TOKEN, Certificates, Service, service, settings
+from tests.lab.ipam.http import TOKEN, Certificates, Service, service, settings
 from vmnet import testing
 from vmnet.api import RUN_DIR, AllocationError, Identity, Settings
 

@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from tests.lab.command import Completed, Process
-from tests.lab.ipam_http import TOKEN, Site
-from tests.lab.namespace import Namespace
-from tests.lab.netns import lan
-from tests.lab.snapshot import require_same
+from tests.lab.ipam.http import TOKEN, Site
+from tests.lab.net.lan import lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.vm.conftest import VMNET
 from vmnet.api import AllocationError, LaunchError, SettingsError

@@ -16,8 +16,8 @@ from attrs import frozen
 from vmnet_cloudinit import vendordata
 
 from tests.lab.command import CommandError, Completed, run
-from tests.lab.debian_host import debian_host
-from tests.lab.namespace import namespace
+from tests.lab.images.debian_host import debian_host
+from tests.lab.net.namespace import namespace
 from vmnet import testing
 
 GOLDEN = Path(__file__).with_name("golden")

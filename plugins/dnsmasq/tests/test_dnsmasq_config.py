@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vmnet_dnsmasq.config import Paths, Service, render, render_hosts
 from vmnet_dnsmasq.routes import classless
 
-from tests.lab.namespace import namespace
+from tests.lab.net.namespace import namespace
 from vmnet import testing
 from vmnet.api import Host, Identity, Wiring
 from vmnet.testing import golden, interface, resolver, route

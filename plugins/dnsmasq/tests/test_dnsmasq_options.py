@@ -16,9 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vmnet_dnsmasq.config import Paths, Service, render, render_hosts, render_servers
 
-from tests.lab.dhcp_probe import names, offer
-from tests.lab.guest import guest
-from tests.lab.namespace import Namespace, namespace
+from tests.lab.clients.offer import names, offer
+from tests.lab.net.bridge_guest import guest
+from tests.lab.net.namespace import Namespace, namespace
 from vmnet import testing
 from vmnet.api import Host, Identity, Route
 from vmnet.testing import interface, resolver, route

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import run
+from ..command import run
 
 _CONFIG = """\
 SERIAL 0

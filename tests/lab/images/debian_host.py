@@ -13,11 +13,11 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ..command import Argument, Completed, Process, background, run
+from ..net.namespace import Namespace
+from ..progress import step
+from ..wait import until
 from .base_image import cache
-from .command import Argument, Completed, Process, background, run
-from .namespace import Namespace
-from .progress import step
-from .wait import until
 
 _RELEASE = "trixie"
 _PACKAGES = (

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from .namespace import Namespace
-from .wait import TimedOutError
+from ..net.namespace import Namespace
+from ..wait import TimedOutError
 
 ASKED = (1, 3, 6, 12, 15, 26, 28, 42, 119, 121, 249)
 _COOKIE = b"\x63\x82\x53\x63"

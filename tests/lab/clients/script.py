@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .command import Argument
-from .namespace import Namespace
-from .wait import until
+from ..command import Argument
+from ..net.namespace import Namespace
+from ..wait import until
 
 # udhcpc passes the event as first argument, other clients in $reason.
 _SCRIPT = """#!/bin/sh

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .command import run
-from .progress import step
+from ..command import run
+from ..progress import step
 
 TAG = "debian:trixie-slim"
 

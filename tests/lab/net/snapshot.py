@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from .command import run
+from ..command import run
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .command import run
+from ..command import run
 
 
 def appended(initrd: Path, files: Mapping[str, Path], to: Path) -> Path:

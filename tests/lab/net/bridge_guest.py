@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .command import run
+from ..command import run
 from .namespace import Namespace, namespace
 
 PORT = "guest0"

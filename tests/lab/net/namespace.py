@@ -14,10 +14,10 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from ..command import Argument, Completed, Process, background, run
+from ..wait import until
 from . import snapshot
-from .command import Argument, Completed, Process, background, run
 from .snapshot import Json
-from .wait import until
 
 _ETC = Path("/etc/netns")  # ip-netns(8) binds the files in /etc/netns/NAME over those in /etc
 _UTS = Path("/run/vmnet-lab")  # UTS namespaces have no standard folder

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from attrs import define, field
 
-from .command import Argument, Process, background, run
-from .namespace import Namespace, namespace
-from .progress import step
-from .wait import until
+from ..command import Argument, Process, background, run
+from ..net.namespace import Namespace, namespace
+from ..progress import step
+from ..wait import until
 
 ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
 """A command that succeeds if the client reaches a daemon."""

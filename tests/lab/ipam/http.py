@@ -20,13 +20,13 @@ from vmnet_ipam_http import vmnet_settings
 from vmnet import testing
 from vmnet.settings.table import Settings
 
-from .command import Process, background
-from .folders import open_to_readers
-from .namespace import Namespace
-from .netns import Lan
-from .wait import until
+from ..command import Process, background
+from ..folders import open_to_readers
+from ..net.lan import Lan
+from ..net.namespace import Namespace
+from ..wait import until
 
-FOLDER = Path(__file__).parents[2] / "examples" / "vmnet-ipam-http"
+FOLDER = Path(__file__).parents[3] / "examples" / "vmnet-ipam-http"
 TOKEN = "a-token.of_letters~and+digits/0123=="
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from attrs import frozen
 
-from .command import Argument, Completed, run
-from .namespace import Namespace
-from .progress import step
+from ..command import Argument, Completed, run
+from ..net.namespace import Namespace
+from ..progress import step
 
 # The capabilities are Podman's current defaults. Debian's older releases have more.
 _CONF = """\

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from attrs import frozen
 
-from .dhcp_hook import HIDE_DHCPCD, ask, hook
-from .namespace import Namespace
+from ..net.namespace import Namespace
+from .script import HIDE_DHCPCD, ask, hook
 
 Route = tuple[IPv4Network, IPv4Address]
 

@@ -7,10 +7,10 @@ from ipaddress import IPv6Address
 
 from attrs import frozen
 
-from . import snapshot
-from .dhcp_hook import HIDE_DHCPCD, ask, hook
-from .namespace import Namespace
-from .wait import until
+from ..net import snapshot
+from ..net.namespace import Namespace
+from ..wait import until
+from .script import HIDE_DHCPCD, ask, hook
 
 
 @frozen

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from .command import Process, run
+from ..command import Process, run
+from ..wait import until
 from .namespace import Namespace
-from .wait import until
 
 
 @contextmanager

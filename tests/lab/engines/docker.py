@@ -12,12 +12,12 @@ from typing import Any
 
 from attrs import define, field
 
-from . import base_image
-from .command import Argument, Completed, run
-from .console import Console, on_pty
+from ..command import Argument, Completed, run
+from ..console import Console, on_pty
+from ..images import base_image
+from ..net.namespace import Namespace
+from ..progress import step
 from .dockerd import ANSWERS, Daemon, dockerd
-from .namespace import Namespace
-from .progress import step
 
 Json = dict[str, Any]
 

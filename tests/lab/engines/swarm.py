@@ -8,12 +8,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from .command import Argument, Completed
-from .engine import Container, Engine, own_engine
-from .namespace import Namespace
-from .netns import lan
-from .progress import step
-from .wait import until
+from ..command import Argument, Completed
+from ..net.lan import lan
+from ..net.namespace import Namespace
+from ..progress import step
+from ..wait import until
+from .docker import Container, Engine, own_engine
 
 _SERVICE = "com.docker.swarm.service.name"
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..wait import until
 from .namespace import Namespace, namespace
-from .wait import until
 
 # A separate process, because the hypervisor lacks the privileges. It copies the tap's descriptor
 # from the hypervisor (pidfd_getfd(2)). The tap precedes each frame with a virtio-net header of ten

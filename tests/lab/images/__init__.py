@@ -1,0 +1,1 @@
+"""Files that guests and containers boot from."""

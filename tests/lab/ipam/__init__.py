@@ -1,0 +1,1 @@
+"""Servers and plugins that the example IPAM strategies talk to."""

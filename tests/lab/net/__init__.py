@@ -1,0 +1,1 @@
+"""Networks of namespaces, and what a test connects to them."""
