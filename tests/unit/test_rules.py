@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,25 @@ def importers(package: str, files: list[Path]) -> set[str]:
         for path in files
         if any(one.split(".")[0] == package for one in imports(path))
     }
+
+
+FLOOR = re.compile(r"^(\d)  (\w+)/? ", re.MULTILINE)
+FLOORS = {
+    room: int(floor)
+    for floor, room in FLOOR.findall((ROOT / "docs" / "architecture.md").read_text())
+}
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_lead_to_lower_floors(path: Path) -> None:
+    """docs/architecture.md lists the rooms of the core and their floors."""
+    room = path.relative_to(ROOT / "vmnet").parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    for module in imports(path):
+        package, *rest = module.split(".")
+        if package == "vmnet" and rest and rest[0] not in (room, "__version__"):
+            assert FLOORS[rest[0]] < FLOORS[room], module
 
 
 def test_only_net_speaks_to_pyroute2() -> None:
