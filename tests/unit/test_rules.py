@@ -45,7 +45,7 @@ def importers(package: str, files: list[Path]) -> set[str]:
     }
 
 
-FLOOR = re.compile(r"^(\d)  (\w+)/? ", re.MULTILINE)
+FLOOR = re.compile(r"^(\d+) +(\w+)/? ", re.MULTILINE)
 FLOORS = {
     room: int(floor)
     for floor, room in FLOOR.findall((ROOT / "docs" / "architecture.md").read_text())

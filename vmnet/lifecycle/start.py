@@ -28,6 +28,7 @@ from vmnet.lifecycle import (
     privileges,
     run_directory,
     state,
+    supervise,
     uplink_record,
     vm_record,
 )
@@ -37,7 +38,7 @@ from vmnet.net import device
 from vmnet.pipeline import Plan
 from vmnet.settings.core import INTERFACES, RUN_DIR
 from vmnet.settings.table import Settings
-from vmnet.supervision import processes, setup
+from vmnet.supervision import processes
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     for delivery in plan.deliveries:
         _deliver(delivery, undo)
     daemons = (daemon for delivery in plan.deliveries for daemon in delivery.daemons)
-    helpers = setup.begin(plan.command, daemons, hooks.settings, undo)
+    helpers = supervise.begin(plan.command, daemons, hooks.settings, undo)
     _write_records(plan, helpers, hooks.settings, late, undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of executing the hypervisor")
@@ -157,9 +158,9 @@ def _write_records(
     vm_record.save(run_dir, vm_record.describe(plan.command, plan.wiring, addresses, helpers))
     if uplink_record.newcomers(record, devices, settings[INTERFACES]):
         # Connected during planning. The keeper handles NICs that appear later.
-        from vmnet.running import uplink_changes as check
+        from vmnet.lifecycle import uplink_changes
 
-        check.main(run_dir, os.environ)
+        uplink_changes.main(run_dir, os.environ)
 
 
 def devices_there() -> frozenset[int]:

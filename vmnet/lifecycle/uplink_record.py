@@ -1,7 +1,7 @@
 """The uplinks of a running VM, and whether they are still in their bridges.
 
 ``uplinks.json`` records the uplinks of the start, and the trouble that was logged last, so that
-each change is logged once. :mod:`vmnet.running.uplink_changes` updates it while the VM runs.
+each change is logged once. :mod:`vmnet.lifecycle.uplink_changes` updates it while the VM runs.
 """
 
 from __future__ import annotations

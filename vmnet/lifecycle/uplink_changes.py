@@ -1,4 +1,4 @@
-"""``python -m vmnet.running.uplink_changes RUN_DIR``: log how the uplinks have changed.
+"""``python -m vmnet.lifecycle.uplink_changes RUN_DIR``: log how the uplinks have changed.
 
 The keeper runs this when a network device is added, removed or changed. Each change is one line.
 

@@ -82,7 +82,7 @@ def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
     """Yield the daemons' watches, and the watch of the network devices."""
     for daemon in daemons:
         yield from watches.of(daemon)
-    program = (sys.executable, "-I", "-m", "vmnet.running.uplink_changes", str(settings[RUN_DIR]))
+    program = (sys.executable, "-I", "-m", "vmnet.lifecycle.uplink_changes", str(settings[RUN_DIR]))
     yield Watch("uplinks", program)
 
 
