@@ -39,7 +39,7 @@ from vmnet.model.machine import (
     User,
 )
 from vmnet.model.names import is_domain, is_label, shown
-from vmnet.model.wiring import Port, Record, Requirements, Saved, Sender, Wiring
+from vmnet.model.wiring import Port, Requirements, Saved, SavedMessage, Sender, Wiring
 from vmnet.settings import values
 from vmnet.settings.core import BRIDGE_ADDRESS, DNS, FILTER, IPAM, LOG, NTP, RUN_DIR
 from vmnet.settings.table import Setting, Settings, optional, setting
@@ -98,12 +98,12 @@ __all__ = [
     "Opened",
     "Port",
     "PrivilegeError",
-    "Record",
     "Requirements",
     "Resolver",
     "Route",
     "Router",
     "Saved",
+    "SavedMessage",
     "Sender",
     "Setting",
     "Settings",

@@ -11,7 +11,7 @@ from hypothesis.strategies import SearchStrategy
 
 from vmnet.model.identity import Host, Identity, Interface, Resolver, Route, Router
 from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
-from vmnet.model.wiring import Port, Record, Saved, Wiring
+from vmnet.model.wiring import Port, Saved, SavedMessage, Wiring
 
 Value = TypeVar("Value")
 
@@ -71,15 +71,15 @@ identities = st.builds(
     ntp=tuples(addresses),
 )
 
-records = st.builds(
-    Record, kind=st.integers(16, 26), body=st.binary(max_size=40).map(lambda body: body.hex())
+messages = st.builds(
+    SavedMessage, kind=st.integers(16, 26), body=st.binary(max_size=40).map(lambda body: body.hex())
 )
 saved = st.builds(
     Saved,
     up=st.booleans(),
     queue_length=st.integers(0, 10000),
     addr_gen_mode=st.none() | st.integers(0, 3),
-    records=tuples(records),
+    messages=tuples(messages),
 )
 ports = st.builds(
     Port,

@@ -12,14 +12,14 @@ from attrs import evolve
 
 from vmnet.errors import StateError
 from vmnet.lifecycle import uplink_record
-from vmnet.lifecycle.uplink_record import Record, Uplink
+from vmnet.lifecycle.uplink_record import Uplink, UplinkRecord
 from vmnet.net.device import Device, devices
 
 ETH0 = Device(2, "eth0", True, True, True, 3, "veth")
 BR0 = Device(3, "br0", True, True, True, 0, "bridge")
 TAP0 = Device(4, "tap0", True, True, True, 3, "tun")
 UPLINK = Uplink("eth0", 2, "br0", 3, had_carrier=True)
-RECORD = Record((UPLINK,), (1, 2, 3, 4))
+RECORD = UplinkRecord((UPLINK,), (1, 2, 3, 4))
 
 
 def by_index(*found: Device) -> dict[int, Device]:
@@ -99,7 +99,7 @@ def test_devices_that_disappeared_are_forgotten() -> None:
     for index in range(10, 1000):
         now = by_index(ETH0, BR0, TAP0, Device(index, "eth1", True, True, True, 0, "veth"))
         record = uplink_record.with_news(record, {2: ""}, (index,), now)
-    assert record == Record((UPLINK,), (2, 3, 4, 999), (999,))
+    assert record == UplinkRecord((UPLINK,), (2, 3, 4, 999), (999,))
 
 
 def test_the_devices_are_the_kernels() -> None:

@@ -35,9 +35,8 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for interface, port, bridge, trouble, presence in zip(
-        found.identity.interfaces,
-        found.wiring.ports,
+    for (interface, port), bridge, trouble, presence in zip(
+        found.wiring.pairs(found.identity),
         found.bridges,
         found.uplinks,
         found.guest,

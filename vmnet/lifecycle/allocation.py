@@ -38,7 +38,7 @@ class Allocation:
 
 
 @frozen
-class Record:
+class AllocationRecord:
     """All possible allocations. A start in any network namespace releases them."""
 
     version: int
@@ -114,12 +114,14 @@ def _with_router(interface: Interface) -> Interface:
 
 
 def _save(path: Path, allocations: tuple[Allocation, ...]) -> None:
-    files.write(path, json.dumps(plain(Record(VERSION, allocations))).encode(), durable=True)
+    files.write(
+        path, json.dumps(plain(AllocationRecord(VERSION, allocations))).encode(), durable=True
+    )
 
 
 def _load(path: Path) -> tuple[Allocation, ...]:
     try:
-        record = from_json(files.read(path).decode(), Record)
+        record = from_json(files.read(path).decode(), AllocationRecord)
         if record.version != VERSION:
             raise ValueError(f"version {record.version}, but this vmnet writes {VERSION}")
     except (OSError, ValueError) as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 from vmnet import log
 from vmnet.errors import VmnetError
 from vmnet.lifecycle import uplink_record, vm_record
-from vmnet.lifecycle.uplink_record import Record
+from vmnet.lifecycle.uplink_record import UplinkRecord
 from vmnet.net import device
 from vmnet.net.device import Device
 from vmnet.settings.core import INTERFACES
@@ -57,7 +57,7 @@ def _log_change(uplink: uplink_record.Uplink, devices: Mapping[int, Device]) -> 
 
 
 def _shut_newcomers(
-    record: Record, devices: Mapping[int, Device], environ: Mapping[str, str]
+    record: UplinkRecord, devices: Mapping[int, Device], environ: Mapping[str, str]
 ) -> Iterator[int]:
     """Block the NICs that were added, and yield their indexes."""
     for newcomer in uplink_record.newcomers(record, devices, value(environ, INTERFACES)):

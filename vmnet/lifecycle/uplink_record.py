@@ -45,7 +45,7 @@ class Uplink:
 
 
 @frozen
-class Record:
+class UplinkRecord:
     """The network devices of a start.
 
     :param known: the indexes of all devices at the start, and of later ones that were logged
@@ -57,14 +57,16 @@ class Record:
     shut: tuple[int, ...] = ()
 
 
-def describe(wiring: Wiring, devices: Mapping[int, Device], late: Collection[int] = ()) -> Record:
+def describe(
+    wiring: Wiring, devices: Mapping[int, Device], late: Collection[int] = ()
+) -> UplinkRecord:
     """Return the record of a start that has built its bridges.
 
     :param late: the indexes of devices that appeared during planning
     """
     by_name = {device.name: device for device in devices.values()}
     planned = {by_name[port.uplink].index for port in wiring.ports if port.uplink in by_name}
-    return Record(
+    return UplinkRecord(
         uplinks=tuple(
             Uplink(
                 name=port.uplink,
@@ -110,7 +112,7 @@ def troubles(run_dir: Path) -> list[str]:
 
 
 def newcomers(
-    record: Record, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
+    record: UplinkRecord, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
 ) -> list[Device]:
     """Return the NICs connected since the start that a new start would hand to the VM.
 
@@ -127,7 +129,7 @@ def newcomers(
     ]
 
 
-def save(run_dir: Path, record: Record) -> None:
+def save(run_dir: Path, record: UplinkRecord) -> None:
     """:raises StateError: the run directory can't be written"""
     files.write(run_dir / _FILE, json.dumps(plain(record)).encode())
 
@@ -136,7 +138,7 @@ def discard(run_dir: Path) -> None:
     (run_dir / _FILE).unlink(missing_ok=True)
 
 
-def load(run_dir: Path) -> Record | None:
+def load(run_dir: Path) -> UplinkRecord | None:
     """Return the record, or None if there is none.
 
     :raises StateError: the record can't be read
@@ -144,8 +146,8 @@ def load(run_dir: Path) -> Record | None:
     return files.load(run_dir / _FILE, _record)
 
 
-def _record(document: Mapping[str, Any]) -> Record:
-    return Record(
+def _record(document: Mapping[str, Any]) -> UplinkRecord:
+    return UplinkRecord(
         uplinks=tuple(Uplink(**uplink) for uplink in document["uplinks"]),
         known=tuple(document["known"]),
         shut=tuple(document["shut"]),
@@ -153,8 +155,11 @@ def _record(document: Mapping[str, Any]) -> Record:
 
 
 def with_news(
-    record: Record, said: Mapping[int, str], shut: Sequence[int], devices: Mapping[int, Device]
-) -> Record:
+    record: UplinkRecord,
+    said: Mapping[int, str],
+    shut: Sequence[int],
+    devices: Mapping[int, Device],
+) -> UplinkRecord:
     """Return the record after a check was logged, without devices that have disappeared.
 
     :param said: the trouble of each uplink, by its index

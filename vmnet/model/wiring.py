@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from vmnet.model.base import frozen
+from vmnet.model.identity import Identity, Interface
 
 
 @frozen
@@ -31,7 +32,7 @@ class Requirements:
 
 
 @frozen
-class Record:
+class SavedMessage:
     """An rtnetlink message as the kernel dumped it, kept for the restoration.
 
     :param kind: the message's type (RTM_NEWADDR, RTM_NEWROUTE), see rtnetlink(7)
@@ -48,14 +49,14 @@ class Saved:
 
     :param queue_length: the length of its transmit queue, in frames
     :param addr_gen_mode: how the kernel generates its IPv6 link-local address; None without IPv6
-    :param records: all that the kernel forgets when the NIC goes down: addresses, permanent
+    :param messages: all that the kernel forgets when the NIC goes down: addresses, permanent
         neighbours, nexthop objects, routes
     """
 
     up: bool
     queue_length: int
     addr_gen_mode: int | None
-    records: tuple[Record, ...]
+    messages: tuple[SavedMessage, ...]
 
 
 @frozen
@@ -124,6 +125,10 @@ class Wiring:
     ports: tuple[Port, ...] = ()
     contain: bool = False
     nameserver: IPv4Address | None = None
+
+    def pairs(self, identity: Identity) -> tuple[tuple[Interface, Port], ...]:
+        """Return each interface of the identity with its port."""
+        return tuple(zip(identity.interfaces, self.ports, strict=True))
 
     @property
     def stable_nameserver(self) -> IPv4Address | None:

@@ -139,5 +139,5 @@ def _port(number: int, interface: Interface, identity: Identity, *, contain: boo
         tap_fds=(100 + number,),
         guest_mac=interface.mac,
         mtu=interface.mtu,
-        saved=Saved(up=True, queue_length=0, addr_gen_mode=0, records=()),
+        saved=Saved(up=True, queue_length=0, addr_gen_mode=0, messages=()),
     )

@@ -26,7 +26,7 @@ from vmnet_ipam_cni import (
 )
 from vmnet_ipam_cni.network import Network
 from vmnet_ipam_cni.plugin import Plugin
-from vmnet_ipam_cni.record import Attachment, Record
+from vmnet_ipam_cni.record import Attachment, ContainerRecord
 from vmnet_ipam_cni.result import Result
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def _added(program: Plugin, attachment: Attachment, netns: Mapping[str, str]) ->
     return evolve(attachment, result=answer)
 
 
-def _check(program: Plugin, current: Record, netns: Mapping[str, str]) -> None:
+def _check(program: Plugin, current: ContainerRecord, netns: Mapping[str, str]) -> None:
     """Let the plugin confirm all allocations when they are complete."""
     for attachment in current.attachments:
         if attachment.network.checks:
@@ -127,7 +127,7 @@ def _delete(settings: Settings, attachment: Attachment) -> None:
     program.delete(attachment.network, parameters, attachment.result)
 
 
-def _parameters(settings: Settings, current: Record, interface: str) -> dict[str, str]:
+def _parameters(settings: Settings, current: ContainerRecord, interface: str) -> dict[str, str]:
     parameters = {"CNI_CONTAINERID": current.container, "CNI_IFNAME": interface}
     arguments = settings[ARGS]
     return {**parameters, "CNI_ARGS": arguments} if arguments else parameters

@@ -36,7 +36,7 @@ class Attachment:
 
 
 @frozen
-class Record:
+class ContainerRecord:
     """The attachments of a container.
 
     :param container: the value of CNI_CONTAINERID
@@ -47,13 +47,13 @@ class Record:
     attachments: tuple[Attachment, ...] = ()
 
 
-def load(path: Path) -> Record | None:
+def load(path: Path) -> ContainerRecord | None:
     """Read the record; return None if it does not exist.
 
     :raises AllocationError: it can't be read
     """
     try:
-        record = from_json(path.read_text(encoding="utf-8"), Record)
+        record = from_json(path.read_text(encoding="utf-8"), ContainerRecord)
         if record.version != VERSION:
             raise ValueError(f"version {record.version}, but this plugin needs {VERSION}")
     except FileNotFoundError:
@@ -67,7 +67,7 @@ def load(path: Path) -> Record | None:
     return record
 
 
-def save(path: Path, record: Record) -> None:
+def save(path: Path, record: ContainerRecord) -> None:
     """Write the record.
 
     :raises vmnet.errors.StateError: the run directory can't be written
@@ -75,7 +75,7 @@ def save(path: Path, record: Record) -> None:
     files.write(path, to_json(record).encode(), durable=True)
 
 
-def renewed(record: Record | None, hostname: str) -> Record:
+def renewed(record: ContainerRecord | None, hostname: str) -> ContainerRecord:
     """Return a record without attachments, with the same container ID if possible.
 
     The ID is new if the host name differs: the run directory may have been copied to another
@@ -85,4 +85,4 @@ def renewed(record: Record | None, hostname: str) -> Record:
     label = re.sub(r"[^A-Za-z0-9_-]", "-", hostname).strip("-_")[:63] or "vm"
     if record and not record.attachments and record.container.rpartition("-")[0] == label:
         return record
-    return Record(VERSION, f"{label}-{secrets.token_hex(8)}")
+    return ContainerRecord(VERSION, f"{label}-{secrets.token_hex(8)}")

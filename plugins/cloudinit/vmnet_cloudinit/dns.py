@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 from attrs import frozen
 
-from vmnet.api import Identity, Interface, Port, Route, Wiring, is_domain, shown
+from vmnet.api import Identity, Interface, Route, Wiring, is_domain, shown
 from vmnet_cloudinit import addresses, routes
 
 _NO_SEARCH = "."  # the empty list of search domains in resolv.conf(5)
@@ -31,7 +31,7 @@ class Dns:
     def of(cls, identity: Identity, wiring: Wiring) -> Dns:
         # cloud-init writes the address once: another address would be another instance.
         forwarder = wiring.stable_nameserver
-        interface = _interface_of(wiring.nameserver, identity, wiring.ports) or _outermost(identity)
+        interface = _forwarding_interface(identity, wiring) or _outermost(identity)
         is_far = forwarder and interface and not interface.is_neighbour(forwarder)
         lists = {
             "addresses": _nameservers(identity, forwarder),
@@ -52,12 +52,10 @@ def _nameservers(identity: Identity, forwarder: IPv4Address | None) -> list[str]
     return [addresses.text(address) for address in found if not address.is_loopback]
 
 
-def _interface_of(
-    forwarder: IPv4Address | None, identity: Identity, ports: tuple[Port, ...]
-) -> Interface | None:
+def _forwarding_interface(identity: Identity, wiring: Wiring) -> Interface | None:
     """Return the interface whose bridge has the forwarder's address."""
-    for interface, port in zip(identity.interfaces, ports, strict=False):
-        if port.bridge_address.ip == forwarder:
+    for interface, port in wiring.pairs(identity):
+        if port.bridge_address.ip == wiring.nameserver:
             return interface
     return None
 

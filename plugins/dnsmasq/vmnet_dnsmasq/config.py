@@ -88,7 +88,7 @@ class Service:
         domain = identity.domain if is_domain(identity.domain) else ""
         served = [
             (interface, port)
-            for interface, port in zip(identity.interfaces, wiring.ports, strict=True)
+            for interface, port in wiring.pairs(identity)
             if wiring.contain and interface.ipv4
         ]
         service = cls(

@@ -63,7 +63,7 @@ def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
     preferred = _preferred(identity)
     return tuple(
         _nic(interface, port, identity, preferred is interface, wiring.nameserver is None)
-        for interface, port in zip(identity.interfaces, wiring.ports, strict=True)
+        for interface, port in wiring.pairs(identity)
         if interface.ipv6
     )
 

@@ -26,7 +26,7 @@ def taken(path: Path) -> dict[str, str]:
 
 
 def _handovers(leases: dict[str, str], identity: Identity, wiring: Wiring) -> Iterator[Handover]:
-    for interface, port in zip(identity.interfaces, wiring.ports, strict=True):
+    for interface, port in wiring.pairs(identity):
         if not wiring.contain:
             continue
         if interface.ipv4:

@@ -31,7 +31,7 @@ def uncarried(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
 
 
 def _of_leases(identity: Identity, wiring: Wiring) -> Iterator[str]:
-    for interface, port in zip(identity.interfaces, wiring.ports, strict=True):
+    for interface, port in wiring.pairs(identity):
         if interface.ipv4:
             yield from _of_interface(interface, own_nameserver(port, wiring))
     if not is_label(identity.hostname):

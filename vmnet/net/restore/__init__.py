@@ -1,1 +1,1 @@
-"""Save the configuration of a NIC and give it back, whatever state the NIC is in."""
+"""Save the configuration of a NIC, and restore it from any state that the NIC is in."""

@@ -15,7 +15,7 @@ from vmnet.model.wiring import Saved
 from vmnet.net import links, rtnl
 from vmnet.net.kernel_errors import step
 from vmnet.net.restore import snapshot
-from vmnet.net.restore.records import Message
+from vmnet.net.restore.message import Message
 
 _CREATE = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 _REPLACE = rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE
@@ -147,7 +147,7 @@ def require_same(kernel: rtnl.Rtnl, wanted: Wanted) -> None:
     if differences := [*missing, *surplus]:
         listed = ", ".join(differences[:5])
         raise BridgeError(
-            f"cannot restore {', '.join(wanted.names)}: {listed}",
+            f"can't restore {', '.join(wanted.names)}: {listed}",
             "start again; if that fails, recreate the pod or container",
         )
 

@@ -10,9 +10,9 @@ import errno
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from vmnet.model.wiring import Record, Saved
+from vmnet.model.wiring import Saved, SavedMessage
 from vmnet.net import links, rtnl
-from vmnet.net.restore.records import Message
+from vmnet.net.restore.message import Message
 
 # In the order of their dependencies.
 _KINDS = (rtnl.RTM_NEWADDR, rtnl.RTM_NEWNEIGH, rtnl.RTM_NEWNEXTHOP, rtnl.RTM_NEWROUTE)
@@ -38,7 +38,7 @@ def read(kernel: rtnl.Rtnl, kinds: Sequence[int] = _KINDS) -> list[Message]:
 
 def messages(saved: Saved) -> list[Message]:
     """Parse the saved messages of a NIC, in the kernel's order."""
-    return [Message.parse(record.kind, bytes.fromhex(record.body)) for record in saved.records]
+    return [Message.parse(message.kind, bytes.fromhex(message.body)) for message in saved.messages]
 
 
 def concerning(index: int, everything: Sequence[Message]) -> list[Message]:
@@ -70,8 +70,8 @@ def _saved(link: Any, everything: Sequence[Message]) -> Saved:
         up=bool(link["flags"] & links.IFF_UP),
         queue_length=link.get_attr("IFLA_TXQLEN"),
         addr_gen_mode=links.addr_gen_mode(link),
-        records=tuple(
-            Record(message.kind, message.body_as_dumped.hex())
+        messages=tuple(
+            SavedMessage(message.kind, message.body_as_dumped.hex())
             for message in _to_save(index, everything)
         ),
     )
