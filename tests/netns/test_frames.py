@@ -40,13 +40,13 @@ def send(sender: Namespace, *sent: bytes, by: str = "eth0") -> None:
 
 
 @contextmanager
-def heard(where: Namespace) -> Iterator[socket.socket]:
-    """A socket that receives all frames that arrive at a namespace's eth0 from now on."""
+def heard(where: Namespace, at: str = "eth0") -> Iterator[socket.socket]:
+    """A socket that receives all frames that arrive at a namespace's NIC from now on."""
     with where.entered():
         card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with card:
         card.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
-        card.bind(("eth0", 3))  # ETH_P_ALL
+        card.bind((at, 3))  # ETH_P_ALL
         card.settimeout(10)
         yield card
 
@@ -176,6 +176,39 @@ def test_several_machines_behind_one_tap(network: Lan, vmnet: Vmnet) -> None:
         moved.ip("link", "set", "eth0", "down", "address", mac)
         moved.ip("link", "set", "eth0", "up")
         vm.run("ping", "-c1", "-W5", moved.address)
+
+
+# Protocols of a link by their EtherType and the last byte of their reserved multicast address.
+_LINK_PROTOCOLS = {"LLDP": (0x88CC, 0x0E), "802.1X": (0x888E, 0x03), "LACP": (0x8809, 0x02)}
+
+
+def reserved(mac: str, name: str) -> bytes:
+    """Return a frame of a protocol whose multicast address bridges do not forward by default."""
+    kind, last = _LINK_PROTOCOLS[name]
+    frame = bytes((0x01, 0x80, 0xC2, 0, 0, last)) + mac_bytes(mac) + kind.to_bytes(2, "big")
+    return frame + bytes(100)
+
+
+@pytest.mark.parametrize("name", _LINK_PROTOCOLS)
+@pytest.mark.parametrize("filtered", ["on", "off"])
+def test_protocols_of_a_link_pass_both_ways(
+    network: Lan, vmnet: Vmnet, filtered: str, name: str
+) -> None:
+    """The guest has a plain layer 2 port, like a switch port (IEEE 802.1Q table 8-1)."""
+    web, switch = network.container("web"), network.host
+    port, switch_mac = web.nic().port, "02:42:00:00:00:98"
+    with (
+        vmnet.running(web, NO_DHCP="true", VMNET_FILTER=filtered),
+        behind_tap(hypervisor(web), web.mac) as vm,
+        heard(vm) as guest_card,
+        heard(switch, at=port) as switch_card,
+    ):
+        last = forged(switch_mac)
+        send(switch, reserved(switch_mac, name), last, by=port)
+        assert reserved(switch_mac, name) in until_seen(guest_card, last)
+        last = forged(web.mac)
+        send(vm, reserved(web.mac, name), last)
+        assert reserved(web.mac, name) in until_seen(switch_card, last)
 
 
 # Messages of routers and DHCP servers, also behind headers that could hide them from a filter.

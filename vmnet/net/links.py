@@ -18,7 +18,9 @@ IFF_UP = 1
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
 _IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 1, 19, 22
 _IFLA_LINKINFO, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 18, 4, 5
-_IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD = 8, 9
+_IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD, _IFLA_BRPORT_GROUP_FWD_MASK = 8, 9, 31
+# The last byte of reserved multicast MACs, as bits: all but 1, which pause frames use.
+_ALL_BUT_PAUSE = 0xFFFD
 _ADDR_GEN_MODE_NONE = 1
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 254, 4, 1, 253, 4
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
@@ -205,14 +207,19 @@ def _set_sysctl(kernel: rtnl.Rtnl, name: str, setting: int, value: int) -> None:
 def set_bridge_port(kernel: rtnl.Rtnl, name: str, *, learning: bool, flood: bool) -> None:
     """Set how a bridge treats one of its ports.
 
+    The bridge forwards frames from the port to 01-80-C2-00-00-00 to -0F (IEEE 802.1Q table 8-1) as
+    well, such as LLDP, 802.1X and LACP. It forwards no pause frames (-01).
+
     :param learning: the bridge learns the source MACs of frames from the port
     :param flood: the bridge sends frames for unknown MACs to the port
     """
-    flags = attribute(_IFLA_BRPORT_LEARNING, bytes((learning,))) + attribute(
-        _IFLA_BRPORT_UNICAST_FLOOD, bytes((flood,))
+    data = (
+        attribute(_IFLA_BRPORT_LEARNING, bytes((learning,)))
+        + attribute(_IFLA_BRPORT_UNICAST_FLOOD, bytes((flood,)))
+        + attribute(_IFLA_BRPORT_GROUP_FWD_MASK, struct.pack("=H", _ALL_BUT_PAUSE))
     )
     kind = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge\0")
-    info = kind + attribute(_IFLA_INFO_SLAVE_DATA, flags)
+    info = kind + attribute(_IFLA_INFO_SLAVE_DATA, data)
     _change_packed(kernel, name, attribute(_IFLA_LINKINFO, info))
 
 

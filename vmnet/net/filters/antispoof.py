@@ -59,7 +59,6 @@ from vmnet.net.filters.matching import (
     TAGS,
     UDP,
     drop_if,
-    drop_reserved_multicast,
     ipv4_payload,
     jump_if,
     jump_if_ipv4,
@@ -75,24 +74,24 @@ _LISTENER_REPORTS = (131, 132, 143)  # RFC 2710, RFC 3810
 
 
 def filter_tap(kernel: rtnl.Rtnl, port: Port) -> bool:
-    """Filter the frames that arrive from a port's tap; return False if the kernel cannot.
+    """Filter the frames that arrive from a port's tap, unless the guest may send any frame.
+
+    Return False if the kernel cannot.
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
+    if port.sender is None:
+        return True
     return clsact.attach(kernel, port.tap, {clsact.INGRESS: program(port.guest_mac, port.sender)})
 
 
-def program(mac: str, sender: Sender | None) -> Program:
+def program(mac: str, sender: Sender) -> Program:
     """Return the filter for a guest.
 
     :param mac: the guest's MAC
-    :param sender: None accepts every source, and drops only frames that bypass the bridge
     """
-    start: Program = {"start": drop_reserved_multicast()}
     ends: Program = {"pass": [PASS], "drop": [DROP]}
-    if sender is None:
-        return {**start, **ends}
-    return {**start, **_frame(mac, sender), **_ipv4(sender), **_ipv6(sender), **ends}
+    return {**_frame(mac, sender), **_ipv4(sender), **_ipv6(sender), **ends}
 
 
 def _frame(mac: str, sender: Sender) -> Program:

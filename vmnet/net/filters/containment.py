@@ -48,7 +48,6 @@ from vmnet.net.filters.matching import (
     RS6,
     UDP,
     drop_if,
-    drop_reserved_multicast,
     jump_if,
     jump_if_from,
     jump_if_ipv4,
@@ -80,7 +79,6 @@ def remove(kernel: rtnl.Rtnl, uplink: str) -> None:
 def entering(port: Port) -> Program:
     """Return the filter for frames from the network."""
     start = [
-        *drop_reserved_multicast(),
         *jump_if_from(port.guest_mac, "drop"),
         *jump_if_from(port.bridge_mac, "drop"),
     ]

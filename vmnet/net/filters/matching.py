@@ -38,7 +38,6 @@ HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, 58, 60
 RS6, RA6, NS6, NA6, REDIRECT6 = 133, 134, 135, 136, 137
 DNS, DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER = 53, 67, 68, 546, 547
 ANY_FRAGMENT, LATER_FRAGMENT = 0x3FFF, 0x1FFF  # bits of IPv4's flags and offset (RFC 791)
-_RESERVED_MULTICAST = 0x0180C200
 
 
 def jump_if(value: int, label: str) -> tuple[Instruction, ...]:
@@ -82,18 +81,6 @@ def _words(mac: str) -> tuple[int, int]:
     """Return the first four bytes of a MAC and the last two as numbers."""
     packed = mac_bytes(mac)
     return int.from_bytes(packed[:4], "big"), int.from_bytes(packed[4:], "big")
-
-
-def drop_reserved_multicast() -> tuple[Instruction, ...]:
-    """Drop frames to 01-80-C2-00-00-01 to -0F (IEEE 802.1Q table 8-1).
-
-    A bridge does not forward these; the host's stack receives them on the port itself. An IP packet
-    in such a frame would reach the container and bypass the bridge's filter.
-    """
-    return (
-        *((LD, 0, 0, 0), (JEQ, _RESERVED_MULTICAST, 0, 4)),
-        *((LDH, 4, 0, 0), (JEQ, 0, 2, 0), (JGE, 0x10, 1, 0), DROP),
-    )
 
 
 def ipv4_payload(fragments: int, label: str) -> tuple[Instruction, ...]:
