@@ -15,14 +15,14 @@ import inspect
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from vmnet import errors, hookspecs
+from vmnet import errors
 from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Plugin
+from vmnet.hooks.stages import STAGES, Stage
 from vmnet.settings import core
 from vmnet.settings.table import Setting
 
@@ -30,16 +30,6 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent / "pyproject.toml"
 
 _MARK = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
-# The plugins that vmnet calls, by the module of the hook's stage.
-_CALLED: Mapping[str, str] = {
-    "settings": "every installed plugin",
-    "capture": "the strategy that `VMNET_CAPTURE` names",
-    "ipam": "each strategy that `VMNET_IPAM` names, in that order",
-    "bridge": "the strategy that `VMNET_BRIDGE` names",
-    "forwarder": "the strategy that `VMNET_FORWARDER` names, if a forwarder is needed",
-    "devices": "each strategy that `VMNET_IPAM` names, in that order",
-    "launch": "the strategy that `VMNET_LAUNCH` names",
-}
 _INTRODUCTION = """\
 # Environment variables
 
@@ -85,14 +75,9 @@ def signatures() -> dict[str, str]:
         hook: _signature(
             stage, hook, [name for name in plugins.names if plugins.implements(name, hook)]
         )
-        for stage in hookspecs.STAGES
-        for hook in hooks_of(stage)
+        for stage in STAGES
+        for hook in stage.hooks
     }
-
-
-def hooks_of(stage: ModuleType) -> Iterator[str]:
-    """Return the names of a stage's hooks, in the order of their definition."""
-    return (name for name in vars(stage) if name.startswith("vmnet_"))
 
 
 def shipped() -> list[Plugin]:
@@ -153,13 +138,23 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _signature(stage: ModuleType, hook: str, implemented: list[str]) -> str:
-    name = stage.__name__.rpartition(".")[2]
+def _signature(stage: Stage, hook: str, implemented: list[str]) -> str:
     plugins = ", ".join(f"`{plugin}`" for plugin in implemented) or "none"
     return (
-        f"```python\n{_definition(getattr(stage, hook))}```\n\n"
-        f"Called: {_CALLED[name]}. Implemented by: {plugins}.\n"
+        f"```python\n{_definition(getattr(stage.specs, hook))}```\n\n"
+        f"Called: {_called(stage)}. Implemented by: {plugins}.\n"
     )
+
+
+def _called(stage: Stage) -> str:
+    """Return which plugins vmnet calls for a stage."""
+    if stage.setting is None:
+        return "every installed plugin"
+    if isinstance(stage.setting.parse(stage.setting.default), tuple):
+        called = f"each strategy that `{stage.setting.name}` names, in that order"
+    else:
+        called = f"the strategy that `{stage.setting.name}` names"
+    return f"{called}, {stage.condition}" if stage.condition else called
 
 
 def _definition(function: Callable[..., Any]) -> str:

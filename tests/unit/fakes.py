@@ -13,6 +13,7 @@ from vmnet import testing
 from vmnet.hooks import loading, selection
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.facade import Hooks
+from vmnet.hooks.stages import selectable
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery
 from vmnet.model.machine import Command
@@ -32,7 +33,6 @@ GOOD: Mapping[str, Hook] = {
     "vmnet_launch_command": lambda settings, machine, arguments: Command(("/bin/true",)),
     "vmnet_launch": lambda settings, command: None,
 }
-STAGES = ("CAPTURE", "IPAM", "BRIDGE", "FORWARDER", "LAUNCH")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, name: str, **implementations: Hook) -> Plugin:
@@ -57,4 +57,4 @@ def choose(plugins: list[Plugin], name: str) -> Hooks:
 
 
 def _settings(loaded: loading.Plugins, name: str) -> Settings:
-    return parse({f"VMNET_{stage}": name for stage in STAGES}, loaded.settings())
+    return parse(dict.fromkeys(selectable(), name), loaded.settings())

@@ -15,6 +15,7 @@ import pytest
 
 from tests.unit.test_discovery import distribution
 from vmnet import __version__, hookspecs
+from vmnet.hooks import stages
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs/hooks.schema.json").read_text())
@@ -64,9 +65,7 @@ def test_stages_and_hooks_in_the_order_of_the_calls() -> None:
     assert (status, found["problem"], found["broken"]) == (0, None, [])
     assert found["contract"] == list(hookspecs.CONTRACT)
     hooks = [hook["hook"] for stage in found["stages"] for hook in stage["hooks"]]
-    assert hooks == [
-        name for stage in hookspecs.STAGES for name in vars(stage) if name[:6] == "vmnet_"
-    ]
+    assert hooks == list(stages.hooks())
 
 
 def test_active_strategies_their_reason_and_the_alternatives() -> None:

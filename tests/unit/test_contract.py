@@ -17,6 +17,7 @@ from vmnet import hookspecs, testing
 from vmnet.errors import FAMILY, PluginError
 from vmnet.hooks import loading
 from vmnet.hooks.discovery import Plugin
+from vmnet.hooks.stages import STAGES
 from vmnet.model import delivery, identity, machine, wiring
 
 FOLDER = Path(__file__).with_name("contract")
@@ -32,11 +33,11 @@ def contract() -> str:
 
 
 def _hooks() -> Iterator[str]:
-    for stage in hookspecs.STAGES:
-        for name, function in vars(stage).items():
-            if name.startswith("vmnet_"):
-                remark = " (firstresult)" if function.vmnet_spec["firstresult"] else ""
-                yield f"{name}{inspect.signature(function)}{remark}".replace("'", "")
+    for stage in STAGES:
+        for name in stage.hooks:
+            function = getattr(stage.specs, name)
+            remark = " (firstresult)" if function.vmnet_spec["firstresult"] else ""
+            yield f"{name}{inspect.signature(function)}{remark}".replace("'", "")
 
 
 def _data_classes() -> Iterator[str]:

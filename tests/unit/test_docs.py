@@ -16,9 +16,9 @@ from docs import reference
 from tests.docs import pages, plugin
 from tests.docs.pages import ROOT, Block, Example
 from tests.lab.command import Completed, run
-from vmnet import cli, hookspecs
+from vmnet import cli
 from vmnet.errors import SettingsError
-from vmnet.hooks import loading
+from vmnet.hooks import loading, stages
 from vmnet.settings import table
 from vmnet.supervision.guard import FORCED_STATUS
 
@@ -68,12 +68,12 @@ def test_exactly_the_existing_hooks_are_documented() -> None:
     page = (ROOT / "docs/hooks.md").read_text()
     documented = re.findall(r"^### (\w+)$", page, re.MULTILINE)
     generated = re.findall(r"^<!-- generated: (\w+) -->$", page, re.MULTILINE)
-    existing = [name for stage in hookspecs.STAGES for name in reference.hooks_of(stage)]
+    existing = list(stages.hooks())
     assert documented == existing
     assert generated == existing
 
 
-@pytest.mark.parametrize("hook", loading.names())
+@pytest.mark.parametrize("hook", stages.hooks())
 def test_a_hook_is_documented_in_full(hook: str) -> None:
     page = (pages.ROOT / "docs/hooks.md").read_text()
     section = re.split(r"^##", page.split(f"### {hook}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from attrs import evolve
 from tests.unit import fakes
 from vmnet import hookspecs, testing
 from vmnet.errors import CaptureError, PluginError, VmnetError
-from vmnet.hooks import loading
+from vmnet.hooks import loading, stages
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.facade import Hooks
-from vmnet.hooks.selection import Choice
+from vmnet.hooks.selection import Choice, Selection
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery, Handover
 from vmnet.model.machine import Cdrom, Command
@@ -82,12 +82,7 @@ PARAMETERS = {
 
 
 def specifications() -> dict[str, Callable[..., Any]]:
-    return {
-        name: function
-        for stage in hookspecs.STAGES
-        for name, function in vars(stage).items()
-        if name.startswith("vmnet_")
-    }
+    return {name: getattr(stage.specs, name) for stage in stages.STAGES for name in stage.hooks}
 
 
 def parameters(hook: str) -> tuple[str, ...]:
@@ -287,7 +282,9 @@ def test_a_forwarder_is_called_if_the_guest_needs_it(monkeypatch: Patch) -> None
 
 
 def with_ipam(stages: Hooks, *names: str) -> Hooks:
-    return evolve(stages, selection=evolve(stages.selection, ipam=Choice(names, "")))
+    return evolve(
+        stages, selection=Selection({**stages.selection.choices, "VMNET_IPAM": Choice(names, "")})
+    )
 
 
 def test_requirements_are_combined(monkeypatch: Patch) -> None:
@@ -414,4 +411,3 @@ def test_a_specification_is_typed_and_states_when_it_is_called(hook: str) -> Non
 
 def test_hookimpl_is_the_marker_that_plugins_import() -> None:
     assert hookimpl is hookspecs.hookimpl
-    assert isinstance(hookspecs.STAGES, Sequence)

@@ -6,6 +6,7 @@ import pytest
 
 from vmnet import testing
 from vmnet.errors import SettingsError
+from vmnet.hooks import stages
 from vmnet.hooks.selection import Choice, Selection, select
 
 INSTALLED = {
@@ -23,11 +24,13 @@ def chosen(**environ: str) -> Selection:
 
 def test_the_default_of_every_stage() -> None:
     assert chosen() == Selection(
-        capture=Choice(("netns",), "default"),
-        ipam=Choice(("dnsmasq",), "default"),
-        bridge=Choice(("bridge",), "default"),
-        forwarder=Choice(("dnsmasq",), "default"),
-        launch=Choice(("qemu",), "default"),
+        {
+            "VMNET_CAPTURE": Choice(("netns",), "default"),
+            "VMNET_IPAM": Choice(("dnsmasq",), "default"),
+            "VMNET_BRIDGE": Choice(("bridge",), "default"),
+            "VMNET_FORWARDER": Choice(("dnsmasq",), "default"),
+            "VMNET_LAUNCH": Choice(("qemu",), "default"),
+        }
     )
 
 
@@ -77,7 +80,8 @@ def test_ipam(no_dhcp: str, ipam: str, names: str, reason: str) -> None:
     installed = {**INSTALLED, "VMNET_IPAM": (*INSTALLED["VMNET_IPAM"], "cni")}
 
     def choose() -> Choice:
-        return select(testing.settings(environ), installed, allocate_only=("cni",)).ipam
+        selection = select(testing.settings(environ), installed, allocate_only=("cni",))
+        return selection[stages.IPAM]
 
     if names == "refused":
         with pytest.raises(SettingsError) as caught:
@@ -91,14 +95,14 @@ def test_ipam(no_dhcp: str, ipam: str, names: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "stage"),
     [
-        ("VMNET_CAPTURE", "cni", "capture"),
-        ("VMNET_BRIDGE", "macvtap", "bridge"),
-        ("VMNET_FORWARDER", "unbound", "forwarder"),
-        ("VMNET_LAUNCH", "firecracker", "launch"),
+        ("VMNET_CAPTURE", "cni", stages.CAPTURE),
+        ("VMNET_BRIDGE", "macvtap", stages.BRIDGE),
+        ("VMNET_FORWARDER", "unbound", stages.FORWARDER),
+        ("VMNET_LAUNCH", "firecracker", stages.LAUNCH),
     ],
 )
-def test_a_stage_by_name(variable: str, value: str, stage: str) -> None:
-    assert getattr(chosen(**{variable: value}), stage) == Choice((value,), f"{variable}={value}")
+def test_a_stage_by_name(variable: str, value: str, stage: stages.Stage) -> None:
+    assert chosen(**{variable: value})[stage] == Choice((value,), f"{variable}={value}")
 
 
 @pytest.mark.parametrize(

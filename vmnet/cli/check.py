@@ -12,6 +12,7 @@ from pathlib import Path
 from vmnet import pipeline
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
+from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state
 from vmnet.planning import assembly, memory
 from vmnet.settings.core import ACCEL, MEMORY, RUN_DIR
@@ -39,7 +40,7 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("settings", "missing", error.message, error.hint)
         return
     chosen = hooks.selection
-    yield Finding("settings", "ok", f"IPAM by {', '.join(chosen.ipam.names)}")
+    yield Finding("settings", "ok", f"IPAM by {', '.join(chosen[IPAM].names)}")
     yield _try("privileges", _privileges)
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
     machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))

@@ -13,17 +13,10 @@ from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Broken, Plugin
 from vmnet.hooks.loading import Plugins
 from vmnet.hooks.selection import Choice, Selection, select
+from vmnet.hooks.stages import STAGES, Stage
 from vmnet.settings import core, table
 from vmnet.terminal.output import Parser, heading, print_json, styled
 
-_VARIABLES = {
-    "capture": "VMNET_CAPTURE",
-    "ipam": "VMNET_IPAM",
-    "bridge": "VMNET_BRIDGE",
-    "forwarder": "VMNET_FORWARDER",
-    "devices": "VMNET_IPAM",
-    "launch": "VMNET_LAUNCH",
-}
 _WIDTH = 100
 
 
@@ -88,13 +81,8 @@ def _with_broken_settings(plugins: Plugins) -> Iterator[Broken]:
 
 def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
     installed = installation.plugins.installed
-    for module in hookspecs.STAGES:
-        stage = module.__name__.rpartition(".")[2]
-        implementers = {
-            hook: _implementers(installation, hook)
-            for hook in vars(module)
-            if hook.startswith("vmnet_")
-        }
+    for stage in STAGES:
+        implementers = {hook: _implementers(installation, hook) for hook in stage.hooks}
         available = [
             name
             for name in installation.plugins.names
@@ -102,9 +90,9 @@ def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
         ]
         choice = _choice(installation, stage, available)
         active = choice.names if choice else ()
-        variable = _VARIABLES.get(stage)
+        variable = stage.setting.name if stage.setting else None
         yield {
-            "stage": stage,
+            "stage": stage.name,
             "variable": variable,
             "why": choice.reason if choice else None,
             "active": [_described(installed[name]) for name in active],
@@ -139,14 +127,11 @@ def _implementers(installation: Installation, hook: str) -> list[str]:
     return [name for name in plugins.names if plugins.implements(name, hook)]
 
 
-def _choice(installation: Installation, stage: str, available: list[str]) -> Choice | None:
+def _choice(installation: Installation, stage: Stage, available: list[str]) -> Choice | None:
     """Return a stage's active plugins in the order of the calls, and the reason."""
-    if stage == "settings":
+    if stage.setting is None:
         return Choice(tuple(available), "vmnet calls every plugin")
-    if installation.selection is None:
-        return None
-    choice: Choice = getattr(installation.selection, "ipam" if stage == "devices" else stage)
-    return choice
+    return installation.selection[stage] if installation.selection else None
 
 
 def _described(plugin: Plugin) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from vmnet.errors import PluginError
+from vmnet.hooks import stages
 from vmnet.hooks.loading import RESULTS_HINT, Plugins
 from vmnet.hooks.selection import Choice, Selection
 from vmnet.model.base import frozen
@@ -27,12 +28,12 @@ class Hooks:
     settings: Settings
 
     def capture(self) -> Identity:
-        return self._strategy(self.selection.capture, "vmnet_capture", Identity)
+        return self._strategy(self.selection[stages.CAPTURE], "vmnet_capture", Identity)
 
     @property
     def allocators(self) -> tuple[str, ...]:
         """The selected IPAM strategies that allocate, in calling order."""
-        names = self.selection.ipam.names
+        names = self.selection[stages.IPAM].names
         return tuple(name for name in names if self.plugins.implements(name, "vmnet_ipam_allocate"))
 
     def allocate(self, name: str, identity: Identity) -> Identity:
@@ -62,14 +63,14 @@ class Hooks:
     def requirements(self, identity: Identity) -> Requirements:
         """Return the combined requirements of the selected IPAM strategies."""
         total = Requirements()
-        for name in self.selection.ipam.names:
+        for name in self.selection[stages.IPAM].names:
             result = self._call(name, "vmnet_ipam_requirements", Requirements, identity=identity)
             total |= result or Requirements()
         return total
 
     def plan_bridge(self, identity: Identity, requirements: Requirements) -> Wiring:
         return self._strategy(
-            self.selection.bridge,
+            self.selection[stages.BRIDGE],
             "vmnet_bridge_plan",
             Wiring,
             identity=identity,
@@ -84,11 +85,15 @@ class Hooks:
         deliveries = self._all_ipam(
             "vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring
         )
-        (forwarder,) = self.selection.forwarder.names
-        if wiring.nameserver is None or forwarder in self.selection.ipam.names:
+        (forwarder,) = self.selection[stages.FORWARDER].names
+        if wiring.nameserver is None or forwarder in self.selection[stages.IPAM].names:
             return deliveries
         delivery = self._strategy(
-            self.selection.forwarder, "vmnet_forwarder", Delivery, identity=identity, wiring=wiring
+            self.selection[stages.FORWARDER],
+            "vmnet_forwarder",
+            Delivery,
+            identity=identity,
+            wiring=wiring,
         )
         return (*deliveries, delivery)
 
@@ -96,7 +101,7 @@ class Hooks:
         """Return what each selected IPAM strategy, by name, reports about the running guest."""
         return tuple(
             (name, handover)
-            for name in self.selection.ipam.names
+            for name in self.selection[stages.IPAM].names
             for handover in self._call(
                 name, "vmnet_ipam_status", tuple, identity=identity, wiring=wiring
             )
@@ -109,7 +114,7 @@ class Hooks:
 
     def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
         return self._strategy(
-            self.selection.launch,
+            self.selection[stages.LAUNCH],
             "vmnet_launch_command",
             Command,
             machine=machine,
@@ -117,13 +122,13 @@ class Hooks:
         )
 
     def build_bridge(self, wiring: Wiring) -> None:
-        self._strategy(self.selection.bridge, "vmnet_bridge_build", bool, wiring=wiring)
+        self._strategy(self.selection[stages.BRIDGE], "vmnet_bridge_build", bool, wiring=wiring)
 
     def restore_bridge(self, wiring: Wiring) -> None:
-        self._strategy(self.selection.bridge, "vmnet_bridge_restore", bool, wiring=wiring)
+        self._strategy(self.selection[stages.BRIDGE], "vmnet_bridge_restore", bool, wiring=wiring)
 
     def launch(self, command: Command) -> None:
-        (name,) = self.selection.launch.names
+        (name,) = self.selection[stages.LAUNCH].names
         self._require(name, "vmnet_launch")
         self._call(name, "vmnet_launch", type(None), command=command)
 
@@ -138,7 +143,8 @@ class Hooks:
         return result
 
     def _all_ipam(self, hook: str, kind: type[Result], **given: Any) -> tuple[Result, ...]:
-        results = (self._call(name, hook, kind, **given) for name in self.selection.ipam.names)
+        names = self.selection[stages.IPAM].names
+        results = (self._call(name, hook, kind, **given) for name in names)
         return tuple(result for result in results if result is not None)
 
     def _call(self, name: str, hook: str, kind: type[Any], **given: Any) -> Any:

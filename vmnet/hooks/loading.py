@@ -12,7 +12,7 @@ import pluggy
 
 from vmnet import __version__, hookspecs
 from vmnet.errors import PluginError, VmnetError
-from vmnet.hooks import invoke
+from vmnet.hooks import invoke, stages
 from vmnet.hooks.discovery import Broken, Plugin
 from vmnet.hookspecs.markers import PROJECT
 from vmnet.model.base import frozen
@@ -20,20 +20,10 @@ from vmnet.settings import core
 from vmnet.settings.table import Setting
 from vmnet.settings.values import nearest
 
-_PREFIX = "vmnet_"
 RESULTS_HINT = "docs/hooks.md documents what each hook returns"
 # This hook has no time limit: it execs the hypervisor, and the timer would survive the exec.
 _LAUNCH = "vmnet_launch"
 _DEFAULT_SECONDS = float(core.HOOK_TIMEOUT.default)
-
-# A plugin qualifies for a stage if it implements any of these hooks.
-_MAIN_HOOKS: Mapping[Setting[Any], tuple[str, ...]] = {
-    core.CAPTURE: ("vmnet_capture",),
-    core.IPAM: ("vmnet_ipam_deliver", "vmnet_ipam_allocate"),
-    core.BRIDGE: ("vmnet_bridge_plan",),
-    core.FORWARDER: ("vmnet_forwarder",),
-    core.LAUNCH: ("vmnet_launch_command",),
-}
 
 
 class _Manager(pluggy.PluginManager):
@@ -92,10 +82,12 @@ class Plugins:
     def strategies(self) -> dict[str, tuple[str, ...]]:
         """Return, for each selecting variable, the names of the plugins that qualify."""
         return {
-            row.name: tuple(
-                name for name in self.names if any(self.implements(name, hook) for hook in hooks)
+            setting: tuple(
+                name
+                for name in self.names
+                if any(self.implements(name, hook) for hook in stage.qualifying)
             )
-            for row, hooks in _MAIN_HOOKS.items()
+            for setting, stage in stages.selectable().items()
         }
 
     def allocate_only(self) -> tuple[str, ...]:
@@ -166,8 +158,8 @@ def examine(
 ) -> tuple[Plugins, tuple[Broken, ...]]:
     """Import and register plugins, and return the broken plugins with their errors."""
     manager = _Manager(PROJECT)
-    for stage in hookspecs.STAGES:
-        manager.add_hookspecs(stage)
+    for stage in stages.STAGES:
+        manager.add_hookspecs(stage.specs)
     loaded, broken = {}, []
     for plugin in found:
         try:
@@ -181,7 +173,7 @@ def examine(
 def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> None:
     module = _import(plugin, seconds)
     _refuse_other_contract(plugin, module)
-    for hook in names():
+    for hook in stages.hooks():
         if hasattr(module, hook) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginError(
                 f"plugin {plugin} defines {hook} without @hookimpl",
@@ -198,13 +190,6 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> 
         reason = " ".join(str(error).split())
         raise PluginError(f"plugin {plugin}: {reason}", "docs/hooks.md lists the hooks") from None
     _refuse_misspelt(manager, plugin, module)
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all hooks, in the order of the stages."""
-    return tuple(
-        name for stage in hookspecs.STAGES for name in vars(stage) if name.startswith(_PREFIX)
-    )
 
 
 def _import(plugin: Plugin, seconds: float) -> Any:
@@ -252,6 +237,6 @@ def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any)
             manager.unregister(module)
             raise PluginError(
                 f"plugin {plugin} implements an unknown hook "
-                f"{caller.name}{nearest(caller.name, names())}",
+                f"{caller.name}{nearest(caller.name, stages.hooks())}",
                 "docs/hooks.md lists the hooks",
             )

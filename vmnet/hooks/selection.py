@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from vmnet.errors import SettingsError
+from vmnet.hooks import stages
+from vmnet.hooks.stages import Stage
 from vmnet.model.base import frozen
-from vmnet.settings.core import BRIDGE, CAPTURE, FORWARDER, IPAM, LAUNCH, NO_DHCP
+from vmnet.settings.core import IPAM, NO_DHCP
 from vmnet.settings.table import Setting, Settings
 from vmnet.settings.values import nearest
 
@@ -25,13 +27,17 @@ class Choice:
 
 @frozen
 class Selection:
-    """The selected strategies of all stages."""
+    """The selected strategies of each stage.
 
-    capture: Choice
-    ipam: Choice
-    bridge: Choice
-    forwarder: Choice
-    launch: Choice
+    :param choices: by the name of the selecting setting
+    """
+
+    choices: Mapping[str, Choice]
+
+    def __getitem__(self, stage: Stage) -> Choice:
+        """Return the choice for a stage that has a setting."""
+        assert stage.setting is not None
+        return self.choices[stage.setting.name]
 
 
 def select(
@@ -45,23 +51,15 @@ def select(
     :param allocate_only: IPAM strategies that allocate but do not deliver
     :raises SettingsError: a strategy is not installed, or two settings contradict each other
     """
-    selection = Selection(
-        capture=_single(settings, CAPTURE),
-        ipam=_delivered(settings, _ipam(settings), allocate_only),
-        bridge=_single(settings, BRIDGE),
-        forwarder=_single(settings, FORWARDER),
-        launch=_single(settings, LAUNCH),
-    )
-    _refuse_unknown(CAPTURE, selection.capture, strategies)
-    _refuse_unknown(IPAM, selection.ipam, strategies)
-    _refuse_unknown(BRIDGE, selection.bridge, strategies)
-    _refuse_unknown(FORWARDER, selection.forwarder, strategies)
-    _refuse_unknown(LAUNCH, selection.launch, strategies)
-    return selection
-
-
-def _single(settings: Settings, row: Setting[str]) -> Choice:
-    return Choice((settings[row],), _reason(settings, row))
+    choices: dict[str, Choice] = {}
+    for name, stage in stages.selectable().items():
+        if stage is stages.IPAM:
+            choices[name] = _delivered(settings, _ipam(settings), allocate_only)
+        else:
+            row = settings.rows[name]
+            choices[name] = Choice((settings[row],), _reason(settings, row))
+        _refuse_unknown(name, choices[name], strategies[name])
+    return Selection(choices)
 
 
 def _ipam(settings: Settings) -> Choice:
@@ -92,14 +90,11 @@ def _reason(settings: Settings, row: Setting[Any]) -> str:
     return f"{row.name}={given}" if given is not None else "default"
 
 
-def _refuse_unknown(
-    row: Setting[Any], choice: Choice, strategies: Mapping[str, tuple[str, ...]]
-) -> None:
-    qualified = strategies[row.name]
+def _refuse_unknown(setting: str, choice: Choice, qualified: tuple[str, ...]) -> None:
     for name in choice.names:
         if name not in qualified:
             raise SettingsError(
-                f"{row.name}={','.join(choice.names)}: there is no strategy {name} for this stage"
+                f"{setting}={','.join(choice.names)}: there is no strategy {name} for this stage"
                 f"{nearest(name, qualified)}",
                 f"installed: {', '.join(qualified) or 'none'}; see `vmnet hooks`",
             )

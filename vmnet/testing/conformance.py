@@ -31,7 +31,7 @@ from attrs import evolve
 
 from vmnet import process
 from vmnet.errors import VmnetError
-from vmnet.hooks import loading
+from vmnet.hooks import stages
 from vmnet.model.delivery import Delivery, Handover
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Cdrom, Disk
@@ -99,7 +99,7 @@ class Conformance:
 
     def test_it_loads(self, subject: Subject) -> None:
         """It can be imported, and its hooks have known names and arguments."""
-        assert any(map(subject.implements, loading.names())), "it implements no hook"
+        assert any(map(subject.implements, stages.hooks())), "it implements no hook"
 
     def test_importing_it_does_nothing_else(self, subject: Subject) -> None:
         """The import prints, writes and starts nothing."""

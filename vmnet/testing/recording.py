@@ -17,22 +17,15 @@ from typing import Any
 from attrs import frozen
 
 from vmnet import testing
-from vmnet.hooks import loading, selection
+from vmnet.hooks import loading, selection, stages
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery
 from vmnet.model.machine import Command
-from vmnet.settings import core, table
+from vmnet.settings import table
 
 NAME = "recorder"
-_SELECTING = (
-    core.CAPTURE,
-    core.IPAM,
-    core.BRIDGE,
-    core.FORWARDER,
-    core.LAUNCH,
-)
 
 
 @frozen
@@ -81,7 +74,7 @@ class Recorder:
         """
         loaded = loading.load([self._plugin(), *plugins])
         loaded.manager.add_hookcall_monitoring(self._record, lambda *_: None)
-        selecting = {**{row.name: NAME for row in _SELECTING}, **(environ or {})}
+        selecting = {**dict.fromkeys(stages.selectable(), NAME), **(environ or {})}
         parsed = table.parse(selecting, loaded.settings())
         return Hooks(
             loaded, selection.select(parsed, loaded.strategies(), loaded.allocate_only()), parsed
