@@ -7,9 +7,8 @@ from ipaddress import IPv4Address, IPv4Interface
 import pytest
 from attrs import evolve
 
-from tests.lab.net.namespace import namespace
 from tests.unit import running
-from vmnet.net import ifaddr
+from vmnet.net import ipv4
 from vmnet.running import bridges
 
 NIC = evolve(running.NIC, asker="172.17.255.254")
@@ -28,19 +27,5 @@ def test_a_question_comes_from_an_address_that_the_bridge_has(
     own: tuple[str, ...], asker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer to an address that the bridge has lost would go to another machine."""
-    monkeypatch.setattr(ifaddr, "of", lambda _bridge: tuple(map(IPv4Interface, own)))
+    monkeypatch.setattr(ipv4, "addresses", lambda _bridge: tuple(map(IPv4Interface, own)))
     assert bridges.asker(NIC) == IPv4Address(asker)
-
-
-def test_the_kernels_addresses_of_one_device() -> None:
-    with namespace("addresses") as made:
-        for name in ("br0", "br1"):
-            made.ip("link", "add", name, "type", "bridge")
-        own = [f"10.{number // 50}.{number % 50}.1/24" for number in range(100)]
-        for address in own:
-            made.ip("address", "add", address, "dev", "br1")
-        with made.entered():
-            assert ifaddr.of("br0") == ()
-            assert [str(address) for address in ifaddr.of("br1")] == own
-            with pytest.raises(OSError, match="no interface"):
-                ifaddr.of("br2")

@@ -19,7 +19,7 @@ from tests.lab.wait import until
 from tests.unit import qmp, running
 from vmnet import cli
 from vmnet.lifecycle.vm_record import Helper, Nic
-from vmnet.net import ifaddr
+from vmnet.net import ipv4
 from vmnet.running import guest, health
 from vmnet.running.guest import Presence
 
@@ -37,7 +37,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Presence]:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr(guest, "ask", ask)
-    monkeypatch.setattr(ifaddr, "of", lambda _bridge: (IPv4Interface(f"{running.NIC.asker}/32"),))
+    monkeypatch.setattr(
+        ipv4, "addresses", lambda _bridge: (IPv4Interface(f"{running.NIC.asker}/32"),)
+    )
     return answers
 
 
@@ -151,7 +153,9 @@ def test_a_lost_bridge_address_is_reported(
     running.machine(tmp_path, qmp=None, nics=(nic,))
     found = []
     for own in (("172.17.255.254/16",), ("169.254.1.2/32",), ("169.254.9.9/32",)):
-        monkeypatch.setattr(ifaddr, "of", lambda _bridge, own=own: tuple(map(IPv4Interface, own)))
+        monkeypatch.setattr(
+            ipv4, "addresses", lambda _bridge, own=own: tuple(map(IPv4Interface, own))
+        )
         found.append(verdict(tmp_path))
     answers = "eth0: the guest answers for 172.17.0.2"
     lost = "br0 has lost 172.17.255.254"

@@ -14,7 +14,7 @@ from vmnet.cli.status import duration
 from vmnet.errors import GuestError
 from vmnet.lifecycle import state
 from vmnet.lifecycle.vm_record import Helper, Nic
-from vmnet.net import ifaddr
+from vmnet.net import ipv4
 from vmnet.running import guest
 from vmnet.running.guest import Presence
 
@@ -33,7 +33,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return Presence(nic.name, answering=nic.addresses, silent=(OTHER,))
 
     monkeypatch.setattr(guest, "ask", ask)
-    monkeypatch.setattr(ifaddr, "of", lambda _bridge: (IPv4Interface("172.17.255.253/16"),))
+    monkeypatch.setattr(ipv4, "addresses", lambda _bridge: (IPv4Interface("172.17.255.253/16"),))
     return {"VMNET_RUN_DIR": str(tmp_path), "NO_DHCP": "true"}
 
 

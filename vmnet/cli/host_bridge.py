@@ -65,15 +65,15 @@ def _daemon_json(layout: Layout, options: argparse.Namespace) -> str:
 
 def _taken(layout: Layout) -> dict[str, IPv4Interface]:
     """Return LAN addresses that are in use: from the options, otherwise from this host."""
-    from vmnet.net import host
+    from vmnet.net import ipv4
 
-    held = host.addresses()
+    held = ipv4.addresses_by_device()
     present = [*held.get(layout.nic, ()), *held.get(layout.bridge, ())]
     own = layout.address or next(map(IPv4Interface, present), None)
     if own is None:
         return {}
     taken = {"the host's": own}
-    for gateway in (layout.gateway,) if layout.gateway else host.gateways():
+    for gateway in (layout.gateway,) if layout.gateway else ipv4.gateways():
         if gateway in own.network:
             taken["the router's"] = IPv4Interface((gateway, own.network.prefixlen))
     return taken

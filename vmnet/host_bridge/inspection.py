@@ -66,9 +66,9 @@ def _port(layout: Layout, remedy: str) -> Finding:
 
 
 def _addresses(layout: Layout, remedy: str) -> Iterator[Finding]:
-    from vmnet.net import host
+    from vmnet.net import ipv4
 
-    held = host.addresses()
+    held = ipv4.addresses_by_device()
     wanted = str(layout.address) if layout.address else ""
     present = ", ".join(held.get(layout.bridge, ())) or "no IPv4 address"
     if held.get(layout.bridge) and (not wanted or wanted in held[layout.bridge]):

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from vmnet.lifecycle.vm_record import Nic
 from vmnet.model.base import frozen
-from vmnet.net import ifaddr
+from vmnet.net import ipv4
 
 
 @frozen
@@ -27,7 +27,7 @@ class Bridge:
 def look(nic: Nic) -> Bridge:
     """Read the state of a NIC's bridge from the kernel."""
     try:
-        addresses = ifaddr.of(nic.bridge)
+        addresses = ipv4.addresses(nic.bridge)
     except OSError as error:
         why = f"{nic.bridge}: {error.strerror or error}"
         return Bridge(nic.bridge, trouble=why, is_deaf=bool(nic.nameservers))
