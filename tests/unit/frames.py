@@ -74,6 +74,11 @@ def message(kind: int, target: str = "::") -> bytes:
     return struct.pack("!BBHI", kind, 0, 0, 0) + IPv6Address(target).packed + bytes(8)
 
 
+def igmp(kind: int) -> bytes:
+    """Return a message with a router alert (RFC 3376 section 4)."""
+    return ipv4(OWN4, 2, bytes((kind,)) + bytes(11), options=bytes.fromhex("94040000"))
+
+
 def listener_report(kind: int = 143) -> bytes:
     """Return a hop-by-hop header with a router alert (RFC 2711) and padding, and a report."""
     return bytes((ICMP6, 0, 5, 2, 0, 0, 1, 0)) + message(kind)
@@ -103,7 +108,10 @@ EVERYDAY = {
     "later fragment": ipv4(OWN4, UDP, ports(68, 68), fragment=185),
     "dhcp discover": ipv4("0.0.0.0", UDP, ports(68, 67)),
     "dhcp renewal": ipv4(OWN4, UDP, ports(68, 67)),
-    "igmp": ipv4(OWN4, 2, bytes(8), options=bytes.fromhex("94040000")),
+    **{
+        f"igmp {kind:#x}": igmp(kind)
+        for kind in (0x12, 0x16, 0x17, 0x22)  # reports, leave
+    },
     "tcp6": ipv6(OWN6, TCP, ports(40000, 80)),
     "second ipv6 address": ipv6(OWN6_TOO, TCP, ports(40000, 80)),
     "ping6": ipv6(OWN6, ICMP6, message(128)),
@@ -166,7 +174,17 @@ ROGUE = {
     "router advertisement in a fragment of a fragment": ipv6(
         LINK_LOCAL, FRAGMENT, fragment(FRAGMENT, fragment(ICMP6, message(134)))
     ),
+    # Queries, DVMRP (RFC 1075), advertisements of multicast routers (RFC 4286).
+    **{f"igmp {kind:#x}": igmp(kind) for kind in (0x11, 0x13, 0x30)},
+    "igmp query without a router alert": ipv4(OWN4, 2, bytes((0x11,)) + bytes(11)),
+    "igmp query in fragments": ipv4(OWN4, 2, bytes((0x11,)) + bytes(11), fragment=MORE),
     "multicast listener query": ipv6(LINK_LOCAL, HOP_BY_HOP, listener_report(130)),
+    "multicast router advertisement": ipv6(LINK_LOCAL, HOP_BY_HOP, listener_report(151)),
+    "multicast listener query without a router alert": ipv6(LINK_LOCAL, ICMP6, message(130)),
+    "multicast router advertisement without a router alert": ipv6(LINK_LOCAL, ICMP6, message(151)),
+    "multicast listener query in fragments": ipv6(
+        LINK_LOCAL, FRAGMENT, fragment(ICMP6, message(130))
+    ),
     "two vlan tags": ethernet(0x8100, struct.pack("!HH", 5, 0x0806) + arp(OWN4)[14:]),
     "a service tag": ethernet(0x88A8, struct.pack("!HH", 5, 0x0806) + arp(OWN4)[14:]),
 }

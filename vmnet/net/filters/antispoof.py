@@ -14,7 +14,7 @@ section 5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address
 
 from vmnet.model.wiring import Port, Sender
@@ -46,6 +46,7 @@ from vmnet.net.filters.matching import (
     HOP_BY_HOP,
     ICMP,
     ICMP6,
+    IGMP,
     IPV4,
     IPV6,
     LATER_FRAGMENT,
@@ -70,7 +71,10 @@ from vmnet.net.filters.matching import (
 )
 
 _REDIRECT, _ROUTER_ADVERTISEMENT = 5, 9  # RFC 792, RFC 1256
+# Messages of hosts in a multicast group: every other message is a multicast router's.
+_IGMP_REPORTS = (0x12, 0x16, 0x17, 0x22)  # RFC 1112, RFC 2236, RFC 3376
 _LISTENER_REPORTS = (131, 132, 143)  # RFC 2710, RFC 3810
+_LISTENER_QUERY, _MULTICAST_ROUTER = 130, 151  # RFC 2710, RFC 4286
 
 
 def filter_tap(kernel: rtnl.Rtnl, port: Port) -> bool:
@@ -135,8 +139,10 @@ def _ipv4(sender: Sender) -> Program:
             *ipv4_payload(LATER_FRAGMENT, "pass"),
             (JEQ, ICMP, "icmp", 0),
             (JEQ, UDP, "udp", 0),
+            (JEQ, IGMP, "igmp", 0),
             PASS,
         ],
+        "igmp": [(LDB_X, 14, 0, 0), *_pass_if(_IGMP_REPORTS), DROP],
         "icmp": [(LDB_X, 14, 0, 0), *drop_if((_REDIRECT, _ROUTER_ADVERTISEMENT)), PASS],
         "udp": [(LDH_X, 16, 0, 0), *drop_if((DHCP_CLIENT,)), PASS],
     }
@@ -168,7 +174,7 @@ def _ipv6(sender: Sender) -> Program:
             (JEQ, ICMP6, 1, 0),
             PASS,
             (LDB, 54, 0, 0),
-            *drop_if((RA6, REDIRECT6)),
+            *drop_if((RA6, REDIRECT6, _LISTENER_QUERY, _MULTICAST_ROUTER)),
             (JEQ, NA6, "target", 0),
             PASS,
         ],
@@ -177,7 +183,7 @@ def _ipv6(sender: Sender) -> Program:
             *require(LDB, 55, 0),  # the header has eight bytes
             *require(LDB, 54, ICMP6),
             (LDB, 62, 0, 0),
-            *(step for kind in _LISTENER_REPORTS for step in jump_if(kind, "pass")),
+            *_pass_if(_LISTENER_REPORTS),
             DROP,
         ],
         "fragment": [
@@ -190,7 +196,7 @@ def _ipv6(sender: Sender) -> Program:
             (JEQ, ICMP6, 1, 0),
             PASS,
             (LDB, 62, 0, 0),  # neighbour discovery is never fragmented (RFC 6980)
-            *drop_if((RS6, RA6, NS6, NA6, REDIRECT6)),
+            *drop_if((RS6, RA6, NS6, NA6, REDIRECT6, _LISTENER_QUERY, _MULTICAST_ROUTER)),
             PASS,
         ],
         "udp6 fragment": [(LDH, 64, 0, 0), *drop_if((DHCP6_CLIENT,)), PASS],
@@ -200,6 +206,11 @@ def _ipv6(sender: Sender) -> Program:
             DROP,
         ],
     }
+
+
+def _pass_if(values: Iterable[int]) -> Iterator[Instruction]:
+    for value in values:
+        yield from ((JEQ, value, 0, 1), PASS)
 
 
 def _jump_if_own_ipv4(offset: int, sender: Sender, label: str) -> Iterator[Instruction]:

@@ -32,7 +32,7 @@ PASS, DROP = (RET, UNSPEC, 0, 0), (RET, SHOT, 0, 0)
 # EtherTypes (IEEE 802) of protocols and of VLAN tags.
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 TAGS = (0x8100, 0x88A8, 0x9100)
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, IGMP, TCP, UDP = 1, 2, 6, 17
 # IPv6 next headers (RFC 8200 section 4) and ICMPv6 types (RFC 4861 section 4).
 HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, 58, 60
 RS6, RA6, NS6, NA6, REDIRECT6 = 133, 134, 135, 136, 137
