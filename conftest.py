@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Options and settings of all tests."""
 
 from __future__ import annotations
 
@@ -26,19 +26,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Temporary folders of this run's own: QEMU and dnsmasq, which are not root, must reach theirs,
-    and every run of pytest closes the folder that all of them share.
+    """Put temporary folders into a folder of this run, readable to QEMU and dnsmasq without root.
+
+    The folder that pytest uses by default is shared, and each run closes it to other users.
     """
-    _let_programs_hear_hangups()
+    _stop_ignoring_hangups()
     if config.option.basetemp is None:
         folder = Path(tempfile.mkdtemp(prefix="vmnet-tests-"))
+        folder.chmod(0o755)
         config.option.basetemp = folder / "run"
         config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
-def _let_programs_hear_hangups() -> None:
-    """Under nohup(1) SIGHUP is ignored, also in all that the tests start, and a shell that finds a
-    signal ignored can't trap it. With a handler of ours it is theirs again, and passes us by.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for workers that run in parallel (``--dist loadgroup``).
+
+    All tests that boot guests are one group, because they share an engine, and because several
+    emulated guests at once would be slow. The other tests are grouped by file.
+    """
+    for item in items:
+        boots = item.get_closest_marker("vm") or item.get_closest_marker("engine")
+        item.add_marker(pytest.mark.xdist_group("guests" if boots else item.path.stem))
+
+
+def _stop_ignoring_hangups() -> None:
+    """Let the programs that tests start handle SIGHUP, which nohup(1) makes them ignore.
+
+    A shell can't trap a signal that was ignored when the shell started. A handler is reset by
+    execve(2), so programs get the default, and it does nothing in this process.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)

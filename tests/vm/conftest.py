@@ -14,7 +14,7 @@ from attrs import frozen
 
 from tests.lab.command import Process, run
 from tests.lab.folders import open_to_readers
-from tests.lab.images.base_image import cache
+from tests.lab.images.cache import cache
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.progress import step

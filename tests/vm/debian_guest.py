@@ -20,9 +20,8 @@ from attrs import frozen
 from tests.lab.command import run
 from tests.lab.console import Console, on_socket
 from tests.lab.folders import open_to_readers
-from tests.lab.images.base_image import cache
+from tests.lab.images.cache import cached
 from tests.lab.net.namespace import Namespace
-from tests.lab.progress import step
 
 BOOT_SECONDS = 400
 """For a Debian under TCG, on a busy machine."""
@@ -139,21 +138,18 @@ def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> I
 
 def debian_guest() -> DebianGuest:
     """Return the guest from the cache, or build it, which takes about two minutes."""
-    folder = cache() / f"debian-{_RELEASE}-cloud-init-{_CHANGE}"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(prefix="vmnet-debian-", dir="/var/tmp") as work:
-            made = Path(work, "made")
-            made.mkdir()
-            with step(f"a Debian {_RELEASE} guest"):
-                _make(Path(work, "root"), made)
-            # Rename the folder when it is complete, so that a killed run leaves no partial guest.
-            partial = folder.with_suffix(f".{os.getpid()}")
-            shutil.move(made, partial)
-            partial.rename(folder)
+    name = f"debian-{_RELEASE}-cloud-init-{_CHANGE}"
+    folder = cached(name, f"a Debian {_RELEASE} guest", _make)
     return DebianGuest(folder / "disk.img", folder / "vmlinuz", folder / "initrd.img")
 
 
-def _make(root: Path, made: Path) -> None:
+def _make(made: Path) -> None:
+    made.mkdir()
+    with tempfile.TemporaryDirectory(prefix="vmnet-debian-", dir="/var/tmp") as folder:
+        _install(Path(folder, "root"), made)
+
+
+def _install(root: Path, made: Path) -> None:
     include = f"--include={','.join(_PACKAGES)}"
     run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=900)
     for name, text in _SETTINGS.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -10,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..command import run
-from ..progress import step
+from .cache import cached
 
 TAG = "debian:trixie-slim"
 
@@ -29,31 +28,18 @@ CMD ["bash"]
 """
 
 
-def cache() -> Path:
-    """Return the folder that keeps downloads between runs."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home, "vmnet-tests")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def minimal_tarball() -> Path:
     """Return a tarball of a minimal Debian trixie, from the cache or made by debootstrap."""
-    tarball = cache() / "trixie-minbase.tar"
-    if tarball.exists():
-        return tarball
+    return cached("trixie-minbase.tar", "debootstrap trixie", _make)
+
+
+def _make(tarball: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="vmnet-trixie-", dir="/var/tmp") as folder:
         root = Path(folder, "root")
-        with step("debootstrap trixie"):
-            run("debootstrap", "--variant=minbase", "trixie", root, timeout=900)
-        # Written under another name and renamed, so that a killed run leaves no partial tarball.
-        partial = Path(folder, "tar")
+        run("debootstrap", "--variant=minbase", "trixie", root, timeout=900)
         patterns = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")
         excludes = [f"--exclude={pattern}" for pattern in patterns]
-        run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", partial, ".", timeout=120)
-        shutil.copyfile(partial, tarball.with_suffix(f".{os.getpid()}"))
-        tarball.with_suffix(f".{os.getpid()}").rename(tarball)
-    return tarball
+        run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", tarball, ".", timeout=120)
 
 
 def write_context(folder: Path, minimal: str) -> None:

@@ -6,7 +6,6 @@ debootstrap makes the host once, in the tests' cache. A test's changes are disca
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,8 @@ from attrs import frozen
 
 from ..command import Argument, Completed, Process, background, run
 from ..net.namespace import Namespace
-from ..progress import step
 from ..wait import until
-from .base_image import cache
+from .cache import cached
 
 _RELEASE = "trixie"
 _PACKAGES = (
@@ -107,17 +105,7 @@ def debian_host(network: Namespace) -> Iterator[DebianHost]:
 
 def _tree() -> Path:
     """Return the host's files, from the cache or made in about two minutes."""
-    folder = cache() / f"debian-{_RELEASE}-host-{_VERSION}"
-    if not folder.exists():
-        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        try:
-            with step(f"a Debian {_RELEASE} host"):
-                _make(partial)
-            # Renamed when it is complete, so that a killed run leaves no partial tree.
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return folder
+    return cached(f"debian-{_RELEASE}-host-{_VERSION}", f"a Debian {_RELEASE} host", _make)
 
 
 def _make(root: Path) -> None:

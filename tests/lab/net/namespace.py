@@ -20,7 +20,6 @@ from . import snapshot
 from .snapshot import Json
 
 _ETC = Path("/etc/netns")  # ip-netns(8) binds the files in /etc/netns/NAME over those in /etc
-_UTS = Path("/run/vmnet-lab")  # UTS namespaces have no standard folder
 _CLONE_NEWNET = 0x40000000
 _serial = itertools.count(1)
 
@@ -167,7 +166,7 @@ class Namespace:
         return items
 
     def _enter(self, pid: bool) -> tuple[str, ...]:
-        enter = ("nsenter", f"--uts={_UTS / self.name}", "ip", "netns", "exec", self.name)
+        enter = ("nsenter", f"--uts={_uts(self.name)}", "ip", "netns", "exec", self.name)
         if not pid:
             return enter
         return (*enter, "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--")
@@ -205,10 +204,14 @@ def namespace(
         _remove(name)
 
 
+def _uts(name: str) -> Path:
+    """Return the file that keeps the UTS namespace open, which has no standard folder."""
+    return Path("/run", f"{name}.uts")
+
+
 def _make_uts(made: Namespace, domainname: str | None) -> None:
     """Make a UTS namespace that persists between programs, as a container's does."""
-    uts = _UTS / made.name
-    uts.parent.mkdir(exist_ok=True)
+    uts = _uts(made.name)
     uts.touch()
     run("unshare", f"--uts={uts}", "hostname", made.hostname)
     if domainname:
@@ -222,10 +225,8 @@ def _remove(name: str) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     run("ip", "netns", "delete", name, check=False)
-    run("umount", _UTS / name, check=False)
-    (_UTS / name).unlink(missing_ok=True)
-    with suppress(OSError):  # other namespaces may still use the folder
-        _UTS.rmdir()
+    run("umount", _uts(name), check=False)
+    _uts(name).unlink(missing_ok=True)
     shutil.rmtree(_ETC / name, ignore_errors=True)
 
 
