@@ -16,7 +16,8 @@ from vmnet.model.delivery import Delivery
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import assembly
+from vmnet.planning.boot import boot_devices
+from vmnet.planning.machine import assemble
 from vmnet.settings import core, table
 
 
@@ -74,7 +75,7 @@ def plan(
     :param allocate: lets another system allocate addresses for the guest; None: no allocation
     :raises vmnet.errors.VmnetError: the start can't succeed
     """
-    boot = assembly.boot_devices(hooks.settings)
+    boot = boot_devices(hooks.settings)
     outside = False
     if known is not None:
         identity, wiring = known
@@ -84,7 +85,7 @@ def plan(
         wiring, outside = hooks.plan_bridge(identity, requirements), requirements.any_address
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
-    machine = assembly.assemble(hooks.settings, identity, wiring, boot, devices)
+    machine = assemble(hooks.settings, identity, wiring, boot, devices)
     command = hooks.launch_command(machine, arguments)
     unallocated = () if known or allocate else hooks.allocators
     return Plan(identity, wiring, deliveries, machine, command, unallocated, outside)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.test_image import converted
 from vmnet.errors import MachineError
-from vmnet.planning.image import choose, magic, others, qcow2
+from vmnet.planning.image import choose, magic, other_formats, qcow2
 from vmnet.planning.image.reading import Read
 
 FORMATS = ("qcow", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", "parallels")
@@ -122,7 +122,7 @@ def test_any_bytes_after_a_mark_give_facts_or_faults(head: bytes, length: int) -
         content = mark + head
         assert isinstance(qcow2.fault(reader(content), length), str)
         for kind in FORMATS:
-            assert isinstance(others.facts(kind, reader(content), length).fault, str)
+            assert isinstance(other_formats.facts(kind, reader(content), length).fault, str)
 
 
 def test_an_image_may_be_shorter_than_its_device(tmp_path: Path) -> None:

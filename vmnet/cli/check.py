@@ -14,7 +14,10 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state
-from vmnet.planning import assembly, memory
+from vmnet import planning
+from vmnet.planning import accelerator, memory
+from vmnet.planning.boot import Boot, boot_devices
+from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, MEMORY, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.output import Parser
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("check", "Check whether this host and container can run a VM.")
     options = parser.parse_args(arguments)
     # The warnings that a start would log are findings here.
-    logging.getLogger(assembly.__name__).setLevel(logging.ERROR)
+    logging.getLogger(planning.__name__).setLevel(logging.ERROR)
     return report(
         _examine(environ),
         as_json=options.json,
@@ -72,7 +75,7 @@ def _run_dir(run_dir: Path) -> str:
 
 
 def _accelerator(hooks: Hooks) -> Finding:
-    obstacle = assembly.kvm_obstacle()
+    obstacle = accelerator.obstacle()
     if not obstacle:
         return Finding("accelerator", "ok", "KVM")
     remedy = "on a host with virtualisation add `--device /dev/kvm`"
@@ -92,7 +95,7 @@ def _memory(wanted: int) -> Finding:
 
 
 def _boot(hooks: Hooks) -> str:
-    boot = assembly.boot_devices(hooks.settings)
+    boot = boot_devices(hooks.settings)
     found = [str(device.path) for device in boot.devices]
     return ", ".join(found + ([str(boot.kernel.path)] if boot.kernel else []))
 
@@ -128,8 +131,7 @@ def _network(hooks: Hooks, *, with_machine: bool) -> Iterator[Finding]:
                 yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
         if not with_machine:
             return
-        boot = assembly.Boot()
-        machine = assembly.assemble(hooks.settings, identity, wiring, boot, ())
+        machine = assemble(hooks.settings, identity, wiring, Boot(), ())
         command = hooks.launch_command(machine, ())
         yield Finding("hypervisor", "ok", command.argv[0])
     except VmnetError as error:

@@ -16,7 +16,7 @@ the build of an image, with the environment variables that the starts will have,
 VMNET_IPAM. A module that changes later, such as an upgraded plugin, is imported as usual.
 """
 # A start imports these only when it carries out a plan or examines a disk: see
-# vmnet.lifecycle.start and vmnet.planning.assembly.
+# vmnet.lifecycle.start and vmnet.planning.boot.
 _IMPORTED_LATE = (
     "ctypes",
     "vmnet.cli.run",

@@ -1,1 +1,1 @@
-"""Decide what the machine consists of: its disk image, its kernel, its memory."""
+"""Decide what the machine consists of: what it boots, its accelerator, its memory, its NICs."""

@@ -125,9 +125,9 @@ def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
 
 def _other(image: _Image, found: Content, ephemeral: bool) -> Choice:
     """Choose a single-file format that QEMU reads and writes, other than qcow2 and raw."""
-    from vmnet.planning.image import others
+    from vmnet.planning.image import other_formats
 
-    facts = others.facts(found.format, image.read, image.length)
+    facts = other_formats.facts(found.format, image.read, image.length)
     command = _command(image.path, found)
     if found is magic.DESCRIPTOR or facts.refers:
         raise MachineError(

@@ -1,4 +1,4 @@
-"""Assemble the machine from its boot devices, its resources and its NICs."""
+"""Find what the machine boots: the user's disk, CD and kernel, or the demonstration Linux."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from pathlib import Path
 
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.base import frozen
-from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
-from vmnet.model.wiring import Wiring
-from vmnet.planning import memory
+from vmnet.model.machine import Cdrom, Disk, Kernel
 from vmnet.settings import core
 from vmnet.settings.table import Setting, Settings
 
 _log = logging.getLogger(__name__)
-_KVM = Path("/dev/kvm")
-_CPUINFO = Path("/proc/cpuinfo")
 _DEMO_APPEND = "console=ttyS0 quiet panic=-1"
 
 
@@ -49,32 +44,6 @@ def boot_devices(settings: Settings) -> Boot:
     if not devices and kernel is None:
         kernel = _demonstration(settings[core.DEMO])
     return Boot(tuple(devices), kernel)
-
-
-def assemble(
-    settings: Settings,
-    identity: Identity,
-    wiring: Wiring,
-    boot: Boot,
-    contributed: tuple[Disk | Cdrom, ...],
-) -> Machine:
-    """Return the machine, with its NICs in the order of the wiring.
-
-    :param contributed: the plugins' devices, which follow the user's
-    """
-    return Machine(
-        name=identity.hostname,
-        memory=_memory(settings[core.MEMORY]),
-        cpus=settings[core.CPUS],
-        accelerator=_accelerator(settings[core.ACCEL]),
-        run_dir=settings[core.RUN_DIR],
-        nics=tuple(
-            Nic(f"net{number}", port.guest_mac, port.mtu, port.tap_fds)
-            for number, port in enumerate(wiring.ports)
-        ),
-        devices=boot.devices + contributed,
-        kernel=boot.kernel,
-    )
 
 
 def _disk(settings: Settings) -> Disk:
@@ -157,44 +126,3 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
             "Docker creates a folder for a missing `-v` source: check the path on the host",
         )
     return path
-
-
-def _memory(wanted: int) -> int:
-    memory.require(wanted)
-    if shortage := memory.shortage(wanted):
-        _log.warning("%s: if they need more, the kernel swaps or kills QEMU", shortage)
-    return wanted
-
-
-def _accelerator(wish: str) -> str:
-    """Return ``kvm`` or ``tcg``.
-
-    :raises MachineError: ``wish`` is kvm, but KVM does not work
-    """
-    obstacle = kvm_obstacle()
-    if wish == "kvm" and obstacle:
-        raise MachineError(
-            f"VMNET_ACCEL=kvm, but {obstacle}",
-            "add `--device /dev/kvm` on a host with virtualisation, or set VMNET_ACCEL=auto",
-        )
-    if wish == "auto" and obstacle:
-        _log.warning("no KVM (%s): the guest runs in slow software emulation", obstacle)
-    return "tcg" if wish == "tcg" or obstacle else "kvm"
-
-
-def kvm_obstacle() -> str:
-    """Return why KVM does not work; empty if it works.
-
-    /dev/kvm can open on a CPU that lacks the extension.
-    """
-    try:
-        os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
-    except OSError as error:
-        return f"{_KVM} can't be opened: {error.strerror}"
-    if os.uname().machine == "x86_64":
-        # Read only the first CPU's lines: the kernel queries each CPU that it lists.
-        with _CPUINFO.open() as lines:
-            flags = next((line for line in lines if line.startswith("flags")), "").split()
-        if "vmx" not in flags and "svm" not in flags:
-            return "the CPU offers neither vmx nor svm"
-    return ""

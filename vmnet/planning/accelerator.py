@@ -1,0 +1,48 @@
+"""Choose the accelerator: KVM if the device and the CPU support it, otherwise emulation (TCG)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from vmnet.errors import MachineError
+
+_log = logging.getLogger(__name__)
+_KVM = Path("/dev/kvm")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def choose(wish: str) -> str:
+    """Return ``kvm`` or ``tcg``.
+
+    :param wish: VMNET_ACCEL
+    :raises MachineError: ``wish`` is kvm, but KVM does not work
+    """
+    fault = obstacle()
+    if wish == "kvm" and fault:
+        raise MachineError(
+            f"VMNET_ACCEL=kvm, but {fault}",
+            "add `--device /dev/kvm` on a host with virtualisation, or set VMNET_ACCEL=auto",
+        )
+    if wish == "auto" and fault:
+        _log.warning("no KVM (%s): the guest runs in slow software emulation", fault)
+    return "tcg" if wish == "tcg" or fault else "kvm"
+
+
+def obstacle() -> str:
+    """Return why KVM does not work; empty if it works.
+
+    /dev/kvm can open on a CPU that lacks the extension.
+    """
+    try:
+        os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{_KVM} can't be opened: {error.strerror}"
+    if os.uname().machine == "x86_64":
+        # Read only the first CPU's lines: the kernel queries each CPU that it lists.
+        with _CPUINFO.open() as lines:
+            flags = next((line for line in lines if line.startswith("flags")), "").split()
+        if "vmx" not in flags and "svm" not in flags:
+            return "the CPU offers neither vmx nor svm"
+    return ""

@@ -1,0 +1,48 @@
+"""Assemble the machine from what it boots, its resources and its NICs."""
+
+from __future__ import annotations
+
+import logging
+
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Cdrom, Disk, Machine, Nic
+from vmnet.model.wiring import Wiring
+from vmnet.planning import accelerator, memory
+from vmnet.planning.boot import Boot
+from vmnet.settings import core
+from vmnet.settings.table import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def assemble(
+    settings: Settings,
+    identity: Identity,
+    wiring: Wiring,
+    boot: Boot,
+    contributed: tuple[Disk | Cdrom, ...],
+) -> Machine:
+    """Return the machine, with its NICs in the order of the wiring.
+
+    :param contributed: the plugins' devices, which follow the user's
+    """
+    return Machine(
+        name=identity.hostname,
+        memory=_memory(settings[core.MEMORY]),
+        cpus=settings[core.CPUS],
+        accelerator=accelerator.choose(settings[core.ACCEL]),
+        run_dir=settings[core.RUN_DIR],
+        nics=tuple(
+            Nic(f"net{number}", port.guest_mac, port.mtu, port.tap_fds)
+            for number, port in enumerate(wiring.ports)
+        ),
+        devices=boot.devices + contributed,
+        kernel=boot.kernel,
+    )
+
+
+def _memory(wanted: int) -> int:
+    memory.require(wanted)
+    if shortage := memory.shortage(wanted):
+        _log.warning("%s: if they need more, the kernel swaps or kills QEMU", shortage)
+    return wanted
