@@ -7,17 +7,15 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import FrameType
 
 import pytest
 
 from tests.unit.unprivileged import open_folder, unprivileged
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
-from vmnet.model.machine import Cdrom, Disk, Kernel, Nic
-from vmnet.planning import accelerator
+from vmnet.model.machine import Cdrom, Disk, Kernel
 from vmnet.planning.boot import Boot, boot_devices
-from vmnet.planning.machine import assemble
 
 
 def boot(**environ: str | Path) -> Boot:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from vmnet import pipeline
+from vmnet import pipeline, planning
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state
-from vmnet import planning
 from vmnet.planning import accelerator, memory
 from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
@@ -26,14 +26,25 @@ from vmnet.terminal.output import Parser
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("check", "Check whether this host and container can run a VM.")
     options = parser.parse_args(arguments)
-    # The warnings that a start would log are findings here.
-    logging.getLogger(planning.__name__).setLevel(logging.ERROR)
-    return report(
-        _examine(environ),
-        as_json=options.json,
-        good="ready to run",
-        bad="a start would fail",
-    )
+    with _without_warnings():
+        return report(
+            _examine(environ),
+            as_json=options.json,
+            good="ready to run",
+            bad="a start would fail",
+        )
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keep the warnings of a start out of the log, because they are findings here."""
+    logger = logging.getLogger(planning.__name__)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
