@@ -4,6 +4,11 @@ Names of this module follow ``CONTRACT``; see docs/hooks.md. Anything else in vm
 any release. :mod:`vmnet.testing` is the test kit.
 
 Names that few plugins use load their module when a plugin first asks for them.
+
+A plugin's own program that runs as long as the VM, such as a daemon, needs too much memory if it
+imports this module. It may import :mod:`vmnet.net.packets`, :mod:`vmnet.net.packet_socket`,
+:mod:`vmnet.net.netlink` and :mod:`vmnet.net.filters.cbpf` themselves, which import next to
+nothing.
 """
 
 from __future__ import annotations
@@ -54,9 +59,12 @@ if TYPE_CHECKING:
     from vmnet.net import arp as arp
     from vmnet.net import links as links
     from vmnet.net import neighbours as neighbours
+    from vmnet.net import packet_socket as packet_socket
+    from vmnet.net import packets as packets
     from vmnet.net import rtnl as rtnl
     from vmnet.net import tap as tap
     from vmnet.net.filters import antispoof as antispoof
+    from vmnet.net.filters import cbpf as cbpf
     from vmnet.net.filters import containment as containment
     from vmnet.net.filters import reception as reception
     from vmnet.net.kernel_errors import step as step
@@ -129,12 +137,15 @@ _LATE = {
     "antispoof": ("vmnet.net.filters.antispoof", None),
     "arp": ("vmnet.net.arp", None),
     "become": ("vmnet.lifecycle.become", "become"),
+    "cbpf": ("vmnet.net.filters.cbpf", None),
     "containment": ("vmnet.net.filters.containment", None),
     "files": ("vmnet.lifecycle.files", None),
     "followed": ("vmnet.supervision.followed", None),
     "from_json": ("vmnet.model.serial", "from_json"),
     "links": ("vmnet.net.links", None),
     "neighbours": ("vmnet.net.neighbours", None),
+    "packet_socket": ("vmnet.net.packet_socket", None),
+    "packets": ("vmnet.net.packets", None),
     "privileges": ("vmnet.lifecycle.privileges", None),
     "process": ("vmnet.process", None),
     "reception": ("vmnet.net.filters.reception", None),

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
-from vmnet_dnsmasq import helper
+from vmnet_dnsmasq import responder_delivery
 
 from tests.lab.clients.dhcp6 import CLIENTS6, Client6, dhclient6, dhcpcd6
 from tests.lab.net.lan import WORLD6, Lan, lan
@@ -230,7 +230,7 @@ def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
     interface = testing.interface("fd00:30:1::2/64")
     identity = testing.identity(interface)
     settings = testing.settings({"VMNET_RUN_DIR": str(tmp_path)})
-    delivery = helper.deliver(settings, identity, testing.wiring(identity))
+    delivery = responder_delivery.deliver(settings, identity, testing.wiring(identity))
     (file,), (daemon,) = delivery.files, delivery.daemons
     file.path.write_bytes(file.content)
     web.ip("tuntap", "add", "tap0", "mode", "tap")

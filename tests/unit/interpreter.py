@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 
-def run(program: str) -> str:
-    """What it prints.
+def run(program: str, *options: str, path: Path | None = None) -> str:
+    """Return the program's output.
 
+    :param options: the interpreter's options
+    :param path: a folder to import from
     :raises subprocess.CalledProcessError: it failed
     """
+    environ = {"PYTHONPATH": str(path)} if path else None
     done = subprocess.run(
-        (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
+        (sys.executable, *options, "-c", program),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environ,
     )
     return done.stdout

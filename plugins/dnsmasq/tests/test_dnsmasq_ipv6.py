@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vmnet_dnsmasq import ipv6
 from vmnet_dnsmasq.config import Service, serves_dns
-from vmnet_dnsmasq.ipv6 import Nic, nics
+from vmnet_dnsmasq.ipv6 import Ipv6Nic, nics
 from vmnet_dnsmasq.responder import dhcp6, frame, link, router, wire
 from vmnet_dnsmasq.service import deliver
 
 from vmnet import testing
-from vmnet.api import Host, Interface, Router, is_domain
+from vmnet.api import Host, Interface, Router, is_domain, packet_socket, packets
 from vmnet.testing import interface, resolver, route
 
 GATEWAY, ROUTER = IPv6Address("fd00::1"), IPv6Address("fe80::1")
@@ -28,7 +28,7 @@ GUEST, SERVER = bytes.fromhex("024200000002"), bytes.fromhex("060000000001")
 CLIENT = bytes.fromhex("00030001") + GUEST
 OWN = bytes.fromhex("00030001") + SERVER
 ADDRESS, OTHER = IPv6Address("fd00::2").packed, IPv6Address("fd00::99").packed
-NIC = Nic(
+NIC = Ipv6Nic(
     tap="tap0",
     guest=GUEST.hex(":"),
     server=SERVER.hex(":"),
@@ -47,7 +47,7 @@ NIC = Nic(
 )
 
 
-def nic_of(interface: Interface, **changes: Any) -> Nic:
+def nic_of(interface: Interface, **changes: Any) -> Ipv6Nic:
     identity = testing.identity(interface, **changes)
     (nic,) = nics(identity, testing.wiring(identity))
     return nic
@@ -107,9 +107,9 @@ def test_a_router_without_a_link_local_address_gets_a_stand_in() -> None:
 def test_without_a_router_the_bridge_advertises_no_router(unknown: Router | None) -> None:
     nic = evolve(dual_stack(), router=unknown)
     made = nic_of(nic)
-    assert IPv6Address(made.router).packed == frame.link_local(frame.mac(made.server))
+    assert IPv6Address(made.router).packed == packets.link_local(packets.mac_bytes(made.server))
     assert (made.default, made.routes) == (False, ())
-    lines = ipv6.uncarried(testing.identity(nic))
+    lines = ipv6.gaps(testing.identity(nic))
     assert any(line.startswith("route to ::/0 via fd00::1") for line in lines)
 
 
@@ -124,7 +124,7 @@ def test_routes_and_prefixes() -> None:
     made = nic_of(nic)
     assert made.on_link == ("fd00::/64", "fd00:2::/64", "fd00::5/128")
     assert made.routes == ("fd00:1::/64",)
-    (line,) = ipv6.uncarried(testing.identity(nic))
+    (line,) = ipv6.gaps(testing.identity(nic))
     assert line.startswith("route to fd00:3::/64 via fd00::3 of eth0: ")
 
 
@@ -140,7 +140,7 @@ def test_a_prefix_that_is_not_on_the_link_is_behind_the_router() -> None:
     made = nic_of(nic)
     assert (made.on_link, made.routes) == ((f"{GATEWAY}/128",), (str(subnet),))
     assert made.default
-    assert list(ipv6.uncarried(testing.identity(nic))) == []
+    assert list(ipv6.gaps(testing.identity(nic))) == []
 
 
 def test_the_best_of_several_default_routers_is_preferred() -> None:
@@ -201,7 +201,7 @@ def test_checksums_are_correct(data: bytes) -> None:
     assert (packet.mac, packet.source, packet.destination) == (SERVER, ROUTER.packed, ADDRESS)
     assert packet.payload[8:] == data
     # The checksum of data that includes its checksum is zero (RFC 1071).
-    assert not any(frame.checksum(packet.source, packet.destination, 17, packet.payload))
+    assert not any(packets.checksum(packet.source, packet.destination, 17, packet.payload))
 
 
 @given(st.binary(max_size=300))
@@ -256,7 +256,7 @@ def test_a_solicitation_is_answered_to_all_nodes() -> None:
     assert answer[:6] == b"\x33\x33\0\0\0\1"
     assert (packet.source, packet.destination) == (ROUTER.packed, frame.ALL_NODES)
     assert (packet.hop_limit, packet.payload[0]) == (255, 134)
-    assert not any(frame.checksum(packet.source, packet.destination, 58, packet.payload))
+    assert not any(packets.checksum(packet.source, packet.destination, 58, packet.payload))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_the_stand_in_answers_only_for_its_router() -> None:
     gateway = router.Router(evolve(NIC, stand_in="02:42:00:00:00:01"))
     (answer,) = gateway.answer(_icmp6(b"\x87" + bytes(7) + ROUTER.packed))
     packet = _read(answer)
-    assert (answer[:6], packet.destination) == (GUEST, frame.link_local(GUEST))
+    assert (answer[:6], packet.destination) == (GUEST, packets.link_local(GUEST))
     assert packet.payload[4:].hex() == "e0000000" + _hex(str(ROUTER)) + "0201024200000001"
     assert gateway.answer(_icmp6(b"\x87" + bytes(7) + ADDRESS)) == []
 
@@ -294,7 +294,7 @@ ASSOCIATION = b"\0\0\0\7" + bytes(8)
 FOR_EVER = b"\xff" * 8
 
 
-def ask(kind: int, *options: tuple[int, bytes], nic: Nic = NIC) -> dict[int, bytes]:
+def ask(kind: int, *options: tuple[int, bytes], nic: Ipv6Nic = NIC) -> dict[int, bytes]:
     """Return the reply's options, with its message type as option 0; empty without a reply."""
     message = bytes((kind,)) + b"xid" + b"".join(wire.option(*option) for option in options)
     reply = dhcp6.Server(nic).reply(message)
@@ -365,7 +365,7 @@ def test_a_reply_fits_any_link_and_the_rest_is_reported(
     )
     message = bytes((wire.RENEW,)) + b"xid" + b"".join(wire.option(*option) for option in options)
     assert 0 < len(dhcp6.Server(made).reply(message)) <= 1280 - 40 - 8
-    lines = list(ipv6.uncarried(identity))
+    lines = list(ipv6.gaps(identity))
     lists = (
         ("IPv6 nameservers", made.nameservers, list(map(str, nameservers))),
         ("search domains", made.search, search),
@@ -456,7 +456,7 @@ def test_the_answer_goes_to_the_clients_address() -> None:
     message = bytes((wire.SOLICIT,)) + b"xid" + wire.option(*ME) + wire.option(*IA)
     (answer,) = dhcp6.Server(NIC).answer(_udp(message))
     packet = _read(answer)
-    assert (answer[:6], packet.destination) == (GUEST, frame.link_local(GUEST))
+    assert (answer[:6], packet.destination) == (GUEST, packets.link_local(GUEST))
     assert struct.unpack_from("!HH", packet.payload) == (547, 546)
 
 
@@ -487,12 +487,12 @@ def test_a_hostile_guest_gets_only_its_own_address(message: bytes) -> None:
                 assert kind != wire.IA_ADDRESS or ended or address[:16] == ADDRESS
 
 
-@given(st.binary(max_size=600), st.sampled_from([frame.UDP, frame.ICMPV6]), st.booleans())
+@given(st.binary(max_size=600), st.sampled_from([packets.UDP, packets.ICMPV6]), st.booleans())
 def test_a_hostile_guest_gets_at_most_one_answer(
     data: bytes, protocol: int, stands_in: bool
 ) -> None:
     nic = evolve(NIC, stand_in="02:42:00:00:00:01" if stands_in else "")
-    packet = frame.Packet(GUEST, frame.link_local(GUEST), ADDRESS, protocol, 255, data)
+    packet = frame.Packet(GUEST, packets.link_local(GUEST), ADDRESS, protocol, 255, data)
     answers = router.Router(nic).answer(packet) or dhcp6.Server(nic).answer(packet)
     assert len(answers) <= 1
 
@@ -505,7 +505,7 @@ def filtered() -> Iterator[tuple[socket.socket, socket.socket]]:
     """A pair of sockets with the filter, run by the kernel, between them."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with near, far:
-        link.attach_filter(far, link.packet_filter(GUEST))
+        packet_socket.attach_filter(far, link.packet_filter(GUEST))
         far.setblocking(False)
         yield near, far
 
@@ -551,14 +551,14 @@ def _units(message: bytes) -> Iterator[bytes]:
 
 
 def _icmp6(message: bytes, hop_limit: int = 255, source: bytes = b"") -> frame.Packet:
-    sender = source or frame.link_local(GUEST)
-    return frame.Packet(GUEST, sender, frame.address("ff02::2"), frame.ICMPV6, hop_limit, message)
+    sender = source or packets.link_local(GUEST)
+    return frame.Packet(GUEST, sender, frame.address("ff02::2"), packets.ICMPV6, hop_limit, message)
 
 
 def _udp(data: bytes) -> frame.Packet:
     macs = b"\x33" * 6 + GUEST
     to = frame.address("ff02::1:2")
-    return _read(frame.udp(macs, frame.link_local(GUEST), to, (546, 547), data))
+    return _read(frame.udp(macs, packets.link_local(GUEST), to, (546, 547), data))
 
 
 def _read(made: bytes) -> frame.Packet:

@@ -9,10 +9,10 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.api import Host, Identity, Interface, Port, Wiring, frozen, is_domain, is_label
-from vmnet_dnsmasq import options, searched
+from vmnet_dnsmasq import dns_names, options
+from vmnet_dnsmasq.gaps import gaps, own_nameserver, reachable
 from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
-from vmnet_dnsmasq.uncarried import own_nameserver, reachable, uncarried
 
 # DHCP option codes (RFC 2132, RFC 3442), and the message type DHCPDECLINE
 _MESSAGE_TYPE, _REQUESTED, _CLASSLESS, _DECLINE = 53, 55, 121, 4
@@ -83,8 +83,8 @@ class Service:
     @classmethod
     def of(cls, identity: Identity, wiring: Wiring) -> Service:
         dns = wiring.nameserver
-        own = searched.domains(identity, serves_hosts=False)
-        search = searched.domains(identity, serves_hosts=dns is not None)
+        original = dns_names.search_domains(identity, serves_hosts=False)
+        search = dns_names.search_domains(identity, serves_hosts=dns is not None)
         domain = identity.domain if is_domain(identity.domain) else ""
         served = [
             (interface, port)
@@ -101,14 +101,14 @@ class Service:
                 if port.bridge_address.ip == dns or any(port is leased for _, leased in served)
             ),
             hostname=identity.hostname if is_label(identity.hostname) else "",
-            domain=domain or (own[0] if own else ""),
+            domain=domain or (original[0] if original else ""),
             search=search[: options.search_fitting(search)],
             nameservers=(dns,) if dns else _servers(identity.resolver.nameservers),
             stable_nameserver=None if wiring.stable_nameserver == dns else wiring.stable_nameserver,
             upstream=tuple(map(str, reachable(identity.resolver.nameservers))) if dns else None,
             hosts=servable(identity.hosts),
             ntp=_servers(identity.ntp),
-            not_carried=uncarried(identity, wiring),
+            not_carried=gaps(identity, wiring),
         )
         oversized = tuple(_oversized(service, [interface.name for interface, _ in served]))
         return evolve(service, not_carried=service.not_carried + oversized)
@@ -151,7 +151,7 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         yield "port=0"
     else:
         yield f"addn-hosts={quoted(paths.hosts)}"
-        yield f"local=/{searched.DOMAIN}/"
+        yield f"local=/{dns_names.LINKS_DOMAIN}/"
         # As libc does: no cache, because services move, and the servers in their order.
         yield from ("cache-size=0", "strict-order")
         yield f"servers-file={quoted(paths.servers)}"
@@ -178,9 +178,8 @@ def _lease_lines(lease: Lease, service: Service) -> Iterator[str]:
     yield f"shared-network={lease.bridge},{address.ip}"
     yield f"dhcp-range={address.ip},static,{address.netmask},infinite"
     name = options.host_name(service.hostname) if service.hostname else ""
-    names = (name,) if name else ()
-    words = (lease.mac, "tag:!decline", f"set:{lease.tag}", str(address.ip), *names, "infinite")
-    yield f"dhcp-host={','.join(words)}"
+    words = (lease.mac, "tag:!decline", f"set:{lease.tag}", str(address.ip), name, "infinite")
+    yield f"dhcp-host={','.join(filter(None, words))}"
     # dnsmasq sends the last option first, and omits options that do not fit into a small packet.
     for option in reversed(tuple(_options(lease, service))):
         parts = (f"tag:{lease.tag}", option.tag, option.code, option.value)
@@ -211,9 +210,9 @@ def _options(lease: Lease, service: Service) -> Iterator[Option]:
         yield options.routes("249", lease.classless, "")  # for Windows before Vista
 
 
-def _oversized(service: Service, names: Iterable[str]) -> Iterator[str]:
+def _oversized(service: Service, interfaces: Iterable[str]) -> Iterator[str]:
     """Yield a line for each interface whose options do not fit into the smallest packet."""
-    for lease, name in zip(service.leases, names, strict=True):
+    for lease, name in zip(service.leases, interfaces, strict=True):
         untagged = (option for option in _options(lease, service) if not option.tag)
         lost = [option.label for option in options.lost(untagged) if option.label]
         if lost:
@@ -231,7 +230,7 @@ def servable(hosts: Iterable[Host]) -> tuple[Host, ...]:
 
 def render_hosts(hosts: Iterable[Host]) -> str:
     """Render the hosts(5) file of the links."""
-    return "".join(f"{host.address}\t{' '.join(searched.names(host))}\n" for host in hosts)
+    return "".join(f"{host.address}\t{' '.join(dns_names.served(host))}\n" for host in hosts)
 
 
 def render_servers(addresses: Iterable[str]) -> str:

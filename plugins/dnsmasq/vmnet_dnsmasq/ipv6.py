@@ -1,6 +1,6 @@
 """Turn an identity's IPv6 into the responder's configuration of each NIC. Pure functions.
 
-:mod:`vmnet_dnsmasq.helper` makes the whole configuration.
+:mod:`vmnet_dnsmasq.responder_delivery` makes the whole configuration.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from ipaddress import IPv6Address
 
 from attrs import frozen
 
-from vmnet.api import Identity, Interface, Port, Route, Router, Wiring, is_domain, is_label
-from vmnet_dnsmasq import searched
+from vmnet.api import Identity, Interface, Port, Route, Router, Wiring, is_domain, is_label, packets
+from vmnet_dnsmasq import dns_names
 
 _REMEDY = "use VMNET_IPAM=cloudinit"
 _MOST_ADDRESSES = 16  # of a NIC, so that a DHCPv6 message needs no fragments
@@ -23,7 +23,7 @@ _ASSOCIATION, _ADDRESS, _FQDN, _OPTION, _NTP = 16, 28, 7, 4, 24
 
 
 @frozen
-class Nic:
+class Ipv6Nic:
     """The IPv6 configuration of one NIC of the guest; addresses and MACs are text, for JSON.
 
     :param tap: the tap on which the responder hears the guest
@@ -58,7 +58,7 @@ class Nic:
     name: str
 
 
-def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
+def nics(identity: Identity, wiring: Wiring) -> tuple[Ipv6Nic, ...]:
     """Return a NIC for each interface with an IPv6 address."""
     preferred = _preferred(identity)
     return tuple(
@@ -70,12 +70,12 @@ def nics(identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
 
 def _nic(
     interface: Interface, port: Port, identity: Identity, preferred: bool, asks_directly: bool
-) -> Nic:
+) -> Ipv6Nic:
     router = _known_router(interface)
     nameservers, search, ntp = _fitting(interface, identity, _lists(identity, asks_directly))
     behind = [route for route in interface.routes_of(6) if _is_through(route, router)]
     address, stand_in = _advertiser(router, port)
-    return Nic(
+    return Ipv6Nic(
         tap=port.tap,
         guest=port.guest_mac,
         server=port.bridge_mac,
@@ -109,7 +109,7 @@ def _lists(identity: Identity, asks_directly: bool) -> Lists:
         if asks_directly and isinstance(address, IPv6Address) and not address.is_loopback
     )
     ntp = (str(address) for address in identity.ntp if isinstance(address, IPv6Address))
-    search = searched.domains(identity, serves_hosts=not asks_directly)
+    search = dns_names.search_domains(identity, serves_hosts=not asks_directly)
     return tuple(nameservers), search, tuple(ntp)
 
 
@@ -170,10 +170,8 @@ def _advertiser(router: Router | None, port: Port) -> tuple[str, str]:
 
 
 def _link_local(mac: str) -> IPv6Address:
-    """Return the link-local address that a MAC makes (RFC 4291 appendix A)."""
-    octets = bytes.fromhex(mac.replace(":", ""))
-    identifier = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
-    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+    """Return the link-local address that a MAC makes."""
+    return IPv6Address(packets.link_local(packets.mac_bytes(mac)))
 
 
 def _on_link(interface: Interface) -> Iterator[str]:
@@ -195,7 +193,7 @@ def _has_domain(identity: Identity) -> bool:
     return is_domain(identity.domain) and is_domain(f"{identity.hostname}.{identity.domain}")
 
 
-def uncarried(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
+def gaps(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
     """Yield a line for each part of the IPv6 configuration that does not reach the guest.
 
     :param asks_directly: whether the guest asks the container's nameservers, not a forwarder

@@ -17,9 +17,9 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from vmnet.api import files, followed, task
-from vmnet_dnsmasq import config, searched
+from vmnet_dnsmasq import config, dns_names
 from vmnet_dnsmasq.config import Paths
-from vmnet_dnsmasq.uncarried import IPV4_ONLY, reachable
+from vmnet_dnsmasq.gaps import IPV4_ONLY, reachable
 
 _SERVED, _SEEDED, _LEASED = "served", "seeded", "leased"
 _LISTED = 3  # changed names in a line of the log
@@ -120,7 +120,7 @@ def _by_name(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         address, *names = line.split()
-        for name in filter(searched.is_original, names):
+        for name in filter(dns_names.is_original, names):
             found.setdefault(name, []).append(address)
     return found
 

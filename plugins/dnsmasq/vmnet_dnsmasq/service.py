@@ -21,7 +21,7 @@ from vmnet.api import (
     followed,
     process,
 )
-from vmnet_dnsmasq import config, refresh, uncarried
+from vmnet_dnsmasq import config, gaps, refresh
 
 _log = logging.getLogger(__name__)
 # Bytes of a file that dnsmasq writes. Its log grows by about 300 for each lease.
@@ -40,9 +40,9 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     if service.is_needed:
         delivery = _with_dnsmasq(delivery, service, settings, identity)
     if _needs_responder(identity, wiring):
-        from vmnet_dnsmasq import helper
+        from vmnet_dnsmasq import responder_delivery
 
-        responder = helper.deliver(settings, identity, wiring)
+        responder = responder_delivery.deliver(settings, identity, wiring)
         delivery = evolve(
             delivery,
             files=delivery.files + responder.files,
@@ -90,7 +90,7 @@ def _with_dnsmasq(
     # does not end dnsmasq, which ignores SIGXFSZ as every child of a Python process does.
     limit = (_find("prlimit", "util-linux"), f"--fsize={LARGEST_FILE}")
     argv = (*limit, program, f"--conf-file={paths.config}")
-    servers = config.render_servers(map(str, uncarried.reachable(identity.resolver.nameservers)))
+    servers = config.render_servers(map(str, gaps.reachable(identity.resolver.nameservers)))
     follows = followed.files(settings, identity)
     errand = refresh.command(
         settings[RUN_DIR],

@@ -5,7 +5,7 @@ reads and writes frames, because dnsmasq serves neither protocol on a bridge wit
 bridge in a Docker container has none. A router advertisement from the bridge's own address would
 also make the bridge the guest's router.
 
-The responder runs as long as the VM. It is a separate program that imports nothing of vmnet and
-little of the standard library: see bench/memory. :mod:`vmnet_dnsmasq.helper` writes its
-configuration.
+The responder runs as long as the VM. It is a separate program that imports only small modules of
+:mod:`vmnet.net`, and little of the standard library: see bench/memory.
+:mod:`vmnet_dnsmasq.responder_delivery` writes its configuration.
 """

@@ -9,8 +9,10 @@ import sys
 import time
 from types import SimpleNamespace
 
+from vmnet.net import packets
+
 from . import frame, link, privileges
-from .claim import Claim
+from .defended_address import DefendedAddress
 from .dhcp6 import Server
 from .log import Log
 from .router import REFRESH_SECONDS, Router
@@ -19,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from vmnet_dnsmasq.helper import Config
-    from vmnet_dnsmasq.ipv6 import Nic
+    from vmnet_dnsmasq.ipv6 import Ipv6Nic
+    from vmnet_dnsmasq.responder_delivery import Config
 
 _NAME = "vmnet-responder"  # in ps(1)
 _REMEDY = "leave the container its NET_RAW capability"
@@ -29,14 +31,14 @@ _PAUSE_SECONDS = 0.005  # after each frame: limits the CPU time that a flooding 
 _SETTLE_SECONDS = 0.2  # a tap that goes down may be about to be deleted
 
 
-class Port:
+class GuestTap:
     """A tap, with its router and its DHCPv6 server.
 
     :ivar due: when to call :meth:`wake`, by the clock of ``time.monotonic``
     """
 
-    def __init__(self, nic: Nic) -> None:
-        self._tap = link.tap(nic.tap, frame.mac(nic.guest))
+    def __init__(self, nic: Ipv6Nic) -> None:
+        self._tap = link.tap(nic.tap, packets.mac_bytes(nic.guest))
         self.links = (self._tap,)
         self._router, self._server = Router(nic), Server(nic)
         self.due = time.monotonic() + REFRESH_SECONDS
@@ -60,21 +62,21 @@ class Port:
 def main(path: str) -> None:
     """Serve in the background; exit in the foreground when the service is ready.
 
-    :param path: the configuration file, see :class:`vmnet_dnsmasq.helper.Config`
+    :param path: the configuration file, see :class:`vmnet_dnsmasq.responder_delivery.Config`
     """
     config = _load(path)
     containers_log = _containers_log()
     own_log = os.open(config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     log = Log(containers_log or own_log, config.is_json)
     try:
-        ports: list[Port | Claim] = list(map(Port, config.nics))
+        services: list[GuestTap | DefendedAddress] = list(map(GuestTap, config.nics))
     except PermissionError:
         sys.exit(f"no permission for packet sockets: {_REMEDY}")
     try:
-        ports += [Claim(own, log) for own in config.own]
+        services += [DefendedAddress(address, log) for address in config.bridge_addresses]
     except PermissionError:  # not fatal: the address may be fixed
         log.warn("no permission to watch for address conflicts of the bridge", _REMEDY)
-    if not ports:
+    if not services:
         return
     pidfile = os.open(config.pidfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     if pid := os.fork():
@@ -82,27 +84,27 @@ def main(path: str) -> None:
         os._exit(0)  # without cleanup: the sockets belong to the child
     os.close(pidfile)
     _leave_foreground(own_log)
-    if config.own:
+    if config.bridge_addresses:
         privileges.put_aside()
     else:
         privileges.shed()
-    serve(ports)
+    serve(services)
 
 
-def serve(ports: list[Port | Claim]) -> None:
+def serve(services: list[GuestTap | DefendedAddress]) -> None:
     """Serve until a device is gone, which means that the VM has ended."""
     waiting = select.poll()
-    by_number = {link.fileno(): port for port in ports for link in port.links}
+    by_number = {link.fileno(): service for service in services for link in service.links}
     for number in by_number:
         waiting.register(number, select.POLLIN)
-    while all(link.exists() for port in ports for link in port.links):
-        left = min(port.due for port in ports) - time.monotonic()
+    while all(link.exists() for service in services for link in service.links):
+        left = min(service.due for service in services) - time.monotonic()
         for number, event in waiting.poll(min(max(left, 0), REFRESH_SECONDS) * 1000 + 1):
             by_number[number].serve()
             time.sleep(_PAUSE_SECONDS if event == select.POLLIN else _SETTLE_SECONDS)
-        for port in ports:
-            if port.due <= time.monotonic():
-                port.wake()
+        for service in services:
+            if service.due <= time.monotonic():
+                service.wake()
 
 
 def _load(path: str) -> Config:
@@ -121,7 +123,7 @@ def _load(path: str) -> Config:
     if status:
         sys.exit(status)  # the child has printed the reason
     fields = marshal.loads(content)
-    lists = {name: list(map(_namespace, fields[name])) for name in ("nics", "own")}
+    lists = {name: list(map(_namespace, fields[name])) for name in ("nics", "bridge_addresses")}
     config: Config = _namespace({**fields, **lists})
     return config
 

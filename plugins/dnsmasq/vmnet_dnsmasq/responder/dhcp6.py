@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import struct
 
+from vmnet.net import packets
+
 from . import frame, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet_dnsmasq.ipv6 import Nic
+    from vmnet_dnsmasq.ipv6 import Ipv6Nic
 
 CLIENT_PORT, SERVER_PORT = 546, 547
 # The two lifetimes of an address, or the times T1 and T2 of an association.
@@ -26,9 +28,9 @@ _MOST = 4
 class Server:
     """The server of one NIC."""
 
-    def __init__(self, nic: Nic) -> None:
-        self._mac = frame.mac(nic.server)
-        self._address = frame.link_local(self._mac)
+    def __init__(self, nic: Ipv6Nic) -> None:
+        self._mac = packets.mac_bytes(nic.server)
+        self._address = packets.link_local(self._mac)
         self._id = struct.pack("!HH", 3, 1) + self._mac  # DUID-LL on Ethernet, section 11.4
         self._own = [frame.address(address) for address in nic.addresses]
         self._offers = list(_offers(nic))
@@ -37,7 +39,7 @@ class Server:
 
     def answer(self, packet: frame.Packet) -> list[bytes]:
         """Return a frame that answers a packet; none if it is malformed or not for the server."""
-        if packet.next_header != frame.UDP or len(packet.payload) < 8:
+        if packet.next_header != packets.UDP or len(packet.payload) < 8:
             return []
         _, port, length = struct.unpack_from("!HHH", packet.payload)
         if port != SERVER_PORT or not 8 <= length <= len(packet.payload):
@@ -130,7 +132,7 @@ def _refusal(association: wire.Association) -> bytes:
     return wire.option(association.code, association.identifier + times + wire.status(reason))
 
 
-def _offers(nic: Nic) -> Iterator[tuple[int, bytes]]:
+def _offers(nic: Ipv6Nic) -> Iterator[tuple[int, bytes]]:
     """Yield the options that a client can request, with their codes."""
     if nic.nameservers:  # RFC 3646
         servers = b"".join(map(frame.address, nic.nameservers))

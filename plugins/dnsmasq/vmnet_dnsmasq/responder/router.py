@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import struct
 
+from vmnet.net import packets
+
 from . import frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmnet_dnsmasq.ipv6 import Nic
+    from vmnet_dnsmasq.ipv6 import Ipv6Nic
 
 SOLICITATION, ADVERTISEMENT, NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 133, 134, 135, 136
 # Seconds: the longest lifetime of a router (section 6.2.1), and the time between advertisements.
@@ -33,10 +35,10 @@ _UNSPECIFIED = bytes(16)
 class Router:
     """The router of one NIC, as the guest sees it."""
 
-    def __init__(self, nic: Nic) -> None:
+    def __init__(self, nic: Ipv6Nic) -> None:
         self._address = frame.address(nic.router)
-        self._stand_in = frame.mac(nic.stand_in)
-        self._mac = frame.mac(nic.server)
+        self._stand_in = packets.mac_bytes(nic.stand_in)
+        self._mac = packets.mac_bytes(nic.server)
         self.advertisements = [
             frame.icmp6(frame.ALL_NODES_MAC + self._mac, self._address, frame.ALL_NODES, message)
             for message in advertisements(nic)
@@ -49,7 +51,7 @@ class Router:
         """
         payload = packet.payload
         # RFC 4861 sections 6.1.1 and 7.1.1
-        if packet.next_header != frame.ICMPV6 or packet.hop_limit != 255 or len(payload) < 8:
+        if packet.next_header != packets.ICMPV6 or packet.hop_limit != 255 or len(payload) < 8:
             return []
         if payload[:2] == bytes((SOLICITATION, 0)):
             return self.advertisements
@@ -67,7 +69,7 @@ class Router:
         return frame.icmp6(mac + self._mac, self._address, to, message + _option(2, self._stand_in))
 
 
-def advertisements(nic: Nic) -> list[bytes]:
+def advertisements(nic: Ipv6Nic) -> list[bytes]:
     """Return as few router advertisements (RFC 4861 section 4.2) as contain all options."""
     preference = _LOW_PREFERENCE if nic.default and not nic.preferred else 0
     flags, lifetime = _MANAGED_AND_OTHER | preference, _LIFETIME if nic.default else 0
@@ -80,7 +82,7 @@ def advertisements(nic: Nic) -> list[bytes]:
     return messages
 
 
-def _options(nic: Nic) -> Iterator[bytes]:
+def _options(nic: Ipv6Nic) -> Iterator[bytes]:
     if nic.mtu >= 1280:
         yield _option(5, struct.pack("!xxI", nic.mtu))
     for text in nic.on_link:  # prefix information (section 4.6.2)

@@ -11,10 +11,10 @@ from typing import cast
 
 import pytest
 from attrs import define, evolve, field
-from vmnet_dnsmasq.helper import Own
-from vmnet_dnsmasq.responder import address, claim, link, privileges
-from vmnet_dnsmasq.responder.claim import Claim
+from vmnet_dnsmasq.responder import defended_address, link, privileges, rtnetlink
+from vmnet_dnsmasq.responder.defended_address import DefendedAddress
 from vmnet_dnsmasq.responder.log import Log
+from vmnet_dnsmasq.responder_delivery import BridgeAddress
 from vmnet_dnsmasq.service import deliver
 
 from tests.unit import bpf
@@ -24,7 +24,9 @@ from vmnet.testing import interface, resolver
 
 MAC, OTHER = bytes.fromhex("060000000001"), bytes.fromhex("0242ac110009")
 FIRST, SECOND, THIRD = "172.17.255.254", "172.17.255.253", "172.17.255.252"
-OWN = Own("br0", "06:00:00:00:00:01", "tap0", (FIRST, SECOND, THIRD), 16, "172.17.0.1", True)
+CONFIG = BridgeAddress(
+    "br0", "06:00:00:00:00:01", "tap0", (FIRST, SECOND, THIRD), 16, "172.17.0.1", True
+)
 PACKET_TYPE, OTHER_HOST = 0xFFFFF004, 3
 
 
@@ -35,11 +37,11 @@ def test_a_spare_address_is_watched_without_ipv6() -> None:
     assert [daemon.name for daemon in delivery.daemons] == ["dnsmasq", "the responder"]
     config = json.loads(delivery.files[-1].content)
     assert (config["is_json"], config["nics"]) == (True, [])
-    (own,) = config["own"]
-    assert (own["bridge"], own["tap"]) == ("br0", "tap0")
-    assert (own["addresses"], own["prefix"]) == ([FIRST], 16)
-    assert (own["mac"], own["gateway"]) == (wiring.ports[0].bridge_mac, "")
-    assert own["forwards"]
+    (address,) = config["bridge_addresses"]
+    assert (address["bridge"], address["tap"]) == ("br0", "tap0")
+    assert (address["addresses"], address["prefix"]) == ([FIRST], 16)
+    assert (address["mac"], address["gateway"]) == (wiring.ports[0].bridge_mac, "")
+    assert address["forwards"]
 
 
 def test_the_configuration_contains_replacements_and_the_gateway() -> None:
@@ -48,12 +50,12 @@ def test_the_configuration_contains_replacements_and_the_gateway() -> None:
     )
     wiring = testing.wiring(identity, nameserver=f"{FIRST}/16")
     (port,) = wiring.ports
-    spares = tuple(IPv4Interface(f"{address}/16") for address in (SECOND, THIRD))
+    spares = tuple(IPv4Interface(f"{text}/16") for text in (SECOND, THIRD))
     port = evolve(port, spares=spares, gateway=IPv4Address("172.17.0.1"))
     delivery = deliver(testing.settings(), identity, evolve(wiring, ports=(port,)))
-    (own,) = json.loads(delivery.files[-1].content)["own"]
-    assert own["addresses"] == [FIRST, SECOND, THIRD]
-    assert own["gateway"] == "172.17.0.1"
+    (address,) = json.loads(delivery.files[-1].content)["bridge_addresses"]
+    assert address["addresses"] == [FIRST, SECOND, THIRD]
+    assert address["gateway"] == "172.17.0.1"
 
 
 def test_the_log_has_the_format_of_vmnet() -> None:
@@ -94,7 +96,7 @@ def test_the_filter_passes_only_claims(frame: bytes, held: bool, probed: bool) -
 
 @define
 class Bridge:
-    """A fake of everything that a claim uses: the bridge's link, the kernel, the log, the clock."""
+    """A fake of the bridge's link, the kernel, the log and the clock."""
 
     now: float = 1000.0
     waiting: list[bytes] = field(factory=list)
@@ -102,8 +104,8 @@ class Bridge:
     has: str = FIRST
     logged: list[str] = field(factory=list)
 
-    def watch(self, own: Own = OWN) -> Claim:
-        return Claim(own, cast("Log", self))
+    def watch(self, config: BridgeAddress = CONFIG) -> DefendedAddress:
+        return DefendedAddress(config, cast("Log", self))
 
     def receive(self) -> bytes:
         return self.waiting.pop(0) if self.waiting else b""
@@ -121,27 +123,27 @@ class Bridge:
     def inform(self, text: str) -> None:
         self.logged.append(text)
 
-    def add(self, _own: Own, packed: bytes) -> str:
+    def add(self, _config: BridgeAddress, packed: bytes) -> str:
         self.has = socket.inet_ntoa(packed)
         return ""
 
-    def remove(self, _own: Own, packed: bytes) -> None:
+    def remove(self, _config: BridgeAddress, packed: bytes) -> None:
         assert self.has == socket.inet_ntoa(packed)
         self.has = ""
 
     def is_here(self, packed: bytes) -> bool:
         return self.has == socket.inet_ntoa(packed)
 
-    def claims(self, claim: Claim, text: str) -> None:
+    def claims(self, watched: DefendedAddress, text: str) -> None:
         self.waiting.append(arp(text, mac=OTHER))
-        claim.serve()
+        watched.serve()
 
-    def wait(self, claim: Claim, seconds: float) -> None:
-        """Let time pass, and call :meth:`Claim.wake` whenever it is due."""
+    def wait(self, watched: DefendedAddress, seconds: float) -> None:
+        """Let time pass, and call :meth:`DefendedAddress.wake` whenever it is due."""
         end = self.now + seconds
-        while claim.due <= end:
-            self.now = claim.due
-            claim.wake()
+        while watched.due <= end:
+            self.now = watched.due
+            watched.wake()
         self.now = end
 
 
@@ -149,10 +151,10 @@ class Bridge:
 def bridge(monkeypatch: pytest.MonkeyPatch) -> Bridge:
     bridge = Bridge()
     monkeypatch.setattr(link, "bridge", lambda _name, _program: bridge)
-    monkeypatch.setattr(link, "presence", lambda _name: bridge)
-    monkeypatch.setattr(claim, "time", SimpleNamespace(monotonic=lambda: bridge.now))
+    monkeypatch.setattr(link, "watch", lambda _name: bridge)
+    monkeypatch.setattr(defended_address, "time", SimpleNamespace(monotonic=lambda: bridge.now))
     for name in ("add", "remove", "is_here"):
-        monkeypatch.setattr(address, name, getattr(bridge, name))
+        monkeypatch.setattr(rtnetlink, name, getattr(bridge, name))
     for name in ("regain", "put_aside"):
         monkeypatch.setattr(privileges, name, lambda: None)
     return bridge
@@ -210,7 +212,7 @@ def test_repeated_false_claims_do_not_flood_the_log(
     bridge: Bridge, addresses: tuple[str, ...]
 ) -> None:
     """For a day, a machine claims every address that the bridge takes."""
-    watched = bridge.watch(evolve(OWN, addresses=addresses))
+    watched = bridge.watch(evolve(CONFIG, addresses=addresses))
     for _ in range(24 * 60 * 6):
         for _ in range(2 if bridge.has else 0):
             bridge.claims(watched, bridge.has)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.api import Identity, Interface, Port, Route, Wiring, is_domain, is_label, shown
-from vmnet_dnsmasq import options, searched
+from vmnet_dnsmasq import dns_names, options
 from vmnet_dnsmasq.routes import classless
 
 Address = IPv4Address | IPv6Address
@@ -19,7 +19,7 @@ _SPARE = "set VMNET_BRIDGE_ADDRESS"
 _NOT_FORWARDED = f"{IPV4_ONLY} (set other nameservers with VMNET_DNS)"
 
 
-def uncarried(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
+def gaps(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
     """Return the parts of the identity that do not reach the guest, with the remedy if any.
 
     If dnsmasq only forwards DNS for another strategy, return only what concerns the forwarder.
@@ -75,7 +75,7 @@ def _cut(identity: Identity, wiring: Wiring) -> Iterator[str]:
     """Yield the lists that are too long for an option of a DHCPv4 lease."""
     if not any(interface.ipv4 for interface in identity.interfaces):
         return
-    search = searched.domains(identity, serves_hosts=wiring.nameserver is not None)
+    search = dns_names.search_domains(identity, serves_hosts=wiring.nameserver is not None)
     yield from _beyond("search domains", search, options.search_fitting(search))
     lists = {"nameservers": identity.resolver.nameservers, "time servers": identity.ntp}
     if wiring.nameserver is not None:

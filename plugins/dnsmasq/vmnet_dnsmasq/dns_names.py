@@ -10,28 +10,28 @@ from collections.abc import Iterable, Iterator
 
 from vmnet.api import Host, Identity, is_domain, is_label
 
-DOMAIN = "links.internal"
+LINKS_DOMAIN = "links.internal"
 """The domain of links and added hosts; ICANN reserved ``internal`` for private use."""
 
 
-def domains(identity: Identity, *, serves_hosts: bool) -> tuple[str, ...]:
+def search_domains(identity: Identity, *, serves_hosts: bool) -> tuple[str, ...]:
     """Return the search domains in their order."""
     own = tuple(filter(is_domain, identity.resolver.search))
-    return (DOMAIN, *own) if serves_hosts and any(_labels(identity.hosts)) else own
+    return (LINKS_DOMAIN, *own) if serves_hosts and any(_labels(identity.hosts)) else own
 
 
-def names(host: Host) -> tuple[str, ...]:
+def served(host: Host) -> tuple[str, ...]:
     """Return the names under which dnsmasq serves a host.
 
     They are in lower case: dnsmasq passes names with capitals through IDNA, which refuses some.
     """
     lowered = tuple(name.lower() for name in host.names)
-    return (*lowered, *(f"{name}.{DOMAIN}" for name in lowered if is_label(name)))
+    return (*lowered, *(f"{name}.{LINKS_DOMAIN}" for name in lowered if is_label(name)))
 
 
 def is_original(name: str) -> bool:
-    """Whether a served name is the container's, not derived from it by :func:`names`."""
-    return not name.endswith(f".{DOMAIN}")
+    """Whether a served name is the container's, not derived from it by :func:`served`."""
+    return not name.endswith(f".{LINKS_DOMAIN}")
 
 
 def _labels(hosts: Iterable[Host]) -> Iterator[str]:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import socket
 import time
 
-from . import address, frame, link, privileges
+from vmnet.net import packets
+
+from . import link, privileges, rtnetlink
 from .log import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from vmnet_dnsmasq.helper import Own
+    from vmnet_dnsmasq.responder_delivery import BridgeAddress
 
 _PROBES, _INTERVAL = 3, 0.2  # seconds; see vmnet.net.arp
 _DEFEND_SECONDS = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
@@ -31,22 +33,22 @@ _HINT = (
 )
 
 
-class Claim:
+class DefendedAddress:
     """The address of one bridge, and claims to it.
 
     :ivar due: when to call :meth:`wake`, by the clock of ``time.monotonic``
     """
 
-    def __init__(self, own: Own, log: Log) -> None:
-        self._own, self._log = own, log
-        self._mac = frame.mac(own.mac)
-        self._addresses = [socket.inet_aton(text) for text in own.addresses]
+    def __init__(self, config: BridgeAddress, log: Log) -> None:
+        self._config, self._log = config, log
+        self._mac = packets.mac_bytes(config.mac)
+        self._addresses = [socket.inet_aton(text) for text in config.addresses]
         # The first address, unless an earlier responder has given it up.
-        here = [place for place, packed in enumerate(self._addresses) if address.is_here(packed)]
+        here = [place for place, packed in enumerate(self._addresses) if rtnetlink.is_here(packed)]
         self._holds, self._place = bool(here), here[0] if here else 0
         program = link.claims(self._address, self._mac, probes=not self._holds)
-        self._bridge = link.bridge(own.bridge, program)
-        self.links = (self._bridge, link.presence(own.tap))
+        self._bridge = link.bridge(config.bridge, program)
+        self.links = (self._bridge, link.watch(config.tap))
         self.due = _NEVER if self._holds else time.monotonic() + _FIRST_PAUSE
         self._probes, self._tried = 0, 1
         self._contested = self._taken = -_NEVER
@@ -84,29 +86,29 @@ class Claim:
 
     def _probe(self, now: float) -> None:
         """Probe whether another machine has the address."""
-        self._bridge.send(frame.arp(self._mac, bytes(4), self._address))
+        self._bridge.send(_arp(self._mac, bytes(4), self._address))
         self._probes += 1
         self.due = now + _INTERVAL
 
     def _announce(self) -> None:
         if self._holds:
-            self._bridge.send(frame.arp(self._mac, self._address, self._address))
+            self._bridge.send(_arp(self._mac, self._address, self._address))
 
     def _give_up(self, claimant: str, now: float) -> None:
         self._holds = False
         privileges.regain()
-        address.remove(self._own, self._address)
+        rtnetlink.remove(self._config, self._address)
         privileges.put_aside()
         if now - self._taken > _LONGEST_PAUSE:
             self._pause = _AT_ONCE
-        bridge = self._own.bridge
+        bridge = self._config.bridge
         claim = f"{claimant} claims {_text(self._address)}, which was free when {bridge} took it"
         self._log.warn(f"{claim}: {bridge} gives it up{self._consequence()}", _HINT)
         self._tried = 0
         self._seek_next(now + self._pause)
 
     def _consequence(self) -> str:
-        if not self._own.forwards:
+        if not self._config.forwards:
             return ""
         return "; until it has another address, the guest resolves no names outside the network"
 
@@ -123,19 +125,26 @@ class Claim:
 
     def _take(self, now: float) -> None:
         privileges.regain()
-        error = address.add(self._own, self._address)
+        error = rtnetlink.add(self._config, self._address)
         privileges.put_aside()
         if error:
-            self._log.warn(f"{self._own.bridge} cannot take {_text(self._address)}: {error}", _HINT)
+            self._log.warn(
+                f"{self._config.bridge} cannot take {_text(self._address)}: {error}", _HINT
+            )
             self._seek_next(now)
             return
         self._holds, self._taken = True, now
         self._lengthen_pause()
         self._bridge.hear(link.claims(self._address, self._mac))
-        self._log.inform(f"{self._own.bridge} now has the address {_text(self._address)}")
+        self._log.inform(f"{self._config.bridge} now has the address {_text(self._address)}")
 
     def _lengthen_pause(self) -> None:
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+
+
+def _arp(mac: bytes, sender: bytes, target: bytes) -> bytes:
+    header = packets.ETHERNET.pack(packets.BROADCAST, mac, packets.ETH_P_ARP)
+    return header + packets.arp_request(mac, sender, target)
 
 
 def _text(packed: bytes) -> str:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from attrs import asdict, frozen
 
+import vmnet.api
 from vmnet.api import LOG, RUN_DIR, Daemon, Delivery, File, Identity, Settings, Wiring
 from vmnet_dnsmasq import ipv6
 
 _PROGRAM = Path(__file__).with_name("responder")
+_VMNET = Path(vmnet.api.__file__).parents[1]  # the folder of the package
 
 
 @frozen
-class Own:
+class BridgeAddress:
     """A bridge's spare address of the subnet, which the bridge gives up if a machine claims it.
 
     :param mac: the bridge's MAC
@@ -47,8 +49,8 @@ class Config:
     pidfile: str
     log: str
     is_json: bool
-    nics: tuple[ipv6.Nic, ...]
-    own: tuple[Own, ...]
+    nics: tuple[ipv6.Ipv6Nic, ...]
+    bridge_addresses: tuple[BridgeAddress, ...]
 
 
 def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
@@ -57,23 +59,29 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     asks_directly = wiring.nameserver is None
     run_dir = settings[RUN_DIR]
     path, pidfile, log = (run_dir / f"responder.{suffix}" for suffix in ("json", "pid", "log"))
-    config = Config(str(pidfile), str(log), settings[LOG] == "json", nics, tuple(_own(wiring)))
+    config = Config(
+        pidfile=str(pidfile),
+        log=str(log),
+        is_json=settings[LOG] == "json",
+        nics=nics,
+        bridge_addresses=tuple(_bridge_addresses(wiring)),
+    )
     content = json.dumps(asdict(config), indent=2) + "\n"
     # -I and -S: the responder needs neither the environment nor site-packages, see bench/memory.
-    argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(path))
+    argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(_VMNET), str(path))
     return Delivery(
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
         daemons=(Daemon("the responder", argv, pidfile, log),),
-        not_carried=tuple(ipv6.uncarried(identity, asks_directly)) if nics else (),
+        not_carried=tuple(ipv6.gaps(identity, asks_directly)) if nics else (),
     )
 
 
-def _own(wiring: Wiring) -> Iterator[Own]:
+def _bridge_addresses(wiring: Wiring) -> Iterator[BridgeAddress]:
     for port in wiring.ports:
         if port.link_local is not None:
             address = port.bridge_address
-            yield Own(
+            yield BridgeAddress(
                 bridge=port.bridge,
                 mac=port.bridge_mac,
                 tap=port.tap,
