@@ -1,4 +1,7 @@
-"""The file of ``vmnet precompile`` contains exactly the modules that a start imports."""
+"""The file of ``vmnet precompile`` contains exactly the modules that a start imports.
+
+A start works without the file, and without any other measure of vmnet/imports.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import precompiling
+from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import WORLD, Lan
 from tests.lab.wait import until
 from tests.netns.conftest import Vmnet, is_vm
@@ -100,3 +105,33 @@ def test_a_start_imports_everything_from_the_file(
     assert set(from_file) <= set(recorded)
     assert not [name for name in set(recorded) - set(from_file) if not name.startswith(unused)]
     assert not [code for code in compiled if code.startswith("def __init__")]
+
+
+# `vmnet run` without the file, and without stand-ins for modules.
+_PLAIN_RUN = """
+import os, sys
+from vmnet.imports import deferred, precompiled
+
+precompiled.PATH = "/nonexistent"
+deferred.put = lambda stand_in: None
+execv = os.execv
+
+def print_and_exec(*arguments):
+    stand_ins = [name for name, module in sys.modules.items() if "Deferred" in str(type(module))]
+    print("stand-ins:", stand_ins, file=sys.stderr, flush=True)
+    execv(*arguments)
+
+os.execv = print_and_exec
+sys.argv = ["vmnet", "run"]
+from vmnet.__main__ import main
+main()
+"""
+
+
+def test_a_start_works_with_ordinary_imports(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", resolv_conf=ON_LOOPBACK, ipv6=True)
+    with web.popen(sys.executable, "-c", _PLAIN_RUN, env=vmnet.environ, pid=True) as process:
+        until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+        assert "stand-ins: []" in process.output()
+        with guest(web, "br0", web.mac) as vm:
+            assert str(udhcpc(vm).address.ip) == web.address
