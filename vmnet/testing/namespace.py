@@ -96,10 +96,11 @@ def _ip(*arguments: str) -> str:
     program = process.find("ip")
     if program is None:
         raise RuntimeError("ip is not installed; install the package iproute2")
-    done = process.run((str(program), *arguments))
+    done = process.ask((str(program), *arguments))
     if done.status != 0:
-        raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr or f'status {done.status}'}")
-    return done.stderr
+        output = (done.stdout + done.stderr).strip() or f"status {done.status}"
+        raise RuntimeError(f"ip {' '.join(arguments)}: {output}")
+    return done.stdout.strip()
 
 
 def _enter(path: Path) -> None:

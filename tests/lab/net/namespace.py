@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import re
@@ -14,13 +13,14 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from vmnet.testing.namespace import Container
+
 from ..command import Argument, Completed, Process, background, run
 from ..wait import until
 from . import snapshot
 from .snapshot import Json
 
 _ETC = Path("/etc/netns")  # ip-netns(8) binds the files in /etc/netns/NAME over those in /etc
-_CLONE_NEWNET = 0x40000000
 _serial = itertools.count(1)
 
 
@@ -110,12 +110,8 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Move the calling thread into the namespace, to test code without a child process."""
-        with Path("/proc/thread-self/ns/net").open() as home, self.path.open() as here:
-            _setns(here.fileno())
-            try:
-                yield
-            finally:
-                _setns(home.fileno())
+        with Container(self.name).entered():
+            yield
 
     def ip(self, *argv: str) -> Completed:
         """Run ``ip -n NAME …``."""
@@ -248,11 +244,3 @@ def _only_child(parent: Process) -> int | None:
         if Path(f"/proc/{child}/exe").readlink() != Path(f"/proc/{parent.pid}/exe").readlink():
             return child
     return None
-
-
-def _setns(fd: int) -> None:
-    """Call setns(2), which Python's os module has only since 3.12."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
