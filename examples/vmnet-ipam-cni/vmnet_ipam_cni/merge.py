@@ -31,26 +31,27 @@ def merge(identity: Identity, results: Mapping[str, Result]) -> Identity:
 def _interface(captured: Interface, result: Result) -> Interface:
     """Replace addresses and routes; keep the container's MAC and MTU."""
     addresses = tuple(allocated.address for allocated in result.addresses)
-    routes = tuple(dict.fromkeys(_routes(captured.name, result)))
+    interface = evolve(captured, addresses=addresses, routes=(), router=None)
+    routes = tuple(dict.fromkeys(_routes(interface, result)))
     for version in {address.version for address in addresses}:
         if not any(route.is_default and route.destination.version == version for route in routes):
             _log.info("%s: no IPv%d default route was allocated", captured.name, version)
-    return evolve(captured, addresses=addresses, routes=routes, router=None)
+    return evolve(interface, routes=routes)
 
 
-def _routes(name: str, result: Result) -> Iterator[Route]:
+def _routes(interface: Interface, result: Result) -> Iterator[Route]:
     for hop in result.routes:
         version = hop.destination.version
         if not any(allocated.address.version == version for allocated in result.addresses):
             _log.info(
                 "%s: the route to %s is dropped, because no IPv%d address was allocated",
-                name,
+                interface.name,
                 hop.destination,
                 version,
             )
             continue
         gateway = _gateway(hop, result)
-        onlink = _is_outside_subnets(gateway, result)
+        onlink = gateway is not None and not interface.is_neighbour(gateway)
         yield Route(hop.destination, gateway, onlink, hop.metric, mtu=hop.mtu)
 
 
@@ -63,13 +64,6 @@ def _gateway(hop: Hop, result: Result) -> IPv4Address | IPv6Address | None:
         allocated.gateway for allocated in result.addresses if allocated.address.version == version
     )
     return next((gateway for gateway in gateways if gateway is not None), None)
-
-
-def _is_outside_subnets(gateway: IPv4Address | IPv6Address | None, result: Result) -> bool:
-    """Return whether the gateway is in no subnet, and so needs an onlink route."""
-    if gateway is None or (gateway.version == 6 and gateway.is_link_local):
-        return False
-    return not any(gateway in allocated.address.network for allocated in result.addresses)
 
 
 def _refuse_conflicts(interfaces: tuple[Interface, ...]) -> None:

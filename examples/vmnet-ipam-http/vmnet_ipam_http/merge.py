@@ -168,11 +168,7 @@ def _unreachable(route: Route, interface: Interface) -> str:
 
 
 def _is_off_link(route: Route, interface: Interface) -> bool:
-    """Return whether the gateway is in no subnet; an IPv6 link-local gateway is always on-link."""
-    gateway = route.gateway
-    if gateway is None or (gateway.version == 6 and gateway.is_link_local):
-        return False
-    return not any(gateway in address.network for address in interface.addresses)
+    return route.gateway is not None and not interface.is_neighbour(route.gateway)
 
 
 def _is_covered(route: Route, interface: Interface) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
+from attrs import evolve
+
 from vmnet.api import Interface, Route, frozen
 
 Pair = tuple[IPv4Network, IPv4Address]
@@ -41,7 +43,8 @@ def classless(interface: Interface, nameserver: IPv4Address | None = None) -> Cl
     best = _best(routes)
     outranked = tuple(route for route in routes if best[route.destination] is not route)
     default = best.pop(_EVERYWHERE, None)
-    option = _Option(interface)
+    # DHCP gives the guest only the first address.
+    option = _Option(evolve(interface, addresses=interface.ipv4[:1]))
     if nameserver is not None:
         option.reach(nameserver)
     if default is not None:
@@ -103,7 +106,7 @@ class _Option:
     def _host_route(self, address: IPv4Address) -> list[Pair]:
         """Return the pair that makes an address reachable; empty if it is reachable already."""
         pair = (IPv4Network(address), ON_LINK)
-        known = not _is_far(address, self._interface) or pair in self.hosts or pair in self._routes
+        known = self._interface.is_neighbour(address) or pair in self.hosts or pair in self._routes
         return [] if known else [pair]
 
     def _reserve(self, pairs: list[Pair]) -> bool:
@@ -118,7 +121,3 @@ class _Option:
 def _is_expressible(route: Route) -> bool:
     """Whether option 121 can express a route: it has no IPv6 next hops (RFC 8950)."""
     return route.gateway is None or isinstance(route.gateway, IPv4Address)
-
-
-def _is_far(address: IPv4Address, interface: Interface) -> bool:
-    return address not in interface.on_link(interface.ipv4[0]).network
