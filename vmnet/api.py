@@ -51,6 +51,7 @@ from vmnet.settings.table import Setting, Settings, optional, setting
 
 if TYPE_CHECKING:
     from vmnet import process as process
+    from vmnet import program as program
     from vmnet.lifecycle import files as files
     from vmnet.lifecycle import privileges as privileges
     from vmnet.lifecycle.become import become as become
@@ -148,6 +149,7 @@ _LATE = {
     "packets": ("vmnet.net.packets", None),
     "privileges": ("vmnet.lifecycle.privileges", None),
     "process": ("vmnet.process", None),
+    "program": ("vmnet.program", None),
     "reception": ("vmnet.net.filters.reception", None),
     "replay": ("vmnet.net.restore.replay", None),
     "rtnl": ("vmnet.net.rtnl", None),

@@ -14,18 +14,21 @@ from pathlib import Path
 import pytest
 
 from tests.lab.wait import until
+from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
-from vmnet.supervision import alarm, guard, keeper, processes
+from vmnet.supervision import alarm, keeper, processes
 
 _PROGRAM = """
 import os, signal, sys
-from vmnet import process
+from vmnet import process, program
 from vmnet.supervision import alarm, processes, guard, keeper
 signal.pthread_sigmask(signal.SIG_BLOCK, processes.STOP_SIGNALS)
 with alarm.opened() as fds:
-    argv = guard.command(os.getpid(), "/nonexistent", 60, "text", fds)
+    words = guard.arguments(os.getpid(), "/nonexistent", 60, "text", fds)
+    argv = program.command("vmnet.supervision.guard", *words, light=True)
     order = keeper.keep_guard(sys.argv[1] + "/guard.pid", fds, argv)
-    process.spawn(keeper.command(os.getpid(), "text", sys.argv[1] + "/keeper.pid", order))
+    words = keeper.arguments(os.getpid(), "text", sys.argv[1] + "/keeper.pid", order)
+    process.spawn(program.command("vmnet.supervision.keeper", *words, light=True))
 assert not signal.sigpending(), signal.sigpending()
 sleeper = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
 os.execv(sys.executable, (sys.executable, "-c", sleeper))
@@ -94,8 +97,8 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
         monitor.listen()
         with alarm.opened() as fds:
             given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fds if rings else ())
-            order = keeper.keep_guard(tmp_path / "guard.pid", fds, guard.command(*given))
-            words = keeper.command(os.getpid(), "text", tmp_path / "keeper.pid", order)
+            order = keeper.keep_guard(tmp_path / "guard.pid", fds, guard_command(*given))
+            words = keeper_command(os.getpid(), "text", tmp_path / "keeper.pid", order)
             pid = process.spawn(words, processes.STOP_SIGNALS)
         try:
             monitor.settimeout(20)

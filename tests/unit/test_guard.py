@@ -20,6 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.lab.wait import until
+from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
 from vmnet.supervision import guard, keeper, keeper_watch, processes
 from vmnet.supervision import qmp as monitor
@@ -120,9 +121,9 @@ class Monitor(threading.Thread):
 
 def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:
     """Return the command line of a keeper that keeps only a guard alive."""
-    words = guard.command(process.pid, qmp, deadline, form, ())
+    words = guard_command(process.pid, qmp, deadline, form, ())
     order = keeper.keep_guard(qmp.with_name("guard.pid"), (), words)
-    return list(keeper.command(process.pid, form, qmp.with_name("keeper.pid"), order))
+    return list(keeper_command(process.pid, form, qmp.with_name("keeper.pid"), order))
 
 
 def watched(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.wait import until
-from vmnet.supervision import guard, keeper, processes
+from tests.unit.supervised import guard_command, keeper_command
+from vmnet.supervision import keeper, processes
 from vmnet.supervision.processes import Log
 from vmnet.supervision.watches import Watch
 
@@ -218,8 +219,8 @@ def test_the_descriptor_of_the_device_watch() -> None:
 
 def guarded(folder: Path, machine: int) -> tuple[str, ...]:
     """Return the command line of a keeper for a guard and a daemon."""
-    argv = guard.command(machine, folder / "absent", 60, "text", ())
-    return keeper.command(
+    argv = guard_command(machine, folder / "absent", 60, "text", ())
+    return keeper_command(
         machine,
         "text",
         folder / "keeper.pid",
@@ -266,9 +267,9 @@ def _name(pid: int) -> str:
 
 def test_a_pid_file_that_can_t_be_written_is_logged(tmp_path: Path) -> None:
     with subprocess.Popen(("sleep", "60")) as machine:
-        argv = guard.command(machine.pid, tmp_path / "absent", 60, "text", ())
+        argv = guard_command(machine.pid, tmp_path / "absent", 60, "text", ())
         order = keeper.keep_guard(tmp_path / "gone" / "guard.pid", (), argv)
-        words = keeper.command(machine.pid, "text", tmp_path / "gone" / "keeper.pid", order)
+        words = keeper_command(machine.pid, "text", tmp_path / "gone" / "keeper.pid", order)
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
             assert running.stderr is not None
             said = [running.stderr.readline() for _ in range(2)]

@@ -160,7 +160,7 @@ def _write_records(
         # Connected during planning. The keeper handles NICs that appear later.
         from vmnet.lifecycle import uplink_changes
 
-        uplink_changes.main(run_dir, os.environ)
+        uplink_changes.log_changes(run_dir, os.environ)
 
 
 def devices_there() -> frozenset[int]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from vmnet import process
+from vmnet import process, program
 from vmnet.errors import LaunchError
 from vmnet.lifecycle import privileges
 from vmnet.lifecycle.vm_record import Helper
@@ -58,15 +57,19 @@ def begin(
                 helpers.append(_core_helper("the guard", settings, undo))
                 _block_stop_signals(undo)
                 inherited += (fds := opened.enter_context(alarm.opened()))
-                argv = guard.command(os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fds)
+                words = guard.arguments(
+                    os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fds
+                )
+                argv = program.command(guard.__name__, *words, light=True)
                 if has_privileges:
-                    argv = processes.command("unprivileged", *argv)
+                    argv = program.command("vmnet.supervision.unprivileged", *argv, light=True)
                 orders.append(keeper.keep_guard(helpers[-1].pidfile, inherited, argv))
             if orders:
                 helpers.append(_core_helper("the keeper", settings, undo))
                 pidfile = helpers[-1].pidfile
-                words = keeper.command(os.getpid(), settings[LOG], pidfile, *orders)
-                pid = process.spawn(words, processes.STOP_SIGNALS)
+                words = keeper.arguments(os.getpid(), settings[LOG], pidfile, *orders)
+                argv = program.command(keeper.__name__, *words, light=True)
+                pid = process.spawn(argv, processes.STOP_SIGNALS)
                 undo.callback(os.killpg, pid, signal.SIGKILL)  # ends the guard too
         except OSError as error:
             raise LaunchError(
@@ -82,8 +85,8 @@ def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
     """Yield the daemons' watches, and the watch of the network devices."""
     for daemon in daemons:
         yield from watches.of(daemon)
-    program = (sys.executable, "-I", "-m", "vmnet.lifecycle.uplink_changes", str(settings[RUN_DIR]))
-    yield Watch("uplinks", program)
+    argv = program.command("vmnet.lifecycle.uplink_changes", settings[RUN_DIR])
+    yield Watch("uplinks", argv)
 
 
 def _open(watch: Watch, opened: ExitStack) -> int | None:

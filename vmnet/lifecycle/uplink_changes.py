@@ -1,6 +1,7 @@
-"""``python -m vmnet.lifecycle.uplink_changes RUN_DIR``: log how the uplinks have changed.
+"""Log how the uplinks of a running VM have changed.
 
-The keeper runs this when a network device is added, removed or changed. Each change is one line.
+The keeper runs :func:`main` when a network device is added, removed or changed. Each change is one
+line.
 
 The VM gets a network that is connected to its running container only at the next start. Until then
 the container's own kernel would answer for the network's address. So vmnet blocks the new NIC by a
@@ -12,25 +13,29 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vmnet import log
-from vmnet.errors import VmnetError
 from vmnet.lifecycle import uplink_record, vm_record
 from vmnet.lifecycle.uplink_record import UplinkRecord
 from vmnet.net import device
 from vmnet.net.device import Device
 from vmnet.settings.core import INTERFACES
 from vmnet.settings.table import value
+from vmnet.supervision import task
 
 _log = logging.getLogger(__name__)
 _ROUTES = Path("/proc/self/net/route")
 _REMEDY = "restart the container: vmnet takes over its networks at each start"
 
 
-def main(run_dir: Path, environ: Mapping[str, str]) -> None:
+def main(run_dir: str) -> None:
+    """Log the changes: the program that the keeper runs."""
+    with task.logged():
+        log_changes(Path(run_dir), os.environ)
+
+
+def log_changes(run_dir: Path, environ: Mapping[str, str]) -> None:
     """Log the changes since the last call, and block new NICs.
 
     :raises VmnetError: the record can't be read or written
@@ -78,11 +83,3 @@ def _default_routes() -> set[str]:
     """Return the devices of IPv4 default routes (proc_net(5))."""
     lines = _ROUTES.read_text().splitlines()[1:]
     return {name for name, to, *_ in map(str.split, lines) if to == "00000000"}
-
-
-if __name__ == "__main__":
-    log.configure(os.environ)
-    try:
-        main(Path(sys.argv[1]), os.environ)
-    except VmnetError as error:
-        log.report(error)

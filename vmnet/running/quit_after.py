@@ -1,7 +1,6 @@
 """Send QEMU its last commands after `vmnet stop` has ended.
 
-This is a separate script because it outlives that process: see :mod:`vmnet.running.stop`. Its
-arguments are the PID of the process, the path of the QMP socket, and the commands in JSON.
+This is a separate program because it outlives that process: see :mod:`vmnet.running.stop`.
 """
 
 from __future__ import annotations
@@ -9,17 +8,22 @@ from __future__ import annotations
 import os
 import select
 import socket
-import sys
 from contextlib import suppress
 
 _SECONDS = 30.0
 
 
-def main(pid: int, qmp: str, *commands: str) -> None:
+def main(pid: str, qmp: str, *commands: str) -> None:
+    """Send the commands when a process has ended.
+
+    :param pid: of the process
+    :param qmp: the path of QEMU's control socket
+    :param commands: in JSON
+    """
     for stream in (0, 1, 2):  # so that readers of `vmnet stop`'s output see its end
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     with suppress(ProcessLookupError):
-        select.select([os.pidfd_open(pid)], [], [], _SECONDS)
+        select.select([os.pidfd_open(int(pid))], [], [], _SECONDS)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_SECONDS)
         connection.connect(qmp)
@@ -27,7 +31,3 @@ def main(pid: int, qmp: str, *commands: str) -> None:
             connection.sendall(f"{command}\n".encode())
         while connection.recv(4096):
             pass
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])

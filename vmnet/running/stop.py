@@ -8,16 +8,15 @@ prints the result. A process that outlives `vmnet stop` then makes QEMU quit.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vmnet import process
+from vmnet import process, program
 from vmnet.errors import GuestError
 from vmnet.lifecycle.vm_record import Launched
 from vmnet.model.base import frozen
-from vmnet.running import monitor, quit_after
+from vmnet.running import monitor
 from vmnet.running.monitor import Monitor
 from vmnet.supervision.guard import FORCE, PRESS_SECONDS
 
@@ -107,4 +106,4 @@ def _press(qemu: Monitor, timeout: float, progress: Callable[[str], None]) -> bo
 def _send_after_exit(path: Path, commands: Sequence[bytes]) -> None:
     """Start a process that sends QEMU its last commands after this process has ended."""
     arguments = (os.getpid(), path, *map(bytes.decode, commands))
-    process.spawn((sys.executable, "-I", "-S", quit_after.__file__, *map(str, arguments)))
+    process.spawn(program.command("vmnet.running.quit_after", *arguments, light=True))

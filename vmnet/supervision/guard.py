@@ -250,10 +250,10 @@ def pending(status: bytes) -> int:
     return 0
 
 
-def command(
+def arguments(
     pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int]
-) -> tuple[str, ...]:
-    """Return the command line of a guard. The keeper appends its own PID and command line.
+) -> tuple[object, ...]:
+    """Return the arguments of :func:`main`. The keeper appends its own PID and command line.
 
     :param pid: of the hypervisor
     :param qmp: the path of its control socket
@@ -261,13 +261,13 @@ def command(
     :param form: of the log: text or json
     :param alarm: the descriptors of :func:`vmnet.supervision.alarm.opened`
     """
-    return processes.command("guard", pid, qmp, deadline, form, alarm[0] if alarm else -1)
+    return (pid, qmp, deadline, form, alarm[0] if alarm else -1)
 
 
 def main(
     pid: str, qmp: str, deadline: str, form: str, alarm: str, keeper: str, *keepers: str
 ) -> None:
-    """Guard a hypervisor until it ends. :func:`command` describes the arguments."""
+    """Guard a hypervisor until it ends. :func:`arguments` describes its arguments."""
     processes.set_process_name("vmnet-guard")
     try:
         machine = Machine(int(pid))

@@ -230,15 +230,15 @@ def _resume(waiting: dict[Task[None], Wait], task: Task[None], readable: bool | 
         waiting[task] = (fd, None if seconds is None else time.monotonic() + seconds)
 
 
-def command(pid: int, form: str, pidfile: object, *orders: Order) -> tuple[str, ...]:
-    """Return the command line of a keeper.
+def arguments(pid: int, form: str, pidfile: object, *orders: Order) -> tuple[object, ...]:
+    """Return the arguments of :func:`main`.
 
     :param pid: of the hypervisor
     :param form: of the log: text or json
     :param pidfile: the file to which the keeper writes its own PID
     """
     words = (word for order in orders for word in (len(order), *order))
-    return processes.command("keeper", pid, form, pidfile, *words)
+    return (pid, form, pidfile, *words)
 
 
 def keep_daemon(name: str, pidfile: object, argv: Iterable[str]) -> Order:
@@ -260,7 +260,7 @@ def keep_guard(pidfile: object, fds: Iterable[int], argv: Iterable[str]) -> Orde
 
 
 def main(machine: str, form: str, pidfile: str, *words: str) -> None:
-    """Keep a VM's helpers alive until the hypervisor ends. :func:`command` describes the words."""
+    """Keep a VM's helpers alive until the hypervisor ends; see :func:`arguments`."""
     processes.set_process_name("vmnet-keeper")
     processes.write_pid(pidfile, os.getpid(), Log(form, "keeper"))
     try:

@@ -1,6 +1,6 @@
 """Shared code of the guard and the keeper, the programs that run as long as the VM.
 
-Both are separate programs (:func:`command`). They import no other module of vmnet, and as little
+Both are light programs of :mod:`vmnet.program`. They import no other module of vmnet, and as little
 as possible of the standard library, because every import stays in memory (bench/memory). Rarely
 needed modules are imported when they are used.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
 TYPE_CHECKING = False  # mypy accepts this too; the typing module would stay in memory
@@ -20,18 +19,6 @@ if TYPE_CHECKING:
 STOP_SIGNALS = (1, 2, 3, 15, 30)
 # SIGRTMAX, which no other program sends: tests the alarm, see vmnet.supervision.alarm.
 ALARM_SIGNAL = 64
-
-# The program imports the module, because compiling a script would leave memory in use.
-_PROGRAM = (
-    "import sys; sys.path.append(sys.argv[1]); from supervision import {0}; {0}.main(*sys.argv[2:])"
-)
-
-
-def command(program: str, *words: object) -> tuple[str, ...]:
-    """Return the command line that runs `main(*words)` of a module in this folder."""
-    folder = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
-    options = ("-I", "-S", "-B", "-c", _PROGRAM.format(program))
-    return (sys.executable, *options, folder, *map(str, words))
 
 
 def spawn(
