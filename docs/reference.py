@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from docs import public_names
 from vmnet import errors
 from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Plugin
@@ -90,7 +91,7 @@ def render(page: Path) -> str:
     """Return the text that the page must have."""
     if page.name == "environment.md":
         return environment()
-    parts = {**signatures(), "exit codes": exit_codes()}
+    parts = {**signatures(), "exit codes": exit_codes(), "public names": public_names.page()}
     return _MARK.sub(lambda mark: f"{mark[1]}{parts[mark[2]]}{mark[3]}", page.read_text())
 
 

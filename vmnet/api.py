@@ -1,7 +1,7 @@
-"""All that a plugin may import from vmnet: the public interface.
+"""All that a plugin may import from vmnet: the public interface, listed in docs/api.md.
 
-Names of this module follow ``CONTRACT``; see docs/hooks.md. Anything else in vmnet may change in
-any release. :mod:`vmnet.testing` is the test kit.
+The names, and all that the exported modules define, follow ``CONTRACT``; see docs/hooks.md.
+Anything else in vmnet may change in any release. :mod:`vmnet.testing` is the test kit.
 
 Names that few plugins use load their module when a plugin first asks for them.
 
@@ -28,7 +28,7 @@ from vmnet.errors import (
     StateError,
     VmnetError,
 )
-from vmnet.hookspecs.markers import hookimpl
+from vmnet.hookspecs import CONTRACT, hookimpl
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Daemon, Delivery, File, Handover
 from vmnet.model.identity import Host, Identity, Interface, Resolver, Route, Router
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BRIDGE_ADDRESS",
+    "CONTRACT",
     "DNS",
     "FILTER",
     "IPAM",
@@ -132,7 +133,7 @@ __all__ = [
 ]
 
 # Where to find each name that loads late: a module, or a name in a module.
-_LATE = {
+LATE = {
     "Answer": ("vmnet.process", "Answer"),
     "EXIT_PORT": ("vmnet.supervision.guard", "EXIT_PORT"),
     "antispoof": ("vmnet.net.filters.antispoof", None),
@@ -163,8 +164,8 @@ _LATE = {
 
 def __getattr__(name: str) -> Any:
     """Load what a plugin asks for (PEP 562)."""
-    if name not in _LATE:
+    if name not in LATE:
         raise AttributeError(f"vmnet.api has no {name}")
-    module, attribute = _LATE[name]
+    module, attribute = LATE[name]
     found = importlib.import_module(module)
     return found if attribute is None else getattr(found, attribute)

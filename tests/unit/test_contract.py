@@ -11,6 +11,7 @@ from types import ModuleType
 import attrs
 import pytest
 
+from docs import public_names
 from tests.unit import fakes
 from vmnet import __version__ as version
 from vmnet import hookspecs, testing
@@ -28,8 +29,9 @@ UPDATE_GOLDEN=1 writes the file of a new version."""
 
 
 def contract() -> str:
-    """Every hook with its signature, every data class with its fields, every class of error."""
-    return "\n".join((*_hooks(), "", *_data_classes(), "", *_errors(), ""))
+    """Return all hooks, data classes with their fields, error classes, and names of vmnet.api."""
+    parts = (_hooks(), _data_classes(), _errors(), public_names.signatures())
+    return "\n".join(line for part in parts for line in (*part, ""))
 
 
 def _hooks() -> Iterator[str]:

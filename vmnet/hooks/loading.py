@@ -75,7 +75,7 @@ class Plugins:
             if not isinstance(row, Setting):
                 raise PluginError(
                     f"plugin {self.installed[name]} declares {row!r} in vmnet_settings",
-                    "create rows with vmnet.settings.setting or optional",
+                    "create rows with vmnet.api.setting or optional",
                 )
         return declared
 
@@ -177,7 +177,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> 
         if hasattr(module, hook) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginError(
                 f"plugin {plugin} defines {hook} without @hookimpl",
-                "decorate the function with vmnet.hookspecs.hookimpl",
+                "decorate the function with vmnet.api.hookimpl",
             )
     try:
         manager.register(module, plugin.name)

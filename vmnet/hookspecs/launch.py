@@ -23,7 +23,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
 
 @hookspec(firstresult=True)
 def vmnet_launch(settings: Settings, command: Command) -> None:
-    """Replace this process with ``command``, using ``vmnet.lifecycle.become``.
+    """Replace this process with ``command``, using ``vmnet.api.become``.
 
     Called last, for the same strategy, when the network is wired and every daemon is ready. It
     never returns.

@@ -16,5 +16,5 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
     Called for every installed plugin, selected or not, before the environment is parsed. vmnet
     refuses variables that no plugin declares.
 
-    :return: rows created with ``vmnet.settings.setting`` or ``optional``, named ``VMNET_…``
+    :return: rows created with ``vmnet.api.setting`` or ``optional``, named ``VMNET_…``
     """
