@@ -25,7 +25,7 @@ FOLDER = Path(__file__).with_name("contract")
 CHANGED = """\
 the contract has changed: raise a number of vmnet.hookspecs.CONTRACT, see docs/hooks.md, "The
 version of this contract". Do not change the file of a released version in tests/unit/contract;
-UPDATE_GOLDEN=1 writes the file of a new version."""
+UPDATE_GOLDEN=1 writes the file of a new or unreleased version."""
 
 
 def contract() -> str:
