@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 CORE = sorted((ROOT / "vmnet").rglob("*.py"))
 PLUGINS = sorted(ROOT.glob("plugins/*/vmnet_*/**/*.py"))
 PLUGINS += sorted(ROOT.glob("examples/*/vmnet_*/**/*.py"))
+PLUGIN_TESTS = sorted([*ROOT.glob("plugins/*/tests/*.py"), *ROOT.glob("examples/*/tests/*.py")])
 PUBLIC = ("vmnet.api", "vmnet.testing")
 # A plugin's program that runs as long as the VM may import these too: they need little memory.
 SMALL = (
@@ -138,6 +139,13 @@ def test_plugins_import_public_names_and_never_each_other(path: Path) -> None:
             assert f"{one}.".startswith(tuple(f"{name}." for name in (*PUBLIC, *SMALL))), one
         if package.startswith("vmnet_"):
             assert package == own, one
+
+
+@pytest.mark.parametrize("path", PLUGIN_TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_tests_of_plugins_import_public_names(path: Path) -> None:
+    for module in imports(path):
+        if module.startswith("vmnet."):
+            assert f"{module}.".startswith(tuple(f"{name}." for name in (*PUBLIC, *SMALL))), module
 
 
 def test_the_bridge_strategy_needs_no_more_than_other_plugins() -> None:
