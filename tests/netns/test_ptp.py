@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from vmnet_cloudinit import seed
-from vmnet_cloudinit.content import Own
+from vmnet_cloudinit.content import UserContent
 
 from tests.lab.clients.dhcp4 import CLIENTS, Client, udhcpc
 from tests.lab.clients.dhcp6 import dhclient6
@@ -114,7 +114,9 @@ def test_systemd_networkd_reaches_neighbours_with_the_seeds_configuration(
         plan = vmnet(web, "plan", "--json").json()
         identity = from_json(json.dumps(plan["identity"]), Identity)
         wiring = from_json(json.dumps(plan["wiring"]), Wiring)
-        host.write("/root/network", seed.files(identity, wiring, Own())["network-config"].decode())
+        host.write(
+            "/root/network", seed.files(identity, wiring, UserContent())["network-config"].decode()
+        )
         host.run(*_CONVERT, renderer)
         if renderer == "netplan":
             host.run("netplan", "generate")

@@ -134,7 +134,7 @@ def test_every_byte_arrives_or_is_refused(start: bytes, rest: bytes, zipped: boo
         assert refusal.hint
         return
     identity = testing.identity()
-    files = seed.files(identity, testing.wiring(identity), content.Own(own, own))
+    files = seed.files(identity, testing.wiring(identity), content.UserContent(own, own))
     assert files["user-data"] == whole
     assert read_back(iso.image("cidata", files)) == files
 

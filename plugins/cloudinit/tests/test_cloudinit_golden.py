@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from attrs import evolve, frozen
 from vmnet_cloudinit import seed
-from vmnet_cloudinit.content import Own
+from vmnet_cloudinit.content import UserContent
 
 from vmnet import testing
 from vmnet.api import Host, Identity, Wiring
 from vmnet.testing import golden, interface, resolver, route
 
-NOTHING = Own()
+NOTHING = UserContent()
 GOLDEN = Path(__file__).with_name("golden")
 
 
@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).with_name("golden")
 class Case:
     identity: Identity
     wiring: Wiring
-    own: Own = NOTHING
+    own: UserContent = NOTHING
 
 
 def docker_default() -> Case:
@@ -125,7 +125,7 @@ def everything() -> Case:
         ),
         ntp=tuple(map(ip_address, ("172.30.1.1", "fd00:30:1::1"))),
     )
-    own = Own(b"#!/bin/sh\necho hello >/root/hello\n", b"#cloud-config\nbootcmd: [[ls]]\n")
+    own = UserContent(b"#!/bin/sh\necho hello >/root/hello\n", b"#cloud-config\nbootcmd: [[ls]]\n")
     return Case(identity, testing.wiring(identity), own)
 
 

@@ -11,7 +11,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 from vmnet_cloudinit import seed
-from vmnet_cloudinit.content import Own
+from vmnet_cloudinit.content import UserContent
 
 from vmnet import testing
 from vmnet.api import Host, Identity, is_domain
@@ -49,7 +49,7 @@ BROKEN_OUT = testing.identity(
 @given(IDENTITIES)
 @example(BROKEN_OUT)
 def test_names_do_not_change_the_structure(identity: Identity) -> None:
-    files = seed.files(identity, testing.wiring(identity), Own())
+    files = seed.files(identity, testing.wiring(identity), UserContent())
 
     meta = yaml.safe_load(files["meta-data"])
     assert set(meta) <= {"instance-id", "local-hostname"}
@@ -65,7 +65,7 @@ def test_names_do_not_change_the_structure(identity: Identity) -> None:
 
     script = files["vendor-data"].decode()
     head, links, tail = re.split(r"<<'LINKS'\n|^LINKS\n", script, flags=re.MULTILINE)
-    empty = seed.files(testing.identity(), testing.wiring(testing.identity()), Own())
+    empty = seed.files(testing.identity(), testing.wiring(testing.identity()), UserContent())
     assert f"{head}<<'LINKS'\nLINKS\n{tail}".encode() == empty["vendor-data"]
     line = re.compile(r"fe80::9\t[A-Za-z0-9_. -]+\t# vmnet|fd00::9\t[A-Za-z0-9_. -]+\t# vmnet")
     assert all(line.fullmatch(link) for link in links.split("\n")[:-1])
@@ -74,7 +74,7 @@ def test_names_do_not_change_the_structure(identity: Identity) -> None:
 @given(IDENTITIES)
 @example(BROKEN_OUT)
 def test_every_omitted_name_is_reported(identity: Identity) -> None:
-    delivery = seed.deliver(testing.RUN_DIR, identity, testing.wiring(identity), Own())
+    delivery = seed.deliver(testing.RUN_DIR, identity, testing.wiring(identity), UserContent())
     lines = "\n".join(delivery.not_carried)
     assert tuple(lines.splitlines()) == delivery.not_carried
     for host in identity.hosts:
@@ -85,6 +85,8 @@ def test_every_omitted_name_is_reported(identity: Identity) -> None:
 @given(IDENTITIES)
 def test_names_do_not_change_the_structure_of_a_mime_message(identity: Identity) -> None:
     timed = evolve(identity, ntp=(IPv6Address("fd00::1"),))
-    text = seed.files(timed, testing.wiring(timed), Own(vendor_data=b"#!/bin/sh\n"))["vendor-data"]
+    text = seed.files(timed, testing.wiring(timed), UserContent(vendor_data=b"#!/bin/sh\n"))[
+        "vendor-data"
+    ]
     kinds = [part.get_content_type() for part in email.message_from_bytes(text).walk()]
     assert kinds == ["multipart/mixed", "text/cloud-boothook", "text/cloud-config", "text/plain"]

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vmnet_cloudinit import metadata, seed
-from vmnet_cloudinit.content import Own
+from vmnet_cloudinit.content import UserContent
 
 from tests.lab.command import run
 from vmnet import testing
@@ -56,7 +56,7 @@ def test_names_arrive_unchanged(cases: list[tuple[str, str, list[str]]]) -> None
             domain=domain,
             resolver=testing.resolver("192.0.2.53", search=tuple(search)),
         )
-        made = seed.files(identity, testing.wiring(identity), Own())
+        made = seed.files(identity, testing.wiring(identity), UserContent())
         files.append([made["meta-data"].decode(), made["network-config"].decode()])
         name = f"{hostname}.{domain}" if domain else hostname
         if any("for an address" in line for line in metadata.not_carried(identity)):

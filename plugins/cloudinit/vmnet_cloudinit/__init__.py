@@ -55,7 +55,7 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     from vmnet_cloudinit import content, seed
 
-    own = content.Own(
+    own = content.UserContent(
         user_data=content.load(USER_DATA.name, settings[USER_DATA]),
         vendor_data=content.load(VENDOR_DATA.name, settings[VENDOR_DATA]),
     )

@@ -46,7 +46,7 @@ _MIME_WITHIN = 4096  # bytes, see cloudinit.user_data.convert_string
 
 
 @frozen
-class Own:
+class UserContent:
     """The user's own content, unchanged; None if the user set nothing."""
 
     user_data: bytes | None = None

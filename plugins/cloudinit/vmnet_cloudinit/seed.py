@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vmnet.api import Delivery, File, Identity, Wiring
 from vmnet_cloudinit import document, iso, metadata, vendordata
-from vmnet_cloudinit.content import Own
+from vmnet_cloudinit.content import UserContent
 from vmnet_cloudinit.network import Network
 
 LABEL = "cidata"
@@ -18,7 +18,7 @@ _NO_USER_DATA = b"#cloud-config\n{}\n"
 _HEADER = b"# Written by vmnet: the network identity of the container.\n"
 
 
-def deliver(path: Path, identity: Identity, wiring: Wiring, own: Own) -> Delivery:
+def deliver(path: Path, identity: Identity, wiring: Wiring, own: UserContent) -> Delivery:
     """Deliver the seed of an identity."""
     network = Network.of(identity, wiring)
     return Delivery(
@@ -33,7 +33,7 @@ def deliver(path: Path, identity: Identity, wiring: Wiring, own: Own) -> Deliver
     )
 
 
-def files(identity: Identity, wiring: Wiring, own: Own) -> dict[str, bytes]:
+def files(identity: Identity, wiring: Wiring, own: UserContent) -> dict[str, bytes]:
     """Return the content of the image's files by name."""
     network = Network.of(identity, wiring).config
     return {

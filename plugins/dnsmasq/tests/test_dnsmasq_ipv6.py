@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from vmnet_dnsmasq import ipv6
+from vmnet_dnsmasq import ipv6_gaps
 from vmnet_dnsmasq.config import Service, serves_dns
 from vmnet_dnsmasq.ipv6 import Ipv6Nic, nics
 from vmnet_dnsmasq.responder import dhcp6, frame, link, router, wire
@@ -109,7 +109,7 @@ def test_without_a_router_the_bridge_advertises_no_router(unknown: Router | None
     made = nic_of(nic)
     assert IPv6Address(made.router).packed == packets.link_local(packets.mac_bytes(made.server))
     assert (made.default, made.routes) == (False, ())
-    lines = ipv6.gaps(testing.identity(nic))
+    lines = ipv6_gaps.gaps(testing.identity(nic))
     assert any(line.startswith("route to ::/0 via fd00::1") for line in lines)
 
 
@@ -124,7 +124,7 @@ def test_routes_and_prefixes() -> None:
     made = nic_of(nic)
     assert made.on_link == ("fd00::/64", "fd00:2::/64", "fd00::5/128")
     assert made.routes == ("fd00:1::/64",)
-    (line,) = ipv6.gaps(testing.identity(nic))
+    (line,) = ipv6_gaps.gaps(testing.identity(nic))
     assert line.startswith("route to fd00:3::/64 via fd00::3 of eth0: ")
 
 
@@ -140,7 +140,7 @@ def test_a_prefix_that_is_not_on_the_link_is_behind_the_router() -> None:
     made = nic_of(nic)
     assert (made.on_link, made.routes) == ((f"{GATEWAY}/128",), (str(subnet),))
     assert made.default
-    assert list(ipv6.gaps(testing.identity(nic))) == []
+    assert list(ipv6_gaps.gaps(testing.identity(nic))) == []
 
 
 def test_the_best_of_several_default_routers_is_preferred() -> None:
@@ -365,7 +365,7 @@ def test_a_reply_fits_any_link_and_the_rest_is_reported(
     )
     message = bytes((wire.RENEW,)) + b"xid" + b"".join(wire.option(*option) for option in options)
     assert 0 < len(dhcp6.Server(made).reply(message)) <= 1280 - 40 - 8
-    lines = list(ipv6.gaps(identity))
+    lines = list(ipv6_gaps.gaps(identity))
     lists = (
         ("IPv6 nameservers", made.nameservers, list(map(str, nameservers))),
         ("search domains", made.search, search),

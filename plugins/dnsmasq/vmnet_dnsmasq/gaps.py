@@ -1,4 +1,7 @@
-"""The parts of an identity that DHCP cannot carry, a line for each. Pure functions."""
+"""The parts of an identity that DHCPv4 and the forwarder cannot carry, a line each. Pure functions.
+
+:mod:`vmnet_dnsmasq.ipv6_gaps` lists the gaps of IPv6.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.api import Identity, Interface, Port, Route, Wiring, is_domain, is_label, shown
 from vmnet_dnsmasq import dns_names, options
-from vmnet_dnsmasq.routes import classless
+from vmnet_dnsmasq.routes import CAPACITY, classless
 
 Address = IPv4Address | IPv6Address
 
 IPV4_ONLY = "the forwarder speaks only IPv4"
-_REMEDY = "use VMNET_IPAM=cloudinit"
+REMEDY = "use VMNET_IPAM=cloudinit"
 _LISTED = 3  # routes in a line
 _NO_SPARE = "no spare address for the forwarder"
 _SPARE = "set VMNET_BRIDGE_ADDRESS"
@@ -24,16 +27,16 @@ def gaps(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
 
     If dnsmasq only forwards DNS for another strategy, return only what concerns the forwarder.
     """
-    lines = _of_forwarder(identity, wiring) if wiring.nameserver else ()
+    lines = _forwarder_gaps(identity, wiring) if wiring.nameserver else ()
     if not wiring.contain:
         return tuple(lines)
-    return (*_of_leases(identity, wiring), *_of_dns(identity, wiring), *lines)
+    return (*_lease_gaps(identity, wiring), *_dns_gaps(identity, wiring), *lines)
 
 
-def _of_leases(identity: Identity, wiring: Wiring) -> Iterator[str]:
+def _lease_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
     for interface, port in wiring.pairs(identity):
         if interface.ipv4:
-            yield from _of_interface(interface, own_nameserver(port, wiring))
+            yield from _interface_gaps(interface, own_nameserver(port, wiring))
     if not is_label(identity.hostname):
         yield f"host name {identity.hostname!r}: not a valid name"
 
@@ -48,19 +51,19 @@ def reachable(nameservers: Iterable[Address]) -> tuple[Address, ...]:
     return tuple(address for address in nameservers if address.is_loopback or address.version == 4)
 
 
-def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
+def _dns_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
     resolver = identity.resolver
     if identity.resolver_options:
         yield f"resolv.conf options: {' '.join(map(shown, identity.resolver_options))}"
     invalid = [name for name in resolver.search if not is_domain(name) and name != "."]
     if invalid:
         yield f"search domains {' '.join(map(repr, invalid))}: not valid names"
-    yield from _cut(identity, wiring)
+    yield from _long_lists(identity, wiring)
     if wiring.nameserver is not None:
         return
     if identity.hosts:
         names = ", ".join(shown(host.names[0]) for host in identity.hosts)
-        yield f"names from /etc/hosts ({names}): {_obstacle(identity)}"
+        yield f"names from /etc/hosts ({names}): {_why_no_forwarder(identity)}"
     families = {
         address.version for interface in identity.interfaces for address in interface.addresses
     }
@@ -71,37 +74,37 @@ def _of_dns(identity: Identity, wiring: Wiring) -> Iterator[str]:
             yield f"nameserver {address}: the container has no IPv{address.version} address"
 
 
-def _cut(identity: Identity, wiring: Wiring) -> Iterator[str]:
+def _long_lists(identity: Identity, wiring: Wiring) -> Iterator[str]:
     """Yield the lists that are too long for an option of a DHCPv4 lease."""
     if not any(interface.ipv4 for interface in identity.interfaces):
         return
     search = dns_names.search_domains(identity, serves_hosts=wiring.nameserver is not None)
-    yield from _beyond("search domains", search, options.search_fitting(search))
+    yield from _beyond_capacity("search domains", search, options.search_fitting(search))
     lists = {"nameservers": identity.resolver.nameservers, "time servers": identity.ntp}
     if wiring.nameserver is not None:
         del lists["nameservers"]
     for label, addresses in lists.items():
         ipv4 = tuple(address for address in addresses if isinstance(address, IPv4Address))
-        yield from _beyond(label, ipv4, options.servers_fitting(ipv4))
+        yield from _beyond_capacity(label, ipv4, options.servers_fitting(ipv4))
 
 
-def _beyond(label: str, items: Sequence[object], count: int) -> Iterator[str]:
+def _beyond_capacity(label: str, items: Sequence[object], count: int) -> Iterator[str]:
     if rest := items[count:]:
         yield (
             f"{len(rest)} of {len(items)} {label}, from {rest[0]} on: a DHCP option holds "
-            f"{options.CAPACITY} bytes ({_REMEDY})"
+            f"{CAPACITY} bytes ({REMEDY})"
         )
 
 
-def _obstacle(identity: Identity) -> str:
+def _why_no_forwarder(identity: Identity) -> str:
     """Return why there is no forwarder, and the remedy."""
     has_ipv4 = any(interface.ipv4 for interface in identity.interfaces)
     if has_ipv4 and reachable(identity.resolver.nameservers):
-        return f"{_NO_SPARE} ({_SPARE} or {_REMEDY})"
-    return f"{IPV4_ONLY} ({_REMEDY})"
+        return f"{_NO_SPARE} ({_SPARE} or {REMEDY})"
+    return f"{IPV4_ONLY} ({REMEDY})"
 
 
-def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
+def _forwarder_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
     """Yield what a forwarder cannot ask: it speaks only IPv4, and needs an address to ask from."""
     resolver = identity.resolver
     for address in resolver.nameservers:
@@ -116,28 +119,28 @@ def _of_forwarder(identity: Identity, wiring: Wiring) -> Iterator[str]:
         yield f"names outside the container's networks: {_NO_SPARE} ({_SPARE} or VMNET_DNS)"
 
 
-def _of_interface(interface: Interface, nameserver: IPv4Address | None) -> Iterator[str]:
+def _interface_gaps(interface: Interface, nameserver: IPv4Address | None) -> Iterator[str]:
     name, routes = interface.name, interface.routes_of(4)
     further = interface.ipv4[1:]
     if further:
-        yield f"further addresses of {name}: {', '.join(map(str, further))} ({_REMEDY})"
+        yield f"further addresses of {name}: {', '.join(map(str, further))} ({REMEDY})"
     option = classless(interface, nameserver)
     if option.outranked:
         listed = ", ".join(map(_described, option.outranked[:_LISTED]))
         more = len(option.outranked) - _LISTED
         rest = f" and {more} more" if more > 0 else ""
-        yield f"less preferred routes of {name}: {listed}{rest} ({_REMEDY})"
+        yield f"less preferred routes of {name}: {listed}{rest} ({REMEDY})"
     if option.left_out:
         yield (
-            f"{len(option.left_out)} of {len(routes)} routes of {name}: option 121 holds 255 bytes "
-            f"({_REMEDY})"
+            f"{len(option.left_out)} of {len(routes)} routes of {name}: "
+            f"option 121 holds {CAPACITY} bytes ({REMEDY})"
         )
     if any(route.metric for route in routes):
-        yield f"route metrics of {name} ({_REMEDY})"
+        yield f"route metrics of {name} ({REMEDY})"
     if any(route.mtu for route in routes):
-        yield f"route MTUs of {name} ({_REMEDY})"
+        yield f"route MTUs of {name} ({REMEDY})"
     if any(route.source not in (None, interface.ipv4[0].ip) for route in routes):
-        yield f"source addresses of routes of {name} ({_REMEDY})"
+        yield f"source addresses of routes of {name} ({REMEDY})"
     ipv6_hops = sum(route.gateway is not None and route.gateway.version == 6 for route in routes)
     if ipv6_hops:
         yield f"{ipv6_hops} IPv4 routes of {name} with an IPv6 gateway"

@@ -1,6 +1,7 @@
 """Turn an identity's IPv6 into the responder's configuration of each NIC. Pure functions.
 
-:mod:`vmnet_dnsmasq.responder_delivery` makes the whole configuration.
+:mod:`vmnet_dnsmasq.responder_delivery` makes the whole configuration, and
+:mod:`vmnet_dnsmasq.ipv6_gaps` lists what it lacks.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from attrs import frozen
 from vmnet.api import Identity, Interface, Port, Route, Router, Wiring, is_domain, is_label, packets
 from vmnet_dnsmasq import dns_names
 
-_REMEDY = "use VMNET_IPAM=cloudinit"
-_MOST_ADDRESSES = 16  # of a NIC, so that a DHCPv6 message needs no fragments
+MOST_ADDRESSES = 16  # of a NIC, so that a DHCPv6 message needs no fragments
 # Bytes for options: a packet on the smallest link (RFC 8200 section 5) without the headers of IPv6,
 # UDP and DHCPv6, the identifiers of client and server, the preference, and the answer to what a
 # client may add: four old addresses and four other associations.
@@ -71,8 +71,8 @@ def nics(identity: Identity, wiring: Wiring) -> tuple[Ipv6Nic, ...]:
 def _nic(
     interface: Interface, port: Port, identity: Identity, preferred: bool, asks_directly: bool
 ) -> Ipv6Nic:
-    router = _known_router(interface)
-    nameservers, search, ntp = _fitting(interface, identity, _lists(identity, asks_directly))
+    router = known_router(interface)
+    nameservers, search, ntp = fitting(interface, identity, dns_and_time(identity, asks_directly))
     behind = [route for route in interface.routes_of(6) if _is_through(route, router)]
     address, stand_in = _advertiser(router, port)
     return Ipv6Nic(
@@ -88,7 +88,7 @@ def _nic(
         routes=tuple(
             dict.fromkeys(str(route.destination) for route in behind if not route.is_default)
         ),
-        addresses=tuple(str(address.ip) for address in interface.ipv6[:_MOST_ADDRESSES]),
+        addresses=tuple(str(address.ip) for address in interface.ipv6[:MOST_ADDRESSES]),
         nameservers=nameservers,
         search=search,
         ntp=ntp,
@@ -97,10 +97,9 @@ def _nic(
 
 
 Lists = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-_LISTS = ("IPv6 nameservers", "search domains", "IPv6 time servers")
 
 
-def _lists(identity: Identity, asks_directly: bool) -> Lists:
+def dns_and_time(identity: Identity, asks_directly: bool) -> Lists:
     """Return nameservers, search domains and time servers."""
     resolver = identity.resolver
     nameservers = (
@@ -113,9 +112,9 @@ def _lists(identity: Identity, asks_directly: bool) -> Lists:
     return tuple(nameservers), search, tuple(ntp)
 
 
-def _fitting(interface: Interface, identity: Identity, lists: Lists) -> Lists:
+def fitting(interface: Interface, identity: Identity, lists: Lists) -> Lists:
     """Cut each list to what a DHCPv6 message carries in addition to the addresses."""
-    addresses = len(interface.ipv6[:_MOST_ADDRESSES])
+    addresses = len(interface.ipv6[:MOST_ADDRESSES])
     room = _ROOM - _ASSOCIATION - addresses * _ADDRESS - _FQDN - len(_name(identity))
     nameservers, search, ntp = lists
     count, room = _take(room - _OPTION, [16] * len(nameservers))
@@ -146,7 +145,7 @@ def _metric(interface: Interface) -> int:
     return route.metric if route else 0
 
 
-def _known_router(interface: Interface) -> Router | None:
+def known_router(interface: Interface) -> Router | None:
     """Return the interface's router, if its link-local address or its MAC is known."""
     router = interface.router
     return router if router and (router.address or router.mac) else None
@@ -191,38 +190,3 @@ def _name(identity: Identity) -> str:
 
 def _has_domain(identity: Identity) -> bool:
     return is_domain(identity.domain) and is_domain(f"{identity.hostname}.{identity.domain}")
-
-
-def gaps(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
-    """Yield a line for each part of the IPv6 configuration that does not reach the guest.
-
-    :param asks_directly: whether the guest asks the container's nameservers, not a forwarder
-    """
-    for interface in identity.interfaces:
-        if not interface.ipv6:
-            continue
-        if more := interface.ipv6[_MOST_ADDRESSES:]:
-            yield f"further addresses of {interface.name}: {', '.join(map(str, more))} ({_REMEDY})"
-        for route in interface.routes_of(6):
-            if reason := _obstacle(route, interface):
-                via = f" via {route.gateway}" if route.gateway else ""
-                yield f"route to {route.destination}{via} of {interface.name}: {reason} ({_REMEDY})"
-        if any(route.mtu for route in interface.routes_of(6)):
-            yield f"IPv6 route MTUs of {interface.name} ({_REMEDY})"
-        lists = _lists(identity, asks_directly)
-        carried = _fitting(interface, identity, lists)
-        for label, items, kept in zip(_LISTS, lists, carried, strict=True):
-            if rest := items[len(kept) :]:
-                yield (
-                    f"{len(rest)} of {len(items)} {label}, from {rest[0]} on, of {interface.name}: "
-                    f"a DHCPv6 message holds 1280 bytes ({_REMEDY})"
-                )
-
-
-def _obstacle(route: Route, interface: Interface) -> str:
-    """Return why the guest cannot get a route; empty if it can."""
-    if route.gateway is None:
-        return "a default route needs a gateway" if route.is_default else ""
-    if interface.router is None or route.gateway != interface.router.gateway:
-        return "router advertisements announce only one gateway"
-    return "" if _known_router(interface) else "its gateway does not answer at present"

@@ -13,10 +13,8 @@ from ipaddress import IPv4Address
 from typing import TypeVar
 
 from vmnet.api import frozen
-from vmnet_dnsmasq.routes import Pair
+from vmnet_dnsmasq.routes import CAPACITY, Pair
 
-CAPACITY = 255
-"""Bytes of an option, whose length is a single byte (RFC 2132 section 2)."""
 _LINE = 1023  # characters: dnsmasq's MAXDNAME without the newline and a NUL
 _OVERHEAD = len("dhcp-option=tag:tap65535,tag:classless,option:dns-server,")
 # Bytes for options in a packet to a client that announces no larger size (RFC 2131 section 2), as

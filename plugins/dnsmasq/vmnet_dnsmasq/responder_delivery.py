@@ -11,7 +11,7 @@ from attrs import asdict, frozen
 
 import vmnet.api
 from vmnet.api import LOG, RUN_DIR, Daemon, Delivery, File, Identity, Settings, Wiring
-from vmnet_dnsmasq import ipv6
+from vmnet_dnsmasq import ipv6, ipv6_gaps
 
 _PROGRAM = Path(__file__).with_name("responder")
 _VMNET = Path(vmnet.api.__file__).parents[1]  # the folder of the package
@@ -73,7 +73,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
         daemons=(Daemon("the responder", argv, pidfile, log),),
-        not_carried=tuple(ipv6.gaps(identity, asks_directly)) if nics else (),
+        not_carried=tuple(ipv6_gaps.gaps(identity, asks_directly)) if nics else (),
     )
 
 

@@ -13,7 +13,8 @@ Pair = tuple[IPv4Network, IPv4Address]
 
 ON_LINK = IPv4Address(0)
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
-_CAPACITY = 255  # bytes: an option's length is a single byte (RFC 2132 section 2)
+CAPACITY = 255
+"""Bytes of an option, whose length is a single byte (RFC 2132 section 2)."""
 
 
 @frozen
@@ -75,7 +76,7 @@ class _Option:
 
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
-        self._room = _CAPACITY
+        self._room = CAPACITY
         self.hosts: list[Pair] = []
         self._routes: list[Pair] = []
         self._default: list[Pair] = []
