@@ -20,8 +20,8 @@ from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.lifecycle.vm_record import Nic
-from vmnet.running import bridges
-from vmnet.running.bridges import Bridge
+from vmnet.running import bridge_state
+from vmnet.running.bridge_state import BridgeState
 
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 SUBNET = IPv4Network("172.30.1.0/24")
@@ -196,11 +196,11 @@ def spare(container: Namespace) -> IPv4Address:
     return next((own for own in addresses(container) if own in SUBNET), IPv4Address(0))
 
 
-def seen_bridge(container: Namespace, vmnet: Vmnet) -> Bridge:
+def seen_bridge(container: Namespace, vmnet: Vmnet) -> BridgeState:
     """Return the bridge as `vmnet status` and `vmnet health` see it."""
     (record,) = json.loads((vmnet.run_dir / "launched.json").read_text())["nics"]
     with container.entered():
-        return bridges.look(Nic(**record))
+        return bridge_state.read(Nic(**record))
 
 
 def responders(container: Namespace) -> list[int]:

@@ -14,7 +14,8 @@ from tests.unit import recorder
 from vmnet import __version__, cli
 from vmnet.errors import SettingsError, UsageError
 from vmnet.settings.core import CORE
-from vmnet.terminal import output
+from vmnet.terminal.colours import styled
+from vmnet.terminal.tables import table
 
 Capture = pytest.CaptureFixture[str]
 
@@ -167,7 +168,7 @@ def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capt
 
 def test_table_columns_fit_their_content() -> None:
     rows = [("a", "long cell", "x"), ("wider", "b", ""), ("c", "", "the last column is open-ended")]
-    assert output.table(("one", "two", "three"), rows) == (
+    assert table(("one", "two", "three"), rows) == (
         "ONE    TWO        THREE\n"
         "a      long cell  x\n"
         "wider  b\n"
@@ -176,16 +177,16 @@ def test_table_columns_fit_their_content() -> None:
 
 
 def test_an_empty_table_has_only_a_head() -> None:
-    assert output.table(("one", "two"), []) == "ONE  TWO"
+    assert table(("one", "two"), []) == "ONE  TWO"
 
 
 def test_colour_only_on_a_terminal_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert output.styled("ok", "green") == "ok"
+    assert styled("ok", "green") == "ok"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert output.styled("ok", "green") == "\033[32mok\033[0m"
+    assert styled("ok", "green") == "\033[32mok\033[0m"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert output.styled("ok", "green") == "ok"
+    assert styled("ok", "green") == "ok"
 
 
 def vmnet(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

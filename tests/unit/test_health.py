@@ -20,23 +20,23 @@ from tests.unit import qmp, running
 from vmnet import cli
 from vmnet.lifecycle.vm_record import Helper, Nic
 from vmnet.net import ipv4
-from vmnet.running import guest, health
-from vmnet.running.guest import Presence
+from vmnet.running import guest_answers, health
+from vmnet.running.guest_answers import GuestAnswers
 
-SILENT = Presence("eth0", silent=("172.17.0.2",))
-UP = Presence("eth0", answering=("172.17.0.2",))
-UNKNOWN = Presence("eth0", unknown="no permission to ask the guest on tap0")
+SILENT = GuestAnswers("eth0", silent=("172.17.0.2",))
+UP = GuestAnswers("eth0", answering=("172.17.0.2",))
+UNKNOWN = GuestAnswers("eth0", unknown="no permission to ask the guest on tap0")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Presence]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[GuestAnswers]:
     """The guest's answers in order; the last answer repeats."""
     answers = [UP]
 
-    def ask(_nic: Nic) -> Presence:
+    def ask(_nic: Nic) -> GuestAnswers:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    monkeypatch.setattr(guest, "ask", ask)
+    monkeypatch.setattr(guest_answers, "ask", ask)
     monkeypatch.setattr(
         ipv4, "addresses", lambda _bridge: (IPv4Interface(f"{running.NIC.asker}/32"),)
     )
@@ -52,7 +52,7 @@ def test_before_qemu_starts(tmp_path: Path) -> None:
     assert verdict(tmp_path) == ("starting", "QEMU has not been started yet")
 
 
-def test_a_guest_that_answers_is_healthy(tmp_path: Path, asked: list[Presence]) -> None:
+def test_a_guest_that_answers_is_healthy(tmp_path: Path, asked: list[GuestAnswers]) -> None:
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock") as qemu:
         assert verdict(tmp_path) == ("healthy", "eth0: the guest answers for 172.17.0.2")
@@ -61,7 +61,7 @@ def test_a_guest_that_answers_is_healthy(tmp_path: Path, asked: list[Presence]) 
 
 @pytest.mark.parametrize("state", ["paused", "prelaunch", "io-error", "guest-panicked", "new-one"])
 def test_a_machine_that_does_not_run_is_unhealthy(
-    tmp_path: Path, asked: list[Presence], state: str
+    tmp_path: Path, asked: list[GuestAnswers], state: str
 ) -> None:
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock", state):
@@ -70,7 +70,7 @@ def test_a_machine_that_does_not_run_is_unhealthy(
     assert reason.startswith(f"{state}: ")
 
 
-def test_a_suspended_guest_is_healthy(tmp_path: Path, asked: list[Presence]) -> None:
+def test_a_suspended_guest_is_healthy(tmp_path: Path, asked: list[GuestAnswers]) -> None:
     asked[:] = [SILENT]
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock", "suspended"):
@@ -78,9 +78,9 @@ def test_a_suspended_guest_is_healthy(tmp_path: Path, asked: list[Presence]) -> 
 
 
 def test_a_qemu_that_has_ended_or_does_not_answer_is_unhealthy(
-    tmp_path: Path, asked: list[Presence], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmnet.running.runstate._SECONDS", 0.2)
+    monkeypatch.setattr("vmnet.running.run_state._SECONDS", 0.2)
     running.machine(tmp_path)
     assert verdict(tmp_path)[0] == "unhealthy"
     with socket.socket(socket.AF_UNIX) as deaf:
@@ -120,7 +120,7 @@ def without_qmp(run_dir: Path, *, confined: bool = True) -> None:
 
 
 def test_a_booting_guest_is_starting_and_must_go_on_answering_afterwards(
-    tmp_path: Path, asked: list[Presence]
+    tmp_path: Path, asked: list[GuestAnswers]
 ) -> None:
     without_qmp(tmp_path)
     asked[:] = [SILENT, UP, SILENT, UNKNOWN, UP]
@@ -129,7 +129,7 @@ def test_a_booting_guest_is_starting_and_must_go_on_answering_afterwards(
 
 
 def test_a_guest_that_never_answers_is_unhealthy_only_with_strict(
-    tmp_path: Path, asked: list[Presence]
+    tmp_path: Path, asked: list[GuestAnswers]
 ) -> None:
     without_qmp(tmp_path)
     asked[:] = [SILENT]
@@ -139,14 +139,14 @@ def test_a_guest_that_never_answers_is_unhealthy_only_with_strict(
     assert verdict(tmp_path, strict=True)[0] == "starting"
 
 
-def test_an_unconfined_guest_may_stop_answering(tmp_path: Path, asked: list[Presence]) -> None:
+def test_an_unconfined_guest_may_stop_answering(tmp_path: Path, asked: list[GuestAnswers]) -> None:
     without_qmp(tmp_path, confined=False)
     asked[:] = [UP, SILENT]
     assert [verdict(tmp_path, 0)[0] for _ in range(2)] == ["healthy", "healthy"]
 
 
 def test_a_lost_bridge_address_is_reported(
-    tmp_path: Path, asked: list[Presence], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("172.17.255.254", "169.254.1.2")
     nic = evolve(running.NIC, asker=names[0], nameservers=names)
@@ -170,7 +170,7 @@ def test_a_lost_bridge_address_is_reported(
     ]
 
 
-def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path, asked: list[Presence]) -> None:
+def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path, asked: list[GuestAnswers]) -> None:
     """A limit on file sizes stands for a full disk, which would need a file system."""
     without_qmp(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -185,7 +185,7 @@ def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path, asked: list[Pre
     assert [verdict(tmp_path)[0] for _ in range(2)] == ["healthy", "unhealthy"]
 
 
-def test_answers_of_an_earlier_vm_do_not_count(tmp_path: Path, asked: list[Presence]) -> None:
+def test_answers_of_an_earlier_vm_do_not_count(tmp_path: Path, asked: list[GuestAnswers]) -> None:
     without_qmp(tmp_path)
     assert verdict(tmp_path)[0] == "healthy"
     key, *names = (tmp_path / "answered").read_text().splitlines()
@@ -195,7 +195,7 @@ def test_answers_of_an_earlier_vm_do_not_count(tmp_path: Path, asked: list[Prese
 
 
 def test_the_command(
-    tmp_path: Path, asked: list[Presence], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, asked: list[GuestAnswers], capsys: pytest.CaptureFixture[str]
 ) -> None:
     environ = {"VMNET_RUN_DIR": str(tmp_path), "VMNET_MISSPELT": "ignored by this command"}
     assert cli.main(("health",), environ) == 1

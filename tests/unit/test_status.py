@@ -15,8 +15,8 @@ from vmnet.errors import GuestError
 from vmnet.lifecycle import state
 from vmnet.lifecycle.vm_record import Helper, Nic
 from vmnet.net import ipv4
-from vmnet.running import guest
-from vmnet.running.guest import Presence
+from vmnet.running import guest_answers
+from vmnet.running.guest_answers import GuestAnswers
 
 Capture = pytest.CaptureFixture[str]
 IDENTITY = testing.identity()
@@ -29,10 +29,10 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY))
     running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "dnsmasq.pid"),))
 
-    def ask(nic: Nic) -> Presence:
-        return Presence(nic.name, answering=nic.addresses, silent=(OTHER,))
+    def ask(nic: Nic) -> GuestAnswers:
+        return GuestAnswers(nic.name, answering=nic.addresses, silent=(OTHER,))
 
-    monkeypatch.setattr(guest, "ask", ask)
+    monkeypatch.setattr(guest_answers, "ask", ask)
     monkeypatch.setattr(ipv4, "addresses", lambda _bridge: (IPv4Interface("172.17.255.253/16"),))
     return {"VMNET_RUN_DIR": str(tmp_path), "NO_DHCP": "true"}
 

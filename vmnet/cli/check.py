@@ -20,7 +20,7 @@ from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, MEMORY, RUN_DIR
 from vmnet.terminal.findings import Finding, report
-from vmnet.terminal.output import Parser
+from vmnet.terminal.options import Parser
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vmnet.hooks import discovery, loading
-from vmnet.terminal.output import Parser, print_json, table
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser
+from vmnet.terminal.tables import table
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from vmnet.errors import GuestError
 from vmnet.lifecycle.vm_record import Launched
-from vmnet.running import console, find
-from vmnet.running.find import BusyError
-from vmnet.terminal.output import Parser
+from vmnet.running import console, sockets
+from vmnet.running.find_vm import find_vm
+from vmnet.running.sockets import BusyError
+from vmnet.terminal.options import Parser
 
 _log = logging.getLogger(__name__)
 _ALTERNATIVE = "`docker attach NAME` shows the console, too, and Ctrl-P Ctrl-Q leaves it"
@@ -24,7 +25,7 @@ _ALTERNATIVE = "`docker attach NAME` shows the console, too, and Ctrl-P Ctrl-Q l
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _parser().parse_args(arguments)
-    launched = find.machine(environ)
+    launched = find_vm(environ)
     with _connect(launched, take=options.take) as connection:
         # Without a terminal, `docker exec` does not pass Ctrl-C on.
         leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "SIGTERM ends it"
@@ -62,7 +63,7 @@ def _connect(launched: Launched, *, take: bool) -> socket.socket:
             "VMNET_CONSOLE=on and QEMU 10",
         )
     try:
-        return find.connect(launched.console, patience=0)
+        return sockets.connect(launched.console, patience=0)
     except BusyError as error:
         if take:
             return _take(launched.console, error)
@@ -81,4 +82,4 @@ def _take(path: Path, busy: BusyError) -> socket.socket:
         if client.pid:
             with suppress(ProcessLookupError):
                 os.kill(client.pid, signal.SIGTERM)
-    return find.connect(path)
+    return sockets.connect(path)

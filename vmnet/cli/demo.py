@@ -12,7 +12,9 @@ from vmnet.demo import acts
 from vmnet.demo.errors import DemoError
 from vmnet.demo.story import Story
 from vmnet.model.serial import plain
-from vmnet.terminal.output import Parser, print_json, styled
+from vmnet.terminal.colours import styled
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130

@@ -11,7 +11,9 @@ from vmnet.running import health
 from vmnet.running.health import Health
 from vmnet.settings.core import RUN_DIR
 from vmnet.settings.table import value
-from vmnet.terminal.output import Parser, print_json, seconds, styled
+from vmnet.terminal.colours import styled
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser, seconds
 
 _STYLE = {"healthy": "green", "starting": "yellow", "unhealthy": "red"}
 

@@ -15,7 +15,9 @@ from vmnet.hooks.loading import Plugins
 from vmnet.hooks.selection import Choice, Selection, select
 from vmnet.hooks.stages import STAGES, Stage
 from vmnet.settings import core, table
-from vmnet.terminal.output import Parser, heading, print_json, styled
+from vmnet.terminal.colours import heading, styled
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser
 
 _WIDTH = 100
 

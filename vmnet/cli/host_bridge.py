@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
-from typing import TypeVar
 
 from vmnet.errors import UsageError
 from vmnet.host_bridge.inspection import DOCKER, inspect, nic_mac
 from vmnet.host_bridge.layout import DAEMON_JSON, FORMATS, Layout, daemon_json, render, script
 from vmnet.settings.values import is_interface, is_mac
+from vmnet.terminal.documents import print_json
 from vmnet.terminal.findings import report
-from vmnet.terminal.output import Parser, print_json
-
-Value = TypeVar("Value")
+from vmnet.terminal.options import Parser, valid
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -86,23 +84,23 @@ def _parser() -> Parser:
         "check this host. The command changes nothing; the script explains its own use.",
     )
     parser.add_argument("--check", action="store_true", help="check this host instead")
-    parser.add_argument("--nic", default="eth0", type=_valid(_interface), help="default eth0")
-    parser.add_argument("--bridge", default="br0", type=_valid(_interface), help="default br0")
+    parser.add_argument("--nic", default="eth0", type=valid(_interface), help="default eth0")
+    parser.add_argument("--bridge", default="br0", type=valid(_interface), help="default br0")
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help="the host's network system"
     )
-    parser.add_argument("--mac", type=_valid(_mac), help="the NIC's MAC, for another host")
-    parser.add_argument("--address", type=_valid(_address), help="static, such as 192.0.2.10/24")
-    parser.add_argument("--gateway", type=_valid(IPv4Address), help="with --address")
+    parser.add_argument("--mac", type=valid(_mac), help="the NIC's MAC, for another host")
+    parser.add_argument("--address", type=valid(_address), help="static, such as 192.0.2.10/24")
+    parser.add_argument("--gateway", type=valid(IPv4Address), help="with --address")
     parser.add_argument(
         "--containers",
-        type=_valid(IPv4Network),
+        type=valid(IPv4Network),
         metavar="PREFIX",
         help="part of the LAN's subnet for Docker's containers, such as 192.0.2.240/28",
     )
     parser.add_argument("--no-docker", action="store_true", help="do not configure Docker")
     parser.add_argument(
-        "--nameserver", action="append", default=[], type=_valid(ip_address), help="repeatable"
+        "--nameserver", action="append", default=[], type=valid(ip_address), help="repeatable"
     )
     parser.add_argument(
         "--daemon-json",
@@ -112,16 +110,6 @@ def _parser() -> Parser:
         help="Docker's current configuration, whose other settings are kept",
     )
     return parser
-
-
-def _valid(parse: Callable[[str], Value]) -> Callable[[str], Value]:
-    def checked(text: str) -> Value:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 def _interface(text: str) -> str:

@@ -12,7 +12,10 @@ from vmnet.model.machine import Command
 from vmnet.model.serial import plain
 from vmnet.pipeline import Plan
 from vmnet.settings.core import RUN_DIR
-from vmnet.terminal.output import Parser, heading, print_json, table
+from vmnet.terminal.colours import heading
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser
+from vmnet.terminal.tables import table
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

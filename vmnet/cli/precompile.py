@@ -65,7 +65,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> None:
-    from vmnet.terminal.output import Parser
+    from vmnet.terminal.options import Parser
 
     description = "Write the modules that `vmnet run` imports to one file, compiled."
     parser = Parser("precompile", description, json=False)

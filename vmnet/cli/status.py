@@ -8,11 +8,15 @@ from vmnet import pipeline
 from vmnet.model.identity import Interface
 from vmnet.model.serial import plain
 from vmnet.model.wiring import Port
-from vmnet.running import find, status
-from vmnet.running.bridges import Bridge
-from vmnet.running.guest import Presence
+from vmnet.running import status
+from vmnet.running.bridge_state import BridgeState
+from vmnet.running.find_vm import find_vm
+from vmnet.running.guest_answers import GuestAnswers
 from vmnet.running.status import Qemu, Status
-from vmnet.terminal.output import Parser, print_json, styled, table
+from vmnet.terminal.colours import styled
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser
+from vmnet.terminal.tables import table
 
 _ACCELERATORS = {"kvm": "KVM", "tcg": "emulation (TCG)"}
 
@@ -22,7 +26,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         "status", "Show the running VM: QEMU, its network, and whether the guest answers."
     )
     options = parser.parse_args(arguments)
-    found = status.of(find.machine(environ), pipeline.select(environ))
+    found = status.of(find_vm(environ), pipeline.select(environ))
     if options.json:
         print_json(plain(found))
     else:
@@ -35,7 +39,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for (interface, port), bridge, trouble, presence in zip(
+    for (interface, port), bridge, trouble, answers in zip(
         found.wiring.pairs(found.identity),
         found.bridges,
         found.uplinks,
@@ -51,7 +55,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
         for handover in found.handovers:
             if handover.interface == interface.name:
                 yield "", _marked(handover.done, f"{handover.strategy}: {handover.detail}")
-        yield "", _presence(presence)
+        yield "", _answers(answers)
     for name in found.newcomers:
         yield name, _marked(None, "was added after the start; the VM gets it at the next restart")
     for helper in found.helpers:
@@ -71,20 +75,20 @@ def _addresses(interface: Interface) -> str:
     return " ".join(map(str, interface.addresses)) or "no address"
 
 
-def _path(port: Port, bridge: Bridge) -> str:
+def _path(port: Port, bridge: BridgeState) -> str:
     own = " ".join((bridge.name, *map(str, bridge.addresses)))
     return f"{port.tap}, {own}, {port.uplink} {port.uplink_mac}"
 
 
-def _presence(presence: Presence) -> str:
-    if presence.unknown:
-        return _marked(None, f"the guest was not queried: {presence.unknown}")
+def _answers(answers: GuestAnswers) -> str:
+    if answers.unknown:
+        return _marked(None, f"the guest was not queried: {answers.unknown}")
     parts = []
-    if presence.answering:
-        parts.append(f"answers for {' '.join(presence.answering)}")
-    if presence.silent:
-        parts.append(f"does not answer for {' '.join(presence.silent)}")
-    return _marked(presence.answers, f"the guest {', '.join(parts)}")
+    if answers.answering:
+        parts.append(f"answers for {' '.join(answers.answering)}")
+    if answers.silent:
+        parts.append(f"does not answer for {' '.join(answers.silent)}")
+    return _marked(answers.has_answered, f"the guest {', '.join(parts)}")
 
 
 def _marked(good: bool | None, text: str) -> str:

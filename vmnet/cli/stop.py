@@ -12,7 +12,8 @@ from vmnet.model.serial import plain
 from vmnet.running.stop import Stopped, stop
 from vmnet.settings.core import RUN_DIR, STOP_TIMEOUT
 from vmnet.settings.table import value
-from vmnet.terminal.output import Parser, print_json, seconds
+from vmnet.terminal.documents import print_json
+from vmnet.terminal.options import Parser, seconds
 
 _log = logging.getLogger(__name__)
 _MESSAGES = {

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vmnet.demo import seen, tools
+from vmnet.demo import observed, tools
+from vmnet.demo.entry_point import EntryPoint, entry_point
 from vmnet.demo.errors import DemoError
-from vmnet.demo.machine import Machine, machine
 from vmnet.demo.network import Namespace, network
-from vmnet.demo.seen import Seen
+from vmnet.demo.observed import Observed
 from vmnet.demo.story import Stopwatch, Story
 
 # Upper limits: even with an emulated CPU on a busy machine, each step takes a few seconds.
@@ -58,7 +58,7 @@ class Visit:
 
     ping_ms: float
     title: str
-    guest: Seen
+    guest: Observed
 
 
 @frozen
@@ -76,7 +76,7 @@ class End:
 class Facts:
     """The results of all steps, in their order."""
 
-    container: Seen
+    container: Observed
     takeover: Takeover
     boot: Boot
     visit: Visit
@@ -94,7 +94,7 @@ def play(story: Story, environ: Mapping[str, str]) -> Facts:
     with tempfile.TemporaryDirectory(prefix="vmnet-demo-") as folder, network() as made:
         Path(folder).chmod(0o755)  # QEMU may run as another user
         container = _container(story, made.container)
-        with machine(made.container, environ, Path(folder)) as running:
+        with entry_point(made.container, environ, Path(folder)) as running:
             takeover = _take_over(story, running, made.container)
             boot = _boot(story, running, container)
             visit = _visit(story, running, made.host, container)
@@ -103,16 +103,16 @@ def play(story: Story, environ: Mapping[str, str]) -> Facts:
     return Facts(container, takeover, boot, visit, end, watch.seconds)
 
 
-def _container(story: Story, container: Namespace) -> Seen:
+def _container(story: Story, container: Namespace) -> Observed:
     story.chapter("A container on the network, as Docker lays it out")
-    own = seen.of_container(container)
+    own = observed.of_container(container)
     story.say(f"eth0 has {own.address}, MAC {own.mac}, MTU {own.mtu}")
     story.say(f"its default route is via {own.gateway}, on the host's bridge docker0")
     story.say(f"its host name is {own.hostname}, and its nameserver {own.nameserver}")
     return own
 
 
-def _take_over(story: Story, running: Machine, container: Namespace) -> Takeover:
+def _take_over(story: Story, running: EntryPoint, container: Namespace) -> Takeover:
     story.chapter("vmnet takes it over: `vmnet run` is the container's entry point")
     with story.waiting("vmnet prepares the network") as watch:
         pid1 = running.await_(
@@ -141,7 +141,7 @@ def _take_over(story: Story, running: Machine, container: Namespace) -> Takeover
     return Takeover(pid1, ports, left, log, seconds)
 
 
-def _boot(story: Story, running: Machine, container: Seen) -> Boot:
+def _boot(story: Story, running: EntryPoint, container: Observed) -> Boot:
     story.chapter("The guest boots")
     with story.waiting("the guest boots") as watch:
         welcome = running.await_(
@@ -158,7 +158,7 @@ def _boot(story: Story, running: Machine, container: Seen) -> Boot:
     return Boot(lease, seconds)
 
 
-def _visit(story: Story, running: Machine, host: Namespace, container: Seen) -> Visit:
+def _visit(story: Story, running: EntryPoint, host: Namespace, container: Observed) -> Visit:
     story.chapter("The host reaches the guest at the container's address")
     address = container.address.partition("/")[0]
     ping_ms = _ping(running, host, address)
@@ -167,7 +167,7 @@ def _visit(story: Story, running: Machine, host: Namespace, container: Seen) -> 
     title = next(iter(re.findall(r"<title>(.*?)</title>", page)), "")
     story.done(f"curl http://{address}/: “{title}”")
     url = f"http://{address}/cgi-bin/identity"
-    guest = seen.of_guest(tools.parse(_get(running, host, url)))
+    guest = observed.of_guest(tools.parse(_get(running, host, url)))
     story.done(f"curl {url}: the guest's own report")
     story.say()
     different = [name for name, had, has in container.rows(guest) if had != has]
@@ -178,7 +178,7 @@ def _visit(story: Story, running: Machine, host: Namespace, container: Seen) -> 
     return Visit(ping_ms, title, guest)
 
 
-def _ping(running: Machine, host: Namespace, address: str) -> float:
+def _ping(running: EntryPoint, host: Namespace, address: str) -> float:
     deadline = str(int(_ANSWER_SECONDS))
     # -w: until an answer arrives or the deadline passes.
     command = host.command("ping", "-c", "1", "-w", deadline, "-n", address)
@@ -189,7 +189,7 @@ def _ping(running: Machine, host: Namespace, address: str) -> float:
     return float(times[1])
 
 
-def _get(running: Machine, host: Namespace, url: str) -> str:
+def _get(running: EntryPoint, host: Namespace, url: str) -> str:
     options = ("--fail", "--silent", "--show-error", "--noproxy", "*")
     limit = ("--max-time", str(_ANSWER_SECONDS))
     answer = tools.ask(*host.command("curl", *options, *limit, url), seconds=_ANSWER_SECONDS + 5)
@@ -198,7 +198,7 @@ def _get(running: Machine, host: Namespace, url: str) -> str:
     return answer.stdout
 
 
-def _stop(story: Story, running: Machine) -> End:
+def _stop(story: Story, running: EntryPoint) -> End:
     story.chapter("`docker stop`: SIGTERM to PID 1")
     before = len(running.console())
     with story.waiting("the guest shuts down") as watch:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from vmnet.terminal.output import heading, styled
+from vmnet.terminal.colours import heading, styled
+from vmnet.terminal.tables import columns
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAME_SECONDS = 0.1
@@ -46,15 +47,11 @@ class Story:
         self.say(f"{styled('✓', 'green')} {text}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print aligned columns, with a check mark after each row."""
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        for row in (head, *rows):
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            line = "   ".join(cells)
-            if row is head:
-                self.say(styled(line.rstrip(), "bold"))
-            else:
-                self.say(f"{line} {styled('✓', 'green')}")
+        """Print aligned columns, with a check mark after each row below the head."""
+        mark = styled("✓", "green")
+        title, *lines = columns([(*head, ""), *((*row, mark) for row in rows)], gap="   ")
+        for line in (styled(title, "bold"), *lines):
+            self.say(line)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[Stopwatch]:

@@ -15,8 +15,8 @@ from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import files, uplink_record, vm_record
 from vmnet.lifecycle.vm_record import Launched
 from vmnet.model.base import frozen
-from vmnet.running import bridges, guest, runstate
-from vmnet.running.guest import Presence
+from vmnet.running import bridge_state, guest_answers, run_state
+from vmnet.running.guest_answers import GuestAnswers
 
 _FILE = "answered"
 _HELPERS_SECONDS = 10.0  # after QEMU's start, for the helpers to start
@@ -55,35 +55,35 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
     if lost := uplink_record.troubles(run_dir):
         return Health("unhealthy", "; ".join(lost))
     try:
-        answer = runstate.ask(machine.qmp) if machine.qmp else runstate.Answer()
+        answer = run_state.ask(machine.qmp) if machine.qmp else run_state.Answer()
     except GuestError as error:
         return Health("unhealthy", f"QEMU: {error.message}")
     if answer.silent:
         return Health("unhealthy", "QEMU does not answer on its control socket")
     if answer.state == "suspended":
         return Health("healthy", "the guest has suspended itself")
-    if answer.state and answer.state not in runstate.AT_WORK:
-        return Health("unhealthy", f"{answer.state}: {runstate.trouble(answer.state)}")
-    current = [bridges.look(nic) for nic in machine.nics]
+    if answer.state and answer.state not in run_state.AT_WORK:
+        return Health("unhealthy", f"{answer.state}: {run_state.trouble(answer.state)}")
+    current = [bridge_state.read(nic) for nic in machine.nics]
     if deaf := [bridge for bridge in current if bridge.is_deaf]:
         return Health("unhealthy", deaf[0].trouble)
-    found = [guest.ask(nic) for nic in machine.nics]
+    found = [guest_answers.ask(nic) for nic in machine.nics]
     judged = _judge(machine, found, run_dir, grace, strict=strict)
     troubles = (bridge.trouble for bridge in current if bridge.trouble)
     return evolve(judged, reason="; ".join((judged.reason, *troubles)))
 
 
 def _judge(
-    machine: Launched, found: list[Presence], run_dir: Path, grace: float, *, strict: bool
+    machine: Launched, found: list[GuestAnswers], run_dir: Path, grace: float, *, strict: bool
 ) -> Health:
     """Judge the guest by its answers. A NIC that has answered must go on answering."""
     answered = _Answered(run_dir / _FILE, machine)
-    answered.add(presence.nic for presence in found if presence.answers)
+    answered.add(answers.nic for answers in found if answers.has_answered)
     confined = {nic.name for nic in machine.nics if nic.confined}
-    silent = [presence for presence in found if not presence.answers and not presence.unknown]
-    for presence in silent:
-        if presence.nic in answered and presence.nic in confined:
-            return Health("unhealthy", f"{_silence(presence)} any more")
+    silent = [answers for answers in found if not answers.has_answered and not answers.unknown]
+    for answers in silent:
+        if answers.nic in answered and answers.nic in confined:
+            return Health("unhealthy", f"{_silence(answers)} any more")
     reason = "; ".join((*map(_summary, found), *answered.trouble))
     if not silent:
         return Health("healthy", reason)
@@ -94,16 +94,16 @@ def _judge(
     return Health("healthy", reason)
 
 
-def _silence(presence: Presence) -> str:
-    return f"the guest does not answer for {', '.join(presence.silent)} on {presence.nic}"
+def _silence(answers: GuestAnswers) -> str:
+    return f"the guest does not answer for {', '.join(answers.silent)} on {answers.nic}"
 
 
-def _summary(presence: Presence) -> str:
-    if presence.unknown:
-        return f"{presence.nic}: not queried, {presence.unknown}"
-    if not presence.answers:
-        return f"{presence.nic}: the guest has never answered, so answers are not required"
-    return f"{presence.nic}: the guest answers for {', '.join(presence.answering)}"
+def _summary(answers: GuestAnswers) -> str:
+    if answers.unknown:
+        return f"{answers.nic}: not queried, {answers.unknown}"
+    if not answers.has_answered:
+        return f"{answers.nic}: the guest has never answered, so answers are not required"
+    return f"{answers.nic}: the guest answers for {', '.join(answers.answering)}"
 
 
 class _Answered:

@@ -13,9 +13,9 @@ from vmnet.model.base import frozen
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
 from vmnet.net import device
-from vmnet.running import bridges, guest, monitor
-from vmnet.running.bridges import Bridge
-from vmnet.running.guest import Presence
+from vmnet.running import bridge_state, guest_answers, qmp_session
+from vmnet.running.bridge_state import BridgeState
+from vmnet.running.guest_answers import GuestAnswers
 from vmnet.settings.core import RUN_DIR
 
 _ACCELERATORS = {True: "kvm", False: "tcg"}
@@ -81,10 +81,10 @@ class Status:
     identity: Identity
     wiring: Wiring
     handovers: tuple[Handed, ...]
-    bridges: tuple[Bridge, ...]
+    bridges: tuple[BridgeState, ...]
     uplinks: tuple[str, ...]
     newcomers: tuple[str, ...]
-    guest: tuple[Presence, ...]
+    guest: tuple[GuestAnswers, ...]
     helpers: tuple[Running, ...]
 
 
@@ -111,10 +111,10 @@ def of(machine: Launched, hooks: Hooks) -> Status:
             Handed(name, handover.interface, handover.done, handover.detail)
             for name, handover in hooks.status(identity, wiring)
         ),
-        bridges=tuple(map(bridges.look, machine.nics)),
+        bridges=tuple(map(bridge_state.read, machine.nics)),
         uplinks=tuple(troubles.get(nic.name, "") for nic in machine.nics),
         newcomers=newcomers,
-        guest=tuple(guest.ask(nic) for nic in machine.nics),
+        guest=tuple(guest_answers.ask(nic) for nic in machine.nics),
         helpers=tuple(map(Running.of, machine.helpers)),
     )
 
@@ -139,7 +139,7 @@ def _qemu(path: Path | None) -> Qemu:
 
 
 def _ask(path: Path) -> Qemu:
-    with monitor.session(path) as qemu:
+    with qmp_session.session(path) as qemu:
         found = qemu.ask("query-status")
         kvm = qemu.ask("query-kvm")
         version = (qemu.ask("query-version"))["qemu"]

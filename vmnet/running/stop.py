@@ -16,8 +16,8 @@ from vmnet import process, program
 from vmnet.errors import GuestError
 from vmnet.lifecycle.vm_record import Launched
 from vmnet.model.base import frozen
-from vmnet.running import monitor
-from vmnet.running.monitor import Monitor
+from vmnet.running import qmp_session
+from vmnet.running.qmp_session import QmpSession
 from vmnet.supervision.guard import FORCE, PRESS_SECONDS
 
 _PROGRESS_SECONDS = 2.0
@@ -71,7 +71,7 @@ def stop(
 
 def _power_off(path: Path, timeout: float, progress: Callable[[str], None]) -> bool:
     """Return whether the guest has powered off. If so, QEMU is paused, else it is unchanged."""
-    with monitor.session(path, "SHUTDOWN") as qemu:
+    with qmp_session.session(path, "SHUTDOWN") as qemu:
         if qemu.ask("query-status")["status"] == "shutdown":
             return True
         qemu.ask("set-action", {"shutdown": "pause"})
@@ -84,7 +84,7 @@ def _power_off(path: Path, timeout: float, progress: Callable[[str], None]) -> b
         return is_off
 
 
-def _press(qemu: Monitor, timeout: float, progress: Callable[[str], None]) -> bool:
+def _press(qemu: QmpSession, timeout: float, progress: Callable[[str], None]) -> bool:
     """Press the power button repeatedly, and return whether the guest powered off in time."""
     end = time.monotonic() + timeout
     press_at = report_at = 0.0

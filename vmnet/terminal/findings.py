@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from vmnet.model.serial import plain
-from vmnet.terminal.output import print_json, styled
+from vmnet.terminal.colours import styled
+from vmnet.terminal.documents import print_json
 
 _STYLE = {"ok": "green", "warning": "yellow", "missing": "red"}
 

@@ -1,37 +1,17 @@
-"""Find the running VM and connect to its sockets."""
+"""Connect to the sockets of the running VM, each of which serves one client at a time."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from vmnet.errors import GuestError
-from vmnet.lifecycle import vm_record
-from vmnet.lifecycle.vm_record import Launched
 from vmnet.net import unix
 from vmnet.net.unix import Client
-from vmnet.settings.core import RUN_DIR
-from vmnet.settings.table import value
 
 _SECONDS, _POLL_SECONDS = 5.0, 0.05
-
-
-def machine(environ: Mapping[str, str]) -> Launched:
-    """Return the record of the running VM.
-
-    :raises GuestError: no VM runs here
-    """
-    run_dir = value(environ, RUN_DIR)
-    found = vm_record.load(run_dir)
-    if found is None:
-        raise GuestError(
-            f"no VM runs here: {run_dir} has no record of a VM",
-            "run the command in the VM's container, as root: `docker exec NAME vmnet …`",
-        )
-    return found
 
 
 class BusyError(GuestError):

@@ -23,7 +23,7 @@ _EXCERPT_LINES = 20
 
 
 @frozen
-class Machine:
+class EntryPoint:
     """``vmnet run``, and later the QEMU that it becomes.
 
     :param started: the program outside that waits for PID 1 and returns its exit status
@@ -95,7 +95,9 @@ class Machine:
 
 
 @contextmanager
-def machine(container: Namespace, environ: Mapping[str, str], folder: Path) -> Iterator[Machine]:
+def entry_point(
+    container: Namespace, environ: Mapping[str, str], folder: Path
+) -> Iterator[EntryPoint]:
     """Run the entry point in a container, as PID 1 of its own PID namespace.
 
     :param folder: the folder for the console's transcript and vmnet's run directory
@@ -105,4 +107,4 @@ def machine(container: Namespace, environ: Mapping[str, str], folder: Path) -> I
     entry = (sys.executable, "-P", "-m", "vmnet.demo.inside", HOSTNAME)
     output = folder / "console"
     with programs.background(container.command(*_INIT, *entry), own, output) as started:
-        yield Machine(started, output)
+        yield EntryPoint(started, output)

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from tests.unit import running
 from vmnet.net import ipv4
-from vmnet.running import bridges
+from vmnet.running import bridge_state
 
 NIC = evolve(running.NIC, asker="172.17.255.254")
 
@@ -28,4 +28,4 @@ def test_a_question_comes_from_an_address_that_the_bridge_has(
 ) -> None:
     """The answer to an address that the bridge has lost would go to another machine."""
     monkeypatch.setattr(ipv4, "addresses", lambda _bridge: tuple(map(IPv4Interface, own)))
-    assert bridges.asker(NIC) == IPv4Address(asker)
+    assert bridge_state.source(NIC) == IPv4Address(asker)

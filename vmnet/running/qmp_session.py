@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from vmnet.errors import GuestError
-from vmnet.running import find
+from vmnet.running import sockets
 
 SECONDS = 5.0
 _CHUNK_BYTES, _LONGEST_BYTES = 1 << 18, 1 << 20
 
 
-class Monitor:
+class QmpSession:
     """A session with QEMU.
 
     :param awaited: the name of the event for :meth:`await_event`; other events are ignored
@@ -120,13 +120,13 @@ def _refused(command: str, why: object) -> tuple[str, str]:
 
 
 @contextmanager
-def session(path: Path, awaited: str = "") -> Iterator[Monitor]:
+def session(path: Path, awaited: str = "") -> Iterator[QmpSession]:
     """Open a session with QEMU.
 
     :raises GuestError: QEMU does not listen, or does not answer in time
     """
-    with find.connect(path) as connection:
-        qemu = Monitor(connection, awaited)
+    with sockets.connect(path) as connection:
+        qemu = QmpSession(connection, awaited)
         try:
             qemu.ask("qmp_capabilities")
         except GuestError:

@@ -13,8 +13,8 @@ import pytest
 from tests.unit import qmp
 from tests.unit.test_stop import OFF
 from vmnet.errors import GuestError
-from vmnet.running import monitor, runstate
-from vmnet.running.monitor import Monitor
+from vmnet.running import qmp_session, run_state
+from vmnet.running.qmp_session import QmpSession
 
 EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "ACPI_DEVICE_OST"}\r\n'
 NOISE = EVENT * 20000  # more than a socket's buffer
@@ -23,7 +23,7 @@ NOISE = EVENT * 20000  # more than a socket's buffer
 def test_a_session_works_in_a_flood(tmp_path: Path) -> None:
     with (
         qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}, noise=NOISE),
-        monitor.session(tmp_path / "qmp.sock", "SHUTDOWN") as qemu,
+        qmp_session.session(tmp_path / "qmp.sock", "SHUTDOWN") as qemu,
     ):
         assert qemu.ask("query-status")["status"] == "running"
         assert not qemu.await_event(0.01)
@@ -33,7 +33,7 @@ def test_a_session_works_in_a_flood(tmp_path: Path) -> None:
 
 def test_the_run_state_is_read_in_a_flood(tmp_path: Path) -> None:
     with qmp.qemu(tmp_path / "qmp.sock", noise=NOISE):
-        assert runstate.ask(tmp_path / "qmp.sock") == runstate.Answer("running")
+        assert run_state.ask(tmp_path / "qmp.sock") == run_state.Answer("running")
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def sending(what: bytes) -> Iterator[socket.socket]:
 )
 def test_waiting_for_a_missing_answer_ends(what: bytes, why: str) -> None:
     with sending(what) as connection, pytest.raises(GuestError, match=why):
-        Monitor(connection).ask("query-status", seconds=1)
+        QmpSession(connection).ask("query-status", seconds=1)
 
 
 def test_a_refusal_is_an_error() -> None:
@@ -74,7 +74,7 @@ def test_a_refusal_is_an_error() -> None:
     with ours, theirs:
         theirs.sendall(b'{"error": {"class": "GenericError", "desc": "not now"}, "id": 1}\r\n')
         with pytest.raises(GuestError, match="QEMU does not carry out stop: not now"):
-            Monitor(ours).ask("stop")
+            QmpSession(ours).ask("stop")
         theirs.close()
         with pytest.raises(GuestError, match=r"closed the connection|Broken pipe"):
-            Monitor(ours).ask("stop")
+            QmpSession(ours).ask("stop")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from vmnet.errors import GuestError
 from vmnet.model.base import frozen
-from vmnet.running import find
-from vmnet.running.find import BusyError
-from vmnet.running.monitor import Monitor
+from vmnet.running import sockets
+from vmnet.running.qmp_session import QmpSession
+from vmnet.running.sockets import BusyError
 
 _SECONDS = 3.0
 
@@ -51,11 +51,11 @@ def ask(path: Path) -> Answer:
     :raises vmnet.errors.GuestError: QEMU does not listen
     """
     try:
-        connection = find.connect(path, _SECONDS)
+        connection = sockets.connect(path, _SECONDS)
     except BusyError as error:
         return Answer(busy=error.others)
     with connection:
-        qemu = Monitor(connection)
+        qemu = QmpSession(connection)
         try:
             qemu.ask("qmp_capabilities", seconds=_SECONDS)
             return Answer(str(qemu.ask("query-status", seconds=_SECONDS)["status"]))

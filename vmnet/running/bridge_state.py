@@ -10,7 +10,7 @@ from vmnet.net import ipv4
 
 
 @frozen
-class Bridge:
+class BridgeState:
     """The current state of a bridge.
 
     :param addresses: the bridge's own addresses
@@ -24,21 +24,21 @@ class Bridge:
     is_deaf: bool = False
 
 
-def look(nic: Nic) -> Bridge:
+def read(nic: Nic) -> BridgeState:
     """Read the state of a NIC's bridge from the kernel."""
     try:
         addresses = ipv4.addresses(nic.bridge)
     except OSError as error:
         why = f"{nic.bridge}: {error.strerror or error}"
-        return Bridge(nic.bridge, trouble=why, is_deaf=bool(nic.nameservers))
+        return BridgeState(nic.bridge, trouble=why, is_deaf=bool(nic.nameservers))
     own = [str(address.ip) for address in addresses]
     if nic.asker in own:
-        return Bridge(nic.bridge, addresses)
+        return BridgeState(nic.bridge, addresses)
     lost = f"{nic.bridge} has lost {nic.asker}"
     if nic.nameservers and not set(own) & set(nic.nameservers):
         why = f"{lost}, and does not forward the guest's DNS: restart the container"
-        return Bridge(nic.bridge, addresses, why, is_deaf=True)
-    return Bridge(nic.bridge, addresses, f"{lost}{_consequence(nic, addresses)}")
+        return BridgeState(nic.bridge, addresses, why, is_deaf=True)
+    return BridgeState(nic.bridge, addresses, f"{lost}{_consequence(nic, addresses)}")
 
 
 def _consequence(nic: Nic, addresses: tuple[IPv4Interface, ...]) -> str:
@@ -50,8 +50,8 @@ def _consequence(nic: Nic, addresses: tuple[IPv4Interface, ...]) -> str:
     return ""
 
 
-def asker(nic: Nic) -> IPv4Address:
+def source(nic: Nic) -> IPv4Address:
     """Return the source address of queries to the guest: one of the bridge's, if it has any."""
     recorded = IPv4Address(nic.asker)
-    own = [address.ip for address in look(nic).addresses]
+    own = [address.ip for address in read(nic).addresses]
     return min(own, key=lambda ip: (ip != recorded, ip.is_link_local), default=recorded)

@@ -13,7 +13,7 @@ _LABELS = {"mac": "MAC", "mtu": "MTU", "hostname": "host name"}
 
 
 @frozen
-class Seen:
+class Observed:
     """A network identity.
 
     :param address: the address with its prefix length
@@ -26,19 +26,19 @@ class Seen:
     nameserver: str
     hostname: str
 
-    def rows(self, other: Seen) -> Iterator[tuple[str, str, str]]:
+    def rows(self, other: Observed) -> Iterator[tuple[str, str, str]]:
         """Yield each field's label, own value and other value."""
         others = asdict(other)
         for name, value in asdict(self).items():
             yield _LABELS.get(name, name), value, others[name]
 
 
-def of_container(container: Namespace) -> Seen:
+def of_container(container: Namespace) -> Observed:
     """Read the identity of the container's eth0 from the kernel."""
     link = container.link("eth0")
     own = next(address for address in link["addr_info"] if address["family"] == "inet")
     (default,) = container.show("route", "show", "default")
-    return Seen(
+    return Observed(
         address=f"{own['local']}/{own['prefixlen']}",
         mac=link["address"],
         mtu=str(link["mtu"]),
@@ -48,11 +48,11 @@ def of_container(container: Namespace) -> Seen:
     )
 
 
-def of_guest(answer: Any) -> Seen:
+def of_guest(answer: Any) -> Observed:
     """Read the guest's report from /cgi-bin/identity. What the guest lacks is empty."""
     (interface,) = answer["interfaces"]
     defaults = [route.split() for route in answer["routes"] if route.startswith("default via ")]
-    return Seen(
+    return Observed(
         address=" ".join(interface["ipv4"]),
         mac=interface["mac"],
         mtu=str(interface["mtu"]),

@@ -8,13 +8,13 @@ from vmnet.errors import PrivilegeError
 from vmnet.lifecycle.vm_record import Nic
 from vmnet.model.base import frozen
 from vmnet.net import liveness, packets
-from vmnet.running import bridges
+from vmnet.running import bridge_state
 
 _SECONDS = 1.0
 
 
 @frozen
-class Presence:
+class GuestAnswers:
     """The result of querying one of the guest's NICs.
 
     :param silent: the addresses for which the guest did not answer
@@ -27,28 +27,28 @@ class Presence:
     unknown: str = ""
 
     @property
-    def answers(self) -> bool:
+    def has_answered(self) -> bool:
         return bool(self.answering)
 
 
-def ask(nic: Nic) -> Presence:
+def ask(nic: Nic) -> GuestAnswers:
     """Query a NIC. This takes a millisecond if it answers for all its addresses, else a second."""
     if not nic.addresses:
-        return Presence(nic.name, unknown="vmnet does not know its addresses")
+        return GuestAnswers(nic.name, unknown="vmnet does not know its addresses")
     addresses = [ip_address(address) for address in nic.addresses]
     try:
         found = liveness.answering(
             nic.tap,
             packets.mac_bytes(nic.bridge_mac),
-            bridges.asker(nic),
+            bridge_state.source(nic),
             addresses,
             _SECONDS,
         )
     except PrivilegeError as error:
-        return Presence(nic.name, unknown=f"{error.message}; {error.hint}")
+        return GuestAnswers(nic.name, unknown=f"{error.message}; {error.hint}")
     except OSError as error:
-        return Presence(nic.name, unknown=f"{nic.tap}: {error.strerror}")
-    return Presence(
+        return GuestAnswers(nic.name, unknown=f"{nic.tap}: {error.strerror}")
+    return GuestAnswers(
         nic.name,
         answering=tuple(str(address) for address in addresses if address in found),
         silent=tuple(str(address) for address in addresses if address not in found),

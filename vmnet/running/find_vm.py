@@ -1,0 +1,26 @@
+"""Find the VM that runs in this container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vmnet.errors import GuestError
+from vmnet.lifecycle import vm_record
+from vmnet.lifecycle.vm_record import Launched
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import value
+
+
+def find_vm(environ: Mapping[str, str]) -> Launched:
+    """Return the record of the running VM.
+
+    :raises GuestError: no VM runs here
+    """
+    run_dir = value(environ, RUN_DIR)
+    found = vm_record.load(run_dir)
+    if found is None:
+        raise GuestError(
+            f"no VM runs here: {run_dir} has no record of a VM",
+            "run the command in the VM's container, as root: `docker exec NAME vmnet …`",
+        )
+    return found
