@@ -46,7 +46,17 @@ from vmnet.model.machine import (
 from vmnet.model.names import is_domain, is_label, shown
 from vmnet.model.wiring import Port, Requirements, Saved, SavedMessage, Sender, Wiring
 from vmnet.settings import values
-from vmnet.settings.core import BRIDGE_ADDRESS, DNS, FILTER, IPAM, LOG, NTP, RUN_DIR
+from vmnet.settings.core import (
+    BRIDGE_ADDRESS,
+    DNS,
+    FILTER,
+    HOST_NETWORK,
+    INTERFACES,
+    IPAM,
+    LOG,
+    NTP,
+    RUN_DIR,
+)
 from vmnet.settings.table import Setting, Settings, optional, setting
 
 if TYPE_CHECKING:
@@ -62,6 +72,8 @@ if TYPE_CHECKING:
     from vmnet.net import neighbours as neighbours
     from vmnet.net import packet_socket as packet_socket
     from vmnet.net import packets as packets
+    from vmnet.net import resolver as resolver
+    from vmnet.net import router as router
     from vmnet.net import rtnl as rtnl
     from vmnet.net import tap as tap
     from vmnet.net.filters import antispoof as antispoof
@@ -81,6 +93,8 @@ __all__ = [
     "CONTRACT",
     "DNS",
     "FILTER",
+    "HOST_NETWORK",
+    "INTERFACES",
     "IPAM",
     "LOG",
     "NTP",
@@ -153,6 +167,8 @@ LATE = {
     "program": ("vmnet.program", None),
     "reception": ("vmnet.net.filters.reception", None),
     "replay": ("vmnet.net.restore.replay", None),
+    "resolver": ("vmnet.net.resolver", None),
+    "router": ("vmnet.net.router", None),
     "rtnl": ("vmnet.net.rtnl", None),
     "snapshot": ("vmnet.net.restore.snapshot", None),
     "step": ("vmnet.net.kernel_errors", "step"),

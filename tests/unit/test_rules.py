@@ -154,13 +154,13 @@ def test_the_tests_of_plugins_import_public_names(path: Path) -> None:
             assert f"{module}.".startswith(tuple(f"{name}." for name in (*PUBLIC, *SMALL))), module
 
 
-def test_the_bridge_strategy_needs_no_more_than_other_plugins() -> None:
-    """It is the example for bridge strategies, so it imports only the public interface."""
-    for path in sorted((ROOT / "vmnet/strategies/bridge").glob("*.py")):
+@pytest.mark.parametrize("strategy", ["netns", "bridge"])
+def test_a_built_in_strategy_needs_no_more_than_other_plugins(strategy: str) -> None:
+    """It is the example for strategies of its stage, so it imports only the public interface."""
+    for path in sorted((ROOT / "vmnet/strategies" / strategy).glob("*.py")):
         own = {name for name in imports(path) if name.startswith("vmnet.")}
-        assert not {
-            name for name in own if not name.startswith(("vmnet.api", "vmnet.strategies.bridge"))
-        }, path
+        public = ("vmnet.api", f"vmnet.strategies.{strategy}")
+        assert not {name for name in own if not name.startswith(public)}, path
 
 
 def test_small_modules_import_next_to_nothing() -> None:

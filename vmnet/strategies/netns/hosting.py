@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vmnet.model.identity import Route
+from vmnet.api import CaptureError, Route
 from vmnet.strategies.netns import routing
+from vmnet.strategies.netns.nics import kind
 
 # The kernel shows this setting only in its first network namespace.
 _ONLY_IN_THE_FIRST = Path("/proc/sys/net/core/netdev_max_backlog")
@@ -27,16 +28,28 @@ _CILIUM = "cilium_host"
 _OUR_NAMES, _OUR_MACS = re.compile(r"br\d+", re.ASCII), "06:"
 
 
-def is_first() -> bool:
+def refuse(links: list[Any], addresses: list[Any], routes: list[Any]) -> None:
+    """Refuse the namespace of a host, as with `--network host`: the bridge would cut it off.
+
+    :param links: all links of the namespace as pyroute2 messages, like *addresses* and *routes*
+    :raises CaptureError: this is a host's network
+    """
+    is_first = "it is the kernel's first network namespace" if _is_first() else ""
+    if reason := is_first or _evidence(links, addresses, routes):
+        raise CaptureError(
+            f"this is a host's own network namespace, and a VM would cut it off: {reason}",
+            "run the container with its own network, not with `--network host`; "
+            "VMNET_HOST_NETWORK=take overrides this check",
+        )
+
+
+def _is_first() -> bool:
     """Whether this is the kernel's first network namespace."""
     return _ONLY_IN_THE_FIRST.exists()
 
 
-def evidence(links: Iterable[Any], addresses: Iterable[Any], routes: Iterable[Any]) -> str:
-    """Return a sentence on why this is a host's network; empty if nothing indicates it.
-
-    :param links: all links of the namespace as pyroute2 messages, like *addresses* and *routes*
-    """
+def _evidence(links: Iterable[Any], addresses: Iterable[Any], routes: Iterable[Any]) -> str:
+    """Return a sentence on why this is a host's network; empty if nothing indicates it."""
     network = _Network(tuple(links), tuple(addresses), tuple(routes))
     reasons = (
         *network.gateway_bridges(),
@@ -119,12 +132,6 @@ def _kubelet() -> Iterator[str]:
             if words[3] == _LISTEN and words[1].endswith(_KUBELET):
                 yield "a kubelet listens on port 10250"
                 return
-
-
-def kind(link: Any) -> str:
-    """Return the kind of a link; empty for a physical NIC."""
-    info = link.get_attr("IFLA_LINKINFO")
-    return (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
 
 
 def _peer(link: Any) -> int | None:

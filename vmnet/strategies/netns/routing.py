@@ -15,7 +15,7 @@ from ipaddress import (
 )
 from typing import Any
 
-from vmnet.model.identity import Route
+from vmnet.api import Route
 
 Own = tuple[IPv4Interface | IPv6Interface, ...]
 Network = IPv4Network | IPv6Network

@@ -1,0 +1,99 @@
+"""Choose the NICs to hand over, and refuse NICs that cannot be bridged."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from vmnet.api import BridgeError, CaptureError
+
+IFF_UP = 1
+_ARPHRD_ETHER = 1
+# Kinds that vmnet or the kernel creates; no engine gives a container such a NIC.
+_NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
+# A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
+_NOT_BRIDGEABLE = frozenset(("macvlan", "ipvlan"))
+
+
+def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
+    """Return the links to hand over, in the natural order of their names: eth2 before eth10.
+
+    :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
+    :raises CaptureError: there is no NIC, a wanted NIC is missing, or a NIC cannot be bridged
+    :raises BridgeError: a NIC belongs to another VM
+    """
+    nics = {link.get_attr("IFLA_IFNAME"): link for link in links if _is_nic(link)}
+    if wanted is None:
+        up = [link for link in nics.values() if link["flags"] & IFF_UP]
+        # Bridge ports belong to a program in the container, such as an engine.
+        chosen = [link for link in up if not _bridge_of(link, links)] or up
+        if not nics:
+            _refuse_user_mode(links)
+        if not chosen:
+            raise CaptureError(
+                f"no network interface to hand over (found: {', '.join(nics) or 'none'})",
+                "give the container a network: `docker run` without `--network none` or `host`",
+            )
+    else:
+        missing = [name for name in wanted if name not in nics]
+        if missing:
+            raise CaptureError(
+                f"VMNET_INTERFACES={','.join(wanted)}: there is no interface {missing[0]}",
+                f"the container has: {', '.join(nics) or 'none'}",
+            )
+        chosen = [nics[name] for name in wanted]
+    for link in chosen:
+        _refuse_bridged(link, links)
+        _refuse_unbridgeable(link)
+    return sorted(chosen, key=lambda link: _natural_key(link.get_attr("IFLA_IFNAME")))
+
+
+def kind(link: Any) -> str:
+    """Return the kind of a link; empty for a physical NIC."""
+    info = link.get_attr("IFLA_LINKINFO")
+    return (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
+
+
+def _refuse_user_mode(links: list[Any]) -> None:
+    """Refuse the tap of a rootless engine: its user-mode network serves only this machine."""
+    for link in links:
+        if kind(link) == "tun" and link["flags"] & IFF_UP:
+            raise CaptureError(
+                f"{link.get_attr('IFLA_IFNAME')} leads to a user-mode network (slirp4netns, pasta) "
+                "of a rootless engine, which can't be bridged",
+                "with rootless Podman: `podman network create NAME`, then `podman run --network "
+                "NAME --cap-add NET_ADMIN,NET_RAW --device /dev/net/tun`",
+            )
+
+
+def _is_nic(link: Any) -> bool:
+    return link["ifi_type"] == _ARPHRD_ETHER and kind(link) not in _NOT_A_NIC
+
+
+def _natural_key(name: str) -> list[tuple[int, str]]:
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D+)(\d*)", name)]
+
+
+def _refuse_unbridgeable(link: Any) -> None:
+    if kind(link) in _NOT_BRIDGEABLE:
+        raise CaptureError(
+            f"{link.get_attr('IFLA_IFNAME')} is a {kind(link)} interface, which can't be bridged",
+            "use a bridge or overlay network, or exclude the interface with VMNET_INTERFACES",
+        )
+
+
+def _bridge_of(link: Any, links: list[Any]) -> str:
+    """Return the name of the bridge that a NIC is a port of; empty if there is none."""
+    master = link.get_attr("IFLA_MASTER")
+    bridges = (other for other in links if other["index"] == master and kind(other) == "bridge")
+    return next((bridge.get_attr("IFLA_IFNAME") for bridge in bridges), "")
+
+
+def _refuse_bridged(link: Any, links: list[Any]) -> None:
+    """Refuse a NIC that is a port: the owner of the bridge already has the NIC's identity."""
+    if bridge := _bridge_of(link, links):
+        raise BridgeError(
+            f"{link.get_attr('IFLA_IFNAME')} is already a port of the bridge {bridge}",
+            "another VM uses this network namespace, or used it and its VMNET_RUN_DIR is lost: "
+            "start in a container or pod with its own network",
+        )
