@@ -93,7 +93,7 @@ def test_only_main_exits() -> None:
     # so does a fork that a test makes.
     assert {str(one.relative_to(ROOT)) for one in exiting} <= {
         "vmnet/__main__.py",
-        "vmnet/testing/conformance.py",
+        "vmnet/testing/conformance/allocation.py",
         "plugins/dnsmasq/vmnet_dnsmasq/responder/__main__.py",
         "plugins/dnsmasq/vmnet_dnsmasq/responder/daemon.py",
     }
@@ -108,8 +108,9 @@ def test_only_the_facade_and_the_markers_touch_pluggy() -> None:
 
 def test_only_the_kit_needs_pytest() -> None:
     """Which is no dependency of vmnet, and nothing of a start imports the kit; a rehearsal may."""
-    needing = {"vmnet/pytest_plugin.py", "vmnet/testing/conformance.py"}
-    assert importers("pytest", CORE + PLUGINS) == needing
+    needing = {"vmnet/pytest_plugin.py", "vmnet/testing/conformance"}
+    importing = importers("pytest", CORE + PLUGINS)
+    assert {re.sub(r"(/conformance)/\w+\.py", r"\1", path) for path in importing} == needing
     kit = {str(one.relative_to(ROOT)) for one in CORE if _imports_kit(one)}
     assert {one for one in kit if not one.startswith("vmnet/testing/")} == {
         "vmnet/pytest_plugin.py",

@@ -30,7 +30,7 @@ class Container:
     name: str
 
     def run(self, *argv: str) -> str:
-        """Run a program in the namespace and return its output.
+        """Run a program in the namespace and return its standard output.
 
         :raises RuntimeError: the program fails
         """
