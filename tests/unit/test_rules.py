@@ -114,7 +114,7 @@ def test_only_the_kit_needs_pytest() -> None:
     kit = {str(one.relative_to(ROOT)) for one in CORE if _imports_kit(one)}
     assert {one for one in kit if not one.startswith("vmnet/testing/")} == {
         "vmnet/pytest_plugin.py",
-        "vmnet/cli/precompile.py",
+        "vmnet/rehearsal.py",
     }
 
 
