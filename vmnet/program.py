@@ -8,7 +8,8 @@ from importlib import import_module
 
 _CALL = "from {0} import main; main(*sys.argv[1:])"
 # The program imports the module, because compiling a script would leave memory in use.
-_LIGHT_CALL = "sys.path.append(sys.argv.pop(1)); " + _CALL
+_LIGHT_CALL = "sys.path += sys.argv[1:3]; del sys.argv[1:3]; " + _CALL
+_CORE = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
 
 
 def command(module: str, *words: object, light: bool = False) -> tuple[str, ...]:
@@ -20,8 +21,8 @@ def command(module: str, *words: object, light: bool = False) -> tuple[str, ...]
     :param words: the arguments, which :func:`main` gets as strings
     :param light: whether every import counts, because the program runs as long as the VM. It can
         import the standard library and, by relative imports, its own package: in a light program,
-        ``vmnet_dnsmasq.responder.daemon`` is ``responder.daemon``. Packages in site-packages,
-        ``vmnet`` included, are missing.
+        ``vmnet_dnsmasq.responder.daemon`` is ``responder.daemon``. From ``vmnet``, it should import
+        only the small modules that :mod:`vmnet.api` names.
     """
     if not light:
         return (sys.executable, "-I", "-c", f"import sys; {_CALL.format(module)}", *_text(words))
@@ -29,7 +30,7 @@ def command(module: str, *words: object, light: bool = False) -> tuple[str, ...]
     # The package on top is skipped, because its __init__ may import much.
     folder = os.path.dirname(str(import_module(top).__file__))  # noqa: PTH120
     options = ("-I", "-S", "-B", "-c", f"import sys; {_LIGHT_CALL.format(inner)}")
-    return (sys.executable, *options, folder, *_text(words))
+    return (sys.executable, *options, folder, _CORE, *_text(words))
 
 
 def _text(words: tuple[object, ...]) -> tuple[str, ...]:

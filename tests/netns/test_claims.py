@@ -204,8 +204,7 @@ def seen_bridge(container: Namespace, vmnet: Vmnet) -> BridgeState:
 
 
 def responders(container: Namespace) -> list[int]:
-    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in container.pids()}
-    return [pid for pid, name in names.items() if name == "vmnet-responder\n"]
+    return container.pids_of("vmnet-responder")
 
 
 def responders_capabilities(container: Namespace) -> dict[str, int]:

@@ -52,8 +52,7 @@ def link_local(where: Namespace, device: str, ignore: str = "") -> str:
 
 
 def responders(container: Namespace) -> list[int]:
-    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in container.pids()}
-    return [pid for pid, name in names.items() if name == "vmnet-responder"]
+    return container.pids_of("vmnet-responder")
 
 
 @pytest.mark.parametrize("client", CLIENTS6)

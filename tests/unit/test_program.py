@@ -20,7 +20,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     inner.mkdir(parents=True)
     (inner.parent / "__init__.py").write_text("import decimal\n")
     (inner / "__init__.py").touch()
-    (inner / "daemon.py").write_text(_MAIN)
+    (inner / "daemon.py").write_text(f"import vmnet.net.packets\n{_MAIN}")
     monkeypatch.syspath_prepend(str(tmp_path))
     return "vmnet_program_test.inner.daemon"
 
@@ -34,6 +34,7 @@ def test_a_light_program_gets_strings_and_skips_the_package_on_top(package: str)
     name, first, second, *loaded = run(program.command(package, 1, Path("/a"), light=True))
     assert (name, first, second) == ("inner.daemon", "1", "/a")
     assert not {"decimal", "site", "vmnet_program_test"} & set(loaded)
+    assert "vmnet.net.packets" in loaded
 
 
 @pytest.mark.parametrize("light", [True, False])

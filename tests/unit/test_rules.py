@@ -89,12 +89,11 @@ def test_the_doors_to_child_processes() -> None:
 
 def test_only_main_exits() -> None:
     exiting = [one for one in CORE + PLUGINS if calls(one, "sys.exit", "os._exit", "exit", "quit")]
-    # The IPv6 responder is a program of its own, and a daemon's parent ends by _exit (daemon(7));
+    # The responder's parent ends by _exit (daemon(7));
     # so does a fork that a test makes.
     assert {str(one.relative_to(ROOT)) for one in exiting} <= {
         "vmnet/__main__.py",
         "vmnet/testing/conformance/allocation.py",
-        "plugins/dnsmasq/vmnet_dnsmasq/responder/__main__.py",
         "plugins/dnsmasq/vmnet_dnsmasq/responder/daemon.py",
     }
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from vmnet.api import files, followed, task
+from vmnet.api import files, followed, program, task
 from vmnet_dnsmasq import config, dns_names
 from vmnet_dnsmasq.config import Paths
 from vmnet_dnsmasq.gaps import IPV4_ONLY, reachable
@@ -37,8 +36,7 @@ def command(
     :param seeded: whether cloud-init's seed writes the links to the guest's own hosts file
     """
     mode = (_SEEDED if seeded else _SERVED) if served else _LEASED
-    words = (str(run_dir), mode, *map(str, paths))
-    return (sys.executable, "-I", "-m", __name__, *words)
+    return program.command(__name__, run_dir, mode, *paths)
 
 
 def main(run_dir: str, mode: str, *paths: str) -> None:
@@ -137,7 +135,3 @@ def _reload(pidfile: Path) -> None:
             _log.warning("dnsmasq cannot be reloaded: no privilege to signal it", extra=_HINT)
         finally:
             os.close(process)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from attrs import asdict, frozen
 
-import vmnet.api
-from vmnet.api import LOG, RUN_DIR, Daemon, Delivery, File, Identity, Settings, Wiring
+from vmnet.api import LOG, RUN_DIR, Daemon, Delivery, File, Identity, Settings, Wiring, program
 from vmnet_dnsmasq import ipv6, ipv6_gaps
-
-_PROGRAM = Path(__file__).with_name("responder")
-_VMNET = Path(vmnet.api.__file__).parents[1]  # the folder of the package
 
 
 @frozen
@@ -67,8 +61,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
         bridge_addresses=tuple(_bridge_addresses(wiring)),
     )
     content = json.dumps(asdict(config), indent=2) + "\n"
-    # -I and -S: the responder needs neither the environment nor site-packages, see bench/memory.
-    argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(_VMNET), str(path))
+    argv = program.command("vmnet_dnsmasq.responder.daemon", path, light=True)
     return Delivery(
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),

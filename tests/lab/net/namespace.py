@@ -157,6 +157,15 @@ class Namespace:
         """Return the IDs of the processes in the namespace."""
         return [int(word) for word in run("ip", "netns", "pids", self.name).stdout.split()]
 
+    def pids_of(self, name: str) -> list[int]:
+        """Return the IDs of the processes with a name (proc_pid_comm(5))."""
+        found = []
+        for pid in self.pids():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
+                    found.append(pid)
+        return found
+
     def _list(self, *argv: str) -> list[Json]:
         items: list[Json] = self.ip("-j", *argv).json()
         return items
