@@ -155,6 +155,18 @@ def test_a_result_of_the_wrong_type_is_refused(hook: str, monkeypatch: Patch) ->
     assert "docs/hooks.md" in caught.value.hint
 
 
+def test_a_wrong_type_within_a_result_is_the_plugins_fault(monkeypatch: Patch) -> None:
+    wrong: Any = {"hostname": 5}
+    result = lambda **_: evolve(IDENTITY, **wrong)  # noqa: E731
+    stages = fakes.stages(monkeypatch, vmnet_capture=implementation("vmnet_capture", result))
+    with pytest.raises(PluginError) as caught:
+        stages.capture()
+    assert caught.value.message == (
+        "plugin fake (vmnet-fake 1.0) returned a wrong value from vmnet_capture: "
+        "Identity.hostname is int, not str"
+    )
+
+
 REQUIRED = ("vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command", "vmnet_bridge_build")
 
 

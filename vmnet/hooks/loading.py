@@ -16,6 +16,7 @@ from vmnet.hooks import invoke, stages
 from vmnet.hooks.discovery import Broken, Plugin
 from vmnet.hookspecs.markers import PROJECT
 from vmnet.model.base import frozen
+from vmnet.model.mismatch import mismatch
 from vmnet.settings import core
 from vmnet.settings.table import Setting
 from vmnet.settings.values import nearest
@@ -127,6 +128,9 @@ class Plugins:
                 f"plugin {self.installed[name]} returned {type(result).__name__} from {hook}",
                 RESULTS_HINT,
             )
+        path = "the result" if isinstance(result, tuple) else type(result).__name__
+        if fault := mismatch(result, path):
+            raise wrong_value(self.installed[name], hook, fault)
         return result
 
     def takes_settings(self, hook: str) -> bool:
@@ -138,6 +142,10 @@ class Plugins:
 
     def _spec(self, hook: str) -> Any:
         return self._caller(hook).spec
+
+
+def wrong_value(plugin: Plugin, hook: str, fault: str) -> PluginError:
+    return PluginError(f"plugin {plugin} returned a wrong value from {hook}: {fault}", RESULTS_HINT)
 
 
 def load(found: Sequence[Plugin], seconds: float = _DEFAULT_SECONDS) -> Plugins:
