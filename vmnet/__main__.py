@@ -18,11 +18,11 @@ from vmnet.imports.deferred import defer_unused  # noqa: E402
 
 defer_unused()  # before any module that imports them
 
-from vmnet.lifecycle import held_signals  # noqa: E402
-from vmnet.supervision import processes  # noqa: E402
+from vmnet.lifecycle import stop_signals  # noqa: E402
+from vmnet.supervision import process_name  # noqa: E402
 
 if sys.argv[1:2] == ["run"]:
-    held_signals.hold()
+    stop_signals.hold()
 
 from vmnet import cli, log  # noqa: E402
 from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
@@ -30,11 +30,11 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 def main() -> None:
     """Run the command line and exit with the code of docs/operations.md."""
-    processes.set_process_name("vmnet")  # instead of the interpreter's name
+    process_name.set_own("vmnet")  # instead of the interpreter's name
     log.configure(os.environ)
     try:
         if sys.argv[1:2] != ["run"]:
-            held_signals.deliver()  # the image's script blocks signals for every command
+            stop_signals.deliver()  # the image's script blocks signals for every command
         status = cli.main(sys.argv[1:], os.environ)
     except (VmnetError, InterruptedStartError) as error:
         log.report(error)

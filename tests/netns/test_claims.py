@@ -19,7 +19,7 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from vmnet.lifecycle.vm_record import Nic
+from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.running import bridge_state
 from vmnet.running.bridge_state import BridgeState
 
@@ -198,9 +198,9 @@ def spare(container: Namespace) -> IPv4Address:
 
 def seen_bridge(container: Namespace, vmnet: Vmnet) -> BridgeState:
     """Return the bridge as `vmnet status` and `vmnet health` see it."""
-    (record,) = json.loads((vmnet.run_dir / "launched.json").read_text())["nics"]
+    (record,) = json.loads((vmnet.run_dir / "vm.json").read_text())["nics"]
     with container.entered():
-        return bridge_state.read(Nic(**record))
+        return bridge_state.read(GuestNic(**record))
 
 
 def responders(container: Namespace) -> list[int]:

@@ -24,7 +24,7 @@ def test_links_instead_of_the_files_of_a_start(
     with vmnet.running(web, **SETTINGS):
         names = [path.name for path in vmnet.run_dir.iterdir()]
     assert vmnet(web, "run", VMNET_QEMU="/nonexistent").returncode, "restores the network"
-    assert {"state.json", "launched.json", "dnsmasq.conf", "dnsmasq.log", "seed.iso"} <= {*names}
+    assert {"state.json", "vm.json", "dnsmasq.conf", "dnsmasq.log", "seed.iso"} <= {*names}
     before = web.dump()
     trap, victims = tmp_path / "trap", tmp_path / "victims"
     trap.mkdir()
@@ -61,7 +61,7 @@ def test_a_parent_folder_of_another_user(network: Lan, vmnet: Vmnet, tmp_path: P
 def test_a_record_of_another_user_is_refused(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     vmnet.run_dir.mkdir()
-    for name in ("state.json", "launched.json"):
+    for name in ("state.json", "vm.json"):
         (vmnet.run_dir / name).write_text("{}")
         os.chown(vmnet.run_dir / name, OTHER, OTHER)
     for command in ("run", "status", "health"):

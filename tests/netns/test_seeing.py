@@ -19,8 +19,8 @@ from vmnet.errors import BridgeError
 def test_a_start_records_its_helpers(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     with vmnet.running(web) as process:
-        record = json.loads((vmnet.run_dir / "launched.json").read_text())
-        assert record["machine"]["pid"] == 1
+        record = json.loads((vmnet.run_dir / "vm.json").read_text())
+        assert record["hypervisor"]["pid"] == 1
         (nic,) = record["nics"]
         assert (nic["mac"], nic["tap"], nic["confined"]) == (web.mac, "tap0", True)
         assert set(nic["addresses"]) >= {web.address}
@@ -76,7 +76,7 @@ def test_a_second_start_in_a_running_vms_container_changes_nothing(
 def test_addresses_from_another_system_are_not_recorded(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     with vmnet.running(web, NO_DHCP="true") as process:
-        record = json.loads((vmnet.run_dir / "launched.json").read_text())
+        record = json.loads((vmnet.run_dir / "vm.json").read_text())
         log = process.output()
     assert [nic["addresses"] for nic in record["nics"]] == [[]]
     assert f"eth0: the guest gets MAC {web.mac}; another system gives it an address" in log
@@ -93,7 +93,7 @@ def test_a_start_that_fails_leaves_no_record(network: Lan, vmnet: Vmnet) -> None
     web = network.container("web")
     failed = vmnet(web, "run", VMNET_QEMU="/bin/false-path")
     assert failed.returncode
-    assert not (vmnet.run_dir / "launched.json").exists()
+    assert not (vmnet.run_dir / "vm.json").exists()
 
 
 def test_every_json_log_line_is_an_object(network: Lan, vmnet: Vmnet) -> None:

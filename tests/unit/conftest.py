@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit import recorder
-from vmnet.lifecycle import held_signals
-from vmnet.supervision import processes
+from vmnet.lifecycle import stop_signals
+from vmnet.supervision import signals
 
 INSTALLED = Path(__file__).with_name("installed")
 
@@ -21,8 +21,8 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(INSTALLED)
     recorder.CALLS.clear()
     recorder.FAIL_AT.clear()
-    kept = {one: signal.getsignal(one) for one in processes.STOP_SIGNALS}
+    kept = {one: signal.getsignal(one) for one in signals.STOP_SIGNALS}
     yield
-    held_signals._arrived.clear()
+    stop_signals._arrived.clear()
     for number, handler in kept.items():
         signal.signal(number, handler)

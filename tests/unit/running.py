@@ -9,25 +9,25 @@ from typing import Any
 from attrs import evolve
 
 from vmnet.lifecycle import vm_record
-from vmnet.lifecycle.vm_record import Launched, Nic, Process
+from vmnet.lifecycle.vm_record import GuestNic, Process, VmRecord
 
-NIC = Nic(
+NIC = GuestNic(
     name="eth0",
     tap="tap0",
     mac="02:42:ac:11:00:02",
     bridge="br0",
     bridge_mac="06:00:00:00:00:01",
-    asker="169.254.1.2",
+    bridge_address="169.254.1.2",
     nameservers=(),
     addresses=("172.17.0.2",),
     confined=True,
 )
 
 
-def machine(run_dir: Path, **changed: Any) -> Launched:
+def machine(run_dir: Path, **changed: Any) -> VmRecord:
     """Save the record of a VM that runs as long as this process."""
-    record = Launched(
-        machine=Process.of("qemu-system-x86_64", os.getpid()),
+    record = VmRecord(
+        hypervisor=Process.with_pid("qemu-system-x86_64", os.getpid()),
         helpers=(),
         nics=(NIC,),
         qmp=run_dir / "qmp.sock",

@@ -16,13 +16,13 @@ import pytest
 from tests.lab.wait import until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
-from vmnet.supervision import alarm, keeper, processes
+from vmnet.supervision import alarm, keeper, signals
 
 _PROGRAM = """
 import os, signal, sys
 from vmnet import process, program
-from vmnet.supervision import alarm, processes, guard, keeper
-signal.pthread_sigmask(signal.SIG_BLOCK, processes.STOP_SIGNALS)
+from vmnet.supervision import alarm, guard, keeper, signals
+signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
 with alarm.opened() as fds:
     words = guard.arguments(os.getpid(), "/nonexistent", 60, "text", fds)
     argv = program.command("vmnet.supervision.guard", *words, light=True)
@@ -84,7 +84,7 @@ def test_opening_leaves_no_pending_signal_and_no_descriptor() -> None:
     before = sorted(map(str, Path("/proc/self/fd").iterdir()))
     with alarm.opened() as fds:
         assert list(map(os.get_inheritable, fds)) == [True, True]
-        assert processes.ALARM_SIGNAL not in signal.sigpending()
+        assert signals.ALARM_SIGNAL not in signal.sigpending()
     assert sorted(map(str, Path("/proc/self/fd").iterdir())) == before
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
 
@@ -99,7 +99,7 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
             given = (os.getpid(), tmp_path / "qmp.sock", 60, "text", fds if rings else ())
             order = keeper.keep_guard(tmp_path / "guard.pid", fds, guard_command(*given))
             words = keeper_command(os.getpid(), "text", tmp_path / "keeper.pid", order)
-            pid = process.spawn(words, processes.STOP_SIGNALS)
+            pid = process.spawn(words, signals.STOP_SIGNALS)
         try:
             monitor.settimeout(20)
             connection, _ = monitor.accept()

@@ -19,7 +19,7 @@ from vmnet import testing
 from vmnet.cli import run
 from vmnet.errors import AllocationError, LaunchError, StateError
 from vmnet.hooks.facade import Hooks
-from vmnet.lifecycle import allocation, start, state, supervisor
+from vmnet.lifecycle import allocation, recovery, state, supervisor
 from vmnet.model.identity import Identity, Router
 from vmnet.net import router
 
@@ -35,7 +35,7 @@ def hooks(tmp_path: Path) -> Hooks:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return state.allocations(tmp_path / "run")
+    return state.allocations_path(tmp_path / "run")
 
 
 def on_record(path: Path) -> list[str]:
@@ -68,7 +68,7 @@ def test_the_record_is_written_before_each_request(
 def test_release_is_newest_first_with_the_same_arguments(hooks: Hooks, path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
     recorder.CALLS.clear()
-    start.recover(hooks)
+    recovery.recover(hooks)
     assert [(hook, given["identity"]) for hook, given in recorder.CALLS] == [
         ("second: vmnet_ipam_release", recorder.ALLOCATED),
         ("vmnet_ipam_release", recorder.IDENTITY),
@@ -80,7 +80,7 @@ def test_the_network_is_restored_before_the_release(hooks: Hooks, tmp_path: Path
     allocation.allocate(hooks, recorder.IDENTITY)
     state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING)
     recorder.CALLS.clear()
-    start.recover(hooks)
+    recovery.recover(hooks)
     assert recorder.calls()[0] == "vmnet_bridge_restore"
 
 
@@ -89,7 +89,7 @@ def test_a_failed_allocation_is_released_too(hooks: Hooks) -> None:
     with pytest.raises(LaunchError, match="second: vmnet_ipam_allocate is set to fail"):
         allocation.allocate(hooks, recorder.IDENTITY)
     recorder.CALLS.clear()
-    start.recover(hooks)
+    recovery.recover(hooks)
     assert recorder.calls() == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
 
 
@@ -97,13 +97,13 @@ def test_a_failed_release_stays_on_record(hooks: Hooks, path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
     recorder.FAIL_AT.add("vmnet_ipam_release")
     with pytest.raises(AllocationError) as caught:
-        start.recover(hooks)
+        recovery.recover(hooks)
     assert caught.value.message == "not released: what recorder may have allocated"
     assert f"`rm {path}`" in caught.value.hint
     assert on_record(path) == ["recorder"]
     recorder.FAIL_AT.clear()
     recorder.CALLS.clear()
-    start.recover(hooks)
+    recovery.recover(hooks)
     assert recorder.calls() == ["vmnet_ipam_release"]
     assert not path.exists()
 
@@ -112,7 +112,7 @@ def test_a_strategy_that_is_no_longer_selected_releases_too(hooks: Hooks, tmp_pa
     allocation.allocate(hooks, recorder.IDENTITY)
     later = recorder.select(tmp_path, VMNET_IPAM="nodhcp")
     recorder.CALLS.clear()
-    start.recover(later)
+    recovery.recover(later)
     assert recorder.calls() == ["second: vmnet_ipam_release", "vmnet_ipam_release"]
 
 
@@ -122,7 +122,7 @@ def test_the_allocation_of_an_uninstalled_strategy_stays_on_record(
     allocation.allocate(hooks, recorder.IDENTITY)
     path.write_text(path.read_text().replace('"second"', '"gone"'))
     with pytest.raises(AllocationError, match="not released: what gone may have allocated"):
-        start.recover(hooks)
+        recovery.recover(hooks)
     assert "the plugin gone is no longer installed" in caplog.text
     assert on_record(path) == ["gone"]
 
@@ -132,7 +132,7 @@ def test_an_unreadable_record_is_left_unchanged(content: str, hooks: Hooks, path
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(StateError) as caught:
-        start.recover(hooks)
+        recovery.recover(hooks)
     assert caught.value.message.startswith(f"can't read {path}: ")
     assert f"`rm {path}`" in caught.value.hint
     assert path.read_text() == content

@@ -72,8 +72,8 @@ def test_a_descriptor_that_is_not_open() -> None:
 def test_a_pending_stop_signal_prevents_the_exec() -> None:
     done = python(
         "from vmnet.errors import InterruptedStartError\n"
-        "from vmnet.lifecycle import held_signals\n"
-        "held_signals.hold()\n"
+        "from vmnet.lifecycle import stop_signals\n"
+        "stop_signals.hold()\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "try:\n"
         "    become(Command(('/bin/echo', 'booted')))\n"

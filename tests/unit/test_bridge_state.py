@@ -11,7 +11,7 @@ from tests.unit import running
 from vmnet.net import ipv4
 from vmnet.running import bridge_state
 
-NIC = evolve(running.NIC, asker="172.17.255.254")
+NIC = evolve(running.NIC, bridge_address="172.17.255.254")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from attrs import evolve
 from tests.lab.wait import until
 from tests.unit import qmp, running
 from vmnet import cli
-from vmnet.lifecycle.vm_record import Helper, Nic
+from vmnet.lifecycle.vm_record import GuestNic, Helper
 from vmnet.net import ipv4
 from vmnet.running import guest_answers, health
 from vmnet.running.guest_answers import GuestAnswers
@@ -33,12 +33,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[GuestAnswers]:
     """The guest's answers in order; the last answer repeats."""
     answers = [UP]
 
-    def ask(_nic: Nic) -> GuestAnswers:
+    def ask(_nic: GuestNic) -> GuestAnswers:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr(guest_answers, "ask", ask)
     monkeypatch.setattr(
-        ipv4, "addresses", lambda _bridge: (IPv4Interface(f"{running.NIC.asker}/32"),)
+        ipv4, "addresses", lambda _bridge: (IPv4Interface(f"{running.NIC.bridge_address}/32"),)
     )
     return answers
 
@@ -149,7 +149,7 @@ def test_a_lost_bridge_address_is_reported(
     tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("172.17.255.254", "169.254.1.2")
-    nic = evolve(running.NIC, asker=names[0], nameservers=names)
+    nic = evolve(running.NIC, bridge_address=names[0], nameservers=names)
     running.machine(tmp_path, qmp=None, nics=(nic,))
     found = []
     for own in (("172.17.255.254/16",), ("169.254.1.2/32",), ("169.254.9.9/32",)):
@@ -203,7 +203,7 @@ def test_the_command(
     without_qmp(tmp_path)
     assert cli.main(("health", "--json"), environ) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "healthy"
-    (tmp_path / "launched.json").write_text("{")
+    (tmp_path / "vm.json").write_text("{")
     assert cli.main(("health",), environ) == 1
     assert capsys.readouterr().out.startswith("unhealthy: can't read ")
 

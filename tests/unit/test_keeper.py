@@ -16,12 +16,13 @@ import pytest
 
 from tests.lab.wait import until
 from tests.unit.supervised import guard_command, keeper_command
-from vmnet.supervision import keeper, processes
-from vmnet.supervision.processes import Log
+from vmnet.supervision import ends, keeper, keeping
+from vmnet.supervision.log import Log
+from vmnet.supervision.pidfiles import read as read_pid
 from vmnet.supervision.watches import Watch
 
 if TYPE_CHECKING:
-    from vmnet.supervision.keeper import Task
+    from vmnet.supervision.keeping import Task
 
 _PAUSES = (0.01,) * 3
 
@@ -53,7 +54,7 @@ def starts(folder: Path) -> int:
 
 
 def pid_in(folder: Path) -> int:
-    found = until(lambda: processes.read_pid(str(folder / "pid")), 30, "a PID")
+    found = until(lambda: read_pid(str(folder / "pid")), 30, "a PID")
     return int(found)
 
 
@@ -67,7 +68,7 @@ def lives(pid: int) -> bool:
 
 def daemon(folder: Path, script: str = "") -> Task[None]:
     argv = daemon_in(folder, script)
-    return keeper.daemon(Log("text", "helper"), str(folder / "pid"), argv, _PAUSES)
+    return keeping.daemon(Log("text", "helper"), str(folder / "pid"), argv, _PAUSES)
 
 
 def test_a_killed_daemon_is_restarted_and_ends_with_the_vm(
@@ -124,7 +125,7 @@ def test_the_keeper_gives_up_after_some_restarts(
 def test_a_stable_daemon_gets_all_restarts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "STABLE_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "STABLE_SECONDS", 0.0)
     subprocess.run(daemon_in(tmp_path), check=True)
     with kept(daemon(tmp_path)):
         for _ in range(2 * len(_PAUSES)):
@@ -135,11 +136,11 @@ def test_a_stable_daemon_gets_all_restarts_again(
 
 
 def test_a_start_that_hangs_is_killed(tmp_path: Path) -> None:
-    task = keeper.run(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
+    task = keeping.run(("/bin/sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 60"), 0.01)
     fd, seconds = next(task)
     pid = pid_in(tmp_path)
-    assert (seconds, processes.has_ended(fd)) == (0.01, False)
-    with pytest.raises(keeper.FailedError, match=r"did not finish in 0\.01 s"):
+    assert (seconds, ends.has_ended(fd)) == (0.01, False)
+    with pytest.raises(keeping.FailedError, match=r"did not finish in 0\.01 s"):
         task.send(False)
     assert not lives(pid)
 
@@ -147,14 +148,14 @@ def test_a_start_that_hangs_is_killed(tmp_path: Path) -> None:
 def test_an_unfinished_start_ends_with_the_vm(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("4194305\n")
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
-        shell = until(lambda: processes.read_pid(str(tmp_path / "shell")), 30, "the start")
+        shell = until(lambda: read_pid(str(tmp_path / "shell")), 30, "the start")
     assert not lives(shell)
 
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "SETTLE_SECONDS", 0.05)
-    monkeypatch.setattr(keeper, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(keeping, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(keeping, "REST_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -171,7 +172,7 @@ def test_a_change_of_a_followed_file_runs_the_program(tmp_path: Path, change: st
     ran = tmp_path / "results" / "ran"
     fd = Watch("x", ("true",), (followed,)).open()
     argv = ("/bin/sh", "-c", f"cat {followed} >> {ran}; echo >> {ran}")
-    with kept(keeper.run_on_change(Log("text", "x"), fd, argv)):
+    with kept(keeping.run_on_change(Log("text", "x"), fd, argv)):
         for content in ("once", "twice"):
             if change == "replaced":
                 (tmp_path / "new").write_text(content)
@@ -194,7 +195,7 @@ def test_many_changes_cause_one_run_and_a_failure_is_logged(
     reading, writing = os.pipe()
     argv = ("/bin/sh", "-c", f"echo ran >> {tmp_path}/ran; echo why >&2; exit 4")
     os.write(writing, bytes(1000))
-    with kept(keeper.run_on_change(Log("json", "the links"), reading, argv)):
+    with kept(keeping.run_on_change(Log("json", "the links"), reading, argv)):
         until(lambda: "status 4" in capfd.readouterr().err, 30, "the failure")
         os.write(writing, b"again")
         until(lambda: _lines(tmp_path / "ran") == 2, 30, "the second change")
@@ -234,7 +235,7 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
     pidfiles = tmp_path / "keeper.pid", tmp_path / "guard.pid", tmp_path / "pid"
 
     def all_new(*old: int) -> tuple[int, ...] | None:
-        found = tuple(processes.read_pid(str(pidfile)) or 0 for pidfile in pidfiles)
+        found = tuple(read_pid(str(pidfile)) or 0 for pidfile in pidfiles)
         return found if all(found) and not set(found) & set(old) else None
 
     with subprocess.Popen(("sleep", "60")) as machine:
@@ -244,7 +245,7 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
             until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard")
             os.kill(old[0], signal.SIGKILL)
             unchanged = (None, old[0])
-            until(lambda: processes.read_pid(str(pidfiles[0])) not in unchanged, 30, "a keeper")
+            until(lambda: read_pid(str(pidfiles[0])) not in unchanged, 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
             new = until(lambda: all_new(*old), 20, "a new guard and helper")

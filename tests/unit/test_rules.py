@@ -84,7 +84,7 @@ def test_the_doors_to_child_processes() -> None:
     assert importers("subprocess", CORE + PLUGINS) == {"vmnet/demo/programs.py"}
     assert not [one for one in CORE + PLUGINS if calls(one, "os.system", "os.popen")]
     spawning = [one.name for one in CORE + PLUGINS if calls(one, "os.posix_spawn")]
-    assert sorted(spawning) == ["process.py", "processes.py"]
+    assert sorted(spawning) == ["process.py", "spawning.py"]
 
 
 def test_only_main_exits() -> None:

@@ -17,10 +17,10 @@ from tests.unit import recorder
 from vmnet import pipeline, process
 from vmnet.errors import DeliveryError, InterruptedStartError, LaunchError, VmnetError
 from vmnet.hooks.facade import Hooks
-from vmnet.lifecycle import start, state
+from vmnet.lifecycle import recovery, start, state, stop_signals
 from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.pipeline import Plan
-from vmnet.supervision import processes
+from vmnet.supervision import signals
 
 pytestmark = pytest.mark.usefixtures("recording")
 
@@ -84,7 +84,7 @@ def test_state_and_files_exist_at_the_launch(
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
     seen = [name for name in seen if name != "keeper.pid"]  # the keeper writes it at any time
-    assert seen == ["launched.json", "recorder.txt", "state.json", "uplinks.json"]
+    assert seen == ["recorder.txt", "state.json", "uplinks.json", "vm.json"]
 
 
 def test_the_state_is_saved_before_the_first_change(
@@ -206,7 +206,7 @@ def test_a_signal_during_the_start_undoes_it(
 
 def test_a_signal_whose_exception_is_lost_still_ends_the_start(hooks: Hooks, plan: Plan) -> None:
     """Python discards exceptions in some callbacks ("Exception ignored in")."""
-    start.interruptible()
+    stop_signals.interruptible()
     with suppress(InterruptedStartError):
         os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(InterruptedStartError, match="interrupted by SIGTERM"):
@@ -249,7 +249,7 @@ def test_stop_signals_are_blocked_for_the_guard_which_a_failure_ends(
     )
     with pytest.raises(LaunchError):
         start.start(hooks, evolve(plan, command=evolve(plan.command, qmp=tmp_path / "qmp.sock")))
-    assert blocked == [set(processes.STOP_SIGNALS)]
+    assert blocked == [set(signals.STOP_SIGNALS)]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "a failure unblocks them"
     (keeper,) = keepers
     _, status = os.waitpid(keeper, 0)
@@ -288,7 +288,7 @@ def test_no_guard_without_a_control_socket_or_with_the_guard_off(
 
 def test_the_next_start_undoes_a_killed_start(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
     state.save(run_dir, plan.identity, plan.wiring)
-    start.recover(hooks)
+    recovery.recover(hooks)
     ((hook, given),) = recorder.CALLS
     assert (hook, given["wiring"]) == ("vmnet_bridge_restore", recorder.WIRING)
     assert state.load(run_dir) is None
@@ -298,7 +298,7 @@ def test_a_failed_recovery_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Pa
     state.save(run_dir, plan.identity, plan.wiring)
     recorder.FAIL_AT.add("vmnet_bridge_restore")
     with pytest.raises(LaunchError):
-        start.recover(hooks)
+        recovery.recover(hooks)
     assert state.load(run_dir) is not None
 
 
@@ -311,5 +311,5 @@ def test_a_failed_undo_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) 
 
 def test_nothing_to_recover(hooks: Hooks) -> None:
     recorder.CALLS.clear()
-    start.recover(hooks)
+    recovery.recover(hooks)
     assert recorder.calls() == []

@@ -13,7 +13,7 @@ from vmnet import cli, testing
 from vmnet.cli.status import duration
 from vmnet.errors import GuestError
 from vmnet.lifecycle import state
-from vmnet.lifecycle.vm_record import Helper, Nic
+from vmnet.lifecycle.vm_record import GuestNic, Helper
 from vmnet.net import ipv4
 from vmnet.running import guest_answers
 from vmnet.running.guest_answers import GuestAnswers
@@ -29,7 +29,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY))
     running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "dnsmasq.pid"),))
 
-    def ask(nic: Nic) -> GuestAnswers:
+    def ask(nic: GuestNic) -> GuestAnswers:
         return GuestAnswers(nic.name, answering=nic.addresses, silent=(OTHER,))
 
     monkeypatch.setattr(guest_answers, "ask", ask)

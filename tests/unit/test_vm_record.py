@@ -24,7 +24,7 @@ from vmnet.model.wiring import Sender
 def test_a_saved_record_is_loaded(tmp_path: Path) -> None:
     made = running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "pid"),), console=None)
     assert vm_record.load(tmp_path) == made
-    assert (tmp_path / "launched.json").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "vm.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_no_record(tmp_path: Path) -> None:
@@ -37,45 +37,45 @@ def test_no_record(tmp_path: Path) -> None:
 
 def test_a_later_process_with_the_same_pid_does_not_match(tmp_path: Path) -> None:
     """After `docker restart` the folder is the same, and PID 1 always exists."""
-    own = Process.of("qemu", os.getpid())
+    own = Process.with_pid("qemu", os.getpid())
     assert own.runs
-    running.machine(tmp_path, machine=evolve(own, started=own.started - 1))
+    running.machine(tmp_path, hypervisor=evolve(own, started=own.started - 1))
     assert vm_record.load(tmp_path) is None
 
 
 def test_a_process_that_ended_or_never_existed_does_not_run() -> None:
     with subprocess.Popen(("sleep", "60")) as child:
-        process = Process.of("sleep", child.pid)
+        process = Process.with_pid("sleep", child.pid)
         assert process.runs
         assert 0 <= process.seconds < 60
         child.kill()
         # It is a zombie until this test waits for it.
         until(lambda: not process.runs, 10, "its end")
     assert not process.runs
-    assert not Process.of("sleep", child.pid).runs
-    assert not Process.of("no pidfile", 0).runs
+    assert not Process.with_pid("sleep", child.pid).runs
+    assert not Process.with_pid("no pidfile", 0).runs
 
 
 def test_a_helper_is_found_by_its_pid_file(tmp_path: Path) -> None:
     """The keeper may have replaced it since the start."""
     helper = Helper("dnsmasq", tmp_path / "pid")
-    assert helper.look() == (0, "has ended")
+    assert helper.state() == (0, "has ended")
     with subprocess.Popen(("sleep", "60")) as child:
         helper.pidfile.write_text(f"{child.pid}\n")
-        assert helper.look() == (child.pid, "")
+        assert helper.state() == (child.pid, "")
         child.send_signal(signal.SIGSTOP)
-        until(lambda: helper.look() == (child.pid, "is stopped"), 10, "it to be stopped")
+        until(lambda: helper.state() == (child.pid, "is stopped"), 10, "it to be stopped")
         child.kill()
-        until(lambda: helper.look() == (child.pid, "has ended"), 10, "the zombie")
-    assert helper.look() == (child.pid, "has ended")
+        until(lambda: helper.state() == (child.pid, "has ended"), 10, "the zombie")
+    assert helper.state() == (child.pid, "has ended")
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"version": 1}', '{"version": 4}', '{"version": 3, "qmp": 3}']
 )
 def test_a_malformed_record_is_an_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "launched.json").write_text(text)
-    with pytest.raises(StateError, match=r"can't read .*launched\.json"):
+    (tmp_path / "vm.json").write_text(text)
+    with pytest.raises(StateError, match=r"can't read .*vm\.json"):
         vm_record.load(tmp_path)
 
 
@@ -86,7 +86,7 @@ def test_the_record_of_a_plan(tmp_path: Path) -> None:
     wiring = evolve(wiring, ports=(evolve(port, sender=Sender((port.bridge_address.ip,))),))
     command = Command(("/usr/bin/qemu",), qmp=tmp_path / "qmp.sock")
     made = vm_record.describe(command, wiring, [["172.17.0.2"]], ())
-    assert made.machine == Process.of("qemu", os.getpid())
+    assert made.hypervisor == Process.with_pid("qemu", os.getpid())
     assert (made.qmp, made.console) == (tmp_path / "qmp.sock", None)
     (nic,) = made.nics
     assert (nic.mac, nic.addresses, nic.confined) == (port.guest_mac, ("172.17.0.2",), True)
@@ -95,7 +95,7 @@ def test_the_record_of_a_plan(tmp_path: Path) -> None:
         free = evolve(wiring, ports=(evolve(port, sender=sender),))
         assert not vm_record.describe(command, free, [[]], ()).nics[0].confined
     vm_record.save(tmp_path, made)
-    assert json.loads((tmp_path / "launched.json").read_text())["version"] == vm_record.VERSION
+    assert json.loads((tmp_path / "vm.json").read_text())["version"] == vm_record.VERSION
 
 
 def test_the_record_contains_the_forwarding_addresses() -> None:

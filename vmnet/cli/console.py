@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vmnet.errors import GuestError
-from vmnet.lifecycle.vm_record import Launched
+from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.running import console, sockets
 from vmnet.running.find_vm import find_vm
 from vmnet.running.sockets import BusyError
@@ -25,8 +25,8 @@ _ALTERNATIVE = "`docker attach NAME` shows the console, too, and Ctrl-P Ctrl-Q l
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _parser().parse_args(arguments)
-    launched = find_vm(environ)
-    with _connect(launched, take=options.take) as connection:
+    record = find_vm(environ)
+    with _connect(record, take=options.take) as connection:
         # Without a terminal, `docker exec` does not pass Ctrl-C on.
         leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "SIGTERM ends it"
         _log.info("attached to the console: %s", leave)
@@ -55,18 +55,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _connect(launched: Launched, *, take: bool) -> socket.socket:
-    if launched.console is None:
+def _connect(record: VmRecord, *, take: bool) -> socket.socket:
+    if record.console is None:
         raise GuestError(
             "this VM has no console socket: VMNET_CONSOLE is off, or standard input is a pipe",
             f"{_ALTERNATIVE}; for `vmnet console` start the VM with `-d` or `-it`, "
             "VMNET_CONSOLE=on and QEMU 10",
         )
     try:
-        return sockets.connect(launched.console, patience=0)
+        return sockets.connect(record.console, patience=0)
     except BusyError as error:
         if take:
-            return _take(launched.console, error)
+            return _take(record.console, error)
         raise GuestError(
             f"{error.others} is already attached, and the console serves one session at a time",
             "leave that session with Ctrl-], or end it with `vmnet console --take`",

@@ -10,7 +10,7 @@ from typing import NoReturn
 from vmnet import log, pipeline
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
-from vmnet.lifecycle import start
+from vmnet.lifecycle import recovery, start, stop_signals
 from vmnet.pipeline import Plan
 
 _log = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
     :raises vmnet.errors.VmnetError: the start failed; the network is as it was
     """
-    start.interruptible()
+    stop_signals.interruptible()
     hooks = pipeline.select(environ)
-    start.recover(hooks)
-    devices = start.devices_there()
+    recovery.recover(hooks)
+    devices = start.device_indexes()
     if not hooks.allocators:
         _become(hooks, pipeline.plan(hooks, arguments), devices)
     from vmnet.lifecycle import allocation, supervisor
@@ -54,7 +54,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             devices,
         )
     try:
-        start.recover(hooks)
+        recovery.recover(hooks)
     except VmnetError as error:
         log.report(error)  # the exit status remains that of the machine
     return status

@@ -51,7 +51,7 @@ def allocate(hooks: Hooks, identity: Identity) -> Identity:
     :raises VmnetError: a strategy cannot allocate; the record states what must be released
     """
     run_directory.make(hooks.settings[RUN_DIR])
-    path = state.allocations(hooks.settings[RUN_DIR])
+    path = state.allocations_path(hooks.settings[RUN_DIR])
     allocations: tuple[Allocation, ...] = ()
     for name in hooks.allocators:
         allocations = (*allocations, Allocation(name, identity))
@@ -68,7 +68,7 @@ def release(hooks: Hooks) -> None:
     :raises AllocationError: a strategy failed; its allocation stays on record
     :raises StateError: the record can't be read
     """
-    path = state.allocations(hooks.settings[RUN_DIR])
+    path = state.allocations_path(hooks.settings[RUN_DIR])
     kept: list[Allocation] = []
     for allocation in reversed(_load(path)):
         try:

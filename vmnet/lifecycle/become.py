@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 from vmnet.errors import LaunchError, MachineError
-from vmnet.lifecycle import held_signals, privileges
+from vmnet.lifecycle import privileges, stop_signals
 from vmnet.model.machine import Command, Listener, Opened
 
 
@@ -41,7 +41,7 @@ def become(command: Command) -> NoReturn:
             undo.callback(os.umask, os.umask(0o177))
             _assume(command, undo)
         _reap_forever(undo)
-        held_signals.refuse_pending()
+        stop_signals.refuse_pending()
         try:
             os.execv(command.argv[0], command.argv)
         except OSError as error:

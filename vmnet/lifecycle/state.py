@@ -82,7 +82,7 @@ def discard(run_dir: Path) -> None:
     (run_dir / _FILE).unlink(missing_ok=True)
 
 
-def allocations(run_dir: Path) -> Path:
+def allocations_path(run_dir: Path) -> Path:
     """Return the path of :mod:`vmnet.lifecycle.allocation`'s record."""
     return run_dir / "allocations.json"
 

@@ -54,9 +54,9 @@ def log_changes(run_dir: Path, environ: Mapping[str, str]) -> None:
 def _log_change(uplink: uplink_record.Uplink, devices: Mapping[int, Device]) -> str:
     """Log a change of an uplink's trouble, and return the trouble."""
     trouble = uplink_record.trouble(uplink, devices)
-    if trouble and trouble != uplink.said:
+    if trouble and trouble != uplink.logged:
         _log.error("%s", trouble, extra={"hint": _REMEDY})
-    elif uplink.said and not trouble:
+    elif uplink.logged and not trouble:
         _log.info("%s is back in %s, with a carrier", uplink.name, uplink.bridge)
     return trouble
 

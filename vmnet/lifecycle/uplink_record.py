@@ -33,7 +33,7 @@ class Uplink:
 
     :param had_carrier: whether it has ever had a carrier, which hardware gets seconds after it was
         set up. Only then is a missing carrier a trouble.
-    :param said: the trouble that was logged last, or an empty string
+    :param logged: the trouble that was logged last, or an empty string
     """
 
     name: str
@@ -41,7 +41,7 @@ class Uplink:
     bridge: str
     bridge_index: int
     had_carrier: bool
-    said: str = ""
+    logged: str = ""
 
 
 @frozen
@@ -156,13 +156,13 @@ def _record(document: Mapping[str, Any]) -> UplinkRecord:
 
 def with_news(
     record: UplinkRecord,
-    said: Mapping[int, str],
+    troubles: Mapping[int, str],
     shut: Sequence[int],
     devices: Mapping[int, Device],
 ) -> UplinkRecord:
     """Return the record after a check was logged, without devices that have disappeared.
 
-    :param said: the trouble of each uplink, by its index
+    :param troubles: the trouble of each uplink, by its index
     :param shut: the indexes of the NICs that have appeared
     """
 
@@ -175,7 +175,7 @@ def with_news(
         uplinks=tuple(
             evolve(
                 uplink,
-                said=said[uplink.index],
+                logged=troubles[uplink.index],
                 had_carrier=uplink.had_carrier or has_carrier(uplink),
             )
             for uplink in record.uplinks

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vmnet.model.machine import Command
     from vmnet.model.wiring import Port, Wiring
 
-VERSION = 3
-_FILE = "launched.json"
+VERSION = 4
+_FILE = "vm.json"
 # States of proc_pid_stat(5) in which a helper does not work.
 _TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
 _HERTZ = os.sysconf("SC_CLK_TCK")
@@ -40,7 +40,7 @@ class Process:
     started: int
 
     @classmethod
-    def of(cls, name: str, pid: int) -> Process:
+    def with_pid(cls, name: str, pid: int) -> Process:
         """Return the process that has this PID now."""
         return cls(name, pid, _started(pid) or 0)
 
@@ -65,7 +65,7 @@ class Helper:
     name: str
     pidfile: Path
 
-    def look(self) -> tuple[int, str]:
+    def state(self) -> tuple[int, str]:
         """Return its PID or 0, and what is wrong with it or an empty string."""
         try:
             pid = int(self.pidfile.read_text())
@@ -75,10 +75,10 @@ class Helper:
 
 
 @frozen
-class Nic:
+class GuestNic:
     """A NIC of the guest, and the data to check whether the guest answers on it.
 
-    :param asker: the bridge's own address, from which vmnet asks the guest
+    :param bridge_address: the bridge's own address, from which vmnet asks the guest
     :param nameservers: the bridge's addresses that forward the guest's DNS queries
     :param addresses: the addresses that the guest should have
     :param confined: whether a filter restricts the guest to these addresses
@@ -89,32 +89,32 @@ class Nic:
     mac: str
     bridge: str
     bridge_mac: str
-    asker: str
+    bridge_address: str
     nameservers: tuple[str, ...]
     addresses: tuple[str, ...]
     confined: bool
 
 
 @frozen
-class Launched:
-    """The VM as it was launched.
+class VmRecord:
+    """The VM as it was started.
 
-    :param machine: the hypervisor
+    :param hypervisor: its process
     :param helpers: the daemons, the guard and the keeper
     :param qmp: the control socket, if there is one
     :param console: the socket of the serial console, if there is one
     """
 
-    machine: Process
+    hypervisor: Process
     helpers: tuple[Helper, ...]
-    nics: tuple[Nic, ...]
+    nics: tuple[GuestNic, ...]
     qmp: Path | None
     console: Path | None
 
 
-def save(run_dir: Path, launched: Launched) -> None:
+def save(run_dir: Path, record: VmRecord) -> None:
     """:raises StateError: the run directory can't be written"""
-    document = {"version": VERSION, **plain(launched)}
+    document = {"version": VERSION, **plain(record)}
     files.write(run_dir / _FILE, json.dumps(document).encode())
 
 
@@ -122,13 +122,13 @@ def discard(run_dir: Path) -> None:
     (run_dir / _FILE).unlink(missing_ok=True)
 
 
-def load(run_dir: Path) -> Launched | None:
+def load(run_dir: Path) -> VmRecord | None:
     """Return the running VM, or None if none runs.
 
     :raises StateError: the record can't be read
     """
-    launched = files.load(run_dir / _FILE, _build)
-    return launched if launched is not None and launched.machine.runs else None
+    record = files.load(run_dir / _FILE, _build)
+    return record if record is not None and record.hypervisor.runs else None
 
 
 def describe(
@@ -136,22 +136,22 @@ def describe(
     wiring: Wiring,
     addresses: Iterable[Iterable[object]],
     helpers: Iterable[Helper],
-) -> Launched:
+) -> VmRecord:
     """Return the record of a command that this process is about to execute.
 
     :param addresses: for each port the addresses that the guest should have
     """
-    return Launched(
-        machine=Process.of(Path(command.argv[0]).name, os.getpid()),
+    return VmRecord(
+        hypervisor=Process.with_pid(Path(command.argv[0]).name, os.getpid()),
         helpers=tuple(helpers),
         nics=tuple(
-            Nic(
+            GuestNic(
                 name=port.uplink,
                 tap=port.tap,
                 mac=port.guest_mac,
                 bridge=port.bridge,
                 bridge_mac=port.bridge_mac,
-                asker=str(port.bridge_address.ip),
+                bridge_address=str(port.bridge_address.ip),
                 nameservers=_nameservers(port, wiring),
                 addresses=tuple(map(str, expected)),
                 confined=port.sender is not None and port.sender.addresses is not None,
@@ -169,19 +169,19 @@ def _nameservers(port: Port, wiring: Wiring) -> tuple[str, ...]:
     return tuple(dict.fromkeys((str(wiring.nameserver), str(wiring.stable_nameserver))))
 
 
-def _build(document: Mapping[str, Any]) -> Launched:
+def _build(document: Mapping[str, Any]) -> VmRecord:
     """Build the record without cattrs, whose import takes longer than all of `vmnet health`."""
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']}")
     lists = ("addresses", "nameservers")
     nics = ({**nic, **{key: tuple(nic[key]) for key in lists}} for nic in document["nics"])
     qmp, console = document["qmp"], document["console"]
-    return Launched(
-        machine=Process(**document["machine"]),
+    return VmRecord(
+        hypervisor=Process(**document["hypervisor"]),
         helpers=tuple(
             Helper(helper["name"], Path(helper["pidfile"])) for helper in document["helpers"]
         ),
-        nics=tuple(Nic(**nic) for nic in nics),
+        nics=tuple(GuestNic(**nic) for nic in nics),
         qmp=None if qmp is None else Path(qmp),
         console=None if console is None else Path(console),
     )

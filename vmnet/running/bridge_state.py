@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface
 
-from vmnet.lifecycle.vm_record import Nic
+from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.model.base import frozen
 from vmnet.net import ipv4
 
@@ -24,7 +24,7 @@ class BridgeState:
     is_deaf: bool = False
 
 
-def read(nic: Nic) -> BridgeState:
+def read(nic: GuestNic) -> BridgeState:
     """Read the state of a NIC's bridge from the kernel."""
     try:
         addresses = ipv4.addresses(nic.bridge)
@@ -32,16 +32,16 @@ def read(nic: Nic) -> BridgeState:
         why = f"{nic.bridge}: {error.strerror or error}"
         return BridgeState(nic.bridge, trouble=why, is_deaf=bool(nic.nameservers))
     own = [str(address.ip) for address in addresses]
-    if nic.asker in own:
+    if nic.bridge_address in own:
         return BridgeState(nic.bridge, addresses)
-    lost = f"{nic.bridge} has lost {nic.asker}"
+    lost = f"{nic.bridge} has lost {nic.bridge_address}"
     if nic.nameservers and not set(own) & set(nic.nameservers):
         why = f"{lost}, and does not forward the guest's DNS: restart the container"
         return BridgeState(nic.bridge, addresses, why, is_deaf=True)
     return BridgeState(nic.bridge, addresses, f"{lost}{_consequence(nic, addresses)}")
 
 
-def _consequence(nic: Nic, addresses: tuple[IPv4Interface, ...]) -> str:
+def _consequence(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:
     routable = [str(address.ip) for address in addresses if not address.ip.is_link_local]
     if routable:
         return f", and has {' '.join(routable)} instead"
@@ -50,8 +50,8 @@ def _consequence(nic: Nic, addresses: tuple[IPv4Interface, ...]) -> str:
     return ""
 
 
-def source(nic: Nic) -> IPv4Address:
+def source(nic: GuestNic) -> IPv4Address:
     """Return the source address of queries to the guest: one of the bridge's, if it has any."""
-    recorded = IPv4Address(nic.asker)
+    recorded = IPv4Address(nic.bridge_address)
     own = [address.ip for address in read(nic).addresses]
     return min(own, key=lambda ip: (ip != recorded, ip.is_link_local), default=recorded)

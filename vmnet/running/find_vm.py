@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from vmnet.errors import GuestError
 from vmnet.lifecycle import vm_record
-from vmnet.lifecycle.vm_record import Launched
+from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.settings.core import RUN_DIR
 from vmnet.settings.table import value
 
 
-def find_vm(environ: Mapping[str, str]) -> Launched:
+def find_vm(environ: Mapping[str, str]) -> VmRecord:
     """Return the record of the running VM.
 
     :raises GuestError: no VM runs here

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from vmnet.errors import PrivilegeError
-from vmnet.lifecycle.vm_record import Nic
+from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.model.base import frozen
 from vmnet.net import liveness, packets
 from vmnet.running import bridge_state
@@ -31,7 +31,7 @@ class GuestAnswers:
         return bool(self.answering)
 
 
-def ask(nic: Nic) -> GuestAnswers:
+def ask(nic: GuestNic) -> GuestAnswers:
     """Query a NIC. This takes a millisecond if it answers for all its addresses, else a second."""
     if not nic.addresses:
         return GuestAnswers(nic.name, unknown="vmnet does not know its addresses")

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import files, uplink_record, vm_record
-from vmnet.lifecycle.vm_record import Launched
+from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.base import frozen
 from vmnet.running import bridge_state, guest_answers, run_state
 from vmnet.running.guest_answers import GuestAnswers
@@ -49,8 +49,8 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
     if machine is None:
         return Health("starting", "QEMU has not been started yet")
     for helper in machine.helpers:
-        pid, trouble = helper.look()
-        if trouble and not (pid == 0 and machine.machine.seconds < _HELPERS_SECONDS):
+        pid, trouble = helper.state()
+        if trouble and not (pid == 0 and machine.hypervisor.seconds < _HELPERS_SECONDS):
             return Health("unhealthy", f"{helper.name} {trouble}: see the container's log")
     if lost := uplink_record.troubles(run_dir):
         return Health("unhealthy", "; ".join(lost))
@@ -74,7 +74,7 @@ def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
 
 
 def _judge(
-    machine: Launched, found: list[GuestAnswers], run_dir: Path, grace: float, *, strict: bool
+    machine: VmRecord, found: list[GuestAnswers], run_dir: Path, grace: float, *, strict: bool
 ) -> Health:
     """Judge the guest by its answers. A NIC that has answered must go on answering."""
     answered = _Answered(run_dir / _FILE, machine)
@@ -87,7 +87,7 @@ def _judge(
     reason = "; ".join((*map(_summary, found), *answered.trouble))
     if not silent:
         return Health("healthy", reason)
-    if machine.machine.seconds < grace:
+    if machine.hypervisor.seconds < grace:
         return Health("starting", f"{_silence(silent[0])} yet")
     if strict:
         return Health("unhealthy", f"{_silence(silent[0])} after {grace:g} s")
@@ -113,9 +113,9 @@ class _Answered:
     next check tries again.
     """
 
-    def __init__(self, path: Path, machine: Launched) -> None:
+    def __init__(self, path: Path, machine: VmRecord) -> None:
         self._path = path
-        self._key = f"{machine.machine.pid} {machine.machine.started}"
+        self._key = f"{machine.hypervisor.pid} {machine.hypervisor.started}"
         lines = files.read(path).decode().splitlines() if path.exists() else []
         self._names = set(lines[1:]) if lines[:1] == [self._key] else set()
         self.trouble: tuple[str, ...] = ()

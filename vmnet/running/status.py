@@ -8,7 +8,7 @@ from vmnet.errors import GuestError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import state
 from vmnet.lifecycle import uplink_record as uplinks
-from vmnet.lifecycle.vm_record import Helper, Launched
+from vmnet.lifecycle.vm_record import Helper, VmRecord
 from vmnet.model.base import frozen
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
@@ -51,7 +51,7 @@ class Running:
 
     @classmethod
     def of(cls, helper: Helper) -> Running:
-        pid, trouble = helper.look()
+        pid, trouble = helper.state()
         return cls(helper.name, pid, not trouble, trouble)
 
 
@@ -88,7 +88,7 @@ class Status:
     helpers: tuple[Running, ...]
 
 
-def of(machine: Launched, hooks: Hooks) -> Status:
+def of(machine: VmRecord, hooks: Hooks) -> Status:
     """Collect the status of a VM.
 
     :raises GuestError: the run directory has no record of its identity
@@ -102,8 +102,8 @@ def of(machine: Launched, hooks: Hooks) -> Status:
     identity, wiring = saved.identity, saved.wiring
     troubles, newcomers = _uplinks(hooks.settings[RUN_DIR])
     return Status(
-        process=Running(machine.machine.name, machine.machine.pid, runs=True),
-        uptime=round(machine.machine.seconds, 1),
+        process=Running(machine.hypervisor.name, machine.hypervisor.pid, runs=True),
+        uptime=round(machine.hypervisor.seconds, 1),
         qemu=_qemu(machine.qmp),
         identity=identity,
         wiring=wiring,

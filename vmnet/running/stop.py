@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vmnet import process, program
 from vmnet.errors import GuestError
-from vmnet.lifecycle.vm_record import Launched
+from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.base import frozen
 from vmnet.running import qmp_session
 from vmnet.running.qmp_session import QmpSession
@@ -37,7 +37,7 @@ class Stopped:
 
 
 def stop(
-    machine: Launched, timeout: float, progress: Callable[[str], None], *, force: bool = False
+    machine: VmRecord, timeout: float, progress: Callable[[str], None], *, force: bool = False
 ) -> Stopped:
     """Press the power button until the guest has powered off, then make QEMU quit.
 
@@ -56,7 +56,7 @@ def stop(
     try:
         is_off = _power_off(machine.qmp, timeout, progress)
     except GuestError:
-        if machine.machine.runs:
+        if machine.hypervisor.runs:
             raise
         return Stopped("ended", round(time.monotonic() - begun, 1))
     seconds = round(time.monotonic() - begun, 1)

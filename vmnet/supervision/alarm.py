@@ -5,7 +5,7 @@ process that *adds* the signalfd (signalfd(2), "epoll(7) semantics"), also after
 start, which becomes PID 1, adds the signalfd, and the guard inherits both descriptors: a signal to
 PID 1 wakes the guard. The kernel then checks once more whether a signal is pending, this time for
 the guard. So the guard always keeps one signal of the mask pending for itself
-(:data:`vmnet.supervision.processes.ALARM_SIGNAL`). The registration is edge-triggered, so this
+(:data:`vmnet.supervision.signals.ALARM_SIGNAL`). The registration is edge-triggered, so this
 pending signal alone does not wake the guard.
 
 This depends on the kernel's implementation, so the alarm tests itself: the start sends itself the
@@ -22,7 +22,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vmnet.supervision import processes
+from vmnet.supervision.signals import ALARM_SIGNAL, STOP_SIGNALS
 
 _SFD_CLOEXEC = os.O_CLOEXEC
 _SIGSET_BYTES = 128  # sigset_t of glibc and musl
@@ -39,7 +39,7 @@ def opened() -> Iterator[tuple[int, ...]]:
     import ctypes  # the os module has no signalfd, and a start without a guard needs none
 
     libc = ctypes.CDLL(None)
-    mask = sum(1 << (number - 1) for number in (*processes.STOP_SIGNALS, processes.ALARM_SIGNAL))
+    mask = sum(1 << (number - 1) for number in (*STOP_SIGNALS, ALARM_SIGNAL))
     words = mask.to_bytes(8, "little").ljust(_SIGSET_BYTES, b"\0")
     signals = libc.signalfd(-1, words, _SFD_CLOEXEC)
     if signals < 0:
@@ -63,7 +63,7 @@ def _test() -> None:
 
     A signal to the process could reach another thread that does not block it, and end the process.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (processes.ALARM_SIGNAL,))
-    signal.pthread_kill(_thread.get_ident(), processes.ALARM_SIGNAL)
-    signal.sigwait((processes.ALARM_SIGNAL,))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (ALARM_SIGNAL,))
+    signal.pthread_kill(_thread.get_ident(), ALARM_SIGNAL)
+    signal.sigwait((ALARM_SIGNAL,))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)

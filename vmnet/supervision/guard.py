@@ -21,10 +21,11 @@ import os
 import select
 import time
 
-from . import processes
-from .keeper_watch import Keeper
-from .processes import ALARM_SIGNAL, STOP_SIGNALS, Log
-from .qmp import Monitor
+from . import ends, process_name
+from .keeper_watch import KeeperWatch
+from .log import Log
+from .qmp import Connection
+from .signals import ALARM_SIGNAL, STOP_SIGNALS, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ _ENDS = {
 }
 
 
-class Machine:
+class Hypervisor:
     """The hypervisor's process.
 
     :ivar end: its pidfd
@@ -74,7 +75,7 @@ class Machine:
         self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
 
     def has_ended(self) -> bool:
-        return processes.has_ended(self.end)
+        return ends.has_ended(self.end)
 
     def pending(self) -> int:
         """Return a pending stop signal, or 0."""
@@ -114,14 +115,14 @@ class Guard:
 
     def __init__(
         self,
-        machine: Machine,
-        monitor: Monitor,
+        hypervisor: Hypervisor,
+        qmp: Connection,
         alarm: Alarm | None,
-        keeper: Keeper,
+        keeper: KeeperWatch,
         deadline: float,
         log: Log,
     ) -> None:
-        self._machine, self._monitor, self._alarm = machine, monitor, alarm
+        self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
         self._keeper, self._deadline, self._log = keeper, deadline, log
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
@@ -131,19 +132,19 @@ class Guard:
 
     def run(self) -> None:
         """Guard the hypervisor until it ends."""
-        while not self._machine.has_ended():
+        while not self._hypervisor.has_ended():
             self._check_signals()
-            connected = self._monitor.connect(also_after_flood=self._has_command_due())
+            connected = self._qmp.connect(also_after_flood=self._has_command_due())
             if self._force_at:
                 self._send_due_command(connected)
-            self._handle(self._monitor.messages())
+            self._handle(self._qmp.messages())
             self._log_flood()
             self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
-        self._handle(self._monitor.last_messages())
+        self._handle(self._qmp.last_messages())
 
     def _check_signals(self) -> None:
-        if not self._force_at and (number := self._machine.pending()):
-            name = processes.signal_name(number)
+        if not self._force_at and (number := self._hypervisor.pending()):
+            name = signal_name(number)
             self._log.info(f"{name}: pressing the guest's power button")
             self._press_at = time.monotonic()
             self._force_at = self._press_at + self._deadline
@@ -159,11 +160,11 @@ class Guard:
             text = f"the guest did not power off within {self._deadline:g} s"
             self._log.warning(f"{text}: forcing QEMU to quit")
             if not connected:
-                self._log.error(f"can't connect to QEMU's control socket: {self._monitor.obstacle}")
+                self._log.error(f"can't connect to QEMU's control socket: {self._qmp.obstacle}")
         if self._is_forced and not self._is_force_sent and connected:
-            self._is_force_sent = self._monitor.send(FORCE, _FORCE_SECONDS)
+            self._is_force_sent = self._qmp.send(FORCE, _FORCE_SECONDS)
         elif now >= self._press_at and connected and not self._is_forced:
-            self._monitor.send(_PRESS)
+            self._qmp.send(_PRESS)
             self._press_at = now + PRESS_SECONDS
 
     def _seconds_to_sleep(self, connected: bool) -> float:
@@ -172,7 +173,7 @@ class Guard:
         seconds = _POLL_SECONDS_WITH_ALARM if has_alarm else _POLL_SECONDS
         now = time.monotonic()
         if not connected:
-            seconds = min(seconds, max(self._retry, self._monitor.reconnect_at - now))
+            seconds = min(seconds, max(self._retry, self._qmp.reconnect_at - now))
             self._retry = min(self._retry * 2, _CONNECT_SECONDS[1])
         if self._force_at and not self._is_forced:
             due = min(self._press_at, self._force_at) if connected else self._force_at
@@ -181,7 +182,7 @@ class Guard:
 
     def _sleep(self, seconds: float) -> None:
         poll = select.poll()
-        for fd in (self._machine.end, self._keeper.fileno(), self._monitor.fileno()):
+        for fd in (self._hypervisor.end, self._keeper.fileno(), self._qmp.fileno()):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         if self._alarm is not None:
@@ -208,7 +209,7 @@ class Guard:
                 self._log.error(f"QEMU refused a command: {error.get('desc')}")
 
     def _log_flood(self) -> None:
-        if self._monitor.floods and not self._is_flood_logged:
+        if self._qmp.floods and not self._is_flood_logged:
             self._is_flood_logged = True
             self._log.warning(
                 "the guest floods QEMU's control socket with events: the guard disconnects for "
@@ -268,12 +269,12 @@ def main(
     pid: str, qmp: str, deadline: str, form: str, alarm: str, keeper: str, *keepers: str
 ) -> None:
     """Guard a hypervisor until it ends. :func:`arguments` describes its arguments."""
-    processes.set_process_name("vmnet-guard")
+    process_name.set_own("vmnet-guard")
     try:
-        machine = Machine(int(pid))
-        watched = Keeper(int(keeper), keepers, Log(form, "keeper"))
+        hypervisor = Hypervisor(int(pid))
+        watched = KeeperWatch(int(keeper), keepers, Log(form, "keeper"))
     except (ProcessLookupError, FileNotFoundError):  # the hypervisor has ended already
         return
     inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
     log = Log(form, "guard")
-    Guard(machine, Monitor(qmp), inherited, watched, float(deadline), log).run()
+    Guard(hypervisor, Connection(qmp), inherited, watched, float(deadline), log).run()

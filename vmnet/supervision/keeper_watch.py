@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import time
 
-from . import processes
-from .processes import STOP_SIGNALS, Log
+from . import ends, spawning
+from .signals import STOP_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .log import Log
 
 _PAUSES = 1.0, 60.0
 _LESS_PRIVILEGED = (
@@ -23,7 +25,7 @@ _LESS_PRIVILEGED = (
 )
 
 
-class Keeper:
+class KeeperWatch:
     """The process that restarts the guard, and that the guard restarts.
 
     :param argv: the command line of a new keeper
@@ -41,7 +43,7 @@ class Keeper:
     def check(self) -> float:
         """Replace the keeper if it has ended, and return the seconds until the next check."""
         now = time.monotonic()
-        if self._end >= 0 and processes.has_ended(self._end):
+        if self._end >= 0 and ends.has_ended(self._end):
             os.close(self._end)
             self._log_end()
         if self._end < 0 and now >= self._due:
@@ -51,12 +53,12 @@ class Keeper:
     def _log_end(self) -> None:
         self._end, self._due = -1, time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _PAUSES[1])
-        status = processes.describe(processes.exit_status(self._pid))
+        status = ends.describe(ends.exit_status(self._pid))
         self._log.error(f"ended before the VM ({status}): starting it again", _LESS_PRIVILEGED)
 
     def _start(self) -> None:
         try:
-            self._watch(processes.spawn(self._argv, masked=STOP_SIGNALS, session=True))
+            self._watch(spawning.spawn(self._argv, masked=STOP_SIGNALS, session=True))
         except OSError as error:
             self._log.error(f"can't be started: {error}")
             self._due = time.monotonic() + _PAUSES[1]

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 2.0
 _LAST_CHUNKS = 64
 
 
-class Monitor:
+class Connection:
     """A client that never waits.
 
     :ivar obstacle: why there is no connection

@@ -42,7 +42,7 @@ class Watch:
         return files(self.files) if self.files else links()
 
 
-def of(daemon: Daemon) -> Iterator[Watch]:
+def watch_of(daemon: Daemon) -> Iterator[Watch]:
     """Yield the watch of the files that a daemon follows."""
     if daemon.follows and daemon.refresh:
         yield Watch(f"refreshing {daemon.name}", daemon.refresh, daemon.follows)

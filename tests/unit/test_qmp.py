@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.test_guard import guard_of, machine
 from vmnet.supervision import qmp
-from vmnet.supervision.qmp import Monitor
+from vmnet.supervision.qmp import Connection
 
 EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_CRASHLOADED"}\r\n'
 RESET = b'{"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}\r\n'
@@ -30,14 +30,14 @@ def qemu(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def ours(qemu: socket.socket, tmp_path: Path) -> Iterator[Monitor]:
-    made = Monitor(str(tmp_path / "qmp.sock"))
+def ours(qemu: socket.socket, tmp_path: Path) -> Iterator[Connection]:
+    made = Connection(str(tmp_path / "qmp.sock"))
     assert made.connect(also_after_flood=False)
     yield made
     made.disconnect("the test has ended")
 
 
-def flood(ours: Monitor, theirs: socket.socket, what: bytes = EVENT, times: int = 10**6) -> int:
+def flood(ours: Connection, theirs: socket.socket, what: bytes = EVENT, times: int = 10**6) -> int:
     """Return how many bytes the monitor accepts before it disconnects."""
     sent = 0
     theirs.setblocking(False)
@@ -51,14 +51,14 @@ def flood(ours: Monitor, theirs: socket.socket, what: bytes = EVENT, times: int 
     return sent
 
 
-def test_irrelevant_lines_are_not_parsed(ours: Monitor, qemu: socket.socket) -> None:
+def test_irrelevant_lines_are_not_parsed(ours: Connection, qemu: socket.socket) -> None:
     theirs, _ = qemu.accept()
     with theirs:
         theirs.sendall(b"no JSON at all\n[1]\n" + EVENT + b'"error"\n{"STOP"\n' + RESET)
         assert ours.messages() == [json.loads(RESET)]
 
 
-def test_a_line_in_parts(ours: Monitor, qemu: socket.socket) -> None:
+def test_a_line_in_parts(ours: Connection, qemu: socket.socket) -> None:
     theirs, _ = qemu.accept()
     with theirs:
         theirs.sendall(RESET[:20])
@@ -69,7 +69,7 @@ def test_a_line_in_parts(ours: Monitor, qemu: socket.socket) -> None:
 
 @pytest.mark.parametrize("what", [EVENT, b"x"])
 def test_a_flood_closes_the_connection_once_qemu_has_answered(
-    ours: Monitor, qemu: socket.socket, what: bytes
+    ours: Connection, qemu: socket.socket, what: bytes
 ) -> None:
     """Events, or a line without an end."""
     theirs, _ = qemu.accept()
@@ -82,7 +82,7 @@ def test_a_flood_closes_the_connection_once_qemu_has_answered(
     assert ours.connect(also_after_flood=True), "to send commands"
 
 
-def test_qemu_has_time_to_answer_during_a_flood(ours: Monitor, qemu: socket.socket) -> None:
+def test_qemu_has_time_to_answer_during_a_flood(ours: Connection, qemu: socket.socket) -> None:
     """It drops the commands of a client that disconnects."""
     theirs, _ = qemu.accept()
     with theirs:
@@ -100,7 +100,7 @@ def test_qemu_has_time_to_answer_during_a_flood(ours: Monitor, qemu: socket.sock
 
 
 def test_occasional_events_are_no_flood(
-    ours: Monitor, qemu: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ours: Connection, qemu: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, _ = qemu.accept()
     now = [0.0]

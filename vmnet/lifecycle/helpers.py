@@ -17,7 +17,8 @@ from vmnet.model.delivery import Daemon
 from vmnet.model.machine import Command
 from vmnet.settings.core import GUARD, LOG, RUN_DIR, STOP_TIMEOUT
 from vmnet.settings.table import Settings
-from vmnet.supervision import alarm, guard, keeper, processes, watches
+from vmnet.supervision import alarm, guard, keeper, pidfiles, watches
+from vmnet.supervision.signals import STOP_SIGNALS
 from vmnet.supervision.watches import Watch
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def begin(
+def start(
     command: Command, daemons: Iterable[Daemon], settings: Settings, undo: ExitStack
 ) -> list[Helper]:
     """Start the keeper and the guard; the daemons run already.
@@ -37,7 +38,7 @@ def begin(
     :returns: all helpers of the VM
     :raises LaunchError: the keeper can't be started
     """
-    kept = [daemon for daemon in daemons if processes.read_pid(str(daemon.pidfile))]
+    kept = [daemon for daemon in daemons if pidfiles.read(str(daemon.pidfile))]
     helpers = [Helper(daemon.name, daemon.pidfile) for daemon in kept]
     orders: list[Order] = [
         keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv) for daemon in kept
@@ -69,7 +70,7 @@ def begin(
                 pidfile = helpers[-1].pidfile
                 words = keeper.arguments(os.getpid(), settings[LOG], pidfile, *orders)
                 argv = program.command(keeper.__name__, *words, light=True)
-                pid = process.spawn(argv, processes.STOP_SIGNALS)
+                pid = process.spawn(argv, STOP_SIGNALS)
                 undo.callback(os.killpg, pid, signal.SIGKILL)  # ends the guard too
         except OSError as error:
             raise LaunchError(
@@ -84,7 +85,7 @@ def begin(
 def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
     """Yield the daemons' watches, and the watch of the network devices."""
     for daemon in daemons:
-        yield from watches.of(daemon)
+        yield from watches.watch_of(daemon)
     argv = program.command("vmnet.lifecycle.uplink_changes", settings[RUN_DIR])
     yield Watch("uplinks", argv)
 
@@ -110,5 +111,5 @@ def _core_helper(name: str, settings: Settings, undo: ExitStack) -> Helper:
 
 
 def _block_stop_signals(undo: ExitStack) -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, processes.STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)

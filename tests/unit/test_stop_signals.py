@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vmnet.supervision.processes import STOP_SIGNALS
+from vmnet.supervision.signals import STOP_SIGNALS
 
 ROOT = Path(__file__).parents[2]
 _BLOCKING = ("env", "--block-signal=HUP,INT,QUIT,TERM,PWR")

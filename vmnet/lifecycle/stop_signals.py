@@ -1,4 +1,4 @@
-"""Stop signals that arrive before a start has installed its handlers.
+"""Stop signals during a start.
 
 The kernel drops a signal to PID 1 without a handler, unless the signal is blocked; then it stays
 pending (``sig_ignored()`` in kernel/signal.c). So a start blocks the stop signals first, and
@@ -9,18 +9,15 @@ starts: env(1) executes Python, which inherits the mask.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from types import FrameType
 
 from vmnet.errors import InterruptedStartError
-from vmnet.supervision.processes import STOP_SIGNALS
+from vmnet.supervision.signals import STOP_SIGNALS
 
 # The stop signals that have arrived. Python discards the handler's exception where it can't raise
 # it, for example in a weakref callback ("Exception ignored in").
 _arrived: list[int] = []
-
-
-def note(number: int) -> None:
-    """Record a stop signal for :func:`refuse_pending`."""
-    _arrived.append(number)
 
 
 def hold() -> None:
@@ -31,6 +28,17 @@ def hold() -> None:
 def deliver() -> None:
     """Unblock the stop signals: the kernel delivers pending and later ones at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def interruptible() -> None:
+    """Make stop signals, pending ones included, raise InterruptedStartError."""
+    _handle(_interrupt)
+    deliver()
+
+
+def ignore() -> None:
+    """Ignore stop signals from now on."""
+    _handle(signal.SIG_IGN)
 
 
 def refuse_pending() -> None:
@@ -44,3 +52,13 @@ def refuse_pending() -> None:
     for number in STOP_SIGNALS:
         if number in pending:
             raise InterruptedStartError(number)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _arrived.append(number)
+    raise InterruptedStartError(number)

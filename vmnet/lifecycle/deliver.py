@@ -1,0 +1,62 @@
+"""Write the files and start the daemons of a delivery."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from vmnet import process
+from vmnet.errors import DeliveryError
+from vmnet.lifecycle import files
+from vmnet.model.delivery import Daemon, Delivery
+
+
+def deliver(delivery: Delivery, undo: ExitStack) -> None:
+    """Write a delivery's files and start its daemons.
+
+    :raises DeliveryError: a daemon can't be started
+    :raises StateError: a file can't be written
+    """
+    for file in delivery.files:
+        undo.callback(_remove, file.path)
+        files.write(file.path, file.content, file.mode)
+    for daemon in delivery.daemons:
+        undo.callback(_stop, daemon)
+        _launch_daemon(daemon)
+
+
+def _launch_daemon(daemon: Daemon) -> None:
+    hint = f"its log is {daemon.log}" if daemon.log else "`vmnet plan` shows its configuration"
+    try:
+        _remove(daemon.pidfile)  # may be of an earlier start
+        if daemon.log and daemon.log.parent == daemon.pidfile.parent:
+            _remove(daemon.log)  # an earlier guest may have filled it up to its size limit
+        outcome = process.run(daemon.argv)
+    except OSError as error:  # TimeoutError included
+        raise DeliveryError(f"can't start {daemon.name}: {error}", hint) from None
+    if outcome.status != 0:
+        raise DeliveryError(
+            f"{daemon.name} ended with status {outcome.status}: {outcome.stderr or 'no message'}",
+            hint,
+        )
+
+
+def _stop(daemon: Daemon) -> None:
+    """End a daemon if it runs."""
+    if pid := _pid(daemon):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    _remove(daemon.pidfile)
+
+
+def _pid(daemon: Daemon) -> int | None:
+    with suppress(FileNotFoundError, ValueError):
+        return int(daemon.pidfile.read_text())
+    return None
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()

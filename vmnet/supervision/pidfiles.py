@@ -1,0 +1,38 @@
+"""PID files."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .log import Log
+
+
+def write(pidfile: str, pid: int, log: Log) -> None:
+    """Write a PID file. A failure, such as a full disk, is only logged."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    try:
+        fd = os.open(pidfile, flags, 0o644)
+        try:
+            os.write(fd, b"%d\n" % pid)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        log.error(f"can't write {pidfile}: {error.strerror}")
+
+
+def read(pidfile: str) -> int | None:
+    """Return the PID in a PID file, or None if there is none."""
+    try:
+        with open(pidfile, "rb") as file:  # noqa: PTH123
+            return int(file.read(32))
+    except (OSError, ValueError):
+        return None
+
+
+def remove(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except OSError:
+        return
