@@ -47,7 +47,7 @@ class Guest:
 
 
 @frozen
-class Machine:
+class DemoVm:
     """The environment of a ``vmnet run`` that boots the demonstration Linux."""
 
     environ: Mapping[str, str]
@@ -91,10 +91,10 @@ def network() -> Iterator[Lan]:
 
 
 @pytest.fixture
-def machine(demo_guest: Path, tmp_path: Path) -> Machine:
+def machine(demo_guest: Path, tmp_path: Path) -> DemoVm:
     open_to_readers(tmp_path)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VMNET_")}
-    return Machine(
+    return DemoVm(
         {
             **inherited,
             "VMNET_DEMO": str(demo_guest),

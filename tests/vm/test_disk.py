@@ -16,7 +16,7 @@ from tests.lab.command import Process, run
 from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.vm.conftest import Guest, Machine
+from tests.vm.conftest import DemoVm, Guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
@@ -70,7 +70,7 @@ _ENDS: tuple[End, ...] = (
 @pytest.mark.parametrize("image_format", ["qcow2", "raw"])
 def test_no_record_is_lost(
     network: Lan,
-    machine: Machine,
+    machine: DemoVm,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     image_format: str,
@@ -100,7 +100,7 @@ def test_no_record_is_lost(
         written = last
 
 
-def _boot(machine: Machine, folder: Path) -> dict[str, str]:
+def _boot(machine: DemoVm, folder: Path) -> dict[str, str]:
     """Return the settings of the demonstration Linux with the writer as its first program."""
     demo = Path(machine.environ["VMNET_DEMO"])
     initrd = appended(demo / "initrd", {"/writer": _WRITER / "init"}, folder / "initrd")

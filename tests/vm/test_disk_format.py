@@ -10,7 +10,7 @@ from tests.lab.command import run
 from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.vm.conftest import Machine
+from tests.vm.conftest import DemoVm
 
 pytestmark = pytest.mark.vm
 
@@ -19,7 +19,7 @@ _MIB = 1 << 20
 
 
 def test_the_guest_cannot_write_the_header_of_a_larger_disk(
-    network: Lan, machine: Machine, tmp_path: Path
+    network: Lan, machine: DemoVm, tmp_path: Path
 ) -> None:
     """The write of a qcow2 header fails, and a write of anything else succeeds."""
     disk = tmp_path / "disk"
@@ -36,7 +36,7 @@ def test_the_guest_cannot_write_the_header_of_a_larger_disk(
     assert disk.read_bytes()[:4] == b"TEXT"
 
 
-def test_a_vmdk_is_written_in_its_format(network: Lan, machine: Machine, tmp_path: Path) -> None:
+def test_a_vmdk_is_written_in_its_format(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
     """The guest may write any header, because it cannot reach the header of the image itself."""
     disk = tmp_path / "disk.vmdk"
     run("qemu-img", "create", "-q", "-f", "vmdk", disk, "64M")
@@ -48,7 +48,7 @@ def test_a_vmdk_is_written_in_its_format(network: Lan, machine: Machine, tmp_pat
     assert (tmp_path / "raw").read_bytes()[:4] == b"TEXT"
 
 
-def _planter_output(container: Namespace, machine: Machine, disk: Path, folder: Path) -> str:
+def _planter_output(container: Namespace, machine: DemoVm, disk: Path, folder: Path) -> str:
     """Boot a guest that writes a qcow2 header to its disk, and return its output."""
     demo, header = Path(machine.environ["VMNET_DEMO"]), folder / "header"
     run("qemu-img", "create", "-q", "-f", "qcow2", header, "1T")

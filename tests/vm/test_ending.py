@@ -17,7 +17,7 @@ from tests.lab.console import Console, on_process
 from tests.lab.net.lan import Lan
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
+from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
@@ -26,7 +26,7 @@ END_SECONDS = 60
 
 
 @contextmanager
-def shell(network: Lan, machine: Machine, **settings: str) -> Iterator[tuple[Process, Console]]:
+def shell(network: Lan, machine: DemoVm, **settings: str) -> Iterator[tuple[Process, Console]]:
     """Boot a guest, and yield its shell on the standard streams of PID 1."""
     web = network.container("web")
     environ = {**machine.environ, **settings}
@@ -39,7 +39,7 @@ def shell(network: Lan, machine: Machine, **settings: str) -> Iterator[tuple[Pro
 
 
 def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
-    network: Lan, machine: Machine
+    network: Lan, machine: DemoVm
 ) -> None:
     with shell(network, machine) as (process, console):
         console.send_line("reboot -f")
@@ -51,7 +51,7 @@ def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
 
 
 def test_if_qemu_refuses_its_arguments_the_next_start_recovers(
-    network: Lan, machine: Machine
+    network: Lan, machine: DemoVm
 ) -> None:
     """QEMU reports the error as PID 1, when no process of vmnet is left to undo the start."""
     web = network.container("web")
@@ -67,7 +67,7 @@ def test_if_qemu_refuses_its_arguments_the_next_start_recovers(
     require_same(before, web.dump())
 
 
-def test_a_panic_is_a_failure(network: Lan, machine: Machine) -> None:
+def test_a_panic_is_a_failure(network: Lan, machine: DemoVm) -> None:
     """Because of `panic=-1`, the guest would otherwise reboot forever."""
     with shell(network, machine) as (process, console):
         console.send_line("echo c > /proc/sysrq-trigger")
@@ -76,7 +76,7 @@ def test_a_panic_is_a_failure(network: Lan, machine: Machine) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_guest_that_powers_off_in_time_is_success(
-    network: Lan, machine: Machine, number: signal.Signals
+    network: Lan, machine: DemoVm, number: signal.Signals
 ) -> None:
     with shell(network, machine) as (process, console):
         process.signal(number)
@@ -89,7 +89,7 @@ def test_a_guest_that_powers_off_in_time_is_success(
 
 
 def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
-    network: Lan, machine: Machine
+    network: Lan, machine: DemoVm
 ) -> None:
     with shell(network, machine, VMNET_STOP_TIMEOUT="4", VMNET_LOG="json") as (process, console):
         console.send_line("killall acpid; echo deaf")
@@ -101,7 +101,7 @@ def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
 
 
 def test_the_button_is_pressed_until_the_guest_reacts(
-    network: Lan, machine: Machine, tmp_path: Path
+    network: Lan, machine: DemoVm, tmp_path: Path
 ) -> None:
     with shell(network, machine, VMNET_STOP_TIMEOUT="80") as (process, console):
         console.send_line("killall acpid; echo deaf")
@@ -119,7 +119,7 @@ def test_the_button_is_pressed_until_the_guest_reacts(
         assert process.wait(END_SECONDS) == 0
 
 
-def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: Machine) -> None:
+def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: DemoVm) -> None:
     """The firmware and the booting kernel ignore the button."""
     web = network.container("web")
     with machine.booted(web, VMNET_STOP_TIMEOUT=str(BOOT_SECONDS)) as guest:
@@ -128,7 +128,7 @@ def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: Machine) -> N
         assert "power button, shutting down" in guest.output()
 
 
-def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: Machine) -> None:
+def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: DemoVm) -> None:
     with shell(network, machine) as (process, console):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (keeper,) = (child for child in children if _name(child) == "vmnet-keeper")
@@ -146,7 +146,7 @@ def _name(pid: str) -> str:
 
 
 def test_a_forced_stop_writes_back_the_guests_data(
-    network: Lan, machine: Machine, tmp_path: Path
+    network: Lan, machine: DemoVm, tmp_path: Path
 ) -> None:
     """Until it quits, QEMU keeps in memory where the guest's data is in the image."""
     disk = tmp_path / "disk.qcow2"
@@ -173,7 +173,7 @@ def test_a_forced_stop_writes_back_the_guests_data(
     assert raw.read_bytes()[:size] == (b"vmnet\n" * size)[:size]
 
 
-def test_without_the_guard_a_stop_signal_ends_qemu(network: Lan, machine: Machine) -> None:
+def test_without_the_guard_a_stop_signal_ends_qemu(network: Lan, machine: DemoVm) -> None:
     with shell(network, machine, VMNET_GUARD="off") as (process, _):
         process.signal(signal.SIGTERM)
         assert process.wait(END_SECONDS) == 0

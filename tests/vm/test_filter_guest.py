@@ -14,7 +14,7 @@ from tests.lab.images.initrd import appended, program
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine
+from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm
 
 pytestmark = pytest.mark.vm
 
@@ -24,7 +24,7 @@ ROGUE_MAC = "02:42:ac:1e:01:99"
 
 @contextmanager
 def shell(
-    container: Namespace, machine: Machine, up: str = r"vmnet-guest: eth0 .*via", **settings: str
+    container: Namespace, machine: DemoVm, up: str = r"vmnet-guest: eth0 .*via", **settings: str
 ) -> Iterator[Console]:
     """Boot a guest, and yield its console.
 
@@ -57,7 +57,7 @@ def mac_of(station: Namespace, address: str) -> str:
 
 @pytest.mark.parametrize("filtering", ["on", "off"])
 def test_a_guest_that_impersonates_a_neighbour(
-    network: Lan, machine: Machine, filtering: str
+    network: Lan, machine: DemoVm, filtering: str
 ) -> None:
     """Without the filter, each of these attacks must succeed."""
     web, victim, station = network.container("web"), network.station("victim"), network.station()
@@ -94,7 +94,7 @@ exec dnsmasq --conf-file=/dev/null --keep-in-foreground --user=root --port=0 --l
 
 @pytest.mark.parametrize("filtering", ["on", "off"])
 def test_a_guest_that_plays_the_networks_router(
-    network: Lan, machine: Machine, tmp_path: Path, filtering: str
+    network: Lan, machine: DemoVm, tmp_path: Path, filtering: str
 ) -> None:
     """Uses cloudinit: with dnsmasq, such messages never pass the uplink, whatever their source."""
     web, station = network.container("web", ipv6=True), network.station(ipv6=True)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.net.lan import Lan
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, Machine
+from tests.vm.conftest import BOOT_SECONDS, DemoVm
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
@@ -53,12 +53,12 @@ def boot_sector(folder: Path, code: bytes) -> dict[str, str]:
 
 @pytest.mark.parametrize("code", [_OST, _CRASH_LOADED], ids=["ACPI_DEVICE_OST", "CRASHLOADED"])
 def test_a_guest_that_floods_qemus_monitor_is_stopped_in_time(
-    network: Lan, machine: Machine, tmp_path: Path, code: bytes
+    network: Lan, machine: DemoVm, tmp_path: Path, code: bytes
 ) -> None:
     settings = {**machine.environ, **boot_sector(tmp_path, code)}
     del settings["VMNET_DEMO"]
     web = network.container("web")
-    with Machine(settings).booted(web) as guest:
+    with DemoVm(settings).booted(web) as guest:
         flooded = "the guest floods QEMU's control socket"
         until(lambda: flooded in guest.output(), BOOT_SECONDS, flooded, detail=guest.output)
         guest.process.signal(signal.SIGTERM)

@@ -8,13 +8,13 @@ import pytest
 
 from tests.lab.net.lan import WORLD, Lan, lan
 from tests.lab.net.services import dns_server, dnsmasq, web_server
-from tests.vm.conftest import Machine, ask
+from tests.vm.conftest import DemoVm, ask
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 
 
-def test_the_guest_is_the_container(network: Lan, machine: Machine) -> None:
+def test_the_guest_is_the_container(network: Lan, machine: DemoVm) -> None:
     web = network.container("web", mtu=1450, routes=("10.1.0.0/16 via 172.30.1.1",))
     station = network.station()
     with machine.booted(web) as guest:
@@ -32,7 +32,7 @@ def test_the_guest_is_the_container(network: Lan, machine: Machine) -> None:
 
 
 @pytest.mark.long
-def test_thirty_two_interfaces_in_order(network: Lan, machine: Machine) -> None:
+def test_thirty_two_interfaces_in_order(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     for number in range(1, 32):
         own = f"172.31.{number}.2/24"
@@ -51,7 +51,7 @@ def test_thirty_two_interfaces_in_order(network: Lan, machine: Machine) -> None:
     [(1450, "172.30.1.2"), (9000, "172.30.1.2"), (9000, "172.30.1.100")],
     ids=["1450", "9000", "9000-by-virtio-alone"],
 )
-def test_full_size_packets_pass(mtu: int, address: str, machine: Machine) -> None:
+def test_full_size_packets_pass(mtu: int, address: str, machine: DemoVm) -> None:
     """DHCP option 26 and virtio announce the MTU; in the last case, only virtio does."""
     given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", "--interface=docker0", "--no-ping")
     with lan(mtu=mtu) as network, dnsmasq(network.host, *given, port=0):
@@ -65,7 +65,7 @@ def test_full_size_packets_pass(mtu: int, address: str, machine: Machine) -> Non
             assert " 0% packet loss" in station.run(*ping).stdout
 
 
-def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: Machine) -> None:
+def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     with machine.booted(web, "-S", VMNET_STOP_TIMEOUT="2") as guest:  # -S: the CPU never starts
         guest.process.signal(signal.SIGTERM)
@@ -73,7 +73,7 @@ def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: Machine) -
         assert "did not power off within 2 s: forcing QEMU to quit" in guest.output()
 
 
-def test_with_no_dhcp_another_system_gives_the_address(network: Lan, machine: Machine) -> None:
+def test_with_no_dhcp_another_system_gives_the_address(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     station = network.station()
     given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", f"--interface={network.bridge}")
@@ -87,7 +87,7 @@ def test_with_no_dhcp_another_system_gives_the_address(network: Lan, machine: Ma
     assert identity["interfaces"][0]["mac"] == web.mac
 
 
-def test_a_foreign_dhcp_server_does_not_reach_the_guest(network: Lan, machine: Machine) -> None:
+def test_a_foreign_dhcp_server_does_not_reach_the_guest(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     given = ("--dhcp-range=172.30.1.100,172.30.1.110,1h", f"--interface={network.bridge}")
     # Without --no-ping, the server would first check for three seconds that an address is free.
@@ -98,7 +98,7 @@ def test_a_foreign_dhcp_server_does_not_reach_the_guest(network: Lan, machine: M
         assert web.mac not in server.output()
 
 
-def test_names_resolve_as_they_did_in_the_container(network: Lan, machine: Machine) -> None:
+def test_names_resolve_as_they_did_in_the_container(network: Lan, machine: DemoVm) -> None:
     """Docker's resolver knows the other containers, and forwards to a server past the gateway."""
     web = network.container(
         "web",
@@ -130,7 +130,7 @@ def test_names_resolve_as_they_did_in_the_container(network: Lan, machine: Machi
     }
 
 
-def test_every_interface_is_handed_over_in_order(network: Lan, machine: Machine) -> None:
+def test_every_interface_is_handed_over_in_order(network: Lan, machine: DemoVm) -> None:
     with lan(2, host=network.host, mtu=9000) as second:
         web = network.container("web", gateway=False)
         second.attach(web, "eth1")

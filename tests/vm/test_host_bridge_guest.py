@@ -13,7 +13,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
-from tests.vm.conftest import Machine, ask
+from tests.vm.conftest import DemoVm, ask
 from tests.vm.debian_guest import Shell, booted, debian_guest
 
 MAC = "02:42:ac:11:00:07"
@@ -23,7 +23,7 @@ _IP = "ip -color=never"
 
 @pytest.mark.vm
 @pytest.mark.long
-def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: Machine) -> None:
+def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: DemoVm) -> None:
     """The host's eth0 and the container are ports of br0; the lease lasts two minutes."""
     host, beyond = network.station("machine"), network.station("neighbour")
     given = ("--dhcp-range=172.30.1.150,172.30.1.150,2m", f"--interface={network.bridge}")

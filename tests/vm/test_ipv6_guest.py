@@ -9,13 +9,13 @@ import pytest
 
 from tests.lab.net.lan import WORLD6, Lan
 from tests.lab.wait import until
-from tests.vm.conftest import Machine, ask
+from tests.vm.conftest import DemoVm, ask
 from tests.vm.debian_guest import booted, debian_guest
 
 pytestmark = pytest.mark.vm
 
 
-def test_the_guest_is_reached_from_beyond_the_gateway(network: Lan, machine: Machine) -> None:
+def test_the_guest_is_reached_from_beyond_the_gateway(network: Lan, machine: DemoVm) -> None:
     web = network.container("web", ipv6=True)
     own = web.nic().address6
     with machine.booted(web) as guest:
@@ -26,7 +26,7 @@ def test_the_guest_is_reached_from_beyond_the_gateway(network: Lan, machine: Mac
     assert _default(identity) == _gateway(network)
 
 
-def test_a_container_with_ipv6_only(network: Lan, machine: Machine) -> None:
+def test_a_container_with_ipv6_only(network: Lan, machine: DemoVm) -> None:
     web = network.container(
         "web", ipv6=True, resolv_conf=f"nameserver {WORLD6}\nsearch example.test\n"
     )

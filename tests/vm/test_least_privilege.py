@@ -16,7 +16,7 @@ from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
-from tests.vm.conftest import VMNET, Machine
+from tests.vm.conftest import VMNET, DemoVm
 from vmnet.errors import MachineError
 from vmnet.lifecycle import privileges
 
@@ -52,7 +52,7 @@ def disk(folder: Path, image_format: str = "qcow2") -> Path:
 
 
 def test_every_process_has_only_the_privileges_it_needs(
-    network: Lan, machine: Machine, tmp_path: Path
+    network: Lan, machine: DemoVm, tmp_path: Path
 ) -> None:
     web = network.container("web", ipv6=True)
     image = disk(tmp_path)
@@ -93,7 +93,7 @@ def test_every_process_has_only_the_privileges_it_needs(
 
 
 def test_qemu_stays_root_without_capabilities_if_only_root_may_open_a_file(
-    network: Lan, machine: Machine, tmp_path: Path
+    network: Lan, machine: DemoVm, tmp_path: Path
 ) -> None:
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(Path(machine.environ["VMNET_DEMO"], "vmlinuz").read_bytes())
@@ -116,7 +116,7 @@ def test_qemu_stays_root_without_capabilities_if_only_root_may_open_a_file(
 
 @pytest.mark.parametrize("image_format", ["qcow2", "raw"])
 def test_qemu_locks_a_disk_that_it_inherits(
-    network: Lan, machine: Machine, tmp_path: Path, image_format: str
+    network: Lan, machine: DemoVm, tmp_path: Path, image_format: str
 ) -> None:
     """QEMU locks an image through its descriptor, so a second machine cannot use it."""
     settings = {"VMNET_DISK": str(disk(tmp_path, image_format)), "VMNET_GUARD": "off"}
@@ -138,9 +138,7 @@ def _holds_locks(pid: int) -> bool:
     return any("OFDLCK" in path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir())
 
 
-def test_vmnet_opens_a_block_device_for_qemu(
-    network: Lan, machine: Machine, tmp_path: Path
-) -> None:
+def test_vmnet_opens_a_block_device_for_qemu(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
     with loop_device(disk(tmp_path, "raw")) as device:
         web = network.container("web")
         with machine.booted(web, STOPPED, VMNET_DISK=device, VMNET_GUARD="off") as guest:

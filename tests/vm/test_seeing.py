@@ -15,7 +15,7 @@ from tests.lab.command import Completed, run
 from tests.lab.net.lan import Lan
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine
+from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
@@ -26,7 +26,7 @@ class Inside:
     """Runs vmnet's commands in the namespaces of a VM, as `docker exec` does."""
 
     guest: Guest
-    machine: Machine
+    machine: DemoVm
     settings: dict[str, str]
 
     def __call__(self, *arguments: str) -> Completed:
@@ -52,7 +52,7 @@ class Inside:
         return until(reason, BOOT_SECONDS, verdict, interval=0.5, detail=detail)
 
 
-def test_status_and_health_from_boot_to_a_lost_helper(network: Lan, machine: Machine) -> None:
+def test_status_and_health_from_boot_to_a_lost_helper(network: Lan, machine: DemoVm) -> None:
     web = network.container("web", ipv6=True)
     with machine.booted(web) as guest:
         inside = Inside(guest, machine, {})
@@ -98,7 +98,7 @@ def kill(inside: Inside, pid: int) -> None:
     run(*entered, "kill", "-9", str(pid))
 
 
-def test_stop_presses_the_power_button_and_reports(network: Lan, machine: Machine) -> None:
+def test_stop_presses_the_power_button_and_reports(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     with machine.booted(web) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
@@ -111,7 +111,7 @@ def test_stop_presses_the_power_button_and_reports(network: Lan, machine: Machin
         assert "power button, shutting down" in guest.output()
 
 
-def test_stop_gives_up_unless_forced(network: Lan, machine: Machine) -> None:
+def test_stop_gives_up_unless_forced(network: Lan, machine: DemoVm) -> None:
     """The guest ignores its power button, because its CPU never starts."""
     web = network.container("web")
     with machine.booted(web, "-S") as guest:
@@ -140,7 +140,7 @@ time.sleep(600)
 """
 
 
-def test_another_client_of_the_control_socket_is_reported(network: Lan, machine: Machine) -> None:
+def test_another_client_of_the_control_socket_is_reported(network: Lan, machine: DemoVm) -> None:
     """The client shares the network namespace, but not the PID namespace, as in a pod."""
     web = network.container("web")
     socket_of_qemu = f"{machine.environ['VMNET_RUN_DIR']}/qmp.sock"
@@ -158,7 +158,7 @@ def test_another_client_of_the_control_socket_is_reported(network: Lan, machine:
             assert inside.health("--grace", "0") == (0, {"verdict": "healthy", "reason": ANY})
 
 
-def test_a_guest_that_stops_answering(network: Lan, machine: Machine) -> None:
+def test_a_guest_that_stops_answering(network: Lan, machine: DemoVm) -> None:
     """Its kernel runs on. After QEMU's `stop`, QEMU's state would explain the silence."""
     web = network.container("web")
     with machine.booted(web) as guest:
@@ -170,7 +170,7 @@ def test_a_guest_that_stops_answering(network: Lan, machine: Machine) -> None:
         assert f"does not answer for {web.address} on eth0 any more" in reason
 
 
-def test_another_system_gives_the_address(network: Lan, machine: Machine) -> None:
+def test_another_system_gives_the_address(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     given = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", f"--interface={network.bridge}")
     with (
@@ -185,7 +185,7 @@ def test_another_system_gives_the_address(network: Lan, machine: Machine) -> Non
         assert inside.health("--grace", "0")[0] == 0
 
 
-def monitor(machine: Machine, command: str, arguments: dict[str, Any]) -> None:
+def monitor(machine: DemoVm, command: str, arguments: dict[str, Any]) -> None:
     """Send a command to QEMU's control socket, from outside the VM's namespaces."""
     path = f"{machine.environ['VMNET_RUN_DIR']}/qmp.sock"
     with socket.socket(socket.AF_UNIX) as made:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
-from vmnet_qemu.arguments import Options, arguments, opened, qmp
+from vmnet_qemu.arguments import Options, arguments
+from vmnet_qemu.inherited import opened, qmp
+from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
 from vmnet.api import Cdrom, Disk, Kernel, Machine, MachineError, Nic
@@ -22,9 +24,13 @@ Case = tuple[Machine, Options]
 NIC = Nic("net0", "02:42:ac:11:00:02", 1500, (100,))
 
 
+def given(*extra: str, **environ: str) -> Options:
+    return Options(testing.settings(environ, *ROWS), extra=extra)
+
+
 def demonstration() -> Case:
     kernel = Kernel(Path("/demo/vmlinuz"), Path("/demo/initrd"), "console=ttyS0 quiet")
-    return testing.machine(kernel=kernel, nics=(NIC,)), Options()
+    return testing.machine(kernel=kernel, nics=(NIC,)), given()
 
 
 def disks() -> Case:
@@ -38,17 +44,17 @@ def disks() -> Case:
         Cdrom(Path("/run/vmnet/seed.iso")),
     )
     nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, (101, 102)))
-    return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), Options()
+    return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), given()
 
 
 def options() -> Case:
     """Every QEMU option that a variable sets."""
-    return testing.machine(), Options(
-        machine_type="pc",
-        cpu="Haswell",
-        firmware=Path("/OVMF.fd"),
-        vnc="unix:/tmp/vnc.sock",
-        extra=("-device", "usb-tablet"),
+    return testing.machine(), given(
+        *("-device", "usb-tablet"),
+        VMNET_MACHINE="pc",
+        VMNET_CPU="Haswell",
+        VMNET_FIRMWARE="/OVMF.fd",
+        VMNET_VNC="unix:/tmp/vnc.sock",
     )
 
 
@@ -63,12 +69,12 @@ def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     "options",
     [
-        Options(extra=("-accel", "tcg,tb-size=1024")),
-        Options(extra=("--accel", "tcg")),
-        Options(extra=("-enable-kvm",)),
-        Options(extra=("-machine", "pc,accel=tcg")),
-        Options(extra=("-M", "accel=kvm:tcg")),
-        Options(machine_type="q35,accel=tcg"),
+        given("-accel", "tcg,tb-size=1024"),
+        given("--accel", "tcg"),
+        given("-enable-kvm"),
+        given("-machine", "pc,accel=tcg"),
+        given("-M", "accel=kvm:tcg"),
+        given(VMNET_MACHINE="q35,accel=tcg"),
     ],
 )
 def test_vmnet_adds_no_accelerator_to_the_users_own(options: Options) -> None:
@@ -80,7 +86,7 @@ def test_vmnet_adds_no_accelerator_to_the_users_own(options: Options) -> None:
 
 @pytest.mark.parametrize("extra", [("-append", "accel"), ("-vga", "std"), ("-machine", "pc")])
 def test_with_other_arguments_vmnet_sets_the_accelerator(extra: tuple[str, ...]) -> None:
-    assert "-accel" in arguments(testing.machine(accelerator="tcg"), Options(extra=extra))
+    assert "-accel" in arguments(testing.machine(accelerator="tcg"), given(*extra))
 
 
 def nics(count: int) -> tuple[Nic, ...]:
@@ -89,7 +95,7 @@ def nics(count: int) -> tuple[Nic, ...]:
 
 @pytest.mark.parametrize("count", [17, 32, 64])
 def test_many_nics_share_slots_in_order(count: int) -> None:
-    words = arguments(testing.machine(nics=nics(count)), Options())
+    words = arguments(testing.machine(nics=nics(count)), given())
     places = [word.partition("addr=")[2] for word in words if word.startswith("virtio-net-pci")]
     slots = [tuple(int(part, 16) for part in place.split(".")) for place in places]
     assert len(set(slots)) == count
@@ -99,15 +105,15 @@ def test_many_nics_share_slots_in_order(count: int) -> None:
 
 def test_more_nics_than_there_are_slots_are_refused() -> None:
     with pytest.raises(MachineError, match="65 network interfaces") as caught:
-        arguments(testing.machine(nics=nics(65)), Options())
+        arguments(testing.machine(nics=nics(65)), given())
     assert "VMNET_INTERFACES" in caught.value.hint
 
 
-@given(name=st.text(st.characters(exclude_characters="\0"), min_size=1))
+@hypothesis.given(name=st.text(st.characters(exclude_characters="\0"), min_size=1))
 def test_any_path_stays_a_single_value(name: str) -> None:
     """QEMU splits options at single commas (qemu-options, QemuOpts)."""
     disk = Disk(Path("/") / name.strip("/"), "qcow2", backed=True)
-    words = arguments(testing.machine(devices=(disk,)), Options())
+    words = arguments(testing.machine(devices=(disk,)), given())
     drive = words[words.index("-drive") + 1]
     fields = drive.replace(",,", "\0").split(",")
     assert [field.partition("=")[0] for field in fields] == ["if", "id", "file", "format", "cache"]
@@ -116,8 +122,8 @@ def test_any_path_stays_a_single_value(name: str) -> None:
 
 def test_each_file_has_its_own_descriptor_which_is_in_the_arguments() -> None:
     """If a number were used twice, one file would replace another."""
-    machine, given = disks()
-    files, words = opened(machine), " ".join(arguments(machine, given))
+    machine, asked = disks()
+    files, words = opened(machine), " ".join(arguments(machine, asked))
     numbers = [fd for nic in machine.nics for fd in nic.fds] + [qmp(machine).fd]
     numbers += [file.fd for file in files]
     assert len(set(numbers)) == len(numbers)

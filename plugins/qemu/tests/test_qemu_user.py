@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from vmnet_qemu import user
 from vmnet_qemu.arguments import Options
+from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
 from vmnet.api import Disk, Kernel, Machine, MachineError, User
@@ -40,9 +41,14 @@ def booting(kernel: Path) -> Machine:
     return testing.machine(kernel=Kernel(kernel))
 
 
+def choose(wish: str, machine: Machine, extra: tuple[str, ...] = ()) -> User:
+    settings = testing.settings({"VMNET_USER": wish}, *ROWS)
+    return user.choose(PROGRAM, machine, Options(settings, extra=extra))
+
+
 def test_the_unprivileged_user_if_all_files_are_readable(folder: Path) -> None:
     machine = booting(file(folder, 0o644))
-    assert user.choose("auto", PROGRAM, machine, Options()) == UNPRIVILEGED
+    assert choose("auto", machine) == UNPRIVILEGED
     assert os.geteuid() == os.getegid() == 0, "this process is root again"
 
 
@@ -51,7 +57,7 @@ def test_root_if_a_file_is_unreadable_which_is_logged(
 ) -> None:
     caplog.set_level("INFO")
     kernel = file(folder, 0o600)
-    assert user.choose("auto", PROGRAM, booting(kernel), Options()) == ROOT
+    assert choose("auto", booting(kernel)) == ROOT
     assert f"user 64055 cannot access {kernel}" in caplog.text
     assert "root (without capabilities)" in caplog.text
 
@@ -59,14 +65,14 @@ def test_root_if_a_file_is_unreadable_which_is_logged(
 @pytest.mark.parametrize("ephemeral", [False, True])
 def test_vmnet_opens_a_disk_so_its_mode_does_not_matter(folder: Path, ephemeral: bool) -> None:
     machine = testing.machine(devices=(Disk(file(folder, 0o600), "raw", ephemeral=ephemeral),))
-    assert user.choose("auto", PROGRAM, machine, Options()) == UNPRIVILEGED
+    assert choose("auto", machine) == UNPRIVILEGED
 
 
 def test_a_disk_with_a_backing_file_is_opened_by_name(folder: Path) -> None:
     disk = Disk(file(folder, 0o644), "qcow2", backed=True)
-    assert user.choose("auto", PROGRAM, testing.machine(devices=(disk,)), Options()) == ROOT
+    assert choose("auto", testing.machine(devices=(disk,))) == ROOT
     disk = evolve(disk, path=file(folder, 0o666))
-    assert user.choose("auto", PROGRAM, testing.machine(devices=(disk,)), Options()) == UNPRIVILEGED
+    assert choose("auto", testing.machine(devices=(disk,))) == UNPRIVILEGED
 
 
 def test_an_overlay_needs_a_folder_for_temporary_files(
@@ -74,7 +80,7 @@ def test_an_overlay_needs_a_folder_for_temporary_files(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(folder))
     machine = testing.machine(devices=(Disk(file(folder, 0o644), "raw", ephemeral=True),))
-    assert user.choose("auto", PROGRAM, machine, Options()) == ROOT
+    assert choose("auto", machine) == ROOT
 
 
 @pytest.mark.parametrize(
@@ -94,17 +100,17 @@ def test_paths_in_the_users_own_arguments_count(
     folder: Path, words: tuple[str, ...], expected: User
 ) -> None:
     names = {"private": file(folder, 0o600), "public": file(folder, 0o666), "folder": folder}
-    options = Options(extra=tuple(word.format(**names) for word in words))
-    assert user.choose("auto", PROGRAM, testing.machine(), options) == expected
+    extra = tuple(word.format(**names) for word in words)
+    assert choose("auto", testing.machine(), extra) == expected
 
 
 def test_a_named_user_must_be_able_to_open_the_files(folder: Path) -> None:
     mine = file(folder, 0o600)
     os.chown(mine, 1234, 1234)
-    assert user.choose((1234, 1234), PROGRAM, booting(mine), Options()) == User(1234, 1234)
-    assert user.choose("root", PROGRAM, booting(mine), Options()) == ROOT
+    assert choose("1234", booting(mine)) == User(1234, 1234)
+    assert choose("root", booting(mine)) == ROOT
     with pytest.raises(MachineError, match=f"VMNET_USER=4321:1: user 4321 cannot access {mine}"):
-        user.choose((4321, 1), PROGRAM, booting(mine), Options())
+        choose("4321:1", booting(mine))
 
 
 def test_qemu_gets_the_group_of_kvm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,4 +120,4 @@ def test_qemu_gets_the_group_of_kvm(folder: Path, monkeypatch: pytest.MonkeyPatc
     kvm.chmod(0o660)
     monkeypatch.setattr(user, "_KVM", kvm)
     machine = testing.machine(accelerator="kvm")
-    assert user.choose("auto", PROGRAM, machine, Options()) == User(64055, 64055, (993,))
+    assert choose("auto", machine) == User(64055, 64055, (993,))

@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments
+from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
 from vmnet.api import Disk, Machine
@@ -40,7 +41,7 @@ def answers(words: Sequence[str], *commands: str) -> list[Any]:
 
 
 def option(machine: Machine, name: str) -> tuple[str, str]:
-    words = arguments(machine, Options())
+    words = arguments(machine, Options(testing.settings({}, *ROWS)))
     place = words.index(name)
     return words[place], words[place + 1]
 

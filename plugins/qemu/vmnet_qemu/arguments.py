@@ -6,18 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vmnet.api import (
-    EXIT_PORT,
-    Cdrom,
-    Disk,
-    Kernel,
-    Listener,
-    Machine,
-    MachineError,
-    Nic,
-    Opened,
-    frozen,
-)
+from vmnet.api import EXIT_PORT, Kernel, Listener, Machine, MachineError, Nic, Settings, frozen
+from vmnet_qemu import devices, inherited, rows
+from vmnet_qemu.quoting import escape
 
 _MIB = 1 << 20
 _TRANSLATED_MIB = 128
@@ -31,92 +22,41 @@ _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 @frozen
 class Options:
-    """Options that only QEMU understands.
+    """The part of the command that does not depend on the machine.
 
     :param console: add a socket to the console, in addition to standard input and output; QEMU 10
     :param extra: the user's own arguments, which come last and so take precedence
     """
 
-    machine_type: str | None = None
-    cpu: str | None = None
-    firmware: Path | None = None
-    vnc: str | None = None
+    settings: Settings
     console: bool = False
     extra: tuple[str, ...] = ()
 
 
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
     """Return QEMU's arguments, without the program; qemu(1) documents them."""
+    settings = options.settings
     return (
-        *("-name", f"guest={_escape(machine.name)}"),
+        *("-name", f"guest={escape(machine.name)}"),
         *("-nodefaults", "-no-user-config"),
         *("-sandbox", _SANDBOX),
         *("-machine", _machine_type(options)),
         *_accelerator(machine, options),
-        *("-cpu", options.cpu or ("host" if machine.accelerator == "kvm" else "max")),
+        *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
         *("-smp", str(machine.cpus)),
         *("-m", f"{-(-machine.memory // _MIB)}M"),
         *("-device", "virtio-rng-pci"),
-        *(("-bios", str(options.firmware)) if options.firmware else ()),
-        *(("-vga", "std", "-vnc", options.vnc) if options.vnc else ("-display", "none")),
+        *_firmware(settings[rows.FIRMWARE]),
+        *_display(settings[rows.VNC]),
         *_console(machine, options),
-        *_monitor(qmp(machine)),
-        *_monitor(guard(machine)),
+        *_monitor(inherited.qmp(machine)),
+        *_monitor(inherited.guard(machine)),
         *_exit_devices(options),
-        *_devices(machine),
+        *devices.arguments(machine),
         *_nics(machine.nics),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )
-
-
-def qmp(machine: Machine) -> Listener:
-    """Return the socket on which QEMU accepts commands (QEMU Machine Protocol)."""
-    return Listener(machine.run_dir / "qmp.sock", _free_fd(machine))
-
-
-def guard(machine: Machine) -> Listener:
-    """Return the guard's command socket.
-
-    QEMU serves one client on each socket, and the guard stays connected.
-    """
-    return Listener(machine.run_dir / "guard.sock", _free_fd(machine) + 1)
-
-
-def console(machine: Machine) -> Listener:
-    """Return the socket of the serial console, in addition to the container's own streams."""
-    return Listener(machine.run_dir / "console.sock", _free_fd(machine) + 2)
-
-
-def opened(machine: Machine) -> tuple[Opened, ...]:
-    """Return the files that vmnet opens for QEMU, which then needs no permission for them."""
-    return tuple(file for files in _files(machine) for file in files)
-
-
-def is_opened_by_name(device: Disk | Cdrom) -> bool:
-    """Return whether QEMU opens a device by name, to find the files that the image refers to."""
-    return isinstance(device, Disk) and device.backed
-
-
-def _free_fd(machine: Machine) -> int:
-    """Return the first descriptor number after the taps'."""
-    return max((fd for nic in machine.nics for fd in nic.fds), default=99) + 1
-
-
-def _files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
-    """Yield each device's files.
-
-    A writable disk needs two: QEMU opens it for reading, and then again for writing.
-    """
-    fd = console(machine).fd + 1
-    for device in machine.devices:
-        files: tuple[Opened, ...] = ()
-        if not is_opened_by_name(device):
-            files = (Opened(device.path, fd),)
-            if isinstance(device, Disk) and not device.ephemeral:
-                files += (Opened(device.path, fd + 1, writable=True),)
-        fd += len(files)
-        yield files
 
 
 def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
@@ -137,20 +77,31 @@ def _user_sets_accelerator(options: Options) -> bool:
     machines = [value for name, value in pairs if name in ("-machine", "--machine", "-M", "--M")]
     return any(word in _ACCELERATED for word in options.extra) or any(
         setting.startswith("accel=")
-        for machine in (options.machine_type or "", *machines)
+        for machine in (options.settings[rows.MACHINE] or "", *machines)
         for setting in machine.split(",")
     )
 
 
 def _machine_type(options: Options) -> str:
-    return options.machine_type or _MACHINE_TYPES.get(os.uname().machine, "virt")
+    return options.settings[rows.MACHINE] or _MACHINE_TYPES.get(os.uname().machine, "virt")
+
+
+def _firmware(image: Path | None) -> tuple[str, ...]:
+    return ("-bios", str(image)) if image else ()
+
+
+def _display(vnc: str | None) -> tuple[str, ...]:
+    return ("-vga", "std", "-vnc", vnc) if vnc else ("-display", "none")
 
 
 def _console(machine: Machine, options: Options) -> Iterator[str]:
     """Yield the serial console. With signal=off, Ctrl-C reaches the guest and does not end QEMU."""
     if options.console:
         yield from ("-chardev", "stdio,id=container,signal=off")
-        yield from ("-chardev", f"socket,id=attached,fd={console(machine).fd},server=on,wait=off")
+        yield from (
+            "-chardev",
+            f"socket,id=attached,fd={inherited.console(machine).fd},server=on,wait=off",
+        )
         yield from ("-chardev", "hub,id=console,chardevs.0=container,chardevs.1=attached")
     else:
         yield from ("-chardev", "stdio,id=console,signal=off")
@@ -172,36 +123,6 @@ def _exit_devices(options: Options) -> Iterator[str]:
     elif os.uname().machine == "aarch64" and kind.startswith("virt"):
         yield from ("-device", "pvpanic-pci")
     yield from ("-action", "panic=exit-failure")
-
-
-def _devices(machine: Machine) -> Iterator[str]:
-    for number, (device, files) in enumerate(zip(machine.devices, _files(machine), strict=True)):
-        for file in files:
-            yield from ("-add-fd", f"fd={file.fd},set={number}")
-        path = f"/dev/fdset/{number}" if files else _escape(str(device.path))
-        # QEMU recognises a block device by its name, but not by the name of a descriptor set.
-        driver = "file.driver=host_device,file.filename" if device.block else "file"
-        yield from _device(number, device, f"{driver}={path}")
-
-
-def _device(number: int, device: Disk | Cdrom, file: str) -> Iterator[str]:
-    if isinstance(device, Cdrom):
-        yield from ("-drive", f"if=none,id=cd{number},{file},format=raw,readonly=on")
-        yield from ("-device", f"virtio-scsi-pci,id=scsi{number}")
-        yield from ("-device", f"scsi-cd,bus=scsi{number}.0,drive=cd{number}")
-    else:
-        mode = "snapshot=on" if device.ephemeral else "cache=writeback"
-        yield from ("-drive", f"if=none,id=disk{number},{file},{_format(device)},{mode}")
-        yield from ("-device", f"virtio-blk-pci,drive=disk{number}")
-
-
-def _format(disk: Disk) -> str:
-    """Return the disk's format as an option. If vmnet guessed it, QEMU must guess it, too.
-
-    QEMU then prevents the guest from writing the mark of another format to the first sector. Only
-    QEMU's driver ``raw`` has the option ``offset``, so QEMU exits if it guesses another format.
-    """
-    return "offset=0" if disk.guessed else f"format={disk.format}"
 
 
 def _nics(nics: Sequence[Nic]) -> Iterator[str]:
@@ -237,8 +158,3 @@ def _kernel(kernel: Kernel) -> Iterator[str]:
     if kernel.initrd:
         yield from ("-initrd", str(kernel.initrd))
     yield from ("-append", kernel.append)
-
-
-def _escape(value: str) -> str:
-    """Double the commas, as QEMU's option syntax requires."""
-    return value.replace(",", ",,")

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmnet.api import Disk, Machine, MachineError, User, privileges
-from vmnet_qemu.arguments import Options, is_opened_by_name
+from vmnet_qemu import rows
+from vmnet_qemu.arguments import Options
+from vmnet_qemu.inherited import is_opened_by_name
 
 _log = logging.getLogger(__name__)
 # Debian reserves these numbers for QEMU (libvirt-qemu), so no other user of an image or a host has
@@ -26,14 +28,14 @@ _GUEST_PATH_OPTIONS = ("-append", "--append")
 _Named = tuple[Path, int]
 
 
-def choose(wish: str | tuple[int, int], program: Path, machine: Machine, options: Options) -> User:
+def choose(program: Path, machine: Machine, options: Options) -> User:
     """Return a user that can open every file that QEMU opens by name, or else root.
 
     vmnet itself opens disks and CDs for QEMU, unless they refer to other files.
 
-    :param wish: VMNET_USER
     :raises MachineError: the user that VMNET_USER names can't open a file
     """
+    wish = options.settings[rows.USER]
     if os.geteuid() != 0:
         return User(os.geteuid(), os.getegid(), tuple(os.getgroups()))
     if wish == "root":
@@ -60,15 +62,15 @@ def _named(program: Path, machine: Machine, options: Options) -> Iterator[_Named
     for path in (machine.kernel and machine.kernel.path, machine.kernel and machine.kernel.initrd):
         if path:
             yield path, os.R_OK
-    if options.firmware:
-        yield options.firmware, os.R_OK
+    if firmware := options.settings[rows.FIRMWARE]:
+        yield firmware, os.R_OK
     for device in machine.devices:
         if isinstance(device, Disk) and device.ephemeral:
             yield Path(os.environ.get("TMPDIR") or "/var/tmp"), os.W_OK | os.X_OK
         if is_opened_by_name(device):
             yield device.path, os.R_OK | os.W_OK
     before = ""
-    for word in (options.vnc or "", *options.extra):
+    for word in (options.settings[rows.VNC] or "", *options.extra):
         if before not in _GUEST_PATH_OPTIONS:
             yield from map(_widest_access, map(Path, re.findall(_PATH, word)))
         before = word

@@ -1,0 +1,61 @@
+"""The descriptors that QEMU inherits: taps, control sockets and files. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmnet.api import Cdrom, Disk, Listener, Machine, Opened
+
+
+def taps(machine: Machine) -> tuple[int, ...]:
+    """Return the descriptors of the taps, which the bridge strategy has opened."""
+    return tuple(fd for nic in machine.nics for fd in nic.fds)
+
+
+def qmp(machine: Machine) -> Listener:
+    """Return the socket on which QEMU accepts commands (QEMU Machine Protocol)."""
+    return Listener(machine.run_dir / "qmp.sock", _free_fd(machine))
+
+
+def guard(machine: Machine) -> Listener:
+    """Return the guard's command socket.
+
+    QEMU serves one client on each socket, and the guard stays connected.
+    """
+    return Listener(machine.run_dir / "guard.sock", _free_fd(machine) + 1)
+
+
+def console(machine: Machine) -> Listener:
+    """Return the socket of the serial console, in addition to the container's own streams."""
+    return Listener(machine.run_dir / "console.sock", _free_fd(machine) + 2)
+
+
+def opened(machine: Machine) -> tuple[Opened, ...]:
+    """Return the files that vmnet opens for QEMU, which then needs no permission for them."""
+    return tuple(file for of_device in files(machine) for file in of_device)
+
+
+def is_opened_by_name(device: Disk | Cdrom) -> bool:
+    """Return whether QEMU opens a device by name, to find the files that the image refers to."""
+    return isinstance(device, Disk) and device.backed
+
+
+def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
+    """Yield each device's files.
+
+    A writable disk needs two: QEMU opens it for reading, and then again for writing.
+    """
+    fd = console(machine).fd + 1
+    for device in machine.devices:
+        needed: tuple[Opened, ...] = ()
+        if not is_opened_by_name(device):
+            needed = (Opened(device.path, fd),)
+            if isinstance(device, Disk) and not device.ephemeral:
+                needed += (Opened(device.path, fd + 1, writable=True),)
+        fd += len(needed)
+        yield needed
+
+
+def _free_fd(machine: Machine) -> int:
+    """Return the first descriptor number after the taps'."""
+    return max(taps(machine), default=99) + 1
