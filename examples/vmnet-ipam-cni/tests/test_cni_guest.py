@@ -8,7 +8,7 @@ from tests.lab.console import on_process
 from tests.lab.ipam.cni import Lab, lab
 from tests.lab.net.lan import Lan
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, Machine, ask, demo_guest, machine, network
+from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, ask, demo_guest, machine, network
 
 __all__ = ["demo_guest", "lab", "machine", "network"]
 
@@ -18,7 +18,7 @@ FIRST, END_SECONDS = "172.30.1.100", 60
 
 
 def test_the_guest_has_the_allocated_address_until_it_powers_off(
-    network: Lan, machine: Machine, lab: Lab
+    network: Lan, machine: DemoVm, lab: Lab
 ) -> None:
     ranges = [
         [{"subnet": "172.30.1.0/24", "rangeStart": FIRST, "rangeEnd": "172.30.1.110"}],

@@ -10,14 +10,14 @@ import pytest
 from tests.lab.ipam.http import Site
 from tests.lab.net.lan import lan
 from tests.lab.net.snapshot import require_same
-from tests.vm.conftest import BOOT_SECONDS, VMNET, Guest, Machine, ask
+from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest, ask
 from tests.vm.conftest import demo_guest as demo_guest  # needed by machine
 from tests.vm.conftest import machine as machine
 
 pytestmark = pytest.mark.vm
 
 
-def test_the_guest_has_what_was_allocated(machine: Machine, tmp_path: Path) -> None:
+def test_the_guest_has_what_was_allocated(machine: DemoVm, tmp_path: Path) -> None:
     with lan() as network:
         site = Site.made(network, tmp_path, VMNET_MEMORY="256M")
         web, station = network.container("web"), network.station()
