@@ -54,6 +54,7 @@ from vmnet.settings.core import (
     INTERFACES,
     IPAM,
     LOG,
+    LOST_ROUTES,
     NTP,
     RUN_DIR,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "INTERFACES",
     "IPAM",
     "LOG",
+    "LOST_ROUTES",
     "NTP",
     "RUN_DIR",
     "AllocationError",

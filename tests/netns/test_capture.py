@@ -39,7 +39,7 @@ def captured(container: Namespace, *commands: str, monkeypatch: pytest.MonkeyPat
         input="".join(f"{command}\n" for command in commands),
     )
     with container.entered():
-        (found,) = capture.read_interfaces(None)
+        (found,), _ = capture.read_network(None)
     return found
 
 
@@ -147,5 +147,5 @@ def test_the_prefixes_of_an_interface_that_is_down_count_as_on_link(
     container.ip("link", "set", "eth0", "down")
     container.ip("address", "add", "10.0.0.2/24", "dev", "eth0")
     with container.entered():
-        (found,) = capture.read_interfaces(("eth0",))
+        (found,), _ = capture.read_network(("eth0",))
     assert found == host("10.0.0.2/24")

@@ -69,6 +69,7 @@ identities = st.builds(
     ),
     hosts=tuples(st.builds(Host, address=addresses, names=tuples(text))),
     ntp=tuples(addresses),
+    not_carried=tuples(text),
 )
 
 messages = st.builds(

@@ -124,6 +124,8 @@ def _network(hooks: Hooks, *, with_machine: bool) -> Iterator[Finding]:
         identity = hooks.capture()
         names = ", ".join(interface.name for interface in identity.interfaces)
         yield Finding("identity", "ok", f"{identity.hostname}: {names}")
+        for line in identity.not_carried:
+            yield Finding("not carried", "warning", line)
         for name in hooks.allocators:
             yield Finding(
                 "IPAM", "ok", f"{name} allocates addresses at a start, and was not called now"

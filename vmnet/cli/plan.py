@@ -69,7 +69,7 @@ def _show(plan: Plan) -> None:
     print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
     print("\n".join(_inherited(plan.command)))
     heading("\nNot carried to the guest")
-    print("\n".join(plan.not_carried) or "nothing")
+    print("\n".join((*plan.identity.not_carried, *plan.not_carried)) or "nothing")
 
 
 def _inherited(command: Command) -> Iterator[str]:

@@ -151,6 +151,7 @@ class Identity:
     :param interfaces: in the container's order, which is also the guest's
     :param domain: without a leading dot; empty if the container has no domain
     :param ntp: time servers from VMNET_NTP; engines configure none
+    :param not_carried: one line for each part of the network that the capture can't hand over
     """
 
     hostname: str
@@ -159,6 +160,7 @@ class Identity:
     resolver: Resolver = Resolver()
     hosts: tuple[Host, ...] = ()
     ntp: tuple[IPv4Address | IPv6Address, ...] = ()
+    not_carried: tuple[str, ...] = ()
 
     @property
     def resolver_options(self) -> tuple[str, ...]:

@@ -43,6 +43,12 @@ HOST_NETWORK = setting(
     "refuse",
     "refuse or take over a network that other programs use, as with `--network host`",
 )
+LOST_ROUTES = setting(
+    "VMNET_LOST_ROUTES",
+    values.choice("refuse", "accept"),
+    "refuse",
+    "refuse or accept to start if the guest bypasses a route through another interface (a VPN)",
+)
 BRIDGE_ADDRESS = setting(
     "VMNET_BRIDGE_ADDRESS",
     values.bridge_address,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import evolve
@@ -12,6 +13,7 @@ from vmnet.api import (
     DNS,
     HOST_NETWORK,
     INTERFACES,
+    LOST_ROUTES,
     NTP,
     CaptureError,
     Identity,
@@ -21,7 +23,7 @@ from vmnet.api import (
     hookimpl,
     resolver,
 )
-from vmnet.strategies.netns import hosting, nics, routing
+from vmnet.strategies.netns import hosting, lost_routes, nics, routing
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,11 @@ def vmnet_capture(settings: Settings) -> Identity:
     hostname, domain = resolver.read_names()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
-    interfaces = read_interfaces(settings[INTERFACES], of_a_host=settings[HOST_NETWORK] == "take")
+    interfaces, not_carried = read_network(
+        settings[INTERFACES],
+        of_a_host=settings[HOST_NETWORK] == "take",
+        accept_lost_routes=settings[LOST_ROUTES] == "accept",
+    )
     return Identity(
         hostname=hostname,
         domain=domain,
@@ -40,6 +46,7 @@ def vmnet_capture(settings: Settings) -> Identity:
         resolver=_resolver(settings, interfaces),
         hosts=resolver.read_hosts(own),
         ntp=ntp or (),
+        not_carried=not_carried,
     )
 
 
@@ -51,22 +58,31 @@ def _resolver(settings: Settings, interfaces: tuple[Interface, ...]) -> Resolver
     return resolver.with_networks(found, interfaces, os.uname().nodename)
 
 
-def read_interfaces(
-    wanted: tuple[str, ...] | None, *, of_a_host: bool = False
-) -> tuple[Interface, ...]:
-    """Return the container's NICs in the natural order of their names: eth2 before eth10.
+def read_network(
+    wanted: tuple[str, ...] | None, *, of_a_host: bool = False, accept_lost_routes: bool = False
+) -> tuple[tuple[Interface, ...], tuple[str, ...]]:
+    """Return the container's NICs in the natural order of their names, and what is not carried.
 
     :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
     :param of_a_host: accept a host's network namespace, too
-    :raises CaptureError: there is no NIC, a wanted NIC is missing, or a NIC cannot be bridged
+    :param accept_lost_routes: accept that a route through another interface is not handed over,
+        though the guest's traffic then takes another way
+    :raises CaptureError: there is no NIC, a wanted NIC is missing or cannot be bridged, or a route
+        through another interface would be lost
     :raises BridgeError: a NIC belongs to another VM
     """
     links, addresses, routes = _read()
     if not of_a_host:
         hosting.refuse(links, addresses, routes)
     chosen = nics.choose(links, wanted)
-    _warn_about_uncaptured_routing(routes)
-    return tuple(_with_router(_interface(link, addresses, routes)) for link in chosen)
+    interfaces = tuple(_interface(link, addresses, routes) for link in chosen)
+    lost = lost_routes.find(links, chosen, routes)
+    if not (of_a_host or accept_lost_routes):
+        lost_routes.refuse(lost, interfaces)
+    not_carried = (*_uncaptured_routing(routes), *map(str, lost))
+    for line in not_carried:
+        _log.warning("not carried: %s", line)
+    return tuple(map(_with_router, interfaces)), not_carried
 
 
 def _read() -> tuple[list[Any], list[Any], list[Any]]:
@@ -91,15 +107,15 @@ def _read() -> tuple[list[Any], list[Any], list[Any]]:
         ) from error
 
 
-def _warn_about_uncaptured_routing(routes: list[Any]) -> None:
-    """Warn about routing that cannot be captured."""
+def _uncaptured_routing(routes: list[Any]) -> Iterator[str]:
+    """Describe the routing that cannot be captured."""
     tables = {route.get_attr("RTA_TABLE") for route in routes} - {routing.RT_TABLE_MAIN}
     if tables:
         listed = ", ".join(map(str, sorted(tables)))
-        _log.warning("not carried: policy routing (routing tables other than main: %s)", listed)
+        yield f"policy routing (routing tables other than main: {listed})"
     for route in routes:
         if negative := routing.negative_kind(route):
-            _log.warning("not carried: the %s route to %s", negative, routing.destination(route))
+            yield f"the {negative} route to {routing.destination(route)}"
 
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:

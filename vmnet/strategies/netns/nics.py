@@ -8,6 +8,7 @@ from typing import Any
 from vmnet.api import BridgeError, CaptureError
 
 IFF_UP = 1
+_IFF_LOOPBACK = 8
 _ARPHRD_ETHER = 1
 # Kinds that vmnet or the kernel creates; no engine gives a container such a NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
@@ -22,7 +23,7 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     :raises CaptureError: there is no NIC, a wanted NIC is missing, or a NIC cannot be bridged
     :raises BridgeError: a NIC belongs to another VM
     """
-    nics = {link.get_attr("IFLA_IFNAME"): link for link in links if _is_nic(link)}
+    nics = {link.get_attr("IFLA_IFNAME"): link for link in links if is_nic(link)}
     if wanted is None:
         up = [link for link in nics.values() if link["flags"] & IFF_UP]
         # Bridge ports belong to a program in the container, such as an engine.
@@ -54,6 +55,15 @@ def kind(link: Any) -> str:
     return (info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
 
 
+def is_nic(link: Any) -> bool:
+    """Return whether a link is an Ethernet NIC that an engine can give a container."""
+    return link["ifi_type"] == _ARPHRD_ETHER and kind(link) not in _NOT_A_NIC
+
+
+def is_loopback(link: Any) -> bool:
+    return bool(link["flags"] & _IFF_LOOPBACK)
+
+
 def _refuse_user_mode(links: list[Any]) -> None:
     """Refuse the tap of a rootless engine: its user-mode network serves only this machine."""
     for link in links:
@@ -64,10 +74,6 @@ def _refuse_user_mode(links: list[Any]) -> None:
                 "with rootless Podman: `podman network create NAME`, then `podman run --network "
                 "NAME --cap-add NET_ADMIN,NET_RAW --device /dev/net/tun`",
             )
-
-
-def _is_nic(link: Any) -> bool:
-    return link["ifi_type"] == _ARPHRD_ETHER and kind(link) not in _NOT_A_NIC
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:

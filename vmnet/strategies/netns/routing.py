@@ -22,7 +22,8 @@ Network = IPv4Network | IPv6Network
 
 RT_TABLE_MAIN = 254
 RTPROT_KERNEL = 2
-_RT_TABLE_LOCAL, _RTN_UNICAST, _RTNH_F_ONLINK = 255, 1, 4
+RTN_UNICAST = 1
+_RT_TABLE_LOCAL, _RTNH_F_ONLINK = 255, 4
 _RT_SCOPE_UNIVERSE = 0
 _NEGATIVE = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # RTN_BLACKHOLE …
 
@@ -46,12 +47,12 @@ def routes_through(messages: Iterable[Any], index: int, own: Own) -> tuple[Route
     """
     found = []
     for message in messages:
-        if message.get_attr("RTA_TABLE") == RT_TABLE_MAIN and message["type"] == _RTN_UNICAST:
-            hops = _hops(message, index)
+        if message.get_attr("RTA_TABLE") == RT_TABLE_MAIN and message["type"] == RTN_UNICAST:
+            through = hops(message, index)
             if message["proto"] == RTPROT_KERNEL:
-                found += [hop for hop in hops if not _follows_from_addresses(hop, own)]
+                found += [hop for hop in through if not _follows_from_addresses(hop, own)]
             else:
-                found += hops
+                found += through
     return tuple(found)
 
 
@@ -82,6 +83,25 @@ def destination(message: Any) -> Network:
     return ip_network(text, strict=False)
 
 
+def covers(wide: Network, narrow: Network) -> bool:
+    """Return whether a network contains all addresses of another."""
+    return (
+        wide.version == narrow.version
+        and wide.prefixlen <= narrow.prefixlen
+        and narrow.network_address in wide
+    )
+
+
+def hops(message: Any, index: int) -> list[Route]:
+    """Return a message's routes through an interface; a multipath route has several next hops."""
+    hops = message.get_attr("RTA_MULTIPATH") or [message]
+    return [
+        _route(message, hop)
+        for hop in hops
+        if (hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")) == index
+    ]
+
+
 def _unicast_routes(messages: Iterable[Any], index: int) -> Iterator[tuple[bool, Route]]:
     """Yield every route through an interface, and whether it is in the main table.
 
@@ -89,8 +109,8 @@ def _unicast_routes(messages: Iterable[Any], index: int) -> Iterator[tuple[bool,
     """
     for message in messages:
         table = message.get_attr("RTA_TABLE")
-        if message["type"] == _RTN_UNICAST and table != _RT_TABLE_LOCAL:
-            for route in _hops(message, index):
+        if message["type"] == RTN_UNICAST and table != _RT_TABLE_LOCAL:
+            for route in hops(message, index):
                 yield table == RT_TABLE_MAIN, route
 
 
@@ -99,20 +119,12 @@ def _is_on_link(network: Network, routes: Iterable[tuple[bool, Route]]) -> bool:
     covering = [
         (not is_main, -route.destination.prefixlen, route.metric, route.gateway is not None)
         for is_main, route in routes
-        if _covers(route.destination, network)
+        if covers(route.destination, network)
     ]
     if not covering:
         return False
     *_, has_gateway = min(covering, key=lambda entry: entry[:3])  # the first of equal routes
     return not has_gateway
-
-
-def _covers(wide: Network, narrow: Network) -> bool:
-    return (
-        wide.version == narrow.version
-        and wide.prefixlen <= narrow.prefixlen
-        and narrow.network_address in wide
-    )
 
 
 def _follows_from_addresses(route: Route, own: Own) -> bool:
@@ -125,16 +137,6 @@ def _follows_from_addresses(route: Route, own: Own) -> bool:
     if to.is_link_local or to.is_multicast or to in {address.network for address in own}:
         return True
     return route.source is not None and route.source not in {address.ip for address in own}
-
-
-def _hops(message: Any, index: int) -> list[Route]:
-    """Return a message's routes through an interface; a multipath route has several next hops."""
-    hops = message.get_attr("RTA_MULTIPATH") or [message]
-    return [
-        _route(message, hop)
-        for hop in hops
-        if (hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")) == index
-    ]
 
 
 def _route(message: Any, hop: Any) -> Route:

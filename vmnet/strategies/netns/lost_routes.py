@@ -1,0 +1,94 @@
+"""Find the routes through interfaces that stay with the container, such as a VPN's tun0.
+
+The guest does not get these routes. If one of its own routes leads to the same destination, its
+traffic takes another way than the container's did: it bypasses the VPN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from vmnet.api import CaptureError, Interface, Route, frozen
+from vmnet.strategies.netns import nics, routing
+
+
+@frozen
+class LostRoute:
+    """A route of the container that the guest does not get.
+
+    :param table: the routing table; a policy can prefer any table to the main table
+    :param by_choice: the route goes through a NIC that VMNET_INTERFACES left out, or it only
+        follows from an address of the interface
+    """
+
+    interface: str
+    route: Route
+    table: int
+    by_choice: bool
+
+    def __str__(self) -> str:
+        via = f" via {self.route.gateway}" if self.route.gateway else ""
+        return f"the route to {self.route.destination}{via} through {self.interface}"
+
+    def diverts(self, interfaces: Iterable[Interface]) -> bool:
+        """Return whether the guest sends the route's traffic through one of its interfaces."""
+        return not self.by_choice and any(
+            self._precedes(route) for interface in interfaces for route in _routes(interface)
+        )
+
+    def _precedes(self, other: Route) -> bool:
+        """Return whether the container prefers this route to another that leads there as well."""
+        if not routing.covers(other.destination, self.route.destination):
+            return False
+        is_narrower = self.route.destination != other.destination
+        is_main = self.table == routing.RT_TABLE_MAIN
+        return is_narrower or not is_main or self.route.metric < other.metric
+
+
+def find(
+    links: Iterable[Any], chosen: Sequence[Any], messages: Sequence[Any]
+) -> tuple[LostRoute, ...]:
+    """Return the routes through other interfaces than those handed over.
+
+    :param links: all links as pyroute2 messages, like the *chosen* links
+    :param messages: all routes as pyroute2 messages
+    """
+    handed = {link["index"] for link in chosen}
+    others = [link for link in links if link["index"] not in handed and not nics.is_loopback(link)]
+    return tuple(lost for link in others for lost in _lost(link, messages))
+
+
+def refuse(lost: Iterable[LostRoute], interfaces: Sequence[Interface]) -> None:
+    """Refuse to change the way of the guest's traffic.
+
+    :raises CaptureError: a lost route diverts traffic
+    """
+    diverting = [route for route in lost if route.diverts(interfaces)]
+    if diverting:
+        first, *rest = diverting
+        more = f" (and {len(rest)} more)" if rest else ""
+        names = ", ".join(interface.name for interface in interfaces)
+        raise CaptureError(
+            f"the guest can't have {first}{more}, and would send this traffic through {names}",
+            f"run the VM in a network whose gateway has {first.interface}, or accept this with "
+            "VMNET_LOST_ROUTES=accept",
+        )
+
+
+def _lost(link: Any, messages: Iterable[Any]) -> Iterator[LostRoute]:
+    for message in messages:
+        if message["type"] != routing.RTN_UNICAST:
+            continue
+        by_choice = nics.is_nic(link) or message["proto"] == routing.RTPROT_KERNEL
+        for route in routing.hops(message, link["index"]):
+            if not (route.destination.is_link_local or route.destination.is_multicast):
+                name, table = link.get_attr("IFLA_IFNAME"), message.get_attr("RTA_TABLE")
+                yield LostRoute(name, route, table, by_choice)
+
+
+def _routes(interface: Interface) -> Iterator[Route]:
+    """Yield the routes of an interface and those that follow from its addresses."""
+    yield from interface.routes
+    for own in interface.addresses:
+        yield Route(interface.on_link(own).network)
