@@ -26,6 +26,14 @@ def test_the_client_gets_the_containers_address(network: Lan, vmnet: Vmnet, clie
     assert (lease.hostname, lease.mtu, lease.seconds) == ("web", 1450, FOR_EVER)
 
 
+def test_the_mtu_of_the_default_route_reaches_the_guest(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web", gateway=False, routes=("default via 172.30.1.1 mtu 1450",))
+    with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm)
+        assert "MTU" not in process.output()
+    assert (lease.mtu, lease.routers) == (1450, (IPv4Address(network.gateway),))
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_static_and_on_link_routes_arrive_with_the_default_last(
     network: Lan, vmnet: Vmnet, client: Client

@@ -28,6 +28,34 @@ def test_the_on_link_prefix_of_an_address(own: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("nic", "ipv4", "ipv6", "expected"),
+    [
+        (1500, None, None, 1500),
+        (1500, 1450, None, 1450),
+        (1500, None, 1400, 1400),
+        (1500, 1450, 1400, 1400),
+        (1400, 1450, None, 1400),
+        (1500, 1000, None, 1280),
+    ],
+)
+def test_a_default_route_lowers_the_mtu_of_the_guest(
+    nic: int, ipv4: int | None, ipv6: int | None, expected: int
+) -> None:
+    routes = (
+        testing.route("0.0.0.0/0", "10.9.0.1", mtu=ipv4),
+        testing.route("::/0", "fd00::1", mtu=ipv6),
+        testing.route("10.1.0.0/16", "10.9.0.1", mtu=900),
+    )
+    dual = testing.interface("10.9.0.2/16", "fd00::2/64", mtu=nic, routes=routes)
+    assert dual.guest_mtu == expected
+
+
+def test_without_ipv6_the_mtu_of_the_guest_has_no_limit() -> None:
+    routes = (testing.route("0.0.0.0/0", "10.9.0.1", mtu=1000),)
+    assert testing.interface("10.9.0.2/16", routes=routes).guest_mtu == 1000
+
+
+@pytest.mark.parametrize(
     ("address", "expected"),
     [
         ("10.247.0.1", False),

@@ -16,9 +16,10 @@ from vmnet.planning.machine import assemble
 
 
 def test_the_machine_gets_its_nics_from_the_wiring() -> None:
+    default = testing.route("0.0.0.0/0", "172.18.0.1", mtu=1400)
     identity = testing.identity(
         testing.interface("10.0.0.2/24", mtu=1450),
-        testing.interface("172.18.0.2/16", name="eth1"),
+        testing.interface("172.18.0.2/16", name="eth1", routes=(default,)),
         hostname="db",
     )
     wiring = testing.wiring(identity)
@@ -31,7 +32,7 @@ def test_the_machine_gets_its_nics_from_the_wiring() -> None:
     assert (machine.accelerator, machine.run_dir) == ("tcg", Path("/tmp/x"))
     assert machine.nics == (
         Nic("net0", "02:42:0a:00:00:02", 1450, (100,)),
-        Nic("net1", "02:42:ac:12:00:02", 1500, (101,)),
+        Nic("net1", "02:42:ac:12:00:02", 1400, (101,)),
     )
     assert machine.devices == (disk, seed), "a plugin's devices follow the user's"
 

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from vmnet.model.base import frozen
 
+_MIN_IPV6_MTU = 1280  # bytes (RFC 8200 section 5)
+
 Own = TypeVar("Own", bound=IPv4Interface | IPv6Interface)
 
 
@@ -105,6 +107,18 @@ class Interface:
         if isinstance(address, IPv6Address) and address.is_link_local:
             return True
         return any(address in self.on_link(own).network for own in self.addresses)
+
+    @property
+    def guest_mtu(self) -> int:
+        """The MTU of the guest's NIC, in bytes: a default route of the container can lower it.
+
+        Engines set the MTU of the route where only traffic to other networks is encapsulated. With
+        IPv6 it is at least 1280, because a guest disables IPv6 on a NIC below that.
+        """
+        defaults = (self.default_route(4), self.default_route(6))
+        limits = [route.mtu for route in defaults if route is not None and route.mtu]
+        least = _MIN_IPV6_MTU if self.ipv6 else 0
+        return min((self.mtu, *(max(limit, least) for limit in limits)))
 
     def routes_of(self, version: int) -> tuple[Route, ...]:
         """Return the routes of IP version 4 or 6."""

@@ -33,8 +33,8 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=tuple(
-            Nic(f"net{number}", port.guest_mac, port.mtu, port.tap_fds)
-            for number, port in enumerate(wiring.ports)
+            Nic(f"net{number}", port.guest_mac, interface.guest_mtu, port.tap_fds)
+            for number, (interface, port) in enumerate(wiring.pairs(identity))
         ),
         devices=boot.devices + contributed,
         kernel=boot.kernel,

@@ -27,6 +27,13 @@ def routes(*given: Any, addresses: tuple[str, ...] = ("10.0.0.2/24",)) -> list[d
     return found
 
 
+def test_a_default_route_lowers_the_mtu_of_the_nic() -> None:
+    nic = interface("172.18.0.2/16", routes=(route("0.0.0.0/0", "172.18.0.1", mtu=1450),))
+    identity = testing.identity(nic)
+    ethernets = Network.of(identity, testing.wiring(identity)).config["ethernets"]
+    assert ethernets["eth0"]["mtu"] == 1450
+
+
 def test_a_gateway_is_made_reachable_once() -> None:
     assert routes(route("10.1.0.0/16", "10.9.9.9"), route("10.2.0.0/16", "10.9.9.9")) == [
         {"to": "10.9.9.9/32", "via": "0.0.0.0"},

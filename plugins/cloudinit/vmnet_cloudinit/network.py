@@ -75,7 +75,7 @@ def _ethernet(
         "dhcp4": False,
         "dhcp6": False,
         "accept-ra": False,
-        "mtu": interface.mtu,
+        "mtu": interface.guest_mtu,
     }
     if interface.addresses:
         own = map(interface.on_link, interface.addresses)

@@ -23,6 +23,18 @@ GOLDEN = Path(__file__).with_name("golden")
 Case = tuple[Identity, Wiring]
 
 
+def test_a_default_route_lowers_the_mtu_of_the_lease() -> None:
+    default = route("0.0.0.0/0", "172.18.0.1", mtu=1450)
+    nic = interface("172.18.0.2/16", routes=(default,))
+    identity = testing.identity(nic)
+    service = Service.of(identity, testing.wiring(identity))
+    assert (service.leases[0].mtu, service.not_carried) == (1450, ())
+    other = route("10.0.0.0/8", "172.18.0.1", mtu=1400)
+    identity = testing.identity(evolve(nic, routes=(default, other)))
+    service = Service.of(identity, testing.wiring(identity))
+    assert service.not_carried == ("route MTUs of eth0 (use VMNET_IPAM=cloudinit)",)
+
+
 def simple() -> Case:
     identity = testing.identity()
     return identity, testing.wiring(identity)

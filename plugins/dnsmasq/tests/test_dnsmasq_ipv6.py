@@ -91,6 +91,12 @@ def test_ipv6_only_needs_no_dnsmasq(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("names from /etc/hosts (db)" in line for line in delivery.not_carried)
 
 
+def test_a_default_route_lowers_the_mtu() -> None:
+    default = route("::/0", "fd00::1", mtu=1400)
+    nic = interface("fd00::2/64", routes=(default,), router=Router(GATEWAY, ROUTER))
+    assert nic_of(nic).mtu == 1400
+
+
 def test_without_containment_nothing_is_answered() -> None:
     identity = testing.identity(dual_stack())
     delivery = deliver(testing.settings(), identity, testing.wiring(identity, contain=False))

@@ -245,7 +245,7 @@ def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lea
         bridge=port.bridge,
         mac=port.guest_mac,
         address=address,
-        mtu=port.mtu,
+        mtu=interface.guest_mtu,
         router=gateway_of(interface.default_route(4)),
         classless=classless(interface, own_dns).pairs,
     )

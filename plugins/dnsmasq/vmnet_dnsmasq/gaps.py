@@ -137,7 +137,7 @@ def _interface_gaps(interface: Interface, nameserver: IPv4Address | None) -> Ite
         )
     if any(route.metric for route in routes):
         yield f"route metrics of {name} ({REMEDY})"
-    if any(route.mtu for route in routes):
+    if any(route.mtu not in (None, interface.guest_mtu) for route in routes):
         yield f"route MTUs of {name} ({REMEDY})"
     if any(route.source not in (None, interface.ipv4[0].ip) for route in routes):
         yield f"source addresses of routes of {name} ({REMEDY})"

@@ -83,7 +83,7 @@ def _nic(
         stand_in=stand_in,
         default=any(route.is_default for route in behind),
         preferred=preferred,
-        mtu=port.mtu,
+        mtu=interface.guest_mtu,
         on_link=tuple(dict.fromkeys(_on_link(interface))),
         routes=tuple(
             dict.fromkeys(str(route.destination) for route in behind if not route.is_default)

@@ -25,7 +25,7 @@ def gaps(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
             if reason := _obstacle(route, interface):
                 via = f" via {route.gateway}" if route.gateway else ""
                 yield f"route to {route.destination}{via} of {interface.name}: {reason} ({REMEDY})"
-        if any(route.mtu for route in interface.routes_of(6)):
+        if any(route.mtu not in (None, interface.guest_mtu) for route in interface.routes_of(6)):
             yield f"IPv6 route MTUs of {interface.name} ({REMEDY})"
         lists = dns_and_time(identity, asks_directly)
         carried = fitting(interface, identity, lists)
