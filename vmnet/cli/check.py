@@ -6,6 +6,7 @@ The command goes through the same steps as a start.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,10 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state
-from vmnet.planning import accelerator, memory
+from vmnet.planning import accelerator, host, memory
 from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
-from vmnet.settings.core import ACCEL, MEMORY, RUN_DIR
+from vmnet.settings.core import ACCEL, CPUS, MEMORY, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
@@ -55,6 +56,7 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     chosen = hooks.selection
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen[IPAM].names)}")
+    yield _try("host", lambda: _host(hooks.settings[CPUS]))
     yield _try("privileges", _privileges)
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
     machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))
@@ -68,6 +70,11 @@ def _try(what: str, step: Callable[[], str]) -> Finding:
         return Finding(what, "ok", step())
     except VmnetError as error:
         return Finding(what, "missing", error.message, error.hint)
+
+
+def _host(cpus: int) -> str:
+    host.require(cpus)
+    return f"Linux {os.uname().release}; enough open files, processes and threads"
 
 
 def _privileges() -> str:

@@ -12,6 +12,8 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, start, stop_signals
 from vmnet.pipeline import Plan
+from vmnet.planning import host
+from vmnet.settings.core import CPUS
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -41,6 +43,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     stop_signals.interruptible()
     hooks = pipeline.select(environ)
     recovery.recover(hooks)
+    host.require(hooks.settings[CPUS])
     devices = start.device_indexes()
     if not hooks.allocators:
         _become(hooks, pipeline.plan(hooks, arguments), devices)
