@@ -65,7 +65,7 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     "vmnet_devices": (lambda it: it.devices(IDENTITY, WIRING), (SEED,), (SEED,)),
     "vmnet_launch_command": (lambda it: it.launch_command(MACHINE, ("-S",)), COMMAND, COMMAND),
     "vmnet_bridge_build": (lambda it: it.build_bridge(WIRING), True, None),
-    "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING), True, None),
+    "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING, "fake"), True, None),
     "vmnet_launch": (lambda it: it.launch(COMMAND), None, None),
 }
 # Tested separately below: fakes.choose calls the first, another strategy implements the second.

@@ -124,8 +124,24 @@ class Hooks:
     def build_bridge(self, wiring: Wiring) -> None:
         self._strategy(self.selection[stages.BRIDGE], "vmnet_bridge_build", bool, wiring=wiring)
 
-    def restore_bridge(self, wiring: Wiring) -> None:
-        self._strategy(self.selection[stages.BRIDGE], "vmnet_bridge_restore", bool, wiring=wiring)
+    @property
+    def bridge(self) -> str:
+        """The selected bridge strategy."""
+        (name,) = self.selection[stages.BRIDGE].names
+        return name
+
+    def restore_bridge(self, wiring: Wiring, name: str) -> None:
+        """Restore the network with the strategy, selected or not, that built the bridges.
+
+        :raises PluginError: the strategy is not installed, or it failed
+        """
+        if name not in self.plugins.names:
+            raise PluginError(
+                f"the bridge strategy {name}, which wired this network to a VM, is not installed",
+                "install it again, or recreate the pod or container",
+            )
+        builder = Choice((name,), "state.json")
+        self._strategy(builder, "vmnet_bridge_restore", bool, wiring=wiring)
 
     def launch(self, command: Command) -> None:
         (name,) = self.selection[stages.LAUNCH].names

@@ -38,7 +38,8 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
     """Restore the network from any state to that before :func:`vmnet_bridge_build`.
 
     Called when a start fails after :func:`vmnet_bridge_build` began, and at the next start in a
-    network namespace that outlived its container. A second call must be harmless.
+    network namespace that outlived its container, even if that start selects another strategy. A
+    second call must be harmless.
 
     :return: True
     :raises vmnet.errors.BridgeError: the kernel refused a step

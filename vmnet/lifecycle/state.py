@@ -28,20 +28,25 @@ _NETNS = Path("/proc/self/ns/net")
 
 @frozen
 class State:
-    """:param namespace: identifies the network namespace and the boot"""
+    """The network before a start, and how the start changed it.
+
+    :param namespace: identifies the network namespace and the boot
+    :param bridge: the strategy that built the bridges, and that restores the network
+    """
 
     version: int
     namespace: str
     identity: Identity
     wiring: Wiring
+    bridge: str
 
 
-def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
+def save(run_dir: Path, identity: Identity, wiring: Wiring, bridge: str) -> None:
     """Write the state to the disk and sync it.
 
     :raises StateError: the run directory can't be written
     """
-    state = State(VERSION, _namespace(), identity, wiring)
+    state = State(VERSION, _namespace(), identity, wiring, bridge)
     files.write(run_dir / _FILE, json.dumps(plain(state)).encode(), durable=True)
 
 
