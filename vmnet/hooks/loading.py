@@ -12,7 +12,7 @@ import pluggy
 
 from vmnet import __version__, hookspecs
 from vmnet.errors import PluginError, VmnetError
-from vmnet.hooks import invoke, stages
+from vmnet.hooks import declarations, invoke, stages
 from vmnet.hooks.discovery import Broken, Plugin
 from vmnet.hookspecs.markers import PROJECT
 from vmnet.model.base import frozen
@@ -67,18 +67,12 @@ class Plugins:
         return [*core.CORE, *(row for name in self.installed for row in self.declared(name))]
 
     def declared(self, name: str) -> Sequence[Setting[Any]]:
-        """Return the settings of a plugin.
+        """Return the settings of a plugin; their parsers run like hooks.
 
-        :raises PluginError: the hook failed or returned something other than settings
+        :raises PluginError: the hook failed, or a row is malformed
         """
-        declared: Sequence[Setting[Any]] = self.call(name, "vmnet_settings", (list, tuple)) or ()
-        for row in declared:
-            if not isinstance(row, Setting):
-                raise PluginError(
-                    f"plugin {self.installed[name]} declares {row!r} in vmnet_settings",
-                    "create rows with vmnet.api.setting or optional",
-                )
-        return declared
+        rows: Sequence[Any] = self.call(name, "vmnet_settings", (list, tuple)) or ()
+        return declarations.guarded(self.installed[name], rows, self.seconds)
 
     def strategies(self) -> dict[str, tuple[str, ...]]:
         """Return, for each selecting variable, the names of the plugins that qualify."""

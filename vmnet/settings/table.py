@@ -33,12 +33,14 @@ class Setting(Generic[Value]):
     :param parse: converts text to a value; its ValueError states what is expected
     :param default: text, parsed like text from the environment; empty if unset means None
     :param help: one line for ``vmnet config`` and the reference
+    :param declarer: the core or the plugin that declares the row; vmnet sets it
     """
 
     name: str
     parse: Callable[[str], Any]
     default: str
     help: str
+    declarer: str = "vmnet"
 
 
 def setting(name: str, parse: Callable[[str], Value], default: str, help: str) -> Setting[Value]:
@@ -79,14 +81,12 @@ def parse(environ: Mapping[str, str], rows: Iterable[Setting[Any]]) -> Settings:
     An empty variable counts as unset, because Compose files pass it for a missing value.
 
     :raises SettingsError: a value is malformed, or a ``VMNET_`` variable is unknown
-    :raises PluginError: two rows have the same name
+    :raises PluginError: two rows have the same name, or a default is malformed
     """
     table = _table(rows)
     given = {name: environ[name] for name in table if environ.get(name)}
     _refuse_unknown(environ, tuple(table))
-    parsed = {
-        row.name: _parse_value(row, given.get(row.name, row.default)) for row in table.values()
-    }
+    parsed = {row.name: _parsed(row, given.get(row.name)) for row in table.values()}
     return Settings(table, given, parsed)
 
 
@@ -95,15 +95,16 @@ def value(environ: Mapping[str, str], row: Setting[Value]) -> Value:
 
     :raises SettingsError: the value is malformed
     """
-    return cast("Value", _parse_value(row, environ.get(row.name) or row.default))
+    return cast("Value", _parsed(row, environ.get(row.name)))
 
 
 def _table(rows: Iterable[Setting[Any]]) -> dict[str, Setting[Any]]:
     table: dict[str, Setting[Any]] = {}
     for row in rows:
-        if table.setdefault(row.name, row) is not row:
+        first = table.setdefault(row.name, row)
+        if first is not row:
             raise PluginError(
-                f"the setting {row.name} is declared twice",
+                f"the setting {row.name} is declared twice: by {first.declarer} and {row.declarer}",
                 "begin a plugin's settings with VMNET_<PLUGIN>_; `vmnet hooks` lists the plugins",
             )
     return table
@@ -120,12 +121,19 @@ def _refuse_unknown(environ: Mapping[str, str], known: tuple[str, ...]) -> None:
             )
 
 
-def _parse_value(row: Setting[Any], raw: str) -> Any:
+def _parsed(row: Setting[Any], given: str | None) -> Any:
+    """Return the value of a row: parsed from the environment, or from the default."""
+    raw = given or row.default
     if not raw:
         return None
     try:
         return row.parse(raw)
     except ValueError as error:
+        if not given:
+            raise PluginError(
+                f"{row.declarer} declares the default {row.name}={raw}, which is not {error}",
+                f"this is a bug there; set a value with `-e {row.name}=…`",
+            ) from None
         shown = raw if len(raw.splitlines()) == 1 else repr(raw)  # keep the error on one line
         raise SettingsError(
             f"{row.name}={shown} is not {error}",

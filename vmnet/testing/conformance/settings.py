@@ -48,7 +48,8 @@ class SettingsChecks:
                     if not str(error):
                         pytest.fail(f"{row.name}={value!r}: the error has no message")
                 except Exception as error:
-                    pytest.fail(f"{row.name}={value!r}: its parser raises {error!r}")
+                    cause = error.__cause__ or error
+                    pytest.fail(f"{row.name}={value!r}: its parser raises {cause!r}")
 
 
 def _rows(subject: Subject) -> tuple[Setting[Any], ...]:
