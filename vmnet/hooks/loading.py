@@ -122,8 +122,9 @@ class Plugins:
                 f"plugin {self.installed[name]} returned {type(result).__name__} from {hook}",
                 RESULTS_HINT,
             )
-        path = "the result" if isinstance(result, tuple) else type(result).__name__
-        if fault := mismatch(result, path):
+        several = isinstance(result, list | tuple)
+        path = "the result" if several else type(result).__name__
+        if fault := mismatch(tuple(result) if several else result, path):
             raise wrong_value(self.installed[name], hook, fault)
         return result
 
