@@ -130,10 +130,10 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "planning_does_not_change_its_arguments",
         "planning changes the identity",
     ),
-    "text for bytes": (
+    "a list for a tuple": (
         f"{DELIVER}return Delivery('x', files=[File(settings[RUN_DIR] / 'x', b'x')])",
         "a_delivery_survives_json",
-        "assert",
+        "Delivery.files is list, not tuple[File, ...]",
     ),
     "elsewhere": (
         f"{DELIVER}return Delivery('x', files=(File(Path('/etc/x'), b''),))",

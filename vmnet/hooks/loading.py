@@ -122,9 +122,11 @@ class Plugins:
                 f"plugin {self.installed[name]} returned {type(result).__name__} from {hook}",
                 RESULTS_HINT,
             )
-        several = isinstance(result, list | tuple)
-        path = "the result" if several else type(result).__name__
-        if fault := mismatch(tuple(result) if several else result, path):
+        if isinstance(result, list | tuple):
+            fault = mismatch(tuple(result), "the result")
+        else:
+            fault = mismatch(result, type(result).__name__)
+        if fault:
             raise wrong_value(self.installed[name], hook, fault)
         return result
 
