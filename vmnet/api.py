@@ -7,8 +7,8 @@ Names that few plugins use load their module when a plugin first asks for them.
 
 A plugin's own program that runs as long as the VM, such as a daemon, needs too much memory if it
 imports this module. It may import :mod:`vmnet.net.packets`, :mod:`vmnet.net.packet_socket`,
-:mod:`vmnet.net.netlink` and :mod:`vmnet.net.filters.cbpf` themselves, which import next to
-nothing.
+:mod:`vmnet.net.netlink`, :mod:`vmnet.net.filters.cbpf`, :mod:`vmnet.supervision.log` and
+:mod:`vmnet.supervision.process_name` themselves, which import next to nothing.
 """
 
 from __future__ import annotations

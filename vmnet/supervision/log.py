@@ -1,4 +1,4 @@
-"""The container's log, as the guard and the keeper write it."""
+"""The container's log, as programs write it that run as long as the VM."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ class Log:
     the power button.
 
     :param form: text or json
-    :param name: the process that each line names
+    :param name: the process that each line names; empty for none
+    :param stream: the log's descriptor
     """
 
-    def __init__(self, form: str, name: str) -> None:
-        self._form, self._name = form, name
+    def __init__(self, form: str, name: str = "", stream: int = 2) -> None:
+        self._form, self._prefix, self._stream = form, f"{name}: " if name else "", stream
 
     def info(self, text: str) -> None:
-        self._write("info", text)
+        self._write("info", text, "")
 
-    def warning(self, text: str) -> None:
-        self._write("warning", text)
+    def warning(self, text: str, hint: str = "") -> None:
+        self._write("warning", text, hint)
 
     def error(self, text: str, hint: str = "") -> None:
         self._write("error", text, hint)
 
-    def _write(self, level: str, text: str, hint: str = "") -> None:
-        text = f"{self._name}: {text}"
+    def _write(self, level: str, text: str, hint: str) -> None:
+        text = f"{self._prefix}{text}"
         if self._form == "json":
             import json
 
@@ -41,9 +42,9 @@ class Log:
             mark = "" if level == "info" else f"{level}: "
             lines = f"vmnet: {mark}{text}" + (f"\nvmnet: hint: {hint}" if hint else "")
         poll = select.poll()
-        poll.register(2, select.POLLOUT)
+        poll.register(self._stream, select.POLLOUT)
         try:
             if poll.poll(0):
-                os.write(2, f"{lines}\n".encode())
+                os.write(self._stream, f"{lines}\n".encode())
         except OSError:
             return

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from ipaddress import IPv4Address, IPv4Interface
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from attrs import define, evolve, field
 from vmnet_dnsmasq.responder import defended_address, link, privileges, rtnetlink
 from vmnet_dnsmasq.responder.defended_address import DefendedAddress
-from vmnet_dnsmasq.responder.log import Log
 from vmnet_dnsmasq.responder_delivery import BridgeAddress
 from vmnet_dnsmasq.service import deliver
 
@@ -36,7 +34,7 @@ def test_a_spare_address_is_watched_without_ipv6() -> None:
     delivery = deliver(testing.settings({"VMNET_LOG": "json"}), identity, wiring)
     assert [daemon.name for daemon in delivery.daemons] == ["dnsmasq", "the responder"]
     config = json.loads(delivery.files[-1].content)
-    assert (config["is_json"], config["nics"]) == (True, [])
+    assert (config["log_form"], config["nics"]) == ("json", [])
     (address,) = config["bridge_addresses"]
     assert (address["bridge"], address["tap"]) == ("br0", "tap0")
     assert (address["addresses"], address["prefix"]) == ([FIRST], 16)
@@ -56,20 +54,6 @@ def test_the_configuration_contains_replacements_and_the_gateway() -> None:
     (address,) = json.loads(delivery.files[-1].content)["bridge_addresses"]
     assert address["addresses"] == [FIRST, SECOND, THIRD]
     assert address["gateway"] == "172.17.0.1"
-
-
-def test_the_log_has_the_format_of_vmnet() -> None:
-    written = {}
-    for is_json in (False, True):
-        reading, writing = os.pipe()
-        Log(writing, is_json).warn("gone", "restart")
-        written[is_json] = os.read(reading, 1000).decode()
-        os.close(reading)
-        Log(writing, is_json).warn("lost", "no reader")  # without an error
-        os.close(writing)
-    assert written[False] == "vmnet: warning: gone\nvmnet: hint: restart\n"
-    entry = json.loads(written[True])
-    assert (entry["level"], entry["message"], entry["hint"]) == ("warning", "gone", "restart")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +89,7 @@ class Bridge:
     logged: list[str] = field(factory=list)
 
     def watch(self, config: BridgeAddress = CONFIG) -> DefendedAddress:
-        return DefendedAddress(config, cast("Log", self))
+        return DefendedAddress(config, cast("Any", self))
 
     def receive(self) -> bytes:
         return self.waiting.pop(0) if self.waiting else b""
@@ -117,10 +101,10 @@ class Bridge:
         kind = "announces" if any(frame[28:32]) else "probes"
         self.sent.append(f"{kind} {socket.inet_ntoa(frame[38:42])}")
 
-    def warn(self, text: str, hint: str) -> None:
+    def warning(self, text: str, hint: str) -> None:
         self.logged.append(text)
 
-    def inform(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.logged.append(text)
 
     def add(self, _config: BridgeAddress, packed: bytes) -> str:

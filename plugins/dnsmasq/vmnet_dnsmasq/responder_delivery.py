@@ -37,12 +37,12 @@ class Config:
     """The responder's configuration file.
 
     :param log: the file that receives its standard error, such as a traceback
-    :param is_json: whether the container's log consists of JSON objects
+    :param log_form: text or json, the form of the container's log
     """
 
     pidfile: str
     log: str
-    is_json: bool
+    log_form: str
     nics: tuple[ipv6.Ipv6Nic, ...]
     bridge_addresses: tuple[BridgeAddress, ...]
 
@@ -56,7 +56,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     config = Config(
         pidfile=str(pidfile),
         log=str(log),
-        is_json=settings[LOG] == "json",
+        log_form=settings[LOG],
         nics=nics,
         bridge_addresses=tuple(_bridge_addresses(wiring)),
     )

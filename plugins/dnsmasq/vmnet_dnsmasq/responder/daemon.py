@@ -10,11 +10,12 @@ import time
 from types import SimpleNamespace
 
 from vmnet.net import packets
+from vmnet.supervision import process_name
+from vmnet.supervision.log import Log
 
 from . import frame, link, privileges
 from .defended_address import DefendedAddress
 from .dhcp6 import Server
-from .log import Log
 from .router import REFRESH_SECONDS, Router
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vmnet_dnsmasq.ipv6 import Ipv6Nic
     from vmnet_dnsmasq.responder_delivery import Config
 
-_NAME = "vmnet-responder"  # in ps(1)
+_NAME = "vmnet-responder"
 _REMEDY = "leave the container its NET_RAW capability"
 _CONTAINERS_LOG = 3  # the descriptor that vmnet.process.run passes to a child
 _PAUSE_SECONDS = 0.005  # after each frame: limits the CPU time that a flooding guest costs
@@ -67,7 +68,7 @@ def main(path: str) -> None:
     config = _load(path)
     containers_log = _containers_log()
     own_log = os.open(config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    log = Log(containers_log or own_log, config.is_json)
+    log = Log(config.log_form, stream=containers_log or own_log)
     try:
         services: list[GuestTap | DefendedAddress] = list(map(GuestTap, config.nics))
     except PermissionError:
@@ -75,7 +76,7 @@ def main(path: str) -> None:
     try:
         services += [DefendedAddress(address, log) for address in config.bridge_addresses]
     except PermissionError:  # not fatal: the address may be fixed
-        log.warn("no permission to watch for address conflicts of the bridge", _REMEDY)
+        log.warning("no permission to watch for address conflicts of the bridge", _REMEDY)
     if not services:
         return
     pidfile = os.open(config.pidfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -148,7 +149,5 @@ def _leave_foreground(log: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream, target in ((0, null), (1, null), (2, log)):
         os.dup2(target, stream)
-    comm = os.open("/proc/self/comm", os.O_WRONLY)
-    os.write(comm, _NAME.encode())
+    process_name.set_own(_NAME)
     os.close(null)
-    os.close(comm)

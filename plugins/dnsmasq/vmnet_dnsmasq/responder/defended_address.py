@@ -13,9 +13,9 @@ import socket
 import time
 
 from vmnet.net import packets
+from vmnet.supervision.log import Log
 
 from . import link, privileges, rtnetlink
-from .log import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class DefendedAddress:
             self._pause = _AT_ONCE
         bridge = self._config.bridge
         claim = f"{claimant} claims {_text(self._address)}, which was free when {bridge} took it"
-        self._log.warn(f"{claim}: {bridge} gives it up{self._consequence()}", _HINT)
+        self._log.warning(f"{claim}: {bridge} gives it up{self._consequence()}", _HINT)
         self._tried = 0
         self._seek_next(now + self._pause)
 
@@ -128,7 +128,7 @@ class DefendedAddress:
         error = rtnetlink.add(self._config, self._address)
         privileges.put_aside()
         if error:
-            self._log.warn(
+            self._log.warning(
                 f"{self._config.bridge} cannot take {_text(self._address)}: {error}", _HINT
             )
             self._seek_next(now)
@@ -136,7 +136,7 @@ class DefendedAddress:
         self._holds, self._taken = True, now
         self._lengthen_pause()
         self._bridge.hear(link.claims(self._address, self._mac))
-        self._log.inform(f"{self._config.bridge} now has the address {_text(self._address)}")
+        self._log.info(f"{self._config.bridge} now has the address {_text(self._address)}")
 
     def _lengthen_pause(self) -> None:
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
