@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.unit import qmp, running
 from vmnet import cli
 from vmnet.lifecycle.vm_record import GuestNic, Helper
 from vmnet.net import ipv4
-from vmnet.running import guest_answers, health
+from vmnet.running import guest_answers, health, run_state
 from vmnet.running.guest_answers import GuestAnswers
 
 SILENT = GuestAnswers("eth0", silent=("172.17.0.2",))
@@ -33,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[GuestAnswers]:
     """The guest's answers in order; the last answer repeats."""
     answers = [UP]
 
-    def ask(_nic: GuestNic) -> GuestAnswers:
+    def ask(_nic: GuestNic, _seconds: float) -> GuestAnswers:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr(guest_answers, "ask", ask)
@@ -78,9 +79,8 @@ def test_a_suspended_guest_is_healthy(tmp_path: Path, asked: list[GuestAnswers])
 
 
 def test_a_qemu_that_has_ended_or_does_not_answer_is_unhealthy(
-    tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, asked: list[GuestAnswers]
 ) -> None:
-    monkeypatch.setattr("vmnet.running.run_state._SECONDS", 0.2)
     running.machine(tmp_path)
     assert verdict(tmp_path)[0] == "unhealthy"
     with socket.socket(socket.AF_UNIX) as deaf:
@@ -93,6 +93,32 @@ def test_a_qemu_that_has_ended_or_does_not_answer_is_unhealthy(
             other.connect(str(tmp_path / "qmp.sock"))
             with deaf.accept()[0]:
                 assert verdict(tmp_path)[0] == "healthy", "QEMU serves another client"
+
+
+def test_all_queries_share_one_limit_below_half_a_second(
+    tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU and two NICs are queried at the same time; in turn, the first would wait in vain."""
+    all_queried = threading.Barrier(3, timeout=30)
+    limits = []
+
+    def ask_qemu(_path: Path, seconds: float) -> run_state.Answer:
+        limits.append(seconds)
+        all_queried.wait()
+        return run_state.Answer("running")
+
+    def ask_guest(nic: GuestNic, seconds: float) -> GuestAnswers:
+        limits.append(seconds)
+        all_queried.wait()
+        return GuestAnswers(nic.name, answering=nic.addresses)
+
+    monkeypatch.setattr(run_state, "ask", ask_qemu)
+    monkeypatch.setattr(guest_answers, "ask", ask_guest)
+    running.machine(tmp_path, nics=(running.NIC, evolve(running.NIC, name="eth1")))
+    assert verdict(tmp_path)[1].split("; ") == [
+        f"{name}: the guest answers for 172.17.0.2" for name in ("eth0", "eth1")
+    ]
+    assert max(limits) < 0.5
 
 
 def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(

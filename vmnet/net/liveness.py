@@ -29,7 +29,7 @@ _FILTER: cbpf.Program = {
     "accept": [(RET, 2048, 0, 0)],  # bytes
     "drop": [(RET, 0, 0, 0)],
 }
-_INTERVAL = 0.25  # seconds; an emulated guest on a busy host answers slowly
+_INTERVAL = 0.1  # seconds between two queries
 
 Address = IPv4Address | IPv6Address
 

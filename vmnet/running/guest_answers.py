@@ -10,7 +10,7 @@ from vmnet.model.base import frozen
 from vmnet.net import liveness, packets
 from vmnet.running import bridge_state
 
-_SECONDS = 1.0
+_SECONDS = 1.0  # for `vmnet status`; a guest that answers does so within milliseconds
 
 
 @frozen
@@ -31,8 +31,11 @@ class GuestAnswers:
         return bool(self.answering)
 
 
-def ask(nic: GuestNic) -> GuestAnswers:
-    """Query a NIC. This takes a millisecond if it answers for all its addresses, else a second."""
+def ask(nic: GuestNic, seconds: float = _SECONDS) -> GuestAnswers:
+    """Query a NIC.
+
+    This takes a millisecond if it answers for all its addresses, otherwise ``seconds``.
+    """
     if not nic.addresses:
         return GuestAnswers(nic.name, unknown="vmnet does not know its addresses")
     addresses = [ip_address(address) for address in nic.addresses]
@@ -42,7 +45,7 @@ def ask(nic: GuestNic) -> GuestAnswers:
             packets.mac_bytes(nic.bridge_mac),
             bridge_state.source(nic),
             addresses,
-            _SECONDS,
+            seconds,
         )
     except PrivilegeError as error:
         return GuestAnswers(nic.name, unknown=f"{error.message}; {error.hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from vmnet.errors import GuestError
@@ -9,8 +10,6 @@ from vmnet.model.base import frozen
 from vmnet.running import sockets
 from vmnet.running.qmp_session import QmpSession
 from vmnet.running.sockets import BusyError
-
-_SECONDS = 3.0
 
 # Explains each state of QAPI's RunState in which the guest does not run.
 _TROUBLE = {
@@ -45,19 +44,22 @@ class Answer:
     silent: bool = False
 
 
-def ask(path: Path) -> Answer:
+def ask(path: Path, seconds: float) -> Answer:
     """Query QEMU's run state.
 
+    :param seconds: the limit; half of it is for other clients to disconnect
     :raises vmnet.errors.GuestError: QEMU does not listen
     """
+    end = time.monotonic() + seconds
     try:
-        connection = sockets.connect(path, _SECONDS)
+        connection = sockets.connect(path, seconds / 2, seconds / 2)
     except BusyError as error:
         return Answer(busy=error.others)
     with connection:
         qemu = QmpSession(connection)
         try:
-            qemu.ask("qmp_capabilities", seconds=_SECONDS)
-            return Answer(str(qemu.ask("query-status", seconds=_SECONDS)["status"]))
+            qemu.ask("qmp_capabilities", seconds=end - time.monotonic())
+            status = qemu.ask("query-status", seconds=end - time.monotonic())
+            return Answer(str(status["status"]))
         except (GuestError, KeyError, TypeError):
             return Answer(silent=True)

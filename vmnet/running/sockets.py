@@ -33,10 +33,11 @@ class BusyError(GuestError):
         return " and ".join(map(str, self.clients))
 
 
-def connect(path: Path, patience: float = _SECONDS) -> socket.socket:
+def connect(path: Path, patience: float = _SECONDS, seconds: float = _SECONDS) -> socket.socket:
     """Connect to one of the VM's sockets.
 
     :param patience: seconds to wait for other clients to disconnect
+    :param seconds: to wait for QEMU to accept the connection
     :raises BusyError: another client is still connected
     :raises GuestError: QEMU does not listen, or the socket belongs to another user
     """
@@ -46,7 +47,7 @@ def connect(path: Path, patience: float = _SECONDS) -> socket.socket:
             raise BusyError(path, others)
         time.sleep(_POLL_SECONDS)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(_SECONDS)
+    connection.settimeout(seconds)
     try:
         connection.connect(os.fspath(path))
     except OSError as error:
