@@ -44,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[GuestAnswers]:
     return answers
 
 
-def verdict(run_dir: Path, grace: float = 1e9, *, strict: bool = False) -> tuple[str, str]:
+def verdict(run_dir: Path, grace: float = 1e9, *, strict: bool = True) -> tuple[str, str]:
     found = health.examine(run_dir, grace, strict=strict)
     return found.verdict, found.reason
 
@@ -154,15 +154,52 @@ def test_a_booting_guest_is_starting_and_must_go_on_answering_afterwards(
     assert found == ["starting", "healthy", "unhealthy", "healthy", "healthy"]
 
 
-def test_a_guest_that_never_answers_is_unhealthy_only_with_strict(
+def test_a_guest_that_never_answers_is_unhealthy_only_if_strict(
     tmp_path: Path, asked: list[GuestAnswers]
 ) -> None:
     without_qmp(tmp_path)
     asked[:] = [SILENT]
-    found, reason = verdict(tmp_path, 0)
+    found, reason = verdict(tmp_path, 0, strict=False)
     assert (found, "answers are not required" in reason) == ("healthy", True)
     assert verdict(tmp_path, 0, strict=True)[0] == "unhealthy"
     assert verdict(tmp_path, strict=True)[0] == "starting"
+
+
+@pytest.mark.parametrize(
+    ("options", "cdrom", "expected"),
+    [
+        ((), "", "unhealthy"),
+        ((), "/install.iso", "healthy"),
+        (("--strict",), "/install.iso", "unhealthy"),
+        (("--no-strict",), "", "healthy"),
+    ],
+)
+def test_only_an_installer_need_not_answer(
+    tmp_path: Path,
+    asked: list[GuestAnswers],
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    cdrom: str,
+    expected: str,
+) -> None:
+    without_qmp(tmp_path)
+    asked[:] = [SILENT]
+    environ = {"VMNET_RUN_DIR": str(tmp_path), "VMNET_CDROM": cdrom}
+    cli.main(("health", "--json", "--grace", "0", *options), environ)
+    assert json.loads(capsys.readouterr().out)["verdict"] == expected
+
+
+@pytest.mark.parametrize(("frames", "expected"), [("0", "unhealthy"), ("1", "healthy")])
+def test_a_guest_with_unknown_addresses_must_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: str, expected: str
+) -> None:
+    """With NO_DHCP, vmnet cannot query the guest. A guest that has not booted sends nothing."""
+    (tmp_path / "dev").write_text(f"Inter-| Receive\n face |bytes\n tap0: 9 {frames} 0 0\n")
+    monkeypatch.setattr(guest_answers, "_DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(ipv4, "addresses", lambda _bridge: ())
+    running.machine(tmp_path, qmp=None, nics=(evolve(running.NIC, addresses=()),))
+    assert verdict(tmp_path, 0)[0] == expected
+    assert verdict(tmp_path)[0] == ("starting" if expected == "unhealthy" else "healthy")
 
 
 def test_an_unconfined_guest_may_stop_answering(tmp_path: Path, asked: list[GuestAnswers]) -> None:

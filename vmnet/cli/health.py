@@ -9,7 +9,7 @@ from vmnet.errors import StateError
 from vmnet.model.serial import plain
 from vmnet.running import health
 from vmnet.running.health import Health
-from vmnet.settings.core import RUN_DIR
+from vmnet.settings.core import CDROM, RUN_DIR
 from vmnet.settings.table import value
 from vmnet.terminal.colours import styled
 from vmnet.terminal.documents import print_json
@@ -21,7 +21,9 @@ _STYLE = {"healthy": "green", "starting": "yellow", "unhealthy": "red"}
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _parser().parse_args(arguments)
     try:
-        found = health.examine(value(environ, RUN_DIR), options.grace, strict=options.strict)
+        found = health.examine(
+            value(environ, RUN_DIR), options.grace, strict=_is_strict(options.strict, environ)
+        )
     except StateError as error:
         found = Health("unhealthy", error.message)
     if options.json:
@@ -29,6 +31,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     else:
         print(f"{styled(found.verdict, _STYLE[found.verdict])}: {found.reason}")
     return 0 if found.is_good else 1
+
+
+def _is_strict(chosen: bool | None, environ: Mapping[str, str]) -> bool:
+    return value(environ, CDROM) is None if chosen is None else chosen
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--strict",
-        action="store_true",
-        help="report a guest that has not answered after the grace time as unhealthy",
+        action=argparse.BooleanOptionalAction,
+        help="report a guest that has not answered after the grace time as unhealthy (the default "
+        "without VMNET_CDROM: an installer may have no network)",
     )
     return parser

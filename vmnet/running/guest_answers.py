@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 
 from vmnet.errors import PrivilegeError
 from vmnet.lifecycle.vm_record import GuestNic
@@ -10,6 +11,7 @@ from vmnet.model.base import frozen
 from vmnet.net import liveness, packets
 from vmnet.running import bridge_state
 
+_DEVICES = Path("/proc/self/net/dev")
 _SECONDS = 1.0  # for `vmnet status`; a guest that answers does so within milliseconds
 
 
@@ -19,12 +21,14 @@ class GuestAnswers:
 
     :param silent: the addresses for which the guest did not answer
     :param unknown: why vmnet could not query the NIC; empty if it could
+    :param mute: whether the guest has not sent a frame yet
     """
 
     nic: str
     answering: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     unknown: str = ""
+    mute: bool = False
 
     @property
     def has_answered(self) -> bool:
@@ -37,7 +41,8 @@ def ask(nic: GuestNic, seconds: float = _SECONDS) -> GuestAnswers:
     This takes a millisecond if it answers for all its addresses, otherwise ``seconds``.
     """
     if not nic.addresses:
-        return GuestAnswers(nic.name, unknown="vmnet does not know its addresses")
+        unknown = "vmnet does not know its addresses"
+        return GuestAnswers(nic.name, unknown=unknown, mute=_is_mute(nic.tap))
     addresses = [ip_address(address) for address in nic.addresses]
     try:
         found = liveness.answering(
@@ -55,4 +60,14 @@ def ask(nic: GuestNic, seconds: float = _SECONDS) -> GuestAnswers:
         nic.name,
         answering=tuple(str(address) for address in addresses if address in found),
         silent=tuple(str(address) for address in addresses if address not in found),
+        mute=not found and _is_mute(nic.tap),
     )
+
+
+def _is_mute(tap: str) -> bool:
+    """Return whether a tap has received no frame (proc_net_dev(5))."""
+    for line in _DEVICES.read_text().splitlines():
+        name, _, counters = line.partition(":")
+        if name.strip() == tap:
+            return int(counters.split()[1]) == 0
+    return False

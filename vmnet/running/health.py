@@ -1,7 +1,8 @@
 """Judge the VM's health, which an engine queries every few seconds and acts on.
 
 An engine may replace an unhealthy container, which powers off its VM without a shutdown. So a VM is
-unhealthy only if a fault will not repair itself, or if something worked and no longer does.
+unhealthy only if a fault will not repair itself, if something worked and no longer does, or if the
+guest has never answered within its grace time. The last is not required of an installer.
 """
 
 from __future__ import annotations
@@ -41,12 +42,11 @@ class Health:
         return self.verdict == "healthy"
 
 
-def examine(run_dir: Path, grace: float, *, strict: bool = False) -> Health:
+def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
     """Judge the VM's health.
 
     :param grace: seconds after the start for the guest to boot
-    :param strict: whether a guest that has not answered by then is unhealthy; otherwise a guest
-        that has never answered is not judged by its answers
+    :param strict: whether a guest that has not answered by then is unhealthy
     :raises vmnet.errors.StateError: the record of the start can't be read
     """
     machine = vm_record.load(run_dir)
@@ -102,13 +102,20 @@ class _Guests:
 def _judge(
     machine: VmRecord, found: list[GuestAnswers], run_dir: Path, grace: float, *, strict: bool
 ) -> Health:
-    """Judge the guest by its answers. A NIC that has answered must go on answering."""
+    """Judge the guest by its answers. A NIC that has answered must go on answering.
+
+    A guest that may have other addresses than vmnet knows need not answer, but must send.
+    """
     answered = _Answered(run_dir / _FILE, machine)
     answered.add(answers.nic for answers in found if answers.has_answered)
     confined = {nic.name for nic in machine.nics if nic.confined}
-    silent = [answers for answers in found if not answers.has_answered and not answers.unknown]
+    silent = [
+        answers
+        for answers in found
+        if answers.mute or (answers.nic in confined and answers.silent and not answers.has_answered)
+    ]
     for answers in silent:
-        if answers.nic in answered and answers.nic in confined:
+        if answers.nic in answered:
             return Health("unhealthy", f"{_silence(answers)} any more")
     reason = "; ".join((*map(_summary, found), *answered.trouble))
     if not silent:
@@ -121,6 +128,8 @@ def _judge(
 
 
 def _silence(answers: GuestAnswers) -> str:
+    if answers.mute:
+        return f"the guest has sent nothing on {answers.nic}"
     return f"the guest does not answer for {', '.join(answers.silent)} on {answers.nic}"
 
 
@@ -128,7 +137,7 @@ def _summary(answers: GuestAnswers) -> str:
     if answers.unknown:
         return f"{answers.nic}: not queried, {answers.unknown}"
     if not answers.has_answered:
-        return f"{answers.nic}: the guest has never answered, so answers are not required"
+        return f"{answers.nic}: the guest does not answer; answers are not required"
     return f"{answers.nic}: the guest answers for {', '.join(answers.answering)}"
 
 
