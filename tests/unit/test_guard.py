@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from tests.lab.wait import until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
-from vmnet.supervision import guard, keeper, signals
+from vmnet.supervision import clock, guard, keeper, signals
 
 STATUS = Path("/proc/self/status").read_bytes()
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
@@ -115,6 +116,66 @@ class Monitor(threading.Thread):
                     self._process.kill()
                     self._process.wait(10)
                     return
+
+
+class FakeTime:
+    """A clock and a poll: waiting takes no time."""
+
+    def __init__(self, *pauses: float) -> None:
+        self._now, self._pauses = 1000.0, list(pauses)
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def poll(self, milliseconds: int) -> None:
+        self._now += milliseconds / 1000 + (self._pauses.pop(0) if self._pauses else 0)
+
+
+class FakeQemu:
+    """A hypervisor, its control socket and the keeper: it ends when it is forced to."""
+
+    end = reconnect_at = floods = 0
+    commands: tuple[bytes, ...] = ()
+
+    def has_ended(self) -> bool:
+        return guard.FORCE[0] in self.commands
+
+    def pending(self) -> int:
+        return signal.SIGTERM
+
+    def connect(self, *, also_after_flood: bool) -> bool:
+        return True
+
+    def send(self, commands: Sequence[bytes], seconds: float = 0) -> bool:
+        self.commands += tuple(commands)
+        return True
+
+    def messages(self) -> list[dict[str, Any]]:
+        return []
+
+    last_messages = messages
+
+    def check(self) -> float:
+        return 60.0
+
+    def fileno(self) -> int:
+        return -1
+
+
+@pytest.mark.parametrize("pauses", [(), (100.0,), (0.0, 6.0, 100.0)])
+def test_the_deadline_leaves_out_pauses_of_the_container(
+    pauses: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest is asked at 0, 3 and 6 of 8 seconds, however long the engine froze it."""
+    fake, qemu = FakeTime(*pauses), cast("Any", FakeQemu())
+    monkeypatch.setattr(clock, "time", fake)
+    log = cast("Any", logging.getLogger("guard"))
+    watching = guard.Guard(qemu, qemu, None, qemu, 8, log)
+    monkeypatch.setattr(watching, "_sleep", lambda seconds: watching._clock.wait(fake, seconds))
+    watching.run()
+    assert [command for command in qemu.commands if b"powerdown" in command] == [
+        b'{"execute": "system_powerdown"}'
+    ] * 3
 
 
 def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:

@@ -22,6 +22,7 @@ import select
 import time
 
 from . import ends, process_name
+from .clock import Clock
 from .keeper_watch import KeeperWatch
 from .log import Log
 from .qmp import Connection
@@ -110,7 +111,7 @@ class Alarm:
 class Guard:
     """Waits for a stop signal and stops the hypervisor.
 
-    :param deadline: seconds from the signal to the forced stop
+    :param deadline: seconds from the signal to the forced stop, without pauses of the container
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Guard:
     ) -> None:
         self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
         self._keeper, self._deadline, self._log = keeper, deadline, log
+        self._clock = Clock()
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
         self._is_forced = self._is_force_sent = self._is_paused = self._is_off = False
@@ -146,15 +148,15 @@ class Guard:
         if not self._force_at and (number := self._hypervisor.pending()):
             name = signal_name(number)
             self._log.info(f"{name}: pressing the guest's power button")
-            self._press_at = time.monotonic()
+            self._press_at = self._clock.now()
             self._force_at = self._press_at + self._deadline
 
     def _has_command_due(self) -> bool:
         due = self._force_at if self._is_forced else min(self._press_at, self._force_at)
-        return bool(self._force_at) and not self._is_force_sent and time.monotonic() >= due
+        return bool(self._force_at) and not self._is_force_sent and self._clock.now() >= due
 
     def _send_due_command(self, connected: bool) -> None:
-        now = time.monotonic()
+        now = self._clock.now()
         if now >= self._force_at and not self._is_forced:
             self._is_forced = True
             text = f"the guest did not power off within {self._deadline:g} s"
@@ -171,9 +173,10 @@ class Guard:
         """Return the time until the next action is due."""
         has_alarm = self._alarm is not None and self._alarm.is_trusted
         seconds = _POLL_SECONDS_WITH_ALARM if has_alarm else _POLL_SECONDS
-        now = time.monotonic()
+        now = self._clock.now()
         if not connected:
-            seconds = min(seconds, max(self._retry, self._qmp.reconnect_at - now))
+            left = self._qmp.reconnect_at - time.monotonic()
+            seconds = min(seconds, max(self._retry, left))
             self._retry = min(self._retry * 2, _CONNECT_SECONDS[1])
         if self._force_at and not self._is_forced:
             due = min(self._press_at, self._force_at) if connected else self._force_at
@@ -187,7 +190,7 @@ class Guard:
                 poll.register(fd, select.POLLIN)
         if self._alarm is not None:
             poll.register(self._alarm, select.POLLIN)
-        poll.poll(int(max(seconds, 0.0) * 1000) + 1)
+        self._clock.wait(poll, seconds)
         if self._alarm is not None:
             self._alarm.acknowledge()
 
