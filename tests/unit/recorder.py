@@ -25,7 +25,7 @@ LABEL = optional("VMNET_RECORDER_LABEL", values.text, "a label that tests the ro
 IDENTITY = testing.identity()
 ALLOCATED = evolve(
     IDENTITY,
-    interfaces=(evolve(IDENTITY.interfaces[0], addresses=(IPv4Interface("10.9.0.7/24"),)),),
+    interfaces=(evolve(IDENTITY.interfaces[0], addresses=(IPv4Interface("172.17.9.7/16"),)),),
 )
 WIRING = testing.wiring(IDENTITY, nameserver="172.17.255.254/16")
 SEED = Cdrom(Path("/run/vmnet/recorder.iso"))

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from vmnet.errors import PluginError
 from vmnet.hooks import stages
-from vmnet.hooks.loading import RESULTS_HINT, Plugins
+from vmnet.hooks.loading import RESULTS_HINT, Plugins, wrong_value
 from vmnet.hooks.selection import Choice, Selection
+from vmnet.model import validation
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Delivery, Handover
 from vmnet.model.identity import Identity
@@ -53,6 +54,8 @@ class Hooks:
                 f"vmnet_ipam_allocate: {_nics(allocated)} instead of {_nics(identity)}",
                 "keep the names, MACs and order of the container's interfaces",
             )
+        if fault := validation.allocation_fault(identity, allocated):
+            raise self._wrong_value(name, "vmnet_ipam_allocate", fault)
         return allocated
 
     def release(self, name: str, identity: Identity) -> None:
@@ -69,13 +72,17 @@ class Hooks:
         return total
 
     def plan_bridge(self, identity: Identity, requirements: Requirements) -> Wiring:
-        return self._strategy(
-            self.selection[stages.BRIDGE],
-            "vmnet_bridge_plan",
-            Wiring,
-            identity=identity,
-            requirements=requirements,
+        """Return the wiring of the bridge strategy.
+
+        :raises PluginError: the strategy failed, or planned a wiring that cannot work
+        """
+        choice = self.selection[stages.BRIDGE]
+        wiring = self._strategy(
+            choice, "vmnet_bridge_plan", Wiring, identity=identity, requirements=requirements
         )
+        if fault := validation.wiring_fault(wiring, identity):
+            raise self._wrong_value(choice.names[0], "vmnet_bridge_plan", fault)
+        return wiring
 
     def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
         """Return the deliveries of the selected IPAM strategies, and of the forwarder if needed.
@@ -167,6 +174,9 @@ class Hooks:
         if self.plugins.takes_settings(hook):
             given["settings"] = self.settings
         return self.plugins.call(name, hook, kind, **given)
+
+    def _wrong_value(self, name: str, hook: str, fault: str) -> PluginError:
+        return wrong_value(self.plugins.installed[name], hook, fault)
 
     def _require(self, name: str, hook: str) -> None:
         if self.plugins.implements(name, hook):

@@ -144,11 +144,19 @@ def bridge_address(value: str) -> str | IPv4Interface:
     if lowered in ("auto", "link-local", "spare"):
         return lowered
     try:
-        if "/" in lowered:
-            return IPv4Interface(lowered)
+        if "/" in lowered and _is_host(address := IPv4Interface(lowered)):
+            return address
     except ValueError:
         pass
     raise ValueError("auto, link-local, spare, or an address such as 10.0.0.250/24")
+
+
+def _is_host(address: IPv4Interface) -> bool:
+    network = address.network
+    reserved = (network.network_address, network.broadcast_address)
+    if address.is_loopback or address.is_multicast or address.is_unspecified:
+        return False
+    return network.num_addresses <= 2 or address.ip not in reserved
 
 
 def user(value: str) -> str | tuple[int, int]:

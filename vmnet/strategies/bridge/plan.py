@@ -20,6 +20,7 @@ from vmnet.api import (
     Saved,
     Sender,
     Settings,
+    SettingsError,
     Wiring,
     hookimpl,
 )
@@ -169,10 +170,22 @@ def _bridge_addresses(
     :param setting: VMNET_BRIDGE_ADDRESS
     """
     if isinstance(setting, IPv4Interface):
+        _require_free(setting, identity)
         return (setting,)
     if setting == "link-local" or (setting == "auto" and not requirements.dns):
         return ()
     return _free_addresses(interface, identity)
+
+
+def _require_free(address: IPv4Interface, identity: Identity) -> None:
+    for interface in identity.interfaces:
+        gateways = {route.gateway for route in interface.routes}
+        if address.ip in {own.ip for own in interface.ipv4} | gateways:
+            owner = "a gateway" if address.ip in gateways else "the guest"
+            raise SettingsError(
+                f"{BRIDGE_ADDRESS.name}={address} is an address of {owner} on {interface.name}",
+                "choose a free address of the subnet, or VMNET_BRIDGE_ADDRESS=spare",
+            )
 
 
 def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
