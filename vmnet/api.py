@@ -52,6 +52,7 @@ from vmnet.settings.core import (
     FILTER,
     HOST_NETWORK,
     INTERFACES,
+    INTERFACES_TIMEOUT,
     IPAM,
     LOG,
     LOST_ROUTES,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from vmnet.model.serial import from_json as from_json
     from vmnet.model.serial import to_json as to_json
     from vmnet.net import arp as arp
+    from vmnet.net import device as device
     from vmnet.net import links as links
     from vmnet.net import neighbours as neighbours
     from vmnet.net import packet_socket as packet_socket
@@ -96,6 +98,7 @@ __all__ = [
     "FILTER",
     "HOST_NETWORK",
     "INTERFACES",
+    "INTERFACES_TIMEOUT",
     "IPAM",
     "LOG",
     "LOST_ROUTES",
@@ -157,6 +160,7 @@ LATE = {
     "become": ("vmnet.lifecycle.become", "become"),
     "cbpf": ("vmnet.net.filters.cbpf", None),
     "containment": ("vmnet.net.filters.containment", None),
+    "device": ("vmnet.net.device", None),
     "files": ("vmnet.lifecycle.files", None),
     "followed": ("vmnet.supervision.followed", None),
     "from_json": ("vmnet.model.serial", "from_json"),

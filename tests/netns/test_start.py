@@ -86,7 +86,11 @@ def test_the_vm_is_pid_1_and_there_are_no_zombies(web: Namespace, vmnet: Vmnet) 
     ("settings", "error", "named"),
     [
         ({"VMNET_QEMU": "/nonexistent"}, LaunchError, "VMNET_QEMU=/nonexistent"),
-        ({"VMNET_INTERFACES": "eth7"}, CaptureError, "VMNET_INTERFACES=eth7"),
+        (
+            {"VMNET_INTERFACES": "eth7", "VMNET_INTERFACES_TIMEOUT": "0"},
+            CaptureError,
+            "VMNET_INTERFACES=eth7",
+        ),
         ({"PATH": "/nonexistent"}, DeliveryError, "dnsmasq is not installed"),
     ],
 )

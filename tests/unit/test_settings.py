@@ -23,6 +23,7 @@ BAD: dict[str, str] = {
     "VMNET_FORWARDER": "a,b",
     "VMNET_LAUNCH": "-qemu",
     "VMNET_INTERFACES": "eth0,,eth1",
+    "VMNET_INTERFACES_TIMEOUT": "-1",
     "VMNET_LOST_ROUTES": "keep",
     "VMNET_HOST_NETWORK": "allow",
     "VMNET_BRIDGE_ADDRESS": "10.0.0.1",

@@ -43,6 +43,12 @@ HOST_NETWORK = setting(
     "refuse",
     "refuse or take over a network that other programs use, as with `--network host`",
 )
+INTERFACES_TIMEOUT = setting(
+    "VMNET_INTERFACES_TIMEOUT",
+    values.integer(0, 86400),
+    "10",
+    "seconds to wait for interfaces that VMNET_INTERFACES names and that are added after the start",
+)
 LOST_ROUTES = setting(
     "VMNET_LOST_ROUTES",
     values.choice("refuse", "accept"),

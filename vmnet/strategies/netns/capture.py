@@ -13,6 +13,7 @@ from vmnet.api import (
     DNS,
     HOST_NETWORK,
     INTERFACES,
+    INTERFACES_TIMEOUT,
     LOST_ROUTES,
     NTP,
     CaptureError,
@@ -23,7 +24,7 @@ from vmnet.api import (
     hookimpl,
     resolver,
 )
-from vmnet.strategies.netns import hosting, lost_routes, nics, routing
+from vmnet.strategies.netns import arrival, hosting, lost_routes, nics, routing
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +35,11 @@ def vmnet_capture(settings: Settings) -> Identity:
     hostname, domain = resolver.read_names()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
+    wanted = settings[INTERFACES]
+    if wanted is not None:
+        arrival.wait_for(wanted, settings[INTERFACES_TIMEOUT])
     interfaces, not_carried = read_network(
-        settings[INTERFACES],
+        wanted,
         of_a_host=settings[HOST_NETWORK] == "take",
         accept_lost_routes=settings[LOST_ROUTES] == "accept",
     )
