@@ -93,14 +93,52 @@ def nics(count: int) -> tuple[Nic, ...]:
     return tuple(Nic(f"net{n}", f"02:42:ac:11:00:{n:02x}", 1500, (100 + n,)) for n in range(count))
 
 
-@pytest.mark.parametrize("count", [17, 32, 64])
-def test_many_nics_share_slots_in_order(count: int) -> None:
-    words = arguments(testing.machine(nics=nics(count)), given())
-    places = [word.partition("addr=")[2] for word in words if word.startswith("virtio-net-pci")]
-    slots = [tuple(int(part, 16) for part in place.split(".")) for place in places]
-    assert len(set(slots)) == count
-    assert slots == sorted(slots)
-    assert max(slots) < (0x1F, 0)
+def places(machine: Machine, options: Options, driver: str) -> list[str]:
+    words = arguments(machine, options)
+    return [word.partition("addr=")[2] for word in words if word.split(",")[0] == driver]
+
+
+def key(place: str) -> tuple[int, ...]:
+    """Return a slot and function as numbers."""
+    slot, _, function = place.partition(".")
+    return int(slot, 16), int(function or "0")
+
+
+@pytest.mark.parametrize("kind", ["q35", "pc", "pc-q35-7.2", "virt"])
+def test_nics_are_in_order_and_never_move(kind: str) -> None:
+    every = places(testing.machine(nics=nics(64)), given(VMNET_MACHINE=kind), "virtio-net-pci")
+    slots = list(map(key, every))
+    assert slots == sorted(set(slots))
+    assert max(slots) < (0x1A, 0)
+    assert slots[0] == ((4 if kind == "pc" else 3), 0)
+    for count in (1, 16, 17, 63):
+        fewer = testing.machine(nics=nics(count), devices=disks()[0].devices)
+        options = given("-vga", "std", VMNET_MACHINE=kind, VMNET_VNC="unix:/vnc")
+        assert places(fewer, options, "virtio-net-pci") == every[:count]
+
+
+@pytest.mark.parametrize("kind", ["q35", "pc", "virt"])
+def test_no_two_devices_share_an_address(kind: str) -> None:
+    disk, cdrom = Disk(Path("/disk"), "raw"), Cdrom(Path("/cd"))
+    machine = testing.machine(nics=nics(64), devices=(disk, cdrom) * 8)
+    words = arguments(machine, given(VMNET_MACHINE=kind, VMNET_VNC="unix:/vnc"))
+    found = [word.partition("addr=")[2] for word in words if "addr=0x" in word]
+    assert len(found) == len({key(place) for place in found}) == 64 + 8 + 3
+    assert max(map(key, found)) < (0x1F, 0), "q35's own devices"
+
+
+def test_the_display_of_the_user_takes_the_place_of_the_random_number_generator() -> None:
+    """QEMU gives it the first free slot before it creates any other device."""
+    machine = testing.machine()
+    assert places(machine, given(), "virtio-rng-pci") == ["0x1"]
+    assert places(machine, given("-vga", "std"), "virtio-rng-pci") == ["0x1e"]
+    assert places(machine, given("-vga", "std", VMNET_VNC="unix:/vnc"), "VGA") == []
+
+
+def test_more_disks_than_there_are_places_are_refused() -> None:
+    devices = (Disk(Path("/disk"), "raw"),) * 9
+    with pytest.raises(MachineError, match="the VM has 9 disks"):
+        arguments(testing.machine(devices=devices), given())
 
 
 def test_more_nics_than_there_are_slots_are_refused() -> None:

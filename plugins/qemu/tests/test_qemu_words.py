@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,17 +17,18 @@ from vmnet_qemu.arguments import Options, arguments
 from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
-from vmnet.api import Disk, Machine
+from vmnet.api import Cdrom, Disk, Machine, Nic
 
+NIC = Nic("net0", "02:42:ac:11:00:02", 1500, (100,))
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.lists(
     st.sampled_from([",", ",,", "=", "help", "?", "guest=", "debug-threads=on", "on", "'", "\n"]),
     max_size=6,
 ).map("".join)
 
 
-def answers(words: Sequence[str], *commands: str) -> list[Any]:
-    """Return QEMU's answers to QMP commands, without a machine."""
-    program = ("qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none", "-S")
+def answers(words: Sequence[str], *commands: str, machine: str = "none") -> list[Any]:
+    """Return QEMU's answers to QMP commands, by default without a machine."""
+    program = ("qemu-system-x86_64", "-machine", machine, "-nodefaults", "-display", "none", "-S")
     session = ("qmp_capabilities", *commands, "quit")
     completed = subprocess.run(
         (*program, "-qmp", "stdio", *words),
@@ -73,3 +75,48 @@ def test_qemu_opens_the_named_file(name: str) -> None:
         machine = evolve(testing.machine(), devices=(disk,))
         (devices,) = answers(option(machine, "-drive"), "query-block")
     assert [device["inserted"]["image"]["filename"] for device in devices] == [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("devices", "extra", "environ"),
+    [
+        ((), (), {}),
+        ((), ("-vga", "std"), {}),
+        ((), ("-usb", "-device", "usb-tablet"), {"VMNET_VNC": "none"}),
+        ((Disk(Path("/dev/zero"), "raw", backed=True),), ("-device", "virtio-balloon-pci"), {}),
+        ((Disk(Path("/dev/zero"), "raw", backed=True), Cdrom(Path("/dev/zero"))), (), {}),
+    ],
+)
+@pytest.mark.parametrize(("kind", "slot"), [("q35", 3), ("pc", 4)])
+def test_the_nic_is_always_in_the_same_slot(
+    kind: str,
+    slot: int,
+    devices: tuple[Disk | Cdrom, ...],
+    extra: tuple[str, ...],
+    environ: dict[str, str],
+) -> None:
+    machine = testing.machine(devices=devices, nics=(NIC,))
+    options = Options(testing.settings({"VMNET_MACHINE": kind, **environ}, *ROWS), extra=extra)
+    (buses,) = answers(_without_backends(arguments(machine, options)), "query-pci", machine=kind)
+    slots = {device["slot"]: device["id"] for device in buses[0]["devices"]}
+    ethernet = [
+        device["slot"] for device in buses[0]["devices"] if device["class_info"]["class"] == 0x0200
+    ]
+    assert ethernet == [slot], slots
+
+
+def _without_backends(words: Sequence[str]) -> list[str]:
+    """Return only the devices, with backends that need no descriptors."""
+    chosen: list[str] = []
+    pairs = list(zip(words, (*words[1:], ""), strict=True))
+    for option, value in pairs:
+        if option in ("-device", "-vga"):
+            chosen += (option, value)
+        elif option == "-netdev":
+            chosen += (option, "user,id=net0,restrict=on")
+        elif option == "-drive":
+            name = value.split("id=")[1].split(",")[0]
+            chosen += (option, f"if=none,id={name},driver=null-co,read-zeroes=on,size=1M")
+        elif option == "-usb":
+            chosen.append(option)
+    return chosen

@@ -7,14 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmnet.api import EXIT_PORT, Kernel, Listener, Machine, MachineError, Nic, Settings, frozen
-from vmnet_qemu import devices, inherited, rows
+from vmnet_qemu import devices, inherited, rows, slots
 from vmnet_qemu.quoting import escape
 
 _MIB = 1 << 20
 _TRANSLATED_MIB = 128
-# A PCI bus has 32 slots of eight functions. Other devices use the lower slots, and q35 the last.
-_MAX_SLOTS, _FIRST_SLOT, _FUNCTIONS = 16, 0x17, 8
-_MAX_NICS = (0x1F - _FIRST_SLOT) * _FUNCTIONS
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _ACCELERATED = ("-accel", "--accel", "-enable-kvm", "--enable-kvm")
 _MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
@@ -35,25 +32,25 @@ class Options:
 
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
     """Return QEMU's arguments, without the program; qemu(1) documents them."""
-    settings = options.settings
+    settings, kind = options.settings, _machine_type(options)
     return (
         *("-name", f"guest={escape(machine.name)}"),
         *("-nodefaults", "-no-user-config"),
         *("-sandbox", _SANDBOX),
-        *("-machine", _machine_type(options)),
+        *("-machine", kind),
         *_accelerator(machine, options),
         *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
         *("-smp", str(machine.cpus)),
         *("-m", f"{-(-machine.memory // _MIB)}M"),
-        *("-device", "virtio-rng-pci"),
+        *("-device", f"virtio-rng-pci,{slots.entropy(kind, options.extra)}"),
         *_firmware(settings[rows.FIRMWARE]),
-        *_display(settings[rows.VNC]),
+        *_display(settings[rows.VNC], options),
         *_console(machine, options),
         *_monitor(inherited.qmp(machine)),
         *_monitor(inherited.guard(machine)),
-        *_exit_devices(options),
-        *devices.arguments(machine),
-        *_nics(machine.nics),
+        *_exit_devices(kind),
+        *devices.arguments(machine, kind),
+        *_nics(machine.nics, kind),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )
@@ -90,8 +87,14 @@ def _firmware(image: Path | None) -> tuple[str, ...]:
     return ("-bios", str(image)) if image else ()
 
 
-def _display(vnc: str | None) -> tuple[str, ...]:
-    return ("-vga", "std", "-vnc", vnc) if vnc else ("-display", "none")
+def _display(vnc: str | None, options: Options) -> Iterator[str]:
+    """Yield the VNC display and its graphics card, unless the user chooses the card."""
+    if not vnc:
+        yield from ("-display", "none")
+        return
+    if "-vga" not in options.extra:
+        yield from ("-device", f"VGA,{slots.DISPLAY}")
+    yield from ("-vnc", vnc)
 
 
 def _console(machine: Machine, options: Options) -> Iterator[str]:
@@ -114,34 +117,29 @@ def _monitor(socket: Listener) -> Iterator[str]:
     yield from ("-mon", f"chardev={name},mode=control")
 
 
-def _exit_devices(options: Options) -> Iterator[str]:
+def _exit_devices(kind: str) -> Iterator[str]:
     """Yield the devices for QEMU's exit status: 1 after a panic, another after a forced stop."""
-    kind = _machine_type(options)
     if os.uname().machine == "x86_64" and kind.startswith(("q35", "pc")):
         yield from ("-device", "pvpanic")
         yield from ("-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")
     elif os.uname().machine == "aarch64" and kind.startswith("virt"):
-        yield from ("-device", "pvpanic-pci")
+        yield from ("-device", f"pvpanic-pci,{slots.PANIC}")
     yield from ("-action", "panic=exit-failure")
 
 
-def _nics(nics: Sequence[Nic]) -> Iterator[str]:
-    """Yield the NICs, each in a slot that QEMU chooses. Many NICs share slots, eight in each.
-
-    The guest orders its NICs by slot and function, which follow the order of ``nics``.
+def _nics(nics: Sequence[Nic], machine_type: str) -> Iterator[str]:
+    """Yield the NICs.
 
     :raises MachineError: there are more NICs than slots and functions
     """
-    if len(nics) > _MAX_NICS:
+    if len(nics) > slots.MAX_NICS:
         raise MachineError(
             f"the container has {len(nics)} network interfaces, but QEMU's machine has slots for "
-            f"{_MAX_NICS}",
+            f"{slots.MAX_NICS}",
             "list the interfaces for the guest in VMNET_INTERFACES; the container keeps the rest",
         )
     for number, nic in enumerate(nics):
-        slot, function = divmod(number, _FUNCTIONS)
-        place = f",multifunction=on,addr={_FIRST_SLOT + slot:#x}.{function}"
-        yield from _nic(nic, place if len(nics) > _MAX_SLOTS else "")
+        yield from _nic(nic, slots.nic(machine_type, number))
 
 
 def _nic(nic: Nic, place: str) -> Iterator[str]:
@@ -149,7 +147,7 @@ def _nic(nic: Nic, place: str) -> Iterator[str]:
     yield from ("-netdev", f"tap,id={nic.name},{descriptors}")
     yield from (
         "-device",
-        f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile={place}",
+        f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile=,{place}",
     )
 
 

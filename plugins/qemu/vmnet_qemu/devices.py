@@ -4,32 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Cdrom, Disk, Machine
-from vmnet_qemu import inherited
+from vmnet.api import Cdrom, Disk, Machine, MachineError
+from vmnet_qemu import inherited, slots
 from vmnet_qemu.quoting import escape
 
 
-def arguments(machine: Machine) -> Iterator[str]:
-    for number, (device, files) in enumerate(
-        zip(machine.devices, inherited.files(machine), strict=True)
-    ):
+def arguments(machine: Machine, machine_type: str) -> Iterator[str]:
+    """Yield the files that vmnet opens, the disks, and the CDs with their controller.
+
+    :raises MachineError: there are more disks than places
+    """
+    disks, cdroms = 0, 0
+    pairs = zip(machine.devices, inherited.files(machine), strict=True)
+    for number, (device, files) in enumerate(pairs):
         for file in files:
             yield from ("-add-fd", f"fd={file.fd},set={number}")
         path = f"/dev/fdset/{number}" if files else escape(str(device.path))
         # QEMU recognises a block device by its name, but not by the name of a descriptor set.
         driver = "file.driver=host_device,file.filename" if device.block else "file"
-        yield from _device(number, device, f"{driver}={path}")
+        if isinstance(device, Cdrom):
+            if not cdroms:
+                yield from ("-device", f"virtio-scsi-pci,id=scsi,{slots.CDROMS}")
+            yield from _cdrom(number, cdroms, f"{driver}={path}")
+            cdroms += 1
+        else:
+            yield from _disk(number, device, f"{driver}={path}", slots.disk(machine_type, disks))
+            disks += 1
+    if disks > slots.MAX_DISKS:
+        raise MachineError(
+            f"the VM has {disks} disks, but QEMU's machine has places for {slots.MAX_DISKS}",
+            "select fewer plugins that add disks; `vmnet plan` lists the disks",
+        )
 
 
-def _device(number: int, device: Disk | Cdrom, file: str) -> Iterator[str]:
-    if isinstance(device, Cdrom):
-        yield from ("-drive", f"if=none,id=cd{number},{file},format=raw,readonly=on")
-        yield from ("-device", f"virtio-scsi-pci,id=scsi{number}")
-        yield from ("-device", f"scsi-cd,bus=scsi{number}.0,drive=cd{number}")
-    else:
-        mode = "snapshot=on" if device.ephemeral else "cache=writeback"
-        yield from ("-drive", f"if=none,id=disk{number},{file},{_format(device)},{mode}")
-        yield from ("-device", f"virtio-blk-pci,drive=disk{number}")
+def _cdrom(number: int, target: int, file: str) -> Iterator[str]:
+    yield from ("-drive", f"if=none,id=cd{number},{file},format=raw,readonly=on")
+    yield from ("-device", f"scsi-cd,bus=scsi.0,scsi-id={target},drive=cd{number}")
+
+
+def _disk(number: int, disk: Disk, file: str, place: str) -> Iterator[str]:
+    mode = "snapshot=on" if disk.ephemeral else "cache=writeback"
+    yield from ("-drive", f"if=none,id=disk{number},{file},{_format(disk)},{mode}")
+    yield from ("-device", f"virtio-blk-pci,drive=disk{number},{place}")
 
 
 def _format(disk: Disk) -> str:

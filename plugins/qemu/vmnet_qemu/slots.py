@@ -1,0 +1,56 @@
+"""Fixed PCI addresses: none depends on which other devices the machine has. Pure functions.
+
+A guest names its NICs by these addresses (``enp0s3``) and its disks in their order. QEMU gives
+the devices of the user's own arguments the free slots, from the lowest on. No slot before the disks
+is free, so these devices follow vmnet's disks.
+
+docs/networking.md has the table. A change renames the NICs of existing guests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_FUNCTIONS = 8  # of a slot
+_NIC_SLOTS, _SHARED_NIC_SLOTS = 16, 6
+MAX_NICS = _NIC_SLOTS + _SHARED_NIC_SLOTS * _FUNCTIONS
+MAX_DISKS = _FUNCTIONS
+DISPLAY, CDROMS, PANIC = "addr=0x1a", "addr=0x1b", "addr=0x1c"
+_OTHER_ENTROPY = "addr=0x1e"
+# QEMU creates the devices of these options first, in the lowest free slot.
+_EARLY_OPTIONS = frozenset(
+    dashes + name for name in ("vga", "nic", "net") for dashes in ("-", "--")
+)
+
+
+def entropy(machine_type: str, extra: Sequence[str]) -> str:
+    """Return the address of the random number generator, which the user's display can take.
+
+    :param extra: the user's own arguments
+    """
+    is_taken = not _EARLY_OPTIONS.isdisjoint(extra)
+    return _OTHER_ENTROPY if is_taken else f"addr={_first(machine_type):#x}"
+
+
+def disk(machine_type: str, number: int) -> str:
+    """Return the address of a disk, which shares a slot with the other disks."""
+    return _shared(_first(machine_type) + 1, number)
+
+
+def nic(machine_type: str, number: int) -> str:
+    """Return the address of a NIC. Addresses rise with the number, as the guest orders its NICs."""
+    slot = _first(machine_type) + 2
+    if number < _NIC_SLOTS:
+        return f"addr={slot + number:#x}"
+    return _shared(slot + _NIC_SLOTS, number - _NIC_SLOTS)
+
+
+def _first(machine_type: str) -> int:
+    """Return the first slot without a device of the machine itself; ``pc`` is an i440FX."""
+    is_i440fx = machine_type.startswith("pc") and not machine_type.startswith("pc-q35")
+    return 2 if is_i440fx else 1
+
+
+def _shared(slot: int, number: int) -> str:
+    more, function = divmod(number, _FUNCTIONS)
+    return f"multifunction=on,addr={slot + more:#x}.{function}"
