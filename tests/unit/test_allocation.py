@@ -206,3 +206,56 @@ def test_a_signal_reaches_the_child_and_not_the_parent(number: signal.Signals) -
         os.kill(it.pid, number)
         assert it.communicate(timeout=30)[0] == f"got {name}\nended\n"
     assert it.returncode == 5
+
+
+def test_a_start_that_swallows_a_stop_signal_is_killed(tmp_path: Path) -> None:
+    """A plugin's hook may catch the exception and go on for ever."""
+    program = (
+        "import os, signal, sys, time\nfrom vmnet.lifecycle import supervisor\n"
+        "supervisor.START_SECONDS = 0.2\n"
+        "status = supervisor.fork()\n"
+        "if status is None:\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: print('swallowed', flush=True))\n"
+        "    print('up', flush=True)\n"
+        "    while True: time.sleep(1)\n"
+        "print('ended', flush=True)\n"
+        "sys.exit(status)"
+    )
+    argv = (sys.executable, "-c", program)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "up\n"
+        it.terminate()
+        output, log = it.communicate(timeout=30)
+    assert output == "swallowed\nended\n"
+    assert "the start ignores the stop signal" in log
+    assert it.returncode == 137
+
+
+def test_a_hypervisor_that_ignores_a_stop_signal_is_not_killed() -> None:
+    """The guard handles the signal, and its deadline may be an hour away."""
+    hypervisor = (
+        "import signal\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))\n"
+        "print('up', flush=True)\n"
+        "print(input())"
+    )
+    program = (
+        "import os, sys\nfrom vmnet.lifecycle import supervisor\n"
+        "supervisor.START_SECONDS = 0.0\n"
+        "status = supervisor.fork()\n"
+        f"if status is None: os.execv(sys.executable, (sys.executable, '-c', {hypervisor!r}))\n"
+        "sys.exit(status)"
+    )
+    argv = (sys.executable, "-c", program)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "up\n"
+        it.terminate()
+        for _ in range(2):  # the supervisor has checked the child before it forwards the second
+            it.send_signal(signal.SIGUSR1)
+            assert it.stdout.readline() == "usr1\n"
+        assert it.communicate("on\n", timeout=30)[0] == "on\n"
+    assert it.returncode == 0
