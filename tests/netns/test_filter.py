@@ -12,6 +12,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import namespace
 from tests.netns.conftest import Vmnet
 from tests.unit import frames
+from vmnet.errors import SettingsError
 from vmnet.model.wiring import Sender
 from vmnet.net import rtnl, tap
 from vmnet.net.filters import antispoof
@@ -76,6 +77,17 @@ def test_a_guest_with_known_addresses(own: Exchange) -> None:
 def test_a_guest_with_unknown_addresses(any_address: Exchange) -> None:
     assert any_address([*EVERYDAY, *FOREIGN]) == [*EVERYDAY, *FOREIGN]
     assert any_address([*ROGUE, *TAGGED]) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "owner"), [("172.30.1.2/24", "the guest"), ("172.30.1.1/24", "a gateway")]
+)
+def test_a_bridge_address_that_a_machine_has_is_refused(
+    network: Lan, vmnet: Vmnet, address: str, owner: str
+) -> None:
+    plan = vmnet(network.container("web"), "plan", VMNET_BRIDGE_ADDRESS=address)
+    assert plan.returncode == SettingsError.exit_code
+    assert f"VMNET_BRIDGE_ADDRESS={address} is an address of {owner} on eth0" in plan.stderr
 
 
 @pytest.mark.parametrize(

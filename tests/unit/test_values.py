@@ -91,6 +91,20 @@ def test_a_value(parser: str, given: str, value: object) -> None:
             "10.0.0.250",
             "auto, link-local, spare, or an address such as 10.0.0.250/24",
         ),
+        *(
+            (
+                "bridge_address",
+                address,
+                "auto, link-local, spare, or an address such as 10.0.0.250/24",
+            )
+            for address in (
+                "10.0.0.0/24",
+                "10.0.0.255/24",
+                "127.0.0.1/8",
+                "224.0.0.1/4",
+                "0.0.0.0/0",
+            )
+        ),
         ("shell_words", "'open", "a list of arguments: No closing quotation"),
     ],
 )
