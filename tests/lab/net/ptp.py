@@ -13,18 +13,54 @@ SUBNET, SUBNET6 = "10.247.0.0/24", "fd00:247::/64"
 GATEWAY, GATEWAY6 = "10.247.0.1", "fd00:247::1"
 
 
-def attach(host: Namespace, container: Namespace, store: Path, name: str = "eth0") -> Nic:
+def attach(
+    host: Namespace,
+    container: Namespace,
+    store: Path,
+    name: str = "eth0",
+    *,
+    masquerade: bool = False,
+) -> Nic:
     """Give a container an interface with an IPv4 and an IPv6 address, and default routes.
 
     :param store: folder in which the IPAM plugin host-local records its allocations
+    :param masquerade: whether the host masquerades the container's packets
     """
     for end in (host, container):
         end.sysctl(net__ipv6__conf__all__disable_ipv6=0)
     host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+    result = json.loads(_call("ADD", host, container, store, name, masquerade=masquerade))
+    nic = _nic(result, name)
+    container.nics[name] = nic
+    return nic
+
+
+def detach(
+    host: Namespace,
+    container: Namespace,
+    store: Path,
+    name: str = "eth0",
+    *,
+    masquerade: bool = False,
+) -> None:
+    """Remove what :func:`attach` made, as far as the plugin finds it."""
+    _call("DEL", host, container, store, name, masquerade=masquerade)
+
+
+def _call(
+    command: str,
+    host: Namespace,
+    container: Namespace,
+    store: Path,
+    name: str,
+    *,
+    masquerade: bool,
+) -> str:
     config = {
         "cniVersion": "1.0.0",
         "name": "ptp",
         "type": "ptp",
+        "ipMasq": masquerade,
         "ipam": {
             "type": "host-local",
             "dataDir": str(store),
@@ -33,17 +69,14 @@ def attach(host: Namespace, container: Namespace, store: Path, name: str = "eth0
         },
     }
     environ = {
-        "CNI_COMMAND": "ADD",
+        "CNI_COMMAND": command,
         "CNI_CONTAINERID": container.name,
         "CNI_NETNS": str(container.path),
         "CNI_IFNAME": name,
         "CNI_PATH": PLUGINS,
     }
     words = [f"{key}={value}" for key, value in environ.items()]
-    result = host.run("env", *words, f"{PLUGINS}/ptp", input=json.dumps(config)).json()
-    nic = _nic(result, name)
-    container.nics[name] = nic
-    return nic
+    return host.run("env", *words, f"{PLUGINS}/ptp", input=json.dumps(config)).stdout
 
 
 def _nic(result: dict[str, Any], name: str) -> Nic:
