@@ -82,6 +82,21 @@ def test_the_vm_is_pid_1_and_there_are_no_zombies(web: Namespace, vmnet: Vmnet) 
     assert "Z" not in states
 
 
+def test_only_the_hypervisor_holds_the_tap(web: Namespace, vmnet: Vmnet) -> None:
+    """A helper with the tap could send frames as the guest, and would keep the tap alive."""
+
+    def holders() -> set[str]:
+        return {
+            Path(f"/proc/{pid}/comm").read_text().strip()
+            for pid in web.pids()
+            for fd in Path(f"/proc/{pid}/fd").iterdir()
+            if fd.is_symlink() and fd.readlink() == Path("/dev/net/tun")
+        }
+
+    with vmnet.running(web, VMNET_GUARD="on"):
+        assert holders() - {"sleep"} == {"hypervisor"}
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "named"),
     [

@@ -23,6 +23,8 @@ _IFREQ = struct.Struct("16sH22x")
 def open_tap(name: str, fd: int) -> None:
     """Create a tap that exists while its descriptor is open, with the given descriptor number.
 
+    Child processes do not inherit the descriptor. The hypervisor does, by ``Command.keep_fds``.
+
     Its frames have virtio-net headers (IFF_VNET_HDR), which the guest's checksum and segmentation
     offloads require.
 
@@ -33,7 +35,7 @@ def open_tap(name: str, fd: int) -> None:
     try:
         with step(f"create the tap {name}"):
             _attach(control, name)
-            os.dup2(control, fd, inheritable=True)
+            os.dup2(control, fd, inheritable=False)
     finally:
         os.close(control)
 
