@@ -11,6 +11,7 @@ from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.services import dnsmasq
 from tests.netns.conftest import Vmnet
+from tests.netns.test_names import resolve
 
 FOR_EVER = 2**32 - 1
 
@@ -32,6 +33,19 @@ def test_the_mtu_of_the_default_route_reaches_the_guest(network: Lan, vmnet: Vmn
         lease = udhcpc(vm)
         assert "MTU" not in process.output()
     assert (lease.mtu, lease.routers) == (1450, (IPv4Address(network.gateway),))
+
+
+@pytest.mark.parametrize("given", ["localhost", ""], ids=["sends-its-fqdn", "sends-none"])
+def test_a_host_name_with_capitals_arrives_as_given(network: Lan, vmnet: Vmnet, given: str) -> None:
+    """dnsmasq would answer a client's FQDN (option 81) with the name in lower case."""
+    web = network.container("web", hostname="WEB-01", resolv_conf="nameserver 127.0.0.11\n")
+    sent = ("-O", "81", "-F", given) if given else ()
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm, more=sent)
+        lease.configure(vm)
+        found = resolve(vm, "web-01", lease.dns[0])
+    assert (lease.hostname, lease.environment.get("opt81")) == ("WEB-01", None)
+    assert found == {str(web.address)}
 
 
 @pytest.mark.parametrize("client", CLIENTS)

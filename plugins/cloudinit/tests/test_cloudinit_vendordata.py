@@ -106,6 +106,7 @@ def boot(root: Path, identity: Identity) -> dict[str, str]:
     return {file.name: file.read_text() for file in files}
 
 
+NAMELESS = testing.identity(hostname="")
 ADDED = "172.17.0.9\tdb db.example.org\t# vmnet\nfd00::9\tdb\t# vmnet\n"
 
 
@@ -127,11 +128,25 @@ def test_links_are_removed_with_their_container(root: Path) -> None:
 def test_a_file_that_needs_no_change_is_not_written(root: Path) -> None:
     hosts = root / "etc/hosts"
     hosts.write_text("127.0.0.1 localhost")  # without a final newline
-    boot(root, testing.identity())
+    boot(root, NAMELESS)
     assert hosts.read_text() == "127.0.0.1 localhost"
 
 
 def test_a_missing_file_is_created(root: Path) -> None:
     (root / "etc/hosts").unlink()
-    assert "hosts" not in boot(root, testing.identity())
-    assert boot(root, LINKED)["hosts"].strip() == ADDED.strip()
+    assert "hosts" not in boot(root, NAMELESS)
+    assert boot(root, LINKED)["hosts"].strip() == f"172.17.0.2\tweb\t# vmnet\n{ADDED}".strip()
+
+
+@pytest.mark.parametrize(
+    ("domain", "own"),
+    [
+        ("", "172.17.0.2\tWEB-01\t# vmnet"),
+        ("example.org", "172.17.0.2\tWEB-01.example.org WEB-01\t# vmnet"),
+    ],
+)
+def test_the_guest_knows_its_own_name_as_the_container_does(
+    root: Path, domain: str, own: str
+) -> None:
+    files = boot(root, testing.identity(hostname="WEB-01", domain=domain))
+    assert files["hosts"].splitlines()[-1] == own

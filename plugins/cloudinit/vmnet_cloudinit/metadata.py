@@ -16,7 +16,7 @@ def metadata(identity: Identity, wiring: Wiring) -> dict[str, str]:
     """Return the content of the file meta-data."""
     found = {"instance-id": instance_id(identity, wiring)}
     if is_label(identity.hostname):
-        found["local-hostname"] = _full_name(identity)
+        found["local-hostname"] = full_name(identity)
     return found
 
 
@@ -49,7 +49,7 @@ def not_carried(identity: Identity) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _full_name(identity: Identity) -> str:
+def full_name(identity: Identity) -> str:
     """Return the name with its domain, from which cloud-init derives host name and FQDN."""
     whole = _joined(identity)
     return identity.hostname if _is_address(whole) else whole

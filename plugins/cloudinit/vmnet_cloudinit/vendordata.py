@@ -1,4 +1,4 @@
-"""Turn links and time servers into cloud-init's vendor-data. Pure functions.
+"""Turn names and time servers into cloud-init's vendor-data. Pure functions.
 
 They are vendor-data because user-data belongs to the user: it stays unchanged, and wins if both set
 the same key.
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from vmnet.api import Identity, is_domain
-from vmnet_cloudinit import addresses, content, document
+from vmnet.api import Identity, is_domain, is_label
+from vmnet_cloudinit import addresses, content, document, metadata
 
 # A boothook runs at every boot before the user's scripts. Lists under `write_files` or `bootcmd`
 # would not do, because the user's lists replace them. The mark at the end of each line identifies
@@ -21,7 +21,7 @@ from vmnet_cloudinit import addresses, content, document
 _HOSTS = """\
 #cloud-boothook
 #!/bin/sh
-# Written by vmnet: writes the container's links to the hosts file, and to cloud-init's templates,
+# Written by vmnet: writes the container's names to the hosts file, and to cloud-init's templates,
 # from which `manage_etc_hosts: true` rewrites that file.
 set -eu
 links() {
@@ -69,7 +69,15 @@ def not_carried(identity: Identity) -> tuple[str, ...]:
 
 
 def hosts(identity: Identity) -> Iterator[str]:
-    """Yield the lines for hosts(5), each with vmnet's mark."""
+    """Yield the lines for hosts(5), each with vmnet's mark.
+
+    The first is the guest's own, as engines write it for the container: from this line,
+    ``hostname -f`` knows the domain.
+    """
+    own = next((nic.addresses[0].ip for nic in identity.interfaces if nic.addresses), None)
+    if own is not None and is_label(identity.hostname):
+        names = dict.fromkeys((metadata.full_name(identity), identity.hostname))
+        yield f"{addresses.text(own)}\t{' '.join(names)}\t# vmnet\n"
     for host in identity.hosts:
         names = tuple(filter(is_domain, host.names))
         if names:

@@ -167,6 +167,13 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         yield f"dhcp-match=set:decline,{_MESSAGE_TYPE},{_DECLINE}b"
         if service.stable_nameserver is not None:
             yield f"dhcp-match=set:classless,{_REQUESTED},{_CLASSLESS}b"
+        if service.hostname and not options.host_name(service.hostname):
+            # Otherwise dnsmasq answers option 81 (RFC 4702) with another name than option 12.
+            yield "dhcp-ignore-names"
+            if not service.hostname.startswith("_"):
+                name = service.hostname.lower()
+                # Not host-record, from whose reverse record dnsmasq would take the name.
+                yield from (f"address=/{name}/{lease.address.ip}" for lease in service.leases)
     for lease in service.leases:
         yield ""
         yield from _lease_lines(lease, service)

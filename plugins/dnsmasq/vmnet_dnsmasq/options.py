@@ -57,11 +57,12 @@ def quoted(value: object) -> str:
 
 
 def host_name(name: str) -> str:
-    """Return a host name for ``dhcp-host``; empty if dnsmasq does not accept its first character.
+    """Return a host name for ``dhcp-host``; empty if dnsmasq would change or refuse it.
 
-    The dot at its end makes it unambiguous.
+    It writes names in lower case, and refuses a leading underscore. The dot at the name's end makes
+    it unambiguous.
     """
-    return "" if name.startswith("_") else f"{name.lower()}."
+    return f"{name}." if name == name.lower() and not name.startswith("_") else ""
 
 
 def fitting(

@@ -59,11 +59,13 @@ def udhcpc(
     *,
     timeout: float = 15,
     asked: tuple[str, ...] = ("hostname", "search", "staticroutes", "mtu", "ntpsrv"),
+    more: tuple[str, ...] = (),
 ) -> Lease:
     """
     Run BusyBox's client, which Alpine, OpenWrt and small initramfs images use.
 
     :param asked: options to request in addition to the client's default options.
+    :param more: further arguments of the client.
     """
     options = [word for name in asked for word in ("-O", name)]
     with hook() as (script, result):
@@ -79,6 +81,7 @@ def udhcpc(
             "-T",
             "1",
             *options,
+            *more,
         )
         variables = ask(where, client, result, timeout)
     return Lease(
