@@ -31,7 +31,7 @@ from vmnet.errors import (
 from vmnet.hookspecs import CONTRACT, hookimpl
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Daemon, Delivery, File, Handover
-from vmnet.model.identity import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
 from vmnet.model.machine import (
     Cdrom,
     Command,
@@ -123,6 +123,7 @@ __all__ = [
     "Listener",
     "Machine",
     "MachineError",
+    "Neighbour",
     "Nic",
     "Opened",
     "Port",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 from attrs import evolve
 
 from tests.lab.command import run
 from tests.lab.net.namespace import Namespace, namespace
-from vmnet.model.identity import Interface
+from vmnet.model.identity import Interface, Neighbour
 from vmnet.net import router
 from vmnet.strategies.netns import capture
 from vmnet.testing import interface, route
@@ -149,3 +150,20 @@ def test_the_prefixes_of_an_interface_that_is_down_count_as_on_link(
     with container.entered():
         (found,), _ = capture.read_network(("eth0",))
     assert found == host("10.0.0.2/24")
+
+
+def test_only_permanent_entries_of_gateways_are_captured(
+    container: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "find", lambda _: None)
+    container.ip("address", "add", "10.0.0.2/24", "dev", "eth0")
+    container.ip("address", "add", "fd00::2/64", "dev", "eth0")
+    container.ip("route", "add", "default", "via", "10.0.0.1")
+    container.ip("-6", "route", "add", "default", "via", "fd00::1")
+    for address in ("10.0.0.1", "10.0.0.3", "fd00::1"):
+        entry = (address, "dev", "eth0", "lladdr", "02:00:00:00:00:01", "nud", "permanent")
+        container.ip("neighbour", "add", *entry)
+    with container.entered():
+        (found,), not_carried = capture.read_network(None)
+    assert found.neighbours == (Neighbour(IPv4Address("10.0.0.1"), "02:00:00:00:00:01"),)
+    assert not_carried == ("the permanent MAC 02:00:00:00:00:01 of the gateway fd00::1 of eth0",)

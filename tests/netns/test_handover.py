@@ -102,6 +102,24 @@ def test_a_host_address_with_an_on_link_gateway(network: Lan, vmnet: Vmnet) -> N
     assert lease.address == IPv4Interface("172.30.1.9/32")
 
 
+def test_a_gateway_with_a_permanent_mac_that_answers_no_arp(network: Lan, vmnet: Vmnet) -> None:
+    """AWS's CNI plugin configures a pod like this."""
+    web = network.container(
+        "web", address="172.30.1.9/32", gateway=False, routes=("169.254.1.1 dev eth0 scope link",)
+    )
+    web.ip("route", "add", "default", "via", "169.254.1.1", "dev", "eth0")
+    router = next(link for link in network.host.links() if link["ifname"] == network.bridge)
+    entry = ("169.254.1.1", "dev", "eth0", "lladdr", router["address"], "nud", "permanent")
+    web.ip("neighbour", "add", *entry)
+    network.host.ip("route", "add", "172.30.1.9/32", "dev", network.bridge)
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        vm.run("ping", "-c1", "-W5", network.gateway)
+        assert router["address"] in vm.ip("neighbour", "show", "169.254.1.1").stdout
+    assert lease.address == IPv4Interface("172.30.1.9/32")
+
+
 def test_uncaptured_routing_is_reported(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     web.ip("route", "add", "10.9.0.0/16", "via", network.gateway, "table", "100")

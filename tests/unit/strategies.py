@@ -9,7 +9,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from vmnet.model.identity import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
 from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
 from vmnet.model.wiring import Port, Saved, SavedMessage, Wiring
 
@@ -47,6 +47,7 @@ routes = st.builds(
     source=st.none() | addresses,
     mtu=st.none() | mtus,
 )
+neighbours = st.builds(Neighbour, address=st.ip_addresses(v=4), mac=macs)
 routers = st.builds(Router, gateway=ipv6, address=st.none() | ipv6, mac=macs | st.just(""))
 interfaces = st.builds(
     Interface,
@@ -58,6 +59,7 @@ interfaces = st.builds(
     routes=tuples(routes),
     router=st.none() | routers,
     off_link=tuples(networks),
+    neighbours=tuples(neighbours),
 )
 identities = st.builds(
     Identity,

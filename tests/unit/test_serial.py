@@ -82,6 +82,7 @@ def test_the_json_is_readable() -> None:
         ],
         "router": None,
         "off_link": [],
+        "neighbours": [],
     }
     assert to_json(interface).endswith("}\n")
 

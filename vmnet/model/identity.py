@@ -62,6 +62,17 @@ class Router:
 
 
 @frozen
+class Neighbour:
+    """An IPv4 gateway whose MAC the container has as a permanent entry (ip-neighbour(8)).
+
+    Such a gateway may answer no ARP. AWS's CNI plugin configures pods like this.
+    """
+
+    address: IPv4Address
+    mac: str
+
+
+@frozen
 class Interface:
     """A network interface of the container, with its addresses and routes.
 
@@ -73,6 +84,7 @@ class Interface:
     :param router: None if no IPv6 route has a gateway
     :param off_link: prefixes of addresses whose other hosts are behind a gateway (CNI's ptp). The
         prefixes of all other addresses are on the link
+    :param neighbours: gateways that the guest cannot find by ARP
     """
 
     name: str
@@ -83,6 +95,7 @@ class Interface:
     routes: tuple[Route, ...] = ()
     router: Router | None = None
     off_link: tuple[IPv4Network | IPv6Network, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
     @property
     def ipv4(self) -> tuple[IPv4Interface, ...]:

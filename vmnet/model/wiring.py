@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from vmnet.model.base import frozen
-from vmnet.model.identity import Identity, Interface
+from vmnet.model.identity import Identity, Interface, Neighbour
 
 
 @frozen
@@ -92,6 +92,7 @@ class Port:
     :param mtu: in bytes
     :param saved: the state to restore the NIC to
     :param sender: source addresses that the guest may use; None if unrestricted
+    :param neighbours: hosts behind the uplink for which the bridge answers the guest's ARP
     """
 
     uplink: str
@@ -111,6 +112,7 @@ class Port:
     link_local: IPv4Interface | None = None
     spares: tuple[IPv4Interface, ...] = ()
     owned: tuple[IPv4Address | IPv6Address, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 @frozen

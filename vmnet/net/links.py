@@ -19,6 +19,7 @@ _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
 _IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 1, 19, 22
 _IFLA_LINKINFO, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 18, 4, 5
 _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD, _IFLA_BRPORT_GROUP_FWD_MASK = 8, 9, 31
+_IFLA_BRPORT_NEIGH_SUPPRESS = 32
 # The last byte of reserved multicast MACs, as bits: all but 1, which pause frames use.
 _ALL_BUT_PAUSE = 0xFFFD
 _ADDR_GEN_MODE_NONE = 1
@@ -204,7 +205,9 @@ def _set_sysctl(kernel: rtnl.Rtnl, name: str, setting: int, value: int) -> None:
     _change_packed(kernel, name, attribute(_IFLA_AF_SPEC, specification))
 
 
-def set_bridge_port(kernel: rtnl.Rtnl, name: str, *, learning: bool, flood: bool) -> None:
+def set_bridge_port(
+    kernel: rtnl.Rtnl, name: str, *, learning: bool, flood: bool, answered: bool = False
+) -> None:
     """Set how a bridge treats one of its ports.
 
     The bridge forwards frames from the port to 01-80-C2-00-00-00 to -0F (IEEE 802.1Q table 8-1) as
@@ -212,10 +215,13 @@ def set_bridge_port(kernel: rtnl.Rtnl, name: str, *, learning: bool, flood: bool
 
     :param learning: the bridge learns the source MACs of frames from the port
     :param flood: the bridge sends frames for unknown MACs to the port
+    :param answered: the bridge answers ARP for hosts behind the port that are its neighbours. It
+        then sends no ARP probes and announcements (RFC 5227) to the port
     """
     data = (
         attribute(_IFLA_BRPORT_LEARNING, bytes((learning,)))
         + attribute(_IFLA_BRPORT_UNICAST_FLOOD, bytes((flood,)))
+        + attribute(_IFLA_BRPORT_NEIGH_SUPPRESS, bytes((answered,)))
         + attribute(_IFLA_BRPORT_GROUP_FWD_MASK, struct.pack("=H", _ALL_BUT_PAUSE))
     )
     kind = attribute(_IFLA_INFO_SLAVE_KIND, b"bridge\0")

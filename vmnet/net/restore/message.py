@@ -42,7 +42,7 @@ _RTPROT_KERNEL, _RTPROT_RA, _RT_TABLE_LOCAL, _RTN_LOCAL = 2, 9, 255, 2
 _RTNH_F_ONLINK = 4  # all other flags report a state, and the kernel refuses them in a request
 _USER_HZ = 100
 
-_NDA_DST, _NDA_CACHEINFO, _NDA_PROBES = 1, 3, 4
+_NDA_DST, _NDA_LLADDR, _NDA_CACHEINFO, _NDA_PROBES = 1, 2, 3, 4
 _NUD_PERMANENT = 0x80
 
 _NHA_ID, _NHA_GROUP, _NHA_OIF = 1, 2, 5
@@ -105,6 +105,11 @@ class Message:
         if self.kind == rtnl.RTM_NEWADDR:
             return self.attributes.get(_IFA_LOCAL) or self.attributes.get(_IFA_ADDRESS, b"")
         return self.attributes.get(_RTA_DST if self.kind == rtnl.RTM_NEWROUTE else _NDA_DST, b"")
+
+    @property
+    def mac(self) -> str:
+        """The MAC of a neighbour; empty if it has none."""
+        return self.attributes.get(_NDA_LLADDR, b"").hex(":")
 
     @property
     def source(self) -> bytes:

@@ -67,7 +67,10 @@ def _move_uplink(kernel: rtnl.Rtnl, port: Port) -> None:
         links.disable_ipv6_link_local(kernel, port.uplink)
         bridge = links.index(port.bridge)
         links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge)
-        links.set_bridge_port(kernel, port.uplink, learning=False, flood=True)
+        answered = bool(port.neighbours)
+        links.set_bridge_port(kernel, port.uplink, learning=False, flood=True, answered=answered)
+        for mac in {neighbour.mac for neighbour in port.neighbours}:
+            neighbours.add_forwarding_entry(kernel, port.uplink, mac)
         links.change(kernel, port.uplink, up=True)
 
 
@@ -94,6 +97,8 @@ def _address_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
         for address in port.owned:
             if isinstance(address, IPv4Address):
                 neighbours.add_neighbour(kernel, port.bridge, address, port.guest_mac)
+        for neighbour in port.neighbours:
+            neighbours.add_neighbour(kernel, port.bridge, neighbour.address, neighbour.mac)
         for address in port.guest_addresses:  # reachable with a link-local address alone
             links.add_host_route(kernel, port.bridge, address)
         if port.gateway is not None:

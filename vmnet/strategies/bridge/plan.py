@@ -113,6 +113,7 @@ def _plan_port(
         # On a NIC without an address, the guest may ask a DHCP server on the network.
         contain=requirements.contain and bool(interface.addresses),
         owned=_owned(interface, requirements),
+        neighbours=interface.neighbours,
     )
 
 

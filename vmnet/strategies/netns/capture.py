@@ -24,7 +24,7 @@ from vmnet.api import (
     hookimpl,
     resolver,
 )
-from vmnet.strategies.netns import arrival, hosting, lost_routes, nics, routing
+from vmnet.strategies.netns import arrival, gateways, hosting, lost_routes, nics, routing
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +79,18 @@ def read_network(
     if not of_a_host:
         hosting.refuse(links, addresses, routes)
     chosen = nics.choose(links, wanted)
-    interfaces = tuple(_interface(link, addresses, routes) for link in chosen)
+    permanent = gateways.permanent()
+    interfaces = tuple(
+        gateways.with_neighbours(_interface(link, addresses, routes), permanent) for link in chosen
+    )
     lost = lost_routes.find(links, chosen, routes)
     if not (of_a_host or accept_lost_routes):
         lost_routes.refuse(lost, interfaces)
-    not_carried = (*_uncaptured_routing(routes), *map(str, lost))
+    not_carried = (
+        *_uncaptured_routing(routes),
+        *map(str, lost),
+        *gateways.not_carried(interfaces, permanent),
+    )
     for line in not_carried:
         _log.warning("not carried: %s", line)
     return tuple(map(_with_router, interfaces)), not_carried
