@@ -76,8 +76,8 @@ def hosts(identity: Identity) -> Iterator[str]:
     """
     own = next((nic.addresses[0].ip for nic in identity.interfaces if nic.addresses), None)
     if own is not None and is_label(identity.hostname):
-        names = dict.fromkeys((metadata.full_name(identity), identity.hostname))
-        yield f"{addresses.text(own)}\t{' '.join(names)}\t# vmnet\n"
+        own_names = dict.fromkeys((metadata.full_name(identity), identity.hostname))
+        yield f"{addresses.text(own)}\t{' '.join(own_names)}\t# vmnet\n"
     for host in identity.hosts:
         names = tuple(filter(is_domain, host.names))
         if names:
