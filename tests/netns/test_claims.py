@@ -23,6 +23,7 @@ from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.running import bridge_state
 from vmnet.running.bridge_state import BridgeState
 
+RESPONDER = "vmnet-responder"
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 SUBNET = IPv4Network("172.30.1.0/24")
 FORGED = bytes.fromhex("0200000000aa")
@@ -115,9 +116,9 @@ def test_a_restarted_responder_watches_the_bridges_current_address(
         until(
             lambda: f"br0 now has the address {spare(web)}" in log(), 10, "the change", detail=log
         )
-        second, (ended,) = spare(web), responders(web)
+        second, ended = spare(web), web.pid_of(RESPONDER)
         os.kill(ended, signal.SIGKILL)
-        until(lambda: responders(web) not in ([], [ended]), 15, "a successor", detail=log)
+        until(lambda: web.pids_of(RESPONDER) not in ([], [ended]), 15, "a successor", detail=log)
         dispossess(process, frames, second)
         until(lambda: spare(web) in SUBNET, 10, "another address", detail=log)
         assert spare(web) not in (first, second)
@@ -203,13 +204,9 @@ def seen_bridge(container: Namespace, vmnet: Vmnet) -> BridgeState:
         return bridge_state.read(GuestNic(**record))
 
 
-def responders(container: Namespace) -> list[int]:
-    return container.pids_of("vmnet-responder")
-
-
 def responders_capabilities(container: Namespace) -> dict[str, int]:
     """Return the responder's effective and permitted capabilities."""
-    (pid,) = responders(container)
+    pid = container.pid_of(RESPONDER)
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     sets = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
     return {name: int(sets[name], 16) for name in ("CapEff", "CapPrm")}

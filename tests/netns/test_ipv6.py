@@ -22,6 +22,8 @@ from tests.netns.conftest import Vmnet, hypervisor
 from vmnet import testing
 from vmnet.errors import LaunchError
 
+RESPONDER = "vmnet-responder"
+
 
 @contextmanager
 def machine(container: Namespace, number: int = 0, mac: str = "") -> Iterator[Namespace]:
@@ -49,10 +51,6 @@ def link_local(where: Namespace, device: str, ignore: str = "") -> str:
     own = [address["local"] for address in where.addresses(device) if address["scope"] == "link"]
     (found,) = (address for address in own if address != ignore)
     return str(found)
-
-
-def responders(container: Namespace) -> list[int]:
-    return container.pids_of("vmnet-responder")
 
 
 @pytest.mark.parametrize("client", CLIENTS6)
@@ -166,7 +164,7 @@ def test_several_interfaces_share_a_responder(network: Lan, vmnet: Vmnet) -> Non
         web = network.container("web", ipv6=True, gateway=False)
         second.attach(web, "eth1", ipv6=True)
         with vmnet.running(web):
-            assert len(responders(web)) == 1
+            web.pid_of(RESPONDER)
             for number in (0, 1):
                 with machine(web, number) as vm:
                     assert str(dhclient6(vm).address) == web.nic(f"eth{number}").address6
@@ -196,13 +194,13 @@ def test_the_responder_survives_malformed_frames(network: Lan, vmnet: Vmnet) -> 
     """The frames pass the filter and contain garbage."""
     web = network.container("web", ipv6=True)
     with vmnet.running(web), machine(web) as vm:
-        (pid,) = responders(web)
+        pid = web.pid_of(RESPONDER)
         with vm.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
             card.bind(("eth0", 0))
             for frame in _garbage(bytes.fromhex(web.mac.replace(":", ""))):
                 card.send(frame)
         assert str(dhcpcd6(vm).address) == web.nic().address6
-        assert responders(web) == [pid]
+        assert web.pids_of(RESPONDER) == [pid]
 
 
 def _garbage(mac: bytes) -> Iterator[bytes]:
@@ -220,7 +218,7 @@ def test_a_start_that_fails_leaves_no_responder(network: Lan, vmnet: Vmnet) -> N
     Path(vmnet.environ["VMNET_QEMU"]).write_bytes(b"\x7fELF but not really")
     ended = vmnet(web, "run")
     assert ended.returncode == LaunchError.exit_code, ended.stderr
-    assert responders(web) == []
+    assert web.pids_of(RESPONDER) == []
     assert [path.name for path in vmnet.run_dir.glob("responder.*")] == ["responder.log"]
 
 
@@ -235,10 +233,10 @@ def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
     web.ip("tuntap", "add", "tap0", "mode", "tap")
     web.ip("link", "set", "tap0", "up")
     web.run(*daemon.argv)
-    (pid,) = responders(web)
+    pid = web.pid_of(RESPONDER)
     assert int(daemon.pidfile.read_text()) == pid
     web.ip("link", "set", "tap0", "down")
     web.ip("link", "set", "tap0", "up")
-    assert responders(web) == [pid]
+    assert web.pids_of(RESPONDER) == [pid]
     web.ip("link", "delete", "tap0")
-    until(lambda: not responders(web), 5, "the responder to end")
+    until(lambda: not web.pids_of(RESPONDER), 5, "the responder to end")

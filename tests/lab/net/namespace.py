@@ -166,6 +166,15 @@ class Namespace:
                     found.append(pid)
         return found
 
+    def pid_of(self, name: str) -> int:
+        """Wait for the only process with a name, which may still have its program's name."""
+
+        def single() -> int | None:
+            found = self.pids_of(name)
+            return found[0] if len(found) == 1 else None
+
+        return until(single, 10, f"one process {name}", detail=lambda: str(self.pids_of(name)))
+
     def _list(self, *argv: str) -> list[Json]:
         items: list[Json] = self.ip("-j", *argv).json()
         return items
