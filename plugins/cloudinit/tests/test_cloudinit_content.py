@@ -34,8 +34,8 @@ UNDERSTOOD = {
     "include-once": b"#include-once\nhttp://192.0.2.1/user-data\n",
     "jinja": b"## template: jinja\n#cloud-config\n{% if x %}a: [{% endif %}\n",
     "mime": MIME,
-    "gzip": gzip.compress(b"#!/bin/sh\n"),
-    "gzip-mime": gzip.compress(MIME),
+    "gzip": gzip.compress(b"#!/bin/sh\n", mtime=0),
+    "gzip-mime": gzip.compress(MIME, mtime=0),
 }
 REFUSED = {
     b"": "is empty",
@@ -51,9 +51,11 @@ REFUSED = {
     b"#cloud-config\n- a\n": "contains a list, not a mapping of keys",
     b"#cloud-config\npassword\n": "contains a str, not a mapping of keys",
     b"#cloud-config-archive\na: b\n": "contains a dict, not a list",
-    gzip.compress(b"#!/bin/sh\n" * 99)[:-9]: "is damaged gzip data",
-    gzip.compress(b"nothing known"): "which cloud-init does not recognise",
-    gzip.compress(b"#!/bin/sh\n" + bytes(content.LIMIT)): "is more than 4 MiB when decompressed",
+    gzip.compress(b"#!/bin/sh\n" * 99, mtime=0)[:-9]: "is damaged gzip data",
+    gzip.compress(b"nothing known", mtime=0): "which cloud-init does not recognise",
+    gzip.compress(
+        b"#!/bin/sh\n" + bytes(content.LIMIT), mtime=0
+    ): "is more than 4 MiB when decompressed",
     b"#!/bin/sh\n" + b"x" * content.LIMIT: "is larger than 4 MiB",
 }
 
@@ -123,7 +125,7 @@ def test_deep_nesting_is_refused() -> None:
 )
 def test_every_byte_arrives_or_is_refused(start: bytes, rest: bytes, zipped: bool) -> None:
     """The content arrives in the image."""
-    whole = gzip.compress(start + rest) if zipped else start + rest
+    whole = gzip.compress(start + rest, mtime=0) if zipped else start + rest
     refusal, own = None, None
     try:
         own = content.load("VMNET_USER_DATA", os.fsdecode(whole))
