@@ -20,22 +20,14 @@ from typing import Any
 def defer_unused() -> None:
     """Defer modules that a start never calls.
 
-    - imports of pathlib, logging and socket for rare cases
+    - modules that pathlib, logging and socket import for rare cases
     - parts of attrs that vmnet's classes do not use, some of which compile classes at import
     - inspect, of which pluggy calls only simple functions
     """
     defer("copy", "fnmatch", "ntpath", "selectors", "tokenize", "traceback")
     defer("attr.converters", "attr.filters", "attr.validators", "unicodedata")
     defer("attrs.converters", "attrs.filters", "attrs.setters", "attrs.validators")
-    importlib.import_module("urllib")  # the empty package that gets the stand-in as an attribute
-    put(
-        Deferred(
-            "urllib.parse", quote_from_bytes=_deferred_call("urllib.parse", "quote_from_bytes")
-        )
-    )
     put(Deferred("inspect", **_INSPECT))
-    if sys.implementation.name == "cpython":  # attrs calls only this function
-        put(Deferred("platform", python_implementation=lambda: "CPython"))
 
 
 def defer(*modules: str) -> None:
@@ -72,15 +64,6 @@ def _load(module: str) -> ModuleType:
     if isinstance(sys.modules.get(module), Deferred):
         del sys.modules[module]
     return importlib.import_module(module)
-
-
-def _deferred_call(module: str, function: str) -> Callable[..., Any]:
-    """Return a function that loads the module when it is called."""
-
-    def call(*arguments: Any, **named: Any) -> Any:
-        return getattr(_load(module), function)(*arguments, **named)
-
-    return call
 
 
 def _instance_check(kind: type) -> Callable[[object], bool]:

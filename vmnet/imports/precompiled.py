@@ -1,7 +1,7 @@
 """Read the modules of a start from one file that ``vmnet precompile`` writes.
 
 A start imports more than 120 modules, which Python finds and reads one by one, and attrs generates
-and compiles an ``__init__`` for each data class. The result is always the same, so an image
+and compiles the methods of each data class. The result is always the same, so an image
 computes it once, when it is built.
 
 A module comes from the file under the condition that Python applies to its own ``.pyc`` files: its

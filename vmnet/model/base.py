@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -16,36 +15,16 @@ if TYPE_CHECKING:
 else:
 
     def frozen(cls: Class) -> Class:
-        """Make a class as ``attrs.frozen`` does, in a quarter less of a start's CPU time.
+        """Make a class as ``attrs.frozen`` does, with a ``__hash__`` that needs no compiling.
 
-        For each class, attrs compiles an ``__eq__``, a ``__hash__`` and a ``__repr__``, and creates
-        the class a second time for its slots. Here all classes share three functions and have no
-        slots. The difference is 19 ms of 86 ms of CPU time for the imports of a start.
+        attrs writes a number that differs between processes into the ``__hash__`` of a class, and
+        compiles it together with the other methods. Without it, the methods are the same in each
+        process, so ``vmnet precompile`` can compile them once: 15 ms of 100 ms of CPU time.
         """
-        made = attrs.frozen(cls, eq=False, repr=False, slots=False)
-        made.__eq__, made.__hash__, made.__repr__ = _equal, _hash, _repr
-        return made
-
-
-def _equal(self: Any, other: object) -> Any:
-    if type(other) is not type(self):
-        return NotImplemented
-    return tuple(_values(self)) == tuple(_values(other))
+        cls.__hash__ = _hash
+        return attrs.frozen(cls)
 
 
 def _hash(self: Any) -> int:
-    return hash((type(self), *_values(self)))
-
-
-def _repr(self: Any) -> str:
-    shown = (f"{field.name}={getattr(self, field.name)!r}" for field in _fields(self) if field.repr)
-    return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _values(instance: Any) -> Iterator[Any]:
-    return (getattr(instance, field.name) for field in _fields(instance) if field.eq)
-
-
-def _fields(instance: Any) -> tuple[attrs.Attribute[Any], ...]:
-    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(type(instance))
-    return fields
+    fields = attrs.fields(type(self))
+    return hash((type(self), *(getattr(self, field.name) for field in fields if field.eq)))
