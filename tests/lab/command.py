@@ -39,7 +39,7 @@ class Completed:
 def run(
     *argv: Argument,
     netns: str | None = None,
-    timeout: float = 30,
+    timeout: float = 120,
     input: str | None = None,
     check: bool = True,
     env: Mapping[str, str] | None = None,
@@ -123,7 +123,7 @@ class Process:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 120) -> int:
         """Wait at most *timeout* seconds for the program to end, and return its exit status."""
         try:
             return self._popen.wait(timeout)

@@ -44,7 +44,7 @@ class Console:
         """The whole output of the console so far."""
         return self._output.decode(errors="replace").replace("\r", "")
 
-    def expect(self, pattern: str, timeout: float = 30) -> re.Match[str]:
+    def expect(self, pattern: str, timeout: float = 120) -> re.Match[str]:
         """
         Wait until the output after the last match contains a regular expression.
 
@@ -78,7 +78,7 @@ class Console:
         """Type *text* and Enter."""
         self.send(f"{text}\n")
 
-    def command(self, text: str, prompt: str = r"^.*[#$] $", timeout: float = 30) -> str:
+    def command(self, text: str, prompt: str = r"^.*[#$] $", timeout: float = 120) -> str:
         """Run a shell command at a prompt and return its output."""
         self.send_line(text)
         start = self.expect(re.escape(text) + r"\n", timeout).end()

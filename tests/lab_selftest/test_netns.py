@@ -67,7 +67,7 @@ def test_pid_1_receives_signals(network: Lan) -> None:
         "signal.pause()\n"
     )
     with web.popen(sys.executable, "-c", program, pid=True) as process:
-        until(lambda: process.output() == "1\n", 10, "the program", detail=process.output)
+        until(lambda: process.output() == "1\n", 60, "the program", detail=process.output)
         process.signal(signal.SIGTERM)
         assert process.wait(5) == 7
 
@@ -139,12 +139,12 @@ def test_a_thread_can_enter_a_namespace(network: Lan) -> None:
 def test_a_namespace_ends_with_programs_in_other_sessions() -> None:
     with namespace("short") as made:
         made.run("sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &")
-        (pid,) = until(made.pids, 5, "the sleeper")
+        (pid,) = until(made.pids, 60, "the sleeper")
         name, etc = made.name, made.etc
     assert not made.path.exists()
     assert not etc.exists()
     assert name not in Path("/proc/mounts").read_text()
-    until(lambda: not _runs(pid), 5, "the sleeper to end")
+    until(lambda: not _runs(pid), 60, "the sleeper to end")
 
 
 def _runs(pid: int) -> bool:

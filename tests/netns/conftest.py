@@ -41,7 +41,7 @@ class Vmnet:
         """Run ``vmnet run`` and wait for its exec; end the VM with the context."""
         environ = {**self.environ, **settings}
         with container.popen(*VMNET, "run", env=environ, pid=True) as process:
-            until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+            until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
             yield process
 
 
@@ -60,7 +60,7 @@ def hypervisor(container: Namespace) -> int:
         # The child has the same name until it executes sleep(1).
         return found if len(found) == 1 else None
 
-    (found,) = until(single, 5, "the program that replaces QEMU")
+    (found,) = until(single, 60, "the program that replaces QEMU")
     return found
 
 

@@ -209,7 +209,7 @@ def test_a_thread_of_a_plugin_does_not_prevent_a_start(
     with vmnet.running(web, **settings) as process:
         process.signal(signal.SIGTERM)
         pressing = "vmnet: guard: SIGTERM: pressing the guest's power button"
-        until(lambda: pressing in process.output(), 20, pressing, detail=process.output)
+        until(lambda: pressing in process.output(), 60, pressing, detail=process.output)
 
 
 def test_a_thread_of_a_plugin_does_not_prevent_a_failed_start_from_ending(

@@ -135,7 +135,7 @@ def test_the_bridges_address_is_announced(network: Lan, vmnet: Vmnet) -> None:
                 for frame in _drain(frames)
             )
 
-        until(announced, 5, "the announcement")
+        until(announced, 60, "the announcement")
 
 
 _CONTAINED = ("DHCP", "DHCPv6", "router")
@@ -193,7 +193,7 @@ def _until_its_arp(sender: Namespace, mac: str, frames: socket.socket) -> list[b
         found.extend(_drain(frames))
         return any(_kind(frame) == "ARP" and frame[6:12] == wanted for frame in found)
 
-    until(has_arrived, 15, "an ARP request to arrive")
+    until(has_arrived, 60, "an ARP request to arrive")
     return found
 
 

@@ -36,7 +36,7 @@ def test_a_declined_address_is_offered_again_at_once(
             client = ("udhcpc", "-f", "-a", "-i", "eth0", "-s", "/bin/true")
             with vm.popen(*client) as process:
                 said = process.output
-                until(lambda: "declin" in said(), 15, "the client to decline", detail=said)
+                until(lambda: "declin" in said(), 60, "the client to decline", detail=said)
         log = (vmnet.run_dir / "dnsmasq.log").read_text()
         lease = udhcpc(vm)
     assert f"DHCPDECLINE(br0) {own.ip} {web.mac}" in log

@@ -40,7 +40,7 @@ def routers(where: Namespace) -> list[str]:
         defaults = [route for route in where.routes() if route["dst"] == "default"]
         return [route["gateway"] for route in defaults if ":" in route["gateway"]]
 
-    return until(found, 15, "a default route from a router advertisement")
+    return until(found, 60, "a default route from a router advertisement")
 
 
 def global_addresses(where: Namespace) -> list[str]:
@@ -239,4 +239,4 @@ def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
     web.ip("link", "set", "tap0", "up")
     assert web.pids_of(RESPONDER) == [pid]
     web.ip("link", "delete", "tap0")
-    until(lambda: not web.pids_of(RESPONDER), 5, "the responder to end")
+    until(lambda: not web.pids_of(RESPONDER), 60, "the responder to end")

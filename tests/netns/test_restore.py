@@ -211,7 +211,7 @@ class Machine:
         # The kernel accepts an address as a route's source only once the address has settled.
         first = [command for command in commands if command.startswith("address")]
         self._ip([*(f"link set {nic} up" for nic in NICS), *first])
-        until(self._is_settled, 10, "the addresses to settle", interval=0.01)
+        until(self._is_settled, 60, "the addresses to settle", interval=0.01)
         self._ip([command for command in commands if command not in first])
         self._accept_dad(1)
         if down:

@@ -52,7 +52,7 @@ def _await_successor(pidfile: Path, pid: int) -> None:
     def has_changed() -> bool:
         return pidfile.exists() and pidfile.read_text().strip() not in ("", str(pid))
 
-    until(has_changed, 20, "another process")
+    until(has_changed, 60, "another process")
 
 
 def test_a_second_start_in_a_running_vms_container_changes_nothing(

@@ -115,7 +115,7 @@ def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet:
                 pass
             late = second.attach(web, "eth1", gateway=False)
             _await_word(process, "vmnet: warning: eth1 was added")
-            until(lambda: is_vm(process), 15, "vmnet to become the VM", detail=process.output)
+            until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
             assert not _answers(station, late.address)
             assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
             assert process.output().count("eth1 was added") == 1
@@ -147,7 +147,7 @@ def _answers(station: Namespace, address: str) -> bool:
 
 
 def _await_word(process: Process, word: str) -> None:
-    until(lambda: word in process.output(), 20, repr(word), detail=process.output)
+    until(lambda: word in process.output(), 60, repr(word), detail=process.output)
 
 
 def _say(vmnet: Vmnet, process: Process, *arguments: str) -> str:

@@ -84,7 +84,7 @@ def test_the_terminal_mode_is_restored_after_a_signal(
     ours, theirs = os.openpty()
     before = termios.tcgetattr(theirs)
     with background(*VMNET, env=environ, terminal=theirs) as process, accept(server):
-        until(lambda: termios.tcgetattr(theirs) != before, 20, "raw mode")
+        until(lambda: termios.tcgetattr(theirs) != before, 60, "raw mode")
         process.signal(number)
         assert process.wait(20) == (0 if number == signal.SIGINT else 128 + number)
     assert termios.tcgetattr(theirs) == before

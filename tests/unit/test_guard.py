@@ -341,7 +341,7 @@ def test_guard_and_keeper_block_stop_signals(tmp_path: Path) -> None:
     with machine() as running:
         words = guard_of(running, tmp_path / "absent", 8, "text")
         spawned = process.spawn(words, signals.STOP_SIGNALS)
-        guard_pid = until(lambda: _guard_pid(spawned), 10, "the guard")
+        guard_pid = until(lambda: _guard_pid(spawned), 60, "the guard")
         for pid in (spawned, guard_pid):
             assert _blocked(pid) >= set(NAMES)
             os.kill(pid, signal.SIGTERM)
@@ -370,7 +370,7 @@ def test_a_killed_guard_is_replaced(tmp_path: Path) -> None:
             guard_of(process, qmp, 60, "text"), stderr=subprocess.PIPE, text=True
         ) as keeper,
     ):
-        first = until(lambda: _guard_pid(keeper.pid), 10, "the guard")
+        first = until(lambda: _guard_pid(keeper.pid), 60, "the guard")
         assert _name(keeper.pid) == "vmnet-keeper"
         os.kill(first, signal.SIGKILL)
         assert keeper.stderr is not None

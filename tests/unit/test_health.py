@@ -136,7 +136,7 @@ def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(
         assert verdict(tmp_path)[0] == "healthy"
         child.send_signal(signal.SIGSTOP)
         stopped = ("unhealthy", "dnsmasq is stopped: see the container's log")
-        until(lambda: verdict(tmp_path) == stopped, 10, "it to be stopped")
+        until(lambda: verdict(tmp_path) == stopped, 60, "it to be stopped")
         child.kill()
     assert verdict(tmp_path) == ended
 

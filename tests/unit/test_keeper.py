@@ -117,7 +117,7 @@ def test_the_keeper_gives_up_after_some_restarts(
             logged += capfd.readouterr().err
             return logged == expected
 
-        until(is_logged, 20, "the whole log", detail=lambda: logged)
+        until(is_logged, 60, "the whole log", detail=lambda: logged)
     assert starts(tmp_path) == len(_PAUSES)
     assert not (tmp_path / "pid").exists()
 
@@ -248,9 +248,9 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
             until(lambda: read_pid(str(pidfiles[0])) not in unchanged, 30, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
-            new = until(lambda: all_new(*old), 20, "a new guard and helper")
+            new = until(lambda: all_new(*old), 60, "a new guard and helper")
             names = ["vmnet-keeper", "vmnet-guard"]
-            until(lambda: [_name(pid) for pid in new[:2]] == names, 20, "both names")
+            until(lambda: [_name(pid) for pid in new[:2]] == names, 60, "both names")
             machine.kill()
             machine.wait(10)
             until(lambda: not any(map(lives, new)), 30, "the end of all")

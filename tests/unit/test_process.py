@@ -89,7 +89,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     with pytest.raises(ProcessLookupError):
         os.kill(shell_pid, 0)
     # Only PID 1 reaps the child, which may take a moment.
-    until(lambda: not is_running(sleep_pid), 10, "the end of the child")
+    until(lambda: not is_running(sleep_pid), 60, "the end of the child")
 
 
 def is_running(pid: int) -> bool:

@@ -260,7 +260,7 @@ def test_stop_signals_are_blocked_for_the_guard_which_a_failure_ends(
     (keeper,) = keepers
     _, status = os.waitpid(keeper, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-    until(lambda: not _has_processes(keeper), 10, "the guard to end with its keeper")
+    until(lambda: not _has_processes(keeper), 60, "the guard to end with its keeper")
 
 
 def _has_processes(group: int) -> bool:

@@ -50,7 +50,7 @@ def test_a_process_that_ended_or_never_existed_does_not_run() -> None:
         assert 0 <= process.seconds < 60
         child.kill()
         # It is a zombie until this test waits for it.
-        until(lambda: not process.runs, 10, "its end")
+        until(lambda: not process.runs, 60, "its end")
     assert not process.runs
     assert not Process.with_pid("sleep", child.pid).runs
     assert not Process.with_pid("no pidfile", 0).runs
@@ -64,9 +64,9 @@ def test_a_helper_is_found_by_its_pid_file(tmp_path: Path) -> None:
         helper.pidfile.write_text(f"{child.pid}\n")
         assert helper.state() == (child.pid, "")
         child.send_signal(signal.SIGSTOP)
-        until(lambda: helper.state() == (child.pid, "is stopped"), 10, "it to be stopped")
+        until(lambda: helper.state() == (child.pid, "is stopped"), 60, "it to be stopped")
         child.kill()
-        until(lambda: helper.state() == (child.pid, "has ended"), 10, "the zombie")
+        until(lambda: helper.state() == (child.pid, "has ended"), 60, "the zombie")
     assert helper.state() == (child.pid, "has ended")
 
 

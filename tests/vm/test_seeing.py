@@ -82,7 +82,7 @@ def test_status_and_health_from_boot_to_a_lost_helper(network: Lan, machine: Dem
 
         killed = next(helper for helper in found["helpers"] if helper["name"] == "dnsmasq")
         kill(inside, killed["pid"])
-        until(lambda: is_replaced(inside, killed), 20, "another dnsmasq")
+        until(lambda: is_replaced(inside, killed), 60, "another dnsmasq")
         inside.becomes("healthy")
 
 
@@ -148,7 +148,7 @@ def test_another_client_of_the_control_socket_is_reported(network: Lan, machine:
         inside = Inside(guest, machine, {})
         until(lambda: inside("status").returncode == 0, 30, "QEMU to be there")
         with web.popen(sys.executable, "-c", HOLD, socket_of_qemu) as holder:
-            until(lambda: "QMP" in holder.output(), 20, "QEMU's greeting", detail=holder.output)
+            until(lambda: "QMP" in holder.output(), 60, "QEMU's greeting", detail=holder.output)
             found = inside.status()["qemu"]
             assert "a process outside of this container is connected to " in found["unknown"]
             stopped = inside("stop", "--timeout", "1")

@@ -117,7 +117,7 @@ def test_a_hanging_plugin_is_killed_with_its_children(lab: Lab) -> None:
     assert caught.value.message.endswith("did not answer ADD for eth0 within 3 s")
     assert "VMNET_CNI_TIMEOUT" in caught.value.hint
     for pid in map(int, pids.read_text().split()):
-        until(lambda pid=pid: not _runs(pid), 10, f"the end of {pid}")  # type: ignore[misc]
+        until(lambda pid=pid: not _runs(pid), 60, f"the end of {pid}")  # type: ignore[misc]
 
 
 def _runs(pid: int) -> bool:

@@ -178,7 +178,7 @@ def daemon(socket: Path) -> Iterator[Process]:
             process.require_running()
             return socket.exists()
 
-        until(listens, 10, "the daemon's socket", detail=process.output)
+        until(listens, 60, "the daemon's socket", detail=process.output)
         yield process
 
 
@@ -201,7 +201,7 @@ def test_dhcp_leases_for_ever_and_releases(
             process.signal(signal.SIGTERM)
             assert process.wait() == 0
         released = f"DHCPRELEASE({network.bridge}) {leased[1]} {web.mac}"
-        until(lambda: released in server.output(), 10, released, detail=server.output)
+        until(lambda: released in server.output(), 60, released, detail=server.output)
         assert server.output().count("DHCPACK(") == 1, "CHECK took out a second lease"
 
 

@@ -57,7 +57,7 @@ def udhcpc(
     where: Namespace,
     interface: str = "eth0",
     *,
-    timeout: float = 15,
+    timeout: float = 60,
     asked: tuple[str, ...] = ("hostname", "search", "staticroutes", "mtu", "ntpsrv"),
     more: tuple[str, ...] = (),
 ) -> Lease:
@@ -100,7 +100,7 @@ def udhcpc(
     )
 
 
-def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease:
+def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = 60) -> Lease:
     """Run ISC's client, which older releases of Debian, Ubuntu and RHEL use."""
     with hook() as (script, result):
         config = script.with_name("dhclient.conf")
@@ -112,7 +112,7 @@ def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = 15) 
     return _common_lease(variables, routes)
 
 
-def dhcpcd(where: Namespace, interface: str = "eth0", *, timeout: float = 15) -> Lease:
+def dhcpcd(where: Namespace, interface: str = "eth0", *, timeout: float = 60) -> Lease:
     """Run Roy Marples' client, which Raspberry Pi OS, Arch and newer Debian installers use."""
     with hook() as (script, result):
         config = script.with_name("dhcpcd.conf")

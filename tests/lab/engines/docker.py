@@ -108,7 +108,7 @@ class Engine:
         """Run any docker command until it ends."""
         return run("docker", *argv, env=self.env, check=check, timeout=timeout, input=input)
 
-    def on_host(self, *argv: Argument, check: bool = True, timeout: float = 30) -> Completed:
+    def on_host(self, *argv: Argument, check: bool = True, timeout: float = 120) -> Completed:
         """Run a program on the engine's host, where published ports are on 127.0.0.1."""
         if self.host:
             return self.host.run(*argv, check=check, timeout=timeout)

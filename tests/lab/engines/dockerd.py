@@ -70,14 +70,14 @@ class Daemon:
         # containerd ends later than the daemon, and the next daemon must not find it running.
         containerd = self.socket.parent / "exec" / "containerd" / "containerd.pid"
         pid = int(containerd.read_text())
-        until(lambda: not Path(f"/proc/{pid}").exists(), 10, "containerd to end")
+        until(lambda: not Path(f"/proc/{pid}").exists(), 60, "containerd to end")
 
     def lose_power(self) -> None:
         """Kill the daemon, its helpers and its containers."""
         self.crash()
         folder = self.socket.parent
-        until(lambda: not _kill_users(folder), 10, "the daemon's helpers to end")
-        until(lambda: not _kill_members(folder.name), 10, "the containers to end")
+        until(lambda: not _kill_users(folder), 60, "the daemon's helpers to end")
+        until(lambda: not _kill_members(folder.name), 60, "the containers to end")
 
     def _answers(self) -> bool:
         self.process.require_running()
@@ -138,7 +138,7 @@ def outward() -> Iterator[Namespace]:
                 slirp.require_running()
                 return bool(made.routes())
 
-            until(connected, 10, "slirp4netns to connect a namespace", detail=slirp.output)
+            until(connected, 60, "slirp4netns to connect a namespace", detail=slirp.output)
             yield made
 
 
@@ -155,7 +155,7 @@ def _folder() -> Iterator[Path]:
 def _remove(folder: Path) -> None:
     """Kill the programs that a daemon left running, and remove its files and control groups."""
     with suppress(AssertionError):
-        until(lambda: not _kill_users(folder), 10, "the daemon's helpers to end")
+        until(lambda: not _kill_users(folder), 60, "the daemon's helpers to end")
     for group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}"):
         for path, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):  # only an empty group can be removed

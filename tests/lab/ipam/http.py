@@ -101,7 +101,7 @@ def service(
             return rest.split()[0] if found and "\n" in rest else None
 
         scheme = "https" if "--certificate" in options else "http"
-        number = until(listening_port, 20, "the server to listen", detail=process.output)
+        number = until(listening_port, 60, "the server to listen", detail=process.output)
         yield Service(f"{scheme}://{host}:{number}", database, process)
 
 

@@ -73,7 +73,7 @@ class Namespace:
     def run(
         self,
         *argv: Argument,
-        timeout: float = 30,
+        timeout: float = 120,
         input: str | None = None,
         check: bool = True,
         env: Mapping[str, str] | None = None,
@@ -103,7 +103,7 @@ class Namespace:
         with background(*self._enter(pid), *argv, env=env, cwd=cwd, pipe=pipe) as process:
             if pid:
                 process.pid = until(
-                    lambda: _only_child(process), 5, "the program to become PID 1", interval=0.005
+                    lambda: _only_child(process), 60, "the program to become PID 1", interval=0.005
                 )
             yield process
 
@@ -173,7 +173,7 @@ class Namespace:
             found = self.pids_of(name)
             return found[0] if len(found) == 1 else None
 
-        return until(single, 10, f"one process {name}", detail=lambda: str(self.pids_of(name)))
+        return until(single, 60, f"one process {name}", detail=lambda: str(self.pids_of(name)))
 
     def _list(self, *argv: str) -> list[Json]:
         items: list[Json] = self.ip("-j", *argv).json()

@@ -26,7 +26,7 @@ def web_server(where: Namespace, page: str = "hello\n", port: int = 80) -> Itera
                 listing = run("ss", "-Hnlt", f"sport = :{port}", netns=where.name)
                 return bool(listing.stdout.strip())
 
-            until(listens, 10, f"a web server on port {port}", detail=process.output)
+            until(listens, 60, f"a web server on port {port}", detail=process.output)
             yield process
 
 
@@ -58,7 +58,7 @@ def dnsmasq(where: Namespace, *options: str, port: int = 53) -> Iterator[Process
                 # dnsmasq logs this after it has opened all sockets.
                 return "started, version" in process.output()
 
-            until(serves, 10, "dnsmasq", detail=process.output)
+            until(serves, 60, "dnsmasq", detail=process.output)
             yield process
 
 

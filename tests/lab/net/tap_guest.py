@@ -60,5 +60,5 @@ def behind_tap(hypervisor: int, mac: str, *, tap: int = 100) -> Iterator[Namespa
                 process.require_running()
                 return "plugged in" in process.output()
 
-            until(ready, 10, "the cable to be plugged in", detail=process.output)
+            until(ready, 60, "the cable to be plugged in", detail=process.output)
             yield made
