@@ -125,6 +125,18 @@ def test_mentioned_commands_exist(page: Path) -> None:
     assert mentioned <= {*cli.COMMANDS, "vmnet"}
 
 
+def test_each_promise_about_security_names_tests_that_exist() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    _, *tables = page.split("| promise | held by |\n| --- | --- |\n")
+    rows = [row for table in tables for row in table.partition("\n\n")[0].splitlines()]
+    assert len(rows) > 20
+    for row in rows:
+        tests = re.findall(r"\[(test_\w+)\]\(\.\./([^)]+)\)", row.split(" | ")[1])
+        assert tests, row
+        for name, path in tests:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(), f"{path}: {name}"
+
+
 def test_the_exit_code_of_a_forced_stop_is_documented() -> None:
     assert f"| {FORCED_STATUS} | `guard: " in (ROOT / "docs" / "operations.md").read_text()
 
