@@ -24,7 +24,7 @@ from vmnet.api import (
     hookimpl,
     resolver,
 )
-from vmnet.strategies.netns import arrival, gateways, hosting, lost_routes, nics, routing
+from vmnet.strategies.netns import arrival, gateways, hosting, listeners, lost_routes, nics, routing
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ def read_network(
         *map(str, lost),
         *gateways.not_carried(interfaces, permanent),
     )
+    _warn_about_listeners(interfaces)
     for line in not_carried:
         _log.warning("not carried: %s", line)
     return tuple(map(_with_router, interfaces)), not_carried
@@ -127,6 +128,17 @@ def _uncaptured_routing(routes: list[Any]) -> Iterator[str]:
     for route in routes:
         if negative := routing.negative_kind(route):
             yield f"the {negative} route to {routing.destination(route)}"
+
+
+def _warn_about_listeners(interfaces: tuple[Interface, ...]) -> None:
+    """Warn about programs that the start cuts off, such as the sidecars of a pod."""
+    if ports := listeners.outside():
+        _log.warning(
+            "other programs listen in this network namespace (%s): while the VM runs, the guest "
+            "has the addresses of %s, and these programs have no network there",
+            ", ".join(ports),
+            ", ".join(interface.name for interface in interfaces),
+        )
 
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from vmnet.api import CaptureError, Route
-from vmnet.strategies.netns import routing
+from vmnet.strategies.netns import listeners, routing
 from vmnet.strategies.netns.nics import kind
 
 # The kernel shows this setting only in its first network namespace.
 _ONLY_IN_THE_FIRST = Path("/proc/sys/net/core/netdev_max_backlog")
-_TCP = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_LISTEN, _KUBELET = "0A", ":280A"  # port 10250
+_KUBELET = 10250  # the port of its API
 # Kinds of links that end a tunnel between hosts.
 _TUNNELS = frozenset(("vxlan", "geneve", "openvswitch"))
 _CILIUM = "cilium_host"
@@ -124,14 +123,8 @@ class _Network:
 
 def _kubelet() -> Iterator[str]:
     """Report a kubelet that listens in this namespace."""
-    for path in _TCP:
-        if not path.exists():
-            continue
-        for line in path.read_text().splitlines()[1:]:
-            words = line.split()
-            if words[3] == _LISTEN and words[1].endswith(_KUBELET):
-                yield "a kubelet listens on port 10250"
-                return
+    if any((found.protocol, found.port) == ("tcp", _KUBELET) for found in listeners.find()):
+        yield f"a kubelet listens on port {_KUBELET}"
 
 
 def _peer(link: Any) -> int | None:
