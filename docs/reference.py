@@ -24,6 +24,7 @@ from vmnet import errors
 from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.stages import STAGES, Stage
+from vmnet.planning import capabilities
 from vmnet.settings import core
 from vmnet.settings.table import Setting
 
@@ -69,6 +70,12 @@ def exit_codes() -> str:
     return _table(("code", "class", "meaning"), ((str(code), *rest) for code, *rest in rows))
 
 
+def needed_capabilities() -> str:
+    """Return the table of the capabilities that a start checks."""
+    rows = ((name, entry.purpose, entry.without) for name, entry in capabilities.NEEDED.items())
+    return _table(("capability", "needed for", "without it"), rows)
+
+
 def signatures() -> dict[str, str]:
     """Return the signature of each hook, and the plugins that implement the hook."""
     plugins = loading.load(shipped())
@@ -91,7 +98,12 @@ def render(page: Path) -> str:
     """Return the text that the page must have."""
     if page.name == "environment.md":
         return environment()
-    parts = {**signatures(), "exit codes": exit_codes(), "public names": public_names.page()}
+    parts = {
+        **signatures(),
+        "exit codes": exit_codes(),
+        "capabilities": needed_capabilities(),
+        "public names": public_names.page(),
+    }
     return _MARK.sub(lambda mark: f"{mark[1]}{parts[mark[2]]}{mark[3]}", page.read_text())
 
 

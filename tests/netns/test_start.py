@@ -173,7 +173,7 @@ def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None
     assert ended.returncode == PrivilegeError.exit_code, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if "error:" in line or "hint:" in line]
     assert errors == [
-        "vmnet: error: no permission to create the tap tap0",
+        "vmnet: error: the container lacks the capability NET_ADMIN, which vmnet needs",
         "vmnet: hint: run the container with `--cap-add NET_ADMIN`",
     ]
     require_same(before, web.dump())

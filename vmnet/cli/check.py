@@ -1,12 +1,11 @@
 """``vmnet check``: report whether this host and container can run a VM, and what is missing.
 
-The command goes through the same steps as a start.
+The command plans a start and makes the checks of :mod:`vmnet.planning.preflight`, as a start does.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ from vmnet import pipeline, planning
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
-from vmnet.lifecycle import files, run_directory, state
-from vmnet.planning import accelerator, host, memory
+from vmnet.lifecycle import files, run_directory, state, vm_record
+from vmnet.planning import accelerator, memory, preflight
 from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, CPUS, MEMORY, RUN_DIR
@@ -56,13 +55,20 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     chosen = hooks.selection
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen[IPAM].names)}")
-    yield _try("host", lambda: _host(hooks.settings[CPUS]))
+    for what, check in preflight.before_planning(hooks.settings[CPUS]):
+        yield _try(what, check)
     yield _try("privileges", _privileges)
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
     machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))
     yield from machine
-    yield _try("to boot", lambda: _boot(hooks))
-    yield from _network(hooks, with_machine=all(finding.result != "missing" for finding in machine))
+    try:
+        boot = boot_devices(hooks.settings)
+        yield Finding("to boot", "ok", _described(boot))
+    except VmnetError as error:
+        boot = None
+        yield Finding("to boot", "missing", error.message, error.hint)
+    is_complete = boot and all(finding.result != "missing" for finding in machine)
+    yield from _network(hooks, boot if is_complete else None)
 
 
 def _try(what: str, step: Callable[[], str]) -> Finding:
@@ -70,11 +76,6 @@ def _try(what: str, step: Callable[[], str]) -> Finding:
         return Finding(what, "ok", step())
     except VmnetError as error:
         return Finding(what, "missing", error.message, error.hint)
-
-
-def _host(cpus: int) -> str:
-    host.require(cpus)
-    return f"Linux {os.uname().release}; enough open files, processes and threads"
 
 
 def _privileges() -> str:
@@ -93,6 +94,8 @@ def _run_dir(run_dir: Path) -> str:
 
 
 def _accelerator(hooks: Hooks) -> Finding:
+    if hooks.settings[ACCEL] == "tcg":
+        return Finding("accelerator", "ok", "emulation (TCG), because VMNET_ACCEL=tcg")
     obstacle = accelerator.obstacle()
     if not obstacle:
         return Finding("accelerator", "ok", "KVM")
@@ -112,21 +115,26 @@ def _memory(wanted: int) -> Finding:
     return Finding("memory", "ok", f"{wanted >> 20} MiB for the guest")
 
 
-def _boot(hooks: Hooks) -> str:
-    boot = boot_devices(hooks.settings)
+def _used(run_dir: Path) -> Finding:
+    if vm_record.load(run_dir) is not None:
+        return Finding("network", "ok", "a running VM uses this network namespace")
+    detail = "not checked: a VM has used this network namespace; a start restores its network first"
+    return Finding("network", "warning", detail)
+
+
+def _described(boot: Boot) -> str:
     found = [str(device.path) for device in boot.devices]
     return ", ".join(found + ([str(boot.kernel.path)] if boot.kernel else []))
 
 
-def _network(hooks: Hooks, *, with_machine: bool) -> Iterator[Finding]:
+def _network(hooks: Hooks, boot: Boot | None) -> Iterator[Finding]:
     """Run the planning stages, each of which needs the previous stage, until one fails.
 
-    :param with_machine: whether to plan the machine, too
+    :param boot: None to leave out the machine, which lacks something
     """
     try:
-        running = state.load(hooks.settings[RUN_DIR])
-        if running is not None:
-            yield Finding("network", "ok", "a running VM uses this network namespace")
+        if state.load(hooks.settings[RUN_DIR]) is not None:
+            yield _used(hooks.settings[RUN_DIR])
             return
         identity = hooks.capture()
         names = ", ".join(interface.name for interface in identity.interfaces)
@@ -149,9 +157,12 @@ def _network(hooks: Hooks, *, with_machine: bool) -> Iterator[Finding]:
         for delivery in deliveries:
             for line in delivery.not_carried:
                 yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
-        if not with_machine:
+        devices = hooks.devices(identity, wiring)
+        for what, check in preflight.after_planning(deliveries, boot.devices if boot else ()):
+            yield _try(what, check)
+        if boot is None:
             return
-        machine = assemble(hooks.settings, identity, wiring, Boot(), ())
+        machine = assemble(hooks.settings, identity, wiring, boot, devices)
         command = hooks.launch_command(machine, ())
         yield Finding("hypervisor", "ok", command.argv[0])
     except VmnetError as error:

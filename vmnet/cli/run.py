@@ -12,7 +12,7 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import host
+from vmnet.planning import preflight
 from vmnet.settings.core import CPUS
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     stop_signals.interruptible()
     hooks = pipeline.select(environ)
     recovery.recover(hooks)
-    host.require(hooks.settings[CPUS])
+    preflight.require(preflight.before_planning(hooks.settings[CPUS]))
     devices = start.device_indexes()
     if not hooks.allocators:
         _become(hooks, pipeline.plan(hooks, arguments), devices)
@@ -64,6 +64,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
+    preflight.require(preflight.after_planning(plan.deliveries, plan.machine.devices))
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac
         if plan.outside:

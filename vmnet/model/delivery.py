@@ -35,6 +35,8 @@ class Daemon:
     :param follows: files that the daemon depends on and that can change while the VM runs
     :param refresh: a program to run after such a change. It must exit within ten seconds with
         status 0; its output goes to the container's log
+    :param capabilities: names of capabilities(7) that the container must have for it, such as
+        ``NET_RAW``
     """
 
     name: str
@@ -43,6 +45,7 @@ class Daemon:
     log: Path | None = None
     follows: tuple[Path, ...] = ()
     refresh: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
 
 
 @frozen

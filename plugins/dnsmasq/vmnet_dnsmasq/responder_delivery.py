@@ -65,7 +65,9 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     return Delivery(
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
-        daemons=(Daemon("the responder", argv, pidfile, log),),
+        daemons=(
+            Daemon("the responder", argv, pidfile, log, capabilities=("NET_RAW",) if nics else ()),
+        ),
         not_carried=tuple(ipv6_gaps.gaps(identity, asks_directly)) if nics else (),
     )
 

@@ -107,5 +107,15 @@ def _with_dnsmasq(
             # A lease left by an earlier VM with another MAC would block the address.
             File(paths.leases, b"", 0o644),
         ),
-        daemons=(Daemon("dnsmasq", argv, paths.pidfile, paths.log, follows, errand),),
+        daemons=(
+            Daemon(
+                "dnsmasq",
+                argv,
+                paths.pidfile,
+                paths.log,
+                follows,
+                errand,
+                capabilities=("NET_BIND_SERVICE",),
+            ),
+        ),
     )

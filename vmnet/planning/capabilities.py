@@ -1,0 +1,91 @@
+"""The capabilities(7) that a start needs, in one table, and a check that the container has them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from vmnet import engine
+from vmnet.errors import PluginError, PrivilegeError
+
+_STATUS = Path("/proc/self/status")
+_FIRST_UNPRIVILEGED_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_LOWEST_PORT = 53
+
+
+class Capability(NamedTuple):
+    """A capability.
+
+    :param number: its number in the kernel
+    :param purpose: what needs it
+    :param without: the consequence of its absence
+    """
+
+    number: int
+    purpose: str
+    without: str
+
+
+NEEDED: Mapping[str, Capability] = {
+    "NET_ADMIN": Capability(12, "bridges, taps and filters", "no start"),
+    "NET_RAW": Capability(
+        13, "a spare address for the bridge; IPv6 that `dnsmasq` hands over", "no start with these"
+    ),
+    "NET_BIND_SERVICE": Capability(
+        10, "DHCP and DNS by `dnsmasq`, if ports below 1024 are privileged", "no start with these"
+    ),
+    "SETUID": Capability(7, "QEMU and `dnsmasq` as users other than root", "QEMU is root"),
+    "SETGID": Capability(6, "QEMU and `dnsmasq` as users other than root", "QEMU is root"),
+    "SETPCAP": Capability(8, "bounding sets without capabilities", "the sets remain"),
+    "MKNOD": Capability(27, "making /dev/net/tun", "no start, unless the device is there"),
+}
+
+
+def require_root() -> None:
+    """Check that vmnet runs as root.
+
+    :raises PrivilegeError: it does not
+    """
+    if os.geteuid() != 0:
+        raise PrivilegeError(
+            f"vmnet runs as user {os.geteuid()}, but only root can have the capabilities that "
+            "change the container's network",
+            "leave out `--user` (`runAsUser` in Kubernetes); QEMU itself does not run as root",
+        )
+
+
+def require(name: str, user: str) -> None:
+    """Check that the container has a capability.
+
+    :param name: a key of :data:`NEEDED`
+    :param user: the program that needs it
+    :raises PrivilegeError: the capability is missing
+    :raises PluginError: there is no such capability
+    """
+    capability = NEEDED.get(name)
+    if capability is None:
+        raise PluginError(
+            f"{user} needs {name}, which is not a capability that vmnet knows",
+            f"Daemon.capabilities may contain {', '.join(NEEDED)}",
+        )
+    if not held() >> capability.number & 1 and not _is_free(name):
+        message = f"the container lacks the capability {name}, which {user} needs"
+        raise PrivilegeError(message, engine.capability(name))
+
+
+def held() -> int:
+    """Return this process's effective capabilities as bits (proc_pid_status(5))."""
+    for line in _STATUS.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key == "CapEff":
+            return int(value, 16)
+    raise AssertionError(f"{_STATUS} has no CapEff")
+
+
+def _is_free(name: str) -> bool:
+    """Return whether the kernel does not require a capability here, as in Docker's namespaces."""
+    if name != "NET_BIND_SERVICE":
+        return False
+    return int(_FIRST_UNPRIVILEGED_PORT.read_text()) <= _LOWEST_PORT

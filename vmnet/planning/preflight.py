@@ -1,0 +1,76 @@
+"""The checks of what a plan cannot know: privileges, the kernel, limits, and other VMs.
+
+A start goes through them before it changes anything, and `vmnet check` reports each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from vmnet.model.delivery import Delivery
+from vmnet.model.machine import Cdrom, Disk
+from vmnet.planning import capabilities, host
+
+# What is checked, and a function that returns a detail, or raises VmnetError.
+Check = tuple[str, Callable[[], str]]
+
+
+def before_planning(cpus: int) -> Iterator[Check]:
+    """Yield the checks that need no plan.
+
+    :param cpus: the number of the guest's CPUs
+    """
+    yield "user", _user
+    yield "capabilities", _net_admin
+    yield "host", lambda: _host(cpus)
+
+
+def after_planning(
+    deliveries: Iterable[Delivery], devices: Iterable[Disk | Cdrom]
+) -> Iterator[Check]:
+    """Yield the checks of a plan's daemons and devices."""
+    yield "daemons", lambda: _daemons(deliveries)
+    yield "disk", lambda: _disk(devices)
+
+
+def require(checks: Iterable[Check]) -> None:
+    """Make all checks.
+
+    :raises vmnet.errors.VmnetError: the first check that failed
+    """
+    for _, check in checks:
+        check()
+
+
+def _user() -> str:
+    capabilities.require_root()
+    return "root"
+
+
+def _net_admin() -> str:
+    capabilities.require("NET_ADMIN", "vmnet")
+    return "NET_ADMIN"
+
+
+def _host(cpus: int) -> str:
+    host.require(cpus)
+    return f"Linux {os.uname().release}; enough open files, processes and threads"
+
+
+def _daemons(deliveries: Iterable[Delivery]) -> str:
+    daemons = [daemon for delivery in deliveries for daemon in delivery.daemons]
+    for daemon in daemons:
+        for name in daemon.capabilities:
+            capabilities.require(name, daemon.name)
+    return ", ".join(daemon.name for daemon in daemons) or "none"
+
+
+def _disk(devices: Iterable[Disk | Cdrom]) -> str:
+    disks = [device for device in devices if isinstance(device, Disk)]
+    if not disks:
+        return "none"
+    from vmnet.planning.image import lock
+
+    lock.require_free(disks)
+    return f"no other VM uses {', '.join(str(disk.path) for disk in disks)}"
