@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import NET_ADMIN, Vms
+from tests.engine.conftest import NET_ADMIN, ROOT, Vms
 from tests.engine.test_restart import require_identity
 from tests.lab.engines.docker import Engine, own_engine
 from tests.lab.engines.dockerd import BIP
-from tests.lab.engines.podman import podman
+from tests.lab.engines.podman import Container, podman
 from tests.lab.net.namespace import namespace
 from tests.lab.wait import until
 from vmnet.errors import PrivilegeError
@@ -92,6 +92,22 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
         refused = vms.docker.run(vms.image, options=NET_ADMIN, check=False)
         assert refused.returncode == PrivilegeError.exit_code, refused.stderr
         assert "--device /dev/net/tun" in refused.stderr
+
+
+def test_the_pod_on_podman(saved: Path, image: str) -> None:
+    """deploy/pod.yaml runs as it is, with the few capabilities that Podman and CRI-O grant."""
+    with namespace("podman") as host, podman(host, saved) as engine:
+        engine("tag", image, "registry.example/vmnet")
+        vm = engine.play(ROOT / "deploy" / "pod.yaml", "vm-vm")
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), 90, "a lease", detail=vm.report)
+        pod = engine("pod", "inspect", "vm").json()
+        infra = Container(engine, pod["InfraContainerID"]).inspect()
+        (network,) = infra["NetworkSettings"]["Networks"].values()
+        url = f"http://{network['IPAddress']}/cgi-bin/identity"
+        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=60).json()["interfaces"]
+        assert eth0["mac"] == network["MacAddress"]
+        vm.stop(20)
+        assert BUTTON in vm.logs()
 
 
 def test_podman_as_root(saved: Path, image: str) -> None:

@@ -20,6 +20,8 @@ _CONF = """\
 [containers]
 cgroups = "enabled"
 log_driver = "k8s-file"
+# Podman's default limits may exceed this machine's.
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 default_capabilities = [
     "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
     "SETPCAP", "SETUID", "SYS_CHROOT",
@@ -34,8 +36,6 @@ network_config_dir = "{folder}/networks"
 default_subnet = "10.214.0.0/24"
 """
 
-# Podman's default limits may exceed this machine's.
-_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 _STORAGE = """\
 [storage]
 driver = "overlay"
@@ -60,21 +60,26 @@ class Podman:
         enter = ("nsenter", f"--net={self.host.path}")
         return run(*enter, *self.argv, *argv, env=self.env, check=check, timeout=timeout)
 
+    def play(self, pod: Path, container: str) -> Container:
+        """Run ``podman kube play``, and return a container of the pod by name."""
+        self("kube", "play", pod, timeout=120)
+        return Container(self, container)
+
     def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
         """Run ``podman run -d``."""
-        started = self("run", "-d", *_LIMITS, *options, image, *command)
+        started = self("run", "-d", *options, image, *command)
         return Container(self, started.stdout.strip())
 
     def run(
         self, image: str, *command: str, options: Sequence[str] = (), check: bool = True
     ) -> Completed:
         """Run ``podman run --rm`` until the container ends."""
-        return self("run", "--rm", *_LIMITS, *options, image, *command, check=check)
+        return self("run", "--rm", *options, image, *command, check=check)
 
 
 @frozen
 class Container:
-    """A container, identified by its ID."""
+    """A container, identified by its ID or name."""
 
     engine: Podman
     id: str
@@ -128,6 +133,7 @@ def podman(host: Namespace, archive: Path) -> Iterator[Podman]:
                 made("load", "-q", "-i", archive, timeout=300)
             yield made
         finally:
+            made("pod", "rm", "-a", "-f", "-t", "0", check=False)
             made("rm", "-a", "-f", "-t", "0", check=False)
             made("rmi", "-a", "-f", check=False)
             run("umount", "-l", folder / "root" / "overlay", check=False)
