@@ -1,18 +1,26 @@
 # A container that becomes a virtual machine: docker run --rm -it --cap-add NET_ADMIN IMAGE
-# Builds on amd64 and arm64, with BuildKit and without.
+# Builds on amd64 and arm64, with BuildKit and without. To pin Debian as well:
+# docker build --build-arg BASE=debian:trixie-slim@sha256:…
+ARG BASE=debian:trixie-slim
 
 # The demonstration Linux, which boots if the user gives no disk or kernel.
-FROM debian:trixie-slim AS guest
+FROM $BASE AS guest
 ARG DEBIAN_FRONTEND=noninteractive
 COPY guest /src/guest
 RUN /src/guest/build /demo
 
 # vmnet and its dependencies, in a virtual environment into which pip also installs plugins.
-FROM debian:trixie-slim AS python
+FROM $BASE AS python
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv
-RUN python3 -m venv /opt/vmnet
+RUN python3 -m venv /opt/vmnet && python3 -m venv /opt/build
+# pip installs only files with the recorded hashes.
+COPY deploy/requirements.txt deploy/build-requirements.txt /src/deploy/
+RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile \
+        --require-hashes -r /src/deploy/requirements.txt \
+    && /opt/build/bin/pip install --no-cache-dir \
+        --require-hashes -r /src/deploy/build-requirements.txt
 COPY pyproject.toml README.md /src/
 COPY vmnet /src/vmnet
 COPY plugins /src/plugins
@@ -20,7 +28,8 @@ COPY plugins /src/plugins
 # env blocks the stop signals until vmnet handles them, because the kernel drops signals for which
 # PID 1 has no handler. The modules are compiled without time stamps (PEP 552), so that no start
 # compiles them again if a tool changes the files' dates.
-RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile /src \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel /src \
+    && /opt/vmnet/bin/pip install --no-deps --no-index --no-compile /wheel/*.whl \
     && printf '%s\n' \
         '#!/usr/bin/env -S --block-signal=HUP,INT,QUIT,TERM,PWR /opt/vmnet/bin/python -I' \
         'from vmnet.__main__ import main' 'main()' \
@@ -28,7 +37,7 @@ RUN /opt/vmnet/bin/pip install --no-cache-dir --no-compile /src \
     && /opt/vmnet/bin/python -m compileall -q --invalidation-mode unchecked-hash -x /pip/ \
         /opt/vmnet/lib
 
-FROM debian:trixie-slim
+FROM $BASE
 ARG DEBIAN_FRONTEND=noninteractive
 LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.lab.command import run
 
@@ -25,6 +29,12 @@ def project(folder: Path) -> dict[str, Any]:
 
 def entry_points(folder: Path) -> dict[str, str]:
     found: dict[str, str] = project(folder)["entry-points"]["vmnet"]
+    return found
+
+
+def _build_requirements() -> list[str]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        found: list[str] = tomllib.load(file)["build-system"]["requires"]
     return found
 
 
@@ -77,3 +87,24 @@ def test_the_root_s_wheel_holds_everything(tmp_path: Path) -> None:
         files = {path for path in (base / package).rglob("*") if path.suffix in (".py", ".j2")}
         assert {str(path.relative_to(base)) for path in files} <= names
     assert "vmnet/py.typed" in names
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        ("requirements.txt", project(ROOT)["dependencies"]),
+        ("build-requirements.txt", _build_requirements()),
+    ],
+)
+def test_the_image_pins_every_requirement(lock: str, requirements: list[str]) -> None:
+    """In the versions that pyproject.toml allows, with the packages that these require."""
+    text = (ROOT / "deploy" / lock).read_text()
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", text, re.M))
+    assert len(pins) == text.count("==")
+    waiting = [Requirement(line) for line in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            name = canonicalize_name(requirement.name)
+            assert requirement.specifier.contains(pins[name]), str(requirement)
+            waiting += map(Requirement, metadata.requires(name) or ())
