@@ -45,6 +45,8 @@ These rules apply to all variables:
 - An **unknown** `VMNET_…` variable stops the start, and the error suggests the nearest known name.
   vmnet ignores the variables that engines inject for a link or a Service named `vmnet…`
   (`VMNET_PORT_80_TCP_ADDR`, `VMNET_SERVICE_HOST`, `VMNET_ENV_…`).
+- A variable of a **strategy that is not selected** has no effect. The start, `vmnet plan` and
+  `vmnet check` name it.
 - A **yes or no** is `true`, `1`, `yes`, `on`, or `false`, `0`, `no`, `off`, in upper or lower case.
 - A **size** is a number followed by `K`, `M`, `G` or `T`, or a number of MiB.
 - A **list** is separated by commas and contains each entry once.

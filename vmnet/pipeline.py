@@ -27,6 +27,7 @@ class Plan:
 
     :param unallocated: strategies that would allocate at a start, but were not called; the identity
         may differ from that of a start
+    :param unused_settings: a line for each variable that is set for a strategy that is not selected
     :param outside: another system gives the guest its addresses, which may differ from the identity
     """
 
@@ -37,6 +38,7 @@ class Plan:
     command: Command
     unallocated: tuple[str, ...] = ()
     outside: bool = False
+    unused_settings: tuple[str, ...] = ()
 
     @property
     def not_carried(self) -> tuple[str, ...]:
@@ -88,7 +90,16 @@ def plan(
     machine = assemble(hooks.settings, identity, wiring, boot, devices)
     command = hooks.launch_command(machine, arguments)
     unallocated = () if known or allocate else hooks.allocators
-    return Plan(identity, wiring, deliveries, machine, command, unallocated, outside)
+    return Plan(
+        identity=identity,
+        wiring=wiring,
+        deliveries=deliveries,
+        machine=machine,
+        command=command,
+        unallocated=unallocated,
+        outside=outside,
+        unused_settings=hooks.unused_settings(),
+    )
 
 
 def depends_on_allocation(hooks: Hooks, identity: Identity) -> bool:

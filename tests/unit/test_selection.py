@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vmnet import testing
+from vmnet import pipeline, testing
 from vmnet.errors import SettingsError
-from vmnet.hooks import stages
+from vmnet.hooks import stages, unused
 from vmnet.hooks.selection import Choice, Selection, select
 
 INSTALLED = {
@@ -154,3 +154,31 @@ def test_nothing_installed_for_a_stage() -> None:
     with pytest.raises(SettingsError, match="no strategy qemu") as caught:
         select(testing.settings(), {**INSTALLED, "VMNET_LAUNCH": ()})
     assert caught.value.hint.startswith("installed: none;")
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        (
+            {"VMNET_USER_DATA": "/nonexistent"},
+            "VMNET_USER_DATA is set for cloudinit, which is not selected "
+            "(add cloudinit to VMNET_IPAM or unset it)",
+        ),
+        ({"VMNET_USER_DATA": "/nonexistent", "VMNET_IPAM": "cloudinit"}, None),
+        ({"VMNET_FILTER": "off"}, None),
+        ({"VMNET_USER_DATA": ""}, None),
+    ],
+)
+def test_a_setting_for_a_strategy_that_is_not_selected_is_named(
+    environ: dict[str, str], line: str | None
+) -> None:
+    assert pipeline.select(environ).unused_settings() == ((line,) if line else ())
+
+
+def test_a_setting_of_a_built_in_strategy_that_is_not_selected_is_named() -> None:
+    settings = testing.settings({"VMNET_BRIDGE": "macvtap", "VMNET_FILTER": "off"})
+    (line,) = unused.lines(settings, select(settings, INSTALLED), INSTALLED)
+    assert line == (
+        "VMNET_FILTER is set for bridge, which is not selected "
+        "(set VMNET_BRIDGE=bridge or unset it)"
+    )

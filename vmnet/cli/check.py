@@ -55,6 +55,8 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     chosen = hooks.selection
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen[IPAM].names)}")
+    for line in hooks.unused_settings():
+        yield Finding("settings", "warning", line)
     for what, check in preflight.before_planning(hooks.settings[CPUS]):
         yield _try(what, check)
     yield _try("privileges", _privileges)

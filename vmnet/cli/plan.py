@@ -68,6 +68,9 @@ def _show(plan: Plan) -> None:
     heading("\nCommand")
     print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
     print("\n".join(_inherited(plan.command)))
+    if plan.unused_settings:
+        heading("\nVariables without effect")
+        print("\n".join(plan.unused_settings))
     heading("\nNot carried to the guest")
     print("\n".join((*plan.identity.not_carried, *plan.not_carried)) or "nothing")
 

@@ -72,6 +72,8 @@ def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
         else:
             addresses = " ".join(map(str, interface.addresses)) or "no address"
             _log.info("%s: the guest gets MAC %s and %s", name, mac, addresses)
+    for line in plan.unused_settings:
+        _log.warning("%s", line)
     for line in plan.not_carried:
         _log.warning("not carried by %s", line)
     start.start(hooks, plan, devices)

@@ -33,7 +33,9 @@ def _guarded(plugin: Plugin, row: Any, seconds: float) -> Setting[Any]:
             "create rows with vmnet.api.setting or optional, named VMNET_<PLUGIN>_…",
         )
     parse = partial(_parse, plugin, row, seconds)
-    guarded: Setting[Any] = attrs.evolve(row, parse=parse, declarer=f"plugin {plugin}")
+    guarded: Setting[Any] = attrs.evolve(
+        row, parse=parse, strategy=plugin.name, declarer=f"plugin {plugin}"
+    )
     return guarded
 
 

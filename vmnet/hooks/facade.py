@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from vmnet.errors import PluginError
-from vmnet.hooks import stages
+from vmnet.hooks import stages, unused
 from vmnet.hooks.loading import RESULTS_HINT, Plugins, wrong_value
 from vmnet.hooks.selection import Choice, Selection
 from vmnet.model import validation
@@ -27,6 +27,10 @@ class Hooks:
     plugins: Plugins
     selection: Selection
     settings: Settings
+
+    def unused_settings(self) -> tuple[str, ...]:
+        """Return a line for each setting in the environment that no selected strategy uses."""
+        return tuple(unused.lines(self.settings, self.selection, self.plugins.strategies()))
 
     def capture(self) -> Identity:
         return self._strategy(self.selection[stages.CAPTURE], "vmnet_capture", Identity)

@@ -42,30 +42,35 @@ HOST_NETWORK = setting(
     values.choice("refuse", "take"),
     "refuse",
     "refuse or take over a network that other programs use, as with `--network host`",
+    strategy="netns",
 )
 INTERFACES_TIMEOUT = setting(
     "VMNET_INTERFACES_TIMEOUT",
     values.integer(0, 86400),
     "10",
     "seconds to wait for interfaces that VMNET_INTERFACES names and that are added after the start",
+    strategy="netns",
 )
 LOST_ROUTES = setting(
     "VMNET_LOST_ROUTES",
     values.choice("refuse", "accept"),
     "refuse",
     "refuse or accept to start if the guest bypasses a route through another interface (a VPN)",
+    strategy="netns",
 )
 BRIDGE_ADDRESS = setting(
     "VMNET_BRIDGE_ADDRESS",
     values.bridge_address,
     "auto",
     "the bridge's own address: auto, link-local, spare (a free address of the subnet), or a CIDR",
+    strategy="bridge",
 )
 FILTER = setting(
     "VMNET_FILTER",
     values.boolean,
     "on",
     "limit the guest to its own MAC and addresses; off: it may route, or run several machines",
+    strategy="bridge",
 )
 DNS = optional(
     "VMNET_DNS",

@@ -33,6 +33,8 @@ class Setting(Generic[Value]):
     :param parse: converts text to a value; its ValueError states what is expected
     :param default: text, parsed like text from the environment; empty if unset means None
     :param help: one line for ``vmnet config`` and the reference
+    :param strategy: the only strategy that uses the setting; empty if any start does. vmnet sets it
+        to the plugin that declares the row
     :param declarer: the core or the plugin that declares the row; vmnet sets it
     """
 
@@ -40,12 +42,15 @@ class Setting(Generic[Value]):
     parse: Callable[[str], Any]
     default: str
     help: str
+    strategy: str = ""
     declarer: str = "vmnet"
 
 
-def setting(name: str, parse: Callable[[str], Value], default: str, help: str) -> Setting[Value]:
+def setting(
+    name: str, parse: Callable[[str], Value], default: str, help: str, *, strategy: str = ""
+) -> Setting[Value]:
     """Return a row whose value is never None."""
-    return Setting(name, parse, default, help)
+    return Setting(name, parse, default, help, strategy)
 
 
 def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Value | None]:

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Delivery, Handover, Identity, Requirements, Settings, Wiring, hookimpl, shown
+from vmnet.api import (
+    DNS,
+    IPAM,
+    NTP,
+    Delivery,
+    Handover,
+    Identity,
+    Requirements,
+    Settings,
+    Wiring,
+    hookimpl,
+    shown,
+)
 
 
 @hookimpl
@@ -19,7 +31,7 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 @hookimpl
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     """Deliver nothing: the other system recognises the guest by the container's MAC."""
-    return Delivery("nodhcp", not_carried=tuple(_not_carried(identity)))
+    return Delivery("nodhcp", not_carried=(*_unused(settings), *_not_carried(identity)))
 
 
 @hookimpl
@@ -28,6 +40,14 @@ def vmnet_ipam_status(
 ) -> tuple[Handover, ...]:
     text = "another system gives the guest its address"
     return tuple(Handover(interface.name, None, text) for interface in identity.interfaces)
+
+
+def _unused(settings: Settings) -> Iterator[str]:
+    """Yield the settings for the guest that have no effect, unless another strategy uses them."""
+    if not settings.is_given(IPAM) or settings[IPAM] == ("nodhcp",):
+        for row in (DNS, NTP):
+            if settings.is_given(row):
+                yield f"{row.name}: the guest asks the other system"
 
 
 def _not_carried(identity: Identity) -> Iterator[str]:
