@@ -58,9 +58,7 @@ def select(environ: Mapping[str, str]) -> Hooks:
     seconds = table.value(environ, core.HOOK_TIMEOUT)
     plugins = loading.load(discovery.discover(), seconds)
     parsed = table.parse(environ, plugins.settings())
-    return Hooks(
-        plugins, selection.select(parsed, plugins.strategies(), plugins.allocate_only()), parsed
-    )
+    return Hooks(plugins, selection.select_from(plugins, parsed), parsed)
 
 
 def plan(

@@ -82,10 +82,19 @@ def test_an_entry_points_file_is_read_like_importlib(tmp_path: Path, entry_point
     assert set(discover([str(tmp_path)])) == by_importlib([str(tmp_path)])
 
 
-@pytest.mark.parametrize("value", ["module:plugin", "module [extra]"])
-def test_an_entry_point_names_a_module(tmp_path: Path, value: str) -> None:
-    distribution(tmp_path, "plugin", f"[vmnet]\na = {value}\n")
+def test_an_entry_point_with_extras(tmp_path: Path) -> None:
+    distribution(tmp_path, "plugin", "[vmnet]\na = module [extra]\n")
     assert discover([str(tmp_path)])[0].module == "module"
+
+
+def test_an_entry_point_that_names_an_object(tmp_path: Path) -> None:
+    distribution(tmp_path, "vmnet-nfs", "[vmnet]\nnfs = module:plugin\n")
+    with pytest.raises(PluginError) as caught:
+        discover([str(tmp_path)])
+    assert caught.value.message == (
+        "the entry point of plugin nfs (vmnet-nfs 1.0) names plugin in module, not a module"
+    )
+    assert caught.value.hint == 'name the module that defines the hooks: `nfs = "module"`'
 
 
 def test_two_distributions_with_plugins_of_the_same_name(tmp_path: Path) -> None:

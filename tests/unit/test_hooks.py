@@ -167,7 +167,10 @@ def test_a_wrong_type_within_a_result_is_the_plugins_fault(monkeypatch: Patch) -
     )
 
 
-REQUIRED = ("vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command", "vmnet_bridge_build")
+REQUIRED = (
+    *("vmnet_capture", "vmnet_bridge_plan", "vmnet_launch_command", "vmnet_bridge_build"),
+    "vmnet_ipam_deliver",
+)
 
 
 @pytest.mark.parametrize("hook", REQUIRED)
@@ -191,7 +194,6 @@ def test_a_result_in_a_list_has_the_wrong_type(hook: str, monkeypatch: Patch) ->
     [
         ("vmnet_ipam_allocate", IDENTITY),
         ("vmnet_ipam_requirements", Requirements()),
-        ("vmnet_ipam_deliver", ()),
         ("vmnet_ipam_status", ()),
         ("vmnet_devices", ()),
     ],
@@ -223,6 +225,27 @@ def test_a_strategy_that_allocates_must_release(monkeypatch: Patch) -> None:
     stages = fakes.choose([fakes.install(monkeypatch, "lacking", **lacking)], "lacking")
     with pytest.raises(PluginError, match="does not implement vmnet_ipam_release"):
         stages.allocate("lacking", IDENTITY)
+
+
+def test_an_allocator_that_cannot_release_is_refused_before_all_calls(monkeypatch: Patch) -> None:
+    lacking = {name: hook for name, hook in fakes.GOOD.items() if name != "vmnet_ipam_release"}
+    lacking["vmnet_ipam_allocate"] = failing("vmnet_ipam_allocate", AssertionError())
+    stages = fakes.choose([fakes.install(monkeypatch, "lacking", **lacking)], "lacking")
+    with pytest.raises(PluginError, match="does not implement vmnet_ipam_release"):
+        _ = stages.allocators
+
+
+def test_a_wrapper_of_other_plugins(monkeypatch: Patch) -> None:
+    def wrapper(settings: object) -> Any:
+        return (yield)
+
+    plugin = fakes.install(monkeypatch, "fake")
+    setattr(sys.modules[plugin.module], "vmnet_capture", hookimpl(wrapper=True)(wrapper))  # noqa: B010
+    with pytest.raises(PluginError) as caught:
+        loading.load([plugin])
+    assert caught.value.message == (
+        "plugin fake (vmnet-fake 1.0) defines vmnet_capture as a wrapper of other plugins"
+    )
 
 
 def test_an_allocation_keeps_the_interfaces(monkeypatch: Patch) -> None:

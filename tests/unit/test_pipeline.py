@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import recorder
+from tests.unit import recorder, recorder_second
 from vmnet import pipeline, testing
 from vmnet.errors import DeliveryError, LaunchError, MachineError, SettingsError
 from vmnet.hooks.facade import Hooks
@@ -125,3 +125,17 @@ def test_planning_ends_at_a_stage_that_fails(stage: str, tmp_path: Path) -> None
 def test_a_plugin_without_the_main_hook_is_no_strategy_of_a_stage(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no strategy second for this stage"):
         recorder.select(tmp_path, VMNET_CAPTURE="second")
+
+
+def test_an_installed_plugin_without_the_main_hook_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a plugin for IPAM that only adds devices."""
+    monkeypatch.delattr(recorder_second, "vmnet_ipam_deliver")
+    monkeypatch.delattr(recorder_second, "vmnet_ipam_allocate")
+    with pytest.raises(SettingsError) as caught:
+        recorder.select(tmp_path)
+    assert caught.value.message == (
+        "VMNET_IPAM=recorder,second: there is no strategy second for this stage: the installed "
+        "plugin second does not implement vmnet_ipam_deliver or vmnet_ipam_allocate"
+    )

@@ -166,24 +166,24 @@ def test_a_missing_daemon(hooks: Hooks, plan: Plan, tmp_path: Path) -> None:
     assert "vmnet plan" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(
-            "true & echo $! > helper.pid; wait",
-            id="ended",
-        ),
-        pytest.param(
-            ": > helper.pid",
-            id="empty",
-        ),
-    ],
-)
 def test_a_daemon_that_has_ended_does_not_disturb_the_undo(
+    hooks: Hooks, plan: Plan, tmp_path: Path
+) -> None:
+    script = f"cd {tmp_path}; true & echo $! > helper.pid; wait"
+    with pytest.raises(LaunchError, match="returned instead of executing"):
+        start.start(hooks, with_daemon(plan, tmp_path, script))
+
+
+@pytest.mark.parametrize("script", ["true", ": > helper.pid", "echo none > helper.pid"])
+def test_a_daemon_without_a_process_id(
     script: str, hooks: Hooks, plan: Plan, tmp_path: Path
 ) -> None:
-    with pytest.raises(LaunchError, match="returned instead of executing"):
+    with pytest.raises(DeliveryError) as caught:
         start.start(hooks, with_daemon(plan, tmp_path, f"cd {tmp_path}; {script}"))
+    assert caught.value.message == (
+        f"helper wrote no process ID to {tmp_path}/helper.pid, so vmnet can't supervise it"
+    )
+    assert recorder.calls()[-1] == "vmnet_bridge_restore"
 
 
 def test_a_failed_write_removes_the_files_written_before(

@@ -12,7 +12,7 @@ from vmnet.errors import PluginError, VmnetError
 from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Broken, Plugin
 from vmnet.hooks.loading import Plugins
-from vmnet.hooks.selection import Choice, Selection, select
+from vmnet.hooks.selection import Choice, Selection, select_from
 from vmnet.hooks.stages import STAGES, Stage
 from vmnet.settings import core, table
 from vmnet.terminal.colours import heading, styled
@@ -65,7 +65,7 @@ def examine(environ: Mapping[str, str]) -> Installation:
     parsed = None
     try:
         parsed = table.parse(environ, usable.settings())
-        selection: Selection | None = select(parsed, usable.strategies(), usable.allocate_only())
+        selection: Selection | None = select_from(usable, parsed)
     except VmnetError as error:
         selection, problem = None, problem or error
     serves_dhcp = parsed is None or not parsed[core.NO_DHCP]

@@ -51,20 +51,32 @@ def discover(path: Sequence[str] | None = None) -> tuple[Plugin, ...]:
     """Return the installed plugins, sorted by name.
 
     :param path: folders to search; None means ``sys.path``
-    :raises PluginError: two distributions have a plugin of the same name
+    :raises PluginError: two distributions have a plugin of the same name, or an entry point names
+        no module
     """
-    plugins, duplicates = survey(path)
-    if duplicates:
-        raise duplicates[0].error
+    plugins, broken = survey(path)
+    if broken:
+        raise broken[0].error
     return plugins
 
 
 def survey(path: Sequence[str] | None = None) -> tuple[tuple[Plugin, ...], tuple[Broken, ...]]:
-    """Return the installed plugins, sorted by name, and the plugins whose name is taken."""
+    """Return the installed plugins, sorted by name, and the plugins that can't be used.
+
+    The latter have a name that is taken, or an entry point that names no module.
+    """
     by_name: dict[str, Plugin] = {}
-    duplicates = []
+    broken = []
     for metadata in _metadata_folders(sys.path if path is None else path):
         for plugin in _plugins_of(metadata):
+            module, colon, name = plugin.module.partition(":")
+            if colon:
+                error = PluginError(
+                    f"the entry point of plugin {plugin} names {name} in {module}, not a module",
+                    f'name the module that defines the hooks: `{plugin.name} = "{module}"`',
+                )
+                broken.append(Broken(plugin, error))
+                continue
             other = by_name.setdefault(plugin.name, plugin)
             if other != plugin:
                 error = PluginError(
@@ -72,8 +84,8 @@ def survey(path: Sequence[str] | None = None) -> tuple[tuple[Plugin, ...], tuple
                     f"{other.distribution} and {plugin.distribution}",
                     f"remove one: `pip uninstall {plugin.distribution}`",
                 )
-                duplicates.append(Broken(plugin, error))
-    return tuple(by_name[name] for name in sorted(by_name)), tuple(duplicates)
+                broken.append(Broken(plugin, error))
+    return tuple(by_name[name] for name in sorted(by_name)), tuple(broken)
 
 
 def _metadata_folders(path: Sequence[str]) -> Iterator[Path]:
@@ -114,9 +126,8 @@ def _plugins_of(metadata: Path) -> Iterator[Plugin]:
             section = line.strip("[] ")
         elif section == GROUP and "=" in line and not line.startswith(("#", ";")):
             name, value = (part.strip() for part in line.split("=", 1))
-            # An entry point may name an object and extras after its module. Ignore them: the hooks
-            # are functions of the module.
-            module = re.split(r"[:\s\[]", value, maxsplit=1)[0]
+            # An entry point may name extras after its module. Ignore them.
+            module = re.split(r"\s|\[", value, maxsplit=1)[0]
             yield Plugin(name, module, distribution, version)
 
 

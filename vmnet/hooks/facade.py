@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vmnet.errors import PluginError
 from vmnet.hooks import stages, unused
+from vmnet.hooks.deliveries import require_own_files
+from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.loading import RESULTS_HINT, Plugins, wrong_value
 from vmnet.hooks.selection import Choice, Selection
 from vmnet.model import validation
@@ -15,6 +18,7 @@ from vmnet.model.delivery import Delivery, Handover
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Cdrom, Command, Disk, Machine
 from vmnet.model.wiring import Requirements, Wiring
+from vmnet.settings import core
 from vmnet.settings.table import Settings
 
 Result = TypeVar("Result")
@@ -37,9 +41,17 @@ class Hooks:
 
     @property
     def allocators(self) -> tuple[str, ...]:
-        """The selected IPAM strategies that allocate, in calling order."""
+        """The selected IPAM strategies that allocate, in calling order.
+
+        :raises PluginError: one of them can't release
+        """
         names = self.selection[stages.IPAM].names
-        return tuple(name for name in names if self.plugins.implements(name, "vmnet_ipam_allocate"))
+        allocating = tuple(
+            name for name in names if self.plugins.implements(name, "vmnet_ipam_allocate")
+        )
+        for name in allocating:
+            self._require(name, "vmnet_ipam_release")
+        return allocating
 
     def allocate(self, name: str, identity: Identity) -> Identity:
         """Return the identity with the allocations of a strategy.
@@ -93,20 +105,20 @@ class Hooks:
 
         If the forwarder is also a selected IPAM strategy, its delivery forwards DNS already.
         """
-        deliveries = self._all_ipam(
-            "vmnet_ipam_deliver", Delivery, identity=identity, wiring=wiring
-        )
+        hook = "vmnet_ipam_deliver"
+        selected = self.selection[stages.IPAM].names
+        calls = [(name, hook) for name in selected if self.plugins.implements(name, hook)]
         (forwarder,) = self.selection[stages.FORWARDER].names
-        if wiring.nameserver is None or forwarder in self.selection[stages.IPAM].names:
-            return deliveries
-        delivery = self._strategy(
-            self.selection[stages.FORWARDER],
-            "vmnet_forwarder",
-            Delivery,
-            identity=identity,
-            wiring=wiring,
-        )
-        return (*deliveries, delivery)
+        if wiring.nameserver is not None and forwarder not in selected:
+            calls.append((forwarder, "vmnet_forwarder"))
+        taken: dict[Path, Plugin] = {}
+        deliveries = []
+        for name, hook in calls:
+            delivery = self._required(name, hook, Delivery, identity=identity, wiring=wiring)
+            plugin = self.plugins.installed[name]
+            require_own_files(plugin, hook, delivery, self.settings[core.RUN_DIR], taken)
+            deliveries.append(delivery)
+        return tuple(deliveries)
 
     def status(self, identity: Identity, wiring: Wiring) -> tuple[tuple[str, Handover], ...]:
         """Return what each selected IPAM strategy, by name, reports about the running guest."""
@@ -161,6 +173,9 @@ class Hooks:
 
     def _strategy(self, stage: Choice, hook: str, kind: type[Result], **given: Any) -> Result:
         (name,) = stage.names
+        return self._required(name, hook, kind, **given)
+
+    def _required(self, name: str, hook: str, kind: type[Result], **given: Any) -> Result:
         self._require(name, hook)
         result: Result | None = self._call(name, hook, kind, **given)
         if result is None:

@@ -195,6 +195,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, seconds: float) -> 
         reason = " ".join(str(error).split())
         raise PluginError(f"plugin {plugin}: {reason}", "docs/hooks.md lists the hooks") from None
     _refuse_misspelt(manager, plugin, module)
+    _refuse_wrappers(manager, plugin, module)
 
 
 def _import(plugin: Plugin, seconds: float) -> Any:
@@ -245,3 +246,15 @@ def _refuse_misspelt(manager: pluggy.PluginManager, plugin: Plugin, module: Any)
                 f"{caller.name}{nearest(caller.name, stages.hooks())}",
                 "docs/hooks.md lists the hooks",
             )
+
+
+def _refuse_wrappers(manager: pluggy.PluginManager, plugin: Plugin, module: Any) -> None:
+    """Refuse pluggy's wrappers, because vmnet calls each hook on a single plugin."""
+    for caller in manager.get_hookcallers(module) or ():
+        for impl in caller.get_hookimpls():
+            if impl.plugin is module and (impl.wrapper or impl.hookwrapper):
+                manager.unregister(module)
+                raise PluginError(
+                    f"plugin {plugin} defines {caller.name} as a wrapper of other plugins",
+                    "vmnet calls each hook on a single plugin: use @hookimpl without arguments",
+                )

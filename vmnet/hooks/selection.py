@@ -7,6 +7,7 @@ from typing import Any
 
 from vmnet.errors import SettingsError
 from vmnet.hooks import stages
+from vmnet.hooks.loading import Plugins
 from vmnet.hooks.stages import Stage
 from vmnet.model.base import frozen
 from vmnet.settings.core import IPAM, NO_DHCP
@@ -40,15 +41,25 @@ class Selection:
         return self.choices[stage.setting.name]
 
 
+def select_from(plugins: Plugins, settings: Settings) -> Selection:
+    """Return the strategies that the settings select among the plugins.
+
+    :raises SettingsError: a strategy is not installed, or two settings contradict each other
+    """
+    return select(settings, plugins.strategies(), plugins.allocate_only(), plugins.names)
+
+
 def select(
     settings: Settings,
     strategies: Mapping[str, tuple[str, ...]],
     allocate_only: Collection[str] = (),
+    installed: Collection[str] = (),
 ) -> Selection:
     """Return the strategies that the settings select.
 
     :param strategies: for each selecting variable, the names of the plugins that qualify
     :param allocate_only: IPAM strategies that allocate but do not deliver
+    :param installed: the names of all plugins
     :raises SettingsError: a strategy is not installed, or two settings contradict each other
     """
     choices: dict[str, Choice] = {}
@@ -58,7 +69,7 @@ def select(
         else:
             row = settings.rows[name]
             choices[name] = Choice((settings[row],), _reason(settings, row))
-        _refuse_unknown(name, choices[name], strategies[name])
+        _refuse_unknown(stage, choices[name], strategies[name], installed)
     return Selection(choices)
 
 
@@ -90,11 +101,19 @@ def _reason(settings: Settings, row: Setting[Any]) -> str:
     return f"{row.name}={given}" if given is not None else "default"
 
 
-def _refuse_unknown(setting: str, choice: Choice, qualified: tuple[str, ...]) -> None:
+def _refuse_unknown(
+    stage: Stage, choice: Choice, qualified: tuple[str, ...], installed: Collection[str]
+) -> None:
+    assert stage.setting is not None
     for name in choice.names:
         if name not in qualified:
+            if name in installed:
+                lacking = " or ".join(stage.qualifying)
+                reason = f": the installed plugin {name} does not implement {lacking}"
+            else:
+                reason = nearest(name, qualified)
             raise SettingsError(
-                f"{setting}={','.join(choice.names)}: there is no strategy {name} for this stage"
-                f"{nearest(name, qualified)}",
+                f"{stage.setting.name}={','.join(choice.names)}: there is no strategy {name} for "
+                f"this stage{reason}",
                 f"installed: {', '.join(qualified) or 'none'}; see `vmnet hooks`",
             )

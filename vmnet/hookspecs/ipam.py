@@ -56,7 +56,7 @@ def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -
     and before anything changes. The hook must not write files or start processes: vmnet does this
     when the bridge is up, and undoes it if the start fails. `vmnet plan` shows the result.
 
-    :return: data; None means nothing to deliver
+    :return: data; a ``Delivery`` without files and daemons if there is nothing to deliver
     :raises vmnet.errors.DeliveryError: a required program is missing
     """
 

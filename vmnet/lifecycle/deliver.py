@@ -41,6 +41,11 @@ def _launch_daemon(daemon: Daemon) -> None:
             f"{daemon.name} ended with status {outcome.status}: {outcome.stderr or 'no message'}",
             hint,
         )
+    if _pid(daemon) is None:
+        raise DeliveryError(
+            f"{daemon.name} wrote no process ID to {daemon.pidfile}, so vmnet can't supervise it",
+            "a daemon must write its process ID before its parent exits; see docs/hooks.md",
+        )
 
 
 def _stop(daemon: Daemon) -> None:

@@ -76,9 +76,7 @@ class Recorder:
         loaded.manager.add_hookcall_monitoring(self._record, lambda *_: None)
         selecting = {**dict.fromkeys(stages.selectable(), NAME), **(environ or {})}
         parsed = table.parse(selecting, loaded.settings())
-        return Hooks(
-            loaded, selection.select(parsed, loaded.strategies(), loaded.allocate_only()), parsed
-        )
+        return Hooks(loaded, selection.select_from(loaded, parsed), parsed)
 
     def _plugin(self) -> Plugin:
         module = ModuleType(f"vmnet_recorder_{id(self)}")

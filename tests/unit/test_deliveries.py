@@ -1,0 +1,89 @@
+"""The paths of deliveries: only files of the plugin's own, below the run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit import fakes
+from vmnet import testing
+from vmnet.errors import PluginError
+from vmnet.hooks import deliveries
+from vmnet.hooks.facade import Hooks
+from vmnet.hooks.selection import Choice, Selection
+from vmnet.lifecycle import state, uplink_record, vm_record
+from vmnet.model.delivery import Daemon, Delivery, File
+from vmnet.running import health
+
+RUN = Path("/run/vmnet")
+IDENTITY = testing.identity()
+WIRING = testing.wiring(IDENTITY)
+PLUGIN = "plugin fake (vmnet-fake 1.0)"
+
+
+def hooks(monkeypatch: pytest.MonkeyPatch, delivery: Delivery) -> Hooks:
+    return fakes.stages(monkeypatch, vmnet_ipam_deliver=lambda: delivery)
+
+
+def daemon(pidfile: Path, log: Path | None = None) -> Delivery:
+    return Delivery("fake", daemons=(Daemon("daemon", ("/bin/true",), pidfile, log),))
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("/etc/passwd", "is not below the run directory"),
+        ("/run/vmnet", "is not below the run directory"),
+        ("/run/vmnet/../passwd", "is not in its shortest form"),
+        ("/run/vmnet/a/../b", "is not in its shortest form"),
+        ("fake.conf", "is not below the run directory"),
+        ("/run/vmnet/state.json", "is a file of vmnet"),
+        ("/run/vmnet/guard.pid", "is a file of vmnet"),
+    ],
+)
+def test_a_path_that_is_not_the_plugins(
+    path: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = RUN / "fake.pid"
+    for delivery in (
+        Delivery("fake", files=(File(Path(path), b""),)),
+        daemon(Path(path)),
+        daemon(good, Path(path)),
+    ):
+        with pytest.raises(PluginError) as caught:
+            hooks(monkeypatch, delivery).deliver(IDENTITY, WIRING)
+        expected = f"{PLUGIN} returned {path} from vmnet_ipam_deliver, which {fault}"
+        assert caught.value.message == expected
+
+
+def test_paths_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tuple(File(RUN / name, b"") for name in ("fake.conf", "fake/state.json"))
+    delivery = Delivery("fake", files=files)
+    assert hooks(monkeypatch, delivery).deliver(IDENTITY, WIRING) == (delivery,)
+
+
+def test_a_content_that_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = Delivery("fake", files=(File(RUN / "fake.conf", "text"),))  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match=r"content is str, not bytes"):
+        hooks(monkeypatch, delivery).deliver(IDENTITY, WIRING)
+
+
+def test_a_file_that_two_plugins_deliver(monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = Delivery("both", files=(File(RUN / "same.conf", b""),))
+    both = {**fakes.GOOD, "vmnet_ipam_deliver": lambda: delivery}
+    plugins = [fakes.install(monkeypatch, name, **both) for name in ("fake", "other")]
+    chosen = fakes.choose(plugins, "fake")
+    selected = {**chosen.selection.choices, "VMNET_IPAM": Choice(("other", "fake"), "")}
+    hooks = Hooks(chosen.plugins, Selection(selected), chosen.settings)
+    with pytest.raises(PluginError) as caught:
+        hooks.deliver(IDENTITY, WIRING)
+    assert caught.value.message == (
+        f"{PLUGIN} returned /run/vmnet/same.conf from vmnet_ipam_deliver, "
+        "which plugin other (vmnet-other 1.0) has delivered already"
+    )
+
+
+def test_the_reserved_names_are_those_of_the_core() -> None:
+    records = {state._FILE, uplink_record._FILE, vm_record._FILE, health._FILE}
+    assert {*records, state.allocations_path(RUN).name} < deliveries.RESERVED
