@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from vmnet.net.kernel_errors import step as step
     from vmnet.net.restore import replay as replay
     from vmnet.net.restore import snapshot as snapshot
+    from vmnet.planning import capabilities as capabilities
     from vmnet.process import Answer as Answer
     from vmnet.supervision import followed as followed
     from vmnet.supervision import task as task
@@ -159,6 +160,7 @@ LATE = {
     "antispoof": ("vmnet.net.filters.antispoof", None),
     "arp": ("vmnet.net.arp", None),
     "become": ("vmnet.lifecycle.become", "become"),
+    "capabilities": ("vmnet.planning.capabilities", None),
     "cbpf": ("vmnet.net.filters.cbpf", None),
     "containment": ("vmnet.net.filters.containment", None),
     "device": ("vmnet.net.device", None),

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
-from tests.netns.conftest import VMNET, Vmnet
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.errors import PrivilegeError
+
+
+def test_without_setuid_and_setgid_dnsmasq_stays_root(network: Lan, vmnet: Vmnet) -> None:
+    """As with `--cap-drop ALL` and only the capabilities that the network needs."""
+    web = network.container("web")
+    granted = "-all,+net_admin,+net_raw,+net_bind_service,+mknod"
+    only = ("setpriv", "--bounding-set", granted, "--inh-caps", "-all")
+    with web.popen(*only, *VMNET, "run", env=vmnet.environ, pid=True) as process:
+        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        assert _owner(web, "dnsmasq") == "root"
+        with guest(web, "br0", web.mac) as vm:
+            assert str(udhcpc(vm).address.ip) == f"{web.address}"
+
+
+def test_dnsmasq_runs_as_its_own_user(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with vmnet.running(web):
+        assert _owner(web, "dnsmasq") == "dnsmasq"
+
+
+def _owner(container: Namespace, name: str) -> str:
+    """Return the user that a process of the container runs as."""
+    return Path(f"/proc/{container.pid_of(name)}").owner()
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ NEEDED: Mapping[str, Capability] = {
     "NET_BIND_SERVICE": Capability(
         10, "DHCP and DNS by `dnsmasq`, if ports below 1024 are privileged", "no start with these"
     ),
-    "SETUID": Capability(7, "QEMU and `dnsmasq` as users other than root", "QEMU is root"),
-    "SETGID": Capability(6, "QEMU and `dnsmasq` as users other than root", "QEMU is root"),
+    "SETUID": Capability(7, "QEMU and `dnsmasq` as users other than root", "they are root"),
+    "SETGID": Capability(6, "QEMU and `dnsmasq` as users other than root", "they are root"),
     "SETPCAP": Capability(8, "bounding sets without capabilities", "the sets remain"),
     "MKNOD": Capability(27, "making /dev/net/tun", "no start, unless the device is there"),
 }
@@ -70,9 +70,14 @@ def require(name: str, user: str) -> None:
             f"{user} needs {name}, which is not a capability that vmnet knows",
             f"Daemon.capabilities may contain {', '.join(NEEDED)}",
         )
-    if not held() >> capability.number & 1 and not _is_free(name):
+    if not has(name) and not _is_free(name):
         message = f"the container lacks the capability {name}, which {user} needs"
         raise PrivilegeError(message, engine.capability(name))
+
+
+def has(name: str) -> bool:
+    """Return whether this process has a capability, a key of :data:`NEEDED`."""
+    return bool(held() >> NEEDED[name].number & 1)
 
 
 def held() -> int:

@@ -21,7 +21,7 @@ from vmnet.api import (
     followed,
     process,
 )
-from vmnet_dnsmasq import config, gaps, refresh
+from vmnet_dnsmasq import account, config, gaps, refresh
 
 _log = logging.getLogger(__name__)
 # Bytes of a file that dnsmasq writes. Its log grows by about 300 for each lease.
@@ -89,7 +89,7 @@ def _with_dnsmasq(
     # The limit stops a guest from filling the disk with dnsmasq's log. A write beyond it fails, but
     # does not end dnsmasq, which ignores SIGXFSZ as every child of a Python process does.
     limit = (_find("prlimit", "util-linux"), f"--fsize={LARGEST_FILE}")
-    argv = (*limit, program, f"--conf-file={paths.config}")
+    argv = (*limit, program, f"--conf-file={paths.config}", *account.options())
     servers = config.render_servers(map(str, gaps.reachable(identity.resolver.nameservers)))
     follows = followed.files(settings, identity)
     errand = refresh.command(
