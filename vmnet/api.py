@@ -62,6 +62,7 @@ from vmnet.settings.core import (
 from vmnet.settings.table import Setting, Settings, optional, setting
 
 if TYPE_CHECKING:
+    from vmnet import engine as engine
     from vmnet import process as process
     from vmnet import program as program
     from vmnet.lifecycle import files as files
@@ -172,6 +173,7 @@ LATE = {
     "packet_socket": ("vmnet.net.packet_socket", None),
     "packets": ("vmnet.net.packets", None),
     "privileges": ("vmnet.lifecycle.privileges", None),
+    "engine": ("vmnet.engine", None),
     "process": ("vmnet.process", None),
     "program": ("vmnet.program", None),
     "reception": ("vmnet.net.filters.reception", None),

@@ -28,6 +28,12 @@ def command(verb: str, *arguments: str) -> str:
     return f"`{' '.join((*words, *dashes, *arguments))}`"
 
 
+def attach() -> str:
+    """Return how to show the console from outside the container."""
+    leave = "" if name() == "kubernetes" else ", and Ctrl-P Ctrl-Q leaves it"
+    return f"{command('attach')} shows the console, too{leave}"
+
+
 def stop() -> str:
     """Return the command that ends the container."""
     return "`kubectl delete pod POD`" if name() == "kubernetes" else command("stop")
@@ -64,10 +70,34 @@ def mount(path: Path, mode: str = "") -> str:
     return f"mount it: `-v /path/on/the/host:{path}{mode}`"
 
 
+def no_file() -> str:
+    """Return where to look if the container has a folder in place of a mounted file."""
+    if name() == "docker":
+        return "Docker creates a folder for a missing `-v` source: check the path on the host"
+    return "check what is mounted there: the engine creates a folder where it mounts one"
+
+
+def limit(option: str, minimum: int) -> str:
+    """Return how to raise a limit.
+
+    :param option: Docker's and Podman's option, such as ``--pids-limit``, with its separator
+    """
+    if name() == "kubernetes":
+        return f"raise the limit in the node's configuration to {minimum}, or more"
+    return f"raise the limit: `{option}{minimum}`, or more"
+
+
+def network() -> str:
+    """Return how to give the container a network."""
+    if name() == "kubernetes":
+        return "give the pod a network: `hostNetwork: false`, and a network plugin on the node"
+    return f"give the container a network: `{name()} run` without `--network none` or `host`"
+
+
 def assignment(variable: str, value: str) -> str:
     """Return how to set an environment variable."""
     if name() == "kubernetes":
-        return f"`env: [{{name: {variable}, value: {value}}}]`"
+        return f'`env: [{{name: {variable}, value: "{value}"}}]`'
     return f"`-e {variable}={value}`"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vmnet import pipeline, planning
+from vmnet import engine, pipeline, planning
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
@@ -101,7 +101,7 @@ def _accelerator(hooks: Hooks) -> Finding:
     obstacle = accelerator.obstacle()
     if not obstacle:
         return Finding("accelerator", "ok", "KVM")
-    remedy = "on a host with virtualisation add `--device /dev/kvm`"
+    remedy = f"on a host with virtualisation {engine.device(Path('/dev/kvm'))}"
     result = "missing" if hooks.settings[ACCEL] == "kvm" else "warning"
     return Finding("accelerator", result, f"no KVM ({obstacle}): QEMU emulates the CPU", remedy)
 
@@ -112,7 +112,7 @@ def _memory(wanted: int) -> Finding:
     except VmnetError as error:
         return Finding("memory", "missing", error.message, error.hint)
     if shortage := memory.shortage(wanted):
-        remedy = "raise the limit (`--memory`) or lower VMNET_MEMORY"
+        remedy = f"raise the limit ({engine.memory_limit()}) or lower VMNET_MEMORY"
         return Finding("memory", "warning", shortage, remedy)
     return Finding("memory", "ok", f"{wanted >> 20} MiB for the guest")
 

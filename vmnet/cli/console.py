@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import GuestError
 from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.running import console, sockets
@@ -20,7 +21,6 @@ from vmnet.running.sockets import BusyError
 from vmnet.terminal.options import Parser
 
 _log = logging.getLogger(__name__)
-_ALTERNATIVE = "`docker attach NAME` shows the console, too, and Ctrl-P Ctrl-Q leaves it"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -59,7 +59,7 @@ def _connect(record: VmRecord, *, take: bool) -> socket.socket:
     if record.console is None:
         raise GuestError(
             "this VM has no console socket: VMNET_CONSOLE is off, or standard input is a pipe",
-            f"{_ALTERNATIVE}; for `vmnet console` start the VM with `-d` or `-it`, "
+            f"{engine.attach()}; for `vmnet console` start the VM with `-d` or `-it`, "
             "VMNET_CONSOLE=on and QEMU 10",
         )
     try:

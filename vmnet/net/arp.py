@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
+from vmnet import engine
 from vmnet.errors import PrivilegeError
 from vmnet.net import packets
 
@@ -46,7 +47,7 @@ def _open(interface: str) -> socket.socket:
     except PermissionError:
         raise PrivilegeError(
             f"no permission to send ARP probes on {interface}",
-            "leave the container its NET_RAW capability, or set VMNET_BRIDGE_ADDRESS",
+            f"{engine.capability('NET_RAW')}, or set VMNET_BRIDGE_ADDRESS",
         ) from None
     link.bind((interface, packets.ETH_P_ARP))
     return link

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vmnet import engine
 from vmnet.errors import BridgeError, PrivilegeError
 
 
@@ -22,7 +23,7 @@ def step(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPERM:
             raise PrivilegeError(
-                f"no permission to {what}", "run the container with `--cap-add NET_ADMIN`"
+                f"no permission to {what}", engine.capability("NET_ADMIN")
             ) from None
         raise BridgeError(
             f"can't {what}: {error.strerror or error}", "`vmnet check` reports what this host lacks"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
+from vmnet import engine
 from vmnet.errors import PrivilegeError
 from vmnet.net import ndp, packet_socket, packets
 from vmnet.net.filters import cbpf
@@ -80,7 +81,7 @@ def _open(tap: str) -> socket.socket:
     except PermissionError:
         raise PrivilegeError(
             f"no permission to ask the guest on {tap}",
-            "leave the container its NET_RAW capability",
+            engine.capability("NET_RAW"),
         ) from None
     packet_socket.attach_filter(link, cbpf.assemble(_FILTER))
     packet_socket.ignore_outgoing(link)

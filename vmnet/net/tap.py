@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import BridgeError, PrivilegeError
 from vmnet.net.kernel_errors import step
 
@@ -59,7 +60,7 @@ def close_tap(fds: Iterable[int]) -> None:
 
 
 def _open_tun() -> int:
-    hint = "run the container with `--device /dev/net/tun`"
+    hint = engine.device(TUN)
     try:
         if not TUN.exists():
             TUN.parent.mkdir(mode=0o755, exist_ok=True)

@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import MachineError
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def choose(wish: str) -> str:
     if wish == "kvm" and fault:
         raise MachineError(
             f"VMNET_ACCEL=kvm, but {fault}",
-            "add `--device /dev/kvm` on a host with virtualisation, or set VMNET_ACCEL=auto",
+            f"on a host with virtualisation {engine.device(Path('/dev/kvm'))}; "
+            "or set VMNET_ACCEL=auto",
         )
     if wish == "auto" and fault:
         _log.warning("no KVM (%s): the guest runs in slow software emulation", fault)

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.base import frozen
 from vmnet.model.machine import Cdrom, Disk, Kernel
@@ -91,7 +92,8 @@ def _demonstration(folder: Path) -> Kernel:
         raise MachineError(
             f"there is nothing to boot: no VMNET_DISK, VMNET_CDROM or VMNET_KERNEL, "
             f"and no demonstration Linux in {folder}",
-            "`-v /path/to/disk.qcow2:/disk.qcow2 -e VMNET_DISK=/disk.qcow2` boots a disk",
+            f"{engine.mount(Path('/disk.qcow2'))}, and set "
+            f"{engine.assignment('VMNET_DISK', '/disk.qcow2')}",
         )
     return Kernel(kernel, initrd, _DEMO_APPEND)
 
@@ -112,7 +114,7 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
     except FileNotFoundError:
         raise MachineError(
             f"{row.name}={path}: there is no such file in the container",
-            f"mount it: `-v /path/on/the/host:{path}`",
+            engine.mount(path),
         ) from None
     except OSError as error:
         verb = "opened for writing" if writable else "read"
@@ -123,6 +125,6 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
     if not is_usable:
         raise MachineError(
             f"{row.name}={path} is neither a file nor a block device",
-            "Docker creates a folder for a missing `-v` source: check the path on the host",
+            engine.no_file(),
         )
     return path

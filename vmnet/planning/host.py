@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import LaunchError
 
 KERNEL = "5.3"  # pidfd_open(2)
@@ -28,14 +29,14 @@ def require(cpus: int) -> None:
     if 0 <= files < FILES:
         raise LaunchError(
             f"this container may open only {files} files, but QEMU needs {FILES}",
-            f"raise the limit: `--ulimit nofile={FILES}`, or more",
+            engine.limit("--ulimit nofile=", FILES),
         )
     tasks = next((int(text) for text in map(_read, _TASK_LIMITS) if text.isdecimal()), None)
     if tasks is not None and tasks < TASKS + cpus:
         raise LaunchError(
             f"this container may run only {tasks} processes and threads, but QEMU with {cpus} CPUs "
             f"and vmnet need {TASKS + cpus}",
-            f"raise the limit: `--pids-limit {TASKS + cpus}`, or more",
+            engine.limit("--pids-limit ", TASKS + cpus),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vmnet import engine
 from vmnet.errors import GuestError
 from vmnet.lifecycle import vm_record
 from vmnet.lifecycle.vm_record import VmRecord
@@ -21,6 +22,7 @@ def find_vm(environ: Mapping[str, str]) -> VmRecord:
     if found is None:
         raise GuestError(
             f"no VM runs here: {run_dir} has no record of a VM",
-            "run the command in the VM's container, as root: `docker exec NAME vmnet …`",
+            "run the command in the VM's container, as root: "
+            f"{engine.command('exec', 'vmnet', '…')}",
         )
     return found

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vmnet import engine
 from vmnet.errors import GuestError
 from vmnet.running import sockets
 
@@ -116,7 +117,7 @@ class QmpSession:
 
 def _refused(command: str, why: object) -> tuple[str, str]:
     text = f"QEMU does not carry out {command}: {why}"
-    return text, "see the container's log: `docker logs NAME`"
+    return text, f"see the container's log: {engine.command('logs')}"
 
 
 @contextmanager
@@ -133,6 +134,6 @@ def session(path: Path, awaited: str = "") -> Iterator[QmpSession]:
             raise GuestError(
                 f"QEMU accepts connections on {path}, but does not answer",
                 "QEMU serves one client at a time: look for a client outside the container. If "
-                "QEMU hangs, `docker kill NAME` ends it without writing back the disks",
+                f"QEMU hangs, {engine.kill()} ends it without writing back the disks",
             ) from None
         yield qemu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import GuestError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import state
@@ -97,7 +98,7 @@ def of(machine: VmRecord, hooks: Hooks) -> Status:
     if saved is None:
         raise GuestError(
             "a VM runs, but not in this network namespace",
-            "run the command in the VM's container: `docker exec NAME vmnet status`",
+            f"run the command in the VM's container: {engine.command('exec', 'vmnet', 'status')}",
         )
     identity, wiring = saved.identity, saved.wiring
     troubles, newcomers = _uplinks(hooks.settings[RUN_DIR])

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vmnet import process, program
+from vmnet import engine, process, program
 from vmnet.errors import GuestError
 from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.base import frozen
@@ -50,7 +50,7 @@ def stop(
     """
     if machine.qmp is None:
         raise GuestError(
-            "this VM's hypervisor has no control socket", "`docker stop NAME` stops the container"
+            "this VM's hypervisor has no control socket", f"{engine.stop()} ends the container"
         )
     begun = time.monotonic()
     try:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
+from vmnet import engine
 from vmnet.errors import PluginError, SettingsError
 from vmnet.model.base import frozen
 from vmnet.settings import values
@@ -137,10 +138,10 @@ def _parsed(row: Setting[Any], given: str | None) -> Any:
         if not given:
             raise PluginError(
                 f"{row.declarer} declares the default {row.name}={raw}, which is not {error}",
-                f"this is a bug there; set a value with `-e {row.name}=…`",
+                f"this is a bug there; set a value with {engine.assignment(row.name, '…')}",
             ) from None
         shown = raw if len(raw.splitlines()) == 1 else repr(raw)  # keep the error on one line
         raise SettingsError(
             f"{row.name}={shown} is not {error}",
-            f"{row.help}; set it with `-e {row.name}=…`",
+            f"{row.help}; set it with {engine.assignment(row.name, '…')}",
         ) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-from vmnet.api import SettingsError
+from vmnet.api import SettingsError, engine
 
 LIMIT = 4 << 20
 """Bytes, both as read and decompressed."""
@@ -109,7 +109,7 @@ def _read(shown: str, path: Path) -> bytes:
     except FileNotFoundError:
         raise SettingsError(
             f"{shown}: no such file in the container",
-            f"mount it: `-v /path/on/the/host:{path}:ro`",
+            engine.mount(path, ":ro"),
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
@@ -119,7 +119,7 @@ def _read(shown: str, path: Path) -> bytes:
         ) from None
     raise SettingsError(
         f"{shown} is not a regular file",
-        "Docker creates a folder if the source of `-v` is missing: check the path on the host",
+        engine.no_file(),
     )
 
 

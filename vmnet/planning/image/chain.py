@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from shlex import quote
 
+from vmnet import engine
 from vmnet.errors import MachineError
 from vmnet.planning.image import qcow2
 from vmnet.planning.image.magic import HEAD, recognise
@@ -78,7 +79,7 @@ def _length(image: Path, name: str) -> int:
     except OSError as error:
         raise MachineError(
             f"the disk image {image} needs {path}, which can't be read: {error.strerror}",
-            f"mount it: `-v /path/on/the/host:{path}`",
+            engine.mount(path),
         ) from None
 
 

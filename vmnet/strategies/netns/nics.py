@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vmnet.api import BridgeError, CaptureError
+from vmnet.api import BridgeError, CaptureError, engine
 
 IFF_UP = 1
 _IFF_LOOPBACK = 8
@@ -33,7 +33,7 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
         if not chosen:
             raise CaptureError(
                 f"no network interface to hand over (found: {', '.join(nics) or 'none'})",
-                "give the container a network: `docker run` without `--network none` or `host`",
+                engine.network(),
             )
     else:
         missing = [name for name in wanted if name not in nics]
