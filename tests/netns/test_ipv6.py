@@ -20,6 +20,7 @@ from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import TimedOutError, until
 from tests.netns.conftest import Vmnet, hypervisor
 from vmnet import testing
+from vmnet.api import Daemon
 from vmnet.errors import LaunchError
 
 RESPONDER = "vmnet-responder"
@@ -222,16 +223,39 @@ def test_a_start_that_fails_leaves_no_responder(network: Lan, vmnet: Vmnet) -> N
     assert [path.name for path in vmnet.run_dir.glob("responder.*")] == ["responder.log"]
 
 
-def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
-    web = network.container("web", ipv6=True)
-    interface = testing.interface("fd00:30:1::2/64")
-    identity = testing.identity(interface)
-    settings = testing.settings({"VMNET_RUN_DIR": str(tmp_path)})
+def responder_behind_tap(container: Namespace, run_dir: Path) -> Daemon:
+    """Make a tap, and return the responder that serves it, with its configuration written."""
+    identity = testing.identity(testing.interface("fd00:30:1::2/64"))
+    settings = testing.settings({"VMNET_RUN_DIR": str(run_dir)})
     delivery = responder_delivery.deliver(settings, identity, testing.wiring(identity))
     (file,), (daemon,) = delivery.files, delivery.daemons
     file.path.write_bytes(file.content)
-    web.ip("tuntap", "add", "tap0", "mode", "tap")
-    web.ip("link", "set", "tap0", "up")
+    container.ip("tuntap", "add", "tap0", "mode", "tap")
+    container.ip("link", "set", "tap0", "up")
+    return daemon
+
+
+@pytest.mark.parametrize("suffix", ["pid", "log", "json"])
+def test_a_responder_that_cannot_write_says_so_in_a_line(
+    network: Lan, tmp_path: Path, suffix: str
+) -> None:
+    """As in a run directory on a full disk, or without the file."""
+    web = network.container("web", ipv6=True)
+    daemon = responder_behind_tap(web, tmp_path)
+    path = tmp_path / f"responder.{suffix}"
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/full" if suffix == "pid" else "/nonexistent/file")
+    ended = web.run(*daemon.argv, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(("cannot write", "cannot read"))
+    assert str(path) in line
+    until(lambda: not web.pids_of(RESPONDER), 60, "the responder to end")
+
+
+def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
+    web = network.container("web", ipv6=True)
+    daemon = responder_behind_tap(web, tmp_path)
     web.run(*daemon.argv)
     pid = web.pid_of(RESPONDER)
     assert int(daemon.pidfile.read_text()) == pid

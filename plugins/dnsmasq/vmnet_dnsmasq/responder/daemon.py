@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NAME = "vmnet-responder"
 _REMEDY = "leave the container its NET_RAW capability"
+_SIGKILL = 9
 _CONTAINERS_LOG = 3  # the descriptor that vmnet.process.run passes to a child
 _PAUSE_SECONDS = 0.005  # after each frame: limits the CPU time that a flooding guest costs
 _SETTLE_SECONDS = 0.2  # a tap that goes down may be about to be deleted
@@ -67,7 +68,7 @@ def main(path: str) -> None:
     """
     config = _load(path)
     containers_log = _containers_log()
-    own_log = os.open(config.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    own_log = _open(config.log, os.O_APPEND)
     log = Log(config.log_form, stream=containers_log or own_log)
     try:
         services: list[GuestTap | DefendedAddress] = list(map(GuestTap, config.nics))
@@ -79,9 +80,13 @@ def main(path: str) -> None:
         log.warning("no permission to watch for address conflicts of the bridge", _REMEDY)
     if not services:
         return
-    pidfile = os.open(config.pidfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    pidfile = _open(config.pidfile, os.O_TRUNC)
     if pid := os.fork():
-        os.write(pidfile, b"%d\n" % pid)
+        try:
+            os.write(pidfile, b"%d\n" % pid)
+        except OSError as error:
+            os.kill(pid, _SIGKILL)
+            sys.exit(f"cannot write {config.pidfile}: {error.strerror}")
         os._exit(0)  # without cleanup: the sockets belong to the child
     os.close(pidfile)
     _leave_foreground(own_log)
@@ -108,14 +113,26 @@ def serve(services: list[GuestTap | DefendedAddress]) -> None:
                 service.wake()
 
 
+def _open(path: str, flag: int) -> int:
+    """Open a file of the run directory for writing, and create it if necessary."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o644)
+    except OSError as error:
+        sys.exit(f"cannot write {path}: {error.strerror}")
+
+
 def _load(path: str) -> Config:
     """Load the configuration in a child, so that the JSON parser does not stay in memory."""
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         import json
 
-        with os.fdopen(os.open(path, os.O_RDONLY)) as file, os.fdopen(writing, "wb") as to:
-            marshal.dump(json.load(file), to)
+        try:
+            with os.fdopen(os.open(path, os.O_RDONLY)) as file, os.fdopen(writing, "wb") as to:
+                marshal.dump(json.load(file), to)
+        except (OSError, ValueError) as error:
+            os.write(2, f"cannot read {path}: {error}\n".encode())
+            os._exit(1)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
