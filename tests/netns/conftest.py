@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ class Vmnet:
         with container.popen(*VMNET, "run", env=environ, pid=True) as process:
             until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
             yield process
+
+
+def bridge_address(container: Namespace) -> IPv4Interface:
+    """Return the bridge's first IPv4 address; it has one or two."""
+    own, *_ = (address for address in container.addresses("br0") if address["family"] == "inet")
+    return IPv4Interface(f"{own['local']}/{own['prefixlen']}")
 
 
 def is_vm(process: Process) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from ipaddress import IPv4Interface, IPv6Address
 
 import pytest
@@ -13,11 +13,13 @@ import pytest
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.clients.dhcp6 import dhclient6
 from tests.lab.net.bridge_guest import guest
+from tests.lab.net.frames import heard, waiting
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import TimedOutError, until
-from tests.netns.conftest import Vmnet
+from tests.netns.conftest import Vmnet, bridge_address
+from vmnet.net.packets import mac_bytes
 
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 _STRANGER = bytes.fromhex("0242ac1e0163")
@@ -31,19 +33,19 @@ def test_no_request_leaves(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     neighbour = network.station(ipv6=True)
     mac = "02:42:00:00:00:99"
-    with vmnet.running(web), heard(neighbour) as frames, guest(web, "br0", mac) as vm:
+    with vmnet.running(web), heard(neighbour, sent=True) as frames, guest(web, "br0", mac) as vm:
         vm.run("udhcpc", "-n", "-q", "-t2", "-T1", "-i", "eth0", "-s", "/bin/true", check=False)
         with pytest.raises(TimedOutError):
             dhclient6(vm, timeout=4)
         found = _until_its_arp(vm, mac, frames)
-    own = _bytes(neighbour.mac)
+    own = mac_bytes(neighbour.mac)
     assert not [frame for frame in found if _kind(frame) in _CONTAINED and frame[6:12] != own]
 
 
 def test_no_answer_enters(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
     neighbour = network.station(ipv6=True)
-    with vmnet.running(web), guest(web, "br0", web.mac) as vm, heard(vm) as frames:
+    with vmnet.running(web), guest(web, "br0", web.mac) as vm, heard(vm, sent=True) as frames:
         with neighbour.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
             card.bind(("eth0", 0))
             for frame in _answers():
@@ -85,7 +87,7 @@ def test_the_bridge_never_answers_for_the_guest(network: Lan, vmnet: Vmnet) -> N
     web = network.container("web", ipv6=True, resolv_conf=ON_LOOPBACK)
     station = network.station(ipv6=True)
     with vmnet.running(web):
-        own = _bridge_address(web)
+        own = bridge_address(web)
         assert own in IPv4Interface(f"{web.address}/24").network
         assert _answers_arp(station, str(own.ip))
         assert not _answers_arp(station, web.address)
@@ -97,12 +99,12 @@ def test_the_bridge_never_answers_for_the_guest(network: Lan, vmnet: Vmnet) -> N
 def test_a_neighbours_address_is_never_spare(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", resolv_conf=ON_LOOPBACK)
     with vmnet.running(web):
-        favourite = _bridge_address(web)
+        favourite = bridge_address(web)
     assert vmnet(web, "run", VMNET_QEMU="/nonexistent").returncode
     station = network.station()
     station.ip("address", "add", str(favourite), "dev", "eth0")
     with vmnet.running(web):
-        assert _bridge_address(web) != favourite
+        assert bridge_address(web) != favourite
 
 
 def test_machines_that_start_together_take_different_addresses(
@@ -117,7 +119,7 @@ def test_machines_that_start_together_take_different_addresses(
 
     with ExitStack() as stack, ThreadPoolExecutor(len(crowd)) as pool:
         list(pool.map(start, crowd))
-        addresses = {_bridge_address(container) for container in crowd}
+        addresses = {bridge_address(container) for container in crowd}
     assert len(addresses) == len(crowd)
     assert {str(address.network) for address in addresses} == {str(network.network)}
 
@@ -126,13 +128,13 @@ def test_the_bridges_address_is_announced(network: Lan, vmnet: Vmnet) -> None:
     """RFC 5227 section 2.3: neighbours replace an old entry for this address."""
     web = network.container("web", resolv_conf=ON_LOOPBACK)
     neighbour = network.station()
-    with heard(neighbour) as frames, vmnet.running(web):
-        own = _bridge_address(web).ip.packed
+    with heard(neighbour, sent=True) as frames, vmnet.running(web):
+        own = bridge_address(web).ip.packed
 
         def announced() -> bool:
             return any(
                 _kind(frame) == "ARP" and frame[28:32] == frame[38:42] == own
-                for frame in _drain(frames)
+                for frame in waiting(frames)
             )
 
         until(announced, 60, "the announcement")
@@ -172,50 +174,20 @@ def _ipv6(protocol: int, payload: bytes) -> bytes:
     return b"\x33\x33\0\0\0\1" + _STRANGER + b"\x86\xdd" + head + _LINK_LOCAL + _ALL_NODES + payload
 
 
-@contextmanager
-def heard(where: Namespace) -> Iterator[socket.socket]:
-    """A socket that receives all frames in both directions at a namespace's eth0 from now on."""
-    with where.entered():
-        card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
-    with card:
-        card.bind(("eth0", 3))
-        card.setblocking(False)
-        yield card
-
-
 def _until_its_arp(sender: Namespace, mac: str, frames: socket.socket) -> list[bytes]:
     """Return the frames up to an ARP request of the sender, which proves that frames arrive."""
     found: list[bytes] = []
-    wanted = _bytes(mac)
+    wanted = mac_bytes(mac)
 
     def has_arrived() -> bool:
         sender.run("arping", "-c1", "-w1", "-D", "-I", "eth0", "172.30.1.222", check=False)
-        found.extend(_drain(frames))
+        found.extend(waiting(frames))
         return any(_kind(frame) == "ARP" and frame[6:12] == wanted for frame in found)
 
     until(has_arrived, 60, "an ARP request to arrive")
     return found
 
 
-def _drain(frames: socket.socket) -> list[bytes]:
-    found = []
-    try:
-        while True:
-            found.append(frames.recv(2048))
-    except BlockingIOError:
-        return found
-
-
-def _bytes(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
-
-
 def _answers_arp(station: Namespace, address: str) -> bool:
     asked = station.run("arping", "-c2", "-w2", "-I", "eth0", address, check=False)
     return asked.returncode == 0
-
-
-def _bridge_address(container: Namespace) -> IPv4Interface:
-    """Return the bridge's first IPv4 address; it has one or two."""
-    own, *_ = (address for address in container.addresses("br0") if address["family"] == "inet")
-    return IPv4Interface(f"{own['local']}/{own['prefixlen']}")

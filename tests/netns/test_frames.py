@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address
 
 import pytest
 
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import run
+from tests.lab.net.frames import forged, heard, send, until_seen, waiting
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.net.services import dnsmasq, web_server
 from tests.lab.net.snapshot import Json
 from tests.lab.net.tap_guest import behind_tap
-from tests.netns.conftest import Vmnet, hypervisor
+from tests.netns.conftest import Vmnet, bridge_address, hypervisor
 from tests.unit import frames
+from vmnet.net.packets import mac_bytes
 
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 ENGINE = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.test/192.0.2.7")
@@ -32,48 +33,9 @@ def guest(container: Namespace, nic: str = "eth0") -> Iterator[Namespace]:
         yield vm
 
 
-def send(sender: Namespace, *sent: bytes, by: str = "eth0") -> None:
-    with sender.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as card:
-        card.bind((by, 0))
-        for frame in sent:
-            card.send(frame)
-
-
-@contextmanager
-def heard(where: Namespace, at: str = "eth0") -> Iterator[socket.socket]:
-    """A socket that receives all frames that arrive at a namespace's NIC from now on."""
-    with where.entered():
-        card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    with card:
-        card.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
-        card.bind((at, 3))  # ETH_P_ALL
-        card.settimeout(10)
-        yield card
-
-
-def until_seen(card: socket.socket, last: bytes) -> list[bytes]:
-    """Return the frames before the last one; frames keep their order."""
-    return list(iter(lambda: card.recv(65536), last))
-
-
-def bridge_address(container: Namespace) -> IPv4Interface:
-    """Return the bridge's first IPv4 address; it has one or two."""
-    own, *_ = (address for address in container.addresses("br0") if address["family"] == "inet")
-    return IPv4Interface(f"{own['local']}/{own['prefixlen']}")
-
-
 def forwarding_database(container: Namespace) -> list[Json]:
     found: list[Json] = run("bridge", "-j", "-n", container.name, "fdb", "show", "br", "br0").json()
     return found
-
-
-def mac_bytes(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
-
-
-def forged(mac: str, payload: bytes = b"") -> bytes:
-    """Return a broadcast frame of an experimental protocol."""
-    return b"\xff" * 6 + mac_bytes(mac) + b"\x88\xb5" + payload.ljust(46, b"\0")
 
 
 @pytest.mark.parametrize("filtered", ["on", "off"])
@@ -385,14 +347,4 @@ def test_forged_claims_do_not_divert_the_guests_answers(network: Lan, vmnet: Vmn
         assert "192.0.2.7" in asked.stdout
         (known,) = web.ip("-j", "neighbour", "show", web.address).json()
         assert (known["lladdr"], known["state"]) == (web.mac, ["PERMANENT"])
-        card.setblocking(False)
-        assert not [frame for frame in _drain(card) if b"db\x04test" in frame]
-
-
-def _drain(card: socket.socket) -> list[bytes]:
-    found = []
-    while True:
-        try:
-            found.append(card.recv(65536))
-        except BlockingIOError:
-            return found
+        assert not [frame for frame in waiting(card) if b"db\x04test" in frame]

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.lab.command import Process, run
+from tests.lab.net.frames import forged, heard, send, until_seen
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from tests.netns.test_frames import forged, heard, mac_bytes, send, until_seen
+from vmnet.net.packets import mac_bytes
 
 Change = Callable[[Lan, Namespace], object]
 
