@@ -12,8 +12,8 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import preflight
-from vmnet.settings.core import CPUS
+from vmnet.planning import preflight, stop_time
+from vmnet.settings.core import CPUS, GUARD, STOP_TIMEOUT
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -76,4 +76,8 @@ def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
         _log.warning("%s", line)
     for line in plan.not_carried:
         _log.warning("not carried by %s", line)
+    settings = hooks.settings
+    shortage = stop_time.shortage(settings[STOP_TIMEOUT], plan.machine.accelerator)
+    if shortage and settings[GUARD]:
+        _log.warning("%s", shortage, extra={"hint": stop_time.REMEDY})
     start.start(hooks, plan, devices)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from vmnet.lifecycle import vm_record
 from vmnet.model.serial import plain
+from vmnet.planning import stop_time
 from vmnet.running.stop import Stopped, stop
 from vmnet.settings.core import RUN_DIR, STOP_TIMEOUT
 from vmnet.settings.table import value
@@ -25,7 +26,7 @@ _MESSAGES = {
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    timeout = value(environ, STOP_TIMEOUT)
+    timeout = stop_time.choose(value(environ, STOP_TIMEOUT))
     options = _parser(timeout).parse_args(arguments)
     machine = vm_record.load(value(environ, RUN_DIR))
     if machine is None:

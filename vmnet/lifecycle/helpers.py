@@ -15,6 +15,7 @@ from vmnet.lifecycle import privileges
 from vmnet.lifecycle.vm_record import Helper
 from vmnet.model.delivery import Daemon
 from vmnet.model.machine import Command
+from vmnet.planning import stop_time
 from vmnet.settings.core import GUARD, LOG, RUN_DIR, STOP_TIMEOUT
 from vmnet.settings.table import Settings
 from vmnet.supervision import alarm, guard, keeper, pidfiles, watches
@@ -59,7 +60,7 @@ def start(
                 _block_stop_signals(undo)
                 inherited += (fds := opened.enter_context(alarm.opened()))
                 words = guard.arguments(
-                    os.getpid(), qmp, settings[STOP_TIMEOUT], settings[LOG], fds
+                    os.getpid(), qmp, stop_time.choose(settings[STOP_TIMEOUT]), settings[LOG], fds
                 )
                 argv = program.command(guard.__name__, *words, light=True)
                 if has_privileges:

@@ -115,11 +115,10 @@ GUARD = setting(
     "on",
     "on: a stop signal presses the guest's power button; off: it ends the hypervisor at once",
 )
-STOP_TIMEOUT = setting(
+STOP_TIMEOUT = optional(
     "VMNET_STOP_TIMEOUT",
     values.integer(1, 86400),
-    "8",
-    "seconds for the guest to power off before QEMU quits; `docker stop -t` must be longer",
+    "seconds for the guest to power off, below `docker stop -t`; unset: 8, in Kubernetes 25",
 )
 HOOK_TIMEOUT = setting(
     "VMNET_HOOK_TIMEOUT",

@@ -1,0 +1,32 @@
+"""The time that a guest has to power off after a stop signal."""
+
+from __future__ import annotations
+
+import os
+
+REMEDY = "raise VMNET_STOP_TIMEOUT, and the engine's limit above it (`docker run --stop-timeout`)"
+# The engines' limits are 10 seconds (Docker, Podman), and 30 (terminationGracePeriodSeconds of a
+# pod). The rest is for QEMU, which writes back its disks.
+_DOCKER_SECONDS, _KUBERNETES_SECONDS = 8, 25
+
+
+def choose(wish: int | None) -> int:
+    """Return the seconds from a stop signal to the forced stop.
+
+    :param wish: VMNET_STOP_TIMEOUT
+    """
+    if wish is not None:
+        return wish
+    # Kubernetes sets this variable in every container.
+    return _KUBERNETES_SECONDS if "KUBERNETES_SERVICE_HOST" in os.environ else _DOCKER_SECONDS
+
+
+def shortage(wish: int | None, accelerator: str) -> str:
+    """Return why the guest may be cut off; empty if it has time enough.
+
+    :param wish: VMNET_STOP_TIMEOUT
+    :param accelerator: ``kvm`` or ``tcg``
+    """
+    if wish is not None or accelerator != "tcg":
+        return ""
+    return f"an emulated guest may need longer than {choose(None)} s to power off"
