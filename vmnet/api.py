@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from vmnet.model.serial import to_json as to_json
     from vmnet.net import arp as arp
     from vmnet.net import device as device
+    from vmnet.net import inet_sockets as inet_sockets
     from vmnet.net import links as links
     from vmnet.net import neighbours as neighbours
     from vmnet.net import packet_socket as packet_socket
@@ -168,6 +169,7 @@ LATE = {
     "files": ("vmnet.lifecycle.files", None),
     "followed": ("vmnet.supervision.followed", None),
     "from_json": ("vmnet.model.serial", "from_json"),
+    "inet_sockets": ("vmnet.net.inet_sockets", None),
     "links": ("vmnet.net.links", None),
     "neighbours": ("vmnet.net.neighbours", None),
     "packet_socket": ("vmnet.net.packet_socket", None),

@@ -43,6 +43,7 @@ BAD: dict[str, str] = {
     "VMNET_GUARD": "enabled",
     "VMNET_FILTER": "enabled",
     "VMNET_STOP_TIMEOUT": "10s",
+    "VMNET_RESTORE_NETWORK": "yes",
     "VMNET_HOOK_TIMEOUT": "10s",
     "VMNET_RUN_DIR": "run",
     "VMNET_LOG": "xml",

@@ -10,7 +10,7 @@ from typing import NoReturn
 from vmnet import log, pipeline
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
-from vmnet.lifecycle import recovery, start, stop_signals
+from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
 from vmnet.planning import preflight, stop_time
 from vmnet.settings.core import CPUS, GUARD, STOP_TIMEOUT
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Plan, log what the guest receives, and start.
 
-    Return only if a strategy allocates addresses: vmnet then waits for the machine to end.
+    Return only if a strategy allocates addresses, or if other containers use the network: vmnet
+    then waits for the machine to end.
 
     :return: the exit status of the machine
 
@@ -45,22 +46,30 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     recovery.recover(hooks)
     preflight.require(preflight.before_planning(hooks.settings[CPUS]))
     devices = start.device_indexes()
-    if not hooks.allocators:
+    must_restore = shared_network.must_be_restored(hooks.settings)
+    if not hooks.allocators and not must_restore:
         _become(hooks, pipeline.plan(hooks, arguments), devices)
-    from vmnet.lifecycle import allocation, supervisor
+    from vmnet.lifecycle import supervisor
 
     status = supervisor.fork()
     if status is None:
-        _become(
-            hooks,
-            pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks)),
-            devices,
-        )
+        plan = _plan(hooks, arguments)
+        if must_restore:
+            _log.info("the network is put back when the VM ends")
+        _become(hooks, plan, devices)
     try:
         recovery.recover(hooks)
     except VmnetError as error:
         log.report(error)  # the exit status remains that of the machine
     return status
+
+
+def _plan(hooks: Hooks, arguments: Sequence[str]) -> Plan:
+    if not hooks.allocators:
+        return pipeline.plan(hooks, arguments)
+    from vmnet.lifecycle import allocation
+
+    return pipeline.plan(hooks, arguments, allocate=partial(allocation.allocate, hooks))
 
 
 def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:

@@ -1,8 +1,8 @@
-"""Stay PID 1 as the parent of the hypervisor, to release allocations when it has ended.
+"""Stay PID 1 as the parent of the hypervisor, to clean up when it has ended.
 
-The release must happen whether the guest powered off, the hypervisor crashed or the kernel ran out
-of memory. When PID 1 ends, the kernel kills all other processes of the container. So the hypervisor
-can't be PID 1 then. A start that allocates nothing needs no supervisor.
+Allocations must be released, and a shared network restored, whether the guest powered off, the
+hypervisor crashed or the kernel ran out of memory. When PID 1 ends, the kernel kills all other
+processes of the container. So the hypervisor can't be PID 1 then. Other starts need no supervisor.
 """
 
 from __future__ import annotations

@@ -109,6 +109,12 @@ ACCEL = setting(
     "auto",
     "accelerator; auto: KVM if the device and the CPU support it, otherwise TCG",
 )
+RESTORE_NETWORK = setting(
+    "VMNET_RESTORE_NETWORK",
+    values.choice("auto", "on", "off"),
+    "auto",
+    "put the network back when the VM ends; auto: if other programs in the namespace have sockets",
+)
 GUARD = setting(
     "VMNET_GUARD",
     values.boolean,

@@ -22,9 +22,10 @@ from vmnet.api import (
     Resolver,
     Settings,
     hookimpl,
+    inet_sockets,
     resolver,
 )
-from vmnet.strategies.netns import arrival, gateways, hosting, listeners, lost_routes, nics, routing
+from vmnet.strategies.netns import arrival, gateways, hosting, lost_routes, nics, routing
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _uncaptured_routing(routes: list[Any]) -> Iterator[str]:
 
 def _warn_about_listeners(interfaces: tuple[Interface, ...]) -> None:
     """Warn about programs that the start cuts off, such as the sidecars of a pod."""
-    if ports := listeners.outside():
+    if ports := inet_sockets.listening_outside():
         _log.warning(
             "other programs listen in this network namespace (%s): while the VM runs, the guest "
             "has the addresses of %s, and these programs have no network there",

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vmnet.api import CaptureError, Route
-from vmnet.strategies.netns import listeners, routing
+from vmnet.api import CaptureError, Route, inet_sockets
+from vmnet.strategies.netns import routing
 from vmnet.strategies.netns.nics import kind
 
 # The kernel shows this setting only in its first network namespace.
@@ -123,7 +123,8 @@ class _Network:
 
 def _kubelet() -> Iterator[str]:
     """Report a kubelet that listens in this namespace."""
-    if any((found.protocol, found.port) == ("tcp", _KUBELET) for found in listeners.find()):
+    found = inet_sockets.find()
+    if any(item.listens and (item.protocol, item.port) == ("tcp", _KUBELET) for item in found):
         yield f"a kubelet listens on port {_KUBELET}"
 
 

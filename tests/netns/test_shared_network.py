@@ -1,0 +1,69 @@
+"""A network namespace that other programs use, as with ``docker run --network container:NAME``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.lab.command import Process
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import web_server
+from tests.lab.net.snapshot import require_same
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet, hypervisor
+
+_RESTORES = "the network is put back when the VM ends"
+
+
+@contextmanager
+def supervised(vmnet: Vmnet, web: Namespace, **settings: str) -> Iterator[Process]:
+    """Run a VM whose hypervisor is not PID 1."""
+    with web.popen(*VMNET, "run", env={**vmnet.environ, **settings}, pid=True) as process:
+
+        def runs() -> bool:
+            process.require_running()
+            return bool(web.pids_of("hypervisor"))
+
+        until(runs, 20, "vmnet to start the VM", detail=process.output)
+        assert hypervisor(web) != process.pid
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_other_container_gets_its_network_back(
+    network: Lan, vmnet: Vmnet, number: signal.Signals
+) -> None:
+    """The VM may power off or crash."""
+    web, station = network.container("web"), network.station()
+    before = web.dump()
+    with web_server(web):
+        with supervised(vmnet, web) as process:
+            os.kill(hypervisor(web), number)
+            assert process.wait() == (0 if number == signal.SIGTERM else 137)
+            assert process.output().count(_RESTORES) == 1
+        page = station.run("wget", "-q", "-T5", "-O-", f"http://{web.address}/")
+        assert page.stdout == "hello\n"
+        require_same(before, web.dump())
+    assert not web.pids(), "the helpers end with the VM"
+
+
+def test_the_network_is_put_back_if_a_setting_says_so(network: Lan, vmnet: Vmnet) -> None:
+    """A program without a socket, such as a client, is not found."""
+    web = network.container("web")
+    before = web.dump()
+    with supervised(vmnet, web, VMNET_RESTORE_NETWORK="on") as process:
+        os.kill(hypervisor(web), signal.SIGTERM)
+        assert process.wait() == 0
+    require_same(before, web.dump())
+
+
+def test_a_setting_keeps_the_hypervisor_pid_1(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with web_server(web), vmnet.running(web, VMNET_RESTORE_NETWORK="off") as process:
+        assert hypervisor(web) == process.pid
+        assert _RESTORES not in process.output()
