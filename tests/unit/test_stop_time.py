@@ -23,6 +23,21 @@ def test_the_time_fits_the_engine(
     assert stop_time.choose(wish) == seconds
 
 
+@pytest.mark.parametrize(
+    ("environ", "limit"),
+    [
+        ({}, "docker run --stop-timeout"),
+        ({"container": "podman"}, "podman run --stop-timeout"),
+        ({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, "terminationGracePeriodSeconds"),
+    ],
+)
+def test_the_remedy_names_the_limit_of_the_engine(
+    environ: dict[str, str], limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", environ)
+    assert limit in stop_time.remedy()
+
+
 def test_only_an_emulated_guest_with_the_default_is_warned_about() -> None:
     assert "longer than 8 s" in stop_time.shortage(None, "tcg")
     assert not stop_time.shortage(None, "kvm")

@@ -88,5 +88,5 @@ def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
     settings = hooks.settings
     shortage = stop_time.shortage(settings[STOP_TIMEOUT], plan.machine.accelerator)
     if shortage and settings[GUARD]:
-        _log.warning("%s", shortage, extra={"hint": stop_time.REMEDY})
+        _log.warning("%s", shortage, extra={"hint": stop_time.remedy()})
     start.start(hooks, plan, devices)

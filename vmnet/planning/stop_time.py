@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from vmnet import engine
 
-REMEDY = "raise VMNET_STOP_TIMEOUT, and the engine's limit above it (`docker run --stop-timeout`)"
 # The engines' limits are 10 seconds (Docker, Podman), and 30 (terminationGracePeriodSeconds of a
 # pod). The rest is for QEMU, which writes back its disks.
 _DOCKER_SECONDS, _KUBERNETES_SECONDS = 8, 25
@@ -17,8 +16,7 @@ def choose(wish: int | None) -> int:
     """
     if wish is not None:
         return wish
-    # Kubernetes sets this variable in every container.
-    return _KUBERNETES_SECONDS if "KUBERNETES_SERVICE_HOST" in os.environ else _DOCKER_SECONDS
+    return _KUBERNETES_SECONDS if engine.name() == "kubernetes" else _DOCKER_SECONDS
 
 
 def shortage(wish: int | None, accelerator: str) -> str:
@@ -30,3 +28,13 @@ def shortage(wish: int | None, accelerator: str) -> str:
     if wish is not None or accelerator != "tcg":
         return ""
     return f"an emulated guest may need longer than {choose(None)} s to power off"
+
+
+def remedy() -> str:
+    """Return how to give the guest more time."""
+    limits = {
+        "kubernetes": "terminationGracePeriodSeconds",
+        "podman": "`podman run --stop-timeout`",
+    }
+    limit = limits.get(engine.name(), "`docker run --stop-timeout`")
+    return f"raise VMNET_STOP_TIMEOUT, and {limit} above it"
