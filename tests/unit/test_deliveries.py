@@ -14,6 +14,7 @@ from vmnet.hooks.facade import Hooks
 from vmnet.hooks.selection import Choice, Selection
 from vmnet.lifecycle import state, uplink_record, vm_record
 from vmnet.model.delivery import Daemon, Delivery, File
+from vmnet.model.names import shown
 from vmnet.running import health
 
 RUN = Path("/run/vmnet")
@@ -37,6 +38,7 @@ def daemon(pidfile: Path, log: Path | None = None) -> Delivery:
         ("/run/vmnet", "is not below the run directory"),
         ("/run/vmnet/../passwd", "is not in its shortest form"),
         ("/run/vmnet/a/../b", "is not in its shortest form"),
+        ("/run/vmnet/a\0b", "contains a NUL"),
         ("fake.conf", "is not below the run directory"),
         ("/run/vmnet/state.json", "is a file of vmnet"),
         ("/run/vmnet/guard.pid", "is a file of vmnet"),
@@ -53,7 +55,7 @@ def test_a_path_that_is_not_the_plugins(
     ):
         with pytest.raises(PluginError) as caught:
             hooks(monkeypatch, delivery).deliver(IDENTITY, WIRING)
-        expected = f"{PLUGIN} returned {path} from vmnet_ipam_deliver, which {fault}"
+        expected = f"{PLUGIN} returned {shown(path)} from vmnet_ipam_deliver, which {fault}"
         assert caught.value.message == expected
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from vmnet.errors import PluginError
 from vmnet.hooks.discovery import Plugin
 from vmnet.model.delivery import Delivery
+from vmnet.model.names import shown
 
 # Files of the core in the run directory.
 RESERVED = frozenset(
@@ -30,7 +31,7 @@ def require_own_files(
     for path in _paths(delivery):
         if fault := _fault(path, run_dir, taken.get(path)):
             raise PluginError(
-                f"plugin {plugin} returned {path} from {hook}, which {fault}",
+                f"plugin {plugin} returned {shown(str(path))} from {hook}, which {fault}",
                 f"use a file name of the plugin's own below {run_dir}, such as {plugin.name}.conf",
             )
         taken[path] = plugin
@@ -46,6 +47,8 @@ def _paths(delivery: Delivery) -> Iterator[Path]:
 
 def _fault(path: Path, run_dir: Path, owner: Plugin | None) -> str:
     """Return what is wrong with a path, or an empty string."""
+    if "\0" in str(path):
+        return "contains a NUL"
     if os.path.normpath(path) != str(path):
         return "is not in its shortest form"
     if run_dir not in path.parents:

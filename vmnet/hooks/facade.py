@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vmnet.errors import PluginError
-from vmnet.hooks import stages, unused
+from vmnet.hooks import results, stages, unused
 from vmnet.hooks.deliveries import require_own_files
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.loading import RESULTS_HINT, Plugins, wrong_value
@@ -115,6 +115,8 @@ class Hooks:
         deliveries = []
         for name, hook in calls:
             delivery = self._required(name, hook, Delivery, identity=identity, wiring=wiring)
+            if fault := results.delivery_fault(delivery):
+                raise self._wrong_value(name, hook, fault)
             plugin = self.plugins.installed[name]
             require_own_files(plugin, hook, delivery, self.settings[core.RUN_DIR], taken)
             deliveries.append(delivery)
@@ -125,24 +127,26 @@ class Hooks:
         return tuple(
             (name, handover)
             for name in self.selection[stages.IPAM].names
-            for handover in self._call(
-                name, "vmnet_ipam_status", tuple, identity=identity, wiring=wiring
+            for handover in self._items(
+                name, "vmnet_ipam_status", Handover, identity=identity, wiring=wiring
             )
-            or ()
         )
 
     def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
-        contributions = self._all_ipam("vmnet_devices", tuple, identity=identity, wiring=wiring)
-        return tuple(device for devices in contributions for device in devices)
+        return tuple(
+            device
+            for name in self.selection[stages.IPAM].names
+            for device in self._items(
+                name, "vmnet_devices", Disk, Cdrom, identity=identity, wiring=wiring
+            )
+        )
 
     def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
-        return self._strategy(
-            self.selection[stages.LAUNCH],
-            "vmnet_launch_command",
-            Command,
-            machine=machine,
-            arguments=arguments,
-        )
+        choice, hook = self.selection[stages.LAUNCH], "vmnet_launch_command"
+        command = self._strategy(choice, hook, Command, machine=machine, arguments=arguments)
+        if fault := results.command_fault(command):
+            raise self._wrong_value(choice.names[0], hook, fault)
+        return command
 
     def build_bridge(self, wiring: Wiring) -> None:
         self._strategy(self.selection[stages.BRIDGE], "vmnet_bridge_build", bool, wiring=wiring)
@@ -184,10 +188,12 @@ class Hooks:
             )
         return result
 
-    def _all_ipam(self, hook: str, kind: type[Result], **given: Any) -> tuple[Result, ...]:
-        names = self.selection[stages.IPAM].names
-        results = (self._call(name, hook, kind, **given) for name in names)
-        return tuple(result for result in results if result is not None)
+    def _items(self, name: str, hook: str, *kinds: type, **given: Any) -> tuple[Any, ...]:
+        """Return the items of a result that may be None."""
+        items: tuple[Any, ...] = self._call(name, hook, tuple, **given) or ()
+        if fault := results.item_fault(items, kinds):
+            raise self._wrong_value(name, hook, fault)
+        return items
 
     def _call(self, name: str, hook: str, kind: type[Any], **given: Any) -> Any:
         if self.plugins.takes_settings(hook):
