@@ -7,7 +7,19 @@ from collections.abc import Iterator
 
 from attrs import asdict, frozen
 
-from vmnet.api import LOG, RUN_DIR, Daemon, Delivery, File, Identity, Settings, Wiring, program
+from vmnet.api import (
+    LOG,
+    RUN_DIR,
+    Daemon,
+    Delivery,
+    File,
+    Identity,
+    Settings,
+    Wiring,
+    capabilities,
+    process,
+    program,
+)
 from vmnet_dnsmasq import ipv6, ipv6_gaps
 
 
@@ -62,6 +74,8 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     )
     content = json.dumps(asdict(config), indent=2) + "\n"
     argv = program.command("vmnet_dnsmasq.responder.daemon", path, light=True)
+    if config.bridge_addresses:
+        argv = (*_limit(), *argv)
     return Delivery(
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
@@ -70,6 +84,18 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
         ),
         not_carried=tuple(ipv6_gaps.gaps(identity, asks_directly)) if nics else (),
     )
+
+
+def _limit() -> tuple[str, ...]:
+    """Return the start of a command line that limits root's capabilities, if that is possible.
+
+    A responder that may have to change the bridge's address can become root again. It needs
+    NET_ADMIN for the change, NET_RAW for its sockets, and SETUID and SETGID to set root aside.
+    """
+    setpriv = process.find("setpriv")
+    if setpriv is None or not capabilities.has("SETPCAP"):
+        return ()
+    return (str(setpriv), "--bounding-set=-all,+net_admin,+net_raw,+setuid,+setgid")
 
 
 def _bridge_addresses(wiring: Wiring) -> Iterator[BridgeAddress]:

@@ -18,6 +18,7 @@ from vmnet.api import (
     Identity,
     Settings,
     Wiring,
+    capabilities,
     followed,
     process,
 )
@@ -75,8 +76,16 @@ def _warn_if_closed(run_dir: Path) -> None:
 
 
 def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
-    has_ipv6 = wiring.contain and any(interface.ipv6 for interface in identity.interfaces)
-    return has_ipv6 or any(port.link_local for port in wiring.ports)
+    if wiring.contain and any(interface.ipv6 for interface in identity.interfaces):
+        return True
+    has_spare = any(port.link_local for port in wiring.ports)
+    if has_spare and not capabilities.has("NET_RAW"):  # a fixed address needs no probe at the start
+        _log.warning(
+            "no permission to watch for address conflicts of the bridge",
+            extra={"hint": "leave the container its NET_RAW capability"},
+        )
+        return False
+    return has_spare
 
 
 def _with_dnsmasq(

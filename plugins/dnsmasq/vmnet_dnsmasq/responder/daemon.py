@@ -72,14 +72,9 @@ def main(path: str) -> None:
     log = Log(config.log_form, stream=containers_log or own_log)
     try:
         services: list[GuestTap | DefendedAddress] = list(map(GuestTap, config.nics))
+        services += [DefendedAddress(address, log) for address in config.bridge_addresses]
     except PermissionError:
         sys.exit(f"no permission for packet sockets: {_REMEDY}")
-    try:
-        services += [DefendedAddress(address, log) for address in config.bridge_addresses]
-    except PermissionError:  # not fatal: the address may be fixed
-        log.warning("no permission to watch for address conflicts of the bridge", _REMEDY)
-    if not services:
-        return
     pidfile = _open(config.pidfile, os.O_TRUNC)
     if pid := os.fork():
         try:
