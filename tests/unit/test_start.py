@@ -186,6 +186,16 @@ def test_a_daemon_without_a_process_id(
     assert recorder.calls()[-1] == "vmnet_bridge_restore"
 
 
+def test_a_daemon_that_may_end_needs_no_process_id(
+    hooks: Hooks, plan: Plan, tmp_path: Path
+) -> None:
+    (delivery,) = with_daemon(plan, tmp_path, "true").deliveries
+    daemons = (evolve(delivery.daemons[0], may_end=True),)
+    with pytest.raises(LaunchError):  # the recorder launches nothing
+        start.start(hooks, evolve(plan, deliveries=(evolve(delivery, daemons=daemons),)))
+    assert "vmnet_launch" in recorder.calls()
+
+
 def test_a_failed_write_removes_the_files_written_before(
     hooks: Hooks, plan: Plan, tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ def _launch_daemon(daemon: Daemon) -> None:
             f"{daemon.name} ended with status {outcome.status}: {outcome.stderr or 'no message'}",
             hint,
         )
-    if _pid(daemon) is None:
+    if _pid(daemon) is None and not daemon.may_end:
         raise DeliveryError(
             f"{daemon.name} wrote no process ID to {daemon.pidfile}, so vmnet can't supervise it",
             "a daemon must write its process ID before its parent exits; see docs/hooks.md",

@@ -37,6 +37,8 @@ class Daemon:
         status 0; its output goes to the container's log
     :param capabilities: names of capabilities(7) that the container must have for it, such as
         ``NET_RAW``
+    :param may_end: whether the program may exit with status 0 and write no process ID, because it
+        has nothing to do
     """
 
     name: str
@@ -46,6 +48,7 @@ class Daemon:
     follows: tuple[Path, ...] = ()
     refresh: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    may_end: bool = False
 
 
 @frozen

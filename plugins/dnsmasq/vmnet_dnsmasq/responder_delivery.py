@@ -80,7 +80,11 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
         strategy="dnsmasq",
         files=(File(path, content.encode(), 0o644),),
         daemons=(
-            Daemon("the responder", argv, pidfile, log, capabilities=("NET_RAW",) if nics else ()),
+            Daemon(
+                *("the responder", argv, pidfile, log),
+                capabilities=("NET_RAW",) if nics else (),
+                may_end=not nics,  # without NET_RAW, it cannot watch the bridge's address
+            ),
         ),
         not_carried=tuple(ipv6_gaps.gaps(identity, asks_directly)) if nics else (),
     )
