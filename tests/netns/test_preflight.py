@@ -35,6 +35,17 @@ def test_dnsmasq_runs_as_its_own_user(network: Lan, vmnet: Vmnet) -> None:
         assert _owner(web, "dnsmasq") == "dnsmasq"
 
 
+def test_a_setting_for_another_strategy_is_named(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    environ = {**vmnet.environ, "VMNET_USER_DATA": "/nonexistent"}
+    line = "VMNET_USER_DATA is set for cloudinit, which is not selected"
+    for command in ("plan", "check"):
+        assert line in web.run(*VMNET, command, env=environ, check=False, pid=True).stdout
+    with web.popen(*VMNET, "run", env=environ, pid=True) as process:
+        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        assert f"warning: {line}" in process.output()
+
+
 def _owner(container: Namespace, name: str) -> str:
     """Return the user that a process of the container runs as."""
     return Path(f"/proc/{container.pid_of(name)}").owner()
