@@ -100,6 +100,23 @@ def test_config_in_json(capsys: Capture) -> None:
     assert "VMNET_QEMU_ARGS" in rows, "a plugin's variable"
 
 
+@pytest.mark.parametrize("variable", ["VMNET_QEMU_ARGS", "VMNET_USER_DATA", "VMNET_VENDOR_DATA"])
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_config_hides_values_that_may_contain_passwords(
+    variable: str, option: tuple[str, ...], capsys: Capture
+) -> None:
+    assert run("config", *option, **{variable: "password=hunter2"}) == 0
+    text = capsys.readouterr().out
+    assert "hunter2" not in text
+    assert "(hidden)" in text
+
+
+def test_errors_hide_values_that_may_contain_passwords() -> None:
+    with pytest.raises(SettingsError, match=r"^VMNET_QEMU_ARGS=\(hidden\) is not ") as caught:
+        run("plan", VMNET_QEMU_ARGS="'-object secret,data=hunter2")
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
 def test_config_works_with_wrong_variables(capsys: Capture) -> None:
     """The hints of errors about variables refer to this command."""
     assert run("config", VMNET_MEMROY="2G", VMNET_CPUS="none") == 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vmnet.hooks import discovery, loading
+from vmnet.settings.table import Setting
 from vmnet.terminal.documents import print_json
 from vmnet.terminal.options import Parser
 from vmnet.terminal.tables import table
@@ -19,15 +21,18 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
                 {
                     "name": row.name,
                     "default": row.default or None,
-                    "value": environ.get(row.name) or None,
+                    "value": _value(row, environ) or None,
                     "help": row.help,
                 }
                 for row in rows
             ]
         )
     else:
-        lines = [
-            (row.name, environ.get(row.name) or "", row.default or "-", row.help) for row in rows
-        ]
+        lines = [(row.name, _value(row, environ), row.default or "-", row.help) for row in rows]
         print(table(("variable", "set to", "default", "meaning"), lines))
     return 0
+
+
+def _value(row: Setting[Any], environ: Mapping[str, str]) -> str:
+    given = environ.get(row.name)
+    return row.shown(given) if given else ""

@@ -19,6 +19,9 @@ from vmnet.settings import values
 
 Value = TypeVar("Value")
 
+HIDDEN = "(hidden)"
+"""Stands for the value of a secret setting."""
+
 # Docker links and Kubernetes services named vmnet or vmnet-… inject variables with this prefix.
 # These are not misspelt settings.
 _INJECTED = (
@@ -36,6 +39,7 @@ class Setting(Generic[Value]):
     :param help: one line for ``vmnet config`` and the reference
     :param strategy: the only strategy that uses the setting; empty if any start does. vmnet sets it
         to the plugin that declares the row
+    :param secret: whether the value may contain passwords, so that vmnet never prints it
     :param declarer: the core or the plugin that declares the row; vmnet sets it
     """
 
@@ -45,18 +49,31 @@ class Setting(Generic[Value]):
     help: str
     strategy: str = ""
     declarer: str = "vmnet"
+    secret: bool = False
+
+    def shown(self, raw: str) -> str:
+        """Return what to print for a text from the environment."""
+        return HIDDEN if self.secret else raw
 
 
 def setting(
-    name: str, parse: Callable[[str], Value], default: str, help: str, *, strategy: str = ""
+    name: str,
+    parse: Callable[[str], Value],
+    default: str,
+    help: str,
+    *,
+    strategy: str = "",
+    secret: bool = False,
 ) -> Setting[Value]:
     """Return a row whose value is never None."""
-    return Setting(name, parse, default, help, strategy)
+    return Setting(name, parse, default, help, strategy, secret=secret)
 
 
-def optional(name: str, parse: Callable[[str], Value], help: str) -> Setting[Value | None]:
+def optional(
+    name: str, parse: Callable[[str], Value], help: str, *, secret: bool = False
+) -> Setting[Value | None]:
     """Return a row whose value is None unless the environment sets it."""
-    return Setting(name, parse, "", help)
+    return Setting(name, parse, "", help, secret=secret)
 
 
 @frozen
@@ -140,7 +157,9 @@ def _parsed(row: Setting[Any], given: str | None) -> Any:
                 f"{row.declarer} declares the default {row.name}={raw}, which is not {error}",
                 f"this is a bug there; set a value with {engine.assignment(row.name, '…')}",
             ) from None
-        shown = raw if len(raw.splitlines()) == 1 else repr(raw)  # keep the error on one line
+        shown = row.shown(raw)
+        if len(shown.splitlines()) != 1:
+            shown = repr(shown)  # keep the error on one line
         raise SettingsError(
             f"{row.name}={shown} is not {error}",
             f"{row.help}; set it with {engine.assignment(row.name, '…')}",

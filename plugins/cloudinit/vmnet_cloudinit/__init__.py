@@ -32,11 +32,13 @@ USER_DATA = optional(
     "VMNET_USER_DATA",
     path_or_content,
     "cloud-init's user-data: an absolute path, or the content itself (#cloud-config, #!/bin/sh …)",
+    secret=True,
 )
 VENDOR_DATA = optional(
     "VMNET_VENDOR_DATA",
     path_or_content,
     "cloud-init's vendor-data, added to vmnet's own: an absolute path, or the content itself",
+    secret=True,
 )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from vmnet.api import Setting, optional, setting, values
 
 QEMU = optional("VMNET_QEMU", values.absolute_path, "QEMU's binary; unset: qemu-system-ARCH")
-QEMU_ARGS = optional("VMNET_QEMU_ARGS", values.shell_words, "further arguments for QEMU")
+QEMU_ARGS = optional(
+    "VMNET_QEMU_ARGS", values.shell_words, "further arguments for QEMU", secret=True
+)
 MACHINE = optional(
     "VMNET_MACHINE", values.text, "QEMU's machine type, `-machine`; unset: q35, or virt on arm64"
 )
