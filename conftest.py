@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 # The machine is shared: how long an example takes says nothing about the code.
 settings.register_profile("vmnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("vmnet"), max_examples=20)
 settings.load_profile("vmnet")
 
 

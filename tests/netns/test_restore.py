@@ -297,7 +297,7 @@ def test_any_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     with machine() as made:
 
         @settings(
-            max_examples=60,
+            max_examples=min(60, settings().max_examples),
             deadline=None,
             derandomize=True,
             database=None,
