@@ -78,11 +78,12 @@ def _ipam(settings: Settings) -> Choice:
     if settings[NO_DHCP] and not settings.is_given(IPAM):
         return Choice(("nodhcp",), _reason(settings, NO_DHCP))
     if "dnsmasq" in names and (settings[NO_DHCP] or "nodhcp" in names):
-        contradiction = f"VMNET_IPAM={','.join(names)}"
+        contradiction = f"VMNET_IPAM={','.join(names)} contradicts itself"
         if settings[NO_DHCP]:
-            contradiction = f"NO_DHCP={settings.given[NO_DHCP.name]} and {contradiction}"
+            given = f"NO_DHCP={settings.given[NO_DHCP.name]}"
+            contradiction = f"{given} and VMNET_IPAM={','.join(names)} contradict each other"
         raise SettingsError(
-            f"{contradiction} contradict each other: dnsmasq serves DHCP",
+            f"{contradiction}: dnsmasq serves DHCP",
             "remove NO_DHCP or nodhcp to serve DHCP; otherwise set VMNET_IPAM=nodhcp",
         )
     return Choice(names, _reason(settings, IPAM))
