@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import recorder
+from tests.unit import recorder, running
 from vmnet import __version__, cli
-from vmnet.errors import SettingsError, UsageError
+from vmnet.errors import SettingsError, StateError, UsageError
+from vmnet.lifecycle import command_record, state
+from vmnet.model.machine import Command, User
 from vmnet.settings.core import CORE
 from vmnet.terminal.colours import styled
 from vmnet.terminal.tables import table
@@ -176,6 +178,34 @@ def test_plan_in_json(environ: dict[str, str], capsys: Capture) -> None:
     assert plan["wiring"]["ports"][0]["tap"] == "tap0"
     assert plan["machine"]["kernel"]["path"] == environ["VMNET_KERNEL"]
     assert plan["command"]["argv"] == ["/bin/true", "-m", "2G"]
+
+
+def test_plan_in_the_container_of_a_running_vm_shows_its_command(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    """A new plan would lack the arguments of `vmnet run`, and could choose another user."""
+    run_dir = tmp_path / "run"
+    state.save(run_dir, recorder.IDENTITY, recorder.WIRING, "recorder")
+    command = Command(("/bin/true", "-m", "2G"), user=User(64055, 64055, (108,)))
+    command_record.save(run_dir, command)
+    assert (run_dir / "command.json").stat().st_mode & 0o777 == 0o600
+    assert run("plan", **environ) == 0
+    assert "A VM has used this network" in capsys.readouterr().out
+    running.machine(run_dir)
+    assert run("plan", **environ) == 0
+    text = capsys.readouterr().out
+    assert "this is the plan of its start" in text
+    assert "/bin/true \\\n  -m 2G" in text
+    assert "user 64055, group 64055, without capabilities" in text
+    assert run("plan", "--json", **environ) == 0
+    assert json.loads(capsys.readouterr().out)["command"]["user"]["groups"] == [108]
+
+
+def test_plan_needs_the_record_of_a_running_vm(environ: dict[str, str], tmp_path: Path) -> None:
+    state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING, "recorder")
+    running.machine(tmp_path / "run")
+    with pytest.raises(StateError, match=r"can't read .*command\.json"):
+        run("plan", **environ)
 
 
 def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capture) -> None:

@@ -90,7 +90,7 @@ def test_state_and_files_exist_at_the_launch(
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
     seen = [name for name in seen if name != "keeper.pid"]  # the keeper writes it at any time
-    assert seen == ["recorder.txt", "state.json", "uplinks.json", "vm.json"]
+    assert seen == ["command.json", "recorder.txt", "state.json", "uplinks.json", "vm.json"]
 
 
 def test_the_state_is_saved_before_the_first_change(

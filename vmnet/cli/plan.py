@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from attrs import evolve
+
 from vmnet import pipeline
-from vmnet.lifecycle import state
+from vmnet.lifecycle import command_record, state, vm_record
 from vmnet.model.delivery import File
 from vmnet.model.machine import Command
 from vmnet.model.serial import plain
@@ -24,14 +26,20 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options, remaining = parser.parse_known_args(arguments)
     for_qemu = remaining[1:] if remaining[:1] == ["--"] else remaining
     hooks = pipeline.select(environ)
-    running = state.load(hooks.settings[RUN_DIR])
-    known = None if running is None else (running.identity, running.wiring)
+    run_dir = hooks.settings[RUN_DIR]
+    saved = state.load(run_dir)
+    known = None if saved is None else (saved.identity, saved.wiring)
     plan = pipeline.plan(hooks, for_qemu, known)
+    is_running = saved is not None and vm_record.load(run_dir) is not None
+    if is_running and not for_qemu:
+        plan = evolve(plan, command=command_record.load(run_dir))
     if options.json:
         print_json(plain(plan))
     else:
-        if running is not None:
+        if is_running:
             print("A running VM uses this network; this is the plan of its start.\n")
+        elif saved is not None:
+            print("A VM has used this network; a start restores it first.\n")
         _show(plan)
     return 0
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 from vmnet.errors import BridgeError, LaunchError, PrivilegeError, VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import (
+    command_record,
     deliver,
     helpers,
     privileges,
@@ -85,6 +86,8 @@ def _write_records(
         devices = device.devices()
     record = uplink_record.describe(plan.wiring, devices, late)
     uplink_record.save(run_dir, record)
+    undo.callback(command_record.discard, run_dir)
+    command_record.save(run_dir, plan.command)
     undo.callback(vm_record.discard, run_dir)
     vm_record.save(run_dir, vm_record.describe(plan.command, plan.wiring, addresses, helpers))
     if uplink_record.newcomers(record, devices, settings[INTERFACES]):
