@@ -29,6 +29,7 @@ def test_the_client_gets_the_containers_address(network: Lan, vmnet: Vmnet, clie
 
 def test_the_mtu_of_the_default_route_reaches_the_guest(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", gateway=False, routes=("default via 172.30.1.1 mtu 1450",))
+    assert f"{web.mac} mtu 1450" in vmnet(web, "plan").stdout
     with vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
         lease = udhcpc(vm)
         assert "MTU" not in process.output()

@@ -175,6 +175,7 @@ def test_several_interfaces_share_a_responder(network: Lan, vmnet: Vmnet) -> Non
 
 def test_the_guest_hears_no_other_router_on_the_network(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", ipv6=True)
+    web.sysctl(net__ipv6__conf__eth0__accept_ra=0)  # as in Docker's containers
     serves = ("--enable-ra", "--dhcp-range=fd00:30:1::,slaac", f"--interface={network.bridge}")
     with dnsmasq(network.host, *serves, port=0), vmnet.running(web), machine(web) as vm:
         assert routers(vm) == [link_local(network.host, network.bridge)]

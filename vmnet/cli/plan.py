@@ -106,7 +106,7 @@ def _show_identity(plan: Plan) -> None:
     ]
     for interface in identity.interfaces:
         addresses = " ".join(map(str, interface.addresses))
-        rows.append((interface.name, f"{interface.mac} mtu {interface.mtu} {addresses}"))
+        rows.append((interface.name, f"{interface.mac} mtu {interface.guest_mtu} {addresses}"))
         rows += (
             ("", f"{route.destination} via {route.gateway or 'the link'}")
             for route in interface.routes
