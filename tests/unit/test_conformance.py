@@ -130,6 +130,11 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "planning_does_not_change_its_arguments",
         "planning changes the identity",
     ),
+    "a forgotten return": (
+        f"{DELIVER}Delivery('x')",
+        "it_returns_a_delivery",
+        "vmnet_ipam_deliver returns None",
+    ),
     "a list for a tuple": (
         f"{DELIVER}return Delivery('x', files=[File(settings[RUN_DIR] / 'x', b'x')])",
         "a_delivery_survives_json",

@@ -9,11 +9,22 @@ from vmnet.model.delivery import Delivery
 from vmnet.model.serial import from_json, to_json
 from vmnet.settings.core import RUN_DIR
 from vmnet.testing import samples
-from vmnet.testing.conformance.checks import DELIVERING, deliveries, needs, require_below
+from vmnet.testing.conformance.checks import DELIVERING, deliveries, needs, plan_for, require_below
 from vmnet.testing.subject import Subject
 
 
 class DeliveryChecks:
+    @needs(*DELIVERING)
+    def test_it_returns_a_delivery(self, subject: Subject) -> None:
+        """A start refuses None, as from a forgotten return."""
+        for name, identity in samples.PLAIN.items():
+            plan = plan_for(subject, name, identity)
+            if plan is None:
+                continue
+            for hook, delivery in zip(DELIVERING, (plan.delivery, plan.forwarder), strict=True):
+                if subject.implements(hook):
+                    assert delivery is not None, f"{name}: {hook} returns None"
+
     @needs(*DELIVERING)
     def test_a_delivery_survives_json(self, subject: Subject) -> None:
         """The field types are right, because `vmnet plan --json` prints the delivery."""
