@@ -69,8 +69,9 @@ wire() {
     contain
     ip link set tap0 addrgenmode none mtu "$mtu" master br0 up
     # The guest's MAC and address are static entries, which no received frame changes.
-    bridge link set dev eth0 learning off
-    bridge link set dev tap0 learning off flood off
+    # Reserved multicast passes, except pause frames.
+    ip link set eth0 type bridge_slave learning off group_fwd_mask 0xfffd
+    ip link set tap0 type bridge_slave learning off flood off group_fwd_mask 0xfffd
     bridge fdb replace "$mac" dev tap0 master static
     echo 0 >/proc/sys/net/ipv4/conf/br0/forwarding
     echo 0 >/proc/sys/net/ipv4/conf/tap0/forwarding
@@ -86,12 +87,8 @@ contain() {
     tc qdisc add dev eth0 clsact
     tc filter add dev eth0 ingress prio 1 bpf direct-action bytecode "$program"
     tc filter add dev eth0 egress prio 1 bpf direct-action bytecode "$program"
-    # The guest may send only from its own MAC, and the bridge accepts only ARP and IPv4.
-    hex=$(echo "$mac" | tr -d :)
-    own="6,32 0 0 6,21 0 3 $((0x${hex%????})),40 0 0 10,21 0 1 $((0x${hex#????????})),6 0 0 4294967295,6 0 0 2"
+    # The bridge accepts only ARP and IPv4.
     served='5,40 0 0 12,21 1 0 2048,21 0 1 2054,6 0 0 4294967295,6 0 0 2'
-    tc qdisc add dev tap0 clsact
-    tc filter add dev tap0 ingress prio 1 bpf direct-action bytecode "$own"
     tc qdisc add dev br0 clsact
     tc filter add dev br0 ingress prio 1 bpf direct-action bytecode "$served"
 }
