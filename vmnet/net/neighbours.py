@@ -10,7 +10,6 @@ from vmnet.net import links, rtnl
 from vmnet.net.netlink import attribute
 from vmnet.net.packets import mac_bytes
 
-_RTM_NEWNEIGH = 28
 _AF_BRIDGE = 7
 _NDMSG = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
 _NDA_DST, _NDA_LLADDR = 1, 2
@@ -28,7 +27,7 @@ def add_forwarding_entry(kernel: rtnl.Rtnl, port: str, mac: str) -> None:
     """
     # NUD_PERMANENT would mean that the MAC is the bridge's own.
     body = _NDMSG.pack(_AF_BRIDGE, links.index(port), _NUD_NOARP, _NTF_MASTER, 0)
-    kernel.send_body(_RTM_NEWNEIGH, _NEW, body + attribute(_NDA_LLADDR, mac_bytes(mac)))
+    kernel.send_body(rtnl.RTM_NEWNEIGH, _NEW, body + attribute(_NDA_LLADDR, mac_bytes(mac)))
 
 
 def add_neighbour(kernel: rtnl.Rtnl, link: str, address: IPv4Address, mac: str) -> None:
@@ -38,4 +37,4 @@ def add_neighbour(kernel: rtnl.Rtnl, link: str, address: IPv4Address, mac: str) 
     """
     body = _NDMSG.pack(socket.AF_INET, links.index(link), _NUD_PERMANENT, 0, 0)
     attributes = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, mac_bytes(mac))
-    kernel.send_body(_RTM_NEWNEIGH, _NEW, body + attributes)
+    kernel.send_body(rtnl.RTM_NEWNEIGH, _NEW, body + attributes)
