@@ -15,6 +15,7 @@ from attrs import frozen
 from tests.lab.command import Process, run
 from tests.lab.folders import open_to_readers
 from tests.lab.images.cache import cache
+from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.progress import step
@@ -59,6 +60,22 @@ class DemoVm:
         with container.popen(*VMNET, "run", *arguments, env=environ, pid=True) as process:
             until(lambda: _is_qemu(process), 30, "QEMU to be process 1", detail=process.output)
             yield Guest(process)
+
+
+def booting(machine: DemoVm, init: Path, folder: Path, **files: Path) -> dict[str, str]:
+    """Return settings that boot the demonstration Linux with another first program.
+
+    :param init: the program, which is /first in the guest
+    :param folder: for the initial RAM disk
+    :param files: further files in the root folder of the guest
+    """
+    demo = Path(machine.environ["VMNET_DEMO"])
+    paths = {"/first": init, **{f"/{name}": path for name, path in files.items()}}
+    return {
+        "VMNET_KERNEL": str(demo / "vmlinuz"),
+        "VMNET_INITRD": str(appended(demo / "initrd", paths, folder / "initrd")),
+        "VMNET_APPEND": "console=ttyS0 quiet panic=-1 rdinit=/first",
+    }
 
 
 def _is_qemu(process: Process) -> bool:

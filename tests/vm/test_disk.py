@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import Process, run
-from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.vm.conftest import DemoVm, Guest
+from tests.vm.conftest import DemoVm, Guest, booting
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
 
@@ -81,12 +80,14 @@ def test_no_record_is_lost(
     disk = tmp_path / f"disk.{image_format}"
     options = ("-o", f"cluster_size={_CLUSTER}") if image_format == "qcow2" else ()
     run("qemu-img", "create", "-q", "-f", image_format, *options, disk, "1G")
-    settings = {"VMNET_DISK": str(disk), "VMNET_STOP_TIMEOUT": "1", **_boot(machine, tmp_path)}
+    settings = booting(machine, _WRITER / "init", tmp_path)
+    append = settings.pop("VMNET_APPEND")
+    settings |= {"VMNET_DISK": str(disk), "VMNET_STOP_TIMEOUT": "1"}
     written = -1
     for number in range(kills):
         end = _ENDS[number % len(_ENDS)]
-        append = f"console=ttyS0 quiet panic=-1 rdinit=/writer first={written + 1} stride={_STRIDE}"
-        with machine.booted(container, **settings, VMNET_APPEND=append) as guest:
+        records = f"first={written + 1} stride={_STRIDE}"
+        with machine.booted(container, **settings, VMNET_APPEND=f"{append} {records}") as guest:
             guest.says(f"written {written + 1}\r\n")
             time.sleep(random.uniform(0, _SETTLED_SECONDS))
             end(container, guest.process)
@@ -98,13 +99,6 @@ def test_no_record_is_lost(
         content = tmp_path / "raw" if image_format == "qcow2" else disk
         _require_records(content, last, f"{end.__name__}, after {number} earlier ends")
         written = last
-
-
-def _boot(machine: DemoVm, folder: Path) -> dict[str, str]:
-    """Return the settings of the demonstration Linux with the writer as its first program."""
-    demo = Path(machine.environ["VMNET_DEMO"])
-    initrd = appended(demo / "initrd", {"/writer": _WRITER / "init"}, folder / "initrd")
-    return {"VMNET_KERNEL": str(demo / "vmlinuz"), "VMNET_INITRD": str(initrd)}
 
 
 def _last_written(guest: Guest) -> int:

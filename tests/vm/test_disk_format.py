@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.vm.conftest import DemoVm
+from tests.vm.conftest import DemoVm, booting
 
 pytestmark = pytest.mark.vm
 
@@ -50,15 +49,10 @@ def test_a_vmdk_is_written_in_its_format(network: Lan, machine: DemoVm, tmp_path
 
 def _planter_output(container: Namespace, machine: DemoVm, disk: Path, folder: Path) -> str:
     """Boot a guest that writes a qcow2 header to its disk, and return its output."""
-    demo, header = Path(machine.environ["VMNET_DEMO"]), folder / "header"
+    header = folder / "header"
     run("qemu-img", "create", "-q", "-f", "qcow2", header, "1T")
-    files = {"/planter": _PLANTER / "init", "/header": header}
-    settings = {
-        "VMNET_DISK": str(disk),
-        "VMNET_KERNEL": str(demo / "vmlinuz"),
-        "VMNET_INITRD": str(appended(demo / "initrd", files, folder / "initrd")),
-        "VMNET_APPEND": "console=ttyS0 quiet panic=-1 rdinit=/planter",
-    }
+    settings = booting(machine, _PLANTER / "init", folder, header=header)
+    settings["VMNET_DISK"] = str(disk)
     with machine.booted(container, **settings) as guest:
         guest.says("planter: done")
         guest.process.wait(30)

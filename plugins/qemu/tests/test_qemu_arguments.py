@@ -154,7 +154,8 @@ def test_any_path_stays_a_single_value(name: str) -> None:
     words = arguments(testing.machine(devices=(disk,)), given())
     drive = words[words.index("-drive") + 1]
     fields = drive.replace(",,", "\0").split(",")
-    assert [field.partition("=")[0] for field in fields] == ["if", "id", "file", "format", "cache"]
+    keys = [field.partition("=")[0] for field in fields]
+    assert keys == ["if", "id", "file", "format", "cache", "discard", "detect-zeroes"]
     assert fields[2].replace("\0", ",") == f"file={disk.path}"
 
 
