@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.lab.wait import until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
-from vmnet.supervision import clock, guard, keeper, signals
+from vmnet.supervision import clock, guard, hypervisor, keeper, signals
 
 STATUS = Path("/proc/self/status").read_bytes()
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
@@ -38,7 +38,7 @@ def status(mask: int) -> bytes:
 
 def test_no_signal_is_pending_in_a_real_status() -> None:
     assert b"ShdPnd:" in STATUS
-    assert guard.pending(STATUS) == 0
+    assert hypervisor.pending(STATUS) == 0
 
 
 def test_the_stop_signals_have_these_numbers() -> None:
@@ -51,13 +51,13 @@ def test_the_stop_signals_have_these_numbers() -> None:
 @example(0x20004007)
 def test_a_stop_signal_is_found_among_other_signals(mask: int) -> None:
     pending = {number for number in NAMES if mask & 1 << (number - 1)}
-    found = guard.pending(status(mask))
+    found = hypervisor.pending(status(mask))
     assert found in pending if pending else found == 0
 
 
 @given(st.binary())
 def test_a_status_without_the_line_has_no_pending_signal(text: bytes) -> None:
-    assert b"ShdPnd:" in text or guard.pending(text) == 0
+    assert b"ShdPnd:" in text or hypervisor.pending(text) == 0
 
 
 @contextmanager
@@ -82,9 +82,9 @@ def machine() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_real_process_with_a_real_pending_signal(number: int) -> None:
     with machine() as process:
         path = Path(f"/proc/{process.pid}/status")
-        assert guard.pending(path.read_bytes()) == 0
+        assert hypervisor.pending(path.read_bytes()) == 0
         process.send_signal(number)
-        assert guard.pending(path.read_bytes()) == number
+        assert hypervisor.pending(path.read_bytes()) == number
 
 
 class Monitor(threading.Thread):

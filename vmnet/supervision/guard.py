@@ -4,7 +4,8 @@
 power failed. So vmnet blocks the stop signals before it executes QEMU: a blocked signal survives
 the exec, stays pending and is visible in /proc/PID/status. The guard, which is started before the
 exec, finds it there. It presses the power button through QMP until QEMU ends, and at the deadline
-makes QEMU write back its disks and quit. It also logs why QEMU ends.
+makes QEMU write back its disks and quit. It also logs why QEMU ends, and resumes the guest after a
+full disk (:mod:`vmnet.supervision.disk_errors`).
 
 It sleeps until a signal arrives (:mod:`vmnet.supervision.alarm`), or QEMU sends a message or ends.
 If the alarm has never fired, it checks twice a second. It handles signals and deadlines before
@@ -21,12 +22,14 @@ import os
 import select
 import time
 
-from . import ends, process_name
+from . import process_name
 from .clock import Clock
+from .disk_errors import RESUME, DiskErrors
+from .hypervisor import Hypervisor
 from .keeper_watch import KeeperWatch
 from .log import Log
 from .qmp import Connection
-from .signals import ALARM_SIGNAL, STOP_SIGNALS, signal_name
+from .signals import ALARM_SIGNAL, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,28 +65,6 @@ _ENDS = {
     "host-qmp-quit": "QEMU quits, as a client of its control socket requested",
     "host-signal": "QEMU quits because of a signal",
 }
-
-
-class Hypervisor:
-    """The hypervisor's process.
-
-    :ivar end: its pidfd
-    :raises ProcessLookupError: the process has ended
-    """
-
-    def __init__(self, pid: int) -> None:
-        self.end = os.pidfd_open(pid)
-        self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
-
-    def has_ended(self) -> bool:
-        return ends.has_ended(self.end)
-
-    def pending(self) -> int:
-        """Return a pending stop signal, or 0."""
-        try:
-            return pending(os.pread(self._status, 4096, 0))
-        except ProcessLookupError:
-            return 0
 
 
 class Alarm:
@@ -125,7 +106,7 @@ class Guard:
     ) -> None:
         self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
         self._keeper, self._deadline, self._log = keeper, deadline, log
-        self._clock = Clock()
+        self._clock, self._disks = Clock(), DiskErrors(log)
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
         self._is_forced = self._is_force_sent = self._is_paused = self._is_off = False
@@ -139,6 +120,8 @@ class Guard:
             connected = self._qmp.connect(also_after_flood=self._has_command_due())
             if self._force_at:
                 self._send_due_command(connected)
+            if connected and not self._is_forced and self._disks.must_resume(self._clock.now()):
+                self._qmp.send(RESUME)
             self._handle(self._qmp.messages())
             self._log_flood()
             self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
@@ -204,8 +187,13 @@ class Guard:
                     self._log_limited("the guest panicked", is_error=True)
                 case "RESET" if data.get("guest"):
                     self._log_limited("the guest reboots")
-                case "STOP" | "RESUME" as event:
-                    self._is_paused = event == "STOP"
+                case "BLOCK_IO_ERROR":
+                    self._disks.report(data, self._clock.now())
+                case "STOP":
+                    self._is_paused = True
+                case "RESUME":
+                    self._is_paused = False
+                    self._disks.resumed(self._clock.now())
                 case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
                     self._log_end(str(data.get("reason", "")))
             if isinstance(error := message.get("error"), dict):
@@ -240,18 +228,6 @@ class Guard:
             self._log.warning("QEMU was forced to quit: the guest did not power off")
         else:
             self._log.info(_ENDS.get(reason, f"QEMU ends: {reason}"))
-
-
-def pending(status: bytes) -> int:
-    """Return a stop signal that is pending for a process, or 0.
-
-    :param status: the content of /proc/PID/status (proc_pid_status(5))
-    """
-    for line in status.splitlines():
-        if line.startswith(b"ShdPnd:"):
-            mask = int(line.split()[1], 16)
-            return next((number for number in STOP_SIGNALS if mask >> (number - 1) & 1), 0)
-    return 0
 
 
 def arguments(

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Only lines that contain one of these are parsed.
-_RELEVANT = (b'"GUEST_PANICKED"', b'"RESET"', b'"RESUME"', b'"SHUTDOWN"', b'"STOP"', b'"error"')
+_RELEVANT = tuple(
+    b'"%s"' % word
+    for word in (
+        *(b"BLOCK_IO_ERROR", b"GUEST_PANICKED", b"RESET", b"RESUME", b"SHUTDOWN", b"STOP"),
+        b"error",
+    )
+)
 _HELLO = b'{"execute": "qmp_capabilities"}'
 _CHUNK_BYTES = 1 << 15
 # An idle QEMU sends nothing, and an ending QEMU some hundred bytes.

@@ -1,0 +1,99 @@
+"""Errors of the disks: what the guard logs, and when it resumes the guest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.lab.wait import until
+from tests.unit.test_guard import guard_of, machine
+from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
+
+FULL = {
+    "device": "disk0",
+    "operation": "write",
+    "action": "stop",
+    "nospace": True,
+    "reason": "No space left on device",
+}
+BROKEN = {
+    "device": "disk0",
+    "operation": "read",
+    "action": "report",
+    "nospace": False,
+    "reason": "Input/output error",
+}
+
+
+@pytest.fixture
+def disks(caplog: pytest.LogCaptureFixture) -> DiskErrors:
+    caplog.set_level("INFO")
+    return DiskErrors(cast("Any", logging.getLogger("guard")))
+
+
+def test_a_full_disk_is_logged_once_and_the_guest_resumed_until_it_runs(
+    disks: DiskErrors, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 100.0
+    for _ in range(3):
+        disks.report(FULL, now)
+        assert not disks.must_resume(now), "QEMU has just found that there is no room"
+        now += RETRY_SECONDS
+        assert disks.must_resume(now)
+        disks.resumed(now)
+        assert not disks.must_resume(now)
+    assert caplog.messages == [
+        "disk0: the host's disk is full: the guest is stopped until there is room"
+    ]
+    assert not disks.must_resume(now + RETRY_SECONDS)
+    assert caplog.messages[1:] == ["the host's disk has room again: the guest runs"]
+    assert not disks.must_resume(now + 1000)
+
+
+def test_a_guest_that_another_client_stopped_is_not_resumed(disks: DiskErrors) -> None:
+    assert not disks.must_resume(1000.0)
+    disks.report(FULL, 1000.0)
+    disks.resumed(1001.0)
+    assert not disks.must_resume(2000.0)
+    assert not disks.must_resume(3000.0)
+
+
+def test_other_errors_are_logged_up_to_a_limit(
+    disks: DiskErrors, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(1000):
+        disks.report(BROKEN, 0.0)
+    assert not disks.must_resume(1000.0)
+    assert caplog.messages[0] == ("disk0: read failed: Input/output error; the guest was informed")
+    assert len(caplog.messages) == 100
+    assert caplog.messages[-1].endswith("further errors of the disks are not logged")
+
+
+def test_the_guard_resumes_the_guest(tmp_path: Path) -> None:
+    """A real guard, with a control socket that reports a full disk."""
+    import subprocess
+
+    path = tmp_path / "qmp.sock"
+    with machine() as process, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(30)
+        argv = guard_of(process, path, 8, "text")
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
+            theirs, _ = listener.accept()
+            with theirs, theirs.makefile("rb") as commands:
+                assert b"qmp_capabilities" in commands.readline()
+                for event in ({"event": "BLOCK_IO_ERROR", "data": FULL}, {"event": "STOP"}):
+                    theirs.sendall(json.dumps(event).encode() + b"\n")
+                theirs.settimeout(60)
+                assert commands.readline() == b'{"execute": "cont"}\n'
+            process.kill()
+            process.wait(10)
+            until(lambda: running.poll() is not None, 30, "the keeper's end")
+            assert running.stderr is not None
+            assert "disk0: the host's disk is full" in running.stderr.read()

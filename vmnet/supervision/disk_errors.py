@@ -1,0 +1,73 @@
+"""Log the errors of the VM's disks, and resume the guest after the host's disk was full.
+
+QEMU stops the guest when a write finds no room (``werror=enospc``, its default), and repeats the
+write when the guest is resumed. It passes other errors on to the guest.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .log import Log
+
+RESUME = (b'{"execute": "cont"}',)
+RETRY_SECONDS = 5.0
+_MAX_LINES = 100  # the guest can cause errors without limit
+
+
+class DiskErrors:
+    """Follows QEMU's events BLOCK_IO_ERROR and RESUME.
+
+    Nothing is resumed that QEMU has not stopped for lack of room.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._is_stopped = self._is_logged = False
+        self._check_at = 0.0
+        self._lines_left = _MAX_LINES
+
+    def report(self, data: Mapping[str, object], now: float) -> None:
+        """Note an error.
+
+        :param data: of the event BLOCK_IO_ERROR
+        :param now: in seconds, of any clock
+        """
+        disk = data.get("device") or data.get("node-name")
+        if data.get("action") != "stop":
+            what = f"{disk}: {data.get('operation')} failed: {data.get('reason')}"
+            self._write(f"{what}; the guest was informed")
+        elif data.get("nospace"):
+            self._is_stopped, self._check_at = True, now + RETRY_SECONDS
+            if not self._is_logged:
+                self._is_logged = True
+                self._write(
+                    f"{disk}: the host's disk is full: the guest is stopped until there is room"
+                )
+
+    def resumed(self, now: float) -> None:
+        """Note that the guest was resumed, by the guard or another client."""
+        self._is_stopped, self._check_at = False, now + RETRY_SECONDS
+
+    def must_resume(self, now: float) -> bool:
+        """Return whether it is time to resume the guest. QEMU stops it again if there is no room.
+
+        Log when the guest has run for some time after it was resumed.
+        """
+        if not self._is_logged or now < self._check_at:
+            return False
+        if not self._is_stopped:
+            self._is_logged = False
+            self._write("the host's disk has room again: the guest runs", is_error=False)
+            return False
+        self._check_at = now + RETRY_SECONDS
+        return True
+
+    def _write(self, text: str, *, is_error: bool = True) -> None:
+        self._lines_left -= 1
+        if self._lines_left > 0:
+            (self._log.error if is_error else self._log.info)(text)
+        elif self._lines_left == 0:
+            self._log.warning(f"{text}; further errors of the disks are not logged")
