@@ -17,13 +17,14 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 @hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
-    from vmnet_qemu import binary, inherited, stdin, user
+    from vmnet_qemu import binary, inherited, listeners, stdin, user
 
     options = make.Options(
         settings,
         console=settings[rows.CONSOLE] and stdin.is_lasting(),
         extra=(*(settings[rows.QEMU_ARGS] or ()), *arguments),
     )
+    listeners.check(options)
     path = binary.find(settings[rows.QEMU])
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
