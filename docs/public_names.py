@@ -20,6 +20,7 @@ from vmnet.settings.table import Setting
 _CONSTANTS = {
     "CONTRACT": "the version of this interface and of the hooks",
     "EXIT_PORT": "the I/O port at which the guard ends QEMU with a chosen exit status",
+    "FIRMWARE_LOG": "QEMU's name of the buffer in which the guard looks for a failed boot",
 }
 _GROUPS = (
     "Data",
@@ -88,7 +89,7 @@ def _titled(name: str, value: Any) -> str:
     if inspect.isroutine(value) or isinstance(value, type):
         signature = _QUOTED.sub(r"\1\2", str(inspect.signature(value)))
         return f"{name}{signature.removesuffix(' -> None')}"
-    return f"{name} = {value!r}" if isinstance(value, int | tuple) else name
+    return f"{name} = {value!r}" if isinstance(value, int | str | tuple) else name
 
 
 def _members(module: ModuleType) -> Iterator[tuple[str, Any]]:

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from vmnet.process import Answer as Answer
     from vmnet.supervision import followed as followed
     from vmnet.supervision import task as task
+    from vmnet.supervision.firmware import FIRMWARE_LOG as FIRMWARE_LOG
     from vmnet.supervision.guard import EXIT_PORT as EXIT_PORT
 
 __all__ = [
@@ -159,6 +160,7 @@ __all__ = [
 LATE = {
     "Answer": ("vmnet.process", "Answer"),
     "EXIT_PORT": ("vmnet.supervision.guard", "EXIT_PORT"),
+    "FIRMWARE_LOG": ("vmnet.supervision.firmware", "FIRMWARE_LOG"),
     "antispoof": ("vmnet.net.filters.antispoof", None),
     "arp": ("vmnet.net.arp", None),
     "become": ("vmnet.lifecycle.become", "become"),

@@ -74,6 +74,23 @@ def test_a_panic_is_a_failure(network: Lan, machine: DemoVm) -> None:
         assert process.wait(END_SECONDS) == 1
 
 
+def test_a_guest_chooses_its_exit_status(network: Lan, machine: DemoVm) -> None:
+    """QEMU's exit port makes twice the written value plus one of it."""
+    with shell(network, machine) as (process, console):
+        console.send_line("printf '\\005' | dd of=/dev/port bs=1 seek=244")
+        assert process.wait(END_SECONDS) == 11
+        assert "forcing QEMU to quit" not in process.output(), "the mark of a forced stop"
+
+
+def test_a_disk_without_a_boot_loader_is_reported(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    with machine.booted(network.container("web"), VMNET_DISK=str(disk)) as guest:
+        guest.says("error: guard: the BIOS found nothing to boot")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_guest_that_powers_off_in_time_is_success(
     network: Lan, machine: DemoVm, number: signal.Signals

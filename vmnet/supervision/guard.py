@@ -4,8 +4,9 @@
 power failed. So vmnet blocks the stop signals before it executes QEMU: a blocked signal survives
 the exec, stays pending and is visible in /proc/PID/status. The guard, which is started before the
 exec, finds it there. It presses the power button through QMP until QEMU ends, and at the deadline
-makes QEMU write back its disks and quit. It also logs why QEMU ends, and resumes the guest after a
-full disk (:mod:`vmnet.supervision.disk_errors`).
+makes QEMU write back its disks and quit. It also logs why QEMU ends, resumes the guest after a full
+disk (:mod:`vmnet.supervision.disk_errors`), and logs that there was nothing to boot
+(:mod:`vmnet.supervision.firmware`).
 
 It sleeps until a signal arrives (:mod:`vmnet.supervision.alarm`), or QEMU sends a message or ends.
 If the alarm has never fired, it checks twice a second. It handles signals and deadlines before
@@ -25,6 +26,7 @@ import time
 from . import process_name
 from .clock import Clock
 from .disk_errors import RESUME, DiskErrors
+from .firmware import LOGGED, READ, Firmware
 from .hypervisor import Hypervisor
 from .keeper_watch import KeeperWatch
 from .log import Log
@@ -107,6 +109,7 @@ class Guard:
         self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
         self._keeper, self._deadline, self._log = keeper, deadline, log
         self._clock, self._disks = Clock(), DiskErrors(log)
+        self._firmware = Firmware(self._clock.now())
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
         self._is_forced = self._is_force_sent = self._is_paused = self._is_off = False
@@ -122,6 +125,8 @@ class Guard:
                 self._send_due_command(connected)
             if connected and not self._is_forced and self._disks.must_resume(self._clock.now()):
                 self._qmp.send(RESUME)
+            if connected and not self._force_at and self._firmware.must_read(self._clock.now()):
+                self._qmp.send(READ)
             self._handle(self._qmp.messages())
             self._log_flood()
             self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
@@ -187,6 +192,7 @@ class Guard:
                     self._log_limited("the guest panicked", is_error=True)
                 case "RESET" if data.get("guest"):
                     self._log_limited("the guest reboots")
+                    self._firmware.restart(self._clock.now())
                 case "BLOCK_IO_ERROR":
                     self._disks.report(data, self._clock.now())
                 case "STOP":
@@ -196,7 +202,10 @@ class Guard:
                     self._disks.resumed(self._clock.now())
                 case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
                     self._log_end(str(data.get("reason", "")))
-            if isinstance(error := message.get("error"), dict):
+            if self._firmware.is_answer(message):
+                if self._firmware.has_failed(message):
+                    self._log_limited(LOGGED, is_error=True)
+            elif isinstance(error := message.get("error"), dict):
                 self._log.error(f"QEMU refused a command: {error.get('desc')}")
 
     def _log_flood(self) -> None:

@@ -20,7 +20,7 @@ _RELEVANT = tuple(
     b'"%s"' % word
     for word in (
         *(b"BLOCK_IO_ERROR", b"GUEST_PANICKED", b"RESET", b"RESUME", b"SHUTDOWN", b"STOP"),
-        b"error",
+        *(b"error", b"firmware"),
     )
 )
 _HELLO = b'{"execute": "qmp_capabilities"}'

@@ -117,6 +117,8 @@ def _without_backends(words: Sequence[str]) -> list[str]:
         elif option == "-drive":
             name = value.split("id=")[1].split(",")[0]
             chosen += (option, f"if=none,id={name},driver=null-co,read-zeroes=on,size=1M")
+        elif option == "-chardev" and value.startswith("ringbuf"):
+            chosen += (option, value)
         elif option == "-usb":
             chosen.append(option)
     return chosen

@@ -6,7 +6,17 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vmnet.api import EXIT_PORT, Kernel, Listener, Machine, MachineError, Nic, Settings, frozen
+from vmnet.api import (
+    EXIT_PORT,
+    FIRMWARE_LOG,
+    Kernel,
+    Listener,
+    Machine,
+    MachineError,
+    Nic,
+    Settings,
+    frozen,
+)
 from vmnet_qemu import devices, inherited, rows, slots
 from vmnet_qemu.quoting import escape
 
@@ -49,6 +59,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_monitor(inherited.qmp(machine)),
         *_monitor(inherited.guard(machine)),
         *_exit_devices(kind),
+        *_firmware_log(machine, kind),
         *devices.arguments(machine, kind),
         *_nics(machine.nics, kind),
         *(_kernel(machine.kernel) if machine.kernel else ()),
@@ -119,12 +130,24 @@ def _monitor(socket: Listener) -> Iterator[str]:
 
 def _exit_devices(kind: str) -> Iterator[str]:
     """Yield the devices for QEMU's exit status: 1 after a panic, another after a forced stop."""
-    if os.uname().machine == "x86_64" and kind.startswith(("q35", "pc")):
+    if _is_pc(kind):
         yield from ("-device", "pvpanic")
         yield from ("-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")
     elif os.uname().machine == "aarch64" and kind.startswith("virt"):
         yield from ("-device", f"pvpanic-pci,{slots.PANIC}")
     yield from ("-action", "panic=exit-failure")
+
+
+def _firmware_log(machine: Machine, kind: str) -> Iterator[str]:
+    """Yield a buffer for the messages of the BIOS, where the guard looks for a failed boot."""
+    if machine.kernel is None and _is_pc(kind):
+        yield from ("-chardev", f"ringbuf,id={FIRMWARE_LOG},size=16384")
+        yield from ("-device", f"isa-debugcon,iobase=0x402,chardev={FIRMWARE_LOG}")
+
+
+def _is_pc(kind: str) -> bool:
+    """Return whether the machine has ISA devices."""
+    return os.uname().machine == "x86_64" and kind.startswith(("q35", "pc"))
 
 
 def _nics(nics: Sequence[Nic], machine_type: str) -> Iterator[str]:

@@ -1,0 +1,65 @@
+"""The messages of the BIOS: when the guard reads them, and what it logs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.unit.test_guard import guard_of, machine
+from vmnet.supervision.firmware import LOGGED, Firmware
+
+FAILED = "Booting from Hard Disk...\nBoot failed: not a bootable disk\nNo bootable device.\n"
+
+
+def reads(firmware: Firmware, start: int, end: int) -> list[int]:
+    return [second for second in range(start, end) if firmware.must_read(second)]
+
+
+def test_the_messages_are_read_in_the_first_minute_after_each_start() -> None:
+    firmware = Firmware(100.0)
+    assert reads(firmware, 100, 500) == list(range(105, 160, 5))
+    firmware.restart(600.0)
+    assert reads(firmware, 600, 1000) == list(range(605, 660, 5))
+
+
+def test_a_failure_ends_the_reading() -> None:
+    firmware = Firmware(0.0)
+    assert not firmware.has_failed({"id": "firmware", "return": "Booting from Hard Disk..."})
+    assert firmware.must_read(10.0)
+    assert firmware.has_failed({"id": "firmware", "return": FAILED})
+    assert not reads(firmware, 10, 100)
+
+
+def test_a_machine_without_the_buffer_is_not_asked_again() -> None:
+    firmware = Firmware(0.0)
+    assert not firmware.is_answer({"error": {"desc": "another command"}})
+    assert firmware.must_read(5.0)
+    answer = {"id": "firmware", "error": {"class": "GenericError", "desc": "not found"}}
+    assert firmware.is_answer(answer)
+    assert not firmware.has_failed(answer)
+    assert not reads(firmware, 5, 100)
+
+
+def test_the_guard_logs_that_there_is_nothing_to_boot(tmp_path: Path) -> None:
+    path = tmp_path / "qmp.sock"
+    with machine() as process, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(30)
+        argv = guard_of(process, path, 8, "text")
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
+            theirs, _ = listener.accept()
+            with theirs, theirs.makefile("rb") as commands:
+                theirs.settimeout(60)
+                commands.readline()
+                command = json.loads(commands.readline())
+                assert command["execute"] == "ringbuf-read"
+                answer = {"return": FAILED, "id": command["id"]}
+                theirs.sendall(json.dumps(answer).encode() + b"\r\n")
+                assert running.stderr is not None
+                assert running.stderr.readline() == f"vmnet: error: guard: {LOGGED}\n"
+            process.kill()
+            process.wait(10)
+            assert running.wait(30) == 0

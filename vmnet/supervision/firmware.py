@@ -1,0 +1,59 @@
+"""Log that the BIOS found nothing to boot, which it shows only on a screen that few guests have.
+
+SeaBIOS writes its messages to a debug port, too. The launch strategy connects the port to a ring
+buffer of QEMU, and the guard reads it in the first minute after the start and after each reset.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIRMWARE_LOG = "firmware"
+"""QEMU's name of the ring buffer (a character device)."""
+
+READ = (
+    b'{"execute": "ringbuf-read", "id": "firmware", '
+    b'"arguments": {"device": "firmware", "size": 16384}}',
+)
+NOTHING_TO_BOOT = "No bootable device"  # SeaBIOS, src/boot.c
+LOGGED = "the BIOS found nothing to boot; a disk for UEFI needs VMNET_FIRMWARE"
+_INTERVAL_SECONDS, _WATCHED_SECONDS = 5.0, 60.0
+
+
+class Firmware:
+    """Decides when to read the firmware's messages, and examines them.
+
+    :param now: in seconds, of any clock
+    """
+
+    def __init__(self, now: float) -> None:
+        self.restart(now)
+
+    def restart(self, now: float) -> None:
+        """Note that the firmware starts."""
+        self._read_at, self._until = now + _INTERVAL_SECONDS, now + _WATCHED_SECONDS
+
+    def must_read(self, now: float) -> bool:
+        """Return whether it is time to read the messages."""
+        if not self._read_at <= now < self._until:
+            return False
+        self._read_at = now + _INTERVAL_SECONDS
+        return True
+
+    def is_answer(self, message: Mapping[str, object]) -> bool:
+        """Return whether a message answers :data:`READ`. An error means that there is no buffer."""
+        if message.get("id") != FIRMWARE_LOG:
+            return False
+        if "error" in message:
+            self._until = 0.0
+        return True
+
+    def has_failed(self, message: Mapping[str, object]) -> bool:
+        """Return whether the answer shows that there was nothing to boot."""
+        text = message.get("return")
+        has_failed = isinstance(text, str) and NOTHING_TO_BOOT in text
+        if has_failed:
+            self._until = 0.0
+        return has_failed
