@@ -16,6 +16,7 @@ _IMPORTED_LATE = (
     "ctypes",
     "vmnet.cli.run",
     "vmnet.planning.image.choose",
+    "vmnet.planning.image.boot_sector",
     "vmnet.planning.image.qcow2",
     "vmnet.lifecycle.become",
     "vmnet.net.filters.antispoof",

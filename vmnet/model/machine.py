@@ -34,6 +34,7 @@ class Disk:
     :param backed: a qcow2 image that names other files, which only the hypervisor can follow
     :param guessed: raw because no format was recognised; the hypervisor must prevent the guest from
         writing the mark of another format, which the next start would trust
+    :param uefi: only UEFI firmware can boot it, as far as its first sector shows
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Disk:
     block: bool = False
     backed: bool = False
     guessed: bool = False
+    uefi: bool = False
 
 
 @frozen

@@ -48,7 +48,7 @@ def boot_devices(settings: Settings) -> Boot:
 
 
 def _disk(settings: Settings) -> Disk:
-    from vmnet.planning.image import choose
+    from vmnet.planning.image import boot_sector, choose
 
     ephemeral = settings[core.DISK_MODE] == "ephemeral"
     path = _file(settings, core.DISK, writable=not ephemeral)
@@ -69,6 +69,7 @@ def _disk(settings: Settings) -> Disk:
         block=path.is_block_device(),
         backed=choice.backed,
         guessed=choice.guessed,
+        uefi=boot_sector.needs_uefi(path, choice.format),
     )
 
 

@@ -228,6 +228,37 @@ def _clusters(found: Header, table: bytes) -> Iterator[int]:
             yield entry & _OFFSET
 
 
+def first_bytes(read: Read, size: int) -> bytes:
+    """Return the first bytes of the guest's disk; empty if no cluster of this file has them.
+
+    :param size: at most the smallest cluster, 512 bytes
+    """
+    found = header(read)
+    if found is None or found.data_is_apart:
+        return b""
+    table = _first_entry(read, found.l1) & _OFFSET
+    entry = _first_entry(read, table) if table else 0
+    if entry & _COMPRESSED:
+        bits = 62 - (found.cluster_bits - 8)
+        sectors = ((entry & _COMPRESSED - 1) >> bits) + 1
+        return _inflated(read(entry & (1 << bits) - 1, sectors * 512), size)
+    return read(entry & _OFFSET, size) if entry & _OFFSET else b""
+
+
+def _first_entry(read: Read, table: int) -> int:
+    return next(iter(big_endian(read(table, 8), "Q")), 0)
+
+
+def _inflated(content: bytes, size: int) -> bytes:
+    """Return the first bytes of a cluster, unless it is compressed by zstd."""
+    import zlib
+
+    try:
+        return zlib.decompressobj(-12).decompress(content, size)
+    except zlib.error:
+        return b""
+
+
 def names(read: Read, found: Header) -> tuple[str, str, str]:
     """Return the backing file, its format, and the data file; each empty if there is none.
 
