@@ -1,4 +1,4 @@
-"""When the host's disk is full, the log says so, and the guest continues when there is room."""
+"""A full disk of the host is logged, and the guest continues when there is room."""
 
 from __future__ import annotations
 

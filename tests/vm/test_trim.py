@@ -1,4 +1,4 @@
-"""What the guest discards or zeroes leaves the disk image on the host."""
+"""The disk image loses the sectors that the guest discards or zeroes."""
 
 from __future__ import annotations
 
