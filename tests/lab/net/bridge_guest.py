@@ -24,8 +24,8 @@ def guest(
     """
     with namespace("guest") as made:
         peer = ("peer", "name", name, "netns", made.name, "address", mac)
-        container.ip("link", "add", port, "type", "veth", *peer)
-        container.ip("link", "set", port, "master", bridge, "up")
+        # A single request, because vmnet shuts a new NIC that is in no bridge.
+        container.ip("link", "add", port, "master", bridge, "up", "type", "veth", *peer)
         # vmnet's static entry sends frames for the guest's MAC to the tap.
         entry = (mac, "dev", port, "master", "static")
         run("bridge", "-n", container.name, "fdb", "replace", *entry)
