@@ -109,6 +109,23 @@ def test_a_plugin_that_exits() -> None:
     assert error.message == "plugin slow (vmnet-slow 2.1) failed in vmnet_devices: SystemExit: 0"
 
 
+def test_a_plugin_that_ends_the_process() -> None:
+    """Exit status 0 would mean that the guest powered off."""
+    message = ends_with(lambda: os._exit(0)).message
+    assert message == f"plugin {PLUGIN} {FAULT}: SystemExit: os._exit(0)"
+
+
+def test_a_child_of_a_plugin_may_end() -> None:
+    def fork() -> int:
+        if (child := os.fork()) == 0:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    before = os._exit
+    assert invoke.call(PLUGIN, FAULT, fork, AMPLE) == 7
+    assert os._exit is before
+
+
 def test_ctrl_c_is_not_attributed_to_the_plugin() -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from vmnet.errors import PluginError, VmnetError
 from vmnet.hooks.discovery import Plugin
@@ -40,7 +40,7 @@ def call(plugin: Plugin, fault: str, function: Callable[[], Result], seconds: fl
     """
     with faults(plugin, fault):
         try:
-            with _protected_streams(plugin), _alarm(seconds):
+            with _protected_streams(plugin), _no_exit(), _alarm(seconds):
                 return function()
         except OverdueError as overdue:
             raise PluginError(
@@ -81,6 +81,26 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 def _raise_overdue(_number: int, _frame: FrameType | None) -> None:
     raise OverdueError
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """Turn ``os._exit`` into an error, since exit status 0 means that the guest powered off.
+
+    Children of this process may still call it.
+    """
+    pid, exit_now = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != pid:
+            exit_now(status)
+        raise SystemExit(f"os._exit({status})")
+
+    setattr(os, "_exit", refuse)  # noqa: B010 - mypy forbids an assignment
+    try:
+        yield
+    finally:
+        setattr(os, "_exit", exit_now)  # noqa: B010
 
 
 @contextmanager
