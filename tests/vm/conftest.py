@@ -78,6 +78,18 @@ def booting(machine: DemoVm, init: Path, folder: Path, **files: Path) -> dict[st
     }
 
 
+def boot_sector(folder: Path, code: bytes) -> dict[str, str]:
+    """Return settings that boot a program, at most 510 bytes of 16-bit code, from a disk."""
+    disk = folder / "disk.raw"
+    disk.write_bytes((code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
+    return {
+        "VMNET_DISK": str(disk),
+        "VMNET_DISK_FORMAT": "raw",
+        "VMNET_MEMORY": "64M",
+        "VMNET_STOP_TIMEOUT": "2",
+    }
+
+
 def _is_qemu(process: Process) -> bool:
     process.require_running()
     return Path(f"/proc/{process.pid}/comm").read_text().startswith("qemu-system")

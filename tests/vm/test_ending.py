@@ -17,7 +17,7 @@ from tests.lab.console import Console, on_process
 from tests.lab.net.lan import Lan
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm
+from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, boot_sector
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
@@ -74,12 +74,12 @@ def test_a_panic_is_a_failure(network: Lan, machine: DemoVm) -> None:
         assert process.wait(END_SECONDS) == 1
 
 
-def test_a_guest_chooses_its_exit_status(network: Lan, machine: DemoVm) -> None:
+def test_a_guest_chooses_its_exit_status(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
     """QEMU's exit port makes twice the written value plus one of it."""
-    with shell(network, machine) as (process, console):
-        console.send_line("printf '\\005' | dd of=/dev/port bs=1 seek=244")
-        assert process.wait(END_SECONDS) == 11
-        assert "forcing QEMU to quit" not in process.output(), "the mark of a forced stop"
+    settings = boot_sector(tmp_path, bytes.fromhex("b0 05 e6 f4"))  # mov al, 5; out 0xf4, al
+    with machine.booted(network.container("web"), **settings) as guest:
+        assert guest.process.wait(END_SECONDS) == 11
+        assert "forcing QEMU to quit" not in guest.output(), "the mark of a forced stop"
 
 
 def test_a_disk_without_a_boot_loader_is_reported(

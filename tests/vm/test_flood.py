@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.net.lan import Lan
 from tests.lab.wait import until
-from tests.vm.conftest import BOOT_SECONDS, DemoVm
+from tests.vm.conftest import BOOT_SECONDS, DemoVm, boot_sector
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
@@ -37,18 +37,6 @@ _CRASH_LOADED = bytes.fromhex(
     "ee"  # out dx, al
     "eb fd"  # jmp to this out
 )
-
-
-def boot_sector(folder: Path, code: bytes) -> dict[str, str]:
-    """Return the settings of a machine that boots this program."""
-    disk = folder / "disk.raw"
-    disk.write_bytes((code.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
-    return {
-        "VMNET_DISK": str(disk),
-        "VMNET_DISK_FORMAT": "raw",
-        "VMNET_MEMORY": "64M",
-        "VMNET_STOP_TIMEOUT": "2",
-    }
 
 
 @pytest.mark.parametrize("code", [_OST, _CRASH_LOADED], ids=["ACPI_DEVICE_OST", "CRASHLOADED"])
