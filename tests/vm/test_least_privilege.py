@@ -123,14 +123,15 @@ def test_qemu_locks_a_disk_that_it_inherits(
     web, other = network.container("web"), network.container("other")
     with machine.booted(web, STOPPED, **settings) as guest:
         until(lambda: _holds_locks(guest.process.pid), 60, "a lock", detail=guest.output)
-        second = other.run(
-            *(*VMNET, "run", STOPPED),
-            env={**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")},
-            check=False,
-            pid=True,
+        environ = {**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")}
+        second, checked = (
+            other.run(*VMNET, *arguments, env=environ, check=False, pid=True)
+            for arguments in (("run", STOPPED), ("check",))
         )
-    assert second.returncode == 1, second.stderr
-    assert 'Failed to get "write" lock' in second.stderr
+    assert second.returncode == MachineError.exit_code, second.stderr
+    refusal = f"{settings['VMNET_DISK']} is in use by another VM"
+    assert refusal in second.stderr
+    assert (checked.returncode, refusal in checked.stdout) == (1, True), checked.stdout
 
 
 def _holds_locks(pid: int) -> bool:
