@@ -128,7 +128,7 @@ def _judge(
 
 
 def _silence(answers: GuestAnswers) -> str:
-    if answers.mute:
+    if not answers.silent:  # its addresses are unknown
         return f"the guest has sent nothing on {answers.nic}"
     return f"the guest does not answer for {', '.join(answers.silent)} on {answers.nic}"
 
