@@ -21,7 +21,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(INSTALLED)
     recorder.CALLS.clear()
     recorder.FAIL_AT.clear()
-    kept = {one: signal.getsignal(one) for one in signals.STOP_SIGNALS}
+    kept = {number: signal.getsignal(number) for number in signals.STOP_SIGNALS}
     yield
     stop_signals._arrived.clear()
     for number, handler in kept.items():

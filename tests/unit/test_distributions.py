@@ -49,7 +49,9 @@ def wheel(folder: Path, into: Path) -> set[str]:
 def test_the_root_offers_what_the_folders_offer() -> None:
     own = {name: module for name, module in entry_points(ROOT).items() if module[5] == "_"}
     assert own == {
-        name: m for one in PLUGINS for name, m in entry_points(ROOT / "plugins" / one).items()
+        name: module
+        for plugin in PLUGINS
+        for name, module in entry_points(ROOT / "plugins" / plugin).items()
     }
 
 
@@ -75,7 +77,7 @@ def test_an_example_is_a_distribution(example: str, tmp_path: Path) -> None:
     files = {path for path in (folder / module).rglob("*") if path.suffix == ".py"}
     assert {str(path.relative_to(folder)) for path in files} <= names
     metadata = f"{example.replace('-', '_')}-0.1.0.dist-info"
-    assert {one.split("/")[0] for one in names} == {module, metadata}
+    assert {name.split("/")[0] for name in names} == {module, metadata}
 
 
 def test_the_root_s_wheel_holds_everything(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def calls(path: Path, *names: str) -> bool:
-    found = (ast.unparse(one.func) for one in _nodes(path, ast.Call) if isinstance(one, ast.Call))
+    found = (
+        ast.unparse(call.func) for call in _nodes(path, ast.Call) if isinstance(call, ast.Call)
+    )
     return any(call in names for call in found)
 
 
@@ -52,7 +54,7 @@ def importers(package: str, files: list[Path]) -> set[str]:
     return {
         str(path.relative_to(ROOT))
         for path in files
-        if any(one.split(".")[0] == package for one in imports(path))
+        if any(module.split(".")[0] == package for module in imports(path))
     }
 
 
@@ -80,20 +82,20 @@ def test_only_net_speaks_to_pyroute2() -> None:
 
 
 def test_the_doors_to_child_processes() -> None:
-    """One for a start, one for what runs beside the machine and imports nothing of the start's; the
-    demonstration, which has time, has one of its own.
+    """A start has one module that creates processes. So have the helpers that run as long as the
+    VM, which import nothing of a start, and the demonstration.
     """
     assert importers("subprocess", CORE + PLUGINS) == {"vmnet/demo/programs.py"}
-    assert not [one for one in CORE + PLUGINS if calls(one, "os.system", "os.popen")]
-    spawning = [one.name for one in CORE + PLUGINS if calls(one, "os.posix_spawn")]
+    assert not [path for path in CORE + PLUGINS if calls(path, "os.system", "os.popen")]
+    spawning = [path.name for path in CORE + PLUGINS if calls(path, "os.posix_spawn")]
     assert sorted(spawning) == ["process.py", "spawning.py"]
 
 
 def test_only_main_exits() -> None:
-    exiting = [one for one in CORE + PLUGINS if calls(one, "sys.exit", "os._exit", "exit", "quit")]
-    # The responder's parent ends by _exit (daemon(7));
-    # so does a fork that a test makes.
-    assert {str(one.relative_to(ROOT)) for one in exiting} <= {
+    exits = ("sys.exit", "os._exit", "exit", "quit")
+    exiting = [path for path in CORE + PLUGINS if calls(path, *exits)]
+    # The responder's parent ends by _exit (daemon(7)); so does the fork of a conformance test.
+    assert {str(path.relative_to(ROOT)) for path in exiting} <= {
         "vmnet/__main__.py",
         "vmnet/testing/conformance/allocation.py",
         "plugins/dnsmasq/vmnet_dnsmasq/responder/daemon.py",
@@ -112,15 +114,15 @@ def test_only_the_kit_needs_pytest() -> None:
     needing = {"vmnet/pytest_plugin.py", "vmnet/testing/conformance"}
     importing = importers("pytest", CORE + PLUGINS)
     assert {re.sub(r"(/conformance)/\w+\.py", r"\1", path) for path in importing} == needing
-    kit = {str(one.relative_to(ROOT)) for one in CORE if _imports_kit(one)}
-    assert {one for one in kit if not one.startswith("vmnet/testing/")} == {
+    kit = {str(path.relative_to(ROOT)) for path in CORE if _imports_kit(path)}
+    assert {path for path in kit if not path.startswith("vmnet/testing/")} == {
         "vmnet/pytest_plugin.py",
         "vmnet/rehearsal.py",
     }
 
 
 def _imports_kit(path: Path) -> bool:
-    return any(one.split(".")[:2] == ["vmnet", "testing"] for one in imports(path))
+    return any(module.split(".")[:2] == ["vmnet", "testing"] for module in imports(path))
 
 
 def test_the_core_imports_no_plugin() -> None:

@@ -10,7 +10,7 @@ from vmnet.model.identity import Identity, Interface, Neighbour
 
 @frozen
 class Requirements:
-    """What the selected IPAM strategies need from the bridge, known before the bridge is planned.
+    """The needs of the selected IPAM strategies, known before the bridge is planned.
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself, so such
         messages must neither leave nor enter through the uplink

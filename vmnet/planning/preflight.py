@@ -1,6 +1,6 @@
-"""The checks of what a plan cannot know: privileges, the kernel, limits, and other VMs.
+"""Check the conditions outside a plan: privileges, the kernel, limits, and other VMs.
 
-A start goes through them before it changes anything, and `vmnet check` reports each.
+A start makes these checks before it changes anything, and `vmnet check` reports each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vmnet.model.delivery import Delivery
 from vmnet.model.machine import Cdrom, Disk
 from vmnet.planning import capabilities, host
 
-# What is checked, and a function that returns a detail, or raises VmnetError.
+# The name of the check, and a function that returns a detail, or raises VmnetError.
 Check = tuple[str, Callable[[], str]]
 
 

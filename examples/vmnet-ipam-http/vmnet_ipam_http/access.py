@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @frozen
 class Access:
-    """What a request to the service needs.
+    """The URL, TLS context and headers of a request to the service.
 
     :param tls: None for a plain http URL
     :param headers: secret authorisation headers; never print or log them

@@ -33,7 +33,7 @@ test ! -d /etc/netplan || cp -r /etc/netplan "$2/etc"
 find "$2" -type f | sort | xargs cat
 """
 
-# What cloud-init makes of user-data or vendor-data: type and content of each part.
+# Prints the parts that cloud-init finds in user-data or vendor-data: type and content of each.
 _PROCESS = """\
 import base64, json, sys
 from cloudinit import helpers, user_data

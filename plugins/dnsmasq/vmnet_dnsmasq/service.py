@@ -101,7 +101,7 @@ def _with_dnsmasq(
     argv = (*limit, program, f"--conf-file={paths.config}", *account.options())
     servers = config.render_servers(map(str, gaps.reachable(identity.resolver.nameservers)))
     follows = followed.files(settings, identity)
-    errand = refresh.command(
+    refresh_command = refresh.command(
         settings[RUN_DIR],
         follows,
         served=service.upstream is not None,
@@ -123,7 +123,7 @@ def _with_dnsmasq(
                 paths.pidfile,
                 paths.log,
                 follows,
-                errand,
+                refresh_command,
                 capabilities=("NET_BIND_SERVICE",),
             ),
         ),

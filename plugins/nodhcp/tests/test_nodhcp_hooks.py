@@ -1,4 +1,4 @@
-"""What nodhcp reports that it does not carry."""
+"""The parts of an identity that nodhcp reports as not carried."""
 
 from __future__ import annotations
 

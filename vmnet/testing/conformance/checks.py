@@ -1,4 +1,4 @@
-"""What the checks share: which plugins they apply to, and plans with readable errors."""
+"""Helpers of the checks: select those that apply to a plugin, and plan with readable errors."""
 
 from __future__ import annotations
 

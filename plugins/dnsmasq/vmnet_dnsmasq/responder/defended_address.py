@@ -4,7 +4,7 @@ The address was free when the VM started, but the engine does not know about it 
 a machine, which then must have it alone. A single forged claim must not take the address from the
 bridge, so the bridge probes for it. If no machine answers, the bridge announces its address again.
 If a machine answers, or claims the address again soon, the bridge gives it up and looks for another
-one. The bridge keeps its link-local address, so DHCP and DNS continue.
+address. The bridge keeps its link-local address, so DHCP and DNS continue.
 """
 
 from __future__ import annotations
