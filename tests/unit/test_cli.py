@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit import recorder, running
 from vmnet import __version__, cli
-from vmnet.errors import SettingsError, StateError, UsageError
-from vmnet.lifecycle import command_record, state
+from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
+from vmnet.lifecycle import command_record, state, stop_signals
 from vmnet.model.machine import Command, User
 from vmnet.settings.core import CORE
 from vmnet.terminal.colours import styled
@@ -206,6 +206,18 @@ def test_plan_needs_the_record_of_a_running_vm(environ: dict[str, str], tmp_path
     running.machine(tmp_path / "run")
     with pytest.raises(StateError, match=r"can't read .*command\.json"):
         run("plan", **environ)
+
+
+def test_a_start_as_another_user_than_root_says_so_first(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the first error would be about the run directory, which only root can write."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(stop_signals, "interruptible", lambda: None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.json").write_text("{")
+    with pytest.raises(PrivilegeError, match=r"^vmnet runs as user 1000, but only root can "):
+        run("run", **environ)
 
 
 def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capture) -> None:

@@ -43,8 +43,8 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     stop_signals.interruptible()
     hooks = pipeline.select(environ)
-    recovery.recover(hooks)
     preflight.require(preflight.before_planning(hooks.settings[CPUS]))
+    recovery.recover(hooks)
     devices = start.device_indexes()
     must_restore = shared_network.must_be_restored(hooks.settings)
     if not hooks.allocators and not must_restore:
