@@ -29,7 +29,7 @@ from vmnet.errors import InterruptedStartError, VmnetError  # noqa: E402
 
 
 def main() -> None:
-    """Run the command line and exit with the code of docs/operations.md."""
+    """Run the command line and exit with a code that docs/operations.md lists."""
     process_name.set_own("vmnet")  # instead of the interpreter's name
     log.configure(os.environ)
     try:

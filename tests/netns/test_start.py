@@ -341,7 +341,7 @@ def test_a_second_vm_in_the_namespace_is_refused(
 def test_a_device_that_the_container_bridges_is_not_handed_over(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
-    """As with an engine in the container, for its own containers."""
+    """The container runs an engine, which has a bridge and NICs of its own."""
     for command in (
         *("link add own0 type bridge", "link add veth0 type veth peer name veth1"),
         *("link set veth0 master own0", "link set veth0 up"),

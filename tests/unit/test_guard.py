@@ -166,7 +166,7 @@ class FakeQemu:
 def test_the_deadline_leaves_out_pauses_of_the_container(
     pauses: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guest is asked at 0, 3 and 6 of 8 seconds, however long the engine froze it."""
+    """The guard presses the button at 0, 3 and 6 of 8 seconds, however long the engine froze it."""
     fake, qemu = FakeTime(*pauses), cast("Any", FakeQemu())
     monkeypatch.setattr(clock, "time", fake)
     log = cast("Any", logging.getLogger("guard"))

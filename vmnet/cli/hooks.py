@@ -118,7 +118,7 @@ def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
 
 
 def _assignments(installation: Installation, variable: str | None, name: str) -> str:
-    """Return the assignments that select a strategy. One that serves DHCP contradicts NO_DHCP."""
+    """Return the assignments that select a strategy. NO_DHCP excludes DHCP servers."""
     contradicts = name == core.IPAM.default and not installation.serves_dhcp
     prefix = f"{core.NO_DHCP.name}=false " if contradicts else ""
     return f"{prefix}{variable}={name}"

@@ -49,7 +49,7 @@ def of_container(container: Namespace) -> Observed:
 
 
 def of_guest(answer: Any) -> Observed:
-    """Read the guest's report from /cgi-bin/identity. What the guest lacks is empty."""
+    """Read the guest's report from /cgi-bin/identity. Missing values are empty."""
     (interface,) = answer["interfaces"]
     defaults = [route.split() for route in answer["routes"] if route.startswith("default via ")]
     return Observed(

@@ -27,7 +27,7 @@ def lines(
 
 
 def _selecting(strategy: str, strategies: Mapping[str, tuple[str, ...]]) -> str:
-    """Return how to select a strategy; empty if it is none, as a plugin without such hooks."""
+    """Return how to select a strategy; empty if the plugin is not a strategy."""
     variable = next((name for name, names in strategies.items() if strategy in names), "")
     if variable == IPAM.name:
         return f"add {strategy} to {variable}"

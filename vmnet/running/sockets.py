@@ -15,7 +15,7 @@ _SECONDS, _POLL_SECONDS = 5.0, 0.05
 
 
 class BusyError(GuestError):
-    """QEMU serves another client, and only one client on a socket.
+    """QEMU is serving another client, and a socket serves one client at a time.
 
     :param others: the connected clients
     """

@@ -20,7 +20,7 @@ _MAX_LINES = 100  # the guest can cause errors without limit
 class DiskErrors:
     """Follows QEMU's events BLOCK_IO_ERROR and RESUME.
 
-    Nothing is resumed that QEMU has not stopped for lack of room.
+    Only a guest that QEMU stopped for lack of room is resumed.
     """
 
     def __init__(self, log: Log) -> None:

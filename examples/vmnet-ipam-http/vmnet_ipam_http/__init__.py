@@ -80,7 +80,7 @@ def vmnet_ipam_allocate(settings: Settings, identity: Identity) -> Identity:
 
 @hookimpl
 def vmnet_ipam_release(settings: Settings, identity: Identity) -> None:
-    # Not by the identity, which two containers may share, but by the claim in the run directory.
+    # The claim in the run directory identifies the container; two containers may share an identity.
     from vmnet_ipam_http import client
 
     client.release(settings)

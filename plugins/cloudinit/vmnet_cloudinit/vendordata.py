@@ -97,7 +97,7 @@ def combine(parts: tuple[Part, ...]) -> bytes:
 
 
 def _parts(identity: Identity, own: bytes | None) -> Iterator[Part]:
-    # Also without links, so that the script removes the links of an earlier container.
+    # Without links, the script still removes the links of an earlier container.
     script = _HOSTS.replace("@LINKS@", "".join(hosts(identity)))
     yield Part("text/cloud-boothook", "vmnet-hosts", script.encode())
     if identity.ntp:

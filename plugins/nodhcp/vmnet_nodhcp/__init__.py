@@ -1,7 +1,7 @@
 """The IPAM strategy ``nodhcp``: another system gives the guest its address, through the bridge.
 
 Examples are Rancher, which allocates from its own database and serves DHCP on its own network, and
-a bridge to the host's network. The strategy delivers nothing and contains nothing.
+a bridge to the host's network. The strategy delivers nothing and requires no containment.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _words(mac: str) -> tuple[int, int]:
 def ipv4_payload(fragments: int, label: str) -> tuple[Instruction, ...]:
     """Jump if an IPv4 packet is a fragment; otherwise load its protocol into A.
 
-    Its payload is at 14 + X from then on.
+    From there on, its payload is at 14 + X.
 
     :param fragments: ANY_FRAGMENT or LATER_FRAGMENT
     """

@@ -1,7 +1,7 @@
 """Find the routes through interfaces that stay with the container, such as a VPN's tun0.
 
 The guest does not get these routes. If one of its own routes leads to the same destination, its
-traffic takes another way than the container's did: it bypasses the VPN.
+traffic takes another path than the container's did: it bypasses the VPN.
 """
 
 from __future__ import annotations

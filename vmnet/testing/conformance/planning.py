@@ -40,7 +40,7 @@ class PlanningChecks:
 
     @needs(*PLANNING)
     def test_planning_has_no_effects(self, subject: Subject) -> None:
-        """Planning writes, starts, changes and prints nothing, because `vmnet plan` does it too."""
+        """Planning writes, starts, changes and prints nothing, as `vmnet plan` requires."""
         run_dir = subject.settings[RUN_DIR]
         for name, identity in samples.PLAIN.items():
             output = StringIO()
