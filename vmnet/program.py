@@ -1,4 +1,4 @@
-"""Run a module as a program of its own, next to the start: the one way for the core and plugins."""
+"""Run a module as a program of its own. The core and plugins start their programs like this."""
 
 from __future__ import annotations
 

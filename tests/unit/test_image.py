@@ -44,9 +44,9 @@ def truncate(path: Path, size: int) -> Path:
     return path
 
 
-def refused(path: Path, wish: str = "auto", *, ephemeral: bool = False) -> MachineError:
+def refused(path: Path, requested: str = "auto", *, ephemeral: bool = False) -> MachineError:
     with pytest.raises(MachineError) as caught:
-        choose.disk(path, wish, ephemeral=ephemeral)
+        choose.disk(path, requested, ephemeral=ephemeral)
     return caught.value
 
 
@@ -207,8 +207,8 @@ def test_a_disk_of_several_files(options: tuple[str, ...], tmp_path: Path) -> No
     """QEMU would open files of the container by the names in the image."""
     disk = create(tmp_path / "disk.vmdk", "-f", *options, "8M")
     for part in (disk, *tmp_path.glob("disk-s*.vmdk")):
-        for wish in ("auto", "vmdk"):
-            error = refused(part, wish, ephemeral=True)
+        for requested in ("auto", "vmdk"):
+            error = refused(part, requested, ephemeral=True)
             assert "only a part of a disk" in error.message
             assert f"`qemu-img convert -f vmdk -O qcow2 {part.name}" in error.hint
 

@@ -103,9 +103,9 @@ def test_a_garbled_image_never_causes_a_traceback(kind: str, data: st.DataObject
         place = data.draw(st.integers(0, 511) | st.integers(0, len(content) - 1))
         content[place : place + 8] = data.draw(st.binary(min_size=1, max_size=8))
     shortened = bytes(content[: data.draw(st.integers(0, len(content)))])
-    for wish in ("auto", kind):
+    for requested in ("auto", kind):
         with file(shortened) as path, suppress(MachineError):
-            assert choose.disk(path, wish).format in choose.SERVED
+            assert choose.disk(path, requested).format in choose.SERVED
 
 
 @given(data=st.data())

@@ -37,9 +37,9 @@ def test_the_machine_gets_its_nics_from_the_wiring() -> None:
     assert machine.devices == (disk, seed), "a plugin's devices follow the user's"
 
 
-def accelerated(wish: str) -> str:
+def accelerated(requested: str) -> str:
     identity = testing.identity()
-    settings = testing.settings({"VMNET_ACCEL": wish})
+    settings = testing.settings({"VMNET_ACCEL": requested})
     return assemble(settings, identity, testing.wiring(identity), Boot(), ()).accelerator
 
 
@@ -54,12 +54,12 @@ def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str) -> None:
 
 
 @pytest.mark.parametrize("flag", ["vmx", "svm"])
-@pytest.mark.parametrize(("wish", "got"), [("auto", "kvm"), ("kvm", "kvm"), ("tcg", "tcg")])
+@pytest.mark.parametrize(("requested", "got"), [("auto", "kvm"), ("kvm", "kvm"), ("tcg", "tcg")])
 def test_kvm_if_it_works(
-    flag: str, wish: str, got: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flag: str, requested: str, got: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cpu(monkeypatch, tmp_path, f"fpu {flag} sse")
-    assert accelerated(wish) == got
+    assert accelerated(requested) == got
 
 
 def test_no_kvm_on_a_cpu_without_the_extension(

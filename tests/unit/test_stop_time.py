@@ -8,7 +8,7 @@ from vmnet.planning import stop_time
 
 
 @pytest.mark.parametrize(
-    ("wish", "environ", "seconds"),
+    ("requested", "environ", "seconds"),
     [
         (None, {}, 8),
         (None, {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, 25),
@@ -17,10 +17,10 @@ from vmnet.planning import stop_time
     ],
 )
 def test_the_time_fits_the_engine(
-    wish: int | None, environ: dict[str, str], seconds: int, monkeypatch: pytest.MonkeyPatch
+    requested: int | None, environ: dict[str, str], seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.environ", environ)
-    assert stop_time.choose(wish) == seconds
+    assert stop_time.choose(requested) == seconds
 
 
 @pytest.mark.parametrize(

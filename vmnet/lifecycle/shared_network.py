@@ -13,5 +13,5 @@ from vmnet.settings.table import Settings
 
 def must_be_restored(settings: Settings) -> bool:
     """Return whether to restore the network. A program without a TCP or UDP socket is not found."""
-    wish = settings[RESTORE_NETWORK]
-    return wish == "on" or (wish == "auto" and inet_sockets.is_used())
+    requested = settings[RESTORE_NETWORK]
+    return requested == "on" or (requested == "auto" and inet_sockets.is_used())

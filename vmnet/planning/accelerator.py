@@ -14,22 +14,22 @@ _KVM = Path("/dev/kvm")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def choose(wish: str) -> str:
+def choose(requested: str) -> str:
     """Return ``kvm`` or ``tcg``.
 
-    :param wish: VMNET_ACCEL
-    :raises MachineError: ``wish`` is kvm, but KVM does not work
+    :param requested: VMNET_ACCEL
+    :raises MachineError: ``requested`` is kvm, but KVM does not work
     """
     fault = obstacle()
-    if wish == "kvm" and fault:
+    if requested == "kvm" and fault:
         raise MachineError(
             f"VMNET_ACCEL=kvm, but {fault}",
             f"on a host with virtualisation {engine.device(Path('/dev/kvm'))}; "
             "or set VMNET_ACCEL=auto",
         )
-    if wish == "auto" and fault:
+    if requested == "auto" and fault:
         _log.warning("no KVM (%s): the guest runs in slow software emulation", fault)
-    return "tcg" if wish == "tcg" or fault else "kvm"
+    return "tcg" if requested == "tcg" or fault else "kvm"
 
 
 def obstacle() -> str:

@@ -9,23 +9,23 @@ from vmnet import engine
 _DOCKER_SECONDS, _KUBERNETES_SECONDS = 8, 25
 
 
-def choose(wish: int | None) -> int:
+def choose(requested: int | None) -> int:
     """Return the seconds from a stop signal to the forced stop.
 
-    :param wish: VMNET_STOP_TIMEOUT
+    :param requested: VMNET_STOP_TIMEOUT
     """
-    if wish is not None:
-        return wish
+    if requested is not None:
+        return requested
     return _KUBERNETES_SECONDS if engine.name() == "kubernetes" else _DOCKER_SECONDS
 
 
-def shortage(wish: int | None, accelerator: str) -> str:
+def shortage(requested: int | None, accelerator: str) -> str:
     """Return why the guest may be cut off; empty if it has time enough.
 
-    :param wish: VMNET_STOP_TIMEOUT
+    :param requested: VMNET_STOP_TIMEOUT
     :param accelerator: ``kvm`` or ``tcg``
     """
-    if wish is not None or accelerator != "tcg":
+    if requested is not None or accelerator != "tcg":
         return ""
     return f"an emulated guest may need longer than {choose(None)} s to power off"
 

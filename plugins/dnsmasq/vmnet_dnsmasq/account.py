@@ -13,8 +13,8 @@ _NAME = "dnsmasq"  # the user that distributions create for it
 def options() -> tuple[str, ...]:
     """Return the options of dnsmasq(8) that set its user and group.
 
-    By itself, dnsmasq becomes nobody, whom other programs may also use. It exits if it cannot
-    change, so that without the capabilities for this it stays root.
+    By default, dnsmasq becomes the user nobody, which other programs may also use. It
+    exits if it can't change to that user, so without the capabilities for this it stays root.
     """
     if not (capabilities.has("SETUID") and capabilities.has("SETGID")):
         return "--user=root", "--group="

@@ -41,8 +41,8 @@ def booting(kernel: Path) -> Machine:
     return testing.machine(kernel=Kernel(kernel))
 
 
-def choose(wish: str, machine: Machine, extra: tuple[str, ...] = ()) -> User:
-    settings = testing.settings({"VMNET_USER": wish}, *ROWS)
+def choose(requested: str, machine: Machine, extra: tuple[str, ...] = ()) -> User:
+    settings = testing.settings({"VMNET_USER": requested}, *ROWS)
     return user.choose(PROGRAM, machine, Options(settings, extra=extra))
 
 

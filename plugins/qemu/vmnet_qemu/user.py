@@ -35,16 +35,16 @@ def choose(program: Path, machine: Machine, options: Options) -> User:
 
     :raises MachineError: the user that VMNET_USER names can't open a file
     """
-    wish = options.settings[rows.USER]
+    requested = options.settings[rows.USER]
     if os.geteuid() != 0:
         return User(os.geteuid(), os.getegid(), tuple(os.getgroups()))
-    if wish == "root":
+    if requested == "root":
         return _ROOT
-    uid, gid = _UNPRIVILEGED if isinstance(wish, str) else wish
+    uid, gid = _UNPRIVILEGED if isinstance(requested, str) else requested
     named = list(_named(program, machine, options))
     user = User(uid, gid, tuple(sorted(_groups(named))))
     obstacle = _obstacle(user, named)
-    if obstacle and wish != "auto":
+    if obstacle and requested != "auto":
         raise MachineError(
             f"VMNET_USER={uid}:{gid}: {obstacle}",
             "change the file's mode, name another user, or set VMNET_USER=root",

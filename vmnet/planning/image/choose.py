@@ -46,31 +46,31 @@ class _Image(NamedTuple):
     found: Content | None
 
 
-def disk(path: Path, wish: str, *, ephemeral: bool = False) -> Choice:
+def disk(path: Path, requested: str, *, ephemeral: bool = False) -> Choice:
     """Choose the format for VMNET_DISK.
 
-    :param wish: VMNET_DISK_FORMAT: a format, or ``auto`` to detect it
+    :param requested: VMNET_DISK_FORMAT: a format, or ``auto`` to detect it
     :param ephemeral: QEMU only reads the image
-    :raises MachineError: QEMU can't serve the image, or ``wish`` is auto and it refers to other
-        files
+    :raises MachineError: QEMU can't serve the image, or ``requested`` is auto and it refers to
+        other files
     """
-    if wish == "raw":
+    if requested == "raw":
         return Choice("raw")
     with _opened(path, "VMNET_DISK") as image:
         found = image.found
-        if wish == "auto" and found is None:
+        if requested == "auto" and found is None:
             _require_sectors(image)
             return Choice("raw", guessed=not ephemeral)
-        if wish == "auto" and found is not None and not _is_trusted(found):
+        if requested == "auto" and found is not None and not _is_trusted(found):
             raise _not_served(path, found)
-        if found is None or wish not in ("auto", found.format):
+        if found is None or requested not in ("auto", found.format):
             raise MachineError(
-                f"VMNET_DISK_FORMAT={wish}, but {path} is "
+                f"VMNET_DISK_FORMAT={requested}, but {path} is "
                 f"{found.title if found else 'in no known format'}",
                 "unset VMNET_DISK_FORMAT, and vmnet detects the format",
             )
         if found.format == "qcow2":
-            return _qcow2(image, found, may_refer=wish != "auto")
+            return _qcow2(image, found, may_refer=requested != "auto")
         return _other(image, found, ephemeral)
 
 

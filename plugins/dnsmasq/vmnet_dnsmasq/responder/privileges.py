@@ -12,12 +12,12 @@ _NOBODY = 65534
 
 
 def shed() -> None:
-    """Become nobody for good, which also drops all capabilities (capabilities(7))."""
+    """Become the user nobody for good, which also drops all capabilities (capabilities(7))."""
     _become(os.setuid)
 
 
 def put_aside() -> None:
-    """Become nobody until :func:`regain`."""
+    """Become the user nobody until :func:`regain`."""
     _become(os.seteuid)
 
 
