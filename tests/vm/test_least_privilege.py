@@ -136,7 +136,15 @@ def test_qemu_locks_a_disk_that_it_inherits(
 
 def _holds_locks(pid: int) -> bool:
     """Return whether a process has locked part of an open file (F_OFD_SETLK)."""
-    return any("OFDLCK" in path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir())
+    return any("OFDLCK" in _content(path) for path in Path(f"/proc/{pid}/fdinfo").iterdir())
+
+
+def _content(path: Path) -> str:
+    """Return the content of a file; empty if it is gone, as after QEMU closed a descriptor."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def test_vmnet_opens_a_block_device_for_qemu(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
