@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The folder that pytest uses by default is shared, and each run closes it to other users.
     """
-    _stop_ignoring_hangups()
+    _stop_ignoring_signals()
     if config.option.basetemp is None:
         folder = Path(tempfile.mkdtemp(prefix="vmnet-tests-"))
         folder.chmod(0o755)
@@ -51,11 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("guests" if boots else item.path.stem))
 
 
-def _stop_ignoring_hangups() -> None:
-    """Let the programs that tests start handle SIGHUP, which nohup(1) makes them ignore.
+def _stop_ignoring_signals() -> None:
+    """Let the programs that tests start handle signals that this process ignores.
 
-    A shell can't trap a signal that was ignored when the shell started. A handler is reset by
+    nohup(1) ignores SIGHUP, and a shell starts background jobs with SIGINT and SIGQUIT ignored. A
+    shell can't trap a signal that was ignored when the shell started. A handler is reset by
     execve(2), so programs get the default, and it does nothing in this process.
     """
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
