@@ -144,6 +144,15 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> Bridge:
     return bridge
 
 
+def test_a_new_address_is_announced_again(bridge: Bridge) -> None:
+    """RFC 5227 section 2.3: twice, the first time by the kernel."""
+    watched = bridge.watch()
+    bridge.wait(watched, 1.9)
+    assert bridge.sent == []
+    bridge.wait(watched, 600)
+    assert bridge.sent == [f"announces {FIRST}"]
+
+
 def test_a_claim_that_no_machine_confirms_is_answered_once(bridge: Bridge) -> None:
     watched = bridge.watch()
     for _ in range(2):

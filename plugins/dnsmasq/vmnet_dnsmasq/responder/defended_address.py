@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PROBES, _INTERVAL = 3, 0.2  # seconds; see vmnet.net.arp
 _DEFEND_SECONDS = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
+_ANNOUNCE_SECONDS = 2.0  # RFC 5227 section 1.1, ANNOUNCE_INTERVAL
 # Seconds between losing an address and probing for the next, so that false claims do not flood the
 # log.
 _AT_ONCE, _FIRST_PAUSE, _LONGEST_PAUSE = 0.0, 60.0, 3600.0
@@ -49,8 +50,10 @@ class DefendedAddress:
         program = link.claims(self._address, self._mac, probes=not self._holds)
         self._bridge = link.bridge(config.bridge, program)
         self.links = (self._bridge, link.watch(config.tap))
-        self.due = _NEVER if self._holds else time.monotonic() + _FIRST_PAUSE
-        self._probes, self._tried = 0, 1
+        # The kernel announces an address once, when the bridge goes up. The uplink may not forward
+        # that: it does so only when the kernel's workqueue has seen its carrier.
+        self._probes, self._tried = _PROBES if self._holds else 0, 1
+        self.due = time.monotonic() + (_ANNOUNCE_SECONDS if self._holds else _FIRST_PAUSE)
         self._contested = self._taken = -_NEVER
         self._pause = _AT_ONCE
 
@@ -70,7 +73,7 @@ class DefendedAddress:
         elif now - self._contested < _DEFEND_SECONDS:
             self._give_up(received[22:28].hex(":"), now)
         else:
-            self._contested = now
+            self._contested, self._probes = now, 0
             self._probe(now)
 
     def wake(self) -> None:
