@@ -90,8 +90,8 @@ if TYPE_CHECKING:
     from vmnet.net.restore import snapshot as snapshot
     from vmnet.planning import capabilities as capabilities
     from vmnet.process import Answer as Answer
-    from vmnet.supervision import followed as followed
-    from vmnet.supervision import task as task
+    from vmnet.supervision import engine_files as engine_files
+    from vmnet.supervision import program_log as program_log
     from vmnet.supervision.firmware import FIRMWARE_LOG as FIRMWARE_LOG
     from vmnet.supervision.guard import EXIT_PORT as EXIT_PORT
 
@@ -168,8 +168,9 @@ LATE = {
     "cbpf": ("vmnet.net.filters.cbpf", None),
     "containment": ("vmnet.net.filters.containment", None),
     "device": ("vmnet.net.device", None),
+    "engine": ("vmnet.engine", None),
+    "engine_files": ("vmnet.supervision.engine_files", None),
     "files": ("vmnet.lifecycle.files", None),
-    "followed": ("vmnet.supervision.followed", None),
     "from_json": ("vmnet.model.serial", "from_json"),
     "inet_sockets": ("vmnet.net.inet_sockets", None),
     "links": ("vmnet.net.links", None),
@@ -177,9 +178,9 @@ LATE = {
     "packet_socket": ("vmnet.net.packet_socket", None),
     "packets": ("vmnet.net.packets", None),
     "privileges": ("vmnet.lifecycle.privileges", None),
-    "engine": ("vmnet.engine", None),
     "process": ("vmnet.process", None),
     "program": ("vmnet.program", None),
+    "program_log": ("vmnet.supervision.program_log", None),
     "reception": ("vmnet.net.filters.reception", None),
     "replay": ("vmnet.net.restore.replay", None),
     "resolver": ("vmnet.net.resolver", None),
@@ -188,7 +189,6 @@ LATE = {
     "snapshot": ("vmnet.net.restore.snapshot", None),
     "step": ("vmnet.net.kernel_errors", "step"),
     "tap": ("vmnet.net.tap", None),
-    "task": ("vmnet.supervision.task", None),
     "to_json": ("vmnet.model.serial", "to_json"),
 }
 

@@ -94,7 +94,7 @@ def test_a_later_network_gets_no_answers_from_the_container(network: Lan, vmnet:
                 send(second.host, last, by=second.bridge)
                 frames = until_seen(card, last)
                 assert not [frame for frame in frames if frame[6:12] == mac_bytes(late.mac)]
-            assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
+            assert _ask(vmnet, process, "status", "--json")["added_nics"] == ["eth1"]
             assert "eth1" not in _reason(vmnet, process), "the VM still has all its networks"
         with vmnet.running(web) as process:
             assert f"eth1: the guest gets MAC {late.mac} and {late.address}/24" in process.output()
@@ -118,7 +118,7 @@ def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet:
             _await_word(process, "vmnet: warning: eth1 was added")
             until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
             assert not _answers(station, late.address)
-            assert _ask(vmnet, process, "status", "--json")["newcomers"] == ["eth1"]
+            assert _ask(vmnet, process, "status", "--json")["added_nics"] == ["eth1"]
             assert process.output().count("eth1 was added") == 1
 
 

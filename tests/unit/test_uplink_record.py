@@ -74,9 +74,9 @@ def test_the_loss_of_a_carrier_that_came_after_the_start() -> None:
         ({}, ("eth0", "eth1"), True),
     ],
 )
-def test_newcomers(changes: dict[str, Any], wanted: tuple[str, ...] | None, is_new: bool) -> None:
+def test_added_nics(changes: dict[str, Any], wanted: tuple[str, ...] | None, is_new: bool) -> None:
     eth1 = evolve(Device(7, "eth1", True, True, True, 0, "veth"), **changes)
-    found = uplink_record.newcomers(RECORD, by_index(ETH0, BR0, eth1), wanted)
+    found = uplink_record.added_nics(RECORD, by_index(ETH0, BR0, eth1), wanted)
     assert found == ([eth1] if is_new else [])
 
 

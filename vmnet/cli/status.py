@@ -56,7 +56,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
             if handover.interface == interface.name:
                 yield "", _marked(handover.done, f"{handover.strategy}: {handover.detail}")
         yield "", _answers(answers)
-    for name in found.newcomers:
+    for name in found.added_nics:
         yield name, _marked(None, "was added after the start; the VM gets it at the next restart")
     for helper in found.helpers:
         parts = (f"process {helper.pid}" if helper.pid else "", helper.trouble)

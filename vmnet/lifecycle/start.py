@@ -90,7 +90,7 @@ def _write_records(
     command_record.save(run_dir, plan.command)
     undo.callback(vm_record.discard, run_dir)
     vm_record.save(run_dir, vm_record.describe(plan.command, plan.wiring, addresses, helpers))
-    if uplink_record.newcomers(record, devices, settings[INTERFACES]):
+    if uplink_record.added_nics(record, devices, settings[INTERFACES]):
         # Connected during planning. The keeper handles NICs that appear later.
         from vmnet.lifecycle import uplink_changes
 

@@ -22,7 +22,7 @@ from vmnet.net import device
 from vmnet.net.device import Device
 from vmnet.settings.core import INTERFACES
 from vmnet.settings.table import value
-from vmnet.supervision import task
+from vmnet.supervision import program_log
 
 _log = logging.getLogger(__name__)
 _ROUTES = Path("/proc/self/net/route")
@@ -31,7 +31,7 @@ _REMEDY = "restart the container: vmnet takes over its networks at each start"
 
 def main(run_dir: str) -> None:
     """Log the changes: the program that the keeper runs."""
-    with task.logged():
+    with program_log.logged():
         log_changes(Path(run_dir), os.environ)
 
 
@@ -45,7 +45,7 @@ def log_changes(run_dir: Path, environ: Mapping[str, str]) -> None:
         return
     devices = device.devices()
     troubles = {uplink.index: _log_change(uplink, devices) for uplink in record.uplinks}
-    new = list(_shut_newcomers(record, devices, environ))
+    new = list(_shut_added_nics(record, devices, environ))
     changed = uplink_record.with_news(record, troubles, new, devices)
     if changed != record:
         uplink_record.save(run_dir, changed)
@@ -61,22 +61,22 @@ def _log_change(uplink: uplink_record.Uplink, devices: Mapping[int, Device]) -> 
     return trouble
 
 
-def _shut_newcomers(
+def _shut_added_nics(
     record: UplinkRecord, devices: Mapping[int, Device], environ: Mapping[str, str]
 ) -> Iterator[int]:
     """Block the NICs that were added, and yield their indexes."""
-    for newcomer in uplink_record.newcomers(record, devices, value(environ, INTERFACES)):
+    for nic in uplink_record.added_nics(record, devices, value(environ, INTERFACES)):
         from vmnet.net.filters import drop_all
 
-        text = f"{newcomer.name} was added, but the VM is not on that network"
-        if (obstacle := drop_all.shut(newcomer.name)) is None:
+        text = f"{nic.name} was added, but the VM is not on that network"
+        if (obstacle := drop_all.shut(nic.name)) is None:
             text += ": vmnet blocks it"
         else:
             text += f"; the container itself answers there: {obstacle}"
-        if newcomer.name in _default_routes():
+        if nic.name in _default_routes():
             text += ". It took the default route: names outside don't resolve through the bridge"
         _log.warning("%s", text, extra={"hint": _REMEDY})
-        yield newcomer.index
+        yield nic.index
 
 
 def _default_routes() -> set[str]:

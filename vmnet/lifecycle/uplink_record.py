@@ -111,7 +111,7 @@ def troubles(run_dir: Path) -> list[str]:
     return [text for uplink in record.uplinks if (text := trouble(uplink, now))]
 
 
-def newcomers(
+def added_nics(
     record: UplinkRecord, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
 ) -> list[Device]:
     """Return the NICs connected since the start that a new start would hand to the VM.

@@ -73,7 +73,7 @@ class Status:
     :param uptime: seconds since QEMU's process was started
     :param bridges: each NIC's bridge in its current state; ``wiring`` has the state at the start
     :param uplinks: each NIC's trouble; empty if there is none
-    :param newcomers: NICs that were added after the start and do not belong to the VM
+    :param added_nics: NICs that were added after the start and do not belong to the VM
     """
 
     process: Running
@@ -84,7 +84,7 @@ class Status:
     handovers: tuple[Handed, ...]
     bridges: tuple[BridgeState, ...]
     uplinks: tuple[str, ...]
-    newcomers: tuple[str, ...]
+    added_nics: tuple[str, ...]
     guest: tuple[GuestAnswers, ...]
     helpers: tuple[Running, ...]
 
@@ -101,7 +101,7 @@ def of(machine: VmRecord, hooks: Hooks) -> Status:
             f"run the command in the VM's container: {engine.command('exec', 'vmnet', 'status')}",
         )
     identity, wiring = saved.identity, saved.wiring
-    troubles, newcomers = _uplinks(hooks.settings[RUN_DIR])
+    troubles, added_nics = _uplinks(hooks.settings[RUN_DIR])
     return Status(
         process=Running(machine.hypervisor.name, machine.hypervisor.pid, runs=True),
         uptime=round(machine.hypervisor.seconds, 1),
@@ -114,7 +114,7 @@ def of(machine: VmRecord, hooks: Hooks) -> Status:
         ),
         bridges=tuple(map(bridge_state.read, machine.nics)),
         uplinks=tuple(troubles.get(nic.name, "") for nic in machine.nics),
-        newcomers=newcomers,
+        added_nics=added_nics,
         guest=tuple(guest_answers.ask(nic) for nic in machine.nics),
         helpers=tuple(map(Running.of, machine.helpers)),
     )

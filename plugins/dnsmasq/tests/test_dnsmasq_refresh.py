@@ -13,10 +13,10 @@ from vmnet_dnsmasq import refresh, service
 from vmnet_dnsmasq.config import Paths
 
 from vmnet import testing
-from vmnet.api import Host, Identity, followed
+from vmnet.api import Host, Identity, engine_files
 from vmnet.testing import resolver
 
-NAMES = followed.Names((Host(ip_address("172.17.0.9"), ("db",)),), (ip_address("127.0.0.11"),))
+NAMES = engine_files.Names((Host(ip_address("172.17.0.9"), ("db",)),), (ip_address("127.0.0.11"),))
 IDENTITY = testing.identity(resolver=resolver("127.0.0.11"), hosts=NAMES.hosts)
 
 
@@ -32,7 +32,7 @@ def paths(tmp_path: Path) -> Paths:
 def test_unchanged_files_are_not_written(paths: Paths, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     paths.hosts.chmod(0o400)
-    refresh.refresh(paths, NAMES, (followed.HOSTS, followed.RESOLV_CONF), served=True)
+    refresh.refresh(paths, NAMES, (engine_files.HOSTS, engine_files.RESOLV_CONF), served=True)
     assert (caplog.messages, paths.hosts.stat().st_mode & 0o777) == ([], 0o400)
 
 
@@ -43,7 +43,7 @@ def test_invalid_names_in_a_hosts_file_are_omitted(
     caplog.set_level(logging.INFO)
     names = ("ok", "\x1b[2J", "a,b", "x" * 300, *(f"n{number}" for number in range(9)))
     hosts = (Host(ip_address("172.17.0.8"), names), Host(ip_address("172.17.0.7"), ("bad name",)))
-    refresh.refresh(paths, evolve(NAMES, hosts=hosts), (followed.HOSTS,), served=True)
+    refresh.refresh(paths, evolve(NAMES, hosts=hosts), (engine_files.HOSTS,), served=True)
     valid = ("ok", *names[4:])
     served = " ".join((*valid, *(f"{name}.links.internal" for name in valid)))
     assert paths.hosts.read_text() == f"172.17.0.8\t{served}\n"
@@ -60,7 +60,10 @@ def test_a_removed_name_and_a_nameserver_that_dnsmasq_cannot_reach(
     caplog.set_level(logging.INFO)
     servers = (ip_address("192.0.2.1"), ip_address("2001:db8::53"))
     refresh.refresh(
-        paths, followed.Names((), servers), (followed.HOSTS, followed.RESOLV_CONF), served=True
+        paths,
+        engine_files.Names((), servers),
+        (engine_files.HOSTS, engine_files.RESOLV_CONF),
+        served=True,
     )
     assert (paths.hosts.read_text(), paths.servers.read_text()) == ("", "server=192.0.2.1\n")
     assert caplog.messages == [
@@ -75,8 +78,12 @@ def test_a_guest_with_the_links_in_its_own_hosts_file(
 ) -> None:
     """The guest reads that file, from cloud-init's seed, before it asks dnsmasq."""
     caplog.set_level(logging.INFO)
-    names = followed.Names((Host(ip_address("172.17.0.8"), ("db",)),), (ip_address("192.0.2.1"),))
-    refresh.refresh(paths, names, (followed.HOSTS, followed.RESOLV_CONF), served=True, seeded=True)
+    names = engine_files.Names(
+        (Host(ip_address("172.17.0.8"), ("db",)),), (ip_address("192.0.2.1"),)
+    )
+    refresh.refresh(
+        paths, names, (engine_files.HOSTS, engine_files.RESOLV_CONF), served=True, seeded=True
+    )
     assert paths.hosts.read_text() == "172.17.0.8\tdb db.links.internal\n"
     logged = [
         (record.levelname, record.getMessage(), vars(record).get("hint"))
@@ -114,18 +121,18 @@ def test_the_mode_depends_on_how_the_guest_gets_names(
 def test_another_process_with_the_pid_gets_no_signal(paths: Paths) -> None:
     with subprocess.Popen(("sleep", "60")) as child:
         paths.pidfile.write_text(f"{child.pid}\n")
-        refresh.refresh(paths, evolve(NAMES, hosts=()), (followed.HOSTS,), served=True)
+        refresh.refresh(paths, evolve(NAMES, hosts=()), (engine_files.HOSTS,), served=True)
         assert child.poll() is None
         child.kill()
 
 
 def test_only_files_that_the_names_come_from_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names may also come from a strategy or from VMNET_DNS."""
-    monkeypatch.setattr(followed, "read", lambda: NAMES)
+    monkeypatch.setattr(engine_files, "read", lambda: NAMES)
     elsewhere = evolve(IDENTITY, resolver=resolver("192.0.2.9"))
-    assert _follows(IDENTITY) == (followed.HOSTS, followed.RESOLV_CONF)
-    assert _follows(IDENTITY, VMNET_DNS="127.0.0.11") == (followed.HOSTS,)
-    assert _follows(elsewhere) == (followed.HOSTS,)
+    assert _follows(IDENTITY) == (engine_files.HOSTS, engine_files.RESOLV_CONF)
+    assert _follows(IDENTITY, VMNET_DNS="127.0.0.11") == (engine_files.HOSTS,)
+    assert _follows(elsewhere) == (engine_files.HOSTS,)
     assert _follows(evolve(elsewhere, hosts=())) == ()
 
 

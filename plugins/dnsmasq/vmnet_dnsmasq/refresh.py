@@ -15,7 +15,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from vmnet.api import files, followed, program, task
+from vmnet.api import engine_files, files, program, program_log
 from vmnet_dnsmasq import config, dns_names
 from vmnet_dnsmasq.config import Paths
 from vmnet_dnsmasq.gaps import IPV4_ONLY, reachable
@@ -41,13 +41,15 @@ def command(
 
 def main(run_dir: str, mode: str, *paths: str) -> None:
     written, follows = Paths.below(Path(run_dir)), tuple(map(Path, paths))
-    with task.logged():
-        refresh(written, followed.read(), follows, served=mode != _LEASED, seeded=mode == _SEEDED)
+    with program_log.logged():
+        refresh(
+            written, engine_files.read(), follows, served=mode != _LEASED, seeded=mode == _SEEDED
+        )
 
 
 def refresh(
     paths: Paths,
-    names: followed.Names,
+    names: engine_files.Names,
     follows: Sequence[Path],
     *,
     served: bool,
@@ -58,16 +60,16 @@ def refresh(
     :raises StateError: the run directory can't be written
     """
     changes = {}
-    if followed.HOSTS in follows:
+    if engine_files.HOSTS in follows:
         text = config.render_hosts(config.servable(names.hosts))
         if (before := _replace(paths.hosts, text)) is not None:
-            changes[followed.HOSTS] = _difference(before, text)
-    if followed.RESOLV_CONF in follows:
+            changes[engine_files.HOSTS] = _difference(before, text)
+    if engine_files.RESOLV_CONF in follows:
         text = config.render_servers(map(str, reachable(names.nameservers)))
         if _replace(paths.servers, text) is not None:
-            changes[followed.RESOLV_CONF] = f"nameservers {_servers(names.nameservers, served)}"
+            changes[engine_files.RESOLV_CONF] = f"nameservers {_servers(names.nameservers, served)}"
     for path, change in changes.items():
-        _report(f"{path} has changed: {change}", served, seeded and path == followed.HOSTS)
+        _report(f"{path} has changed: {change}", served, seeded and path == engine_files.HOSTS)
     if changes and served:
         _reload(paths.pidfile)
 

@@ -19,7 +19,7 @@ from vmnet.api import (
     Settings,
     Wiring,
     capabilities,
-    followed,
+    engine_files,
     process,
 )
 from vmnet_dnsmasq import account, config, gaps, refresh
@@ -100,7 +100,7 @@ def _with_dnsmasq(
     limit = (_find("prlimit", "util-linux"), f"--fsize={LARGEST_FILE}")
     argv = (*limit, program, f"--conf-file={paths.config}", *account.options())
     servers = config.render_servers(map(str, gaps.reachable(identity.resolver.nameservers)))
-    follows = followed.files(settings, identity)
+    follows = engine_files.files(settings, identity)
     refresh_command = refresh.command(
         settings[RUN_DIR],
         follows,
