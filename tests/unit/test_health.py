@@ -102,10 +102,10 @@ def test_all_queries_share_one_limit_below_half_a_second(
     all_queried = threading.Barrier(3, timeout=30)
     limits = []
 
-    def ask_qemu(_path: Path, seconds: float) -> run_state.Answer:
+    def ask_qemu(_path: Path, seconds: float) -> run_state.RunState:
         limits.append(seconds)
         all_queried.wait()
-        return run_state.Answer("running")
+        return run_state.RunState("running")
 
     def ask_guest(nic: GuestNic, seconds: float) -> GuestAnswers:
         limits.append(seconds)

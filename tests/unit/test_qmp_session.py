@@ -33,7 +33,7 @@ def test_a_session_works_in_a_flood(tmp_path: Path) -> None:
 
 def test_the_run_state_is_read_in_a_flood(tmp_path: Path) -> None:
     with qmp.qemu(tmp_path / "qmp.sock", noise=NOISE):
-        assert run_state.ask(tmp_path / "qmp.sock", 10) == run_state.Answer("running")
+        assert run_state.ask(tmp_path / "qmp.sock", 10) == run_state.RunState("running")
 
 
 @contextmanager

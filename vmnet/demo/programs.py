@@ -16,7 +16,7 @@ _SECONDS = 10.0
 
 
 @frozen
-class Answer:
+class Output:
     """A program's output and exit status.
 
     :param status: the exit status; the negative number of a signal that killed the program
@@ -27,7 +27,7 @@ class Answer:
     stderr: str
 
 
-def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Answer:
+def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Output:
     """Run a program and return its output.
 
     :raises TimeoutError: the program did not end in time, and was killed
@@ -45,7 +45,7 @@ def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Answer:
         )
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"{argv[0]} did not finish in {seconds:.0f} s") from None
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return Output(done.returncode, done.stdout, done.stderr)
 
 
 @frozen

@@ -64,7 +64,7 @@ def parse(text: str) -> Any:
         raise DemoError(f"not JSON: {error}", excerpt=text) from None
 
 
-def ask(*argv: str, seconds: float = 10) -> programs.Answer:
+def ask(*argv: str, seconds: float = 10) -> programs.Output:
     """Run a program and return its answer, even if it fails.
 
     :raises DemoError: the program can't be executed, or does not end

@@ -49,18 +49,18 @@ def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
     :param strict: whether a guest that has not answered by then is unhealthy
     :raises vmnet.errors.StateError: the record of the start can't be read
     """
-    machine = vm_record.load(run_dir)
-    if machine is None:
+    record = vm_record.load(run_dir)
+    if record is None:
         return Health("starting", "QEMU has not been started yet")
-    for helper in machine.helpers:
+    for helper in record.helpers:
         pid, trouble = helper.state()
-        if trouble and not (pid == 0 and machine.hypervisor.seconds < _HELPERS_SECONDS):
+        if trouble and not (pid == 0 and record.hypervisor.seconds < _HELPERS_SECONDS):
             return Health("unhealthy", f"{helper.name} {trouble}: see the container's log")
     if lost := uplink_record.troubles(run_dir):
         return Health("unhealthy", "; ".join(lost))
-    guests = _Guests(machine.nics)
+    guests = _Guests(record.nics)
     try:
-        answer = run_state.ask(machine.qmp, _SECONDS) if machine.qmp else run_state.Answer()
+        answer = run_state.ask(record.qmp, _SECONDS) if record.qmp else run_state.RunState()
     except GuestError as error:
         return Health("unhealthy", f"QEMU: {error.message}")
     if answer.silent:
@@ -69,11 +69,11 @@ def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
         return Health("healthy", "the guest has suspended itself")
     if answer.state and answer.state not in run_state.AT_WORK:
         return Health("unhealthy", f"{answer.state}: {run_state.trouble(answer.state)}")
-    current = [bridge_state.read(nic) for nic in machine.nics]
+    current = [bridge_state.read(nic) for nic in record.nics]
     if deaf := [bridge for bridge in current if bridge.is_deaf]:
         return Health("unhealthy", deaf[0].trouble)
     found = guests.result()
-    judged = _judge(machine, found, run_dir, grace, strict=strict)
+    judged = _judge(record, found, run_dir, grace, strict=strict)
     troubles = (bridge.trouble for bridge in current if bridge.trouble)
     return evolve(judged, reason="; ".join((judged.reason, *troubles)))
 
@@ -100,15 +100,15 @@ class _Guests:
 
 
 def _judge(
-    machine: VmRecord, found: list[GuestAnswers], run_dir: Path, grace: float, *, strict: bool
+    record: VmRecord, found: list[GuestAnswers], run_dir: Path, grace: float, *, strict: bool
 ) -> Health:
     """Judge the guest by its answers. A NIC that has answered must go on answering.
 
     A guest that may have other addresses than vmnet knows need not answer, but must send.
     """
-    answered = _Answered(run_dir / _FILE, machine)
+    answered = _Answered(run_dir / _FILE, record)
     answered.add(answers.nic for answers in found if answers.has_answered)
-    confined = {nic.name for nic in machine.nics if nic.confined}
+    confined = {nic.name for nic in record.nics if nic.confined}
     silent = [
         answers
         for answers in found
@@ -120,7 +120,7 @@ def _judge(
     reason = "; ".join((*map(_summary, found), *answered.trouble))
     if not silent:
         return Health("healthy", reason)
-    if machine.hypervisor.seconds < grace:
+    if record.hypervisor.seconds < grace:
         return Health("starting", f"{_silence(silent[0])} yet")
     if strict:
         return Health("unhealthy", f"{_silence(silent[0])} after {grace:g} s")
@@ -148,9 +148,9 @@ class _Answered:
     next check tries again.
     """
 
-    def __init__(self, path: Path, machine: VmRecord) -> None:
+    def __init__(self, path: Path, record: VmRecord) -> None:
         self._path = path
-        self._key = f"{machine.hypervisor.pid} {machine.hypervisor.started}"
+        self._key = f"{record.hypervisor.pid} {record.hypervisor.started}"
         lines = files.read(path).decode().splitlines() if path.exists() else []
         self._names = set(lines[1:]) if lines[:1] == [self._key] else set()
         self.trouble: tuple[str, ...] = ()

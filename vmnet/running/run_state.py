@@ -31,8 +31,8 @@ def trouble(state: str) -> str:
 
 
 @frozen
-class Answer:
-    """QEMU's answer.
+class RunState:
+    """QEMU's run state, or why it is unknown.
 
     :param state: the run state; empty if QEMU did not answer
     :param busy: the client that occupies the socket; empty if the socket was free
@@ -44,7 +44,7 @@ class Answer:
     silent: bool = False
 
 
-def ask(path: Path, seconds: float) -> Answer:
+def ask(path: Path, seconds: float) -> RunState:
     """Query QEMU's run state.
 
     :param seconds: the limit; half of it is for other clients to disconnect
@@ -54,12 +54,12 @@ def ask(path: Path, seconds: float) -> Answer:
     try:
         connection = sockets.connect(path, seconds / 2, seconds / 2)
     except BusyError as error:
-        return Answer(busy=error.others)
+        return RunState(busy=error.others)
     with connection:
         qemu = QmpSession(connection)
         try:
             qemu.ask("qmp_capabilities", seconds=end - time.monotonic())
             status = qemu.ask("query-status", seconds=end - time.monotonic())
-            return Answer(str(status["status"]))
+            return RunState(str(status["status"]))
         except (GuestError, KeyError, TypeError):
-            return Answer(silent=True)
+            return RunState(silent=True)

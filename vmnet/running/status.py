@@ -89,7 +89,7 @@ class Status:
     helpers: tuple[Running, ...]
 
 
-def of(machine: VmRecord, hooks: Hooks) -> Status:
+def of(record: VmRecord, hooks: Hooks) -> Status:
     """Collect the status of a VM.
 
     :raises GuestError: the run directory has no record of its identity
@@ -103,20 +103,20 @@ def of(machine: VmRecord, hooks: Hooks) -> Status:
     identity, wiring = saved.identity, saved.wiring
     troubles, added_nics = _uplinks(hooks.settings[RUN_DIR])
     return Status(
-        process=Running(machine.hypervisor.name, machine.hypervisor.pid, runs=True),
-        uptime=round(machine.hypervisor.seconds, 1),
-        qemu=_qemu(machine.qmp),
+        process=Running(record.hypervisor.name, record.hypervisor.pid, runs=True),
+        uptime=round(record.hypervisor.seconds, 1),
+        qemu=_qemu(record.qmp),
         identity=identity,
         wiring=wiring,
         handovers=tuple(
             Handed(name, handover.interface, handover.done, handover.detail)
             for name, handover in hooks.status(identity, wiring)
         ),
-        bridges=tuple(map(bridge_state.read, machine.nics)),
-        uplinks=tuple(troubles.get(nic.name, "") for nic in machine.nics),
+        bridges=tuple(map(bridge_state.read, record.nics)),
+        uplinks=tuple(troubles.get(nic.name, "") for nic in record.nics),
         added_nics=added_nics,
-        guest=tuple(guest_answers.ask(nic) for nic in machine.nics),
-        helpers=tuple(map(Running.of, machine.helpers)),
+        guest=tuple(guest_answers.ask(nic) for nic in record.nics),
+        helpers=tuple(map(Running.of, record.helpers)),
     )
 
 

@@ -37,7 +37,7 @@ class Stopped:
 
 
 def stop(
-    machine: VmRecord, timeout: float, progress: Callable[[str], None], *, force: bool = False
+    record: VmRecord, timeout: float, progress: Callable[[str], None], *, force: bool = False
 ) -> Stopped:
     """Press the power button until the guest has powered off, then make QEMU quit.
 
@@ -48,15 +48,15 @@ def stop(
     :param force: whether QEMU must write back the disks and quit then, as `docker stop` does
     :raises GuestError: the guest has not powered off, without ``force``; or QEMU does not answer
     """
-    if machine.qmp is None:
+    if record.qmp is None:
         raise GuestError(
             "this VM's hypervisor has no control socket", f"{engine.stop()} ends the container"
         )
     begun = time.monotonic()
     try:
-        is_off = _power_off(machine.qmp, timeout, progress)
+        is_off = _power_off(record.qmp, timeout, progress)
     except GuestError:
-        if machine.hypervisor.runs:
+        if record.hypervisor.runs:
             raise
         return Stopped("ended", round(time.monotonic() - begun, 1))
     seconds = round(time.monotonic() - begun, 1)
@@ -65,7 +65,7 @@ def stop(
             f"the guest did not power off within {timeout:g} s and keeps running",
             "raise `--timeout`, or use `--force` to have QEMU write back the disks and quit",
         )
-    _send_after_exit(machine.qmp, _QUIT if is_off else FORCE)
+    _send_after_exit(record.qmp, _QUIT if is_off else FORCE)
     return Stopped("powered-off" if is_off else "forced", seconds)
 
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from vmnet.api import DNS, NTP, RUN_DIR, AllocationError, Identity, Settings
 from vmnet_ipam_http import RETRIES, TIMEOUT, TOKEN_FILE, URL, access, claim, merge, protocol
 from vmnet_ipam_http.claim import Claim
-from vmnet_ipam_http.exchange import Answer, Request, exchange
+from vmnet_ipam_http.exchange import Request, Response, exchange
 from vmnet_ipam_http.failures import one_line
 
 
@@ -67,7 +67,7 @@ def _request(
     return Request(service, method, own_claim.path, body, settings[TIMEOUT], settings[RETRIES])
 
 
-def _refused(request: Request, answer: Answer) -> AllocationError:
+def _refused(request: Request, answer: Response) -> AllocationError:
     hints: dict[int, Any] = {
         401: f"the service requires a valid token: `-e {TOKEN_FILE.name}=…`",
         403: f"allow the token in {TOKEN_FILE.name} to do this, at the service",

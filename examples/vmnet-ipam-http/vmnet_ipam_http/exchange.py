@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 
 
 @frozen
-class Answer:
-    """The service's answer.
+class Response:
+    """The service's response.
 
     :param retry_after: seconds to wait, from the service's Retry-After; None without it
     """
@@ -78,7 +78,7 @@ class Request:
         return f"{self.access.url}{self.path}"
 
 
-def exchange(request: Request) -> Answer:
+def exchange(request: Request) -> Response:
     """Send the request and return the service's answer, which may be a refusal.
 
     Requests are retried, so they must be idempotent.
@@ -114,7 +114,7 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
     return result
 
 
-def _retry(request: Request) -> Answer:
+def _retry(request: Request) -> Response:
     deadline = time.monotonic() + request.seconds
     for attempt in range(request.retries + 1):
         pause = random.uniform(0.5, 1.5) * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
@@ -140,7 +140,7 @@ def _retry(request: Request) -> Answer:
     raise AllocationError(f"{request.url}: {failure}, at attempt {request.retries + 1}", hint)
 
 
-def _attempt(request: Request, remaining: float) -> Answer:
+def _attempt(request: Request, remaining: float) -> Response:
     """Send the request once, on a new connection, because a reused connection may just break.
 
     Do not follow redirects, which could send the token to any host.
@@ -163,7 +163,7 @@ def _attempt(request: Request, remaining: float) -> Answer:
             preload_content=False,
             timeout=Timeout(total=max(0.1, min(remaining, _ATTEMPT))),
         )
-        return Answer(
+        return Response(
             response.status,
             _body(response),
             response.headers.get("Location", ""),
