@@ -165,6 +165,31 @@ def test_a_guest_that_never_answers_is_unhealthy_only_if_strict(
     assert verdict(tmp_path, strict=True)[0] == "starting"
 
 
+def test_a_guest_must_answer_on_one_of_its_nics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[GuestAnswers]
+) -> None:
+    """Cloud images configure only their first NIC."""
+    answering = {"eth0"}
+
+    def ask(nic: GuestNic, _seconds: float) -> GuestAnswers:
+        if nic.name in answering:
+            return GuestAnswers(nic.name, answering=nic.addresses)
+        return GuestAnswers(nic.name, silent=nic.addresses)
+
+    monkeypatch.setattr(guest_answers, "ask", ask)
+    second = evolve(running.NIC, name="eth1", addresses=("172.18.0.2",))
+    running.machine(tmp_path, qmp=None, nics=(running.NIC, second))
+    assert verdict(tmp_path)[0] == "starting"
+    found, reason = verdict(tmp_path, 0)
+    assert found == "healthy"
+    assert "eth1: the guest does not answer" in reason
+    answering.clear()
+    lost = "the guest does not answer for 172.17.0.2 on eth0"
+    assert verdict(tmp_path, 0) == ("unhealthy", f"{lost} any more")
+    (tmp_path / "answered").unlink()
+    assert verdict(tmp_path, 0) == ("unhealthy", f"{lost} after 0 s")
+
+
 @pytest.mark.parametrize(
     ("options", "cdrom", "expected"),
     [

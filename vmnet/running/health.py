@@ -2,7 +2,7 @@
 
 An engine may replace an unhealthy container, which powers off its VM without a shutdown. So a VM is
 unhealthy only if a fault will not repair itself, if something worked and no longer does, or if the
-guest has never answered within its grace time. The last is not required of an installer.
+guest has answered on no NIC within its grace time. The last is not required of an installer.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def _judge(
 ) -> Health:
     """Judge the guest by its answers. A NIC that has answered must go on answering.
 
+    One NIC of several must answer at all: many guests configure only their first NIC.
     A guest that may have other addresses than vmnet knows need not answer, but must send.
     """
     answered = _Answered(run_dir / _FILE, record)
@@ -122,7 +123,7 @@ def _judge(
         return Health("healthy", reason)
     if record.hypervisor.seconds < grace:
         return Health("starting", f"{_silence(silent[0])} yet")
-    if strict:
+    if strict and len(silent) == len(found):
         return Health("unhealthy", f"{_silence(silent[0])} after {grace:g} s")
     return Health("healthy", reason)
 
