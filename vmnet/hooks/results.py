@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
+from vmnet.model.base import first_fault
 from vmnet.model.delivery import Delivery
 from vmnet.model.machine import Command
 
@@ -15,7 +16,7 @@ from vmnet.model.machine import Command
 def item_fault(items: Iterable[object], kinds: tuple[type, ...]) -> str:
     """Check the types of the items in a result that is a tuple."""
     expected = " or ".join(kind.__name__ for kind in kinds)
-    return _first(
+    return first_fault(
         f"the result[{number}] is {type(item).__name__}, not {expected}"
         for number, item in enumerate(items)
         if not isinstance(item, kinds)
@@ -27,7 +28,7 @@ def command_fault(command: Command) -> str:
 
 
 def delivery_fault(delivery: Delivery) -> str:
-    return _first(_delivery_faults(delivery))
+    return first_fault(_delivery_faults(delivery))
 
 
 def _delivery_faults(delivery: Delivery) -> Iterator[str]:
@@ -47,7 +48,3 @@ def _argv_fault(what: str, argv: Sequence[str]) -> str:
     if not PurePath(argv[0]).is_absolute():
         return f"{what} begins with {argv[0]!r}, which is not an absolute path"
     return f"{what} contains a NUL" if any("\0" in argument for argument in argv) else ""
-
-
-def _first(faults: Iterable[str]) -> str:
-    return next(filter(None, faults), "")

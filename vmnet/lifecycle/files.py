@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from vmnet.errors import StateError
 
 Content = TypeVar("Content")
+WRITABLE_HINT = "VMNET_RUN_DIR names the folder; with --read-only add `--tmpfs /run`"
 
 
 def write(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
@@ -38,7 +39,7 @@ def write(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = Fals
     except OSError as error:
         raise StateError(
             f"can't write {path}: {error.strerror}",
-            "VMNET_RUN_DIR names the folder; with --read-only add `--tmpfs /run`",
+            WRITABLE_HINT,
         ) from None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmnet.errors import StateError
+from vmnet.lifecycle import files
 
 MODE = 0o755  # dnsmasq and the responder are other users, and read their files here
 _OTHERS = 0o022  # write permission of the group and of all users
@@ -37,7 +38,7 @@ def make(path: Path) -> None:
     except OSError as error:
         raise StateError(
             f"can't create {path}: {error.strerror}",
-            "VMNET_RUN_DIR names the folder; with --read-only add `--tmpfs /run`",
+            files.WRITABLE_HINT,
         ) from None
     if missing:
         require(path)  # another user may have created it first, in a folder such as /tmp

@@ -1,4 +1,4 @@
-"""The decorator of the data classes."""
+"""The decorator of the data classes, and what their checks share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-__all__ = ["frozen"]
+__all__ = ["first_fault", "frozen"]
 
 Class = TypeVar("Class", bound=type)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from attrs import frozen
 else:
 
@@ -28,3 +30,8 @@ else:
 def _hash(self: Any) -> int:
     fields = attrs.fields(type(self))
     return hash((type(self), *(getattr(self, field.name) for field in fields if field.eq)))
+
+
+def first_fault(faults: Iterable[str]) -> str:
+    """Return the first text that is not empty, or an empty string."""
+    return next(filter(None, faults), "")

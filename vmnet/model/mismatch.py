@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterable
 from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
 import attrs
+
+from vmnet.model.base import first_fault
 
 _INTERFACES = (IPv4Interface, IPv6Interface)
 _MODULE = re.compile(r"\b[a-z_.]+\.(?=[A-Z])")
@@ -25,11 +26,11 @@ def mismatch(value: Any, path: str) -> str:
     """
     if isinstance(value, tuple):
         items = enumerate(value)
-        return _first(mismatch(item, f"{path}[{number}]") for number, item in items)
+        return first_fault(mismatch(item, f"{path}[{number}]") for number, item in items)
     cls: Any = type(value)
     if not attrs.has(cls):
         return ""
-    return _first(
+    return first_fault(
         _compare(getattr(value, name), kind, f"{path}.{name}")
         for name, kind in _fields(cls).items()
     )
@@ -49,7 +50,9 @@ def _compare(value: Any, kind: Any, path: str) -> str:
         kinds = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
         if len(kinds) != len(value):
             return _wrong(value, kind, path)
-        return _first(_compare(item, kinds[number], f"{path}[{number}]") for number, item in items)
+        return first_fault(
+            _compare(item, kinds[number], f"{path}[{number}]") for number, item in items
+        )
     return mismatch(value, path)
 
 
@@ -74,7 +77,3 @@ def _wrong(value: Any, kind: Any, path: str) -> str:
 def _fields(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in attrs.fields(cls)}
-
-
-def _first(messages: Iterable[str]) -> str:
-    return next(filter(None, messages), "")

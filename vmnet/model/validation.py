@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
+from vmnet.model.base import first_fault
 from vmnet.model.identity import Identity, Interface, Route
 from vmnet.model.wiring import Port, Wiring
 
@@ -27,7 +28,7 @@ def allocation_fault(before: Identity, after: Identity) -> str:
 
     :param before: the identity that the strategy received, with the same interfaces
     """
-    return _first(_allocation_faults(before, after))
+    return first_fault(_allocation_faults(before, after))
 
 
 def _allocation_faults(before: Identity, after: Identity) -> Iterator[str]:
@@ -89,7 +90,7 @@ def wiring_fault(wiring: Wiring, identity: Identity) -> str:
     """Check the wiring that a bridge strategy planned for an identity."""
     if len(wiring.ports) != len(identity.interfaces):
         return f"{len(wiring.ports)} ports for {len(identity.interfaces)} interfaces"
-    return _first(_wiring_faults(wiring, identity))
+    return first_fault(_wiring_faults(wiring, identity))
 
 
 def _wiring_faults(wiring: Wiring, identity: Identity) -> Iterator[str]:
@@ -182,7 +183,3 @@ def _repeated(what: str, values: Iterable[object]) -> str:
             return f"{what} {value} occurs twice"
         seen.add(value)
     return ""
-
-
-def _first(faults: Iterator[str]) -> str:
-    return next(filter(None, faults), "")

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from vmnet.net import packets
 
-_ECHO_REQUEST, _ECHO_REPLY, _SOLICITATION, _ADVERTISEMENT = 128, 129, 135, 136
+_ECHO_REQUEST, _ECHO_REPLY = 128, 129
 _ALL_ROUTERS = IPv6Address("ff02::2")
 _NEIGHBOUR = struct.Struct("!BxxxI16s")  # RFC 4861 section 4.3: type, flags, target
 
@@ -54,7 +54,7 @@ def answered(packet: bytes) -> IPv6Address | None:
         return IPv6Address(source)
     is_whole = len(packet) >= packets.IPV6.size + _NEIGHBOUR.size
     # Hop limit 255 proves that no router has forwarded it (RFC 4861 section 7.1.2).
-    if kind == _ADVERTISEMENT and hop_limit == 255 and is_whole:
+    if kind == packets.NEIGHBOUR_ADVERTISEMENT and hop_limit == 255 and is_whole:
         return IPv6Address(_NEIGHBOUR.unpack_from(packet, packets.IPV6.size)[2])
     return None
 
@@ -66,7 +66,9 @@ def who_has(target: IPv6Address, own: bytes) -> Question:
     """
     node = IPv6Address(b"\xff\x02" + bytes(9) + b"\x01\xff" + target.packed[13:])
     source_option = b"\x01\x01" + own
-    return Question(node, _NEIGHBOUR.pack(_SOLICITATION, 0, target.packed) + source_option)
+    return Question(
+        node, _NEIGHBOUR.pack(packets.NEIGHBOUR_SOLICITATION, 0, target.packed) + source_option
+    )
 
 
 def all_routers() -> Question:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import struct
 
-ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
+ETH_P_IP, ETH_P_ARP, ETH_P_IPV6 = 0x0800, 0x0806, 0x86DD
 ICMPV6, UDP = 58, 17
+# ICMPv6 types (RFC 4861 section 4).
+ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT = 546, 547
 BROADCAST = b"\xff" * 6
 ETHERNET = struct.Struct("!6s6sH")
 """Ethernet's header: destination, source, EtherType."""
@@ -30,7 +34,7 @@ def arp_request(mac: bytes, sender: bytes, target: bytes) -> bytes:
 
     :param sender: an IPv4 address; zeros make a probe, the target makes an announcement (RFC 5227)
     """
-    return ARP.pack(1, 0x0800, 6, 4, ARP_REQUEST, mac, sender, bytes(6), target)
+    return ARP.pack(1, ETH_P_IP, 6, 4, ARP_REQUEST, mac, sender, bytes(6), target)
 
 
 def ipv6(source: bytes, destination: bytes, next_header: int, payload: bytes) -> bytes:

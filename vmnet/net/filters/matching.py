@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+from vmnet.net import packets
 from vmnet.net.filters.cbpf import (
     JEQ,
     JGE,
@@ -26,17 +27,19 @@ from vmnet.net.filters.cbpf import (
     Instruction,
 )
 from vmnet.net.filters.clsact import SHOT, UNSPEC
-from vmnet.net.packets import mac_bytes
 
 PASS, DROP = (RET, UNSPEC, 0, 0), (RET, SHOT, 0, 0)
 # EtherTypes (IEEE 802) of protocols and of VLAN tags.
-ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+ARP, IPV4, IPV6 = packets.ETH_P_ARP, packets.ETH_P_IP, packets.ETH_P_IPV6
 TAGS = (0x8100, 0x88A8, 0x9100)
-ICMP, IGMP, TCP, UDP = 1, 2, 6, 17
+ICMP, IGMP, TCP, UDP = 1, 2, 6, packets.UDP
 # IPv6 next headers (RFC 8200 section 4) and ICMPv6 types (RFC 4861 section 4).
-HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, 58, 60
-RS6, RA6, NS6, NA6, REDIRECT6 = 133, 134, 135, 136, 137
-DNS, DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER = 53, 67, 68, 546, 547
+HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, DESTINATION = 0, 43, 44, packets.ICMPV6, 60
+RS6, RA6 = packets.ROUTER_SOLICITATION, packets.ROUTER_ADVERTISEMENT
+NS6, NA6 = packets.NEIGHBOUR_SOLICITATION, packets.NEIGHBOUR_ADVERTISEMENT
+REDIRECT6 = 137
+DNS, DHCP_SERVER, DHCP_CLIENT = 53, 67, 68
+DHCP6_CLIENT, DHCP6_SERVER = packets.DHCP6_CLIENT_PORT, packets.DHCP6_SERVER_PORT
 ANY_FRAGMENT, LATER_FRAGMENT = 0x3FFF, 0x1FFF  # bits of IPv4's flags and offset (RFC 791)
 
 
@@ -79,7 +82,7 @@ def require_mac(offset: int, mac: str) -> tuple[Instruction, ...]:
 
 def _words(mac: str) -> tuple[int, int]:
     """Return the first four bytes of a MAC and the last two as numbers."""
-    packed = mac_bytes(mac)
+    packed = packets.mac_bytes(mac)
     return int.from_bytes(packed[:4], "big"), int.from_bytes(packed[4:], "big")
 
 

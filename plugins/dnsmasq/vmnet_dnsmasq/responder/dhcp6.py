@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from vmnet_dnsmasq.ipv6 import Ipv6Nic
 
-CLIENT_PORT, SERVER_PORT = 546, 547
 # The two lifetimes of an address, or the times T1 and T2 of an association.
 _FOR_EVER, _EXPIRED = b"\xff" * 8, bytes(8)
 _UPDATES, _OVERRIDDEN, _NO_UPDATES = 1, 2, 4  # RFC 4704 section 4.1: S, O and N
@@ -42,10 +41,10 @@ class Server:
         if packet.next_header != packets.UDP or len(packet.payload) < 8:
             return []
         _, port, length = struct.unpack_from("!HHH", packet.payload)
-        if port != SERVER_PORT or not 8 <= length <= len(packet.payload):
+        if port != packets.DHCP6_SERVER_PORT or not 8 <= length <= len(packet.payload):
             return []
         reply = self.reply(packet.payload[8:length])
-        macs, ports = packet.mac + self._mac, (SERVER_PORT, CLIENT_PORT)
+        macs, ports = packet.mac + self._mac, (packets.DHCP6_SERVER_PORT, packets.DHCP6_CLIENT_PORT)
         return [frame.udp(macs, self._address, packet.source, ports, reply)] if reply else []
 
     def reply(self, data: bytes) -> bytes:

@@ -14,8 +14,6 @@ from vmnet.net import packet_socket, packets
 from vmnet.net.filters import cbpf
 from vmnet.net.filters.cbpf import JEQ, LD, LDB, LDH, RET
 
-from . import dhcp6, router
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vmnet.net.filters.cbpf import Instruction
@@ -132,10 +130,10 @@ def packet_filter(guest: bytes) -> bytes:
         (LDB, 20, 0, 0),  # next header
         (JEQ, packets.ICMPV6, 3, 0),
         *((JEQ, packets.UDP, 0, "drop"), (LDH, 56, 0, 0)),  # destination port
-        (JEQ, dhcp6.SERVER_PORT, "accept", "drop"),
+        (JEQ, packets.DHCP6_SERVER_PORT, "accept", "drop"),
         (LDB, 54, 0, 0),  # ICMPv6 type
-        (JEQ, router.SOLICITATION, "accept", 0),
-        (JEQ, router.NEIGHBOUR_SOLICITATION, "accept", "drop"),
+        (JEQ, packets.ROUTER_SOLICITATION, "accept", 0),
+        (JEQ, packets.NEIGHBOUR_SOLICITATION, "accept", "drop"),
     )
 
 

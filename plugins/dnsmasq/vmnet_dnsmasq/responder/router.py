@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from vmnet_dnsmasq.ipv6 import Ipv6Nic
 
-SOLICITATION, ADVERTISEMENT, NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 133, 134, 135, 136
 # Seconds: the longest lifetime of a router (section 6.2.1), and the time between advertisements.
 _LIFETIME, REFRESH_SECONDS = 9000, 600
 _FOR_EVER = 0xFFFFFFFF
@@ -53,9 +52,9 @@ class Router:
         # RFC 4861 sections 6.1.1 and 7.1.1
         if packet.next_header != packets.ICMPV6 or packet.hop_limit != 255 or len(payload) < 8:
             return []
-        if payload[:2] == bytes((SOLICITATION, 0)):
+        if payload[:2] == bytes((packets.ROUTER_SOLICITATION, 0)):
             return self.advertisements
-        asked_for = payload[:2] == bytes((NEIGHBOUR_SOLICITATION, 0)) and payload[8:24]
+        asked_for = payload[:2] == bytes((packets.NEIGHBOUR_SOLICITATION, 0)) and payload[8:24]
         if self._stand_in and asked_for == self._address:
             return [self._resolve(packet)]
         return []
@@ -65,7 +64,7 @@ class Router:
         flags, mac, to = _FROM_ROUTER | _SOLICITED | _OVERRIDE, packet.mac, packet.source
         if to == _UNSPECIFIED:  # duplicate address detection (section 7.2.4)
             flags, mac, to = flags ^ _SOLICITED, frame.ALL_NODES_MAC, frame.ALL_NODES
-        message = struct.pack("!BxxxI", _NEIGHBOUR_ADVERTISEMENT, flags) + self._address
+        message = struct.pack("!BxxxI", packets.NEIGHBOUR_ADVERTISEMENT, flags) + self._address
         return frame.icmp6(mac + self._mac, self._address, to, message + _option(2, self._stand_in))
 
 
@@ -73,7 +72,9 @@ def advertisements(nic: Ipv6Nic) -> list[bytes]:
     """Return as few router advertisements (RFC 4861 section 4.2) as contain all options."""
     preference = _LOW_PREFERENCE if nic.default and not nic.preferred else 0
     flags, lifetime = _MANAGED_AND_OTHER | preference, _LIFETIME if nic.default else 0
-    header = struct.pack("!BxxxBBHII", ADVERTISEMENT, _HOP_LIMIT, flags, lifetime, 0, 0)
+    header = struct.pack(
+        "!BxxxBBHII", packets.ROUTER_ADVERTISEMENT, _HOP_LIMIT, flags, lifetime, 0, 0
+    )
     messages = [header]
     for option in _options(nic):
         if len(messages[-1]) + len(option) > _ROOM:
