@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import plugin
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan
@@ -73,3 +74,19 @@ def test_missing_capabilities(network: Lan, vmnet: Vmnet, granted: str, missing:
     (error,) = (line for line in ended.stderr.splitlines() if "error: " in line)
     details = [f["detail"] for f in json.loads(checked.stdout) if f["result"] == "missing"]
     assert error.partition("error: ")[2] in details
+
+
+def test_the_disk_of_a_plugin_need_not_exist_before_its_delivery(
+    network: Lan, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """The plugin of docs/writing-a-plugin.md. Check and run look at the same disks."""
+    plugin.install(plugin.follow(tmp_path), tmp_path / "site")
+    own = tmp_path / "own"
+    own.write_bytes(bytes(512))
+    settings = {"PYTHONPATH": f"{tmp_path / 'site'}", "VMNET_IPAM": "jsondisk"}
+    web = network.container("web")
+    checked = vmnet(web, "check", "--json", VMNET_DISK=f"{own}", **settings)
+    details = {f["what"]: f["detail"] for f in json.loads(checked.stdout)}
+    assert details["disk"] == f"no other VM uses {own}"
+    with vmnet.running(web, **settings):
+        assert b'"web"' in (vmnet.run_dir / "jsondisk.img").read_bytes()

@@ -14,7 +14,7 @@ from tests.unit import recorder, running
 from vmnet import __version__, cli
 from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
 from vmnet.lifecycle import command_record, state, stop_signals
-from vmnet.model.machine import Command, User
+from vmnet.model.machine import Command, Disk, User
 from vmnet.settings.core import CORE
 from vmnet.terminal.colours import styled
 from vmnet.terminal.tables import table
@@ -218,6 +218,16 @@ def test_a_start_as_another_user_than_root_says_so_first(
     (tmp_path / "run" / "state.json").write_text("{")
     with pytest.raises(PrivilegeError, match=r"^vmnet runs as user 1000, but only root can "):
         run("run", **environ)
+
+
+def test_check_looks_at_the_disks_of_plugins(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    disk = tmp_path / "disk"
+    monkeypatch.setattr(recorder, "SEED", Disk(disk, "raw"))
+    assert run("check", "--json", **environ) == 1
+    (finding,) = (f for f in json.loads(capsys.readouterr().out) if f["what"] == "disk")
+    assert finding["detail"] == f"the disk {disk} can't be read: No such file or directory"
 
 
 def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capture) -> None:

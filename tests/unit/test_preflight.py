@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.test_image import create
+from tests.unit.test_image_chain import overlay
 from vmnet import engine
 from vmnet.errors import MachineError, PluginError, PrivilegeError
-from vmnet.model.delivery import Daemon, Delivery
+from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.model.machine import Disk
 from vmnet.planning import capabilities, preflight
 
@@ -44,7 +47,10 @@ def failures(*capability: str) -> list[str]:
     daemon = Daemon("the server", ("server",), Path("/run/pid"), capabilities=capability)
     found = []
     delivery = Delivery("test", daemons=(daemon,))
-    for _, check in (*preflight.before_planning(1), *preflight.after_planning((delivery,), ())):
+    for _, check in (
+        *preflight.before_planning(1),
+        *preflight.after_planning((delivery,), (), None),
+    ):
         try:
             check()
         except PrivilegeError as error:
@@ -118,10 +124,76 @@ def test_a_disk_that_another_vm_uses(
 ) -> None:
     path = tmp_path / "disk"
     path.write_bytes(bytes(512))
-    checks = preflight.after_planning((), (Disk(path, "raw", ephemeral),))
+    checks = preflight.after_planning((), (Disk(path, "raw", ephemeral),), path)
     with locked(path, locks):
         if is_refused:
             with pytest.raises(MachineError, match=f"VMNET_DISK={path} is in use by another VM"):
                 preflight.require(checks)
         else:
             preflight.require(checks)
+
+
+@pytest.mark.parametrize("locks", [WRITER, READER])
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_backing_file_that_another_vm_uses(
+    tmp_path: Path, locks: tuple[int, ...], level: int
+) -> None:
+    """A VM only reads it, so another VM may read it, too, but not write it."""
+    base = create(tmp_path / "base", "-f", "raw", "1M")
+    middle = overlay(tmp_path / "middle", base.name, "raw")
+    top = overlay(tmp_path / "top", middle)
+    disk = Disk(top, "qcow2", backed=True)
+    path = (base, middle)[level]
+    with locked(path, locks):
+        if locks is READER:
+            preflight.require(preflight.after_planning((), (disk,), top))
+            return
+        message = f"{path}, to which VMNET_DISK={top} refers, is in use by another VM"
+        with pytest.raises(MachineError, match=f"^{message}"):
+            preflight.require(preflight.after_planning((), (disk,), top))
+
+
+def test_a_data_file_is_written_like_its_image(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    top = create(tmp_path / "top", "-f", "qcow2", "-o", f"data_file={data}", "1M")
+    with locked(data, READER):
+        preflight.require(
+            preflight.after_planning((), (Disk(top, "qcow2", ephemeral=True, backed=True),), top)
+        )
+        with pytest.raises(MachineError, match=f"^{data}, to which "):
+            preflight.require(preflight.after_planning((), (Disk(top, "qcow2", backed=True),), top))
+
+
+def test_a_disk_that_the_start_writes_is_not_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    delivery = Delivery("test", files=(File(path, b""),))
+    checks = dict(preflight.after_planning((delivery,), (Disk(path, "raw"),), None))
+    assert checks["disk"]() == "none"
+
+
+def test_a_disk_of_a_plugin_is_named_without_the_setting(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    with pytest.raises(MachineError, match=f"^the disk {path} can't be read: No such file"):
+        preflight.require(preflight.after_planning((), (Disk(path, "raw"),), None))
+    path.write_bytes(bytes(512))
+    with locked(path, WRITER), pytest.raises(MachineError, match=f"^the disk {path} is in use"):
+        preflight.require(preflight.after_planning((), (Disk(path, "raw"),), tmp_path / "own"))
+
+
+def test_an_image_that_depends_on_itself(tmp_path: Path) -> None:
+    """Only a plugin's disk can: vmnet checks the chain of VMNET_DISK before."""
+    top = overlay(tmp_path / "top", "top")
+    preflight.require(preflight.after_planning((), (Disk(top, "qcow2", backed=True),), None))
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(fd: int, query: int, argument: bytes) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(512))
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    preflight.require(preflight.after_planning((), (Disk(path, "raw"),), path))

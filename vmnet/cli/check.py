@@ -18,7 +18,7 @@ from vmnet.lifecycle import files, run_directory, state, vm_record
 from vmnet.planning import accelerator, memory, preflight
 from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
-from vmnet.settings.core import ACCEL, CPUS, MEMORY, RUN_DIR
+from vmnet.settings.core import ACCEL, CPUS, DISK, MEMORY, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
@@ -160,7 +160,9 @@ def _network(hooks: Hooks, boot: Boot | None) -> Iterator[Finding]:
             for line in delivery.not_carried:
                 yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
         devices = hooks.devices(identity, wiring)
-        for what, check in preflight.after_planning(deliveries, boot.devices if boot else ()):
+        planned = (boot.devices if boot else ()) + devices
+        own = hooks.settings[DISK]
+        for what, check in preflight.after_planning(deliveries, planned, own):
             yield _try(what, check)
         if boot is None:
             return

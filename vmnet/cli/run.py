@@ -13,7 +13,7 @@ from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
 from vmnet.planning import preflight, stop_time
-from vmnet.settings.core import CPUS, GUARD, STOP_TIMEOUT
+from vmnet.settings.core import CPUS, DISK, GUARD, STOP_TIMEOUT
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -73,7 +73,9 @@ def _plan(hooks: Hooks, arguments: Sequence[str]) -> Plan:
 
 
 def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
-    preflight.require(preflight.after_planning(plan.deliveries, plan.machine.devices))
+    preflight.require(
+        preflight.after_planning(plan.deliveries, plan.machine.devices, hooks.settings[DISK])
+    )
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac
         if plan.outside:

@@ -6,7 +6,8 @@ A start makes these checks before it changes anything, and `vmnet check` reports
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from vmnet.model.delivery import Delivery
 from vmnet.model.machine import Cdrom, Disk
@@ -27,11 +28,14 @@ def before_planning(cpus: int) -> Iterator[Check]:
 
 
 def after_planning(
-    deliveries: Iterable[Delivery], devices: Iterable[Disk | Cdrom]
+    deliveries: Sequence[Delivery], devices: Sequence[Disk | Cdrom], own: Path | None
 ) -> Iterator[Check]:
-    """Yield the checks of a plan's daemons and devices."""
+    """Yield the checks of a plan's daemons and devices.
+
+    :param own: the disk of VMNET_DISK
+    """
     yield "daemons", lambda: _daemons(deliveries)
-    yield "disk", lambda: _disk(devices)
+    yield "disk", lambda: _disk(deliveries, devices, own)
 
 
 def require(checks: Iterable[Check]) -> None:
@@ -58,7 +62,7 @@ def _host(cpus: int) -> str:
     return f"Linux {os.uname().release}; enough open files, processes and threads"
 
 
-def _daemons(deliveries: Iterable[Delivery]) -> str:
+def _daemons(deliveries: Sequence[Delivery]) -> str:
     daemons = [daemon for delivery in deliveries for daemon in delivery.daemons]
     for daemon in daemons:
         for name in daemon.capabilities:
@@ -66,11 +70,12 @@ def _daemons(deliveries: Iterable[Delivery]) -> str:
     return ", ".join(daemon.name for daemon in daemons) or "none"
 
 
-def _disk(devices: Iterable[Disk | Cdrom]) -> str:
-    disks = [device for device in devices if isinstance(device, Disk)]
+def _disk(deliveries: Sequence[Delivery], devices: Sequence[Disk | Cdrom], own: Path | None) -> str:
+    written = {file.path for delivery in deliveries for file in delivery.files}  # by the start
+    disks = [d for d in devices if isinstance(d, Disk) and d.path not in written]
     if not disks:
         return "none"
     from vmnet.planning.image import lock
 
-    lock.require_free(disks)
+    lock.require_free(disks, own)
     return f"no other VM uses {', '.join(str(disk.path) for disk in disks)}"

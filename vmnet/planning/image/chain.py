@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
@@ -27,6 +28,36 @@ def require(image: Path, read: Read) -> None:
     _follow(image, read, (image.resolve(),))
 
 
+def files(image: Path, *, writable: bool) -> Iterator[tuple[Path, bool]]:
+    """Yield each file to which a complete chain refers, and whether QEMU writes to it.
+
+    :param writable: whether QEMU writes to this image; it only reads the backing files
+    :raises OSError: an image can't be read
+    """
+    seen: set[Path] = set()  # a plugin's image may depend on itself
+    while image not in seen:
+        seen.add(image)
+        with opened(image) as (read, _):
+            header = qcow2.header(read)
+            backing, backing_format, data = qcow2.names(read, header) if header else ("", "", "")
+        if data:
+            yield _path(image, data), writable
+        if not backing or _is_remote(backing):
+            return
+        image, writable = _path(image, backing), False
+        yield image, writable
+        if backing_format != "qcow2":
+            return
+
+
+def _path(image: Path, name: str) -> Path:
+    return image.parent / name.removeprefix("file:")
+
+
+def _is_remote(backing: str) -> bool:
+    return bool(_PROTOCOL.match(backing.removeprefix("file:")))
+
+
 def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
     header = qcow2.header(read)
     assert header is not None  # the image has already been checked
@@ -35,9 +66,9 @@ def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
         _length(image, data or "?")
     if backing and not backing_format and not backing.startswith("json:"):
         raise _undeclared(image, backing)
-    if not backing or _PROTOCOL.match(backing.removeprefix("file:")):
+    if not backing or _is_remote(backing):
         return
-    path = image.parent / backing.removeprefix("file:")
+    path = _path(image, backing)
     length = _length(image, backing)
     if path.resolve() in seen:
         raise MachineError(
@@ -72,7 +103,7 @@ def _length(image: Path, name: str) -> int:
 
     :raises MachineError: the file can't be read
     """
-    path = image.parent / name.removeprefix("file:")
+    path = _path(image, name)
     try:
         with opened(path) as (_, length):
             return length

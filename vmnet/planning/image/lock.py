@@ -1,13 +1,15 @@
-"""Find out whether another VM has locked an image."""
+"""Find out whether another VM has locked an image, or a file that the image refers to."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from vmnet import engine
 from vmnet.errors import MachineError
 from vmnet.model.machine import Disk
 
@@ -17,23 +19,46 @@ _F_OFD_GETLK = 36
 # QEMU's block/file-posix.c locks a byte for each permission that it uses, and another for each that
 # it denies to others. Writing is permission 1.
 _USED, _DENIED = 101, 201
+# A file system without such locks. QEMU makes the same query first, and then uses none.
+_UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 
 
-def require_free(disks: Iterable[Disk]) -> None:
+def require_free(disks: Iterable[Disk], own: Path | None = None) -> None:
     """Check that no other VM writes to an image, or denies that this VM writes to it.
 
-    :raises MachineError: another VM has locked the image
+    :param own: the disk of VMNET_DISK; the other disks are of plugins
+    :raises MachineError: another VM has locked the image, or it can't be read
     """
     for disk in disks:
-        if _is_locked(disk.path, writable=not disk.ephemeral):
+        name = f"VMNET_DISK={disk.path}" if disk.path == own else f"the disk {disk.path}"
+        try:
+            locked = next((path for path, writes in _files(disk) if _is_locked(path, writes)), None)
+        except OSError as error:
             raise MachineError(
-                f"VMNET_DISK={disk.path} is in use by another VM",
+                f"{name} can't be read: {error.strerror}",
+                engine.mount(Path(error.filename or disk.path)),
+            ) from None
+        if locked is not None:
+            used = name if locked == disk.path else f"{locked}, to which {name} refers,"
+            raise MachineError(
+                f"{used} is in use by another VM",
                 "stop that VM first, or give each VM a copy of the image",
             )
 
 
-def _is_locked(path: Path, *, writable: bool) -> bool:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _files(disk: Disk) -> Iterator[tuple[Path, bool]]:
+    """Yield the files of a disk, and whether this VM writes to them."""
+    writable = not disk.ephemeral
+    yield disk.path, writable
+    if disk.backed:
+        from vmnet.planning.image import chain
+
+        yield from chain.files(disk.path, writable=writable)
+
+
+def _is_locked(path: Path, writable: bool) -> bool:
+    # O_NONBLOCK: opening a named pipe would block.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return _is_byte_locked(fd, _USED) or (writable and _is_byte_locked(fd, _DENIED))
     finally:
@@ -43,5 +68,10 @@ def _is_locked(path: Path, *, writable: bool) -> bool:
 def _is_byte_locked(fd: int, byte: int) -> bool:
     """Return whether any process holds a lock on a byte."""
     query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-    answer = fcntl.fcntl(fd, _F_OFD_GETLK, query)
+    try:
+        answer = fcntl.fcntl(fd, _F_OFD_GETLK, query)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return False
+        raise
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
