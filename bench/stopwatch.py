@@ -54,13 +54,15 @@ def main() -> None:
     from vmnet import cli, log, pipeline, process
     from vmnet.cli import run
     from vmnet.hooks import facade
-    from vmnet.lifecycle import start, state
+    from vmnet.lifecycle import recovery, state
+    from vmnet.planning import preflight
 
     _lap("imports at the top")
     for phase, owner, name in (
         ("select", pipeline, "select"),
         ("plan", pipeline, "plan"),
-        ("recover", start, "recover"),
+        ("checks", preflight, "require"),
+        ("recover", recovery, "recover"),
         ("save", state, "save"),
         ("build", facade.Hooks, "build_bridge"),
         ("daemons", process, "run"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from vmnet.net import netlink
+from vmnet.net import dump, netlink
 
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _ESTABLISHED = 1
@@ -23,7 +23,6 @@ _SHOW_NAME, _SHOW_PEER = 1, 4
 _NAME, _PEER = 0, 2
 _REQUEST = struct.Struct("=BBHIIIII")  # struct unix_diag_req
 _REPLY = struct.Struct("=BBBBIII")  # struct unix_diag_msg
-_TIMEOUT = 2.0
 
 
 @frozen
@@ -59,20 +58,13 @@ def _peers(names: set[bytes]) -> Iterator[int]:
 
     The kernel does not report clients that the server has not accepted yet.
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
-        kernel.settimeout(_TIMEOUT)
-        request = _REQUEST.pack(
-            socket.AF_UNIX, 0, 0, 1 << _ESTABLISHED, 0, _SHOW_NAME | _SHOW_PEER, 0, 0
-        )
-        kernel.send(netlink.message(_SOCK_DIAG_BY_FAMILY, netlink.DUMP, request))
-        while True:
-            for kind, _, _, body in netlink.messages(kernel.recv(1 << 16)):
-                if kind in (netlink.ERROR, netlink.DONE):
-                    netlink.raise_if_refused(body)
-                    return
-                attributes = dict(netlink.attributes(body[_REPLY.size :]))
-                if attributes.get(_NAME, b"").rstrip(b"\0") in names:
-                    yield int.from_bytes(attributes.get(_PEER, b""), sys.byteorder)
+    request = _REQUEST.pack(
+        socket.AF_UNIX, 0, 0, 1 << _ESTABLISHED, 0, _SHOW_NAME | _SHOW_PEER, 0, 0
+    )
+    for body in dump.bodies(_SOCK_DIAG_BY_FAMILY, request, _NETLINK_SOCK_DIAG):
+        attributes = dict(netlink.attributes(body[_REPLY.size :]))
+        if attributes.get(_NAME, b"").rstrip(b"\0") in names:
+            yield int.from_bytes(attributes.get(_PEER, b""), sys.byteorder)
 
 
 def _client(inode: int) -> Client:
