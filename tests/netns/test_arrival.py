@@ -27,6 +27,28 @@ def test_a_start_waits_for_a_nic_that_comes_later(network: Lan, vmnet: Vmnet) ->
         assert {*masters} == {"br0", "br1"}
 
 
+def test_a_start_waits_until_a_nic_is_set_up(network: Lan, vmnet: Vmnet) -> None:
+    """An engine sets a NIC up before it adds its addresses and routes."""
+    web = network.container("web", gateway=False)
+    with lan(2, host=network.host) as second:
+        second.attach(web, "eth1", gateway=False)
+        address = web.addresses("eth1")[0]["local"]
+        web.ip("address", "flush", "dev", "eth1")
+        web.ip("link", "set", "eth1", "down")
+        environ = {**vmnet.environ, "VMNET_INTERFACES": "eth0,eth1"}
+        environ["VMNET_INTERFACES_TIMEOUT"] = "50"
+        with web.popen(*VMNET, "plan", "--json", env=environ, pid=True) as plan:
+            until(lambda: "waiting 50 s for eth1" in plan.output(), 20, "the wait")
+            web.run(
+                *("sh", "-ec"),
+                "ip link set eth1 up; sleep 0.2; "
+                f"ip address add {address}/24 dev eth1; sleep 0.2; "
+                "ip route add 10.9.0.0/16 dev eth1",
+            )
+            until(lambda: "10.9.0.0/16" in plan.output(), 30, "the plan", detail=plan.output)
+            assert f'"{address}/24"' in plan.output()
+
+
 def test_the_wait_is_bounded(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     before = web.dump()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +22,10 @@ from vmnet.hooks.facade import Hooks
 from vmnet.hooks.selection import Choice, Selection
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.identity import Identity
 from vmnet.model.machine import Cdrom, Command
 from vmnet.model.wiring import Requirements
-from vmnet.settings.table import optional
+from vmnet.settings.table import optional, parse
 from vmnet.settings.values import text
 
 IDENTITY = testing.identity(hostname="captured")
@@ -259,6 +261,22 @@ def test_an_allocation_keeps_the_interfaces(monkeypatch: Patch) -> None:
         "plugin fake (vmnet-fake 1.0) returned other interfaces from vmnet_ipam_allocate: "
         "eth0 02:00:00:00:00:09 instead of eth0 02:42:ac:11:00:02"
     )
+
+
+@pytest.mark.parametrize(("interfaces", "limit"), [("", 60), ("eth0", 160)])
+def test_a_capture_may_wait_for_interfaces_in_addition(
+    interfaces: str, limit: int, monkeypatch: Patch
+) -> None:
+    left = []
+
+    def capture() -> Identity:
+        left.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        return IDENTITY
+
+    hooks = fakes.stages(monkeypatch, vmnet_capture=capture)
+    environ = {"VMNET_INTERFACES": interfaces, "VMNET_INTERFACES_TIMEOUT": "100"}
+    evolve(hooks, settings=parse(environ, hooks.settings)).capture()
+    assert limit - 50 < left[0] <= limit
 
 
 def test_only_the_selected_strategy_is_called(monkeypatch: Patch) -> None:

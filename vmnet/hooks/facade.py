@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attrs import evolve
+
 from vmnet.errors import PluginError
 from vmnet.hooks import results, stages, unused
 from vmnet.hooks.deliveries import require_own_files
@@ -37,7 +39,13 @@ class Hooks:
         return tuple(unused.lines(self.settings, self.selection, self.plugins.strategies()))
 
     def capture(self) -> Identity:
-        return self._strategy(self.selection[stages.CAPTURE], "vmnet_capture", Identity)
+        """Return the container's identity. The hook may wait for interfaces that come later."""
+        plugins = self.plugins
+        if self.settings[core.INTERFACES] is not None:
+            seconds = plugins.seconds + self.settings[core.INTERFACES_TIMEOUT]
+            plugins = evolve(plugins, seconds=seconds)
+        hooks = evolve(self, plugins=plugins)
+        return hooks._strategy(self.selection[stages.CAPTURE], "vmnet_capture", Identity)
 
     @property
     def allocators(self) -> tuple[str, ...]:

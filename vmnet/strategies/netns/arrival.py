@@ -11,33 +11,34 @@ from collections.abc import Iterable
 
 from vmnet.api import CaptureError, device
 
-_RTMGRP_LINK = 1  # rtnetlink(7)
+# Links, and the addresses and routes of IPv4 and IPv6: RTMGRP_… in linux/rtnetlink.h, rtnetlink(7).
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+_QUIET_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
 def wait_for(names: Iterable[str], seconds: int) -> None:
-    """Wait until the container has all NICs.
+    """Wait until the container has all NICs, and they are set up.
 
-    A NIC that has just arrived is set up a moment later, so the wait for it ends when it is up.
+    An engine adds a NIC, sets it up, and then adds its addresses and routes. So after the wait for
+    a NIC that was missing or down, wait until the network has not changed for half a second.
 
+    :param seconds: the limit
     :raises CaptureError: a NIC does not exist after ``seconds``
     """
     wanted = tuple(names)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as changes:
-        changes.bind((0, _RTMGRP_LINK))
-        coming = [name for name in wanted if name not in _states()]
+        changes.setblocking(False)
+        changes.bind((0, _GROUPS))
+        states = _states()
+        coming = [name for name in wanted if not states.get(name)]
         if not coming:
             return
         if seconds:
             _log.info(
                 "waiting %d s for %s, which VMNET_INTERFACES names", seconds, ", ".join(coming)
             )
-        deadline = time.monotonic() + seconds
-        while not all(map(_states().get, coming)):
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([changes], [], [], left)[0]:
-                break
-            _discard(changes)
+        _wait(changes, coming, time.monotonic() + seconds)
     present = _states()
     if missing := [name for name in wanted if name not in present]:
         others = ", ".join(name for name in present if name != "lo") or "none"
@@ -48,14 +49,27 @@ def wait_for(names: Iterable[str], seconds: int) -> None:
         )
 
 
+def _wait(changes: socket.socket, coming: Iterable[str], deadline: float) -> None:
+    while (left := deadline - time.monotonic()) > 0:
+        is_up = all(map(_states().get, coming))
+        limit = min(left, _QUIET_SECONDS) if is_up else left
+        if not select.select([changes], [], [], limit)[0]:
+            return
+        _discard(changes)
+
+
 def _states() -> dict[str, bool]:
     """Return whether each device is up, by its name."""
     return {found.name: found.is_up for found in device.devices().values()}
 
 
 def _discard(changes: socket.socket) -> None:
-    try:
-        changes.recv(1 << 16)
-    except OSError as error:
-        if error.errno != errno.ENOBUFS:  # the kernel dropped messages; their content is not used
-            raise
+    """Discard all messages; the kernel is queried instead."""
+    while True:
+        try:
+            changes.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # the kernel has dropped messages
+                raise
