@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,20 @@ def test_the_disk_of_a_plugin_need_not_exist_before_its_delivery(
     assert details["disk"] == f"no other VM uses {own}"
     with vmnet.running(web, **settings):
         assert b'"web"' in (vmnet.run_dir / "jsondisk.img").read_bytes()
+
+
+def test_check_refuses_what_a_restarted_start_refuses(
+    network: Lan, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """As in a pod whose container restarts: the namespace has the state of the killed VM."""
+    web = network.container("web")
+    with vmnet.running(web) as process:
+        process.signal(signal.SIGKILL)
+        process.wait()
+    assert (vmnet.run_dir / "state.json").exists()
+    assert vmnet(web, "check").returncode == 0
+    only = ("setpriv", "--bounding-set", "-all,+net_admin,+net_raw", "--inh-caps", "-all")
+    ended = web.run(*only, *VMNET, "check", env=vmnet.environ, check=False, pid=True)
+    assert ended.returncode == 1
+    assert "the container lacks the capability NET_BIND_SERVICE" in ended.stdout
+    assert "the network itself is not checked" in ended.stdout

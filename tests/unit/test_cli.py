@@ -15,6 +15,8 @@ from vmnet import __version__, cli
 from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
 from vmnet.lifecycle import command_record, state, stop_signals
 from vmnet.model.machine import Command, Disk, User
+from vmnet.net import permissions
+from vmnet.planning import memory, preflight
 from vmnet.settings.core import CORE
 from vmnet.terminal.colours import styled
 from vmnet.terminal.tables import table
@@ -220,6 +222,15 @@ def test_a_start_as_another_user_than_root_says_so_first(
         run("run", **environ)
 
 
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is missing on this machine, whatever the user of the tests may do."""
+    monkeypatch.setattr(preflight, "before_planning", lambda cpus: ())
+    monkeypatch.setattr(permissions, "require_bridge_and_tap", lambda: None)
+    monkeypatch.setattr(memory, "require", lambda wanted: None)
+
+
+@pytest.mark.usefixtures("able")
 def test_check_looks_at_the_disks_of_plugins(
     environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -228,6 +239,28 @@ def test_check_looks_at_the_disks_of_plugins(
     assert run("check", "--json", **environ) == 1
     (finding,) = (f for f in json.loads(capsys.readouterr().out) if f["what"] == "disk")
     assert finding["detail"] == f"the disk {disk} can't be read: No such file or directory"
+
+
+@pytest.mark.usefixtures("able")
+def test_check_goes_on_after_an_earlier_start(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """The container restarted in a pod, or its network belongs to another container."""
+    run_dir = tmp_path / "run"
+    state.save(run_dir, recorder.IDENTITY, recorder.WIRING, "recorder")
+    monkeypatch.setattr(recorder, "SEED", Disk(tmp_path / "absent", "raw"))
+    recorder.CALLS.clear()
+    assert run("check", "--json", **environ) == 1
+    findings = {f["what"]: f for f in json.loads(capsys.readouterr().out)}
+    assert findings["disk"]["result"] == "missing"
+    assert findings["network"]["detail"].startswith("the network itself is not checked: a VM has")
+    assert findings["hypervisor"]["detail"] == "/bin/true"
+    assert "vmnet_capture" not in recorder.calls(), "the NICs are not as they were"
+    running.machine(run_dir)
+    assert run("check", "--json", **environ) == 0, "the running VM itself uses the disk"
+    findings = {f["what"]: f for f in json.loads(capsys.readouterr().out)}
+    assert findings["network"]["detail"] == "a running VM uses this network namespace"
+    assert "disk" not in findings
 
 
 def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capture) -> None:

@@ -6,7 +6,7 @@ The command plans a start and makes the checks of :mod:`vmnet.planning.preflight
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,19 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state, vm_record
+from vmnet.model.identity import Identity
+from vmnet.model.wiring import Wiring
 from vmnet.planning import accelerator, memory, preflight
 from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, CPUS, DISK, MEMORY, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
+
+_USED = (
+    "the network itself is not checked: a VM has used this network namespace, and a start restores "
+    "its network first"
+)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -117,13 +124,6 @@ def _memory(wanted: int) -> Finding:
     return Finding("memory", "ok", f"{wanted >> 20} MiB for the guest")
 
 
-def _used(run_dir: Path) -> Finding:
-    if vm_record.load(run_dir) is not None:
-        return Finding("network", "ok", "a running VM uses this network namespace")
-    detail = "not checked: a VM has used this network namespace; a start restores its network first"
-    return Finding("network", "warning", detail)
-
-
 def _described(boot: Boot) -> str:
     found = [str(device.path) for device in boot.devices]
     return ", ".join(found + ([str(boot.kernel.path)] if boot.kernel else []))
@@ -134,40 +134,58 @@ def _network(hooks: Hooks, boot: Boot | None) -> Iterator[Finding]:
 
     :param boot: None to leave out the machine, which lacks something
     """
+    run_dir = hooks.settings[RUN_DIR]
     try:
-        if state.load(hooks.settings[RUN_DIR]) is not None:
-            yield _used(hooks.settings[RUN_DIR])
+        saved = state.load(run_dir)
+        if saved is None:
+            planned = yield from _planned(hooks)
+        elif vm_record.load(run_dir) is not None:
+            yield Finding("network", "ok", "a running VM uses this network namespace")
             return
-        identity = hooks.capture()
-        names = ", ".join(interface.name for interface in identity.interfaces)
-        yield Finding("identity", "ok", f"{identity.hostname}: {names}")
-        for line in identity.not_carried:
-            yield Finding("not carried", "warning", line)
-        for name in hooks.allocators:
-            yield Finding(
-                "IPAM", "ok", f"{name} allocates addresses at a start, and was not called now"
-            )
-        if pipeline.depends_on_allocation(hooks, identity):
-            unchecked = "not checked: the container has no address before a start allocates it"
-            yield Finding("network", "warning", unchecked)
-            return
-        wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
-        bridges = ", ".join(f"{port.bridge} {port.bridge_address}" for port in wiring.ports)
-        yield Finding("bridge", "ok", bridges)
-        deliveries = hooks.deliver(identity, wiring)
-        yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))
-        for delivery in deliveries:
-            for line in delivery.not_carried:
-                yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
-        devices = hooks.devices(identity, wiring)
-        planned = (boot.devices if boot else ()) + devices
-        own = hooks.settings[DISK]
-        for what, check in preflight.after_planning(deliveries, planned, own):
-            yield _try(what, check)
-        if boot is None:
-            return
-        machine = assemble(hooks.settings, identity, wiring, boot, devices)
-        command = hooks.launch_command(machine, ())
-        yield Finding("hypervisor", "ok", command.argv[0])
+        else:
+            yield Finding("network", "warning", _USED)
+            planned = saved.identity, saved.wiring
+        if planned is not None:
+            yield from _machine(hooks, *planned, boot)
     except VmnetError as error:
         yield Finding("network", "missing", error.message, error.hint)
+
+
+def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] | None]:
+    """Plan the network, and return None if the plan needs an allocation."""
+    identity = hooks.capture()
+    names = ", ".join(interface.name for interface in identity.interfaces)
+    yield Finding("identity", "ok", f"{identity.hostname}: {names}")
+    for line in identity.not_carried:
+        yield Finding("not carried", "warning", line)
+    for name in hooks.allocators:
+        yield Finding(
+            "IPAM", "ok", f"{name} allocates addresses at a start, and was not called now"
+        )
+    if pipeline.depends_on_allocation(hooks, identity):
+        unchecked = "not checked: the container has no address before a start allocates it"
+        yield Finding("network", "warning", unchecked)
+        return None
+    wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
+    bridges = ", ".join(f"{port.bridge} {port.bridge_address}" for port in wiring.ports)
+    yield Finding("bridge", "ok", bridges)
+    return identity, wiring
+
+
+def _machine(
+    hooks: Hooks, identity: Identity, wiring: Wiring, boot: Boot | None
+) -> Iterator[Finding]:
+    deliveries = hooks.deliver(identity, wiring)
+    yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))
+    for delivery in deliveries:
+        for line in delivery.not_carried:
+            yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
+    devices = hooks.devices(identity, wiring)
+    attached = (boot.devices if boot else ()) + devices
+    for what, check in preflight.after_planning(deliveries, attached, hooks.settings[DISK]):
+        yield _try(what, check)
+    if boot is None:
+        return
+    machine = assemble(hooks.settings, identity, wiring, boot, devices)
+    command = hooks.launch_command(machine, ())
+    yield Finding("hypervisor", "ok", command.argv[0])
