@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from attrs import frozen
+from vmnet.model.base import frozen
 
 from vmnet.net import dump
 
