@@ -18,7 +18,7 @@ def command(module: str, *words: object, light: bool = False) -> tuple[str, ...]
     The environment and the working directory don't change what the interpreter imports.
 
     :param module: its full name, such as ``vmnet_dnsmasq.refresh``
-    :param words: the arguments, which :func:`main` gets as strings
+    :param words: the arguments, which ``main`` gets as strings
     :param light: whether every import counts, because the program runs as long as the VM. It can
         import the standard library and, by relative imports, its own package: in a light program,
         ``vmnet_dnsmasq.responder.daemon`` is ``responder.daemon``. From ``vmnet``, it should import

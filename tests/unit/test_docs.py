@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from vmnet.supervision.guard import FORCED_STATUS
 
 _LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"(?:\./)?(?:bench|deploy|docs|guest|plugins|tests|vmnet)/[\w./*-]+|\./\w+")
+_ROLE = re.compile(r":(?:mod|func|class|data|meth|exc):`~?([^`]+)`")
 _VARIABLE = re.compile(r"\bVMNET_\w*[A-Z0-9]\b")
 # Misspelt on purpose, or variables of example plugins.
 _EXAMPLE_VARIABLES = {
@@ -32,6 +34,13 @@ _EXAMPLE_VARIABLES = {
     "VMNET_CONTRACT",
     "VMNET_REGISTRY_FILE",
 }
+
+_SOURCES = sorted(
+    path
+    for pattern in ("vmnet/**/*.py", "plugins/*/vmnet_*/**/*.py", "examples/*/vmnet_*/**/*.py")
+    for path in ROOT.glob(pattern)
+    if _ROLE.search(path.read_text())
+)
 
 every_page = pytest.mark.parametrize("page", pages.PAGES, ids=pages.name)
 
@@ -112,6 +121,26 @@ def test_mentioned_paths_exist(page: Path) -> None:
             mentioned += re.findall(r"^\./\w+", block.text, re.MULTILINE)
     paths = {path.removeprefix("./").rstrip("/") for path in mentioned if _PATH.fullmatch(path)}
     assert not {path for path in paths if not any(ROOT.glob(path))}
+
+
+@pytest.mark.parametrize("path", _SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_refer_to_existing_names(path: Path) -> None:
+    """A name is absolute, built in, or defined in the module or one of its classes."""
+    text = path.read_text()
+    top = next(part for part in path.parents if not (part.parent / "__init__.py").exists())
+    module = ".".join(path.relative_to(top.parent).with_suffix("").parts).removesuffix(".__init__")
+    classes = re.findall(r"^class (\w+)", text, re.MULTILINE)
+    scopes = ("builtins", module, *(f"{module}.{name}" for name in classes))
+    for name in set(_ROLE.findall(text)):
+        assert any(map(_resolves, (name, *(f"{scope}.{name}" for scope in scopes)))), name
+
+
+def _resolves(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 @every_page

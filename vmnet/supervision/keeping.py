@@ -1,4 +1,4 @@
-"""The keeper's tasks: one generator (:data:`Task`) for each helper and watch.
+"""The keeper's tasks: one generator (``Task``) for each helper and watch.
 
 The generator yields a descriptor (-1: none) and a timeout in seconds (None: no timeout). The keeper
 sends it whether the descriptor is readable, and closes it when the hypervisor ends.

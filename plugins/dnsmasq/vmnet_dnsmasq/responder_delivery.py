@@ -1,4 +1,4 @@
-"""Deliver the responder, which does what dnsmasq cannot: see :mod:`.responder`."""
+"""Deliver the responder, which does what dnsmasq cannot: see :mod:`vmnet_dnsmasq.responder`."""
 
 from __future__ import annotations
 
