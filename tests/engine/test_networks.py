@@ -48,7 +48,7 @@ def web_server(vms: Vms, *options: str) -> Container:
 
 
 def test_names_of_later_containers_and_outside_hosts(vms: Vms) -> None:
-    """As in Compose, a service's name is an alias on the project's network."""
+    """Compose makes a service's name an alias on the project's network."""
     with vms.docker.network("vmt-later", "--subnet", "10.213.80.0/24") as network:
         on_network = ("--network", network)
         outside = vms.docker.start(

@@ -39,7 +39,7 @@ def test_a_crash_a_pause_and_a_restart(vms: Vms) -> None:
 
 
 def test_a_namespace_that_outlives_the_container(vms: Vms) -> None:
-    """As in a Kubernetes pod, another container has the network; a volume is the run directory."""
+    """In a Kubernetes pod, another container has the network. A volume is the run directory."""
     holder = vms.docker.start(vms.image, "600", options=["--entrypoint", "sleep"])
     pod = ("--network", f"container:{holder.id}", "-v", "/run/vmnet")
     vm = vms.docker.start(vms.image, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *pod))

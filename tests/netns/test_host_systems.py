@@ -159,7 +159,7 @@ def test_the_host_moves_to_its_bridge(
 def test_a_nic_that_netplan_matches_by_a_pattern(
     network: Lan, machine: Namespace, vmnet: Vmnet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in Debian's cloud images, whose file for all NICs precedes that for a single NIC."""
+    """Debian's cloud images have a file for all NICs, which precedes the file for a single NIC."""
     pattern = "{all-en: {match: {name: 'en*'}, dhcp4: true, dhcp6: true}}"
     text = f"network: {{version: 2, ethernets: {pattern}}}\n"
     monkeypatch.setitem(_INSTALLED, "netplan", ("/etc/netplan/90-default.yaml", text))

@@ -240,7 +240,7 @@ def responder_behind_tap(container: Namespace, run_dir: Path) -> Daemon:
 def test_a_responder_that_cannot_write_says_so_in_a_line(
     network: Lan, tmp_path: Path, suffix: str
 ) -> None:
-    """As in a run directory on a full disk, or without the file."""
+    """The run directory is on a full disk, or lacks the file."""
     web = network.container("web", ipv6=True)
     daemon = responder_behind_tap(web, tmp_path)
     path = tmp_path / f"responder.{suffix}"

@@ -20,7 +20,7 @@ from vmnet.errors import PrivilegeError
 
 
 def test_without_setuid_and_setgid_dnsmasq_stays_root(network: Lan, vmnet: Vmnet) -> None:
-    """As with `--cap-drop ALL` and only the capabilities that the network needs."""
+    """The engine drops all capabilities but those that the network needs."""
     web = network.container("web")
     granted = "-all,+net_admin,+net_raw,+net_bind_service,+mknod"
     only = ("setpriv", "--bounding-set", granted, "--inh-caps", "-all")
@@ -62,7 +62,7 @@ def _owner(container: Namespace, name: str) -> str:
     ],
 )
 def test_missing_capabilities(network: Lan, vmnet: Vmnet, granted: str, missing: str) -> None:
-    """As with `--cap-drop ALL --cap-add …`."""
+    """`docker run --cap-drop ALL --cap-add …` does this."""
     web = network.container("web", ipv6=True)
     before = web.dump()
     only = ("setpriv", "--bounding-set", f"-all,{granted}", "--inh-caps", "-all")

@@ -85,7 +85,7 @@ def test_an_off_link_subnet_has_no_spare_address(
 def test_a_restart_in_the_same_namespace_converges(
     containers: tuple[Namespace, Namespace], vmnet: Vmnet
 ) -> None:
-    """As when a pod's container restarts, with duplicate address detection on."""
+    """A pod's container restarts like this. Duplicate address detection is on."""
     web, db = containers
     before = web.dump()
     for _ in range(2):

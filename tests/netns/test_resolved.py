@@ -33,7 +33,7 @@ install -d -o systemd-resolve -g systemd-resolve /run/systemd/resolve
 exec /usr/lib/systemd/systemd-resolved
 """
 _NETWORKD = "/usr/lib/systemd/systemd-networkd"
-# As in Debian's cloud images: by default, networkd ignores domains from DHCP.
+# Debian's cloud images do this; by default, networkd ignores domains from DHCP.
 _NETPLAN = """\
 network:
   version: 2

@@ -71,7 +71,7 @@ def test_a_record_of_another_user_is_refused(network: Lan, vmnet: Vmnet) -> None
 
 
 def test_an_open_volume_at_the_run_directory_is_closed_and_used(network: Lan, vmnet: Vmnet) -> None:
-    """As in a pod: root owns an emptyDir, with mode 0777."""
+    """Kubernetes does this: root owns an emptyDir, with mode 0777."""
     web = network.container("web")
     vmnet.run_dir.mkdir()
     vmnet.run_dir.chmod(0o777)

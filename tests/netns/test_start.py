@@ -247,7 +247,7 @@ def test_no_interface_is_an_error(vmnet: Vmnet, network: Lan) -> None:
 
 
 def test_a_user_mode_network_is_reported_with_its_remedy(vmnet: Vmnet, network: Lan) -> None:
-    """As in rootless Podman: slirp4netns or pasta behind a tap."""
+    """Rootless Podman does this: slirp4netns or pasta is behind a tap."""
     web = network.container("web")
     web.ip("link", "delete", "eth0")
     web.ip("tuntap", "add", "tap0", "mode", "tap")
@@ -329,7 +329,7 @@ def test_check_reports_readiness(web: Namespace, vmnet: Vmnet) -> None:
 def test_a_second_vm_in_the_namespace_is_refused(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
-    """As with `docker run --network container:web`, which has separate files."""
+    """`docker run --network container:web` does this, with separate files."""
     with vmnet.running(web):
         before = web.dump()
         ended = _run(vmnet, web, VMNET_RUN_DIR=str(tmp_path / "separate"))

@@ -51,7 +51,7 @@ def test_a_nic_that_is_cut_off_and_comes_back(
 
 
 def test_a_nic_that_is_gone(network: Lan, vmnet: Vmnet) -> None:
-    """As after ``docker network disconnect``. It does not block the next start."""
+    """This is the state after ``docker network disconnect``. It does not block the next start."""
     web = network.container("web")
     with vmnet.running(web) as process:
         network.host.ip("link", "delete", web.nic().port)
@@ -104,7 +104,7 @@ def test_a_later_network_gets_no_answers_from_the_container(network: Lan, vmnet:
 
 
 def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet: Vmnet) -> None:
-    """As with ``docker run -d …; docker network connect …``: the NICs were read before."""
+    """``docker run -d …; docker network connect …`` does this: the NICs were read before."""
     with lan(2, host=network.host) as second:
         web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
         station, probed = second.station(), network.station("probed")

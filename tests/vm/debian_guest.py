@@ -52,7 +52,7 @@ _CHANGE = 2
 
 _SETTINGS = {
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
-    # As in a cloud image: cloud-init sets the name, and systemd creates the id at the first boot.
+    # Like a cloud image: cloud-init sets the name, and systemd creates the id at the first boot.
     "etc/hostname": "localhost\n",
     "etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost\n",
     "etc/machine-id": "",

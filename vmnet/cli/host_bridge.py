@@ -133,7 +133,7 @@ def _mac(text: str) -> str:
 
 
 def _known_mac(options: argparse.Namespace) -> str:
-    """Return the NIC's MAC. ifupdown's files name the NIC instead, which may then be replaced."""
+    """Return the NIC's MAC. ifupdown's files name the NIC instead, so the NIC can be replaced."""
     return "" if options.format == "ifupdown" else nic_mac(options.nic)
 
 

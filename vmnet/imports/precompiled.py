@@ -134,7 +134,7 @@ class Recorder:
         self.pause()
 
     def pause(self) -> None:
-        """Stop recording until the recorder is entered as a context manager."""
+        """Pause recording. Entering the recorder resumes it."""
         sys.meta_path.remove(self)
 
     def forget(self, name: str) -> None:

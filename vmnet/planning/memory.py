@@ -9,8 +9,8 @@ from vmnet.errors import MachineError
 _MEMINFO = Path("/proc/meminfo")
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _ALWAYS, _NEVER = "1", "2"  # proc_sys_vm(5)
-# The container's own control group, version 2 and version 1 (cgroups(7)). It is here if the
-# container has its own control group namespace, which engines create.
+# The container's own control group, version 2 and version 1 (cgroups(7)). The limit is
+# here if the container has its own control group namespace; engines create one.
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),

@@ -71,7 +71,7 @@ def not_carried(identity: Identity) -> tuple[str, ...]:
 def hosts(identity: Identity) -> Iterator[str]:
     """Yield the lines for hosts(5), each with vmnet's mark.
 
-    The first is the guest's own, as engines write it for the container: from this line,
+    The first line is the guest's own name, as engines write it for the container: from this line,
     ``hostname -f`` knows the domain.
     """
     own = next((nic.addresses[0].ip for nic in identity.interfaces if nic.addresses), None)

@@ -152,7 +152,7 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
     else:
         yield f"addn-hosts={quoted(paths.hosts)}"
         yield f"local=/{dns_names.LINKS_DOMAIN}/"
-        # As libc does: no cache, because services move, and the servers in their order.
+        # Like libc, do not cache, because services move, and query the servers in order.
         yield from ("cache-size=0", "strict-order")
         yield f"servers-file={quoted(paths.servers)}"
     if service.leases:
@@ -172,7 +172,7 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
             yield "dhcp-ignore-names"
             if not service.hostname.startswith("_"):
                 name = service.hostname.lower()
-                # Not host-record, from whose reverse record dnsmasq would take the name.
+                # Do not use host-record: dnsmasq would take the name from its reverse record.
                 yield from (f"address=/{name}/{lease.address.ip}" for lease in service.leases)
     for lease in service.leases:
         yield ""

@@ -105,7 +105,10 @@ def _why_no_forwarder(identity: Identity) -> str:
 
 
 def _forwarder_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
-    """Yield what a forwarder cannot ask: it speaks only IPv4, and needs an address to ask from."""
+    """Yield the nameservers that a forwarder cannot query.
+
+    It speaks only IPv4, and needs an address to query from.
+    """
     resolver = identity.resolver
     for address in resolver.nameservers:
         if address not in reachable(resolver.nameservers):

@@ -155,7 +155,8 @@ def lost(options: Iterable[Option]) -> Iterator[Option]:
 def search_size(names: Sequence[str]) -> int:
     """Return the bytes of option 119, compressed as dnsmasq does: names can share their end.
 
-    dnsmasq looks for a shared end in the names before, up to the first name that it has shortened.
+    dnsmasq searches the preceding names for a shared suffix, up to the first name that it has
+    compressed.
     """
     ends: set[str] = set()
     size, is_shortened = 0, False

@@ -92,8 +92,8 @@ def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]
 
     Its bridges and packet filter rules are in a network namespace and end with it.
 
-    :param host: the namespace to run it in, such as a node of a cluster. By default, a new one that
-        reaches what the machine reaches, because image builds download packages.
+    :param host: the namespace to run it in, such as a node of a cluster. The default is a new
+        namespace with the machine's network access, because image builds download packages.
     :param config: the text of its daemon.json, which must then set ``bip``.
     """
     _sweep()

@@ -1,4 +1,4 @@
-"""The filters on an uplink: contain DHCP and router messages, drop false claims to be the guest.
+"""Filters for an uplink: contain DHCP and router messages, and drop forged guest frames.
 
 If this container answers the guest's DHCP itself, the guest's requests must not leave, because
 another server could answer first, and requests from the network must not reach this container's

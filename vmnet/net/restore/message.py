@@ -135,7 +135,7 @@ class Message:
 
     @property
     def is_advertised(self) -> bool:
-        """Whether router advertisements created it, and can change it at any time."""
+        """Whether router advertisements created it; they can change it at any time."""
         if self.kind == rtnl.RTM_NEWROUTE:
             return self.is_ipv6 and (self.fixed[5] == _RTPROT_RA or bool(self._expires()))
         if self.kind == rtnl.RTM_NEWADDR:

@@ -188,7 +188,10 @@ def _add(kernel: rtnl.Rtnl, waiting: list[Message], wanted: Wanted) -> None:
 
 
 def _create(kernel: rtnl.Rtnl, message: Message, wanted: Wanted) -> None:
-    """Add an object. It replaces unsaved routes that the kernel's IPv6 takes for the same route."""
+    """Add an object.
+
+    It replaces unsaved routes that the kernel's IPv6 code considers the same route.
+    """
     is_route = message.kind == rtnl.RTM_NEWROUTE
     try:
         kernel.send_body(message.kind, _APPEND if is_route else _REPLACE, message.body)

@@ -71,7 +71,7 @@ class _Network:
         self._addresses = addresses
 
     def gateway_bridges(self) -> Iterator[str]:
-        """Report bridges that have an address, as an engine's bridge is its containers' gateway.
+        """Report bridges with an address, because an engine's bridge is its containers' gateway.
 
         vmnet's own bridges do not count, nor does a bridge that has a NIC of this container as a
         port.

@@ -27,7 +27,7 @@ _INJECTED_LINE = re.compile(
 class PlanningChecks:
     @needs(*PLANNING)
     def test_it_plans_every_network(self, subject: Subject) -> None:
-        """The results have the right types; an identity is refused with a VmnetError."""
+        """The results have the right types; a refusal is a VmnetError."""
         for name, identity in samples.PLAIN.items():
             plan = plan_for(subject, name, identity)
             if plan is None:
