@@ -16,7 +16,7 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from vmnet.errors import PrivilegeError
+from vmnet.errors import LaunchError, PrivilegeError, StateError
 
 
 def test_without_setuid_and_setgid_dnsmasq_stays_root(network: Lan, vmnet: Vmnet) -> None:
@@ -108,3 +108,32 @@ def test_check_refuses_what_a_restarted_start_refuses(
     assert ended.returncode == 1
     assert "the container lacks the capability NET_BIND_SERVICE" in ended.stdout
     assert "the network itself is not checked" in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_limit_of_open_files_is_the_only_error(network: Lan, vmnet: Vmnet, command: str) -> None:
+    """The check of taps would fail as well, with a misleading error."""
+    web = network.container("web")
+    limited = ("prlimit", "--nofile=64", *VMNET, command)
+    ended = web.run(*limited, env=vmnet.environ, check=False, pid=True)
+    assert ended.returncode == (1 if command == "check" else LaunchError.exit_code)
+    output = ended.stdout + ended.stderr
+    assert "this container may open only 64 files, but QEMU needs 512" in output
+    assert "Bad file descriptor" not in output
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_run_directory_without_room(network: Lan, vmnet: Vmnet, command: str) -> None:
+    web = network.container("web")
+    vmnet.run_dir.mkdir()
+    mounted = (
+        'mount -t tmpfs -o size=16k,mode=755 tmpfs "$0" && "$@"; code=$?; ls -A "$0"; exit $code'
+    )
+    words = ("sh", "-c", mounted, vmnet.run_dir, *VMNET, command)
+    ended = web.run(*words, env=vmnet.environ, check=False, pid=True)
+    assert ended.returncode == (1 if command == "check" else StateError.exit_code), ended.stderr
+    output = ended.stdout + ended.stderr
+    assert f"can't write {vmnet.run_dir}/" in output
+    assert "No space left on device" in output
+    left = [line for line in ended.stdout.splitlines() if line.startswith(".")]
+    assert not left, "a temporary file stays in the way of the next start"

@@ -24,6 +24,7 @@ from vmnet.settings.core import ACCEL, CPUS, DISK, MEMORY, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
+_ROOM = 32 << 10  # a start writes about ten small files to the run directory, each a page
 _USED = (
     "the network itself is not checked: a VM has used this network namespace, and a start restores "
     "its network first"
@@ -64,9 +65,11 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen[IPAM].names)}")
     for line in hooks.unused_settings():
         yield Finding("settings", "warning", line)
-    for what, check in preflight.before_planning(hooks.settings[CPUS]):
-        yield _try(what, check)
-    yield _try("privileges", _privileges)
+    conditions = [_try(*check) for check in preflight.before_planning(hooks.settings[CPUS])]
+    yield from conditions
+    if all(finding.result == "ok" for finding in conditions):
+        # With too low a limit of open files, for example, a tap fails with another error.
+        yield _try("privileges", _privileges)
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
     machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))
     yield from machine
@@ -96,8 +99,8 @@ def _privileges() -> str:
 
 def _run_dir(run_dir: Path) -> str:
     run_directory.make(run_dir)
-    probe = run_dir / "check"
-    files.write(probe, b"")
+    probe = run_dir / ".check"
+    files.write(probe, bytes(_ROOM))
     probe.unlink()
     return f"only root can write to {run_dir}"
 

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,8 @@ def write(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = Fals
                 os.fsync(file.fileno())
         temporary.rename(path)
     except OSError as error:
+        with suppress(OSError):  # the error above is reported
+            temporary.unlink(missing_ok=True)
         raise StateError(
             f"can't write {path}: {error.strerror}",
             WRITABLE_HINT,
