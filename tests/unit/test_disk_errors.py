@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from tests.lab.wait import until
-from tests.unit.test_guard import guard_of, machine
+from tests.unit.test_guard import CONNECT, guard_of, machine
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
 
 FULL = {
@@ -74,7 +74,52 @@ def test_other_errors_are_logged_up_to_a_limit(
     assert caplog.messages[-1].endswith("further errors of the disks are not logged")
 
 
-def test_the_guard_resumes_the_guest(tmp_path: Path) -> None:
+def answer(state: str) -> dict[str, Any]:
+    return {"return": {"status": state, "running": state == "running"}, "id": "status"}
+
+
+def test_a_guest_that_was_stopped_without_a_connection_is_resumed(
+    disks: DiskErrors, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert disks.is_answer(answer("running"), 100.0)
+    assert not disks.must_resume(200.0)
+    assert disks.is_answer(answer("io-error"), 200.0)
+    assert disks.must_resume(200.0 + RETRY_SECONDS)
+    assert disks.is_answer(answer("io-error"), 210.0)
+    assert len(caplog.messages) == 1, "after a second connect"
+    assert disks.is_answer(answer("running"), 300.0)
+    assert not disks.must_resume(300.0 + RETRY_SECONDS)
+    assert caplog.messages[1:] == ["the host's disk has room again: the guest runs"]
+
+
+def test_a_guest_that_another_error_stopped_is_not_resumed_again(
+    disks: DiskErrors, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user may set werror=stop. The guard learns the error when it resumes the guest."""
+    disks.is_answer(answer("io-error"), 100.0)
+    assert disks.must_resume(105.0)
+    disks.resumed(105.0)
+    disks.report({**BROKEN, "action": "stop"}, 105.0)
+    assert not disks.must_resume(1000.0)
+    assert caplog.messages[1:] == [
+        "disk0: read failed: Input/output error; "
+        "QEMU stopped the guest, as its option werror or rerror requires"
+    ]
+
+
+def test_other_messages_are_no_answers(disks: DiskErrors) -> None:
+    assert not disks.is_answer({"return": {}}, 0.0)
+    assert not disks.is_answer({"event": "STOP"}, 0.0)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param(({"event": "BLOCK_IO_ERROR", "data": FULL}, {"event": "STOP"}), id="event"),
+        pytest.param((answer("io-error"),), id="before"),
+    ],
+)
+def test_the_guard_resumes_the_guest(tmp_path: Path, messages: tuple[dict[str, Any], ...]) -> None:
     """A real guard, with a control socket that reports a full disk."""
     import subprocess
 
@@ -87,13 +132,14 @@ def test_the_guard_resumes_the_guest(tmp_path: Path) -> None:
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
             theirs, _ = listener.accept()
             with theirs, theirs.makefile("rb") as commands:
-                assert b"qmp_capabilities" in commands.readline()
-                for event in ({"event": "BLOCK_IO_ERROR", "data": FULL}, {"event": "STOP"}):
-                    theirs.sendall(json.dumps(event).encode() + b"\n")
+                for name in CONNECT:
+                    assert name.encode() in commands.readline()
+                for message in messages:
+                    theirs.sendall(json.dumps(message).encode() + b"\n")
                 theirs.settimeout(60)
                 assert commands.readline() == b'{"execute": "cont"}\n'
             process.kill()
             process.wait(10)
             until(lambda: running.poll() is not None, 30, "the keeper's end")
             assert running.stderr is not None
-            assert "disk0: the host's disk is full" in running.stderr.read()
+            assert "the guest is stopped until there is room" in running.stderr.read()

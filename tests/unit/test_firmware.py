@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.unit.test_guard import guard_of, machine
+from tests.unit.test_guard import CONNECT, guard_of, machine
 from vmnet.supervision.firmware import LOGGED, Firmware
 
 FAILED = "Booting from Hard Disk...\nBoot failed: not a bootable disk\nNo bootable device.\n"
@@ -53,7 +53,8 @@ def test_the_guard_logs_that_there_is_nothing_to_boot(tmp_path: Path) -> None:
             theirs, _ = listener.accept()
             with theirs, theirs.makefile("rb") as commands:
                 theirs.settimeout(60)
-                commands.readline()
+                for _ in CONNECT:
+                    commands.readline()
                 command = json.loads(commands.readline())
                 assert command["execute"] == "ringbuf-read"
                 answer = {"return": FAILED, "id": command["id"]}

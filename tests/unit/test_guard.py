@@ -25,6 +25,7 @@ from vmnet import process
 from vmnet.supervision import clock, guard, hypervisor, keeper, signals
 
 STATUS = Path("/proc/self/status").read_bytes()
+CONNECT = ("qmp_capabilities", "query-status")
 NAMES = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 15: "SIGTERM", 30: "SIGPWR"}
 
 
@@ -208,7 +209,7 @@ def watched(
 
 def test_a_stop_signal_presses_the_power_button(tmp_path: Path) -> None:
     done, commands = watched(tmp_path, "system_powerdown", signal.SIGTERM)
-    assert commands == ["qmp_capabilities", "system_powerdown"]
+    assert commands == [*CONNECT, "system_powerdown"]
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "vmnet: guard: SIGTERM: pressing the guest's power button\n"
 
@@ -216,14 +217,14 @@ def test_a_stop_signal_presses_the_power_button(tmp_path: Path) -> None:
 def test_further_signals_change_nothing(tmp_path: Path) -> None:
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGTERM)
     done, commands = watched(tmp_path, "system_powerdown", *signals)
-    assert commands == ["qmp_capabilities", "system_powerdown"]
+    assert commands == [*CONNECT, "system_powerdown"]
     assert done.stderr == "vmnet: guard: SIGINT: pressing the guest's power button\n"
 
 
 def test_the_deadline_makes_qemu_quit(tmp_path: Path) -> None:
     """QEMU writes back the disks first."""
     done, commands = watched(tmp_path, "quit", signal.SIGINT, deadline=0.5)
-    assert commands[:2] == ["qmp_capabilities", "system_powerdown"]
+    assert commands[:3] == [*CONNECT, "system_powerdown"]
     assert commands[-3:] == ["stop", "human-monitor-command", "quit"]
     assert done.returncode == 0
     assert "did not power off within 0.5 s: forcing QEMU to quit" in done.stderr
@@ -318,7 +319,7 @@ def test_a_control_socket_that_appears_late_is_found(tmp_path: Path) -> None:
         monitor.start()
         assert running.wait(30) == 0
         monitor.join(10)
-    assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
+    assert monitor.commands == [*CONNECT, "system_powerdown"]
 
 
 def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path: Path) -> None:
@@ -381,7 +382,7 @@ def test_a_killed_guard_is_replaced(tmp_path: Path) -> None:
         assert keeper.wait(30) == 0
         monitor.join(10)
     assert said == ("vmnet: error: guard: ended before the VM (SIGKILL): starting it again\n")
-    assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
+    assert monitor.commands == [*CONNECT, "system_powerdown"]
 
 
 def test_a_closed_log_does_not_prevent_a_stop(tmp_path: Path) -> None:
@@ -396,7 +397,7 @@ def test_a_closed_log_does_not_prevent_a_stop(tmp_path: Path) -> None:
             os.close(writer)
             assert running.wait(30) == 0
         monitor.join(25)
-    assert monitor.commands == ["qmp_capabilities", "system_powerdown"]
+    assert monitor.commands == [*CONNECT, "system_powerdown"]
 
 
 def _blocked(pid: int) -> set[int]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_guard import guard_of, machine
-from vmnet.supervision import qmp
+from tests.unit.test_guard import CONNECT, guard_of, machine
+from vmnet.supervision import firmware, qmp
 from vmnet.supervision.qmp import Connection
 
 EVENT = b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_CRASHLOADED"}\r\n'
@@ -113,6 +113,27 @@ def test_occasional_events_are_no_flood(
     assert ours.floods == 0
 
 
+def test_a_buffer_that_the_guest_has_filled_is_no_flood(
+    ours: Connection, qemu: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest writes control characters to the BIOS's debug port."""
+    (read,) = map(json.loads, firmware.READ)
+    answer = json.dumps({"return": "\1" * read["arguments"]["size"], "id": read["id"]})
+    now = [0.0]
+    monkeypatch.setattr("vmnet.supervision.qmp.time.monotonic", lambda: now[0])
+    watched = firmware.Firmware(0.0)
+    theirs, _ = qemu.accept()
+    received = []
+    with theirs:
+        for _ in range(60):
+            now[0] += 1
+            if watched.must_read(now[0]):
+                theirs.sendall(answer.encode() + b"\r\n")
+            received += ours.messages()
+    assert ours.floods == 0
+    assert len(received) == 11
+
+
 def test_a_flooded_guard_handles_a_stop_signal(qemu: socket.socket, tmp_path: Path) -> None:
     """It reconnects to press the button at once."""
     with (
@@ -131,8 +152,8 @@ def test_a_flooded_guard_handles_a_stop_signal(qemu: socket.socket, tmp_path: Pa
         process.send_signal(signal.SIGTERM)
         assert "SIGTERM: pressing the guest's power button" in running.stderr.readline()
         with qemu.accept()[0] as theirs, theirs.makefile("rb") as lines:
-            assert json.loads(next(lines))["execute"] == "qmp_capabilities"
-            assert json.loads(next(lines))["execute"] == "system_powerdown"
+            commands = [json.loads(next(lines))["execute"] for _ in range(3)]
+            assert commands == [*CONNECT, "system_powerdown"]
         process.kill()
         process.wait(10)
         assert running.wait(30) == 0

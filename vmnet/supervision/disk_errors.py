@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
     from .log import Log
 
+QUERY = (b'{"execute": "query-status", "id": "status"}',)
 RESUME = (b'{"execute": "cont"}',)
 RETRY_SECONDS = 5.0
 _MAX_LINES = 100  # the guest can cause errors without limit
 
 
 class DiskErrors:
-    """Follows QEMU's events BLOCK_IO_ERROR and RESUME.
+    """Follows QEMU's events BLOCK_IO_ERROR and RESUME, and its answers to :data:`QUERY`.
 
     Only a guest that QEMU stopped for lack of room is resumed.
     """
@@ -36,16 +37,36 @@ class DiskErrors:
         :param now: in seconds, of any clock
         """
         disk = data.get("device") or data.get("node-name")
+        what = f"{disk}: {data.get('operation')} failed: {data.get('reason')}"
         if data.get("action") != "stop":
-            what = f"{disk}: {data.get('operation')} failed: {data.get('reason')}"
             self._write(f"{what}; the guest was informed")
         elif data.get("nospace"):
-            self._is_stopped, self._check_at = True, now + RETRY_SECONDS
-            if not self._is_logged:
-                self._is_logged = True
-                self._write(
-                    f"{disk}: the host's disk is full: the guest is stopped until there is room"
-                )
+            full = f"{disk}: the host's disk is full"
+            self._stopped(f"{full}: the guest is stopped until there is room", now)
+        else:
+            self._is_stopped = self._is_logged = False
+            self._write(f"{what}; QEMU stopped the guest, as its option werror or rerror requires")
+
+    def is_answer(self, message: Mapping[str, object], now: float) -> bool:
+        """Return whether a message answers :data:`QUERY`, and note the guest's state.
+
+        The guard may have been without a connection when QEMU stopped or resumed the guest.
+        """
+        answer = message.get("return")
+        if message.get("id") != "status" or not isinstance(answer, dict):
+            return False
+        if answer.get("status") == "io-error":
+            text = "an error of a disk stopped the guest, probably because the host's disk is full"
+            self._stopped(f"{text}: the guest is stopped until there is room", now)
+        elif self._is_stopped:
+            self.resumed(now)
+        return True
+
+    def _stopped(self, text: str, now: float) -> None:
+        self._is_stopped, self._check_at = True, now + RETRY_SECONDS
+        if not self._is_logged:
+            self._is_logged = True
+            self._write(text)
 
     def resumed(self, now: float) -> None:
         """Note that the guest was resumed, by the guard or another client."""

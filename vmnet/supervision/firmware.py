@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 FIRMWARE_LOG = "firmware"
 """QEMU's name of the ring buffer (a character device)."""
 
+# The guest can write to the port as well. JSON needs 6 bytes for each control character, so more
+# bytes at a time would look like a flood of events (vmnet.supervision.qmp).
 READ = (
     b'{"execute": "ringbuf-read", "id": "firmware", '
-    b'"arguments": {"device": "firmware", "size": 16384}}',
+    b'"arguments": {"device": "firmware", "size": 2048}}',
 )
 NOTHING_TO_BOOT = "No bootable device"  # SeaBIOS, src/boot.c
 LOGGED = "the BIOS found nothing to boot; a disk for UEFI needs VMNET_FIRMWARE"

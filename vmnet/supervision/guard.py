@@ -25,7 +25,7 @@ import time
 
 from . import process_name
 from .clock import Clock
-from .disk_errors import RESUME, DiskErrors
+from .disk_errors import QUERY, RESUME, DiskErrors
 from .firmware import LOGGED, READ, Firmware
 from .hypervisor import Hypervisor
 from .keeper_watch import KeeperWatch
@@ -202,7 +202,9 @@ class Guard:
                     self._disks.resumed(self._clock.now())
                 case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
                     self._log_end(str(data.get("reason", "")))
-            if self._firmware.is_answer(message):
+            if self._disks.is_answer(message, self._clock.now()):
+                pass
+            elif self._firmware.is_answer(message):
                 if self._firmware.has_failed(message):
                     self._log_limited(LOGGED, is_error=True)
             elif isinstance(error := message.get("error"), dict):
@@ -265,4 +267,5 @@ def main(
         return
     inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
     log = Log(form, "guard")
-    Guard(hypervisor, Connection(qmp), inherited, watched, float(deadline), log).run()
+    connection = Connection(qmp, QUERY)
+    Guard(hypervisor, connection, inherited, watched, float(deadline), log).run()

@@ -20,7 +20,7 @@ _RELEVANT = tuple(
     b'"%s"' % word
     for word in (
         *(b"BLOCK_IO_ERROR", b"GUEST_PANICKED", b"RESET", b"RESUME", b"SHUTDOWN", b"STOP"),
-        *(b"error", b"firmware"),
+        *(b"error", b"firmware", b"status"),
     )
 )
 _HELLO = b'{"execute": "qmp_capabilities"}'
@@ -35,13 +35,14 @@ _LAST_CHUNKS = 64
 class Connection:
     """A client that never waits.
 
+    :param first: commands to send after each connect
     :ivar obstacle: why there is no connection
     :ivar floods: how many floods have closed the connection
     :ivar reconnect_at: when to connect again after a flood (time.monotonic)
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, first: Sequence[bytes] = ()) -> None:
+        self._path, self._first = path, first
         self._socket: socket | None = None
         self._unparsed = b""
         self._window_end = self._answer_by = 0.0
@@ -69,7 +70,7 @@ class Connection:
                 return False
             self._socket, self._unparsed = attempt, b""
             self._received = self._unanswered = 0
-            self.send((_HELLO,))
+            self.send((_HELLO, *self._first))
         return self._socket is not None
 
     def send(self, commands: Sequence[bytes], seconds: float = ANSWER_SECONDS) -> bool:

@@ -141,7 +141,7 @@ def _exit_devices(kind: str) -> Iterator[str]:
 def _firmware_log(machine: Machine, kind: str) -> Iterator[str]:
     """Yield a buffer for the messages of the BIOS, where the guard looks for a failed boot."""
     if machine.kernel is None and _is_pc(kind):
-        yield from ("-chardev", f"ringbuf,id={FIRMWARE_LOG},size=16384")
+        yield from ("-chardev", f"ringbuf,id={FIRMWARE_LOG},size=2048")
         yield from ("-device", f"isa-debugcon,iobase=0x402,chardev={FIRMWARE_LOG}")
 
 
