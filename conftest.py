@@ -39,18 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for workers that run in parallel (``--dist loadgroup``).
-
-    All tests that boot guests are one group, because they share an engine, and because several
-    emulated guests at once would be slow. The other tests are grouped by file.
-    """
-    for item in items:
-        boots = item.get_closest_marker("vm") or item.get_closest_marker("engine")
-        item.add_marker(pytest.mark.xdist_group("guests" if boots else item.path.stem))
-
-
 def _stop_ignoring_signals() -> None:
     """Let the programs that tests start handle signals that this process ignores.
 

@@ -35,7 +35,13 @@ def test_docker_reports_whether_a_vm_is_healthy(vms: Vms) -> None:
     assert status["qemu"]["state"] == "running"
     assert status["process"]["pid"] == 1
     assert status["guest"] == [
-        {"nic": "eth0", "answering": [vm.address()], "silent": [], "unknown": ""}
+        {
+            "nic": "eth0",
+            "answering": [vm.address()],
+            "silent": [],
+            "unknown": "",
+            "mute": False,
+        }
     ]
     (lease,) = status["handovers"]
     assert (lease["done"], lease["detail"]) == (True, f"DHCP: {vm.address()} is leased")
