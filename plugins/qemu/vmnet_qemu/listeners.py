@@ -16,9 +16,12 @@ from vmnet_qemu.arguments import Options
 
 _log = logging.getLogger(__name__)
 _VNC_OPTIONS = ("-vnc", "--vnc")
-_AUTHENTICATED = ("password", "password-secret", "sasl", "tls-creds")
-# `tcp:0.0.0.0:4444,server=on` as for -serial (qemu(1), character devices).
+_AUTHENTICATED = ("password", "password-secret", "sasl")
+_OFF = ("off", "no", "false", "n")
+# Character devices of qemu(1): `tcp:0.0.0.0:4444,server=on` and `udp:PEER:4444@0.0.0.0:4444`.
 _STREAM = re.compile(r"(?:mon:)?(?:tcp|telnet|websocket|tn3270):(?P<host>\[.*\]|[^:,]*):\d+")
+_DATAGRAMS = re.compile(r"(?:mon:)?udp:[^@,]*@(?P<host>\[.*\]|[^:,]*):\d+")
+_NETWORK_OPTIONS = ("-netdev", "-nic", "-net")
 _LOOPBACK = re.compile(r"localhost|127\.[\d.]+|\[?::1\]?")
 _RECIPE = (
     "use a Unix socket in a folder of the host: `-e VMNET_VNC=unix:/vnc/vm.sock -v /srv/vnc:/vnc`, "
@@ -33,21 +36,27 @@ def check(options: Options) -> None:
     """
     for origin, value in _displays(options):
         if _is_on_network(value):
-            if not _authenticates(value):
+            shown = origin + value.split(",")[0]
+            if not _authenticates(value, options.extra):
                 raise SettingsError(
-                    f"{origin}{value} listens on the network without a password",
+                    f"{shown} listens on the network without a password",
                     f"{_RECIPE}; or add `,password-secret=vnc` to the display, and "
                     "`-object secret,id=vnc,file=/run/secrets/vnc`",
                 )
-            _warn(origin + value)
+            _warn(shown)
     for listener in _other_listeners(options.extra):
         _warn(listener)
 
 
 def _warn(listener: str) -> None:
+    """Warn of a listener.
+
+    :param listener: its option and address; the option's other parts may contain passwords
+    """
     _log.warning(
         "%s: published ports (`-p`) do not reach this listener of QEMU, because the container's "
-        "address belongs to the guest",
+        "address belongs to the guest; if the bridge has a spare address, everyone on the network "
+        "reaches it there",
         listener,
         extra={"hint": _RECIPE},
     )
@@ -72,39 +81,90 @@ def _is_on_network(display: str) -> bool:
     return not _LOOPBACK.fullmatch(address.rpartition(":")[0])
 
 
-def _authenticates(display: str) -> bool:
-    return any(_has(name, display.split(",")[1:]) for name in _AUTHENTICATED)
+def _authenticates(display: str, extra: tuple[str, ...]) -> bool:
+    """Return whether a VNC display asks for a password, a certificate or a key."""
+    parts = display.split(",")[1:]
+    if any(_has(name, parts) for name in _AUTHENTICATED):
+        return True
+    credentials = _fields(parts).get("tls-creds")
+    return credentials is not None and any(
+        _fields(value.split(",")).get("id") == credentials and _verifies(value.split(","))
+        for option, value in _pairs(extra)
+        if option in ("-object", "--object")
+    )
 
 
-def _has(name: str, options: list[str]) -> bool:
+def _verifies(credentials: list[str]) -> bool:
+    """Return whether TLS credentials authenticate the client: a key, or a certificate by default.
+
+    Without them, TLS only encrypts.
+    """
+    if credentials[0] == "tls-creds-psk":
+        return True
+    verify = _fields(credentials).get("verify-peer")
+    return credentials[0] == "tls-creds-x509" and verify not in _OFF
+
+
+def _fields(parts: list[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (part.partition("=") for part in parts)}
+
+
+def _has(name: str, parts: list[str]) -> bool:
     """Return whether an option is set and not off."""
-    values = {key: value for key, _, value in (option.partition("=") for option in options)}
-    return name in values and values[name] not in ("off", "no")
+    fields = _fields(parts)
+    return name in fields and fields[name] not in _OFF
 
 
 def _other_listeners(extra: tuple[str, ...]) -> Iterator[str]:
+    """Yield the option and the address of each listener on the network."""
     for option, value in _pairs(extra):
         name = "-" + option.lstrip("-")
         if name == "-s":  # short for `-gdb tcp::1234`
             yield name
         elif option.startswith("-") and name != "-append":
-            host = _host(name, value)
-            if host is not None and not _LOOPBACK.fullmatch(host):
-                yield f"{name} {value}"
+            found = _listener(name, value)
+            if found is not None and not _LOOPBACK.fullmatch(found[0]):
+                yield f"{name} {found[1]}"
 
 
-def _host(option: str, value: str) -> str | None:
-    """Return the address on which an option listens, empty for all; None if it does not listen."""
+def _listener(option: str, value: str) -> tuple[str, str] | None:
+    """Return the host on which an option listens, empty for all, and the address as text.
+
+    :return: None if the option does not listen on an address
+    """
     parts = value.split(",")
-    fields = {key: text for key, _, text in (part.partition("=") for part in parts)}
+    fields = _fields(parts)
+    serves = _has("server", parts)
     if option == "-spice":
-        return fields.get("addr", "") if "port" in fields or "tls-port" in fields else None
-    if option != "-gdb" and not _has("server", parts):
-        return None
-    if option == "-chardev" and parts[0] == "socket":
-        return fields.get("host", "") if "port" in fields else None
+        return _address(fields, "addr", "port") or _address(fields, "addr", "tls-port")
+    if option in _NETWORK_OPTIONS:
+        return _network_listener(parts[0], fields, serves=serves)
+    if option == "-chardev":
+        if parts[0] == "udp":
+            return _address(fields, "localaddr", "localport")
+        return _address(fields, "host", "port") if parts[0] == "socket" and serves else None
+    if datagrams := _DATAGRAMS.match(value):
+        return datagrams["host"], datagrams[0]
     stream = _STREAM.match(value)
-    return stream["host"] if stream else None
+    listens = serves or option in ("-gdb", "-incoming")
+    return (stream["host"], stream[0]) if stream and listens else None
+
+
+def _network_listener(kind: str, fields: dict[str, str], *, serves: bool) -> tuple[str, str] | None:
+    """Return the listener of a network back end, which accepts frames for the guest."""
+    if kind == "socket":
+        bound = fields.get("listen", fields.get("localaddr") if "udp" in fields else None)
+        return None if bound is None else (bound.rpartition(":")[0], bound)
+    if kind == "stream" and serves:
+        return _address(fields, "addr.host", "addr.port")
+    return _address(fields, "local.host", "local.port") if kind == "dgram" else None
+
+
+def _address(fields: dict[str, str], host: str, port: str) -> tuple[str, str] | None:
+    """Return a host and the address from an option's fields, or None without a port."""
+    if port not in fields:
+        return None
+    return fields.get(host, ""), f"{fields.get(host, '')}:{fields[port]}"
 
 
 def _pairs(words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
