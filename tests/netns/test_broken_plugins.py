@@ -62,12 +62,13 @@ def vmnet_ipam_release(settings, identity):
     STORE.unlink(missing_ok=True)
 """
 LAUNCHING = f"""{HEAD}
+import os
 import vmnet_qemu
 vmnet_launch_command = vmnet_qemu.vmnet_launch_command
 
 @hookimpl
 def vmnet_launch(settings, command):
-    sys.exit(0)
+    EXIT(0)
 """
 
 
@@ -166,10 +167,13 @@ def test_the_next_start_restores_if_a_restore_hangs(
     assert not (vmnet.run_dir / "state.json").exists()
 
 
-def test_a_launch_that_exits_is_undone(web: Namespace, vmnet: Vmnet, site: Path) -> None:
+@pytest.mark.parametrize(("call", "said"), [("sys.exit", "0"), ("os._exit", "os._exit(0)")])
+def test_a_launch_that_exits_is_undone(
+    web: Namespace, vmnet: Vmnet, site: Path, call: str, said: str
+) -> None:
     before = web.dump()
-    ended = start(vmnet, web, site, LAUNCHING, VMNET_LAUNCH="slow")
-    require_blamed(ended, "failed in vmnet_launch: SystemExit: 0")
+    ended = start(vmnet, web, site, LAUNCHING.replace("EXIT", call), VMNET_LAUNCH="slow")
+    require_blamed(ended, f"failed in vmnet_launch: SystemExit: {said}")
     require_same(before, web.dump())
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+import vmnet
 from tests.unit import fakes
 from vmnet import testing
 from vmnet.errors import PluginError
 from vmnet.hooks import deliveries
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.selection import Choice, Selection
-from vmnet.lifecycle import state, uplink_record, vm_record
 from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.model.names import shown
-from vmnet.running import health
 
 RUN = Path("/run/vmnet")
 IDENTITY = testing.identity()
@@ -86,6 +86,10 @@ def test_a_file_that_two_plugins_deliver(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def test_the_reserved_names_are_those_of_the_core() -> None:
-    records = {state._FILE, uplink_record._FILE, vm_record._FILE, health._FILE}
-    assert {*records, state.allocations_path(RUN).name} < deliveries.RESERVED
+def test_every_file_that_the_core_writes_is_reserved() -> None:
+    """Modules name their files in a constant _FILE or at the place of use."""
+    sources = [path.read_text() for path in Path(vmnet.__file__).parent.rglob("*.py")]
+    name = re.compile(r'^_FILE = "(.+)"|\brun_dir / "(.+?)"', re.MULTILINE)
+    found = {first or second for text in sources for first, second in name.findall(text)}
+    assert {"state.json", "allocations.json", "command.json", ".check"} <= found
+    assert found <= deliveries.RESERVED

@@ -14,7 +14,8 @@ from vmnet.model.names import shown
 # Files of the core in the run directory.
 RESERVED = frozenset(
     (
-        *("state.json", "allocations.json", "vm.json", "uplinks.json", "answered"),
+        *("state.json", "allocations.json", "vm.json", "uplinks.json", "command.json"),
+        *("answered", ".check"),
         *("guard.pid", "keeper.pid", "qmp.sock", "guard.sock", "console.sock"),
     )
 )

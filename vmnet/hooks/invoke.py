@@ -49,6 +49,12 @@ def call(plugin: Plugin, fault: str, function: Callable[[], Result], seconds: fl
             ) from overdue
 
 
+def call_unlimited(plugin: Plugin, fault: str, function: Callable[[], Result]) -> Result:
+    """Return the result of ``function``, which may execute another program instead."""
+    with faults(plugin, fault), _no_exit():
+        return function()
+
+
 @contextmanager
 def faults(plugin: Plugin, fault: str) -> Iterator[None]:
     """Convert exceptions to PluginError, except VmnetError and KeyboardInterrupt."""

@@ -111,8 +111,7 @@ class Plugins:
         call_hook = partial(self.manager.subset_hook_caller(hook, others), **given)
         plugin, fault = self.installed[name], f"failed in {hook}"
         if hook == _LAUNCH:
-            with invoke.faults(plugin, fault):
-                result = call_hook()
+            result = invoke.call_unlimited(plugin, fault, call_hook)
         else:
             result = invoke.call(plugin, fault, call_hook, self.seconds)
         if not self._spec(hook).opts["firstresult"]:  # pluggy returns a list of results
