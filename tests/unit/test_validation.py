@@ -121,6 +121,24 @@ def test_faulty_allocations(identity: Identity, fault: str) -> None:
     assert allocation_fault(IDENTITY, identity) == fault
 
 
+@pytest.mark.parametrize(
+    "container",
+    [
+        pytest.param(
+            evolve(IDENTITY, hosts=(Host(ip_address("0.0.0.0"), ("ads.example",)),)), id="add-host"
+        ),
+        pytest.param(allocated("fd00::/64"), id="subnet router"),
+        pytest.param(
+            allocated("10.9.0.9/24", routes=(route("0.0.0.0/0", "10.1.0.1"),)), id="gateway"
+        ),
+    ],
+)
+def test_a_fault_of_the_container_is_not_the_strategys(container: Identity) -> None:
+    assert allocation_fault(container, evolve(container, hostname="allocated")) == ""
+    more = evolve(container, ntp=(ip_address("ff02::1"),))
+    assert allocation_fault(container, more) == "the time server ff02::1 is a multicast address"
+
+
 def test_an_address_on_two_nics() -> None:
     two = testing.identity(interface("10.1.0.9/24"), interface("10.2.0.9/24", name="eth1"))
     same = evolve(

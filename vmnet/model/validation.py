@@ -24,11 +24,12 @@ _FIRST_FREE_FD = 3
 
 
 def allocation_fault(before: Identity, after: Identity) -> str:
-    """Check what an IPAM strategy allocated.
+    """Check what an IPAM strategy allocated. A fault that was there before is not its own.
 
     :param before: the identity that the strategy received, with the same interfaces
     """
-    return first_fault(_allocation_faults(before, after))
+    earlier = frozenset(_allocation_faults(before, before))
+    return first_fault(fault for fault in _allocation_faults(before, after) if fault not in earlier)
 
 
 def _allocation_faults(before: Identity, after: Identity) -> Iterator[str]:
