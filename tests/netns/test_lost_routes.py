@@ -65,7 +65,11 @@ def test_a_route_that_the_guest_does_not_bypass_is_named(web: Namespace, vmnet: 
 
 
 def test_a_less_preferred_route_takes_no_traffic(web: Namespace, vmnet: Vmnet) -> None:
-    web.ip("route", "add", "default", "dev", "tun0", "metric", "500")
+    """The container uses the same routes as the guest, next to a wider default route."""
+    web.ip("route", "add", "10.9.0.0/16", "dev", "eth0")
+    for lost in ("default", "10.9.0.0/16"):
+        web.ip("route", "add", lost, "dev", "tun0", "metric", "500")
     plan = vmnet(web, "plan")
     assert plan.returncode == 0, plan.stderr
-    assert "the route to 0.0.0.0/0 through tun0\n" in plan.stdout
+    for lost in ("0.0.0.0/0", "10.9.0.0/16"):
+        assert f"the route to {lost} through tun0\n" in plan.stdout

@@ -12,6 +12,7 @@ import pytest
 from vmnet.net import inet_sockets
 from vmnet.net.inet_sockets import InetSocket
 
+MAPPED = "::ffff:127.0.0.1"
 _HEAD = "sl local_address rem_address st queues timer retrnsmt uid timeout inode\n"
 _REST = "00000000:00000000 00:00000000 00000000 0 0"
 
@@ -23,6 +24,7 @@ _REST = "00000000:00000000 00:00000000 00000000 0 0"
         (socket.AF_INET, socket.SOCK_DGRAM, "127.0.0.2", "udp"),
         (socket.AF_INET6, socket.SOCK_STREAM, "::1", "tcp"),
         (socket.AF_INET6, socket.SOCK_DGRAM, "::1", "udp"),
+        pytest.param(socket.AF_INET6, socket.SOCK_STREAM, MAPPED, "tcp", id="as Java does"),
     ],
 )
 @pytest.mark.parametrize("source", [inet_sockets._from_kernel, inet_sockets._from_proc])
@@ -38,7 +40,9 @@ def test_a_real_socket_is_found(
         if kind == socket.SOCK_STREAM:
             server.listen()
         port = server.getsockname()[1]
-        assert InetSocket(protocol, ip_address(address), port, listens=True) in set(source())
+        expected = ip_address(address.removeprefix("::ffff:"))
+        assert expected.is_loopback
+        assert InetSocket(protocol, expected, port, listens=True) in set(source())
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def _from_kernel() -> Iterator[InetSocket]:
                 if inode:
                     yield InetSocket(
                         protocol,
-                        ip_address(address[:size]),
+                        _address(address[:size]),
                         int.from_bytes(port, "big"),
                         state == _WAITING[protocol],
                     )
@@ -80,7 +80,7 @@ def _from_proc() -> Iterator[InetSocket]:
                 if int(rest[5]):
                     address, _, port = local.partition(":")
                     listens = int(state, 16) == waiting
-                    yield InetSocket(protocol, _address(address), int(port, 16), listens)
+                    yield InetSocket(protocol, _address(_packed(address)), int(port, 16), listens)
 
 
 def listening_outside() -> tuple[str, ...]:
@@ -94,7 +94,13 @@ def is_used() -> bool:
     return any(not item.address.is_loopback for item in find())
 
 
-def _address(text: str) -> IPv4Address | IPv6Address:
-    """Parse an address in the kernel's form: words of 32 bits in the machine's byte order."""
+def _packed(text: str) -> bytes:
+    """Parse an address of /proc: words of 32 bits in the machine's byte order."""
     words = (int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
-    return ip_address(b"".join(words))
+    return b"".join(words)
+
+
+def _address(packed: bytes) -> IPv4Address | IPv6Address:
+    """Return the address. An IPv6 socket can have an IPv4 address, such as ::ffff:127.0.0.1."""
+    found = ip_address(packed)
+    return getattr(found, "ipv4_mapped", None) or found

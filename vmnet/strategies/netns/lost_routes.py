@@ -33,14 +33,19 @@ class LostRoute:
 
     def diverts(self, interfaces: Iterable[Interface]) -> bool:
         """Return whether the guest sends the route's traffic through one of its interfaces."""
-        return not self.by_choice and any(
-            self._precedes(route) for interface in interfaces for route in _routes(interface)
-        )
+        covering = [
+            route
+            for interface in interfaces
+            for route in _routes(interface)
+            if routing.covers(route.destination, self.route.destination)
+        ]
+        if self.by_choice or not covering:
+            return False
+        used = max(covering, key=lambda route: (route.destination.prefixlen, -route.metric))
+        return self._precedes(used)
 
     def _precedes(self, other: Route) -> bool:
         """Return whether the container prefers this route to another that leads there as well."""
-        if not routing.covers(other.destination, self.route.destination):
-            return False
         is_narrower = self.route.destination != other.destination
         is_main = self.table == routing.RT_TABLE_MAIN
         return is_narrower or not is_main or self.route.metric < other.metric
