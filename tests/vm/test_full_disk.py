@@ -1,7 +1,12 @@
-"""A full disk of the host is logged, and the guest continues when there is room."""
+"""A full disk of the host is logged, and the guest continues when there is room.
+
+The guard may be restarted meanwhile.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +14,7 @@ import pytest
 
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
+from tests.lab.wait import until
 from tests.vm.conftest import DemoVm, booting
 
 pytestmark = pytest.mark.vm
@@ -34,10 +40,19 @@ def test_the_guest_waits_for_room(
     with disk.open("wb") as file:
         file.truncate(16 * _MIB)
     settings = booting(machine, _FILLER / "init", tmp_path)
-    with machine.booted(network.container("db"), **settings, VMNET_DISK=str(disk)) as guest:
+    db = network.container("db")
+    with machine.booted(db, **settings, VMNET_DISK=str(disk)) as guest:
         guest.says("guard: disk0: the host's disk is full")
         assert "written" not in guest.output()
+        (guard,) = (pid for pid in db.pids() if _name(pid) == "vmnet-guard")
+        os.kill(guard, signal.SIGKILL)
+        said = "the guest is stopped until there is room"
+        until(lambda: guest.output().count(said) == 2, 60, "the next guard", detail=guest.output)
         run("mount", "-o", "remount,size=32M", small)
         guest.says("written: 0")
         guest.says("guard: the host's disk has room again: the guest runs")
     assert disk.read_bytes()[: 8 * _MIB] == (b"vmnet\n" * (2 * _MIB))[: 8 * _MIB]
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
