@@ -43,6 +43,10 @@ _PROCESS_CALLS = (
 _PID_1 = ("/bin/sh", "-c", '"$@"; exit $?', "pid-1")
 
 
+# SOCK_DIAG_BY_FAMILY, a query for sockets; strace(1) may know it only as a number.
+SOCK_DIAG = ("nlmsg_type=0x14 ", "SOCK_DIAG_BY_FAMILY")
+
+
 @frozen
 class Effect:
     """A system call of a start that has an effect.
@@ -57,7 +61,7 @@ class Effect:
     @property
     def changes_something(self) -> bool:
         """Whether it changes anything outside the process."""
-        is_query = "SIOCGIF" in self.arguments or "RTM_GET" in self.arguments
+        is_query = any(word in self.arguments for word in ("SIOCGIF", "RTM_GET", *SOCK_DIAG))
         return self.call not in _PROCESS_CALLS and not is_query
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from tests.lab.folders import open_to_readers
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import Json, require_same
-from tests.netns.faults import Effect, Start, environ_of
+from tests.netns.faults import SOCK_DIAG, Effect, Start, environ_of
 from vmnet.errors import LaunchError
 
 pytestmark = pytest.mark.long
@@ -112,7 +112,8 @@ def _is_survived(effect: Effect, ended: Completed) -> bool:
     # exists. setgroups, setresgid, setresuid: if planning can't try QEMU's user, QEMU is root.
     # signalfd4: without an alarm the guard polls. epoll_create1: Python's selectors module tries it
     # when it is imported. ioctl FIONCLEX: Python has a fallback.
-    optional = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000001", "FIONCLEX")
+    # Without sock_diag, the sockets come from /proc.
+    optional = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000001", "FIONCLEX", *SOCK_DIAG)
     is_optional = any(word in effect.arguments for word in optional)
     is_try = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
     calls = ("epoll_create1", "mkdir", "signalfd4", "socket")
