@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from tests.lab.wait import until
-from tests.unit.test_guard import CONNECT, guard_of, machine
+from tests.unit.test_guard import connected, machine
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
 
 FULL = {
@@ -121,25 +120,15 @@ def test_other_messages_are_no_answers(disks: DiskErrors) -> None:
 )
 def test_the_guard_resumes_the_guest(tmp_path: Path, messages: tuple[dict[str, Any], ...]) -> None:
     """A real guard, with a control socket that reports a full disk."""
-    import subprocess
-
-    path = tmp_path / "qmp.sock"
-    with machine() as process, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        listener.settimeout(30)
-        argv = guard_of(process, path, 8, "text")
-        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
-            theirs, _ = listener.accept()
-            with theirs, theirs.makefile("rb") as commands:
-                for name in CONNECT:
-                    assert name.encode() in commands.readline()
-                for message in messages:
-                    theirs.sendall(json.dumps(message).encode() + b"\n")
-                theirs.settimeout(60)
-                assert commands.readline() == b'{"execute": "cont"}\n'
-            process.kill()
-            process.wait(10)
-            until(lambda: running.poll() is not None, 30, "the keeper's end")
-            assert running.stderr is not None
-            assert "the guest is stopped until there is room" in running.stderr.read()
+    with (
+        machine() as process,
+        connected(process, tmp_path / "qmp.sock") as (running, theirs, commands),
+    ):
+        for message in messages:
+            theirs.sendall(json.dumps(message).encode() + b"\n")
+        assert commands.readline() == b'{"execute": "cont"}\n'
+        process.kill()
+        process.wait(10)
+        until(lambda: running.poll() is not None, 30, "the keeper's end")
+        assert running.stderr is not None
+        assert "the guest is stopped until there is room" in running.stderr.read()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
 from pathlib import Path
 
-from tests.unit.test_guard import CONNECT, guard_of, machine
+from tests.unit.test_guard import connected, machine
 from vmnet.supervision.firmware import LOGGED, Firmware
 
 FAILED = "Booting from Hard Disk...\nBoot failed: not a bootable disk\nNo bootable device.\n"
@@ -43,24 +41,16 @@ def test_a_machine_without_the_buffer_is_not_asked_again() -> None:
 
 
 def test_the_guard_logs_that_there_is_nothing_to_boot(tmp_path: Path) -> None:
-    path = tmp_path / "qmp.sock"
-    with machine() as process, socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        listener.settimeout(30)
-        argv = guard_of(process, path, 8, "text")
-        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
-            theirs, _ = listener.accept()
-            with theirs, theirs.makefile("rb") as commands:
-                theirs.settimeout(60)
-                for _ in CONNECT:
-                    commands.readline()
-                command = json.loads(commands.readline())
-                assert command["execute"] == "ringbuf-read"
-                answer = {"return": FAILED, "id": command["id"]}
-                theirs.sendall(json.dumps(answer).encode() + b"\r\n")
-                assert running.stderr is not None
-                assert running.stderr.readline() == f"vmnet: error: guard: {LOGGED}\n"
-            process.kill()
-            process.wait(10)
-            assert running.wait(30) == 0
+    with (
+        machine() as process,
+        connected(process, tmp_path / "qmp.sock") as (running, theirs, commands),
+    ):
+        command = json.loads(commands.readline())
+        assert command["execute"] == "ringbuf-read"
+        answer = {"return": FAILED, "id": command["id"]}
+        theirs.sendall(json.dumps(answer).encode() + b"\r\n")
+        assert running.stderr is not None
+        assert running.stderr.readline() == f"vmnet: error: guard: {LOGGED}\n"
+        process.kill()
+        process.wait(10)
+        assert running.wait(30) == 0

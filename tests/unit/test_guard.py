@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -184,6 +184,25 @@ def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form:
     words = guard_command(process.pid, qmp, deadline, form, ())
     order = keeper.keep_guard(qmp.with_name("guard.pid"), (), words)
     return list(keeper_command(process.pid, form, qmp.with_name("keeper.pid"), order))
+
+
+@contextmanager
+def connected(
+    process: subprocess.Popen[bytes], path: Path
+) -> Iterator[tuple[subprocess.Popen[str], socket.socket, IO[bytes]]]:
+    """Run a guard, and yield its keeper, the socket to the guard and the guard's commands."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(30)
+        argv = guard_of(process, path, 8, "text")
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
+            theirs, _ = listener.accept()
+            with theirs, theirs.makefile("rb") as commands:
+                theirs.settimeout(60)
+                for name in CONNECT:
+                    assert name.encode() in commands.readline()
+                yield running, theirs, commands
 
 
 def watched(
