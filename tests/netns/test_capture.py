@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from attrs import evolve
 
 from tests.lab.command import run
 from tests.lab.net.namespace import Namespace, namespace
-from vmnet.model.identity import Interface, Neighbour
+from vmnet.model.identity import Interface, Neighbour, Router
 from vmnet.net import router
 from vmnet.strategies.netns import capture
 from vmnet.testing import interface, route
+
+MAC = "02:00:00:00:00:01"
 
 
 @pytest.fixture
@@ -153,17 +155,32 @@ def test_the_prefixes_of_an_interface_that_is_down_count_as_on_link(
 
 
 def test_only_permanent_entries_of_gateways_are_captured(
-    container: Namespace, monkeypatch: pytest.MonkeyPatch
+    container: Namespace,
 ) -> None:
-    monkeypatch.setattr(router, "find", lambda _: None)
     container.ip("address", "add", "10.0.0.2/24", "dev", "eth0")
     container.ip("address", "add", "fd00::2/64", "dev", "eth0")
     container.ip("route", "add", "default", "via", "10.0.0.1")
     container.ip("-6", "route", "add", "default", "via", "fd00::1")
-    for address in ("10.0.0.1", "10.0.0.3", "fd00::1"):
-        entry = (address, "dev", "eth0", "lladdr", "02:00:00:00:00:01", "nud", "permanent")
-        container.ip("neighbour", "add", *entry)
+    for address in ("10.0.0.1", "10.0.0.3", "fd00::1", "fd00::3"):
+        container.ip("neighbour", "add", address, "dev", "eth0", "lladdr", MAC, "nud", "permanent")
     with container.entered():
         (found,), not_carried = capture.read_network(None)
-    assert found.neighbours == (Neighbour(IPv4Address("10.0.0.1"), "02:00:00:00:00:01"),)
-    assert not_carried == ("the permanent MAC 02:00:00:00:00:01 of the gateway fd00::1 of eth0",)
+    gateway, gateway6 = IPv4Address("10.0.0.1"), IPv6Address("fd00::1")
+    assert found.neighbours == (Neighbour(gateway, MAC), Neighbour(gateway6, MAC))
+    assert found.router == Router(gateway6, mac=MAC)
+    assert not_carried == ()
+
+
+def test_a_bridge_without_ipv6_answers_for_no_ipv6_gateway(container: Namespace) -> None:
+    """Docker's containers: only interfaces with an IPv6 address have IPv6."""
+    container.sysctl(net__ipv6__conf__default__disable_ipv6=1)
+    container.ip("address", "add", "fe80::2/64", "dev", "eth0", "nodad")
+    container.ip("-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
+    container.ip("neighbour", "add", "fe80::1", "dev", "eth0", "lladdr", MAC, "nud", "permanent")
+    with container.entered():
+        (found,), not_carried = capture.read_network(None)
+    assert found.neighbours == ()
+    assert not_carried == (
+        f"the permanent MAC {MAC} of the gateway fe80::1 of eth0: the bridge has no IPv6 "
+        "(set the sysctl net.ipv6.conf.default.disable_ipv6=0)",
+    )

@@ -24,6 +24,7 @@ from vmnet.api import Daemon
 from vmnet.errors import LaunchError
 
 RESPONDER = "vmnet-responder"
+_SOLICITATION = ("-p", "icmpv6", "--icmpv6-type", "neighbour-solicitation")
 
 
 @contextmanager
@@ -265,3 +266,34 @@ def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
     assert web.pids_of(RESPONDER) == [pid]
     web.ip("link", "delete", "tap0")
     until(lambda: not web.pids_of(RESPONDER), 60, "the responder to end")
+
+
+@pytest.mark.parametrize("gateway", ["fe80::1", "fd00:30:1::1"])
+@pytest.mark.parametrize("ipam", ["dnsmasq", "cloudinit"])
+def test_a_gateway_with_a_permanent_mac_that_answers_no_neighbour_discovery(
+    network: Lan, vmnet: Vmnet, gateway: str, ipam: str
+) -> None:
+    """AWS's CNI plugin configures a pod like this. Unlike Docker, it leaves IPv6 enabled."""
+    web = network.container("web", ipv6=True, gateway=False)
+    web.sysctl(net__ipv6__conf__default__disable_ipv6=0)
+    web.ip("-6", "route", "add", "default", "via", gateway, "dev", "eth0")
+    router = next(link for link in network.host.links() if link["ifname"] == network.bridge)
+    entry = (gateway, "dev", "eth0", "lladdr", router["address"], "nud", "permanent")
+    web.ip("neighbour", "add", *entry)
+    network.host.ip("address", "replace", f"{gateway}/64", "dev", network.bridge, "nodad")
+    silent = ("-i", network.bridge, *_SOLICITATION, "-j", "DROP")
+    network.host.run("ip6tables", "-w", "-A", "INPUT", *silent)
+    network.world()
+    plan = vmnet(web, "plan", VMNET_IPAM=ipam)
+    assert plan.stdout.endswith("Not carried to the guest\nnothing\n"), plan.stdout
+    with vmnet.running(web, VMNET_IPAM=ipam), machine(web) as vm:
+        if ipam == "dnsmasq":
+            routers(vm)
+        else:
+            vm.ip("-6", "route", "add", "default", "via", gateway, "dev", "eth0", "onlink")
+        vm.ip("address", "add", f"{web.nic().address6}/128", "dev", "eth0", "nodad")
+        vm.run("ping", "-6", "-c1", "-W5", WORLD6)
+        vm.run("ping", "-6", "-I", "eth0", "-c1", "-W5", gateway)
+        (default,) = (route for route in vm.routes() if route["dst"] == "default")
+        shown = vm.ip("-6", "neighbour", "show", default["gateway"]).stdout
+        assert f"{router['address']} router" in shown

@@ -47,7 +47,7 @@ routes = st.builds(
     source=st.none() | addresses,
     mtu=st.none() | mtus,
 )
-neighbours = st.builds(Neighbour, address=st.ip_addresses(v=4), mac=macs)
+neighbours = st.builds(Neighbour, address=st.ip_addresses(), mac=macs)
 routers = st.builds(Router, gateway=ipv6, address=st.none() | ipv6, mac=macs | st.just(""))
 interfaces = st.builds(
     Interface,

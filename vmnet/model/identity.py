@@ -52,8 +52,8 @@ class Router:
 
     :param gateway: the next hop that the routes name
     :param address: its link-local address; None if the gateway did not answer for one
-    :param mac: the MAC that answered for the gateway; empty if nothing answered, or if the gateway
-        is link-local, so that vmnet did not ask
+    :param mac: the gateway's MAC: the container's permanent entry, or else the MAC that answered;
+        empty if nothing answered, or if the gateway is link-local, so that vmnet did not ask
     """
 
     gateway: IPv6Address
@@ -63,12 +63,13 @@ class Router:
 
 @frozen
 class Neighbour:
-    """An IPv4 gateway whose MAC the container has as a permanent entry (ip-neighbour(8)).
+    """A gateway whose MAC the container has as a permanent entry (ip-neighbour(8)).
 
-    Such a gateway may answer no ARP. AWS's CNI plugin configures pods like this.
+    Such a gateway may answer no ARP and no neighbour discovery. AWS's CNI plugin configures pods
+    like this.
     """
 
-    address: IPv4Address
+    address: IPv4Address | IPv6Address
     mac: str
 
 
@@ -84,7 +85,7 @@ class Interface:
     :param router: None if no IPv6 route has a gateway
     :param off_link: prefixes of addresses whose other hosts are behind a gateway (CNI's ptp). The
         prefixes of all other addresses are on the link
-    :param neighbours: gateways that the guest cannot find by ARP
+    :param neighbours: gateways that the guest may not find by ARP or neighbour discovery
     """
 
     name: str

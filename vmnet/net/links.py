@@ -215,8 +215,9 @@ def set_bridge_port(
 
     :param learning: the bridge learns the source MACs of frames from the port
     :param flood: the bridge sends frames for unknown MACs to the port
-    :param answered: the bridge answers ARP for hosts behind the port that are its neighbours. It
-        then sends no ARP probes and announcements (RFC 5227) to the port
+    :param answered: the bridge answers ARP and neighbour solicitations for hosts behind the port
+        that are its neighbours. It then sends no probes and announcements to the port (RFC 5227,
+        RFC 4862 section 5.4, RFC 4861 section 7.2.6)
     """
     data = (
         attribute(_IFLA_BRPORT_LEARNING, bytes((learning,)))

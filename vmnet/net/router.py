@@ -37,13 +37,17 @@ def find(interface: Interface) -> Router | None:
     """Return the router of the interface's IPv6 routes; None if no route has a gateway.
 
     This takes a millisecond, or three seconds if the gateway does not answer. A link without raw
-    sockets counts as silent.
+    sockets counts as silent. A gateway whose MAC the container has as a permanent entry is not
+    asked, because it may not answer.
     """
     gateway = _gateway(interface)
     if gateway is None:
         return None
+    mac = {entry.address: entry.mac for entry in interface.neighbours}.get(gateway, "")
     if gateway.is_link_local:
-        return Router(gateway, gateway)
+        return Router(gateway, gateway, mac)
+    if mac:
+        return Router(gateway, mac=mac)
     try:
         with ndp.open_link(interface.name) as link:
             return _ask(link, packets.mac_bytes(interface.mac), gateway)

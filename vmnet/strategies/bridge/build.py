@@ -98,7 +98,8 @@ def _address_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
             if isinstance(address, IPv4Address):
                 neighbours.add_neighbour(kernel, port.bridge, address, port.guest_mac)
         for neighbour in port.neighbours:
-            neighbours.add_neighbour(kernel, port.bridge, neighbour.address, neighbour.mac)
+            entry = neighbour.address, neighbour.mac
+            neighbours.add_neighbour(kernel, port.bridge, *entry, router=True)
         for address in port.guest_addresses:  # reachable with a link-local address alone
             links.add_host_route(kernel, port.bridge, address)
         if port.gateway is not None:

@@ -81,8 +81,9 @@ def read_network(
         hosting.refuse(links, addresses, routes)
     chosen = nics.choose(links, wanted)
     permanent = gateways.permanent()
+    answerable = gateways.answerable(permanent)
     interfaces = tuple(
-        gateways.with_neighbours(_interface(link, addresses, routes), permanent) for link in chosen
+        gateways.with_neighbours(_interface(link, addresses, routes), answerable) for link in chosen
     )
     lost = lost_routes.find(links, chosen, routes)
     if not (of_a_host or accept_lost_routes):

@@ -1,10 +1,11 @@
-"""Gateways whose MAC the container has as a permanent entry; they may answer no ARP."""
+"""Gateways whose MAC the container has as a permanent entry; they may not resolve it themselves."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 from attrs import evolve
 
@@ -12,6 +13,8 @@ from vmnet.api import CaptureError, Interface, Neighbour
 
 Entries = Mapping[tuple[str, IPv4Address | IPv6Address], str]
 """MACs by the name of the interface and the address."""
+
+_DISABLE_IPV6 = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 
 
 def permanent() -> Entries:
@@ -38,22 +41,38 @@ def permanent() -> Entries:
     }
 
 
+def answerable(entries: Entries) -> Entries:
+    """Return the entries for which a bridge in this namespace can answer the guest.
+
+    A bridge has no IPv6 if new interfaces have none, as in Docker's containers.
+    """
+    try:
+        has_ipv6 = _DISABLE_IPV6.read_text().strip() == "0"
+    except FileNotFoundError:  # the kernel has no IPv6
+        has_ipv6 = False
+    return {
+        (name, address): mac
+        for (name, address), mac in entries.items()
+        if has_ipv6 or isinstance(address, IPv4Address)
+    }
+
+
 def with_neighbours(interface: Interface, entries: Entries) -> Interface:
-    """Return the interface with its IPv4 gateways that have an entry."""
-    found = tuple(
-        Neighbour(address, mac)
-        for address, mac in _of_gateways(interface, entries)
-        if isinstance(address, IPv4Address)
-    )
-    return evolve(interface, neighbours=found)
+    """Return the interface with its gateways that have an entry."""
+    found = _of_gateways(interface, entries)
+    return evolve(interface, neighbours=tuple(Neighbour(address, mac) for address, mac in found))
 
 
 def not_carried(interfaces: Iterable[Interface], entries: Entries) -> Iterator[str]:
-    """Describe the IPv6 gateways that have an entry, which no strategy hands over."""
+    """Describe the gateways that have an entry but are no neighbours of their interface."""
     for interface in interfaces:
+        known = {neighbour.address for neighbour in interface.neighbours}
         for address, mac in _of_gateways(interface, entries):
-            if isinstance(address, IPv6Address):
-                yield f"the permanent MAC {mac} of the gateway {address} of {interface.name}"
+            if address not in known:
+                yield (
+                    f"the permanent MAC {mac} of the gateway {address} of {interface.name}: "
+                    "the bridge has no IPv6 (set the sysctl net.ipv6.conf.default.disable_ipv6=0)"
+                )
 
 
 def _of_gateways(
