@@ -20,6 +20,8 @@ for iptables in iptables ip6tables; do
             echo "$network: delete the rule of $address, which pod $pod left"
             "$iptables" -w -t nat -D POSTROUTING -s "$address" -j "$chain" \
                 -m comment --comment "name: \"$network\" id: \"$pod\""
+            # The rules of all addresses of a pod lead to the same chain, and -X refuses to delete it before.
+            "$iptables" -w -t nat -S POSTROUTING | grep -q -- "-j $chain\$" && continue
             "$iptables" -w -t nat -F "$chain"
             "$iptables" -w -t nat -X "$chain"
         done

@@ -37,6 +37,19 @@ def test_only_the_rules_of_removed_pods_are_deleted(vmnet: Vmnet, tmp_path: Path
         assert node.run("sh", SCRIPT, store).stdout == ""
 
 
+def test_addresses_of_a_pod_that_share_a_chain(vmnet: Vmnet, tmp_path: Path) -> None:
+    store = tmp_path / "networks"
+    with namespace("node") as node, namespace("web") as web:
+        ptp.attach(node, web, store, masquerade=True, further=("10.248.0.0/24",))
+        with vmnet.running(web) as vm:
+            vm.signal(signal.SIGKILL)
+        ptp.detach(node, web, store, masquerade=True)
+        assert rules(node)["iptables"].count("-A POSTROUTING") == 2
+        deleted = node.run("sh", SCRIPT, store).stdout.splitlines()
+        assert len(deleted) == 3
+        assert not any("CNI-" in listed for listed in rules(node).values())
+
+
 def test_a_node_without_rules(tmp_path: Path) -> None:
     with namespace("node") as node:
         assert node.run("sh", SCRIPT, tmp_path).stdout == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,19 @@ def attach(
     name: str = "eth0",
     *,
     masquerade: bool = False,
+    further: Sequence[str] = (),
 ) -> Nic:
     """Give a container an interface with an IPv4 and an IPv6 address, and default routes.
 
     :param store: folder in which the IPAM plugin host-local records its allocations
     :param masquerade: whether the host masquerades the container's packets
+    :param further: subnets of which the interface gets an address each, in addition
     """
     for end in (host, container):
         end.sysctl(net__ipv6__conf__all__disable_ipv6=0)
     host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-    result = json.loads(_call("ADD", host, container, store, name, masquerade=masquerade))
+    ranges = (SUBNET, SUBNET6, *further)
+    result = json.loads(_call("ADD", host, container, store, name, ranges, masquerade=masquerade))
     nic = _nic(result, name)
     container.nics[name] = nic
     return nic
@@ -44,7 +48,7 @@ def detach(
     masquerade: bool = False,
 ) -> None:
     """Remove what :func:`attach` made, as far as the plugin finds it."""
-    _call("DEL", host, container, store, name, masquerade=masquerade)
+    _call("DEL", host, container, store, name, (SUBNET, SUBNET6), masquerade=masquerade)
 
 
 def _call(
@@ -53,6 +57,7 @@ def _call(
     container: Namespace,
     store: Path,
     name: str,
+    subnets: Sequence[str],
     *,
     masquerade: bool,
 ) -> str:
@@ -64,7 +69,7 @@ def _call(
         "ipam": {
             "type": "host-local",
             "dataDir": str(store),
-            "ranges": [[{"subnet": SUBNET}], [{"subnet": SUBNET6}]],
+            "ranges": [[{"subnet": subnet}] for subnet in subnets],
             "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
         },
     }
@@ -81,6 +86,6 @@ def _call(
 
 def _nic(result: dict[str, Any], name: str) -> Nic:
     host_end, container_end = result["interfaces"]
-    address, address6 = (ip["address"].split("/") for ip in result["ips"])
+    address, address6 = (ip["address"].split("/") for ip in result["ips"][:2])
     mac, port = container_end["mac"], host_end["name"]
     return Nic(name, mac, address[0], int(address[1]), address6[0], port)
