@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def guard_command(
-    pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int]
+    pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int], remedy: str = "wait"
 ) -> tuple[str, ...]:
-    words = guard.arguments(pid, qmp, deadline, form, alarm)
+    words = guard.arguments(pid, qmp, deadline, remedy, form, alarm)
     return program.command("vmnet.supervision.guard", *words, light=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from tests.lab.wait import until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
 from vmnet.supervision import clock, guard, hypervisor, keeper, signals
+from vmnet.supervision.log import Log
 
 STATUS = Path("/proc/self/status").read_bytes()
 CONNECT = ("qmp_capabilities", "query-status")
@@ -170,8 +170,7 @@ def test_the_deadline_leaves_out_pauses_of_the_container(
     """The guard presses the button at 0, 3 and 6 of 8 seconds, however long the engine froze it."""
     fake, qemu = FakeTime(*pauses), cast("Any", FakeQemu())
     monkeypatch.setattr(clock, "time", fake)
-    log = cast("Any", logging.getLogger("guard"))
-    watching = guard.Guard(qemu, qemu, None, qemu, 8, log)
+    watching = guard.Guard(qemu, qemu, None, qemu, 8, "wait", Log("text", "guard"))
     monkeypatch.setattr(watching, "_sleep", lambda seconds: watching._clock.wait(fake, seconds))
     watching.run()
     assert [command for command in qemu.commands if b"powerdown" in command] == [
@@ -246,7 +245,8 @@ def test_the_deadline_makes_qemu_quit(tmp_path: Path) -> None:
     assert commands[:3] == [*CONNECT, "system_powerdown"]
     assert commands[-3:] == ["stop", "human-monitor-command", "quit"]
     assert done.returncode == 0
-    assert "did not power off within 0.5 s: forcing QEMU to quit" in done.stderr
+    warning = "did not power off within 0.5 s: forcing QEMU to quit\nvmnet: hint: wait\n"
+    assert warning in done.stderr
 
 
 def test_the_port_can_produce_the_forced_status() -> None:
@@ -350,11 +350,11 @@ def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path
     ):
         process.send_signal(signal.SIGTERM)
         assert running.stderr is not None
-        said = [running.stderr.readline() for _ in range(3)]
+        said = [running.stderr.readline() for _ in range(4)]
         process.kill()
         process.wait(10)
         assert running.wait(20) == 0
-    assert "can't connect to QEMU's control socket: [Errno 2]" in said[2]
+    assert "can't connect to QEMU's control socket: [Errno 2]" in said[3]
 
 
 def test_guard_and_keeper_block_stop_signals(tmp_path: Path) -> None:

@@ -41,12 +41,18 @@ def shell(network: Lan, machine: DemoVm, **settings: str) -> Iterator[tuple[Proc
 def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
     network: Lan, machine: DemoVm
 ) -> None:
+    """The console contains no escape sequences, which `docker logs` would show."""
     with shell(network, machine) as (process, console):
+        assert "\x1b" not in console.transcript
+        text = "a line that is longer than the eighty columns of a usual terminal: six by seven is"
+        output = console.command(f"echo {text} $((6 * 7))", "vmnet-guest# ")
+        assert output == f"{text} 42\n"
         console.send_line("reboot -f")
         console.expect("vmnet-guest# ", BOOT_SECONDS)
         console.send_line("poweroff")
         assert process.wait(END_SECONDS) == 0
         output = process.output()
+    assert "\x1b" not in output
     assert "vmnet: guard: the guest reboots" in output
 
 
@@ -115,6 +121,7 @@ def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
         assert process.wait(END_SECONDS) == FORCED_STATUS
         output = process.output()
     assert '"warning", "message": "guard: the guest did not power off within 4 s' in output
+    assert "--stop-timeout 70 -e VMNET_STOP_TIMEOUT=60" in output
 
 
 def test_the_button_is_pressed_until_the_guest_reacts(

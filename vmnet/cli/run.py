@@ -88,7 +88,9 @@ def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
     for line in plan.not_carried:
         _log.warning("not carried by %s", line)
     settings = hooks.settings
-    shortage = stop_time.shortage(settings[STOP_TIMEOUT], plan.machine.accelerator)
+    accelerator = plan.machine.accelerator
+    shortage = stop_time.shortage(settings[STOP_TIMEOUT], accelerator)
     if shortage and settings[GUARD]:
-        _log.warning("%s", shortage, extra={"hint": stop_time.remedy()})
+        seconds = stop_time.choose(None, accelerator)
+        _log.warning("%s", shortage, extra={"hint": stop_time.remedy(seconds)})
     start.start(hooks, plan, devices)

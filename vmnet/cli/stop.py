@@ -26,7 +26,7 @@ _MESSAGES = {
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    timeout = stop_time.choose(value(environ, STOP_TIMEOUT))
+    timeout = value(environ, STOP_TIMEOUT) or stop_time.STOP_SECONDS
     options = _parser(timeout).parse_args(arguments)
     machine = vm_record.load(value(environ, RUN_DIR))
     if machine is None:

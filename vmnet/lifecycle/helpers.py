@@ -29,13 +29,18 @@ _log = logging.getLogger(__name__)
 
 
 def start(
-    command: Command, daemons: Iterable[Daemon], settings: Settings, undo: ExitStack
+    command: Command,
+    accelerator: str,
+    daemons: Iterable[Daemon],
+    settings: Settings,
+    undo: ExitStack,
 ) -> list[Helper]:
     """Start the keeper and the guard; the daemons run already.
 
     From then on, programs that this process executes get no privileges. If there is a guard, stop
     signals are blocked from then on, and the guard acts on them: blocked signals survive the exec.
 
+    :param accelerator: ``kvm`` or ``tcg``
     :returns: all helpers of the VM
     :raises LaunchError: the keeper can't be started
     """
@@ -59,9 +64,9 @@ def start(
                 helpers.append(_core_helper("the guard", settings, undo))
                 _block_stop_signals(undo)
                 inherited += (fds := opened.enter_context(alarm.opened()))
-                words = guard.arguments(
-                    os.getpid(), qmp, stop_time.choose(settings[STOP_TIMEOUT]), settings[LOG], fds
-                )
+                deadline = stop_time.choose(settings[STOP_TIMEOUT], accelerator)
+                remedy = stop_time.remedy(deadline)
+                words = guard.arguments(os.getpid(), qmp, deadline, remedy, settings[LOG], fds)
                 argv = program.command(guard.__name__, *words, light=True)
                 if has_privileges:
                     argv = program.command("vmnet.supervision.unprivileged", *argv, light=True)

@@ -63,7 +63,8 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     for delivery in plan.deliveries:
         deliver.deliver(delivery, undo)
     daemons = (daemon for delivery in plan.deliveries for daemon in delivery.daemons)
-    started = helpers.start(plan.command, daemons, hooks.settings, undo)
+    accelerator = plan.machine.accelerator
+    started = helpers.start(plan.command, accelerator, daemons, hooks.settings, undo)
     _write_records(plan, started, hooks.settings, late, undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of executing the hypervisor")

@@ -124,7 +124,7 @@ GUARD = setting(
 STOP_TIMEOUT = optional(
     "VMNET_STOP_TIMEOUT",
     values.integer(1, 86400),
-    "seconds for the guest to power off, below `docker stop -t`; unset: 8, in Kubernetes 25",
+    "seconds for the guest to power off, below `docker stop -t`; unset: by engine and accelerator",
 )
 HOOK_TIMEOUT = setting(
     "VMNET_HOOK_TIMEOUT",

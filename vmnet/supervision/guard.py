@@ -95,6 +95,7 @@ class Guard:
     """Waits for a stop signal and stops the hypervisor.
 
     :param deadline: seconds from the signal to the forced stop, without pauses of the container
+    :param remedy: how to give the guest more time
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class Guard:
         alarm: Alarm | None,
         keeper: KeeperWatch,
         deadline: float,
+        remedy: str,
         log: Log,
     ) -> None:
         self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
-        self._keeper, self._deadline, self._log = keeper, deadline, log
+        self._keeper, self._log = keeper, log
+        self._deadline, self._remedy = deadline, remedy
         self._clock, self._disks = Clock(), DiskErrors(log)
         self._firmware = Firmware(self._clock.now())
         self._retry = _CONNECT_SECONDS[0]
@@ -148,7 +151,7 @@ class Guard:
         if now >= self._force_at and not self._is_forced:
             self._is_forced = True
             text = f"the guest did not power off within {self._deadline:g} s"
-            self._log.warning(f"{text}: forcing QEMU to quit")
+            self._log.warning(f"{text}: forcing QEMU to quit", self._remedy)
             if not connected:
                 self._log.error(f"can't connect to QEMU's control socket: {self._qmp.obstacle}")
         if self._is_forced and not self._is_force_sent and connected:
@@ -242,21 +245,29 @@ class Guard:
 
 
 def arguments(
-    pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int]
+    pid: int, qmp: object, deadline: float, remedy: str, form: str, alarm: Sequence[int]
 ) -> tuple[object, ...]:
     """Return the arguments of :func:`main`. The keeper appends its own PID and command line.
 
     :param pid: of the hypervisor
     :param qmp: the path of its control socket
     :param deadline: seconds from a stop signal to the forced stop
+    :param remedy: how to give the guest more time
     :param form: of the log: text or json
     :param alarm: the descriptors of :func:`vmnet.supervision.alarm.opened`
     """
-    return (pid, qmp, deadline, form, alarm[0] if alarm else -1)
+    return (pid, qmp, deadline, remedy, form, alarm[0] if alarm else -1)
 
 
 def main(
-    pid: str, qmp: str, deadline: str, form: str, alarm: str, keeper: str, *keepers: str
+    pid: str,
+    qmp: str,
+    deadline: str,
+    remedy: str,
+    form: str,
+    alarm: str,
+    keeper: str,
+    *keepers: str,
 ) -> None:
     """Guard a hypervisor until it ends. :func:`arguments` describes its arguments."""
     process_name.set_own("vmnet-guard")
@@ -268,4 +279,4 @@ def main(
     inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
     log = Log(form, "guard")
     connection = Connection(qmp, QUERY)
-    Guard(hypervisor, connection, inherited, watched, float(deadline), log).run()
+    Guard(hypervisor, connection, inherited, watched, float(deadline), remedy, log).run()
