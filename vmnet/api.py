@@ -44,7 +44,19 @@ from vmnet.model.machine import (
     User,
 )
 from vmnet.model.names import is_domain, is_label, shown
-from vmnet.model.wiring import Port, Requirements, Saved, SavedMessage, Sender, Wiring
+from vmnet.model.wiring import (
+    Bridge,
+    Custom,
+    Local,
+    Port,
+    Requirements,
+    Saved,
+    SavedMessage,
+    Sender,
+    Stream,
+    Tap,
+    Wiring,
+)
 from vmnet.settings import values
 from vmnet.settings.core import (
     BRIDGE_ADDRESS,
@@ -109,10 +121,12 @@ __all__ = [
     "NTP",
     "RUN_DIR",
     "AllocationError",
+    "Bridge",
     "BridgeError",
     "CaptureError",
     "Cdrom",
     "Command",
+    "Custom",
     "Daemon",
     "Delivery",
     "DeliveryError",
@@ -125,6 +139,7 @@ __all__ = [
     "Kernel",
     "LaunchError",
     "Listener",
+    "Local",
     "Machine",
     "MachineError",
     "Neighbour",
@@ -143,6 +158,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StateError",
+    "Stream",
+    "Tap",
     "User",
     "VmnetError",
     "Wiring",

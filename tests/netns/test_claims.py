@@ -20,8 +20,8 @@ from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.lifecycle.vm_record import GuestNic
-from vmnet.running import bridge_state
-from vmnet.running.bridge_state import BridgeState
+from vmnet.running import local_state
+from vmnet.running.local_state import LocalState
 
 SETGID, SETUID, NET_ADMIN, NET_RAW = 1 << 6, 1 << 7, 1 << 12, 1 << 13
 RESPONDER = "vmnet-responder"
@@ -199,11 +199,11 @@ def spare(container: Namespace) -> IPv4Address:
     return next((own for own in addresses(container) if own in SUBNET), IPv4Address(0))
 
 
-def seen_bridge(container: Namespace, vmnet: Vmnet) -> BridgeState:
+def seen_bridge(container: Namespace, vmnet: Vmnet) -> LocalState:
     """Return the bridge as `vmnet status` and `vmnet health` see it."""
     (record,) = json.loads((vmnet.run_dir / "vm.json").read_text())["nics"]
     with container.entered():
-        return bridge_state.read(GuestNic(**record))
+        return local_state.read(GuestNic(**record))
 
 
 def responders_capabilities(container: Namespace) -> dict[str, int]:

@@ -79,7 +79,7 @@ def test_an_off_link_subnet_has_no_spare_address(
     web, _ = containers
     plan = vmnet(web, "plan", "--json", VMNET_BRIDGE_ADDRESS="spare")
     (port,) = plan.json()["wiring"]["ports"]
-    assert IPv4Interface(port["bridge_address"]).ip.is_link_local
+    assert IPv4Interface(port["local"]["address"]).ip.is_link_local
 
 
 def test_a_restart_in_the_same_namespace_converges(

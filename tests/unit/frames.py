@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from vmnet import testing
-from vmnet.model.wiring import Port, Sender
+from vmnet.model.wiring import Local, Port, Sender, Wiring
 
 MAC, OTHER_MAC = bytes.fromhex("0242ac110002"), bytes.fromhex("0242ac110003")
 OWN4, OWN4_TOO, OTHER4, GATEWAY4 = "172.17.0.2", "172.17.0.200", "172.17.0.3", "172.17.0.1"
@@ -27,6 +27,11 @@ def port(**changes: Any) -> Port:
     """Return the port of a guest with the address OWN4."""
     (wired,) = testing.wiring(testing.identity(testing.interface(f"{OWN4}/16"))).ports
     return evolve(wired, **changes)
+
+
+def bridge(**changes: Any) -> Local:
+    """Return the bridge of :func:`port`."""
+    return evolve(testing.local(Wiring((port(),))), **changes)
 
 
 def ethernet(kind: int, payload: bytes, *, mac: bytes = MAC) -> bytes:

@@ -11,7 +11,17 @@ from hypothesis.strategies import SearchStrategy
 
 from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
 from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
-from vmnet.model.wiring import Port, Saved, SavedMessage, Wiring
+from vmnet.model.wiring import (
+    Bridge,
+    Custom,
+    Local,
+    Port,
+    Saved,
+    SavedMessage,
+    Stream,
+    Tap,
+    Wiring,
+)
 
 Value = TypeVar("Value")
 
@@ -84,23 +94,29 @@ saved = st.builds(
     addr_gen_mode=st.none() | st.integers(0, 3),
     messages=tuples(messages),
 )
+taps = st.builds(Tap, name=text, fds=fds)
+locals_ = st.builds(
+    Local,
+    device=text,
+    mac=macs,
+    address=ipv4_interfaces,
+    link_local=st.none() | ipv4_interfaces,
+    spares=tuples(ipv4_interfaces),
+    gateway=st.none() | ipv4,
+)
 ports = st.builds(
     Port,
     uplink=text,
-    uplink_mac=macs,
-    bridge=text,
-    bridge_mac=macs,
-    tap=text,
-    tap_fds=fds,
     guest_mac=macs,
     mtu=mtus,
-    bridge_address=ipv4_interfaces,
-    gateway=st.none() | ipv4,
     saved=saved,
+    backend=taps | st.builds(Stream, path=paths),
+    path=st.builds(Bridge, uplink_mac=macs) | st.builds(Custom, description=text),
+    local=st.none() | locals_,
     guest_addresses=tuples(ipv4),
     contain=st.booleans(),
-    link_local=st.none() | ipv4_interfaces,
     owned=tuples(addresses),
+    strategy_data=text,
 )
 wirings = st.builds(Wiring, ports=tuples(ports), contain=st.booleans(), nameserver=st.none() | ipv4)
 
@@ -118,7 +134,7 @@ machines = st.builds(
     cpus=st.integers(1, 1024),
     accelerator=st.sampled_from(("kvm", "tcg")),
     run_dir=paths,
-    nics=tuples(st.builds(Nic, name=text, mac=macs, mtu=mtus, fds=fds)),
+    nics=tuples(st.builds(Nic, name=text, mac=macs, mtu=mtus, backend=taps)),
     devices=tuples(disks | st.builds(Cdrom, path=paths)),
     kernel=st.none() | st.builds(Kernel, path=paths, initrd=st.none() | paths, append=text),
 )

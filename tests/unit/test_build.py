@@ -10,6 +10,7 @@ import pytest
 from tests.unit import frames
 from vmnet.net import links, rtnl
 from vmnet.strategies.bridge import build
+from vmnet.strategies.bridge.bridged import Bridged
 
 _DHCP, _NETWORK, _SENDER, _SERVICES = (
     "another DHCP server on its network may answer the guest",
@@ -42,7 +43,7 @@ def test_a_kernel_without_filters_is_reported_once(
 ) -> None:
     monkeypatch.setattr(links, "index", lambda name: 7)
     with caplog.at_level(logging.WARNING):
-        build._filter(cast(rtnl.Rtnl, Kernel()), frames.port(**changes))
+        build._filter(cast(rtnl.Rtnl, Kernel()), Bridged.of(frames.port(**changes)))
     assert caplog.messages == [
         "eth0 is not filtered (the kernel lacks clsact or cls_bpf): " + "; ".join(consequences)
     ]

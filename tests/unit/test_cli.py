@@ -177,7 +177,7 @@ def test_plan_in_json(environ: dict[str, str], capsys: Capture) -> None:
     assert run("plan", "--json", "--", "-m", "2G", **environ) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["identity"]["hostname"] == "web"
-    assert plan["wiring"]["ports"][0]["tap"] == "tap0"
+    assert plan["wiring"]["ports"][0]["backend"]["name"] == "tap0"
     assert plan["machine"]["kernel"]["path"] == environ["VMNET_KERNEL"]
     assert plan["command"]["argv"] == ["/bin/true", "-m", "2G"]
 

@@ -264,7 +264,7 @@ def test_ipv4_protocols_and_destination_ports(port: int, option_words: int, prot
 def test_reflected_and_forged_frames_are_dropped(frame: bytes, program: bytes) -> None:
     """A switch may reflect the guest's frames; a host may forge frames with the bridge's MAC."""
     assert bpf.run(program, frame) == DROP
-    bridge = bytes.fromhex(CONTAINED.bridge_mac.replace(":", ""))
+    bridge = bytes.fromhex(frames.bridge().mac.replace(":", ""))
     assert bpf.run(program, frame[:6] + bridge + frame[12:]) == DROP
 
 
@@ -328,11 +328,11 @@ def test_claims_of_the_bridges_link_local_address_are_dropped(
     first: str, further: str | None
 ) -> None:
     """Claims of its spare address pass: the responder handles them."""
-    port = evolve(
-        UNKNOWN,
-        bridge_address=IPv4Interface(first),
+    bridge = frames.bridge(
+        address=IPv4Interface(first),
         link_local=IPv4Interface(further) if further else None,
     )
+    port = evolve(UNKNOWN, local=bridge)
     program = cbpf.assemble(containment.entering(port))
     for operation in (1, 2):
         for address, verdict in (("169.254.7.7", DROP), ("172.17.255.254", PASS), (OTHER4, PASS)):

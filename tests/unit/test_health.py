@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[GuestAnswers]:
 
     monkeypatch.setattr(guest_answers, "ask", ask)
     monkeypatch.setattr(
-        ipv4, "addresses", lambda _bridge: (IPv4Interface(f"{running.NIC.bridge_address}/32"),)
+        ipv4, "addresses", lambda _bridge: (IPv4Interface(f"{running.NIC.local_address}/32"),)
     )
     return answers
 
@@ -237,7 +237,7 @@ def test_a_lost_bridge_address_is_reported(
     tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("172.17.255.254", "169.254.1.2")
-    nic = evolve(running.NIC, bridge_address=names[0], nameservers=names)
+    nic = evolve(running.NIC, local_address=names[0], nameservers=names)
     running.machine(tmp_path, qmp=None, nics=(nic,))
     found = []
     for own in (("172.17.255.254/16",), ("169.254.1.2/32",), ("169.254.9.9/32",)):

@@ -10,6 +10,7 @@ import pytest
 from vmnet import testing
 from vmnet.errors import MachineError
 from vmnet.model.machine import Cdrom, Disk, Nic
+from vmnet.model.wiring import Tap
 from vmnet.planning import accelerator
 from vmnet.planning.boot import Boot
 from vmnet.planning.machine import assemble
@@ -31,8 +32,8 @@ def test_the_machine_gets_its_nics_from_the_wiring() -> None:
     assert (machine.name, machine.memory, machine.cpus) == ("db", 2 << 30, 3)
     assert (machine.accelerator, machine.run_dir) == ("tcg", Path("/tmp/x"))
     assert machine.nics == (
-        Nic("net0", "02:42:0a:00:00:02", 1450, (100,)),
-        Nic("net1", "02:42:ac:12:00:02", 1400, (101,)),
+        Nic("net0", "02:42:0a:00:00:02", 1450, Tap("tap0", (100,))),
+        Nic("net1", "02:42:ac:12:00:02", 1400, Tap("tap1", (101,))),
     )
     assert machine.devices == (disk, seed), "a plugin's devices follow the user's"
 

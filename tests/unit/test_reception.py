@@ -32,14 +32,14 @@ from vmnet.net.filters import cbpf, reception
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
 SPARE, ANOTHER_SPARE, OWN_LINK_LOCAL = "172.17.255.254", "172.17.255.250", "169.254.7.7"
 KEPT = "172.30.9.9"  # an address of a NIC that the container kept
-PORT = frames.port(
-    bridge_address=ip_interface(f"{SPARE}/16"),
+BRIDGE = frames.bridge(
+    address=ip_interface(f"{SPARE}/16"),
     link_local=ip_interface(f"{OWN_LINK_LOCAL}/32"),
     spares=(ip_interface(f"{ANOTHER_SPARE}/16"),),
 )
-PROGRAM = cbpf.assemble(reception.program(PORT))
+PROGRAM = cbpf.assemble(reception.program(frames.port(), BRIDGE))
 LINK_LOCAL_ONLY = cbpf.assemble(
-    reception.program(frames.port(bridge_address=ip_interface(f"{OWN_LINK_LOCAL}/32")))
+    reception.program(frames.port(), frames.bridge(address=ip_interface(f"{OWN_LINK_LOCAL}/32")))
 )
 BROADCAST = "255.255.255.255"
 SYN, SYN_ACK, ACK, RST, FIN = 0x02, 0x12, 0x10, 0x04, 0x01

@@ -63,9 +63,9 @@ def test_the_json_output(environ: dict[str, str], tmp_path: Path, capsys: Captur
         "unknown": "",
     }
     assert found["identity"]["hostname"] == IDENTITY.hostname
-    assert found["bridges"] == [
+    assert found["local"] == [
         {
-            "name": "br0",
+            "device": "br0",
             "addresses": ["172.17.255.253/16"],
             "trouble": "br0 has lost 169.254.1.2, and has 172.17.255.253 instead",
             "is_deaf": False,

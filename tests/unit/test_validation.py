@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from vmnet import testing
 from vmnet.errors import PluginError
 from vmnet.model.identity import Host, Identity, Resolver
 from vmnet.model.validation import allocation_fault, wiring_fault
-from vmnet.model.wiring import Requirements, Wiring
+from vmnet.model.wiring import Requirements, Stream, Tap, Wiring
 from vmnet.testing import interface, route, samples
 
 IDENTITY = testing.identity(interface("10.1.0.9/24", "fd00:77::2/64", gateway="10.1.0.1"))
@@ -156,6 +157,11 @@ def wired(**changes: Any) -> Wiring:
     return evolve(wiring, ports=(evolve(wiring.ports[0], **changes),))
 
 
+def bridged(**changes: Any) -> Wiring:
+    """Return a wiring whose bridge differs."""
+    return wired(local=evolve(testing.local(testing.wiring(IDENTITY)), **changes))
+
+
 @pytest.mark.parametrize(
     ("wiring", "fault"),
     [
@@ -164,38 +170,49 @@ def wired(**changes: Any) -> Wiring:
             wired(uplink="eth1"),
             "the port of eth0 (02:42:0a:01:00:09) has the uplink eth1 (02:42:0a:01:00:09)",
         ),
-        (wired(bridge="a bridge"), "'a bridge' cannot be the name of an interface"),
-        (wired(tap="tap" * 6), "'taptaptaptaptaptap' cannot be the name of an interface"),
-        (wired(tap="br0"), "the name br0 occurs twice"),
-        (wired(bridge_mac="06:00"), "'06:00' is no MAC of a station, such as 06:00:00:00:00:01"),
+        (bridged(device="a bridge"), "'a bridge' cannot be the name of an interface"),
         (
-            wired(bridge_mac="01:00:5e:00:00:01"),
+            wired(backend=Tap("tap" * 6, (100,))),
+            "'taptaptaptaptaptap' cannot be the name of an interface",
+        ),
+        (wired(backend=Tap("eth0", (100,))), "the name eth0 occurs twice"),
+        (bridged(mac="06:00"), "'06:00' is no MAC of a station, such as 06:00:00:00:00:01"),
+        (
+            bridged(mac="01:00:5e:00:00:01"),
             "'01:00:5e:00:00:01' is no MAC of a station, such as 06:00:00:00:00:01",
         ),
-        (wired(bridge_mac="02:42:0a:01:00:09"), "the MAC 02:42:0a:01:00:09 occurs twice"),
-        (wired(mtu=0), "br0's MTU is 0, not 68 to 65535"),
+        (bridged(mac="02:42:0a:01:00:09"), "the MAC 02:42:0a:01:00:09 occurs twice"),
+        (wired(mtu=0), "the MTU of eth0's port is 0, not 68 to 65535"),
         (
-            wired(bridge_address=IPv4Interface("10.1.0.9/24")),
+            bridged(address=IPv4Interface("10.1.0.9/24")),
             "br0's address 10.1.0.9/24 is the guest's, on eth0",
         ),
         (
-            wired(bridge_address=IPv4Interface("10.1.0.1/24"), gateway=IPv4Address("10.1.0.1")),
+            bridged(address=IPv4Interface("10.1.0.1/24"), gateway=IPv4Address("10.1.0.1")),
             "br0's address 10.1.0.1/24 is the gateway's",
         ),
         (
-            wired(link_local=IPv4Interface("127.0.0.2/32")),
+            bridged(link_local=IPv4Interface("127.0.0.2/32")),
             "br0's address 127.0.0.2/32 is a loopback address",
         ),
         (
-            wired(spares=(IPv4Interface("10.1.0.255/24"),)),
+            bridged(spares=(IPv4Interface("10.1.0.255/24"),)),
             "br0's address 10.1.0.255/24 is the broadcast address",
         ),
-        (wired(tap_fds=()), "tap0 has the descriptors (); they begin at 3"),
-        (wired(tap_fds=(1,)), "tap0 has the descriptors (1,); they begin at 3"),
-        (wired(tap_fds=(100, 100)), "the descriptor 100 occurs twice"),
+        (wired(backend=Tap("tap0", ())), "tap0 has the descriptors (); they begin at 3"),
+        (wired(backend=Tap("tap0", (1,))), "tap0 has the descriptors (1,); they begin at 3"),
+        (wired(backend=Tap("tap0", (100, 100))), "the descriptor 100 occurs twice"),
         (
             evolve(testing.wiring(IDENTITY), nameserver=IPv4Address("10.1.0.7")),
-            "the nameserver 10.1.0.7 is no address of a bridge",
+            "the nameserver 10.1.0.7 is no address of the container's own ends",
+        ),
+        (
+            wired(backend=Stream(Path("/run/vmnet/passt.sock"))),
+            "br0 is an own end, which requires a tap",
+        ),
+        (
+            wired(local=None),
+            "the port of eth0 has a bridge, but no own end, which is the bridge",
         ),
     ],
 )
@@ -215,5 +232,5 @@ def test_the_plugin_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
         "plugin fake (vmnet-fake 1.0) returned a wrong value from vmnet_ipam_allocate: "
         "eth0's address 127.0.0.1/8 is a loopback address"
     )
-    with pytest.raises(PluginError, match="from vmnet_bridge_plan: br0's MTU is 0"):
+    with pytest.raises(PluginError, match="from vmnet_bridge_plan: the MTU of eth0's port is 0"):
         hooks.plan_bridge(IDENTITY, Requirements())

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -83,14 +84,14 @@ def test_the_record_of_a_plan(tmp_path: Path) -> None:
     identity = testing.identity()
     wiring = testing.wiring(identity)
     (port,) = wiring.ports
-    wiring = evolve(wiring, ports=(evolve(port, sender=Sender((port.bridge_address.ip,))),))
+    wiring = evolve(wiring, ports=(evolve(port, sender=Sender((IPv4Address("172.17.0.2"),))),))
     command = Command(("/usr/bin/qemu",), qmp=tmp_path / "qmp.sock")
     made = vm_record.describe(command, wiring, [["172.17.0.2"]], ())
     assert made.hypervisor == Process.with_pid("qemu", os.getpid())
     assert (made.qmp, made.console) == (tmp_path / "qmp.sock", None)
     (nic,) = made.nics
     assert (nic.mac, nic.addresses, nic.confined) == (port.guest_mac, ("172.17.0.2",), True)
-    assert (nic.bridge, nic.nameservers) == ("br0", ())
+    assert (nic.local_device, nic.nameservers) == ("br0", ())
     for sender in (None, Sender(None)):
         free = evolve(wiring, ports=(evolve(port, sender=sender),))
         assert not vm_record.describe(command, free, [[]], ()).nics[0].confined

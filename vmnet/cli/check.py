@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmnet import engine, pipeline, planning
+from vmnet.cli import port_words
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
@@ -170,8 +171,7 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
         yield Finding("network", "warning", unchecked)
         return None
     wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
-    bridges = ", ".join(f"{port.bridge} {port.bridge_address}" for port in wiring.ports)
-    yield Finding("bridge", "ok", bridges)
+    yield Finding("bridge", "ok", ", ".join(map(port_words.own_end, wiring.ports)))
     return identity, wiring
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import evolve
 
 from vmnet import pipeline
+from vmnet.cli import port_words
 from vmnet.lifecycle import command_record, state, vm_record
 from vmnet.model.delivery import File
 from vmnet.model.machine import Command
 from vmnet.model.serial import plain
+from vmnet.model.wiring import Port
 from vmnet.pipeline import Plan
 from vmnet.settings.core import RUN_DIR
 from vmnet.terminal.colours import heading
@@ -53,19 +55,8 @@ def _show(plan: Plan) -> None:
             "and was not called."
         )
     heading("\nWiring")
-    ports = [
-        (
-            port.guest_mac,
-            port.tap,
-            port.bridge,
-            port.bridge_mac,
-            " ".join(map(str, filter(None, (port.bridge_address, port.link_local)))),
-            f"{port.uplink} ({port.uplink_mac})",
-        )
-        for port in plan.wiring.ports
-    ]
-    head = ("guest's MAC", "tap", "bridge", "bridge's MAC", "its address", "uplink and its new MAC")
-    print(table(head, ports))
+    head = ("guest's MAC", "back end", "container's end", "its MAC", "its addresses", "uplink")
+    print(table(head, list(map(_path, plan.wiring.ports))))
     for delivery in plan.deliveries:
         for file in delivery.files:
             heading(f"\n{file.path} ({delivery.strategy})")
@@ -81,6 +72,18 @@ def _show(plan: Plan) -> None:
         print("\n".join(plan.unused_settings))
     heading("\nNot carried to the guest")
     print("\n".join((*plan.identity.not_carried, *plan.not_carried)) or "nothing")
+
+
+def _path(port: Port) -> tuple[str, ...]:
+    own = port.local
+    return (
+        port.guest_mac,
+        port_words.backend(port),
+        own.device if own else "none",
+        own.mac if own else "",
+        " ".join(map(str, own.addresses)) if own else "",
+        port_words.uplink(port),
+    )
 
 
 def _inherited(command: Command) -> Iterator[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from vmnet import pipeline
+from vmnet.cli import port_words
 from vmnet.model.identity import Interface
 from vmnet.model.serial import plain
 from vmnet.model.wiring import Port
 from vmnet.running import status
-from vmnet.running.bridge_state import BridgeState
 from vmnet.running.find_vm import find_vm
 from vmnet.running.guest_answers import GuestAnswers
+from vmnet.running.local_state import LocalState
 from vmnet.running.status import Qemu, Status
 from vmnet.terminal.colours import styled
 from vmnet.terminal.documents import print_json
@@ -39,19 +40,19 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for (interface, port), bridge, trouble, answers in zip(
+    for (interface, port), local, trouble, answers in zip(
         found.wiring.pairs(found.identity),
-        found.bridges,
+        found.local,
         found.uplinks,
         found.guest,
         strict=True,
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
-        yield "", _path(port, bridge)
+        yield "", _path(port, local)
         if trouble:
             yield "", _marked(False, f"{trouble}: restart the container")
-        if bridge.trouble:
-            yield "", _marked(False if bridge.is_deaf else None, bridge.trouble)
+        if local.trouble:
+            yield "", _marked(False if local.is_deaf else None, local.trouble)
         for handover in found.handovers:
             if handover.interface == interface.name:
                 yield "", _marked(handover.done, f"{handover.strategy}: {handover.detail}")
@@ -75,9 +76,10 @@ def _addresses(interface: Interface) -> str:
     return " ".join(map(str, interface.addresses)) or "no address"
 
 
-def _path(port: Port, bridge: BridgeState) -> str:
-    own = " ".join((bridge.name, *map(str, bridge.addresses)))
-    return f"{port.tap}, {own}, {port.uplink} {port.uplink_mac}"
+def _path(port: Port, local: LocalState) -> str:
+    """Describe a port's path, from the guest's NIC to the uplink."""
+    own = " ".join((local.device, *map(str, local.addresses)))
+    return ", ".join(filter(None, (port_words.backend(port), own, port_words.uplink(port))))
 
 
 def _answers(answers: GuestAnswers) -> str:

@@ -57,7 +57,8 @@ def _log_change(uplink: uplink_record.Uplink, devices: Mapping[int, Device]) -> 
     if trouble and trouble != uplink.logged:
         _log.error("%s", trouble, extra={"hint": _REMEDY})
     elif uplink.logged and not trouble:
-        _log.info("%s is back in %s, with a carrier", uplink.name, uplink.bridge)
+        where = f" in {uplink.bridge}" if uplink.bridge else ""
+        _log.info("%s is back%s, with a carrier", uplink.name, where)
     return trouble
 
 

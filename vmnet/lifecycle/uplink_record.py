@@ -16,11 +16,12 @@ from attrs import evolve
 from vmnet.lifecycle import files
 from vmnet.model.base import frozen
 from vmnet.model.serial import plain
+from vmnet.model.wiring import Bridge
 from vmnet.net import device
 from vmnet.net.device import Device
 
 if TYPE_CHECKING:
-    from vmnet.model.wiring import Wiring
+    from vmnet.model.wiring import Port, Wiring
 
 _FILE = "uplinks.json"
 # Devices that the container created. No engine connects a network with one.
@@ -31,6 +32,8 @@ _NOT_A_NETWORK = frozenset(("bridge", "tun", "dummy"))
 class Uplink:
     """A NIC that was handed over.
 
+    :param bridge: the bridge that the NIC is a port of; empty if it is a port of none
+    :param bridge_index: the bridge's index; 0 without a bridge
     :param had_carrier: whether it has ever had a carrier, which hardware gets seconds after it was
         set up. Only then is a missing carrier a trouble.
     :param logged: the trouble that was logged last, or an empty string
@@ -71,15 +74,21 @@ def describe(
             Uplink(
                 name=port.uplink,
                 index=by_name[port.uplink].index,
-                bridge=port.bridge,
-                bridge_index=by_name[port.bridge].index,
+                bridge=bridge,
+                bridge_index=by_name[bridge].index if bridge else 0,
                 had_carrier=by_name[port.uplink].has_carrier,
             )
-            for port in wiring.ports
-            if port.uplink in by_name and port.bridge in by_name
+            for port, bridge in zip(wiring.ports, map(_bridge, wiring.ports), strict=True)
+            if port.uplink in by_name and (not bridge or bridge in by_name)
         ),
         known=tuple(sorted(index for index in devices if index not in late or index in planned)),
     )
+
+
+def _bridge(port: Port) -> str:
+    """Return the name of a port's bridge, or an empty string."""
+    is_bridged = isinstance(port.path, Bridge)
+    return port.local.device if is_bridged and port.local is not None else ""
 
 
 def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
@@ -88,6 +97,8 @@ def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
     if now is None:
         return f"{uplink.name} is gone, and the VM is off its network"
     if now.master != uplink.bridge_index:
+        if not uplink.bridge:
+            return f"{uplink.name} has become a port of a bridge"
         return f"{uplink.name} is no longer in {uplink.bridge}"
     if not now.is_up:
         return f"{uplink.name} is down"

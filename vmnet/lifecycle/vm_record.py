@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vmnet.model.machine import Command
     from vmnet.model.wiring import Port, Wiring
 
-VERSION = 4
+VERSION = 5
 _FILE = "vm.json"
 # States of proc_pid_stat(5) in which a helper does not work.
 _TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
@@ -78,8 +78,12 @@ class Helper:
 class GuestNic:
     """A NIC of the guest, and the data to check whether the guest answers on it.
 
-    :param bridge_address: the bridge's own address, from which vmnet asks the guest
-    :param nameservers: the bridge's addresses that forward the guest's DNS queries
+    :param tap: its tap; empty if it has none
+    :param local_device: the container's own end of the link, such as the bridge; empty if there is
+        none, so that vmnet cannot ask the guest
+    :param local_mac: the MAC of the own end
+    :param local_address: the address of the own end, from which vmnet asks the guest
+    :param nameservers: the addresses of the own end that forward the guest's DNS queries
     :param addresses: the addresses that the guest should have
     :param confined: whether a filter restricts the guest to these addresses
     """
@@ -87,9 +91,9 @@ class GuestNic:
     name: str
     tap: str
     mac: str
-    bridge: str
-    bridge_mac: str
-    bridge_address: str
+    local_device: str
+    local_mac: str
+    local_address: str
     nameservers: tuple[str, ...]
     addresses: tuple[str, ...]
     confined: bool
@@ -145,17 +149,7 @@ def describe(
         hypervisor=Process.with_pid(Path(command.argv[0]).name, os.getpid()),
         helpers=tuple(helpers),
         nics=tuple(
-            GuestNic(
-                name=port.uplink,
-                tap=port.tap,
-                mac=port.guest_mac,
-                bridge=port.bridge,
-                bridge_mac=port.bridge_mac,
-                bridge_address=str(port.bridge_address.ip),
-                nameservers=_nameservers(port, wiring),
-                addresses=tuple(map(str, expected)),
-                confined=port.sender is not None and port.sender.addresses is not None,
-            )
+            _nic(port, wiring, tuple(map(str, expected)))
             for port, expected in zip(wiring.ports, addresses, strict=True)
         ),
         qmp=command.qmp,
@@ -163,8 +157,23 @@ def describe(
     )
 
 
+def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...]) -> GuestNic:
+    own = port.local
+    return GuestNic(
+        name=port.uplink,
+        tap=port.tap.name if port.tap else "",
+        mac=port.guest_mac,
+        local_device=own.device if own else "",
+        local_mac=own.mac if own else "",
+        local_address=str(own.address.ip) if own else "",
+        nameservers=_nameservers(port, wiring),
+        addresses=addresses,
+        confined=port.sender is not None and port.sender.addresses is not None,
+    )
+
+
 def _nameservers(port: Port, wiring: Wiring) -> tuple[str, ...]:
-    if wiring.nameserver != port.bridge_address.ip:
+    if not wiring.forwards(port):
         return ()
     return tuple(dict.fromkeys((str(wiring.nameserver), str(wiring.stable_nameserver))))
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.model.base import frozen
+from vmnet.model.wiring import Stream, Tap
 
 
 @frozen
 class Nic:
-    """A virtio network card on a tap.
+    """A virtio network card.
 
     :param mtu: in bytes; virtio's ``host_mtu`` announces it to the guest
-    :param fds: the tap's descriptors, one for each queue
     """
 
     name: str
     mac: str
     mtu: int
-    fds: tuple[int, ...]
+    backend: Tap | Stream
 
 
 @frozen

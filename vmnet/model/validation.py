@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from vmnet.model.base import first_fault
 from vmnet.model.identity import Identity, Interface, Route
-from vmnet.model.wiring import Port, Wiring
+from vmnet.model.wiring import Bridge, Local, Port, Stream, Wiring
 
 Address = IPv4Address | IPv6Address
 
@@ -105,13 +105,12 @@ def _wiring_faults(wiring: Wiring, identity: Identity) -> Iterator[str]:
         yield from _port_faults(port, used)
     yield _repeated("the name", (name for port in wiring.ports for name in _names(port)))
     yield _repeated("the MAC", (mac for port in wiring.ports for mac in _macs(port)))
-    yield _repeated(
-        "the address", (own.ip for port in wiring.ports for own in _bridge_addresses(port))
-    )
-    yield _repeated("the descriptor", (fd for port in wiring.ports for fd in port.tap_fds))
-    own = {address.ip for port in wiring.ports for address in _bridge_addresses(port)}
+    own = [address.ip for port in wiring.ports for address in _own_addresses(port)]
+    yield _repeated("the address", own)
+    taps = (port.tap for port in wiring.ports)
+    yield _repeated("the descriptor", (fd for tap in taps if tap is not None for fd in tap.fds))
     if wiring.nameserver is not None and wiring.nameserver not in own:
-        yield f"the nameserver {wiring.nameserver} is no address of a bridge"
+        yield f"the nameserver {wiring.nameserver} is no address of the container's own ends"
 
 
 def _port_faults(port: Port, used: dict[IPv4Address, str]) -> Iterator[str]:
@@ -122,30 +121,50 @@ def _port_faults(port: Port, used: dict[IPv4Address, str]) -> Iterator[str]:
     for mac in _macs(port):
         if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
             yield f"{mac!r} is no MAC of a station, such as 06:00:00:00:00:01"
-    yield _mtu_fault(f"{port.bridge}'s MTU", port.mtu, is_ipv6=False)
-    for address in (*_bridge_addresses(port), *port.spares):
-        what = f"{port.bridge}'s address {address}"
+    yield _mtu_fault(f"the MTU of {port.uplink}'s port", port.mtu, is_ipv6=False)
+    if port.tap is not None and (not port.tap.fds or min(port.tap.fds) < _FIRST_FREE_FD):
+        tap = port.tap
+        yield f"{tap.name} has the descriptors {tap.fds}; they begin at {_FIRST_FREE_FD}"
+    if port.local is not None:
+        yield from _local_faults(port.local, used)
+        if isinstance(port.backend, Stream):
+            yield f"{port.local.device} is an own end, which requires a tap"
+    elif isinstance(port.path, Bridge):
+        yield f"the port of {port.uplink} has a bridge, but no own end, which is the bridge"
+
+
+def _local_faults(local: Local, used: dict[IPv4Address, str]) -> Iterator[str]:
+    for address in (*local.addresses, *local.spares):
+        what = f"{local.device}'s address {address}"
         yield _host_fault(what, address)
         if address.ip in used:
             yield f"{what} is the guest's, on {used[address.ip]}"
-        if address.ip == port.gateway:
+        if address.ip == local.gateway:
             yield f"{what} is the gateway's"
-    if not port.tap_fds or min(port.tap_fds) < _FIRST_FREE_FD:
-        yield f"{port.tap} has the descriptors {port.tap_fds}; they begin at {_FIRST_FREE_FD}"
-    if port.gateway is not None:
-        yield _unusable(f"{port.bridge}'s gateway {port.gateway}", port.gateway)
+    if local.gateway is not None:
+        yield _unusable(f"{local.device}'s gateway {local.gateway}", local.gateway)
 
 
-def _names(port: Port) -> tuple[str, str, str]:
-    return port.uplink, port.bridge, port.tap
+def _names(port: Port) -> Iterator[str]:
+    """Yield the names of the port's devices, each once."""
+    yield port.uplink
+    tap = port.tap
+    if tap is not None:
+        yield tap.name
+    if port.local is not None and (tap is None or port.local.device != tap.name):
+        yield port.local.device
 
 
-def _macs(port: Port) -> tuple[str, str, str]:
-    return port.guest_mac, port.uplink_mac, port.bridge_mac
+def _macs(port: Port) -> Iterator[str]:
+    yield port.guest_mac
+    if isinstance(port.path, Bridge):
+        yield port.path.uplink_mac
+    if port.local is not None:
+        yield port.local.mac
 
 
-def _bridge_addresses(port: Port) -> tuple[IPv4Interface, ...]:
-    return tuple(filter(None, (port.bridge_address, port.link_local)))
+def _own_addresses(port: Port) -> tuple[IPv4Interface, ...]:
+    return () if port.local is None else port.local.addresses
 
 
 def _host_fault(what: str, own: IPv4Interface | IPv6Interface) -> str:

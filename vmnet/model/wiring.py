@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from pathlib import Path
 
 from vmnet.model.base import frozen
 from vmnet.model.identity import Identity, Interface, Neighbour
@@ -14,8 +15,8 @@ class Requirements:
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself, so such
         messages must neither leave nor enter through the uplink
-    :param dns: the guest asks a DNS forwarder in the container. A bridge then needs an address that
-        the guest reaches, and the forwarder must reach its upstream servers
+    :param dns: the guest asks a DNS forwarder in the container. The container then needs an address
+        that the guest reaches, and the forwarder must reach its upstream servers
     :param any_address: another system gives the guest its addresses, so vmnet cannot know them
     """
 
@@ -72,47 +73,113 @@ class Sender:
 
 
 @frozen
-class Port:
-    """The path of one interface to the guest: uplink, bridge, tap.
+class Tap:
+    """The back end of a guest's NIC: a tap that the launcher inherits open.
 
-    :param uplink: the container's NIC, which becomes a port of the bridge
-    :param uplink_mac: the NIC's new MAC; the guest gets the old one
-    :param bridge_address: link-local, or a spare address of the NIC's subnet
-    :param link_local: a second address of the bridge, if ``bridge_address`` is not link-local; the
-        same at every start
-    :param spares: replacements for ``bridge_address``, if another machine claims it
-    :param guest_addresses: IPv4 addresses that the bridge reaches on this link, for DNS answers
-    :param owned: addresses that are certainly the guest's. The bridge knows their port, and drops
-        claims from the network. Empty if another system gives the guest its addresses
-    :param contain: keep DHCP and router messages on this side of the uplink
-    :param gateway: the bridge's default gateway, if a process of the container must reach the
+    :param name: the tap's name in the container
+    :param fds: its descriptors, one for each queue
+    """
+
+    name: str
+    fds: tuple[int, ...]
+
+
+@frozen
+class Stream:
+    """The back end of a guest's NIC: a Unix stream socket on which a helper exchanges frames.
+
+    QEMU connects to it with ``-netdev stream``.
+    """
+
+    path: Path
+
+
+@frozen
+class Local:
+    """The container's own end of a guest's link, where vmnet's helpers serve DHCP and DNS.
+
+    :param device: the network device: the bridge, or a tap without a bridge
+    :param mac: the device's MAC
+    :param address: link-local, or a spare address of the NIC's subnet
+    :param link_local: a second address, if ``address`` is not link-local; the same at every start
+    :param spares: replacements for ``address``, if another machine claims it
+    :param gateway: the device's default gateway, if a process of the container must reach the
         network
-    :param tap_fds: descriptor numbers that the launcher inherits, one for each queue
+    """
+
+    device: str
+    mac: str
+    address: IPv4Interface
+    link_local: IPv4Interface | None = None
+    spares: tuple[IPv4Interface, ...] = ()
+    gateway: IPv4Address | None = None
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface, ...]:
+        """The device's addresses at the start."""
+        return (self.address,) if self.link_local is None else (self.address, self.link_local)
+
+
+@frozen
+class Bridge:
+    """A Linux bridge connects the uplink and the tap. It is the container's own end, too.
+
+    :param uplink_mac: the uplink's new MAC; the guest gets the old one
+    """
+
+    uplink_mac: str
+
+
+@frozen
+class Custom:
+    """A strategy of another package connects the NIC to the guest.
+
+    :param description: a few words to display, such as ``macvtap0``
+    """
+
+    description: str
+
+
+@frozen
+class Port:
+    """The path of one interface to the guest: the uplink, what lies behind it, the guest's NIC.
+
+    :param uplink: the container's NIC
     :param guest_mac: the MAC that the container had
     :param mtu: in bytes
-    :param saved: the state to restore the NIC to
+    :param saved: the state to restore the uplink to
+    :param backend: what the hypervisor connects the guest's NIC to
+    :param path: what lies between the uplink and the back end
+    :param local: the container's own end of the link; None if it has none, and cannot serve the
+        guest. A port with an own end has a tap
+    :param guest_addresses: IPv4 addresses that the own end reaches on this link, for DNS answers
+    :param contain: keep DHCP and router messages on this side of the uplink
     :param sender: source addresses that the guest may use; None if unrestricted
-    :param neighbours: hosts behind the uplink for which the bridge answers the guest's ARP
+    :param owned: addresses that are certainly the guest's. Claims from the network are dropped.
+        Empty if another system gives the guest its addresses
+    :param neighbours: hosts behind the uplink for which the own end answers the guest's ARP
+    :param strategy_data: text of the bridge strategy, such as JSON, which is saved with the wiring
+        for the restoration; vmnet does not read it
     """
 
     uplink: str
-    uplink_mac: str
-    bridge: str
-    bridge_mac: str
-    tap: str
-    tap_fds: tuple[int, ...]
     guest_mac: str
     mtu: int
-    bridge_address: IPv4Interface
     saved: Saved
+    backend: Tap | Stream
+    path: Bridge | Custom
+    local: Local | None = None
     guest_addresses: tuple[IPv4Address, ...] = ()
     contain: bool = False
-    gateway: IPv4Address | None = None
     sender: Sender | None = None
-    link_local: IPv4Interface | None = None
-    spares: tuple[IPv4Interface, ...] = ()
     owned: tuple[IPv4Address | IPv6Address, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    strategy_data: str = ""
+
+    @property
+    def tap(self) -> Tap | None:
+        """The tap; None with another back end."""
+        return self.backend if isinstance(self.backend, Tap) else None
 
 
 @frozen
@@ -120,8 +187,8 @@ class Wiring:
     """All ports, in the order of the identity's interfaces.
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself
-    :param nameserver: the bridge address on which a DNS forwarder answers the guest; None if the
-        guest asks the container's nameservers directly
+    :param nameserver: the address of the container's own end on which a DNS forwarder answers the
+        guest; None if the guest asks the container's nameservers directly
     """
 
     ports: tuple[Port, ...] = ()
@@ -137,9 +204,14 @@ class Wiring:
         """The link-local address (RFC 3927) on which the forwarder answers as well.
 
         It is the same at every start. A spare address can differ, and another machine can claim it.
-        If the bridge has only one address, this is ``nameserver``.
+        If the own end has only one address, this is ``nameserver``.
         """
         for port in self.ports:
-            if port.link_local is not None and port.bridge_address.ip == self.nameserver:
-                return port.link_local.ip
+            own = port.local
+            if own is not None and own.link_local is not None and own.address.ip == self.nameserver:
+                return own.link_local.ip
         return self.nameserver
+
+    def forwards(self, port: Port) -> bool:
+        """Whether a DNS forwarder answers the guest on a port."""
+        return port.local is not None and port.local.address.ip == self.nameserver

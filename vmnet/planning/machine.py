@@ -33,7 +33,7 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=tuple(
-            Nic(f"net{number}", port.guest_mac, interface.guest_mtu, port.tap_fds)
+            Nic(f"net{number}", port.guest_mac, interface.guest_mtu, port.backend)
             for number, (interface, port) in enumerate(wiring.pairs(identity))
         ),
         devices=boot.devices + contributed,

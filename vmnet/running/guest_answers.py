@@ -9,7 +9,7 @@ from vmnet.errors import PrivilegeError
 from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.model.base import frozen
 from vmnet.net import liveness, packets
-from vmnet.running import bridge_state
+from vmnet.running import local_state
 
 _DEVICES = Path("/proc/self/net/dev")
 _SECONDS = 1.0  # for `vmnet status`; a guest that answers does so within milliseconds
@@ -43,12 +43,14 @@ def ask(nic: GuestNic, seconds: float = _SECONDS) -> GuestAnswers:
     if not nic.addresses:
         unknown = "vmnet does not know its addresses"
         return GuestAnswers(nic.name, unknown=unknown, mute=_is_mute(nic.tap))
+    if not nic.local_device:
+        return GuestAnswers(nic.name, unknown="the container has no end of its own on the link")
     addresses = [ip_address(address) for address in nic.addresses]
     try:
         found = liveness.answering(
             nic.tap,
-            packets.mac_bytes(nic.bridge_mac),
-            bridge_state.source(nic),
+            packets.mac_bytes(nic.local_mac),
+            local_state.source(nic),
             addresses,
             seconds,
         )

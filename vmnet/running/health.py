@@ -17,7 +17,7 @@ from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import files, uplink_record, vm_record
 from vmnet.lifecycle.vm_record import GuestNic, VmRecord
 from vmnet.model.base import frozen
-from vmnet.running import bridge_state, guest_answers, run_state
+from vmnet.running import guest_answers, local_state, run_state
 from vmnet.running.guest_answers import GuestAnswers
 
 _FILE = "answered"
@@ -69,7 +69,7 @@ def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
         return Health("healthy", "the guest has suspended itself")
     if answer.state and answer.state not in run_state.AT_WORK:
         return Health("unhealthy", f"{answer.state}: {run_state.trouble(answer.state)}")
-    current = [bridge_state.read(nic) for nic in record.nics]
+    current = [local_state.read(nic) for nic in record.nics]
     if deaf := [bridge for bridge in current if bridge.is_deaf]:
         return Health("unhealthy", deaf[0].trouble)
     found = guests.result()

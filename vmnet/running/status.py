@@ -14,9 +14,9 @@ from vmnet.model.base import frozen
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
 from vmnet.net import device
-from vmnet.running import bridge_state, guest_answers, qmp_session
-from vmnet.running.bridge_state import BridgeState
+from vmnet.running import guest_answers, local_state, qmp_session
 from vmnet.running.guest_answers import GuestAnswers
+from vmnet.running.local_state import LocalState
 from vmnet.settings.core import RUN_DIR
 
 _ACCELERATORS = {True: "kvm", False: "tcg"}
@@ -71,7 +71,8 @@ class Status:
     """The status of a running VM.
 
     :param uptime: seconds since QEMU's process was started
-    :param bridges: each NIC's bridge in its current state; ``wiring`` has the state at the start
+    :param local: each NIC's own end in the container in its current state; ``wiring`` has the state
+        at the start
     :param uplinks: each NIC's trouble; empty if there is none
     :param added_nics: NICs that were added after the start and do not belong to the VM
     """
@@ -82,7 +83,7 @@ class Status:
     identity: Identity
     wiring: Wiring
     handovers: tuple[Handed, ...]
-    bridges: tuple[BridgeState, ...]
+    local: tuple[LocalState, ...]
     uplinks: tuple[str, ...]
     added_nics: tuple[str, ...]
     guest: tuple[GuestAnswers, ...]
@@ -112,7 +113,7 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
             Handed(name, handover.interface, handover.done, handover.detail)
             for name, handover in hooks.status(identity, wiring)
         ),
-        bridges=tuple(map(bridge_state.read, record.nics)),
+        local=tuple(map(local_state.read, record.nics)),
         uplinks=tuple(troubles.get(nic.name, "") for nic in record.nics),
         added_nics=added_nics,
         guest=tuple(guest_answers.ask(nic) for nic in record.nics),

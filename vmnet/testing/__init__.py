@@ -21,7 +21,7 @@ from attrs import evolve
 
 from vmnet.model.identity import Identity, Interface, Resolver, Route
 from vmnet.model.machine import Machine, Nic
-from vmnet.model.wiring import Port, Saved, Wiring
+from vmnet.model.wiring import Bridge, Local, Port, Saved, Tap, Wiring
 from vmnet.settings import core, table
 from vmnet.settings.table import Setting, Settings
 from vmnet.strategies.bridge import addressing
@@ -86,9 +86,17 @@ def wiring(identity: Identity, *, contain: bool = True, nameserver: str = "") ->
     if not nameserver:
         return Wiring(ports, contain)
     address = IPv4Interface(nameserver)
-    link_local = None if address.ip.is_link_local else ports[0].bridge_address
-    first = evolve(ports[0], bridge_address=address, link_local=link_local)
+    own = local(Wiring(ports))
+    link_local = None if address.ip.is_link_local else own.address
+    first = evolve(ports[0], local=evolve(own, address=address, link_local=link_local))
     return Wiring((first, *ports[1:]), contain, address.ip)
+
+
+def local(wiring: Wiring) -> Local:
+    """Return the container's own end on the first port of :func:`wiring`."""
+    own = wiring.ports[0].local
+    assert own is not None
+    return own
 
 
 def settings(environ: Mapping[str, str] | None = None, *rows: Setting[Any]) -> Settings:
@@ -101,7 +109,7 @@ def machine(**changes: Any) -> Machine:
 
     :param changes: fields of :class:`~vmnet.model.machine.Machine`
     """
-    nic = Nic("net0", "02:42:ac:11:00:02", 1500, (100,))
+    nic = Nic("net0", "02:42:ac:11:00:02", 1500, Tap("tap0", (100,)))
     return evolve(Machine("web", 512 << 20, 1, "tcg", RUN_DIR, (nic,)), **changes)
 
 
@@ -131,13 +139,14 @@ def _mac(addresses: tuple[Any, ...]) -> str:
 def _port(number: int, interface: Interface, identity: Identity, *, contain: bool) -> Port:
     return Port(
         uplink=interface.name,
-        uplink_mac=addressing.new_mac(interface.mac, "uplink"),
-        bridge=f"br{number}",
-        bridge_mac=addressing.new_mac(interface.mac, "bridge"),
-        bridge_address=addressing.link_local(interface.mac, identity),
-        tap=f"tap{number}",
-        tap_fds=(100 + number,),
         guest_mac=interface.mac,
         mtu=interface.mtu,
         saved=Saved(up=True, queue_length=0, addr_gen_mode=0, messages=()),
+        backend=Tap(f"tap{number}", (100 + number,)),
+        path=Bridge(addressing.new_mac(interface.mac, "uplink")),
+        local=Local(
+            device=f"br{number}",
+            mac=addressing.new_mac(interface.mac, "bridge"),
+            address=addressing.link_local(interface.mac, identity),
+        ),
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vmnet_cloudinit.metadata import instance_id, metadata
 
 from vmnet import testing
-from vmnet.api import Host, Identity, Interface, Resolver, Route, Router
+from vmnet.api import Host, Identity, Interface, Resolver, Route, Router, Tap
 from vmnet.testing import interface, resolver
 
 IDENTITY = testing.identity()
@@ -53,7 +53,8 @@ def test_another_spare_address_is_the_same_instance() -> None:
 
 def test_the_same_identity_is_the_same_instance() -> None:
     """Taps, MACs of bridges and the containment of DHCP do not matter."""
-    port = evolve(WIRING.ports[0], tap="tap9", bridge_mac="02:00:00:00:00:09", tap_fds=(9,))
+    own = evolve(testing.local(WIRING), mac="02:00:00:00:00:09")
+    port = evolve(WIRING.ports[0], backend=Tap("tap9", (9,)), local=own)
     other = evolve(WIRING, ports=(port,), contain=False)
     assert instance_id(testing.identity(), other) == instance_id(IDENTITY, WIRING)
 

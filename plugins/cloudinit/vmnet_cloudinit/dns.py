@@ -53,9 +53,9 @@ def _nameservers(identity: Identity, forwarder: IPv4Address | None) -> list[str]
 
 
 def _forwarding_interface(identity: Identity, wiring: Wiring) -> Interface | None:
-    """Return the interface whose bridge has the forwarder's address."""
+    """Return the interface whose own end in the container has the forwarder's address."""
     for interface, port in wiring.pairs(identity):
-        if port.bridge_address.ip == wiring.nameserver:
+        if wiring.forwards(port):
             return interface
     return None
 

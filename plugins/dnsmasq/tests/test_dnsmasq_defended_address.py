@@ -38,7 +38,7 @@ def test_a_spare_address_is_watched_without_ipv6() -> None:
     (address,) = config["bridge_addresses"]
     assert (address["bridge"], address["tap"]) == ("br0", "tap0")
     assert (address["addresses"], address["prefix"]) == ([FIRST], 16)
-    assert (address["mac"], address["gateway"]) == (wiring.ports[0].bridge_mac, "")
+    assert (address["mac"], address["gateway"]) == (testing.local(wiring).mac, "")
     assert address["forwards"]
 
 
@@ -49,7 +49,8 @@ def test_the_configuration_contains_replacements_and_the_gateway() -> None:
     wiring = testing.wiring(identity, nameserver=f"{FIRST}/16")
     (port,) = wiring.ports
     spares = tuple(IPv4Interface(f"{text}/16") for text in (SECOND, THIRD))
-    port = evolve(port, spares=spares, gateway=IPv4Address("172.17.0.1"))
+    own = evolve(testing.local(wiring), spares=spares, gateway=IPv4Address("172.17.0.1"))
+    port = evolve(port, local=own)
     delivery = deliver(testing.settings(), identity, evolve(wiring, ports=(port,)))
     (address,) = json.loads(delivery.files[-1].content)["bridge_addresses"]
     assert address["addresses"] == [FIRST, SECOND, THIRD]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from vmnet.api import Host, Identity, Interface, Port, Wiring, frozen, is_domain, is_label
+from vmnet.api import Host, Identity, Interface, Local, Wiring, frozen, is_domain, is_label
 from vmnet_dnsmasq import dns_names, options
 from vmnet_dnsmasq.gaps import gaps, own_nameserver, reachable
 from vmnet_dnsmasq.options import Option, quoted
@@ -45,12 +45,12 @@ class Paths:
 class Lease:
     """The DHCP lease of one NIC of the guest.
 
+    :param device: the device on which dnsmasq serves it; its name is also the tag of its options
     :param classless: destination and gateway pairs of option 121 (RFC 3442); empty if option 3
         suffices
     """
 
-    tag: str
-    bridge: str
+    device: str
     mac: str
     address: IPv4Interface
     mtu: int
@@ -69,7 +69,7 @@ class Service:
     """
 
     leases: tuple[Lease, ...]
-    bridges: tuple[str, ...]
+    devices: tuple[str, ...]
     hostname: str
     domain: str
     search: tuple[str, ...]
@@ -87,19 +87,18 @@ class Service:
         search = dns_names.search_domains(identity, serves_hosts=dns is not None)
         domain = identity.domain if is_domain(identity.domain) else ""
         served = [
-            (interface, port)
+            (interface, port, port.local)
             for interface, port in wiring.pairs(identity)
-            if wiring.contain and interface.ipv4
+            if wiring.contain and interface.ipv4 and port.local is not None
         ]
+        forwarding = [port.local for port in wiring.ports if port.local and wiring.forwards(port)]
+        devices = (own.device for own in (*forwarding, *(own for _, _, own in served)))
         service = cls(
             leases=tuple(
-                _lease(interface, port, own_nameserver(port, wiring)) for interface, port in served
+                _lease(interface, own, own_nameserver(port, wiring))
+                for interface, port, own in served
             ),
-            bridges=tuple(
-                port.bridge
-                for port in wiring.ports
-                if port.bridge_address.ip == dns or any(port is leased for _, leased in served)
-            ),
+            devices=tuple(dict.fromkeys(devices)),
             hostname=identity.hostname if is_label(identity.hostname) else "",
             domain=domain or (original[0] if original else ""),
             search=search[: options.search_fitting(search)],
@@ -110,7 +109,7 @@ class Service:
             ntp=_servers(identity.ntp),
             not_carried=gaps(identity, wiring),
         )
-        oversized = tuple(_oversized(service, [interface.name for interface, _ in served]))
+        oversized = tuple(_oversized(service, [interface.name for interface, _, _ in served]))
         return evolve(service, not_carried=service.not_carried + oversized)
 
     @property
@@ -144,7 +143,7 @@ def render(service: Service, paths: Paths) -> str:
 def _lines(service: Service, paths: Paths) -> Iterator[str]:
     yield "# Written by vmnet: the DHCP and DNS server of one virtual machine."
     yield from ("no-resolv", "no-hosts", "bind-interfaces", "except-interface=lo")
-    yield from (f"interface={bridge}" for bridge in service.bridges)
+    yield from (f"interface={device}" for device in service.devices)
     yield f"pid-file={quoted(paths.pidfile)}"
     yield f"log-facility={quoted(paths.log)}"
     if service.upstream is None:
@@ -182,14 +181,14 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
 def _lease_lines(lease: Lease, service: Service) -> Iterator[str]:
     address = lease.address
     # So that the bridge does not need an address of the lease's subnet, which it may lose.
-    yield f"shared-network={lease.bridge},{address.ip}"
+    yield f"shared-network={lease.device},{address.ip}"
     yield f"dhcp-range={address.ip},static,{address.netmask},infinite"
     name = options.host_name(service.hostname) if service.hostname else ""
-    words = (lease.mac, "tag:!decline", f"set:{lease.tag}", str(address.ip), name, "infinite")
+    words = (lease.mac, "tag:!decline", f"set:{lease.device}", str(address.ip), name, "infinite")
     yield f"dhcp-host={','.join(filter(None, words))}"
     # dnsmasq sends the last option first, and omits options that do not fit into a small packet.
     for option in reversed(tuple(_options(lease, service))):
-        parts = (f"tag:{lease.tag}", option.tag, option.code, option.value)
+        parts = (f"tag:{lease.device}", option.tag, option.code, option.value)
         yield f"dhcp-option={','.join(filter(None, parts))}"
 
 
@@ -245,12 +244,11 @@ def render_servers(addresses: Iterable[str]) -> str:
     return "".join(f"server={address}\n" for address in addresses)
 
 
-def _lease(interface: Interface, port: Port, own_dns: IPv4Address | None) -> Lease:
+def _lease(interface: Interface, own: Local, own_dns: IPv4Address | None) -> Lease:
     address = interface.on_link(interface.ipv4[0])
     return Lease(
-        tag=port.tap,
-        bridge=port.bridge,
-        mac=port.guest_mac,
+        device=own.device,
+        mac=interface.mac,
         address=address,
         mtu=interface.guest_mtu,
         router=gateway_of(interface.default_route(4)),

@@ -42,8 +42,8 @@ def _lease_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
 
 
 def own_nameserver(port: Port, wiring: Wiring) -> IPv4Address | None:
-    """Return the forwarder's address that needs a route, if this port's bridge has it."""
-    return wiring.stable_nameserver if wiring.nameserver == port.bridge_address.ip else None
+    """Return the forwarder's address that needs a route, if it is on this port."""
+    return wiring.stable_nameserver if wiring.forwards(port) else None
 
 
 def reachable(nameservers: Iterable[Address]) -> tuple[Address, ...]:
@@ -117,7 +117,7 @@ def _forwarder_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
     if (
         is_cut_off
         and reachable(resolver.nameservers)
-        and not any(port.gateway for port in wiring.ports)
+        and not any(port.local and port.local.gateway for port in wiring.ports)
     ):
         yield f"names outside the container's networks: {_NO_SPARE} ({_SPARE} or VMNET_DNS)"
 

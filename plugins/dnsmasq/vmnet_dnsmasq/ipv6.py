@@ -11,7 +11,18 @@ from ipaddress import IPv6Address
 
 from attrs import frozen
 
-from vmnet.api import Identity, Interface, Port, Route, Router, Wiring, is_domain, is_label, packets
+from vmnet.api import (
+    Identity,
+    Interface,
+    Local,
+    Route,
+    Router,
+    Tap,
+    Wiring,
+    is_domain,
+    is_label,
+    packets,
+)
 from vmnet_dnsmasq import dns_names
 
 MOST_ADDRESSES = 16  # of a NIC, so that a DHCPv6 message needs no fragments
@@ -59,26 +70,31 @@ class Ipv6Nic:
 
 
 def nics(identity: Identity, wiring: Wiring) -> tuple[Ipv6Nic, ...]:
-    """Return a NIC for each interface with an IPv6 address."""
-    preferred = _preferred(identity)
+    """Return a NIC for each interface with an IPv6 address that the responder can serve."""
+    preferred, asks_directly = _preferred(identity), wiring.nameserver is None
     return tuple(
-        _nic(interface, port, identity, preferred is interface, wiring.nameserver is None)
+        _nic(interface, port.tap, port.local, identity, preferred is interface, asks_directly)
         for interface, port in wiring.pairs(identity)
-        if interface.ipv6
+        if interface.ipv6 and port.tap and port.local
     )
 
 
 def _nic(
-    interface: Interface, port: Port, identity: Identity, preferred: bool, asks_directly: bool
+    interface: Interface,
+    tap: Tap,
+    own: Local,
+    identity: Identity,
+    preferred: bool,
+    asks_directly: bool,
 ) -> Ipv6Nic:
     router = known_router(interface)
     nameservers, search, ntp = fitting(interface, identity, dns_and_time(identity, asks_directly))
     behind = [route for route in interface.routes_of(6) if _is_through(route, router)]
-    address, stand_in = _advertiser(router, port)
+    address, stand_in = _advertiser(router, own)
     return Ipv6Nic(
-        tap=port.tap,
-        guest=port.guest_mac,
-        server=port.bridge_mac,
+        tap=tap.name,
+        guest=interface.mac,
+        server=own.mac,
         router=address,
         stand_in=stand_in,
         default=any(route.is_default for route in behind),
@@ -155,14 +171,14 @@ def _is_through(route: Route, router: Router | None) -> bool:
     return router is not None and route.gateway == router.gateway
 
 
-def _advertiser(router: Router | None, port: Port) -> tuple[str, str]:
+def _advertiser(router: Router | None, own: Local) -> tuple[str, str]:
     """Return the source address of router advertisements, and the MAC to answer for it, if any.
 
     Without a router, the responder advertises itself with a lifetime of zero. A router without a
     link-local address gets the address that its MAC makes, for which the responder answers.
     """
     if router is None:
-        return str(_link_local(port.bridge_mac)), ""
+        return str(_link_local(own.mac)), ""
     if router.address is None:
         return str(_link_local(router.mac)), router.mac
     return str(router.address), ""

@@ -27,7 +27,7 @@ def taken(path: Path) -> dict[str, str]:
 
 def _handovers(leases: dict[str, str], identity: Identity, wiring: Wiring) -> Iterator[Handover]:
     for interface, port in wiring.pairs(identity):
-        if not wiring.contain:
+        if not wiring.contain or port.local is None:
             continue
         if interface.ipv4:
             address = leases.get(port.guest_mac)

@@ -104,14 +104,14 @@ def _limit() -> tuple[str, ...]:
 
 def _bridge_addresses(wiring: Wiring) -> Iterator[BridgeAddress]:
     for port in wiring.ports:
-        if port.link_local is not None:
-            address = port.bridge_address
+        own = port.local
+        if own is not None and own.link_local is not None and port.tap is not None:
             yield BridgeAddress(
-                bridge=port.bridge,
-                mac=port.bridge_mac,
-                tap=port.tap,
-                addresses=tuple(str(candidate.ip) for candidate in (address, *port.spares)),
-                prefix=address.network.prefixlen,
-                gateway=str(port.gateway) if port.gateway else "",
-                forwards=wiring.nameserver == address.ip,
+                bridge=own.device,
+                mac=own.mac,
+                tap=port.tap.name,
+                addresses=tuple(str(candidate.ip) for candidate in (own.address, *own.spares)),
+                prefix=own.address.network.prefixlen,
+                gateway=str(own.gateway) if own.gateway else "",
+                forwards=wiring.forwards(port),
             )

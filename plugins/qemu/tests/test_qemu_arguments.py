@@ -12,16 +12,16 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments
-from vmnet_qemu.inherited import opened, qmp
+from vmnet_qemu.inherited import opened, qmp, taps
 from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
-from vmnet.api import Cdrom, Disk, Kernel, Machine, MachineError, Nic
+from vmnet.api import Cdrom, Disk, Kernel, Machine, MachineError, Nic, Stream, Tap
 from vmnet.testing import golden
 
 GOLDEN = Path(__file__).with_name("golden")
 Case = tuple[Machine, Options]
-NIC = Nic("net0", "02:42:ac:11:00:02", 1500, (100,))
+NIC = Nic("net0", "02:42:ac:11:00:02", 1500, Tap("tap0", (100,)))
 
 
 def given(*extra: str, **environ: str) -> Options:
@@ -43,13 +43,14 @@ def disks() -> Case:
         Cdrom(Path("/dev/sr0"), block=True),
         Cdrom(Path("/run/vmnet/seed.iso")),
     )
-    nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, (101, 102)))
+    nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, Tap("tap1", (101, 102))))
     return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), given()
 
 
 def options() -> Case:
-    """Every QEMU option that a variable sets."""
-    return testing.machine(), given(
+    """Every QEMU option that a variable sets, and a NIC on a socket."""
+    nic = Nic("net0", "02:42:ac:11:00:02", 1500, Stream(Path("/run/vm,net/passt.sock")))
+    return testing.machine(nics=(nic,)), given(
         *("-device", "usb-tablet"),
         VMNET_MACHINE="pc",
         VMNET_CPU="Haswell",
@@ -90,7 +91,10 @@ def test_with_other_arguments_vmnet_sets_the_accelerator(extra: tuple[str, ...])
 
 
 def nics(count: int) -> tuple[Nic, ...]:
-    return tuple(Nic(f"net{n}", f"02:42:ac:11:00:{n:02x}", 1500, (100 + n,)) for n in range(count))
+    return tuple(
+        Nic(f"net{n}", f"02:42:ac:11:00:{n:02x}", 1500, Tap(f"tap{n}", (100 + n,)))
+        for n in range(count)
+    )
 
 
 def places(machine: Machine, options: Options, driver: str) -> list[str]:
@@ -163,7 +167,7 @@ def test_each_file_has_its_own_descriptor_which_is_in_the_arguments() -> None:
     """If a number were used twice, one file would replace another."""
     machine, asked = disks()
     files, words = opened(machine), " ".join(arguments(machine, asked))
-    numbers = [fd for nic in machine.nics for fd in nic.fds] + [qmp(machine).fd]
+    numbers = [*taps(machine), qmp(machine).fd]
     numbers += [file.fd for file in files]
     assert len(set(numbers)) == len(numbers)
     assert all(f"fd={file.fd},set=" in words for file in files)

@@ -17,9 +17,9 @@ from vmnet_qemu.arguments import Options, arguments
 from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
-from vmnet.api import Cdrom, Disk, Machine, Nic
+from vmnet.api import Cdrom, Disk, Machine, Nic, Tap
 
-NIC = Nic("net0", "02:42:ac:11:00:02", 1500, (100,))
+NIC = Nic("net0", "02:42:ac:11:00:02", 1500, Tap("tap0", (100,)))
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.lists(
     st.sampled_from([",", ",,", "=", "help", "?", "guest=", "debug-threads=on", "on", "'", "\n"]),
     max_size=6,

@@ -15,6 +15,8 @@ from vmnet.api import (
     MachineError,
     Nic,
     Settings,
+    Stream,
+    Tap,
     frozen,
 )
 from vmnet_qemu import devices, inherited, rows, slots
@@ -166,12 +168,22 @@ def _nics(nics: Sequence[Nic], machine_type: str) -> Iterator[str]:
 
 
 def _nic(nic: Nic, place: str) -> Iterator[str]:
-    descriptors = f"fd={nic.fds[0]}" if len(nic.fds) == 1 else f"fds={':'.join(map(str, nic.fds))}"
-    yield from ("-netdev", f"tap,id={nic.name},{descriptors}")
+    yield from ("-netdev", _backend(nic))
     yield from (
         "-device",
         f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile=,{place}",
     )
+
+
+def _backend(nic: Nic) -> str:
+    match nic.backend:
+        case Tap(fds=(fd,)):
+            return f"tap,id={nic.name},fd={fd}"
+        case Tap(fds=fds):
+            return f"tap,id={nic.name},fds={':'.join(map(str, fds))}"
+        case Stream(path=path):
+            socket = f"addr.type=unix,addr.path={escape(str(path))}"
+            return f"stream,id={nic.name},server=off,{socket}"
 
 
 def _kernel(kernel: Kernel) -> Iterator[str]:

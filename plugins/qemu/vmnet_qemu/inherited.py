@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Cdrom, Disk, Listener, Machine, Opened
+from vmnet.api import Cdrom, Disk, Listener, Machine, Opened, Tap
 
 
 def taps(machine: Machine) -> tuple[int, ...]:
     """Return the descriptors of the taps, which the bridge strategy has opened."""
-    return tuple(fd for nic in machine.nics for fd in nic.fds)
+    return tuple(
+        fd for nic in machine.nics if isinstance(nic.backend, Tap) for fd in nic.backend.fds
+    )
 
 
 def qmp(machine: Machine) -> Listener:

@@ -84,9 +84,10 @@ def filter_tap(kernel: rtnl.Rtnl, port: Port) -> bool:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    if port.sender is None:
+    if port.sender is None or port.tap is None:
         return True
-    return clsact.attach(kernel, port.tap, {clsact.INGRESS: program(port.guest_mac, port.sender)})
+    programs = {clsact.INGRESS: program(port.guest_mac, port.sender)}
+    return clsact.attach(kernel, port.tap.name, programs)
 
 
 def program(mac: str, sender: Sender) -> Program:

@@ -4,10 +4,11 @@ If this container answers the guest's DHCP itself, the guest's requests must not
 another server could answer first, and requests from the network must not reach this container's
 server. IPv6 extension headers, fragments and VLAN tags cannot hide these messages.
 
-Frames from the network that have the MAC of the guest or the bridge are reflected by a switch
+Frames from the network that have the MAC of the guest or of the container's own end (the bridge)
+are reflected by a switch
 (hairpin mode) or forged. The filter drops them, and claims of the guest's addresses, which would
 deceive the bridge and the guest's duplicate address detection. It also drops claims of the
-bridge's link-local address, where the guest may send its DNS queries.
+own end's link-local address, where the guest may send its DNS queries.
 
 If the guest's frames are not filtered, the guest may use VLANs, and DHCP in a VLAN passes.
 """
@@ -80,15 +81,15 @@ def entering(port: Port) -> Program:
     """Return the filter for frames from the network."""
     start = [
         *jump_if_from(port.guest_mac, "drop"),
-        *jump_if_from(port.bridge_mac, "drop"),
+        *(jump_if_from(port.local.mac, "drop") if port.local else ()),
     ]
-    return _program(start, port, (*port.owned, *_bridge_link_local(port)))
+    return _program(start, port, (*port.owned, *_own_link_local(port)))
 
 
-def _bridge_link_local(port: Port) -> tuple[IPv4Address, ...]:
-    """Return the bridge's link-local address, which may be the guest's nameserver."""
-    own = port.link_local or port.bridge_address
-    return (own.ip,) if own.ip.is_link_local else ()
+def _own_link_local(port: Port) -> tuple[IPv4Address, ...]:
+    """Return the link-local address of the own end, which may be the guest's nameserver."""
+    own = () if port.local is None else port.local.addresses
+    return tuple(address.ip for address in own if address.ip.is_link_local)
 
 
 def leaving(port: Port) -> Program:

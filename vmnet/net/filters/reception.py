@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from vmnet.model.wiring import Port
+from vmnet.model.wiring import Local, Port
 from vmnet.net import rtnl
 from vmnet.net.filters import clsact
 from vmnet.net.filters.cbpf import (
@@ -55,15 +55,15 @@ _ECHO_REPLY, _REDIRECT, _ECHO_REQUEST = 0, 5, 8  # RFC 792
 _TCP_ACK = 0x10
 
 
-def filter_bridge(kernel: rtnl.Rtnl, port: Port) -> bool:
+def filter_bridge(kernel: rtnl.Rtnl, port: Port, bridge: Local) -> bool:
     """Filter the packets that a port's bridge receives itself; return False if the kernel cannot.
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    return clsact.attach(kernel, port.bridge, {clsact.INGRESS: program(port)})
+    return clsact.attach(kernel, bridge.device, {clsact.INGRESS: program(port, bridge)})
 
 
-def program(port: Port) -> Program:
+def program(port: Port, bridge: Local) -> Program:
     """Return the filter for a port's bridge."""
     return {
         "start": [
@@ -72,7 +72,7 @@ def program(port: Port) -> Program:
             *jump_if(ARP, "pass"),
             *require_value(IPV4),
             *require_length(14 + 20),
-            *jump_if_ipv4(LD, 30, _destinations(port), "to the bridge"),
+            *jump_if_ipv4(LD, 30, _destinations(bridge), "to the bridge"),
             DROP,
         ],
         "to the bridge": [*jump_if_from(port.guest_mac, "from the guest")],
@@ -111,9 +111,8 @@ def program(port: Port) -> Program:
     }
 
 
-def _destinations(port: Port) -> Iterator[IPv4Address]:
+def _destinations(bridge: Local) -> Iterator[IPv4Address]:
     """Return the bridge's addresses, their replacements, and the address of DHCP broadcasts."""
-    for address in (port.bridge_address, port.link_local, *port.spares):
-        if address is not None:
-            yield address.ip
+    for address in (*bridge.addresses, *bridge.spares):
+        yield address.ip
     yield _BROADCAST

@@ -18,6 +18,7 @@ from vmnet.api import (
     step,
     tap,
 )
+from vmnet.strategies.bridge.bridged import Bridged
 
 _log = logging.getLogger(__name__)
 
@@ -30,43 +31,46 @@ def build(wiring: Wiring) -> None:
     :raises PrivilegeError: a capability or device is missing; nothing has changed
     :raises BridgeError: the kernel refused a step
     """
-    for port in wiring.ports:
-        for fd in port.tap_fds:
-            tap.open_tap(port.tap, fd)
+    bridged = [Bridged.of(port) for port in wiring.ports]
+    for each in bridged:
+        for fd in each.tap.fds:
+            tap.open_tap(each.tap.name, fd)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
-        for port in wiring.ports:
-            _build_port(kernel, port)
+        for each in bridged:
+            _build_port(kernel, each)
 
 
-def _build_port(kernel: rtnl.Rtnl, port: Port) -> None:
+def _build_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
     """Build a bridge with two ports.
 
     The guest's MAC is a static entry, and neither port learns MACs: a frame from one port is for
     the other.
     """
-    _add_bridge(kernel, port)
-    _filter(kernel, port)  # before the guest can send
-    _move_uplink(kernel, port)
-    _connect_tap(kernel, port)
-    _address_bridge(kernel, port)
+    _add_bridge(kernel, bridged)
+    _filter(kernel, bridged)  # before the guest can send
+    _move_uplink(kernel, bridged)
+    _connect_tap(kernel, bridged)
+    _address_bridge(kernel, bridged)
 
 
-def _add_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
-    with step(f"create the bridge {port.bridge}"):
-        links.add_bridge(kernel, port.bridge, port.bridge_mac, port.mtu)
-        links.disable_ipv6_link_local(kernel, port.bridge)
-        links.answer_own_addresses_only(kernel, port.bridge)
-        links.disable_ipv4_forwarding(kernel, port.bridge)
-        links.disable_tx_checksum(port.bridge)
+def _add_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
+    name = bridged.bridge.device
+    with step(f"create the bridge {name}"):
+        links.add_bridge(kernel, name, bridged.bridge.mac, bridged.port.mtu)
+        links.disable_ipv6_link_local(kernel, name)
+        links.answer_own_addresses_only(kernel, name)
+        links.disable_ipv4_forwarding(kernel, name)
+        links.disable_tx_checksum(name)
 
 
-def _move_uplink(kernel: rtnl.Rtnl, port: Port) -> None:
-    with step(f"move {port.uplink} to {port.bridge}"):
+def _move_uplink(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
+    port = bridged.port
+    with step(f"move {port.uplink} to {bridged.bridge.device}"):
         links.change(kernel, port.uplink, up=False)
         links.delete_addresses(kernel, port.uplink)
         links.disable_ipv6_link_local(kernel, port.uplink)
-        bridge = links.index(port.bridge)
-        links.change(kernel, port.uplink, mac=port.uplink_mac, master=bridge)
+        bridge = links.index(bridged.bridge.device)
+        links.change(kernel, port.uplink, mac=bridged.uplink_mac, master=bridge)
         answered = bool(port.neighbours)
         links.set_bridge_port(kernel, port.uplink, learning=False, flood=True, answered=answered)
         for mac in {neighbour.mac for neighbour in port.neighbours}:
@@ -74,46 +78,49 @@ def _move_uplink(kernel: rtnl.Rtnl, port: Port) -> None:
         links.change(kernel, port.uplink, up=True)
 
 
-def _connect_tap(kernel: rtnl.Rtnl, port: Port) -> None:
+def _connect_tap(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
     # Without a filter, the guest may have further MACs. If the tap learned them, the guest could
     # not reach a MAC that has moved to the network (VRRP).
+    port, name, bridge = bridged.port, bridged.tap.name, bridged.bridge.device
     has_further_macs = port.sender is None
-    with step(f"connect {port.tap} to {port.bridge}"):
-        links.disable_ipv6_link_local(kernel, port.tap)
-        links.disable_ipv4_forwarding(kernel, port.tap)
-        links.change(kernel, port.tap, mtu=port.mtu, master=links.index(port.bridge))
-        links.set_bridge_port(kernel, port.tap, learning=False, flood=has_further_macs)
-        neighbours.add_forwarding_entry(kernel, port.tap, port.guest_mac)
-        links.change(kernel, port.tap, up=True)
+    with step(f"connect {name} to {bridge}"):
+        links.disable_ipv6_link_local(kernel, name)
+        links.disable_ipv4_forwarding(kernel, name)
+        links.change(kernel, name, mtu=port.mtu, master=links.index(bridge))
+        links.set_bridge_port(kernel, name, learning=False, flood=has_further_macs)
+        neighbours.add_forwarding_entry(kernel, name, port.guest_mac)
+        links.change(kernel, name, up=True)
 
 
-def _address_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
-    with step(f"give {port.bridge} the address {port.bridge_address}"):
-        links.add_address(kernel, port.bridge, port.bridge_address)
-        if port.link_local is not None:
-            links.announce_addresses(kernel, port.bridge)
-            links.add_address(kernel, port.bridge, port.link_local)
-        links.change(kernel, port.bridge, up=True)
+def _address_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
+    port, bridge = bridged.port, bridged.bridge
+    with step(f"give {bridge.device} the address {bridge.address}"):
+        links.add_address(kernel, bridge.device, bridge.address)
+        if bridge.link_local is not None:
+            links.announce_addresses(kernel, bridge.device)
+            links.add_address(kernel, bridge.device, bridge.link_local)
+        links.change(kernel, bridge.device, up=True)
         for address in port.owned:
             if isinstance(address, IPv4Address):
-                neighbours.add_neighbour(kernel, port.bridge, address, port.guest_mac)
+                neighbours.add_neighbour(kernel, bridge.device, address, port.guest_mac)
         for neighbour in port.neighbours:
             entry = neighbour.address, neighbour.mac
-            neighbours.add_neighbour(kernel, port.bridge, *entry, router=True)
+            neighbours.add_neighbour(kernel, bridge.device, *entry, router=True)
         for address in port.guest_addresses:  # reachable with a link-local address alone
-            links.add_host_route(kernel, port.bridge, address)
-        if port.gateway is not None:
-            onlink = port.gateway not in port.bridge_address.network
-            links.add_default_route(kernel, port.bridge, port.gateway, onlink)
+            links.add_host_route(kernel, bridge.device, address)
+        if bridge.gateway is not None:
+            onlink = bridge.gateway not in bridge.address.network
+            links.add_default_route(kernel, bridge.device, bridge.gateway, onlink)
 
 
-def _filter(kernel: rtnl.Rtnl, port: Port) -> None:
+def _filter(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
     """Attach the filters; warn if the kernel has none."""
-    with step(f"filter {port.uplink}, {port.tap} and {port.bridge}"):
+    port, bridge = bridged.port, bridged.bridge
+    with step(f"filter {port.uplink}, {bridged.tap.name} and {bridge.device}"):
         is_filtered = (
             containment.contain(kernel, port)
             and antispoof.filter_tap(kernel, port)
-            and reception.filter_bridge(kernel, port)
+            and reception.filter_bridge(kernel, port, bridge)
         )
     if not is_filtered:
         lacks = "the kernel lacks clsact or cls_bpf"

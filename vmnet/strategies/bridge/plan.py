@@ -11,9 +11,11 @@ from attrs import evolve
 from vmnet.api import (
     BRIDGE_ADDRESS,
     FILTER,
+    Bridge,
     BridgeError,
     Identity,
     Interface,
+    Local,
     Port,
     Requirements,
     Resolver,
@@ -21,6 +23,7 @@ from vmnet.api import (
     Sender,
     Settings,
     SettingsError,
+    Tap,
     Wiring,
     hookimpl,
 )
@@ -55,18 +58,12 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
         settings[BRIDGE_ADDRESS], identity.interfaces[default], identity, requirements
     )
     if addresses:
-        gateway = _gateway(identity.interfaces[default])
-        port = evolve(
-            ports[default],
-            bridge_address=addresses[0],
-            spares=addresses[1:],
-            link_local=ports[default].bridge_address,
-            gateway=gateway,
-        )
+        port = _with_addresses(ports[default], addresses, identity.interfaces[default])
         ports = (*ports[:default], port, *ports[default + 1 :])
     # With only a link-local address, a forwarder reaches no nameserver outside the container.
     forwards = requirements.dns and (bool(addresses) or _needs_no_network(identity.resolver))
-    nameserver = ports[default].bridge_address.ip if forwards else None
+    bridge = ports[default].local
+    nameserver = bridge.address.ip if forwards and bridge else None
     return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
 
 
@@ -100,21 +97,36 @@ def _plan_port(
             )
     return Port(
         uplink=interface.name,
-        uplink_mac=addressing.new_mac(interface.mac, "uplink"),
-        bridge=bridge,
-        bridge_mac=addressing.new_mac(interface.mac, "bridge"),
-        bridge_address=addressing.link_local(interface.mac, identity),
-        tap=tap,
-        tap_fds=(_FIRST_FD + number,),
         guest_mac=interface.mac,
         mtu=interface.mtu,
         saved=saved,
+        backend=Tap(tap, (_FIRST_FD + number,)),
+        path=Bridge(addressing.new_mac(interface.mac, "uplink")),
+        local=Local(
+            device=bridge,
+            mac=addressing.new_mac(interface.mac, "bridge"),
+            address=addressing.link_local(interface.mac, identity),
+        ),
         guest_addresses=tuple(own.ip for own in interface.ipv4) if requirements.dns else (),
         # On a NIC without an address, the guest may ask a DHCP server on the network.
         contain=requirements.contain and bool(interface.addresses),
         owned=_owned(interface, requirements),
         neighbours=interface.neighbours,
     )
+
+
+def _with_addresses(port: Port, addresses: tuple[IPv4Interface, ...], interface: Interface) -> Port:
+    """Return the port with an address of the subnet, its replacements, and the way out."""
+    bridge = port.local
+    assert bridge is not None
+    own = evolve(
+        bridge,
+        address=addresses[0],
+        link_local=bridge.address,
+        spares=addresses[1:],
+        gateway=_gateway(interface),
+    )
+    return evolve(port, local=own)
 
 
 def _owned(

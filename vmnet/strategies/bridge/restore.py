@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmnet.api import Port, Wiring, containment, links, replay, rtnl, step, tap
+from vmnet.strategies.bridge.bridged import Bridged
 
 
 def restore(wiring: Wiring) -> None:
@@ -12,15 +13,16 @@ def restore(wiring: Wiring) -> None:
     """
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         present, gone = {}, []
-        for port in wiring.ports:
-            with step(f"take {port.uplink} out of {port.bridge}"):
-                _remove_bridge(kernel, port)
-                if not _has_uplink(kernel, port):
+        for bridged in map(Bridged.of, wiring.ports):
+            port = bridged.port
+            with step(f"take {port.uplink} out of {bridged.bridge.device}"):
+                _remove_bridge(kernel, bridged)
+                if not _has_uplink(kernel, bridged):
                     gone.append(port.saved)
                     continue
                 present[port.uplink] = port.saved
                 containment.remove(kernel, port.uplink)
-                tap.close_tap(port.tap_fds)
+                tap.close_tap(bridged.tap.fds)
                 _restore_link(kernel, port)
         for name, saved in present.items():
             with step(f"restore the addresses of {name}"):
@@ -33,20 +35,21 @@ def restore(wiring: Wiring) -> None:
             replay.require_same(kernel, wanted)
 
 
-def _has_uplink(kernel: rtnl.Rtnl, port: Port) -> bool:
+def _has_uplink(kernel: rtnl.Rtnl, bridged: Bridged) -> bool:
     """Return whether the uplink exists, by its MAC.
 
     The engine may have removed it and given its name to another NIC.
     """
-    link = links.find(kernel, port.uplink)
-    return link is not None and link.get_attr("IFLA_ADDRESS") in (port.uplink_mac, port.guest_mac)
+    link = links.find(kernel, bridged.port.uplink)
+    macs = bridged.uplink_mac, bridged.port.guest_mac
+    return link is not None and link.get_attr("IFLA_ADDRESS") in macs
 
 
-def _remove_bridge(kernel: rtnl.Rtnl, port: Port) -> None:
+def _remove_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
     """Delete the bridge if it has the MAC that vmnet gave it."""
-    bridge = links.find(kernel, port.bridge)
-    if bridge is not None and bridge.get_attr("IFLA_ADDRESS") == port.bridge_mac:
-        links.delete(kernel, port.bridge)
+    bridge = links.find(kernel, bridged.bridge.device)
+    if bridge is not None and bridge.get_attr("IFLA_ADDRESS") == bridged.bridge.mac:
+        links.delete(kernel, bridged.bridge.device)
 
 
 def _restore_link(kernel: rtnl.Rtnl, port: Port) -> None:

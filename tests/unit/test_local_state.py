@@ -9,9 +9,9 @@ from attrs import evolve
 
 from tests.unit import running
 from vmnet.net import ipv4
-from vmnet.running import bridge_state
+from vmnet.running import local_state
 
-NIC = evolve(running.NIC, bridge_address="172.17.255.254")
+NIC = evolve(running.NIC, local_address="172.17.255.254")
 
 
 @pytest.mark.parametrize(
@@ -28,4 +28,4 @@ def test_a_question_comes_from_an_address_that_the_bridge_has(
 ) -> None:
     """The answer to an address that the bridge has lost would go to another machine."""
     monkeypatch.setattr(ipv4, "addresses", lambda _bridge: tuple(map(IPv4Interface, own)))
-    assert bridge_state.source(NIC) == IPv4Address(asker)
+    assert local_state.source(NIC) == IPv4Address(asker)

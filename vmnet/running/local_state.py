@@ -1,4 +1,4 @@
-"""The bridges' own addresses, which may have changed since the start."""
+"""The addresses of the container's own ends (bridges), which may have changed since the start."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from vmnet.net import ipv4
 
 
 @frozen
-class BridgeState:
-    """The current state of a bridge.
+class LocalState:
+    """The current state of the container's own end of a guest's link.
 
-    :param addresses: the bridge's own addresses
+    :param device: the bridge, or a tap without a bridge; empty if there is no own end
+    :param addresses: the device's addresses
     :param trouble: the address lost since the start, and the consequence; empty if none is lost
-    :param is_deaf: whether the bridge should forward the guest's DNS, but cannot
+    :param is_deaf: whether it should forward the guest's DNS, but cannot
     """
 
-    name: str
+    device: str
     addresses: tuple[IPv4Interface, ...] = ()
     trouble: str = ""
     is_deaf: bool = False
 
 
-def read(nic: GuestNic) -> BridgeState:
-    """Read the state of a NIC's bridge from the kernel."""
+def read(nic: GuestNic) -> LocalState:
+    """Read the state of a NIC's own end from the kernel."""
+    device = nic.local_device
+    if not device:
+        return LocalState("")
     try:
-        addresses = ipv4.addresses(nic.bridge)
+        addresses = ipv4.addresses(device)
     except OSError as error:
-        why = f"{nic.bridge}: {error.strerror or error}"
-        return BridgeState(nic.bridge, trouble=why, is_deaf=bool(nic.nameservers))
+        why = f"{device}: {error.strerror or error}"
+        return LocalState(device, trouble=why, is_deaf=bool(nic.nameservers))
     own = [str(address.ip) for address in addresses]
-    if nic.bridge_address in own:
-        return BridgeState(nic.bridge, addresses)
-    lost = f"{nic.bridge} has lost {nic.bridge_address}"
+    if nic.local_address in own:
+        return LocalState(device, addresses)
+    lost = f"{device} has lost {nic.local_address}"
     if nic.nameservers and not set(own) & set(nic.nameservers):
         why = f"{lost}, and does not forward the guest's DNS: restart the container"
-        return BridgeState(nic.bridge, addresses, why, is_deaf=True)
-    return BridgeState(nic.bridge, addresses, f"{lost}{_consequence(nic, addresses)}")
+        return LocalState(device, addresses, why, is_deaf=True)
+    return LocalState(device, addresses, f"{lost}{_consequence(nic, addresses)}")
 
 
 def _consequence(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:
@@ -51,7 +55,7 @@ def _consequence(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:
 
 
 def source(nic: GuestNic) -> IPv4Address:
-    """Return the source address of queries to the guest: one of the bridge's, if it has any."""
-    recorded = IPv4Address(nic.bridge_address)
+    """Return the source address of queries to the guest: one of the device's, if it has any."""
+    recorded = IPv4Address(nic.local_address)
     own = [address.ip for address in read(nic).addresses]
     return min(own, key=lambda ip: (ip != recorded, ip.is_link_local), default=recorded)

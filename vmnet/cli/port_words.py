@@ -1,0 +1,28 @@
+"""Words for a port: the back end of the guest's NIC, and the path to the uplink."""
+
+from __future__ import annotations
+
+from vmnet.model.wiring import Bridge, Custom, Port, Tap
+
+
+def backend(port: Port) -> str:
+    """Return the tap's name or the socket's path."""
+    match port.backend:
+        case Tap(name=name):
+            return name
+        case stream:
+            return str(stream.path)
+
+
+def uplink(port: Port) -> str:
+    """Return the uplink, and what connects it."""
+    match port.path:
+        case Bridge(uplink_mac=mac):
+            return f"{port.uplink} {mac}"
+        case Custom(description=description):
+            return f"{port.uplink} by {description}"
+
+
+def own_end(port: Port) -> str:
+    """Return the container's own end with its address, or else the uplink."""
+    return f"{port.local.device} {port.local.address}" if port.local else uplink(port)
