@@ -10,10 +10,10 @@ import pytest
 from attrs import frozen
 
 from tests.lab.engines.docker import Container, Engine, engine
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 ROOT = Path(__file__).parents[2]
-BOOT_SECONDS = 240  # under TCG, on a busy machine
+BOOT_SECONDS = 2 * WAIT  # under TCG, where a boot takes some seconds
 NET_ADMIN = ("--cap-add", "NET_ADMIN")
 FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
 """A program for a container's python3 that prints the page at a URL."""
@@ -46,7 +46,7 @@ class Vms:
         """Request a JSON page from a guest on the engine's host, and return its content."""
         url = f"http://{address}/cgi-bin/{page}"
         curl = ("curl", "-sSf", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
-        return self.docker.on_host(*curl, "--max-time", "20", url, timeout=60).json()
+        return self.docker.on_host(*curl, "--max-time", "20", url, timeout=WAIT).json()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from tests.engine.conftest import FETCH, NET_ADMIN, Vms
 from tests.lab.command import run
 from tests.lab.engines.docker import Engine
 from tests.lab.images.bootable import convert, make_disk
+from tests.lab.wait import WAIT
 from vmnet.errors import MachineError, PrivilegeError, SettingsError, VmnetError
 
 pytestmark = pytest.mark.engine
@@ -209,7 +210,7 @@ def test_check_warns_of_a_container_too_small_for_its_guest(vms: Vms) -> None:
 def test_a_read_only_root_and_a_restart(vms: Vms) -> None:
     vm = vms.start("--read-only", "--tmpfs", "/run")
     vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
-    vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
+    vms.docker.docker("restart", "-t", "20", vm.id, timeout=WAIT)
     identity = vms.query(vm.address(), "identity")
     assert identity["interfaces"][0]["mac"] == vm.inspect()["NetworkSettings"]["MacAddress"]
 

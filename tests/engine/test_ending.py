@@ -15,11 +15,10 @@ from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
 from tests.lab.command import background
 from tests.lab.console import Console, on_pty
 from tests.lab.engines.docker import Container
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 pytestmark = pytest.mark.engine
 
-END_SECONDS = 60
 PROMPT = "vmnet-guest# "
 BUTTON = "vmnet-guest: power button, shutting down"
 # The instruction hlt, which only the kernel may execute. abort(3) also uses it as a last resort.
@@ -58,13 +57,13 @@ def test_a_restart_policy_restarts_only_failed_vms(vms: Vms) -> None:
     times = 1
     with attached(vms, vm) as console:
         console.send_line("echo c > /proc/sysrq-trigger")
-        until(restarted, END_SECONDS, "a restart after a panic", detail=vm.logs)
+        until(restarted, WAIT, "a restart after a panic", detail=vm.logs)
     assert "vmnet: error: guard: the guest panicked" in vm.logs()
 
     times = 2
     with attached(vms, vm):
         crash(vm)
-        until(restarted, END_SECONDS, "a restart after a crash", detail=vm.logs)
+        until(restarted, WAIT, "a restart after a crash", detail=vm.logs)
 
     with attached(vms, vm) as console:
         console.send_line("reboot -f")
@@ -118,7 +117,7 @@ def test_an_interrupt_without_a_terminal_presses_the_power_button(vms: Vms) -> N
 
         until(booted, BOOT_SECONDS, "the guest to boot", detail=client.output)
         client.signal(signal.SIGINT)
-        assert client.wait(END_SECONDS) == 0
+        assert client.wait(WAIT) == 0
         assert BUTTON in client.output()
     vm = Container(vms.docker, vms.docker.inspect("vmt-foreground")["Id"])
     vms.docker.docker("start", vm.id)

@@ -17,7 +17,7 @@ from tests.lab.engines.docker import Engine, own_engine
 from tests.lab.engines.dockerd import BIP
 from tests.lab.engines.podman import Container, podman
 from tests.lab.net.namespace import namespace
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from vmnet.errors import PrivilegeError
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -64,7 +64,7 @@ def test_vms_survive_a_killed_engine_and_start_after_a_power_loss(saved: Path, i
         vms.docker.daemon.lose_power()
         vms.docker.daemon.start()
         assert not vm.running()
-        until(kept.running, 30, "the engine to restart the container", detail=kept.logs)
+        until(kept.running, WAIT, "the engine to restart the container", detail=kept.logs)
         vms.docker.docker("start", vm.id)
         for container in (vm, kept):
             require_identity(vms, container)
@@ -99,12 +99,12 @@ def test_the_pod_on_podman(saved: Path, image: str) -> None:
     with namespace("podman") as host, podman(host, saved) as engine:
         engine("tag", image, "registry.example/vmnet")
         vm = engine.play(ROOT / "deploy" / "pod.yaml", "vm-vm")
-        until(lambda: "vmnet-guest: eth0 " in vm.logs(), 90, "a lease", detail=vm.report)
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), WAIT, "a lease", detail=vm.report)
         pod = engine("pod", "inspect", "vm").json()
         infra = Container(engine, pod["InfraContainerID"]).inspect()
         (network,) = infra["NetworkSettings"]["Networks"].values()
         url = f"http://{network['IPAddress']}/cgi-bin/identity"
-        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=60).json()["interfaces"]
+        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
         assert eth0["mac"] == network["MacAddress"]
         vm.stop(20)
         assert BUTTON in vm.logs()
@@ -115,11 +115,11 @@ def test_podman_as_root(saved: Path, image: str) -> None:
     with namespace("podman") as host, podman(host, saved) as engine:
         options = (*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
         vm = engine.start(image, options=("--cap-add", "NET_RAW", *TUN, *options))
-        until(lambda: "vmnet-guest: eth0 " in vm.logs(), 90, "a lease", detail=vm.report)
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), WAIT, "a lease", detail=vm.report)
         settings = vm.inspect()["NetworkSettings"]
         (network,) = settings["Networks"].values()
         url = f"http://{network['IPAddress']}/cgi-bin/identity"
-        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=60).json()["interfaces"]
+        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
         assert eth0["mac"] == network["MacAddress"]
         assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
         vm.stop(20)

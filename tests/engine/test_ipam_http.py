@@ -12,7 +12,7 @@ from attrs import frozen
 from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
 from tests.lab.engines.docker import Container
 from tests.lab.ipam.http import FOLDER, TOKEN, Certificates
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -52,7 +52,7 @@ def site(vms: Vms, folder: Path) -> Iterator[Site]:
             *tls,
             options=("--network", network, "--name", NAME, "--entrypoint", "python3", *mounts),
         )
-        until(lambda: "listening" in service.logs(), 30, "the service", detail=service.logs)
+        until(lambda: "listening" in service.logs(), WAIT, "the service", detail=service.logs)
         yield Site(network, service, folder)
         service.rm()
 

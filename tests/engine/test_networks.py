@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
 from tests.lab.engines.docker import Container
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from vmnet.errors import CaptureError
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -97,7 +97,7 @@ def test_links_on_the_default_bridge(vms: Vms) -> None:
     vms.docker.docker("start", database.id)
     after = [database.address()]
     assert after != [before]
-    until(lambda: lookup(vms, vm, "bridge", "database") == after, 30, "the new address")
+    until(lambda: lookup(vms, vm, "bridge", "database") == after, WAIT, "the new address")
 
 
 def test_networks_connected_before_the_start(vms: Vms) -> None:
@@ -136,7 +136,7 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
         resolver = planned_resolver(vm)
         assert resolver["search"] == resolver["networks"] == order
         require_same_networks()
-        vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
+        vms.docker.docker("restart", "-t", "20", vm.id, timeout=WAIT)
         require_same_networks()
         vm.rm()
         plain.rm()
@@ -152,7 +152,7 @@ def test_networks_that_are_connected_and_disconnected_while_a_vm_runs(vms: Vms) 
         neighbour = web_server(vms, "--network", second)
         vm = vms.start("--network", first)
         vms.await_log(vm, "the guest gets MAC ")
-        until(lambda: "QEMU" in vm.exec("vmnet", "status", check=False).stdout, 30, "QEMU")
+        until(lambda: "QEMU" in vm.exec("vmnet", "status", check=False).stdout, WAIT, "QEMU")
         vms.docker.docker(*connect, second, vm.id)
         vms.await_log(vm, "eth1 was added, but the VM is not on that network: vmnet blocks it")
         connecting = ("python3", "-c", _CONNECT, vm.address(second))

@@ -6,6 +6,7 @@ import pytest
 
 from tests.engine.conftest import NET_ADMIN, Vms
 from tests.lab.engines.docker import Container
+from tests.lab.wait import WAIT
 
 pytestmark = pytest.mark.engine
 
@@ -32,7 +33,7 @@ def test_a_crash_a_pause_and_a_restart(vms: Vms) -> None:
     vms.docker.docker("unpause", vm.id)
     require_identity(vms, vm)
 
-    vms.docker.docker("restart", "-t", "20", vm.id, timeout=60)
+    vms.docker.docker("restart", "-t", "20", vm.id, timeout=WAIT)
     require_identity(vms, vm)
     assert "vmnet-guest: power button, shutting down" in vm.logs()
     assert "restoring the network" not in vm.logs()

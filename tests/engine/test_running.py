@@ -9,7 +9,7 @@ import pytest
 from tests.engine.conftest import BOOT_SECONDS, Vms
 from tests.lab.console import on_pty
 from tests.lab.engines.docker import Container
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 pytestmark = pytest.mark.engine
 
@@ -81,7 +81,7 @@ def test_the_console_and_a_stop(vms: Vms) -> None:
     )
     assert "42 is piped" in piped.stdout
 
-    stopped = vm.exec("vmnet", "stop", "--timeout", "60", check=False, timeout=90)
+    stopped = vm.exec("vmnet", "stop", "--timeout", "60", check=False, timeout=WAIT)
     assert (stopped.returncode, vm.wait()) == (0, 0), stopped.stderr
     assert stopped.stdout.startswith("the guest powered off after ")
     lines = (line.lstrip("\r") for line in vm.logs().splitlines())

@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from attrs import define, frozen
 
+from .wait import WAIT
+
 Argument = str | PathLike[str]
 
 
@@ -39,7 +41,7 @@ class Completed:
 def run(
     *argv: Argument,
     netns: str | None = None,
-    timeout: float = 120,
+    timeout: float = WAIT,
     input: str | None = None,
     check: bool = True,
     env: Mapping[str, str] | None = None,
@@ -123,7 +125,7 @@ class Process:
         if self.poll() is None:
             os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 120) -> int:
+    def wait(self, timeout: float = WAIT) -> int:
         """Wait at most *timeout* seconds for the program to end, and return its exit status."""
         try:
             return self._popen.wait(timeout)
@@ -139,7 +141,7 @@ class Process:
             return self._popen.wait(grace)
         except subprocess.TimeoutExpired:
             self.signal(signal.SIGKILL)
-            return self._popen.wait(grace)
+            return self._popen.wait(WAIT)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .command import Argument, Process, background
-from .wait import until
+from .wait import WAIT, until
 
 
 class ConsoleError(AssertionError):
@@ -44,7 +44,7 @@ class Console:
         """The whole output of the console so far."""
         return self._output.decode(errors="replace").replace("\r", "")
 
-    def expect(self, pattern: str, timeout: float = 120) -> re.Match[str]:
+    def expect(self, pattern: str, timeout: float = WAIT) -> re.Match[str]:
         """
         Wait until the output after the last match contains a regular expression.
 
@@ -78,7 +78,7 @@ class Console:
         """Type *text* and Enter."""
         self.send(f"{text}\n")
 
-    def command(self, text: str, prompt: str = r"^.*[#$] $", timeout: float = 120) -> str:
+    def command(self, text: str, prompt: str = r"^.*[#$] $", timeout: float = WAIT) -> str:
         """Run a shell command at a prompt and return its output."""
         self.send_line(text)
         start = self.expect(re.escape(text) + r"\n", timeout).end()
@@ -114,7 +114,7 @@ class Console:
 
 @contextmanager
 def on_socket(
-    path: Path, timeout: float = 10, more: Callable[[], str] | None = None
+    path: Path, timeout: float = WAIT, more: Callable[[], str] | None = None
 ) -> Iterator[Console]:
     """Open a console on a Unix socket (QEMU's ``-serial unix:``), which may not listen yet."""
     with ExitStack() as stack:

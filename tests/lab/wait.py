@@ -8,6 +8,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+WAIT = 120
+"""Seconds. Bound of the tests' waits for what takes at most a few seconds on an idle machine.
+
+Only a test that fails waits that long. A busy machine is many times slower than an idle one.
+"""
+
 
 class TimedOutError(AssertionError):
     """A condition did not become true in time."""
@@ -24,7 +30,7 @@ def until(
     """
     Call *predicate* until its result is true, and return the result.
 
-    :param timeout: seconds. The predicate is called once more at the end.
+    :param timeout: seconds, usually :data:`WAIT`. The predicate is called once more at the end.
     :param what: completes the failure's message, "timed out after … s waiting for …".
     :param detail: returns details for the failure, such as a program's output.
     """

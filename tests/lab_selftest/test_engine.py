@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.engines.docker import Engine, engine, own_engine
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 pytestmark = pytest.mark.engine
 
@@ -48,7 +48,7 @@ def test_a_published_port_is_reached(docker: Engine, image: str) -> None:
     def page() -> str:
         return docker.on_host("curl", "-sSf", "-m", "5", url, check=False).stdout
 
-    assert "trixie" in until(page, 60, f"{url}", detail=container.logs)
+    assert "trixie" in until(page, WAIT, f"{url}", detail=container.logs)
     assert "GET /sources.list" in container.logs()
     assert container.exec("hostname", "-i").stdout.strip() == container.address()
     container.stop(1)

@@ -15,7 +15,7 @@ from tests.lab.net.lan import WORLD, WORLD6, Lan, lan
 from tests.lab.net.namespace import namespace
 from tests.lab.net.services import dns_server, web_server
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 
 def test_a_container_is_configured_as_by_docker(network: Lan) -> None:
@@ -67,7 +67,7 @@ def test_pid_1_receives_signals(network: Lan) -> None:
         "signal.pause()\n"
     )
     with web.popen(sys.executable, "-c", program, pid=True) as process:
-        until(lambda: process.output() == "1\n", 60, "the program", detail=process.output)
+        until(lambda: process.output() == "1\n", WAIT, "the program", detail=process.output)
         process.signal(signal.SIGTERM)
         assert process.wait(5) == 7
 
@@ -139,12 +139,12 @@ def test_a_thread_can_enter_a_namespace(network: Lan) -> None:
 def test_a_namespace_ends_with_programs_in_other_sessions() -> None:
     with namespace("short") as made:
         made.run("sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &")
-        (pid,) = until(made.pids, 60, "the sleeper")
+        (pid,) = until(made.pids, WAIT, "the sleeper")
         name, etc = made.name, made.etc
     assert not made.path.exists()
     assert not etc.exists()
     assert name not in Path("/proc/mounts").read_text()
-    until(lambda: not _runs(pid), 60, "the sleeper to end")
+    until(lambda: not _runs(pid), WAIT, "the sleeper to end")
 
 
 def _runs(pid: int) -> bool:

@@ -16,7 +16,7 @@ from tests.lab.command import Completed, Process
 from tests.lab.folders import open_to_readers
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 VMNET = (sys.executable, "-m", "vmnet")
 # Like QEMU, it inherits the taps, which keeps them alive, and ends on SIGTERM.
@@ -42,7 +42,7 @@ class Vmnet:
         """Run ``vmnet run`` and wait for its exec; end the VM with the context."""
         environ = {**self.environ, **settings}
         with container.popen(*VMNET, "run", env=environ, pid=True) as process:
-            until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+            until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
             yield process
 
 
@@ -67,7 +67,7 @@ def hypervisor(container: Namespace) -> int:
         # The child has the same name until it executes sleep(1).
         return found if len(found) == 1 else None
 
-    (found,) = until(single, 60, "the program that replaces QEMU")
+    (found,) = until(single, WAIT, "the program that replaces QEMU")
     return found
 
 

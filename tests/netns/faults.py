@@ -16,6 +16,7 @@ from attrs import frozen
 
 from tests.lab.command import Completed
 from tests.lab.net.namespace import Namespace
+from tests.lab.wait import WAIT
 from tests.netns.conftest import VMNET
 
 _TRACED = (
@@ -97,7 +98,7 @@ class Start:
     def _strace(self, *options: str) -> Completed:
         strace = ("strace", "-o", str(self.log), *options)
         return self.container.run(
-            *_PID_1, *strace, *VMNET, "run", env=self.environ, check=False, pid=True, timeout=120
+            *_PID_1, *strace, *VMNET, "run", env=self.environ, check=False, pid=True, timeout=WAIT
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.net.lan import Lan, lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.errors import CaptureError
 
@@ -19,10 +19,10 @@ def test_a_start_waits_for_a_nic_that_comes_later(network: Lan, vmnet: Vmnet) ->
         lan(2, host=network.host) as second,
         web.popen(*VMNET, "run", env=environ, pid=True) as run,
     ):
-        until(lambda: "waiting 50 s for eth1" in run.output(), 20, "the wait", detail=run.output)
+        until(lambda: "waiting 50 s for eth1" in run.output(), WAIT, "the wait", detail=run.output)
         assert not web.link("br0")
         second.attach(web, "eth1")
-        until(lambda: is_vm(run), 20, "vmnet to become the VM", detail=run.output)
+        until(lambda: is_vm(run), WAIT, "vmnet to become the VM", detail=run.output)
         masters = [link.get("master") for link in web.links() if link["ifname"] in ("eth0", "eth1")]
         assert {*masters} == {"br0", "br1"}
 
@@ -38,14 +38,14 @@ def test_a_start_waits_until_a_nic_is_set_up(network: Lan, vmnet: Vmnet) -> None
         environ = {**vmnet.environ, "VMNET_INTERFACES": "eth0,eth1"}
         environ["VMNET_INTERFACES_TIMEOUT"] = "50"
         with web.popen(*VMNET, "plan", "--json", env=environ, pid=True) as plan:
-            until(lambda: "waiting 50 s for eth1" in plan.output(), 20, "the wait")
+            until(lambda: "waiting 50 s for eth1" in plan.output(), WAIT, "the wait")
             web.run(
                 *("sh", "-ec"),
                 "ip link set eth1 up; sleep 0.2; "
                 f"ip address add {address}/24 dev eth1; sleep 0.2; "
                 "ip route add 10.9.0.0/16 dev eth1",
             )
-            until(lambda: "10.9.0.0/16" in plan.output(), 30, "the plan", detail=plan.output)
+            until(lambda: "10.9.0.0/16" in plan.output(), WAIT, "the plan", detail=plan.output)
             assert f'"{address}/24"' in plan.output()
 
 

@@ -13,7 +13,7 @@ from tests.lab.command import Completed
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 from tests.unit.test_discovery import distribution
 from vmnet.errors import LaunchError, PluginError
@@ -213,7 +213,7 @@ def test_a_thread_of_a_plugin_does_not_prevent_a_start(
     with vmnet.running(web, **settings) as process:
         process.signal(signal.SIGTERM)
         pressing = "vmnet: guard: SIGTERM: pressing the guest's power button"
-        until(lambda: pressing in process.output(), 60, pressing, detail=process.output)
+        until(lambda: pressing in process.output(), WAIT, pressing, detail=process.output)
 
 
 def test_a_thread_of_a_plugin_does_not_prevent_a_failed_start_from_ending(

@@ -17,7 +17,7 @@ from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import WORLD, Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.running import local_state
@@ -47,7 +47,7 @@ def test_the_bridge_yields_its_address_to_a_container(network: Lan, vmnet: Vmnet
         other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
         log = process.output
         until(
-            lambda: f"br0 now has the address {spare(web)}" in log(), 60, "the change", detail=log
+            lambda: f"br0 now has the address {spare(web)}" in log(), WAIT, "the change", detail=log
         )
         assert (
             f"warning: {other.mac} claims {own}, which was free when br0 took it: br0 gives"
@@ -74,7 +74,7 @@ def test_a_forged_claim_is_answered_and_a_claim_in_a_vlan_is_ignored(
         for _ in range(3):
             frames.send(claim(own, tagged=True))
         frames.send(claim(own))
-        until(lambda: announces(frames, own), 60, "the announcement", detail=process.output)
+        until(lambda: announces(frames, own), WAIT, "the announcement", detail=process.output)
         assert spare(web) == own
         assert "claims" not in process.output()
 
@@ -94,7 +94,7 @@ def test_persistent_forged_claims_do_not_cost_the_guest_its_dns(network: Lan, vm
         dispossess(process, frames, first)
         log = process.output
         until(
-            lambda: f"br0 now has the address {spare(web)}" in log(), 60, "the change", detail=log
+            lambda: f"br0 now has the address {spare(web)}" in log(), WAIT, "the change", detail=log
         )
         second = spare(web)
         assert second != first
@@ -116,13 +116,13 @@ def test_a_restarted_responder_watches_the_bridges_current_address(
         log, first = process.output, spare(web)
         dispossess(process, frames, first)
         until(
-            lambda: f"br0 now has the address {spare(web)}" in log(), 60, "the change", detail=log
+            lambda: f"br0 now has the address {spare(web)}" in log(), WAIT, "the change", detail=log
         )
         second, ended = spare(web), web.pid_of(RESPONDER)
         os.kill(ended, signal.SIGKILL)
-        until(lambda: web.pids_of(RESPONDER) not in ([], [ended]), 60, "a successor", detail=log)
+        until(lambda: web.pids_of(RESPONDER) not in ([], [ended]), WAIT, "a successor", detail=log)
         dispossess(process, frames, second)
-        until(lambda: spare(web) in SUBNET, 60, "another address", detail=log)
+        until(lambda: spare(web) in SUBNET, WAIT, "another address", detail=log)
         assert spare(web) not in (first, second)
 
 
@@ -132,7 +132,7 @@ def test_a_fixed_address_works_without_net_raw(network: Lan, vmnet: Vmnet) -> No
     environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "172.30.1.250/24"}
     without = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
     with web.popen(*without, *VMNET, "run", env=environ, pid=True) as process:
-        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         assert "warning: no permission to watch for address conflicts" in process.output()
         with guest(web, "br0", web.mac) as vm:
             assert str(udhcpc(vm).address) == f"{web.address}/24"
@@ -185,7 +185,7 @@ def dispossess(process: Process, frames: socket.socket, address: IPv4Address) ->
         frames.send(claim(address))
         return f"claims {address}, " in process.output()
 
-    until(is_given_up, 60, f"{address} to be given up", detail=process.output)
+    until(is_given_up, WAIT, f"{address} to be given up", detail=process.output)
 
 
 def addresses(container: Namespace) -> list[IPv4Address]:

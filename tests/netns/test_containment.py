@@ -17,7 +17,7 @@ from tests.lab.net.frames import heard, waiting
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
-from tests.lab.wait import TimedOutError, until
+from tests.lab.wait import WAIT, TimedOutError, until
 from tests.netns.conftest import Vmnet, bridge_address
 from vmnet.net.packets import mac_bytes
 
@@ -137,7 +137,7 @@ def test_the_bridges_address_is_announced(network: Lan, vmnet: Vmnet) -> None:
                 for frame in waiting(frames)
             )
 
-        until(announced, 60, "the announcement")
+        until(announced, WAIT, "the announcement")
 
 
 _CONTAINED = ("DHCP", "DHCPv6", "router")
@@ -184,7 +184,7 @@ def _until_its_arp(sender: Namespace, mac: str, frames: socket.socket) -> list[b
         found.extend(waiting(frames))
         return any(_kind(frame) == "ARP" and frame[6:12] == wanted for frame in found)
 
-    until(has_arrived, 60, "an ARP request to arrive")
+    until(has_arrived, WAIT, "an ARP request to arrive")
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.lab.net.lan import Lan
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
@@ -35,7 +35,7 @@ def test_a_stop_signal_before_python_runs_ends_the_start(
     for file in (python, script):
         file.chmod(0o755)
     with web.popen(script, "run", env=vmnet.environ, pid=True) as process:
-        until(lambda: _blocks(process.pid, signal.SIGTERM), 60, "SIGTERM to be blocked")
+        until(lambda: _blocks(process.pid, signal.SIGTERM), WAIT, "SIGTERM to be blocked")
         process.signal(signal.SIGTERM)
         go.touch()
         assert process.wait() == 128 + signal.SIGTERM, process.output()

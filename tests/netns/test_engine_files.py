@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.net.lan import WORLD, Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_names import ON_LOOPBACK, configured, resolve, resolver
 
@@ -16,8 +16,8 @@ def test_a_link_that_gets_another_address(network: Lan, vmnet: Vmnet) -> None:
         assert resolve(vm, "db", server) == {"172.30.1.66"}
         said = process.output
         (web.etc / "hosts").write_text("172.30.1.67 db\n172.30.1.68 cache\n172.30.1.2 web\n")
-        until(lambda: "hosts has changed" in said(), 60, "the change", detail=said)
-        until(lambda: resolve(vm, "db", server) == {"172.30.1.67"}, 60, "the new address")
+        until(lambda: "hosts has changed" in said(), WAIT, "the change", detail=said)
+        until(lambda: resolve(vm, "db", server) == {"172.30.1.67"}, WAIT, "the new address")
         assert resolve(vm, "cache", server) == {"172.30.1.68"}
         line = "vmnet: dnsmasq: /etc/hosts has changed: db is 172.30.1.67; cache is 172.30.1.68"
         assert line in said().splitlines()
@@ -29,7 +29,7 @@ def test_a_link_in_the_guests_own_hosts_file(network: Lan, vmnet: Vmnet) -> None
     with vmnet.running(web, VMNET_IPAM="cloudinit") as process:
         (web.etc / "hosts").write_text("172.30.1.67 db\n")
         said = process.output
-        until(lambda: "hosts has changed" in said(), 60, "the change", detail=said)
+        until(lambda: "hosts has changed" in said(), WAIT, "the change", detail=said)
         line = "warning: /etc/hosts has changed: db is 172.30.1.67, but the guest's own hosts file"
         assert line in said()
         assert "restart the container to pass the change to the guest" in said()
@@ -46,10 +46,12 @@ def test_nameservers_that_change(network: Lan, vmnet: Vmnet) -> None:
         assert resolve(vm, "db.internal.test", lease.dns[0]) == {"172.30.1.77"}
         (web.etc / "resolv.conf").write_text("nameserver 127.0.0.12\n")
         said = process.output
-        until(lambda: "resolv.conf has changed" in said(), 60, "the change", detail=said)
+        until(lambda: "resolv.conf has changed" in said(), WAIT, "the change", detail=said)
         expected = {"172.30.1.78"}
         until(
-            lambda: resolve(vm, "db.internal.test", lease.dns[0]) == expected, 60, "the new address"
+            lambda: resolve(vm, "db.internal.test", lease.dns[0]) == expected,
+            WAIT,
+            "the new address",
         )
         assert "vmnet: dnsmasq: /etc/resolv.conf has changed: nameservers 127.0.0.12" in said()
 
@@ -60,5 +62,5 @@ def test_a_change_that_can_t_reach_the_guest_is_logged(network: Lan, vmnet: Vmne
     with vmnet.running(web) as process:
         (web.etc / "hosts").write_text("172.30.1.67 db\n")
         said = process.output
-        until(lambda: "hosts has changed" in said(), 60, "the change", detail=said)
+        until(lambda: "hosts has changed" in said(), WAIT, "the change", detail=said)
         assert "warning: /etc/hosts has changed: db is 172.30.1.67, but the guest asks" in said()

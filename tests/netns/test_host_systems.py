@@ -14,7 +14,7 @@ from tests.lab.images.debian_host import DebianHost, debian_host
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 from vmnet.host_bridge.layout import FORMATS
 
@@ -142,7 +142,7 @@ def test_the_host_moves_to_its_bridge(
         def detail() -> str:
             return f"{findings()}\n{output()}"
 
-        until(is_right, 60, "the host to have its bridge", interval=0.5, detail=detail)
+        until(is_right, WAIT, "the host to have its bridge", interval=0.5, detail=detail)
         gateways = [route.get("gateway") for route in machine.routes() if route["dst"] == "default"]
         assert gateways == [network.gateway]
         machine.run("ping", "-c1", "-W5", network.gateway)
@@ -165,11 +165,11 @@ def test_a_nic_that_netplan_matches_by_a_pattern(
     monkeypatch.setitem(_INSTALLED, "netplan", ("/etc/netplan/90-default.yaml", text))
     own = (*NAMES, "--format", "netplan")
     with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
-        until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
+        until(lambda: machine.addresses(BRIDGE), WAIT, "the switch", detail=output)
         assert not has_lease(machine)
         assert "the change is kept" in host.run("sh", SCRIPT, "keep").stdout
         host.run("sh", SCRIPT, "undo")
-        until(lambda: has_lease(machine), 60, "the undo", detail=output)
+        until(lambda: has_lease(machine), WAIT, "the undo", detail=output)
         assert not machine.link(BRIDGE)
 
 
@@ -181,7 +181,7 @@ def moved(
     printed = vmnet(machine, "host-bridge", *own, "--no-docker")
     assert (printed.returncode, printed.stderr) == (0, "")
     with installed(host, own[-1]) as output:
-        until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
+        until(lambda: has_lease(machine), WAIT, "the host as installed", detail=output)
         host.write(SCRIPT, printed.stdout)
         host.run("sh", SCRIPT, "try")
         yield lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text()
@@ -196,13 +196,13 @@ def test_a_switch_that_is_not_kept_is_undone(
     printed = vmnet(machine, "host-bridge", *NAMES, *wrong).stdout
     path, text = _INSTALLED[network_system]
     with served(network, machine) as host, installed(host, network_system) as output:
-        until(lambda: has_lease(machine), 60, "the host as installed", detail=output)
+        until(lambda: has_lease(machine), WAIT, "the host as installed", detail=output)
         host.write(SCRIPT, printed)
         for seconds in ("2m", "010", ""):
             refused = host.run("sh", "-c", f"sh {SCRIPT} try '{seconds}' 2>&1 || true").stdout
             assert "is not a number of seconds" in refused
         host.run(*_DROPPED, f"sh {SCRIPT} try 5", "/dev/null")
-        until(lambda: machine.link(BRIDGE), 60, "the switch", detail=output)
+        until(lambda: machine.link(BRIDGE), WAIT, "the switch", detail=output)
         saved = host.path(f"/var/lib/vmnet/{BRIDGE}")
 
         def is_back() -> bool:
@@ -213,7 +213,7 @@ def test_a_switch_that_is_not_kept_is_undone(
         def detail() -> str:
             return output() + saved.with_name(f"{BRIDGE}.log").read_text()
 
-        until(is_back, 90, "the undo", detail=detail)
+        until(is_back, WAIT, "the undo", detail=detail)
         assert host.path(path).read_text() == text
         late = host.run("sh", "-c", f"sh {SCRIPT} keep 2>&1 || true").stdout
         assert "the previous configuration is active" in late
@@ -245,7 +245,7 @@ def _require_that_failures_change_nothing(host: DebianHost) -> None:
     assert f"{NIC} is not in {BRIDGE}, so there is nothing to keep" in script("keep")
     host.path("/usr/local/bin/ifdown").unlink()
     script("undo")
-    until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), 60, "the undo")
+    until(lambda: not host.path(f"/var/lib/vmnet/{BRIDGE}").exists(), WAIT, "the undo")
     assert host.path(path).read_text() == text
 
 
@@ -272,7 +272,7 @@ def test_docker_comes_last_and_keeps_its_configuration_if_it_fails(
         assert "run `try` and `keep` first" in docker()
         _require_that_failures_change_nothing(host)
         host.run("sh", SCRIPT, "try")
-        until(lambda: machine.addresses(BRIDGE), 60, "the switch", detail=output)
+        until(lambda: machine.addresses(BRIDGE), WAIT, "the switch", detail=output)
         assert "run `try` and `keep` first" in docker()
         host.run("sh", SCRIPT, "keep")
         host.write("/root/broken", "")
@@ -284,5 +284,5 @@ def test_docker_comes_last_and_keeps_its_configuration_if_it_fails(
         assert f"Docker puts containers on {BRIDGE}" in docker()
         assert '"fixed-cidr": "172.30.1.240/28"' in host.path(path).read_text()
         host.run("sh", SCRIPT, "undo")
-        until(lambda: has_lease(machine), 60, "the undo", detail=output)
+        until(lambda: has_lease(machine), WAIT, "the undo", detail=output)
         assert host.path(path).read_text() == before

@@ -18,7 +18,7 @@ from tests.lab.command import run
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 
 
@@ -36,7 +36,7 @@ def test_a_declined_address_is_offered_again_at_once(
             client = ("udhcpc", "-f", "-a", "-i", "eth0", "-s", "/bin/true")
             with vm.popen(*client) as process:
                 said = process.output
-                until(lambda: "declin" in said(), 60, "the client to decline", detail=said)
+                until(lambda: "declin" in said(), WAIT, "the client to decline", detail=said)
         log = (vmnet.run_dir / "dnsmasq.log").read_text()
         lease = udhcpc(vm)
     assert f"DHCPDECLINE(br0) {own.ip} {web.mac}" in log
@@ -66,7 +66,7 @@ def test_a_flood_does_not_fill_the_disk_or_stop_the_service(network: Lan, vmnet:
             flood(vm, web.mac, 500)
             return log.stat().st_size >= LARGEST_FILE
 
-        until(is_full, 60, "the log to reach its limit")
+        until(is_full, WAIT, "the log to reach its limit")
         flood(vm, web.mac, 2000)
         (server,) = udhcpc(vm).dns
         assert log.stat().st_size == LARGEST_FILE

@@ -15,7 +15,7 @@ from tests.lab import precompiling
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import WORLD, Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet, is_vm
 from tests.netns.test_names import ON_LOOPBACK
 
@@ -92,7 +92,7 @@ def test_a_start_imports_everything_from_the_file(
     command = (sys.executable, "-c", _INSTRUMENTED_RUN, str(file))
     web = network.container("web", resolv_conf=resolv_conf, ipv6=True)
     with web.popen(*command, env=vmnet.environ, pid=True) as process:
-        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         output = process.output()
     from_source, from_file, compiled, recorded = json.loads(output.splitlines()[-1])
     assert set(from_source) <= _FIRST
@@ -131,7 +131,7 @@ main()
 def test_a_start_works_with_ordinary_imports(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", resolv_conf=ON_LOOPBACK, ipv6=True)
     with web.popen(sys.executable, "-c", _PLAIN_RUN, env=vmnet.environ, pid=True) as process:
-        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         assert "stand-ins: []" in process.output()
         with guest(web, "br0", web.mac) as vm:
             assert str(udhcpc(vm).address.ip) == web.address

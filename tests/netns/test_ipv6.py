@@ -17,7 +17,7 @@ from tests.lab.net.lan import WORLD6, Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
 from tests.lab.net.tap_guest import behind_tap
-from tests.lab.wait import TimedOutError, until
+from tests.lab.wait import WAIT, TimedOutError, until
 from tests.netns.conftest import Vmnet, hypervisor
 from vmnet import testing
 from vmnet.api import Daemon
@@ -42,7 +42,7 @@ def routers(where: Namespace) -> list[str]:
         defaults = [route for route in where.routes() if route["dst"] == "default"]
         return [route["gateway"] for route in defaults if ":" in route["gateway"]]
 
-    return until(found, 60, "a default route from a router advertisement")
+    return until(found, WAIT, "a default route from a router advertisement")
 
 
 def global_addresses(where: Namespace) -> list[str]:
@@ -252,7 +252,7 @@ def test_a_responder_that_cannot_write_says_so_in_a_line(
     (line,) = ended.stderr.splitlines()
     assert line.startswith(("cannot write", "cannot read"))
     assert str(path) in line
-    until(lambda: not web.pids_of(RESPONDER), 60, "the responder to end")
+    until(lambda: not web.pids_of(RESPONDER), WAIT, "the responder to end")
 
 
 def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_the_responder_ends_with_its_tap(network: Lan, tmp_path: Path) -> None:
     web.ip("link", "set", "tap0", "up")
     assert web.pids_of(RESPONDER) == [pid]
     web.ip("link", "delete", "tap0")
-    until(lambda: not web.pids_of(RESPONDER), 60, "the responder to end")
+    until(lambda: not web.pids_of(RESPONDER), WAIT, "the responder to end")
 
 
 @pytest.mark.parametrize("gateway", ["fe80::1", "fd00:30:1::1"])

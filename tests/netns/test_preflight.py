@@ -14,7 +14,7 @@ from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.errors import LaunchError, PrivilegeError, StateError
 
@@ -25,7 +25,7 @@ def test_without_setuid_and_setgid_dnsmasq_stays_root(network: Lan, vmnet: Vmnet
     granted = "-all,+net_admin,+net_raw,+net_bind_service,+mknod"
     only = ("setpriv", "--bounding-set", granted, "--inh-caps", "-all")
     with web.popen(*only, *VMNET, "run", env=vmnet.environ, pid=True) as process:
-        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         assert _owner(web, "dnsmasq") == "root"
         with guest(web, "br0", web.mac) as vm:
             assert str(udhcpc(vm).address.ip) == f"{web.address}"
@@ -44,7 +44,7 @@ def test_a_setting_for_another_strategy_is_named(network: Lan, vmnet: Vmnet) -> 
     for command in ("plan", "check"):
         assert line in web.run(*VMNET, command, env=environ, check=False, pid=True).stdout
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
-        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         assert f"warning: {line}" in process.output()
 
 

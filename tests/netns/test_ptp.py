@@ -19,7 +19,7 @@ from tests.lab.net import ptp, snapshot
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_host_systems import NETWORKD
 from tests.netns.test_ipv6 import machine, routers
@@ -131,6 +131,6 @@ def test_systemd_networkd_reaches_neighbours_with_the_seeds_configuration(
                 )
                 return all(ping.returncode == 0 for ping in pings)
 
-            until(reached, 30, "the neighbours to be reached", detail=networkd.output)
+            until(reached, WAIT, "the neighbours to be reached", detail=networkd.output)
         on_link = [route["dst"] for route in vm.routes() if "gateway" not in route]
     assert set(on_link) == {ptp.GATEWAY, ptp.GATEWAY6, str(web.nic().address6), "fe80::/64"}

@@ -16,7 +16,7 @@ from tests.lab.command import Process, run
 from tests.lab.images.debian_host import DebianHost, debian_host
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_names import OWN_NETWORK, engine
 
@@ -61,7 +61,7 @@ def _resolved(host: DebianHost) -> Iterator[Process]:
             process.require_running()
             return host.path("/run/systemd/resolve/stub-resolv.conf").exists()
 
-        until(serves, 30, "systemd-resolved", detail=process.output)
+        until(serves, WAIT, "systemd-resolved", detail=process.output)
         yield process
 
 
@@ -138,7 +138,7 @@ def test_a_single_label_name(
         def detail() -> str:
             return f"{process.output()}\n{resolved.output()}\n{ask('resolvectl')}"
 
-        until(found, 90, "the name of another container", interval=0.5, detail=detail)
+        until(found, WAIT, "the name of another container", interval=0.5, detail=detail)
         assert "fd00:30:1::77" in ask("resolvectl", "query", "-6", "db")
         assert "172.30.1.77" in ask("getent", "-A", "ahosts", "db")
         if strategy == "dnsmasq":  # cloud-init writes links to the hosts file

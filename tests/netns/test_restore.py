@@ -16,7 +16,7 @@ from tests.lab.command import run
 from tests.lab.net import snapshot
 from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.net.snapshot import Json, require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from vmnet import testing
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.net import rtnl
@@ -211,7 +211,7 @@ class Machine:
         # The kernel accepts an address as a route's source only once the address has settled.
         first = [command for command in commands if command.startswith("address")]
         self._ip([*(f"link set {nic} up" for nic in NICS), *first])
-        until(self._is_settled, 60, "the addresses to settle", interval=0.01)
+        until(self._is_settled, WAIT, "the addresses to settle", interval=0.01)
         self._ip([command for command in commands if command not in first])
         self._accept_dad(1)
         if down:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import BridgeError
 
@@ -52,7 +52,7 @@ def _await_successor(pidfile: Path, pid: int) -> None:
     def has_changed() -> bool:
         return pidfile.exists() and pidfile.read_text().strip() not in ("", str(pid))
 
-    until(has_changed, 60, "another process")
+    until(has_changed, WAIT, "another process")
 
 
 def test_a_second_start_in_a_running_vms_container_changes_nothing(

@@ -14,7 +14,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, hypervisor
 
 _RESTORES = "the network is put back when the VM ends"
@@ -29,7 +29,7 @@ def supervised(vmnet: Vmnet, web: Namespace, **settings: str) -> Iterator[Proces
             process.require_running()
             return bool(web.pids_of("hypervisor"))
 
-        until(runs, 20, "vmnet to start the VM", detail=process.output)
+        until(runs, WAIT, "vmnet to start the VM", detail=process.output)
         assert hypervisor(web) != process.pid
         yield process
 

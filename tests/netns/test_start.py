@@ -13,7 +13,7 @@ from tests.lab.command import Completed
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import Json, require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import (
     BridgeError,
@@ -76,7 +76,7 @@ def test_the_vm_is_pid_1_and_there_are_no_zombies(web: Namespace, vmnet: Vmnet) 
         return sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids())
 
     with vmnet.running(web, VMNET_GUARD="on") as process:
-        until(lambda: names() == expected, 60, str(expected), detail=lambda: str(names()))
+        until(lambda: names() == expected, WAIT, str(expected), detail=lambda: str(names()))
         states = {Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in web.pids()}
         process.signal(signal.SIGKILL)
     assert "Z" not in states
@@ -208,10 +208,10 @@ def test_a_signal_during_the_start_undoes_it(
     (folder / "dnsmasq").chmod(0o755)
     environ = {**vmnet.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
-        until((tmp_path / "reached").exists, 60, "dnsmasq to be started", detail=process.output)
+        until((tmp_path / "reached").exists, WAIT, "dnsmasq to be started", detail=process.output)
         assert web.link("br0")
         process.signal(signal_number)
-        assert process.wait(15) == 128 + signal_number
+        assert process.wait(WAIT) == 128 + signal_number
         assert f"interrupted by {signal_number.name}" in process.output()
     require_same(before, web.dump())
 
@@ -230,9 +230,9 @@ def test_a_signal_during_planning_ends_it(
             handled = int(status.split("SigCgt:")[1].split()[0], 16)
             return handled >> (signal.SIGTERM - 1) & 1
 
-        until(handles, 60, "a handler", interval=0.005, detail=process.output)
+        until(handles, WAIT, "a handler", interval=0.005, detail=process.output)
         process.signal(signal_number)
-        assert process.wait(15) == 128 + signal_number
+        assert process.wait(WAIT) == 128 + signal_number
         assert f"interrupted by {signal_number.name}" in process.output()
         assert "Traceback" not in process.output()
     require_same(before, web.dump())

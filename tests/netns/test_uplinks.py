@@ -12,7 +12,7 @@ from tests.lab.command import Process, run
 from tests.lab.net.frames import forged, heard, send, until_seen
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.net.packets import mac_bytes
 
@@ -116,7 +116,7 @@ def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet:
                 pass
             late = second.attach(web, "eth1", gateway=False)
             _await_word(process, "vmnet: warning: eth1 was added")
-            until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+            until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
             assert not _answers(station, late.address)
             assert _ask(vmnet, process, "status", "--json")["added_nics"] == ["eth1"]
             assert process.output().count("eth1 was added") == 1
@@ -148,7 +148,7 @@ def _answers(station: Namespace, address: str) -> bool:
 
 
 def _await_word(process: Process, word: str) -> None:
-    until(lambda: word in process.output(), 60, repr(word), detail=process.output)
+    until(lambda: word in process.output(), WAIT, repr(word), detail=process.output)
 
 
 def _say(vmnet: Vmnet, process: Process, *arguments: str) -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lab.wait import WAIT
+
 
 def run(program: str, *options: str, path: Path | None = None) -> str:
     """Return the program's output.
@@ -19,7 +21,7 @@ def run(program: str, *options: str, path: Path | None = None) -> str:
         (sys.executable, *options, "-c", program),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT,
         check=True,
         env=environ,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
 from vmnet.supervision import alarm, keeper, signals
@@ -68,10 +68,12 @@ def _threads(pid: int) -> int:
 
 
 def test_a_signal_wakes_the_guard_at_once(guarded: subprocess.Popen[str]) -> None:
-    found = until(lambda: _guard_of(guarded.pid), 60, "the guard")
-    until(lambda: b"threading" in Path(f"/proc/{guarded.pid}/cmdline").read_bytes(), 60, "the exec")
-    until(lambda: _threads(guarded.pid) == 2, 60, "the thread")
-    until(lambda: _switches(found) > 0, 60, "the guard to sleep")
+    found = until(lambda: _guard_of(guarded.pid), WAIT, "the guard")
+    until(
+        lambda: b"threading" in Path(f"/proc/{guarded.pid}/cmdline").read_bytes(), WAIT, "the exec"
+    )
+    until(lambda: _threads(guarded.pid) == 2, WAIT, "the thread")
+    until(lambda: _switches(found) > 0, WAIT, "the guard to sleep")
     guarded.send_signal(signal.SIGTERM)
     assert guarded.stderr is not None
     said = guarded.stderr.readline()
@@ -101,13 +103,13 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
             words = keeper_command(os.getpid(), "text", tmp_path / "keeper.pid", order)
             pid = process.spawn(words, signals.STOP_SIGNALS)
         try:
-            monitor.settimeout(20)
+            monitor.settimeout(WAIT)
             connection, _ = monitor.accept()
             with connection:
                 connection.recv(4096)  # the guard runs
                 both = (Path("/proc", str(pid)), *_children(pid))
                 first, start = sum(map(_switches, both)), time.monotonic()
-                until(lambda: time.monotonic() - start > 3, 60, "three seconds to pass")
+                until(lambda: time.monotonic() - start > 3, WAIT, "three seconds to pass")
                 woken = sum(map(_switches, both)) - first
                 assert len(both) == 2
         finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from tests.lab.wait import WAIT
 from tests.unit import interpreter, recorder
 from vmnet import testing
 from vmnet.cli import run
@@ -191,7 +192,7 @@ def supervised(script: str) -> subprocess.Popen[str]:
 )
 def test_a_child_s_status_is_passed_on(script: str, status: int) -> None:
     with supervised(script) as process:
-        assert process.communicate(timeout=30)[0] == "ended\n"
+        assert process.communicate(timeout=WAIT)[0] == "ended\n"
     assert process.returncode == status
 
 
@@ -204,7 +205,7 @@ def test_a_signal_reaches_the_child_and_not_the_parent(number: signal.Signals) -
         assert it.stdout is not None
         assert it.stdout.readline() == "up\n"
         os.kill(it.pid, number)
-        assert it.communicate(timeout=30)[0] == f"got {name}\nended\n"
+        assert it.communicate(timeout=WAIT)[0] == f"got {name}\nended\n"
     assert it.returncode == 5
 
 
@@ -226,7 +227,7 @@ def test_a_start_that_swallows_a_stop_signal_is_killed(tmp_path: Path) -> None:
         assert it.stdout is not None
         assert it.stdout.readline() == "up\n"
         it.terminate()
-        output, log = it.communicate(timeout=30)
+        output, log = it.communicate(timeout=WAIT)
     assert output == "swallowed\nended\n"
     assert "the start ignores the stop signal" in log
     assert it.returncode == 137
@@ -257,5 +258,5 @@ def test_a_hypervisor_that_ignores_a_stop_signal_is_not_killed() -> None:
         for _ in range(2):  # the supervisor has checked the child before it forwards the second
             it.send_signal(signal.SIGUSR1)
             assert it.stdout.readline() == "usr1\n"
-        assert it.communicate("on\n", timeout=30)[0] == "on\n"
+        assert it.communicate("on\n", timeout=WAIT)[0] == "on\n"
     assert it.returncode == 0

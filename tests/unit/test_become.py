@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet.errors import LaunchError
 from vmnet.lifecycle.become import become
 from vmnet.model.machine import Command
@@ -17,7 +18,7 @@ def python(script: str) -> subprocess.CompletedProcess[str]:
     head = "import os, signal\nfrom vmnet.lifecycle.become import become\n"
     head += "from vmnet.model.machine import Command\n"
     argv = (sys.executable, "-c", head + script)
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=WAIT)
 
 
 def test_the_process_is_the_program() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit import recorder, running
 from vmnet import __version__, cli
 from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
@@ -296,7 +297,7 @@ def vmnet(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     argv = (sys.executable, "-m", "vmnet", *arguments)
     inherited = {name: value for name, value in os.environ.items() if name[:6] != "VMNET_"}
     return subprocess.run(
-        argv, env={**inherited, **environ}, capture_output=True, text=True, timeout=30
+        argv, env={**inherited, **environ}, capture_output=True, text=True, timeout=WAIT
     )
 
 
@@ -324,6 +325,6 @@ def test_errors_in_settings_are_logged_as_json() -> None:
 def test_a_closed_output_pipe_is_no_error() -> None:
     """`vmnet config | head -1`."""
     script = f"{sys.executable} -m vmnet config | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(("bash", "-c", script), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(("bash", "-c", script), capture_output=True, text=True, timeout=WAIT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("VARIABLE")

@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit.test_discovery import distribution
 from vmnet import __version__, hookspecs
 from vmnet.hooks import stages
@@ -32,7 +33,7 @@ def run_hooks(*arguments: str, site: Path | None = None, **environ: str) -> tupl
         env={**inherited, **path, **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit.test_discovery import distribution
 
 ROOT = Path(__file__).parents[2]
@@ -239,7 +240,7 @@ def suite(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment(site),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT,
     )
 
 

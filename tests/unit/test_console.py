@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.command import background, run
 from tests.lab.console import on_pty
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit import running
 
 VMNET = (sys.executable, "-m", "vmnet", "console")
@@ -31,7 +31,7 @@ def server(tmp_path: Path) -> Iterator[socket.socket]:
         listener.bind(str(tmp_path / ".console.sock"))
         (tmp_path / ".console.sock").rename(tmp_path / "console.sock")
         listener.listen()
-        listener.settimeout(20)
+        listener.settimeout(WAIT)
         yield listener
 
 
@@ -43,7 +43,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def accept(server: socket.socket) -> socket.socket:
     """Accept a connection, as QEMU does."""
     connection, _ = server.accept()
-    connection.settimeout(20)
+    connection.settimeout(WAIT)
     return connection
 
 
@@ -84,9 +84,9 @@ def test_the_terminal_mode_is_restored_after_a_signal(
     ours, theirs = os.openpty()
     before = termios.tcgetattr(theirs)
     with background(*VMNET, env=environ, terminal=theirs) as process, accept(server):
-        until(lambda: termios.tcgetattr(theirs) != before, 60, "raw mode")
+        until(lambda: termios.tcgetattr(theirs) != before, WAIT, "raw mode")
         process.signal(number)
-        assert process.wait(20) == (0 if number == signal.SIGINT else 128 + number)
+        assert process.wait(WAIT) == (0 if number == signal.SIGINT else 128 + number)
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)
@@ -104,7 +104,7 @@ def test_pipes_transfer_bytes_unchanged(server: socket.socket, environ: dict[str
             qemu.setblocking(False)
             os.set_blocking(process.stdin.fileno(), False)
             _exchange(process, qemu, typed, printed)
-        assert process.wait(20) == 0
+        assert process.wait(WAIT) == 0
 
 
 def _exchange(
@@ -121,7 +121,7 @@ def _exchange(
             writers.append(process.stdin.fileno())
         if to_print:
             writers.append(qemu.fileno())
-        readable, writable, _ = select.select(readers, writers, [], 20)
+        readable, writable, _ = select.select(readers, writers, [], WAIT)
         assert readable or writable
         if writers and writers[0] in writable and to_type:
             to_type = to_type[os.write(process.stdin.fileno(), to_type[:65536]) :]
@@ -158,10 +158,10 @@ def test_take_ends_an_abandoned_session(server: socket.socket, environ: dict[str
     with background(*VMNET, env=environ) as abandoned:
         first = accept(server)
         with background(*VMNET, "--take", env=environ) as second:
-            assert abandoned.wait(20) == 128 + signal.SIGTERM
+            assert abandoned.wait(WAIT) == 128 + signal.SIGTERM
             first.close()  # as QEMU does; it then serves the next client
             accept(server).close()
-            assert second.wait(20) == 0
+            assert second.wait(WAIT) == 0
 
 
 def test_a_vm_without_a_console_socket(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit.test_guard import connected, machine
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
 
@@ -128,7 +128,7 @@ def test_the_guard_resumes_the_guest(tmp_path: Path, messages: tuple[dict[str, A
             theirs.sendall(json.dumps(message).encode() + b"\n")
         assert commands.readline() == b'{"execute": "cont"}\n'
         process.kill()
-        process.wait(10)
-        until(lambda: running.poll() is not None, 30, "the keeper's end")
+        process.wait(WAIT)
+        until(lambda: running.poll() is not None, WAIT, "the keeper's end")
         assert running.stderr is not None
         assert "the guest is stopped until there is room" in running.stderr.read()

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.lab.command import run
+from tests.lab.wait import WAIT
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
@@ -41,7 +42,7 @@ def _build_requirements() -> list[str]:
 def wheel(folder: Path, into: Path) -> set[str]:
     """The names in a wheel of a folder, built with what is installed."""
     options = ("--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(into))
-    run(sys.executable, "-m", "pip", "wheel", *options, str(folder), timeout=120)
+    run(sys.executable, "-m", "pip", "wheel", *options, str(folder), timeout=WAIT)
     (made,) = into.glob("*.whl")
     return set(zipfile.ZipFile(made).namelist())
 

@@ -17,6 +17,7 @@ from docs import reference
 from tests.docs import pages, plugin
 from tests.docs.pages import ROOT, Block, Example
 from tests.lab.command import Completed, run
+from tests.lab.wait import WAIT
 from vmnet import cli
 from vmnet.errors import SettingsError
 from vmnet.hooks import loading, stages
@@ -243,7 +244,7 @@ def test_the_plugin_of_the_page_passes_its_tests(jsondisk: Path) -> None:
         *(sys.executable, "-m", "pytest", *options),
         *(jsondisk / "tests", "--vmnet-plugin", "jsondisk"),
     )
-    done = run(*command, env=_environ(PYTHONPATH=str(jsondisk.parent / "site")), timeout=60)
+    done = run(*command, env=_environ(PYTHONPATH=str(jsondisk.parent / "site")), timeout=WAIT)
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
     assert int(passed[1]) > 3, "the plugin's own three tests and the conformance suite"

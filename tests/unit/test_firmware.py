@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.lab.wait import WAIT
 from tests.unit.test_guard import connected, machine
 from vmnet.supervision.firmware import LOGGED, Firmware
 
@@ -52,5 +53,5 @@ def test_the_guard_logs_that_there_is_nothing_to_boot(tmp_path: Path) -> None:
         assert running.stderr is not None
         assert running.stderr.readline() == f"vmnet: error: guard: {LOGGED}\n"
         process.kill()
-        process.wait(10)
-        assert running.wait(30) == 0
+        process.wait(WAIT)
+        assert running.wait(WAIT) == 0

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
 from vmnet.supervision import clock, guard, hypervisor, keeper, signals
@@ -100,7 +100,7 @@ class Monitor(threading.Thread):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
         self._socket.listen()
-        self._socket.settimeout(20)
+        self._socket.settimeout(WAIT)
 
     def run(self) -> None:
         with self._socket:
@@ -115,7 +115,7 @@ class Monitor(threading.Thread):
                     for event in self._events:
                         connection.sendall(json.dumps(event).encode() + b"\n")
                     self._process.kill()
-                    self._process.wait(10)
+                    self._process.wait(WAIT)
                     return
 
 
@@ -193,12 +193,12 @@ def connected(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        listener.settimeout(30)
+        listener.settimeout(WAIT)
         argv = guard_of(process, path, 8, "text")
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
             theirs, _ = listener.accept()
             with theirs, theirs.makefile("rb") as commands:
-                theirs.settimeout(60)
+                theirs.settimeout(WAIT)
                 for name in CONNECT:
                     assert name.encode() in commands.readline()
                 yield running, theirs, commands
@@ -220,7 +220,7 @@ def watched(
         for number in signals:
             process.send_signal(number)
         argv = guard_of(process, qmp, deadline, form)
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=40)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT)
         monitor.join(25)
     return done, monitor.commands
 
@@ -317,8 +317,8 @@ def test_the_guard_ends_with_the_process(tmp_path: Path) -> None:
         ) as running,
     ):
         process.kill()
-        process.wait(10)
-        assert running.wait(20) == 0
+        process.wait(WAIT)
+        assert running.wait(WAIT) == 0
         assert running.stderr is not None
         assert running.stderr.read() == b""
 
@@ -336,7 +336,7 @@ def test_a_control_socket_that_appears_late_is_found(tmp_path: Path) -> None:
         assert "SIGTERM" in running.stderr.readline()
         monitor = Monitor(qmp, process, "system_powerdown")
         monitor.start()
-        assert running.wait(30) == 0
+        assert running.wait(WAIT) == 0
         monitor.join(10)
     assert monitor.commands == [*CONNECT, "system_powerdown"]
 
@@ -352,8 +352,8 @@ def test_a_control_socket_that_is_not_there_at_the_deadline_is_reported(tmp_path
         assert running.stderr is not None
         said = [running.stderr.readline() for _ in range(4)]
         process.kill()
-        process.wait(10)
-        assert running.wait(20) == 0
+        process.wait(WAIT)
+        assert running.wait(WAIT) == 0
     assert "can't connect to QEMU's control socket: [Errno 2]" in said[3]
 
 
@@ -361,13 +361,13 @@ def test_guard_and_keeper_block_stop_signals(tmp_path: Path) -> None:
     with machine() as running:
         words = guard_of(running, tmp_path / "absent", 8, "text")
         spawned = process.spawn(words, signals.STOP_SIGNALS)
-        guard_pid = until(lambda: _guard_pid(spawned), 60, "the guard")
+        guard_pid = until(lambda: _guard_pid(spawned), WAIT, "the guard")
         for pid in (spawned, guard_pid):
             assert _blocked(pid) >= set(NAMES)
             os.kill(pid, signal.SIGTERM)
         assert _guard_pid(spawned) == guard_pid
         running.kill()
-        running.wait(10)
+        running.wait(WAIT)
         assert os.waitstatus_to_exitcode(os.waitpid(spawned, 0)[1]) == 0
 
 
@@ -390,7 +390,7 @@ def test_a_killed_guard_is_replaced(tmp_path: Path) -> None:
             guard_of(process, qmp, 60, "text"), stderr=subprocess.PIPE, text=True
         ) as keeper,
     ):
-        first = until(lambda: _guard_pid(keeper.pid), 60, "the guard")
+        first = until(lambda: _guard_pid(keeper.pid), WAIT, "the guard")
         assert _name(keeper.pid) == "vmnet-keeper"
         os.kill(first, signal.SIGKILL)
         assert keeper.stderr is not None
@@ -398,7 +398,7 @@ def test_a_killed_guard_is_replaced(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         monitor = Monitor(qmp, process, "system_powerdown")
         monitor.start()
-        assert keeper.wait(30) == 0
+        assert keeper.wait(WAIT) == 0
         monitor.join(10)
     assert said == ("vmnet: error: guard: ended before the VM (SIGKILL): starting it again\n")
     assert monitor.commands == [*CONNECT, "system_powerdown"]
@@ -414,7 +414,7 @@ def test_a_closed_log_does_not_prevent_a_stop(tmp_path: Path) -> None:
         os.close(reader)
         with subprocess.Popen(guard_of(process, qmp, 20, "text"), stderr=writer) as running:
             os.close(writer)
-            assert running.wait(30) == 0
+            assert running.wait(WAIT) == 0
         monitor.join(25)
     assert monitor.commands == [*CONNECT, "system_powerdown"]
 
@@ -431,6 +431,6 @@ def test_guard_and_keeper_import_little(program: str) -> None:
     code = f"import sys; sys.path.append({folder!r}); import supervision.{program}"
     code += "; print(*sys.modules)"
     argv = (sys.executable, "-I", "-S", "-B", "-c", code)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=True)
     heavy = {"vmnet", "collections", "ctypes", "enum", "json", "re", "signal", "socket", "typing"}
     assert not heavy & set(done.stdout.split())

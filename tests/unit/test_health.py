@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit import qmp, running
 from vmnet import cli
 from vmnet.lifecycle.vm_record import GuestNic, Helper
@@ -99,7 +99,7 @@ def test_all_queries_share_one_limit_below_half_a_second(
     tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """QEMU and two NICs are queried at the same time; in turn, the first would wait in vain."""
-    all_queried = threading.Barrier(3, timeout=30)
+    all_queried = threading.Barrier(3, timeout=WAIT)
     limits = []
 
     def ask_qemu(_path: Path, seconds: float) -> run_state.RunState:
@@ -136,7 +136,7 @@ def test_a_helper_that_has_ended_or_is_stopped_is_unhealthy(
         assert verdict(tmp_path)[0] == "healthy"
         child.send_signal(signal.SIGSTOP)
         stopped = ("unhealthy", "dnsmasq is stopped: see the container's log")
-        until(lambda: verdict(tmp_path) == stopped, 60, "it to be stopped")
+        until(lambda: verdict(tmp_path) == stopped, WAIT, "it to be stopped")
         child.kill()
     assert verdict(tmp_path) == ended
 
@@ -309,7 +309,7 @@ def test_it_imports_only_what_it_needs(tmp_path: Path) -> None:
             (sys.executable, "-c", program, tmp_path),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=WAIT,
             check=True,
             env=dict(os.environ),
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet.errors import MachineError
 from vmnet.planning.image import choose
 from vmnet.planning.image.choose import Choice
@@ -22,7 +23,9 @@ MIB = 1 << 20
 
 def qemu_img(*words: str | Path) -> str:
     command = ("qemu-img", *map(str, words))
-    return subprocess.run(command, check=True, timeout=60, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(
+        command, check=True, timeout=WAIT, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def create(path: Path, *arguments: str) -> Path:

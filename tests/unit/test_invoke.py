@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit import fakes
 from vmnet import testing
 from vmnet.errors import AllocationError, PluginError
@@ -163,7 +164,7 @@ def test_a_standard_stream_that_a_plugin_closes_is_reopened(fd: int) -> None:
         f"os.fstat({fd})"
     )
     done = subprocess.run(
-        (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
+        (sys.executable, "-c", program), capture_output=True, text=True, timeout=WAIT, check=True
     )
     expected = f"plugin a (c 1) closed file descriptor {fd}, which it did not open\n"
     assert (done.stdout, done.stderr) == (expected, expected)

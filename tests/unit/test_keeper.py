@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet.supervision import ends, keeper, keeping
 from vmnet.supervision.log import Log
@@ -54,7 +54,7 @@ def starts(folder: Path) -> int:
 
 
 def pid_in(folder: Path) -> int:
-    found = until(lambda: read_pid(str(folder / "pid")), 30, "a PID")
+    found = until(lambda: read_pid(str(folder / "pid")), WAIT, "a PID")
     return int(found)
 
 
@@ -78,9 +78,9 @@ def test_a_killed_daemon_is_restarted_and_ends_with_the_vm(
     first = pid_in(tmp_path)
     with kept(daemon(tmp_path)):
         os.kill(first, signal.SIGKILL)
-        second = until(lambda: pid_in(tmp_path) != first and pid_in(tmp_path), 30, "another")
+        second = until(lambda: pid_in(tmp_path) != first and pid_in(tmp_path), WAIT, "another")
         assert starts(tmp_path) == 2
-    until(lambda: not lives(second), 30, "its end")
+    until(lambda: not lives(second), WAIT, "its end")
     assert capfd.readouterr().err == (
         "vmnet: error: helper: ended before the VM (exit status unknown): starting it again\n"
     )
@@ -117,7 +117,7 @@ def test_the_keeper_gives_up_after_some_restarts(
             logged += capfd.readouterr().err
             return logged == expected
 
-        until(is_logged, 60, "the whole log", detail=lambda: logged)
+        until(is_logged, WAIT, "the whole log", detail=lambda: logged)
     assert starts(tmp_path) == len(_PAUSES)
     assert not (tmp_path / "pid").exists()
 
@@ -131,7 +131,7 @@ def test_a_stable_daemon_gets_all_restarts_again(
         for _ in range(2 * len(_PAUSES)):
             last = pid_in(tmp_path)
             os.kill(last, signal.SIGKILL)
-            until(lambda last=last: pid_in(tmp_path) != last, 30, "another")  # type: ignore[misc]
+            until(lambda last=last: pid_in(tmp_path) != last, WAIT, "another")  # type: ignore[misc]
     assert starts(tmp_path) == 1 + 2 * len(_PAUSES)
 
 
@@ -148,7 +148,7 @@ def test_a_start_that_hangs_is_killed(tmp_path: Path) -> None:
 def test_an_unfinished_start_ends_with_the_vm(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text("4194305\n")
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
-        shell = until(lambda: read_pid(str(tmp_path / "shell")), 30, "the start")
+        shell = until(lambda: read_pid(str(tmp_path / "shell")), WAIT, "the start")
     assert not lives(shell)
 
 
@@ -179,7 +179,7 @@ def test_a_change_of_a_followed_file_runs_the_program(tmp_path: Path, change: st
                 (tmp_path / "new").rename(followed)
             else:
                 followed.write_text(content)
-            until(lambda content=content: _last(ran) == content, 30, content)  # type: ignore[misc]
+            until(lambda content=content: _last(ran) == content, WAIT, content)  # type: ignore[misc]
     os.close(fd)
 
 
@@ -196,9 +196,9 @@ def test_many_changes_cause_one_run_and_a_failure_is_logged(
     argv = ("/bin/sh", "-c", f"echo ran >> {tmp_path}/ran; echo why >&2; exit 4")
     os.write(writing, bytes(1000))
     with kept(keeping.run_on_change(Log("json", "the links"), reading, argv)):
-        until(lambda: "status 4" in capfd.readouterr().err, 30, "the failure")
+        until(lambda: "status 4" in capfd.readouterr().err, WAIT, "the failure")
         os.write(writing, b"again")
-        until(lambda: _lines(tmp_path / "ran") == 2, 30, "the second change")
+        until(lambda: _lines(tmp_path / "ran") == 2, WAIT, "the second change")
     for fd in (reading, writing):
         os.close(fd)
 
@@ -241,19 +241,19 @@ def test_keeper_and_guard_replace_each_other(tmp_path: Path) -> None:
     with subprocess.Popen(("sleep", "60")) as machine:
         argv = guarded(tmp_path, machine.pid)
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as first:
-            old = until(all_new, 30, "keeper and guard")
-            until(lambda: _name(old[1]) == "vmnet-guard", 30, "the guard")
+            old = until(all_new, WAIT, "keeper and guard")
+            until(lambda: _name(old[1]) == "vmnet-guard", WAIT, "the guard")
             os.kill(old[0], signal.SIGKILL)
             unchanged = (None, old[0])
-            until(lambda: read_pid(str(pidfiles[0])) not in unchanged, 30, "a keeper")
+            until(lambda: read_pid(str(pidfiles[0])) not in unchanged, WAIT, "a keeper")
             for pid in old[1:]:
                 os.kill(pid, signal.SIGKILL)
-            new = until(lambda: all_new(*old), 60, "a new guard and helper")
+            new = until(lambda: all_new(*old), WAIT, "a new guard and helper")
             names = ["vmnet-keeper", "vmnet-guard"]
-            until(lambda: [_name(pid) for pid in new[:2]] == names, 60, "both names")
+            until(lambda: [_name(pid) for pid in new[:2]] == names, WAIT, "both names")
             machine.kill()
-            machine.wait(10)
-            until(lambda: not any(map(lives, new)), 30, "the end of all")
+            machine.wait(WAIT)
+            until(lambda: not any(map(lives, new)), WAIT, "the end of all")
             assert first.stderr is not None
             said = first.stderr.read()
     assert "error: keeper: ended before the VM (exit status unknown): starting" in said
@@ -276,15 +276,15 @@ def test_a_pid_file_that_can_t_be_written_is_logged(tmp_path: Path) -> None:
             said = [running.stderr.readline() for _ in range(2)]
             assert running.poll() is None
             machine.kill()
-            machine.wait(10)
-            assert running.wait(30) == 0
+            machine.wait(WAIT)
+            assert running.wait(WAIT) == 0
     assert "error: keeper: can't write" in said[0]
     assert "error: guard: can't write" in said[1]
 
 
 def test_a_keeper_ends_if_the_vm_has_ended_before(tmp_path: Path) -> None:
     with subprocess.Popen(("true",)) as machine:
-        machine.wait(10)
-    done = subprocess.run(guarded(tmp_path, machine.pid), check=False, timeout=20)
+        machine.wait(WAIT)
+    done = subprocess.run(guarded(tmp_path, machine.pid), check=False, timeout=WAIT)
     assert done.returncode == 0
     assert sys.executable in guarded(tmp_path, 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import precompiling
+from tests.lab.wait import WAIT
 from tests.unit.interpreter import run
 from vmnet import cli
 from vmnet.cli import precompile
@@ -207,7 +208,7 @@ def _command(file: Path, settings: dict[str, str]) -> subprocess.CompletedProces
     environ = {"PATH": os.environ["PATH"], "VMNET_QEMU": "/bin/true", **settings}
     command = precompiling.command(file)
     return subprocess.run(
-        command, env=environ, capture_output=True, text=True, timeout=60, check=False
+        command, env=environ, capture_output=True, text=True, timeout=WAIT, check=False
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet.model.machine import Command, Listener, Opened, User
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to give up")
@@ -30,7 +31,7 @@ def python(script: str, *prefix: str) -> str:
         "from pathlib import PosixPath\n"
     )
     argv = (*prefix, sys.executable, "-c", head + script)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -125,7 +126,7 @@ def test_a_missing_file_is_an_error_and_no_privilege_is_lost(tmp_path: Path) -> 
 
 def test_a_socket_is_private_and_listens_when_it_appears(tmp_path: Path) -> None:
     path = tmp_path / "qmp.sock"
-    script = "import os, socket; s = socket.socket(fileno=150); s.settimeout(10)\n"
+    script = "import os, socket; s = socket.socket(fileno=150); s.settimeout(60)\n"
     script += "print('listening', flush=True)\nc, _ = s.accept(); c.sendall(b'%d' % os.getuid())"
     argv = (sys.executable, "-I", "-S", "-c", script)
     command = Command(argv, listeners=(Listener(path, 150),), user=User(0, 0))
@@ -138,7 +139,7 @@ def test_a_socket_is_private_and_listens_when_it_appears(tmp_path: Path) -> None
         assert process.stdout.readline() == b"listening\n"
         mode = path.stat()
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(10)
+            client.settimeout(WAIT)
             client.connect(str(path))
             assert client.recv(100) == b"0"
     assert (stat.S_IMODE(mode.st_mode), mode.st_uid) == (0o600, 0)

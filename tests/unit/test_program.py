@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet import program
 
 _MAIN = "def main(*words):\n    import sys\n    print(__name__, *words, *sys.modules)\n"
@@ -26,7 +27,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def run(argv: tuple[str, ...]) -> list[str]:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=True)
     return done.stdout.split()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit.test_guard import CONNECT, guard_of, machine
 from vmnet.supervision import firmware, qmp
 from vmnet.supervision.qmp import Connection
@@ -25,7 +26,7 @@ def qemu(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "qmp.sock"))
         listener.listen()
-        listener.settimeout(30)
+        listener.settimeout(WAIT)
         yield listener
 
 
@@ -92,7 +93,7 @@ def test_qemu_has_time_to_answer_during_a_flood(ours: Connection, qemu: socket.s
         flood(ours, theirs, times=10 * qmp.FLOOD_BYTES // len(EVENT))
         assert ours.floods == 0
         theirs.setblocking(True)
-        theirs.settimeout(30)
+        theirs.settimeout(WAIT)
         ours.messages()
         theirs.sendall(b'{"return": {}}\r\n')
         flood(ours, theirs)
@@ -155,8 +156,8 @@ def test_a_flooded_guard_handles_a_stop_signal(qemu: socket.socket, tmp_path: Pa
             commands = [json.loads(next(lines))["execute"] for _ in range(3)]
             assert commands == [*CONNECT, "system_powerdown"]
         process.kill()
-        process.wait(10)
-        assert running.wait(30) == 0
+        process.wait(WAIT)
+        assert running.wait(WAIT) == 0
 
 
 def test_repeated_guest_events_are_logged_a_limited_number_of_times(
@@ -173,7 +174,7 @@ def test_repeated_guest_events_are_logged_a_limited_number_of_times(
         assert running.stderr is not None
         said = [running.stderr.readline() for _ in range(100)]
         process.kill()
-        process.wait(10)
+        process.wait(WAIT)
         rest = running.stderr.read()
     assert said[0] == "vmnet: guard: the guest reboots\n"
     last = "the guest reboots; further reboots and panics are not logged"

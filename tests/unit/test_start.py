@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit import recorder
 from vmnet import pipeline, process
 from vmnet.errors import (
@@ -117,20 +116,16 @@ def test_a_failed_start_ends_the_daemon(hooks: Hooks, plan: Plan, tmp_path: Path
     with pytest.raises(LaunchError):
         start.start(hooks, with_daemon(plan, tmp_path, script))
     assert not (tmp_path / "helper.pid").exists()
-    assert has_ended(int((tmp_path / "kept").read_text()))
+    helper = int((tmp_path / "kept").read_text())
+    until(lambda: has_ended(helper), WAIT, "the end of the helper", interval=0.01)
 
 
 def has_ended(pid: int) -> bool:
-    """Wait a little for the end of an orphan, which only PID 1 reaps."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.01)
-    return False
+    """Return whether an orphan, which only PID 1 reaps, has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.parametrize(
@@ -270,7 +265,7 @@ def test_stop_signals_are_blocked_for_the_guard_which_a_failure_ends(
     (keeper,) = keepers
     _, status = os.waitpid(keeper, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-    until(lambda: not _has_processes(keeper), 60, "the guard to end with its keeper")
+    until(lambda: not _has_processes(keeper), WAIT, "the guard to end with its keeper")
 
 
 def _has_processes(group: int) -> bool:

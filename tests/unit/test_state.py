@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet import testing
 from vmnet.errors import StateError
 from vmnet.lifecycle import state
@@ -105,7 +106,7 @@ print(saved.replace(str(os.stat("/proc/self/ns/net").st_ino), ""))
 def saved_in_a_new_namespace(run_dir: Path) -> str:
     """Save state in a new namespace, and return its identifier without the inode number."""
     argv = ("unshare", "--net", sys.executable, "-c", SAVE, str(run_dir))
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=WAIT).stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to create network namespaces")

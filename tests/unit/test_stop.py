@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit import qmp, running
 
 VMNET = (sys.executable, "-m", "vmnet", "stop")
@@ -29,7 +29,7 @@ def test_a_guest_that_powers_off(tmp_path: Path, environ: dict[str, str]) -> Non
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock", events={"system_powerdown": OFF}) as qemu:
         done = run(*VMNET, "--timeout", "30", env=environ, check=False)
-        until(lambda: "quit" in qemu.told, 60, "quit")
+        until(lambda: "quit" in qemu.told, WAIT, "quit")
     assert (done.returncode, done.stdout[:28]) == (0, "the guest powered off after ")
     assert qemu.told == [
         *("qmp_capabilities", "query-status", "set-action", "system_powerdown"),
@@ -54,7 +54,7 @@ def test_force_writes_back_the_disks_and_quits(tmp_path: Path, environ: dict[str
     running.machine(tmp_path)
     with qmp.qemu(tmp_path / "qmp.sock") as qemu:
         done = run(*VMNET, "--timeout", "0", "--force", "--json", env=environ)
-        until(lambda: "quit" in qemu.told, 60, "quit")
+        until(lambda: "quit" in qemu.told, WAIT, "quit")
     assert done.json()["result"] == "forced"
     assert "system_powerdown" not in qemu.told
     assert qemu.told[-3:] == ["stop", "human-monitor-command", "quit"]

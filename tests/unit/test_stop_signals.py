@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet.supervision.signals import STOP_SIGNALS
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def test_the_kernel_reads_the_whole_first_line_of_the_script() -> None:
 @pytest.mark.parametrize("arguments", [("config",), ("--help",), ("no-such-command",)])
 def test_other_commands_unblock_the_stop_signals(arguments: tuple[str, ...]) -> None:
     argv = (*_BLOCKING, sys.executable, "-c", _REPORT, *arguments)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
     assert done.stderr.splitlines()[-1] == "[]"
 
 
@@ -47,6 +48,6 @@ def test_a_stop_signal_during_imports_stays_pending_until_the_handlers() -> None
     script = "import os, signal, sys; sys.argv = ['vmnet', 'run']; import vmnet.__main__ as vmnet; "
     script += "os.kill(os.getpid(), signal.SIGTERM); vmnet.main()"
     argv = (sys.executable, "-c", script)
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT, check=False)
     assert done.returncode == 128 + signal.SIGTERM, done.stderr
     assert done.stderr == "vmnet: error: interrupted by SIGTERM during the start\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.unit import running
 from vmnet import testing
 from vmnet.errors import StateError
@@ -51,7 +51,7 @@ def test_a_process_that_ended_or_never_existed_does_not_run() -> None:
         assert 0 <= process.seconds < 60
         child.kill()
         # It is a zombie until this test waits for it.
-        until(lambda: not process.runs, 60, "its end")
+        until(lambda: not process.runs, WAIT, "its end")
     assert not process.runs
     assert not Process.with_pid("sleep", child.pid).runs
     assert not Process.with_pid("no pidfile", 0).runs
@@ -65,9 +65,9 @@ def test_a_helper_is_found_by_its_pid_file(tmp_path: Path) -> None:
         helper.pidfile.write_text(f"{child.pid}\n")
         assert helper.state() == (child.pid, "")
         child.send_signal(signal.SIGSTOP)
-        until(lambda: helper.state() == (child.pid, "is stopped"), 60, "it to be stopped")
+        until(lambda: helper.state() == (child.pid, "is stopped"), WAIT, "it to be stopped")
         child.kill()
-        until(lambda: helper.state() == (child.pid, "has ended"), 60, "the zombie")
+        until(lambda: helper.state() == (child.pid, "has ended"), WAIT, "the zombie")
     assert helper.state() == (child.pid, "has ended")
 
 

@@ -19,11 +19,11 @@ from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.progress import step
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 VMNET = (sys.executable, "-m", "vmnet")
 BUILDER = Path(__file__).parents[2] / "guest" / "build"
-BOOT_SECONDS = 240  # under TCG, on a busy machine
+BOOT_SECONDS = 2 * WAIT  # under TCG, where a boot takes some seconds
 
 
 @frozen
@@ -58,7 +58,7 @@ class DemoVm:
         """Start a VM, and yield it when QEMU runs; the guest may not have booted yet."""
         environ = {**self.environ, **settings}
         with container.popen(*VMNET, "run", *arguments, env=environ, pid=True) as process:
-            until(lambda: _is_qemu(process), 30, "QEMU to be process 1", detail=process.output)
+            until(lambda: _is_qemu(process), WAIT, "QEMU to be process 1", detail=process.output)
             yield Guest(process)
 
 
@@ -99,7 +99,7 @@ def ask(station: Namespace, address: str, page: str) -> Any:
     """Return a JSON page of the guest's web server, requested from a station."""
     url = f"http://{address}/cgi-bin/{page}"
     curl = ("curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
-    return station.run(*curl, "--max-time", "20", url, timeout=60).json()
+    return station.run(*curl, "--max-time", "20", url, timeout=WAIT).json()
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,9 @@ from tests.lab.console import Console, on_socket
 from tests.lab.folders import open_to_readers
 from tests.lab.images.cache import cached
 from tests.lab.net.namespace import Namespace
+from tests.lab.wait import WAIT
 
-BOOT_SECONDS = 400
+BOOT_SECONDS = 4 * WAIT  # under TCG, where a boot takes half a minute
 """For a Debian under TCG, on a busy machine."""
 
 _PROMPT = "guest> "
@@ -107,11 +108,11 @@ class Shell:
 
     console: Console
 
-    def ask(self, command: str, seconds: float = 60) -> str:
+    def ask(self, command: str, seconds: float = WAIT) -> str:
         """Run a command, and return what it prints."""
         return self.console.command(command, f"^{_PROMPT}$", seconds)
 
-    def json(self, command: str, seconds: float = 60) -> Any:
+    def json(self, command: str, seconds: float = WAIT) -> Any:
         return json.loads(self.ask(command, seconds))
 
 

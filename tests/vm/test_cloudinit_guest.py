@@ -15,7 +15,7 @@ import pytest
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.debian_guest import DebianGuest, Shell, booted, debian_guest
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
@@ -190,7 +190,7 @@ def test_a_thousand_routes_and_two_default_gateways(
         **debian.settings(),
     }
     with content(web, tmp_path, settings) as guest:
-        until(lambda: _routes(guest) == routes, 60, "the routes", interval=1)
+        until(lambda: _routes(guest) == routes, WAIT, "the routes", interval=1)
         network.host.run("ping", "-c2", "-W5", web.address)
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("cat /root/from-config") == "a part of its own\n"

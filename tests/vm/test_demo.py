@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import Process, background
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 
 pytestmark = pytest.mark.vm
 
@@ -78,7 +78,7 @@ def test_it_prints_what_happens(environ: dict[str, str]) -> None:
 
 def test_a_failure_is_reported_with_the_entry_points_error(environ: dict[str, str]) -> None:
     with demo(environ | {"VMNET_DEMO": "/nonexistent"}) as process:
-        assert process.wait(60) == 1
+        assert process.wait(WAIT) == 1
         output = process.output()
     assert "no demonstration Linux in /nonexistent" in output
     assert output.splitlines()[-1] == "vmnet: error: the machine ended before QEMU is PID 1"
@@ -86,7 +86,7 @@ def test_a_failure_is_reported_with_the_entry_points_error(environ: dict[str, st
 
 def test_an_interrupted_demo_cleans_up(environ: dict[str, str]) -> None:
     with demo(environ) as process:
-        until(lambda: "4. The guest boots" in process.output(), 60, "QEMU", detail=process.output)
+        until(lambda: "4. The guest boots" in process.output(), WAIT, "QEMU", detail=process.output)
         assert traces(process.pid)
         process.signal(signal.SIGTERM)
         assert process.wait() == 130

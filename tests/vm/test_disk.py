@@ -15,6 +15,7 @@ import pytest
 from tests.lab.command import Process, run
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
+from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, Guest, booting
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
@@ -91,7 +92,7 @@ def test_no_record_is_lost(
             guest.says(f"written {written + 1}\r\n")
             time.sleep(random.uniform(0, _SETTLED_SECONDS))
             end(container, guest.process)
-            guest.process.wait(30)
+            guest.process.wait(WAIT)
             last = _last_written(guest)
         if image_format == "qcow2":
             _require_intact(disk)

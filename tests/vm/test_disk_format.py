@@ -9,6 +9,7 @@ import pytest
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
+from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, booting
 
 pytestmark = pytest.mark.vm
@@ -55,5 +56,5 @@ def _planter_output(container: Namespace, machine: DemoVm, disk: Path, folder: P
     settings["VMNET_DISK"] = str(disk)
     with machine.booted(container, **settings) as guest:
         guest.says("planter: done")
-        guest.process.wait(30)
+        guest.process.wait(WAIT)
         return guest.output().replace("\r", "")

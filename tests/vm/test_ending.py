@@ -16,13 +16,11 @@ from tests.lab.command import Process, run
 from tests.lab.console import Console, on_process
 from tests.lab.net.lan import Lan
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, boot_sector
 from vmnet.supervision.guard import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
-
-END_SECONDS = 60
 
 
 @contextmanager
@@ -50,7 +48,7 @@ def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
         console.send_line("reboot -f")
         console.expect("vmnet-guest# ", BOOT_SECONDS)
         console.send_line("poweroff")
-        assert process.wait(END_SECONDS) == 0
+        assert process.wait(WAIT) == 0
         output = process.output()
     assert "\x1b" not in output
     assert "vmnet: guard: the guest reboots" in output
@@ -77,14 +75,14 @@ def test_a_panic_is_a_failure(network: Lan, machine: DemoVm) -> None:
     """Because of `panic=-1`, the guest would otherwise reboot forever."""
     with shell(network, machine) as (process, console):
         console.send_line("echo c > /proc/sysrq-trigger")
-        assert process.wait(END_SECONDS) == 1
+        assert process.wait(WAIT) == 1
 
 
 def test_a_guest_chooses_its_exit_status(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
     """QEMU's exit port makes twice the written value plus one of it."""
     settings = boot_sector(tmp_path, bytes.fromhex("b0 05 e6 f4"))  # mov al, 5; out 0xf4, al
     with machine.booted(network.container("web"), **settings) as guest:
-        assert guest.process.wait(END_SECONDS) == 11
+        assert guest.process.wait(WAIT) == 11
         assert "forcing QEMU to quit" not in guest.output(), "the mark of a forced stop"
 
 
@@ -104,8 +102,8 @@ def test_a_guest_that_powers_off_in_time_is_success(
     with shell(network, machine) as (process, console):
         process.signal(number)
         process.signal(number)
-        console.expect("power button, shutting down", END_SECONDS)
-        assert process.wait(END_SECONDS) == 0
+        console.expect("power button, shutting down", WAIT)
+        assert process.wait(WAIT) == 0
         output = process.output()
     assert output.count("pressing the guest's power button") == 1
     assert "forcing" not in output
@@ -116,9 +114,9 @@ def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
 ) -> None:
     with shell(network, machine, VMNET_STOP_TIMEOUT="4", VMNET_LOG="json") as (process, console):
         console.send_line("killall acpid; echo deaf")
-        console.expect("^deaf$", END_SECONDS)
+        console.expect("^deaf$", WAIT)
         process.signal(signal.SIGTERM)
-        assert process.wait(END_SECONDS) == FORCED_STATUS
+        assert process.wait(WAIT) == FORCED_STATUS
         output = process.output()
     assert '"warning", "message": "guard: the guest did not power off within 4 s' in output
     assert "--stop-timeout 70 -e VMNET_STOP_TIMEOUT=60" in output
@@ -129,9 +127,9 @@ def test_the_button_is_pressed_until_the_guest_reacts(
 ) -> None:
     with shell(network, machine, VMNET_STOP_TIMEOUT="80") as (process, console):
         console.send_line("killall acpid; echo deaf")
-        console.expect("^deaf$", END_SECONDS)
+        console.expect("^deaf$", WAIT)
         with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.settimeout(END_SECONDS)
+            monitor.settimeout(WAIT)
             monitor.connect(str(tmp_path / "run" / "qmp.sock"))
             monitor.sendall(b'{"execute": "qmp_capabilities"}')
             process.signal(signal.SIGTERM)
@@ -139,8 +137,8 @@ def test_the_button_is_pressed_until_the_guest_reacts(
             presses = (message for message in messages if message.get("event") == "POWERDOWN")
             assert [next(presses)["event"], next(presses)["event"]] == ["POWERDOWN"] * 2
         console.send_line("acpid -l /run/acpid.log -p /run/acpid.pid")
-        console.expect("power button, shutting down", END_SECONDS)
-        assert process.wait(END_SECONDS) == 0
+        console.expect("power button, shutting down", WAIT)
+        assert process.wait(WAIT) == 0
 
 
 def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: DemoVm) -> None:
@@ -159,10 +157,10 @@ def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: DemoVm) -> No
         (guard,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
         os.kill(int(guard), signal.SIGKILL)
         missed = "error: guard: ended before the VM (SIGKILL): starting it again"
-        until(lambda: missed in process.output(), END_SECONDS, missed, detail=process.output)
+        until(lambda: missed in process.output(), WAIT, missed, detail=process.output)
         process.signal(signal.SIGTERM)
-        console.expect("power button, shutting down", END_SECONDS)
-        assert process.wait(END_SECONDS) == 0
+        console.expect("power button, shutting down", WAIT)
+        assert process.wait(WAIT) == 0
 
 
 def _name(pid: str) -> str:
@@ -187,9 +185,9 @@ def test_a_forced_stop_writes_back_the_guests_data(
         # O_DIRECT bypasses the guest's cache, and does not flush the disk's.
         written = "yes vmnet | dd of=/dev/vda bs=64k count=64 iflag=fullblock oflag=direct"
         console.send_line(f"killall acpid; {written} && echo done")
-        console.expect("^done$", END_SECONDS)
+        console.expect("^done$", WAIT)
         process.signal(signal.SIGTERM)
-        assert process.wait(END_SECONDS) == FORCED_STATUS
+        assert process.wait(WAIT) == FORCED_STATUS
     raw = tmp_path / "raw"
     run("qemu-img", "check", "-q", "-f", "qcow2", disk)
     run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw)
@@ -200,5 +198,5 @@ def test_a_forced_stop_writes_back_the_guests_data(
 def test_without_the_guard_a_stop_signal_ends_qemu(network: Lan, machine: DemoVm) -> None:
     with shell(network, machine, VMNET_GUARD="off") as (process, _):
         process.signal(signal.SIGTERM)
-        assert process.wait(END_SECONDS) == 0
+        assert process.wait(WAIT) == 0
         assert "guard" not in process.output()

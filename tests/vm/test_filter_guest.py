@@ -13,14 +13,13 @@ from tests.lab.console import Console, on_process
 from tests.lab.images.initrd import appended, program
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm
 
 pytestmark = pytest.mark.vm
 
 PROMPT = "vmnet-guest# "
 PROMPT_LINE = re.escape(PROMPT)
-COMMAND_SECONDS = 120
 ROGUE_MAC = "02:42:ac:1e:01:99"
 
 
@@ -45,7 +44,7 @@ def shell(
 
 def received(console: Console, command: str) -> int:
     """Return how many answers busybox's ping or arping reports at its end."""
-    output = console.command(command, PROMPT_LINE, COMMAND_SECONDS)
+    output = console.command(command, PROMPT_LINE)
     found = re.search(r"(\d+) packets received|Received (\d+) ", output)
     assert found, output
     return int(found[1] or found[2])
@@ -65,27 +64,25 @@ def test_a_guest_that_impersonates_a_neighbour(
     web, victim, station = network.container("web"), network.station("victim"), network.station()
     succeeds = filtering == "off"
     seconds = _seconds(succeeds)
-    station.run("ping", "-c1", "-W60", victim.address, timeout=90)
+    station.run("ping", "-c1", "-W60", victim.address, timeout=WAIT)
     assert mac_of(station, victim.address) == victim.mac
     with shell(web, machine, VMNET_FILTER=filtering) as guest:
         assert received(guest, f"ping -c1 -W60 {station.address}") == 1
 
-        guest.command(f"ip address add {victim.address}/32 dev eth0", PROMPT_LINE, COMMAND_SECONDS)
+        guest.command(f"ip address add {victim.address}/32 dev eth0", PROMPT_LINE)
         announce = f"arping -U -c2 -I eth0 -s {victim.address} {victim.address}"
-        guest.command(announce, PROMPT_LINE, COMMAND_SECONDS)
+        guest.command(announce, PROMPT_LINE)
         # The answer shows that the station has received the announcement, which came before it.
         assert received(guest, f"ping -c1 -W60 {station.address}") == 1
         assert (mac_of(station, victim.address) == web.mac) == succeeds
         victims = f"ping -c1 -W{seconds} -I {victim.address} {network.gateway}"
         assert (received(guest, victims) == 1) == succeeds
-        guest.command(
-            f"ip address delete {victim.address}/32 dev eth0", PROMPT_LINE, COMMAND_SECONDS
-        )
+        guest.command(f"ip address delete {victim.address}/32 dev eth0", PROMPT_LINE)
 
-        guest.command(f"ip link set eth0 address {ROGUE_MAC}", PROMPT_LINE, COMMAND_SECONDS)
+        guest.command(f"ip link set eth0 address {ROGUE_MAC}", PROMPT_LINE)
         assert (received(guest, f"arping -f -w{seconds} -I eth0 {station.address}") > 0) == succeeds
         assert (mac_of(station, web.address) == ROGUE_MAC) == succeeds
-        guest.command(f"ip link set eth0 address {web.mac}", PROMPT_LINE, COMMAND_SECONDS)
+        guest.command(f"ip link set eth0 address {web.mac}", PROMPT_LINE)
         assert received(guest, f"ping -c3 -W60 {station.address}") > 0
 
 
@@ -122,28 +119,28 @@ def test_a_guest_that_plays_the_networks_router(
     }
     with shell(web, machine, PROMPT_LINE, **settings) as guest:
         for address in (f"{web.address}/24", f"{own6}/64", f"{foreign6}/64"):
-            guest.command(f"ip address add {address} dev eth0", PROMPT_LINE, COMMAND_SECONDS)
-        station.run("ping", "-c1", "-W60", str(own6), timeout=90)
+            guest.command(f"ip address add {address} dev eth0", PROMPT_LINE)
+        station.run("ping", "-c1", "-W60", str(own6), timeout=WAIT)
         # Neighbour discovery for an address that does not belong to the guest.
         answers = station.run(
-            "ping", "-c1", f"-W{_seconds(succeeds)}", foreign6, check=False, timeout=120
+            "ping", "-c1", f"-W{_seconds(succeeds)}", foreign6, check=False, timeout=WAIT
         )
         assert (answers.returncode == 0) == succeeds
 
-        guest.command("server &", PROMPT_LINE, COMMAND_SECONDS)
+        guest.command("server &", PROMPT_LINE)
 
         def logged(text: str) -> bool:
-            return text in guest.command("cat /run/server.log", PROMPT_LINE, COMMAND_SECONDS)
+            return text in guest.command("cat /run/server.log", PROMPT_LINE)
 
-        until(lambda: logged("RTR-ADVERT(eth0)"), 120, "a router advertisement", interval=0.5)
+        until(lambda: logged("RTR-ADVERT(eth0)"), WAIT, "a router advertisement", interval=0.5)
         tries = ("-t", str(_seconds(succeeds)), "-T", "1")
         leased = ("-f", "-n", "-q", *tries, "-s", "/bin/true")
         udhcpc = station.run("udhcpc", "-i", "eth0", *leased, check=False, timeout=180)
         assert (udhcpc.returncode == 0) == succeeds, udhcpc.stderr
-        until(lambda: logged("DHCPOFFER"), 60, "an offer", interval=0.5)
+        until(lambda: logged("DHCPOFFER"), WAIT, "an offer", interval=0.5)
 
         # This ping follows the advertisement on the same wire, so the station has received it.
-        station.run("ping", "-c1", "-W60", str(own6), timeout=90)
+        station.run("ping", "-c1", "-W60", str(own6), timeout=WAIT)
         routes = station.ip("-6", "-j", "route", "show", "default").json()
         routers = [route.get("gateway") for route in routes if route.get("protocol") == "ra"]
         assert bool(routers) == succeeds, routes

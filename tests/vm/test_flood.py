@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.net.lan import Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, DemoVm, boot_sector
 from vmnet.supervision.guard import FORCED_STATUS
 
@@ -50,7 +50,7 @@ def test_a_guest_that_floods_qemus_monitor_is_stopped_in_time(
         flooded = "the guest floods QEMU's control socket"
         until(lambda: flooded in guest.output(), BOOT_SECONDS, flooded, detail=guest.output)
         guest.process.signal(signal.SIGTERM)
-        assert guest.process.wait(60) == FORCED_STATUS
+        assert guest.process.wait(WAIT) == FORCED_STATUS
         output = guest.output()
     assert "guard: SIGTERM: pressing the guest's power button" in output
     assert "guard: the guest did not power off within 2 s: forcing QEMU to quit" in output

@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import DemoVm, booting
 
 pytestmark = pytest.mark.vm
@@ -47,7 +47,7 @@ def test_the_guest_waits_for_room(
         (guard,) = (pid for pid in db.pids() if _name(pid) == "vmnet-guard")
         os.kill(guard, signal.SIGKILL)
         said = "the guest is stopped until there is room"
-        until(lambda: guest.output().count(said) == 2, 60, "the next guard", detail=guest.output)
+        until(lambda: guest.output().count(said) == 2, WAIT, "the next guard", detail=guest.output)
         run("mount", "-o", "remount,size=32M", small)
         guest.says("written: 0")
         guest.says("guard: the host's disk has room again: the guest runs")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.net.lan import WORLD, Lan, lan
 from tests.lab.net.services import dns_server, dnsmasq, web_server
+from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, ask
 from vmnet.supervision.guard import FORCED_STATUS
 
@@ -69,7 +70,7 @@ def test_a_guest_that_does_not_react_is_forced(network: Lan, machine: DemoVm) ->
     web = network.container("web")
     with machine.booted(web, "-S", VMNET_STOP_TIMEOUT="2") as guest:  # -S: the CPU never starts
         guest.process.signal(signal.SIGTERM)
-        assert guest.process.wait(60) == FORCED_STATUS
+        assert guest.process.wait(WAIT) == FORCED_STATUS
         assert "did not power off within 2 s: forcing QEMU to quit" in guest.output()
 
 

@@ -12,7 +12,7 @@ from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.net.services import dnsmasq
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import DemoVm, ask
 from tests.vm.debian_guest import Shell, booted, debian_guest
 
@@ -34,7 +34,7 @@ def test_a_guest_keeps_its_lease_over_a_renewal(network: Lan, machine: DemoVm) -
             assert ask(beyond, "172.30.1.150", "identity")["interfaces"][0]["mac"] == MAC
             until(
                 lambda: server.output().count(f"DHCPACK({network.bridge}) 172.30.1.150") >= 2,
-                90,
+                WAIT,
                 "the lease to be renewed",
                 detail=server.output,
             )

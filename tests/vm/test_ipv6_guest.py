@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.net.lan import WORLD6, Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import DemoVm, ask
 from tests.vm.debian_guest import booted, debian_guest
 
@@ -57,7 +57,9 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
         web.ip("-4", "address", "flush", "dev", "eth0")
     network.world()
     with booted(web, tmp_path, debian_guest().settings()) as guest:
-        until(lambda: "configured" in guest.ask("networkctl"), 60, "networkd to configure the link")
+        until(
+            lambda: "configured" in guest.ask("networkctl"), WAIT, "networkd to configure the link"
+        )
         assert _addresses(guest.json("ip -j -6 address")) == {
             f"{web.nic().address6}/128",
             "fd00:30:1::200/128",

@@ -15,7 +15,7 @@ import pytest
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import VMNET, DemoVm
 from vmnet.errors import MachineError
 from vmnet.lifecycle import privileges
@@ -60,7 +60,7 @@ def test_every_process_has_only_the_privileges_it_needs(
     settings = {"VMNET_DISK": str(image), "VMNET_IPAM": "dnsmasq,cloudinit"}
     with machine.booted(web, STOPPED, **settings):
         names = {"qemu-system-x86", "vmnet-guard", "vmnet-keeper", "dnsmasq", "vmnet-responder"}
-        until(lambda: names <= set(statuses(web)), 60, str(names))
+        until(lambda: names <= set(statuses(web)), WAIT, str(names))
         found = statuses(web)
         sockets = [path.stat() for path in (tmp_path / "run").glob("*.sock")]
         after = image.stat()
@@ -122,7 +122,7 @@ def test_qemu_locks_a_disk_that_it_inherits(
     settings = {"VMNET_DISK": str(disk(tmp_path, image_format)), "VMNET_GUARD": "off"}
     web, other = network.container("web"), network.container("other")
     with machine.booted(web, STOPPED, **settings) as guest:
-        until(lambda: _holds_locks(guest.process.pid), 60, "a lock", detail=guest.output)
+        until(lambda: _holds_locks(guest.process.pid), WAIT, "a lock", detail=guest.output)
         environ = {**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")}
         second, checked = (
             other.run(*VMNET, *arguments, env=environ, check=False, pid=True)

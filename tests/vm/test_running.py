@@ -14,7 +14,7 @@ from attrs import frozen
 from tests.lab.command import Completed, run
 from tests.lab.net.lan import Lan
 from tests.lab.net.services import dnsmasq
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest
 from vmnet.supervision.guard import FORCED_STATUS
 
@@ -32,7 +32,7 @@ class Inside:
     def __call__(self, *arguments: str) -> Completed:
         entered = ("nsenter", "-t", str(self.guest.process.pid), "--net", "--pid", "--mount")
         environ = {**self.machine.environ, **self.settings}
-        return run(*entered, *VMNET, *arguments, env=environ, check=False, timeout=90)
+        return run(*entered, *VMNET, *arguments, env=environ, check=False, timeout=WAIT)
 
     def status(self) -> Any:
         return self("status", "--json").json()
@@ -82,7 +82,7 @@ def test_status_and_health_from_boot_to_a_lost_helper(network: Lan, machine: Dem
 
         killed = next(helper for helper in found["helpers"] if helper["name"] == "dnsmasq")
         kill(inside, killed["pid"])
-        until(lambda: is_replaced(inside, killed), 60, "another dnsmasq")
+        until(lambda: is_replaced(inside, killed), WAIT, "another dnsmasq")
         inside.becomes("healthy")
 
 
@@ -107,7 +107,7 @@ def test_stop_presses_the_power_button_and_reports(network: Lan, machine: DemoVm
         assert stopped.returncode == 0, stopped.stderr
         assert "the guest powered off after " in stopped.stdout
         assert "pressing the guest's power button; it has 60 s" in stopped.stderr
-        assert guest.process.wait(30) == 0
+        assert guest.process.wait(WAIT) == 0
         assert "power button, shutting down" in guest.output()
 
 
@@ -116,7 +116,7 @@ def test_stop_gives_up_unless_forced(network: Lan, machine: DemoVm) -> None:
     web = network.container("web")
     with machine.booted(web, "-S") as guest:
         inside = Inside(guest, machine, {"VMNET_LOG": "json"})
-        until(lambda: inside("status").returncode == 0, 30, "QEMU to be there")
+        until(lambda: inside("status").returncode == 0, WAIT, "QEMU to be there")
         assert inside.becomes("unhealthy").startswith("prelaunch: ")
         refused = inside("stop", "--timeout", "3")
         assert refused.returncode == 22
@@ -128,7 +128,7 @@ def test_stop_gives_up_unless_forced(network: Lan, machine: DemoVm) -> None:
         forced = inside("stop", "--timeout", "1", "--force", "--json")
         assert forced.returncode == 0, forced.stderr
         assert forced.json()["result"] == "forced"
-        assert guest.process.wait(30) == FORCED_STATUS
+        assert guest.process.wait(WAIT) == FORCED_STATUS
 
 
 HOLD = """
@@ -146,9 +146,9 @@ def test_another_client_of_the_control_socket_is_reported(network: Lan, machine:
     socket_of_qemu = f"{machine.environ['VMNET_RUN_DIR']}/qmp.sock"
     with machine.booted(web, "-S") as guest:
         inside = Inside(guest, machine, {})
-        until(lambda: inside("status").returncode == 0, 30, "QEMU to be there")
+        until(lambda: inside("status").returncode == 0, WAIT, "QEMU to be there")
         with web.popen(sys.executable, "-c", HOLD, socket_of_qemu) as holder:
-            until(lambda: "QMP" in holder.output(), 60, "QEMU's greeting", detail=holder.output)
+            until(lambda: "QMP" in holder.output(), WAIT, "QEMU's greeting", detail=holder.output)
             found = inside.status()["qemu"]
             assert "a process outside of this container is connected to " in found["unknown"]
             stopped = inside("stop", "--timeout", "1")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
+from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, booting
 
 pytestmark = pytest.mark.vm
@@ -31,7 +32,7 @@ def test_discarded_and_zeroed_sectors_leave_the_image(
     settings = booting(machine, _TRIMMER / "init", tmp_path)
     with machine.booted(network.container("db"), **settings, VMNET_DISK=str(disk)) as guest:
         guest.says("trimmer: done")
-        guest.process.wait(30)
+        guest.process.wait(WAIT)
         output = guest.output()
     assert "discarded: 0" in output
     assert "zeroed: 0" in output

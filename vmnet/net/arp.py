@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,7 @@ from ipaddress import IPv4Address
 
 from vmnet import engine
 from vmnet.errors import PrivilegeError
-from vmnet.net import packets
+from vmnet.net import packet_socket, packets
 
 # The RFC spaces its three probes one to two seconds apart, for slow links. A container's link is a
 # virtual switch or an overlay, where an answer takes well under a millisecond.
@@ -60,10 +59,7 @@ def _probe(mac: bytes, target: IPv4Address) -> bytes:
 
 def _claims(link: socket.socket, own_mac: bytes, until: float) -> Iterator[IPv4Address]:
     """Yield the addresses that other machines claim, as the claims arrive."""
-    while (left := until - time.monotonic()) > 0:
-        if not select.select([link], [], [], left)[0]:
-            return
-        frame = link.recv(2048)
+    for frame, _ in packet_socket.receive(link, until):
         if len(frame) < packets.ETHERNET.size + packets.ARP.size:
             continue
         *_, sender_mac, sender, _, target = packets.ARP.unpack_from(frame, packets.ETHERNET.size)

@@ -7,7 +7,6 @@ sender address, could make a guest that is just taking its address see a conflic
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Iterable
@@ -60,13 +59,13 @@ def answering(
                     question = ndp.who_has(target, own_mac)
                     packet = ndp.packet(question, own_mac)
                     link.sendto(packet, (tap, packets.ETH_P_IPV6, 0, 0, question.mac))
-            until = min(now + _INTERVAL, end)
-            while missing and (left := until - time.monotonic()) > 0:
-                if select.select([link], [], [], left)[0]:
-                    answer = _answer(*link.recvfrom(2048))
-                    if answer in missing:
-                        missing.remove(answer)
-                        found.add(answer)
+            for packet, sender in packet_socket.receive(link, min(now + _INTERVAL, end)):
+                answer = _answer(packet, sender)
+                if answer in missing:
+                    missing.remove(answer)
+                    found.add(answer)
+                if not missing:
+                    break
     return frozenset(found)
 
 

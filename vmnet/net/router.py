@@ -7,7 +7,6 @@ for a link-local address of the same machine.
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,7 @@ from ipaddress import IPv6Address
 from attrs import frozen
 
 from vmnet.model.identity import Interface, Router
-from vmnet.net import ndp, packets
+from vmnet.net import ndp, packet_socket, packets
 
 # A virtual switch answers in well under a millisecond. But when the first container joins a
 # network, the gateway may be detecting duplicates of its own addresses, and stays silent for up to
@@ -106,10 +105,7 @@ def _first_answer(
 
 
 def _receive(link: socket.socket, deadline: float) -> Iterator[_Answer]:
-    while (left := deadline - time.monotonic()) > 0:
-        if not select.select([link], [], [], left)[0]:
-            return
-        packet, sender = link.recvfrom(2048)
+    for packet, sender in packet_socket.receive(link, deadline):
         address = ndp.answered(packet)
         if address is not None:
             yield _Answer(address, sender[4])

@@ -7,14 +7,14 @@ import pytest
 from tests.lab.console import on_process
 from tests.lab.ipam.cni import Lab, lab
 from tests.lab.net.lan import Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, ask, demo_guest, machine, network
 
 __all__ = ["demo_guest", "lab", "machine", "network"]
 
 pytestmark = pytest.mark.vm
 
-FIRST, END_SECONDS = "172.30.1.100", 60
+FIRST = "172.30.1.100"
 
 
 def test_the_guest_has_the_allocated_address_until_it_powers_off(
@@ -43,5 +43,5 @@ def test_the_guest_has_the_allocated_address_until_it_powers_off(
         gone = station.run("arping", "-c2", "-w2", "-I", "eth0", web.address, check=False)
         assert gone.returncode == 1, "the container's own address is still in use"
         console.send_line("poweroff")
-        assert process.wait(END_SECONDS) == 0, process.output()
+        assert process.wait(WAIT) == 0, process.output()
     assert lab.held() == []

@@ -14,7 +14,7 @@ from vmnet_ipam_cni.network import Network
 from vmnet_ipam_cni.plugin import Plugin
 
 from tests.lab.ipam.cni import Lab, lab, result
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from vmnet.api import AllocationError, Answer
 
 __all__ = ["lab"]
@@ -117,7 +117,7 @@ def test_a_hanging_plugin_is_killed_with_its_children(lab: Lab) -> None:
     assert caught.value.message.endswith("did not answer ADD for eth0 within 3 s")
     assert "VMNET_CNI_TIMEOUT" in caught.value.hint
     for pid in map(int, pids.read_text().split()):
-        until(lambda pid=pid: not _runs(pid), 60, f"the end of {pid}")  # type: ignore[misc]
+        until(lambda pid=pid: not _runs(pid), WAIT, f"the end of {pid}")  # type: ignore[misc]
 
 
 def _runs(pid: int) -> bool:

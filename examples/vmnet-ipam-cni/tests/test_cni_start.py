@@ -18,7 +18,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dnsmasq
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, network, vmnet
 from vmnet.api import AllocationError, LaunchError
 
@@ -40,7 +40,7 @@ def running(vmnet: Vmnet, lab: Lab, web: Namespace, **settings: str) -> Iterator
     """Run ``vmnet run`` within the context, and wait until the stand-in for QEMU runs."""
     environ = {**vmnet.environ, **lab.environ(), **settings}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
-        until(lambda: _has_vm(process, web), 30, "the VM to run", detail=process.output)
+        until(lambda: _has_vm(process, web), WAIT, "the VM to run", detail=process.output)
         yield process
 
 
@@ -155,7 +155,7 @@ def test_a_stop_during_the_allocation_releases(web: Namespace, vmnet: Vmnet, lab
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
     environ = {**vmnet.environ, **lab.environ()}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
-        until(lambda: lab.commands() == ["ADD eth0"], 30, "ADD", detail=process.output)
+        until(lambda: lab.commands() == ["ADD eth0"], WAIT, "ADD", detail=process.output)
         process.signal(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
@@ -178,7 +178,7 @@ def daemon(socket: Path) -> Iterator[Process]:
             process.require_running()
             return socket.exists()
 
-        until(listens, 60, "the daemon's socket", detail=process.output)
+        until(listens, WAIT, "the daemon's socket", detail=process.output)
         yield process
 
 
@@ -201,7 +201,7 @@ def test_dhcp_leases_for_ever_and_releases(
             process.signal(signal.SIGTERM)
             assert process.wait() == 0
         released = f"DHCPRELEASE({network.bridge}) {leased[1]} {web.mac}"
-        until(lambda: released in server.output(), 60, released, detail=server.output)
+        until(lambda: released in server.output(), WAIT, released, detail=server.output)
         assert server.output().count("DHCPACK(") == 1, "CHECK took out a second lease"
 
 

@@ -11,6 +11,7 @@ import vmnet_ipam_http as http
 from vmnet_ipam_http import access
 
 from tests.lab.ipam.http import TOKEN, Certificates, settings
+from tests.lab.wait import WAIT
 from vmnet.api import AllocationError, SettingsError, VmnetError
 
 
@@ -146,7 +147,7 @@ def test_a_key_with_a_password_is_an_error(tmp_path: Path) -> None:
     made = Certificates.made(tmp_path)
     locked = tmp_path / "locked.pem"
     words = ("openssl", "pkey", "-aes256", "-passout", "pass:secret", "-in", made.server)
-    subprocess.run((*words, "-out", locked), check=True, capture_output=True, timeout=30)
+    subprocess.run((*words, "-out", locked), check=True, capture_output=True, timeout=WAIT)
     error = refused(
         AllocationError, URL="https://h.test", CERTIFICATE=str(made.server), KEY=str(locked)
     )
@@ -163,7 +164,7 @@ def test_planning_reports_wrong_settings() -> None:
 def test_importing_the_plugin_imports_no_libraries() -> None:
     program = "import sys, vmnet_ipam_http; print(*sys.modules)"
     done = subprocess.run(
-        (sys.executable, "-c", program), capture_output=True, text=True, timeout=60, check=True
+        (sys.executable, "-c", program), capture_output=True, text=True, timeout=WAIT, check=True
     )
     heavy = {"urllib3", "ssl", "cattrs", "json", "uuid", "http", "concurrent"}
     assert not heavy & {module.split(".")[0] for module in done.stdout.split()}

@@ -21,13 +21,12 @@ from tests.lab.ipam.http import TOKEN, Site
 from tests.lab.net.lan import lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import VMNET
 from vmnet.api import AllocationError, LaunchError, SettingsError
 
 # Inherits the taps and ends on SIGTERM, like QEMU.
 WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
-START_SECONDS = 120  # enough for a busy machine
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def await_vm(container: Namespace, process: Process) -> None:
         process.require_running()
         return any(_name(pid) == "hypervisor\n" for pid in container.pids())
 
-    until(runs, START_SECONDS, "the VM to run", interval=0.2, detail=process.output)
+    until(runs, WAIT, "the VM to run", interval=0.2, detail=process.output)
 
 
 def _name(pid: int) -> str:
@@ -71,7 +70,7 @@ def _name(pid: int) -> str:
 
 def run(container: Namespace, environ: Mapping[str, str]) -> Completed:
     """Run a start that must end by itself."""
-    return container.run(*VMNET, "run", env=environ, check=False, pid=True, timeout=START_SECONDS)
+    return container.run(*VMNET, "run", env=environ, check=False, pid=True, timeout=WAIT)
 
 
 def leased(run_dir: Path) -> str:
@@ -93,7 +92,7 @@ def test_from_the_service_to_dnsmasq_and_back(site: Site) -> None:
         assert list(server.allocated()) == ["172.30.1.129"]
         assert leased(site.run_dir()) == "172.30.1.129"
         process.signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(WAIT) == 0
         assert server.is_empty()
         assert TOKEN not in process.output()
     require_same(before, web.dump())
@@ -123,7 +122,7 @@ def test_from_the_service_to_a_seed(site: Site) -> None:
                 web.nic("eth1").mac: (["172.30.1.130/24"], None),
             }
             process.signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(WAIT) == 0
         assert server.is_empty()
 
 
@@ -165,7 +164,7 @@ def test_an_empty_pool_stops_the_start(site: Site) -> None:
             assert "409 pool exhausted: all addresses of 172.30.1.128/32 are in use" in ended.stderr
             assert len(server.allocated()) == 1
             process.signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(WAIT) == 0
         assert server.is_empty()
         with starting(second, site.settings(server.url, "second")) as process:
             await_vm(second, process)
@@ -181,7 +180,7 @@ def test_the_next_start_releases_if_the_service_is_down_at_the_end(site: Site) -
             await_vm(web, process)
             server.process.stop()
             process.signal(signal.SIGTERM)
-            assert process.wait(60) == 0, "the status is the machine's"
+            assert process.wait(WAIT) == 0, "the status is the machine's"
             assert "not released: what http may have allocated" in process.output()
         assert list(server.allocated()) == ["172.30.1.129"]
     again = run(web, environ)
@@ -191,7 +190,7 @@ def test_the_next_start_releases_if_the_service_is_down_at_the_end(site: Site) -
         await_vm(web, process)
         assert len(server.allocated()) == 1
         process.signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(WAIT) == 0
         assert server.is_empty()
 
 
@@ -203,12 +202,12 @@ def test_a_signal_ends_a_start_that_waits_for_the_service(site: Site) -> None:
         try:
             with starting(web, site.settings(server.url)) as process:
                 claim = site.run_dir() / "ipam-http.json"
-                until(claim.exists, START_SECONDS, "the claim", detail=process.output)
+                until(claim.exists, WAIT, "the claim", detail=process.output)
                 process.signal(signal.SIGTERM)
                 interrupted = "interrupted by SIGTERM during the start"
-                until(lambda: interrupted in process.output(), 30, "the end of the start")
+                until(lambda: interrupted in process.output(), WAIT, "the end of the start")
                 server.process.signal(signal.SIGCONT)
-                assert process.wait(60) == 128 + signal.SIGTERM
+                assert process.wait(WAIT) == 128 + signal.SIGTERM
         finally:
             server.process.signal(signal.SIGCONT)
         assert not claim.exists()
@@ -225,13 +224,13 @@ def test_a_start_that_is_killed_anywhere_leaks_nothing(site: Site) -> None:
             with starting(web, environ) as process:
                 time.sleep(moments.uniform(0.1, 1.6))
                 process.signal(signal.SIGKILL)  # kills its PID namespace, like `docker kill`
-                process.wait(30)
+                process.wait(WAIT)
             assert len(server.allocated()) <= 1
         with starting(web, environ) as process:
             await_vm(web, process)
             assert len(server.allocated()) == 1
             process.signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(WAIT) == 0
         assert server.is_empty()
 
 
@@ -256,5 +255,5 @@ def test_concurrent_vms_get_different_addresses(site: Site, count: int) -> None:
 
         for process in processes:
             process.signal(signal.SIGTERM)
-        assert {process.wait(START_SECONDS) for process in processes} == {0}
+        assert {process.wait(WAIT) for process in processes} == {0}
         assert server.is_empty()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments
 from vmnet_qemu.rows import ROWS
 
+from tests.lab.wait import WAIT
 from vmnet import testing
 from vmnet.api import Cdrom, Disk, Machine, Nic, Tap
 
@@ -35,7 +36,7 @@ def answers(words: Sequence[str], *commands: str, machine: str = "none") -> list
         input="".join(json.dumps({"execute": command}) for command in session),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT,
         check=True,
     )
     messages = [json.loads(line) for line in completed.stdout.splitlines()]

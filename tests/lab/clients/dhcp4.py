@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from attrs import frozen
 
 from ..net.namespace import Namespace
+from ..wait import WAIT
 from .script import HIDE_DHCPCD, ask, hook
 
 Route = tuple[IPv4Network, IPv4Address]
@@ -57,7 +58,7 @@ def udhcpc(
     where: Namespace,
     interface: str = "eth0",
     *,
-    timeout: float = 60,
+    timeout: float = WAIT,
     asked: tuple[str, ...] = ("hostname", "search", "staticroutes", "mtu", "ntpsrv"),
     more: tuple[str, ...] = (),
 ) -> Lease:
@@ -100,7 +101,7 @@ def udhcpc(
     )
 
 
-def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = 60) -> Lease:
+def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = WAIT) -> Lease:
     """Run ISC's client, which older releases of Debian, Ubuntu and RHEL use."""
     with hook() as (script, result):
         config = script.with_name("dhclient.conf")
@@ -112,7 +113,7 @@ def dhclient(where: Namespace, interface: str = "eth0", *, timeout: float = 60) 
     return _common_lease(variables, routes)
 
 
-def dhcpcd(where: Namespace, interface: str = "eth0", *, timeout: float = 60) -> Lease:
+def dhcpcd(where: Namespace, interface: str = "eth0", *, timeout: float = WAIT) -> Lease:
     """Run Roy Marples' client, which Raspberry Pi OS, Arch and newer Debian installers use."""
     with hook() as (script, result):
         config = script.with_name("dhcpcd.conf")

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ..net import snapshot
 from ..net.namespace import Namespace
-from ..wait import until
+from ..wait import WAIT, until
 from .script import HIDE_DHCPCD, ask, hook
 
 
@@ -26,7 +26,7 @@ class Lease6:
     """All variables that the client passed to its script."""
 
 
-def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = 60) -> Lease6:
+def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = WAIT) -> Lease6:
     """Run ISC's client. It does not wait for a router advertisement."""
     _await_link_local(where)
     with hook() as (script, result):
@@ -38,7 +38,7 @@ def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = 60)
     return _lease(variables, variables["new_ip6_address"])
 
 
-def dhcpcd6(where: Namespace, interface: str = "eth0", *, timeout: float = 20) -> Lease6:
+def dhcpcd6(where: Namespace, interface: str = "eth0", *, timeout: float = WAIT) -> Lease6:
     """Run Roy Marples' client. It waits for a router advertisement that announces DHCPv6."""
     _await_link_local(where)
     with hook() as (script, result):
@@ -55,7 +55,7 @@ CLIENTS6 = (dhclient6, dhcpcd6)
 
 def _await_link_local(where: Namespace) -> None:
     """Wait until the link-local address has passed duplicate detection, which clients need."""
-    until(lambda: not snapshot.tentative(where.name), 60, "duplicate address detection")
+    until(lambda: not snapshot.tentative(where.name), WAIT, "duplicate address detection")
 
 
 def _lease(variables: dict[str, str], address: str) -> Lease6:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from ..net.namespace import Namespace
-from ..wait import TimedOutError
+from ..wait import WAIT, TimedOutError
 
 ASKED = (1, 3, 6, 12, 15, 26, 28, 42, 119, 121, 249)
 _COOKIE = b"\x63\x82\x53\x63"
@@ -23,7 +23,7 @@ def offer(
     *,
     largest: int | None = None,
     asked: Sequence[int] = ASKED,
-    timeout: float = 10,
+    timeout: float = WAIT,
 ) -> dict[int, bytes]:
     """Return the options of a server's offer, by number. Number 0 is the offered address.
 

@@ -17,6 +17,7 @@ from ..console import Console, on_pty
 from ..images import base_image
 from ..net.namespace import Namespace
 from ..progress import step
+from ..wait import WAIT
 from .dockerd import ANSWERS, Daemon, dockerd
 
 Json = dict[str, Any]
@@ -57,7 +58,7 @@ class Container:
         *command: Argument,
         options: Sequence[str] = (),
         check: bool = True,
-        timeout: float = 60,
+        timeout: float = WAIT,
         input: str | None = None,
     ) -> Completed:
         """Run ``docker exec``."""
@@ -71,13 +72,13 @@ class Container:
 
     def stop(self, seconds: int = 10) -> None:
         """Run ``docker stop``, which kills the container after *seconds*."""
-        self.engine.docker("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
+        self.engine.docker("stop", "-t", str(seconds), self.id, timeout=seconds + WAIT)
 
     def kill(self, signal: str = "KILL") -> None:
         """Run ``docker kill``."""
         self.engine.docker("kill", "-s", signal, self.id)
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = WAIT) -> int:
         """Wait for the container to end, and return its exit status."""
         return int(self.engine.docker("wait", self.id, timeout=timeout).stdout)
 
@@ -102,13 +103,13 @@ class Engine:
         self,
         *argv: Argument,
         check: bool = True,
-        timeout: float = 60,
+        timeout: float = WAIT,
         input: str | None = None,
     ) -> Completed:
         """Run any docker command until it ends."""
         return run("docker", *argv, env=self.env, check=check, timeout=timeout, input=input)
 
-    def on_host(self, *argv: Argument, check: bool = True, timeout: float = 120) -> Completed:
+    def on_host(self, *argv: Argument, check: bool = True, timeout: float = WAIT) -> Completed:
         """Run a program on the engine's host, where published ports are on 127.0.0.1."""
         if self.host:
             return self.host.run(*argv, check=check, timeout=timeout)
@@ -144,7 +145,7 @@ class Engine:
         *command: str,
         options: Sequence[str] = (),
         check: bool = True,
-        timeout: float = 60,
+        timeout: float = WAIT,
         input: str | None = None,
     ) -> Completed:
         """Run ``docker run --rm`` until the container ends."""

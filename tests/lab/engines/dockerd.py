@@ -16,7 +16,7 @@ from attrs import define, field
 from ..command import Argument, Process, background, run
 from ..net.namespace import Namespace, namespace
 from ..progress import step
-from ..wait import until
+from ..wait import WAIT, until
 
 ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
 """A command that succeeds if the client reaches a daemon."""
@@ -61,7 +61,9 @@ class Daemon:
         """Start the daemon, with the data that a previous daemon left."""
         self.process = self._stack.enter_context(background(*self._argv, grace=30))
         with step("starting dockerd"):
-            until(self._answers, 60, "dockerd to answer", interval=0.2, detail=self.process.output)
+            until(
+                self._answers, WAIT, "dockerd to answer", interval=0.2, detail=self.process.output
+            )
 
     def crash(self) -> None:
         """Kill the daemon. The containers keep running."""
@@ -70,14 +72,14 @@ class Daemon:
         # containerd ends later than the daemon, and the next daemon must not find it running.
         containerd = self.socket.parent / "exec" / "containerd" / "containerd.pid"
         pid = int(containerd.read_text())
-        until(lambda: not Path(f"/proc/{pid}").exists(), 60, "containerd to end")
+        until(lambda: not Path(f"/proc/{pid}").exists(), WAIT, "containerd to end")
 
     def lose_power(self) -> None:
         """Kill the daemon, its helpers and its containers."""
         self.crash()
         folder = self.socket.parent
-        until(lambda: not _kill_users(folder), 60, "the daemon's helpers to end")
-        until(lambda: not _kill_members(folder.name), 60, "the containers to end")
+        until(lambda: not _kill_users(folder), WAIT, "the daemon's helpers to end")
+        until(lambda: not _kill_members(folder.name), WAIT, "the containers to end")
 
     def _answers(self) -> bool:
         self.process.require_running()
@@ -138,7 +140,7 @@ def outward() -> Iterator[Namespace]:
                 slirp.require_running()
                 return bool(made.routes())
 
-            until(connected, 60, "slirp4netns to connect a namespace", detail=slirp.output)
+            until(connected, WAIT, "slirp4netns to connect a namespace", detail=slirp.output)
             yield made
 
 
@@ -155,7 +157,7 @@ def _folder() -> Iterator[Path]:
 def _remove(folder: Path) -> None:
     """Kill the programs that a daemon left running, and remove its files and control groups."""
     with suppress(AssertionError):
-        until(lambda: not _kill_users(folder), 60, "the daemon's helpers to end")
+        until(lambda: not _kill_users(folder), WAIT, "the daemon's helpers to end")
     for group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}"):
         for path, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):  # only an empty group can be removed

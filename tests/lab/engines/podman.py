@@ -14,6 +14,7 @@ from attrs import frozen
 from ..command import Argument, Completed, run
 from ..net.namespace import Namespace
 from ..progress import step
+from ..wait import WAIT
 
 # The capabilities are Podman's current defaults. Debian's older releases have more.
 _CONF = """\
@@ -55,14 +56,14 @@ class Podman:
     argv: tuple[Argument, ...]
     env: dict[str, str]
 
-    def __call__(self, *argv: Argument, check: bool = True, timeout: float = 60) -> Completed:
+    def __call__(self, *argv: Argument, check: bool = True, timeout: float = WAIT) -> Completed:
         """Run any podman command until it ends."""
         enter = ("nsenter", f"--net={self.host.path}")
         return run(*enter, *self.argv, *argv, env=self.env, check=check, timeout=timeout)
 
     def play(self, pod: Path, container: str) -> Container:
         """Run ``podman kube play``, and return a container of the pod by name."""
-        self("kube", "play", pod, timeout=120)
+        self("kube", "play", pod, timeout=WAIT)
         return Container(self, container)
 
     def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
@@ -100,7 +101,7 @@ class Container:
 
     def stop(self, seconds: int) -> None:
         """Run ``podman stop``, which kills the container after *seconds*."""
-        self.engine("stop", "-t", str(seconds), self.id, timeout=seconds + 30)
+        self.engine("stop", "-t", str(seconds), self.id, timeout=seconds + WAIT)
 
     def wait(self) -> int:
         """Wait for the container to end, and return its exit status."""

@@ -12,7 +12,7 @@ from ..command import Argument, Completed
 from ..net.lan import lan
 from ..net.namespace import Namespace
 from ..progress import step
-from ..wait import until
+from ..wait import WAIT, until
 from .docker import Container, Engine, own_engine
 
 _SERVICE = "com.docker.swarm.service.name"
@@ -33,7 +33,7 @@ class Swarm:
 
     nodes: tuple[Node, ...]
 
-    def docker(self, *argv: Argument, timeout: float = 60) -> Completed:
+    def docker(self, *argv: Argument, timeout: float = WAIT) -> Completed:
         """Run a docker command on the manager."""
         return self.nodes[0].engine.docker(*argv, timeout=timeout)
 
@@ -49,7 +49,9 @@ class Swarm:
             return node.engine.docker("ps", "-q", "--no-trunc", *filters).stdout.strip()
 
         tasks = ("service", "ps", "--no-trunc", name)
-        container = until(running, 60, "the task to run", detail=lambda: self.docker(*tasks).stdout)
+        container = until(
+            running, WAIT, "the task to run", detail=lambda: self.docker(*tasks).stdout
+        )
         return Container(node.engine, container)
 
     def overlay(self, name: str, subnet: str) -> str:
@@ -78,7 +80,7 @@ def swarm(images: Path, count: int = 2) -> Iterator[Swarm]:
                 token = nodes[0].engine.docker("swarm", "join-token", "-q", "worker").stdout.strip()
                 engine.docker("swarm", "join", "--token", token, nodes[0].machine.address)
             else:
-                engine.docker("swarm", "init", "--advertise-addr", machine.address, timeout=90)
+                engine.docker("swarm", "init", "--advertise-addr", machine.address, timeout=WAIT)
             node_id = engine.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
             nodes.append(Node(engine, machine, node_id))
         yield Swarm(tuple(nodes))

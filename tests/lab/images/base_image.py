@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ..command import run
+from ..wait import WAIT
 from .cache import cached
 
 TAG = "debian:trixie-slim"
@@ -39,7 +40,7 @@ def _make(tarball: Path) -> None:
         run("debootstrap", "--variant=minbase", "trixie", root, timeout=900)
         patterns = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")
         excludes = [f"--exclude={pattern}" for pattern in patterns]
-        run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", tarball, ".", timeout=120)
+        run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", tarball, ".", timeout=WAIT)
 
 
 def write_context(folder: Path, minimal: str) -> None:

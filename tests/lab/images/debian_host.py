@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ..command import Argument, Completed, Process, background, run
 from ..net.namespace import Namespace
-from ..wait import until
+from ..wait import WAIT, until
 from .cache import cached
 
 _RELEASE = "trixie"
@@ -70,7 +70,7 @@ class DebianHost:
         path.write_text(text)
         path.chmod(mode)
 
-    def run(self, *argv: Argument, timeout: float = 60, input: str | None = None) -> Completed:
+    def run(self, *argv: Argument, timeout: float = WAIT, input: str | None = None) -> Completed:
         """Run a program of the host until it ends."""
         return run(*self._enter(), *argv, timeout=timeout, input=input, env=_ENVIRON)
 
@@ -99,7 +99,7 @@ def debian_host(network: Namespace) -> Iterator[DebianHost]:
             process.require_running()
             return host.path("/run/booted").exists()
 
-        until(booted, 30, "a Debian host", detail=process.output)
+        until(booted, WAIT, "a Debian host", detail=process.output)
         yield host
 
 

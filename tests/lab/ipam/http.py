@@ -24,7 +24,7 @@ from ..command import Process, background
 from ..folders import open_to_readers
 from ..net.lan import Lan
 from ..net.namespace import Namespace
-from ..wait import until
+from ..wait import WAIT, until
 
 FOLDER = Path(__file__).parents[3] / "examples" / "vmnet-ipam-http"
 TOKEN = "a-token.of_letters~and+digits/0123=="
@@ -69,11 +69,11 @@ class Service:
 
     def allocated(self) -> dict[str, str]:
         """Return the ID of the container that has each allocated address."""
-        with closing(sqlite3.connect(self.database, timeout=30)) as store:
+        with closing(sqlite3.connect(self.database, timeout=WAIT)) as store:
             return dict(store.execute("SELECT address, id FROM address"))
 
     def is_empty(self) -> bool:
-        with closing(sqlite3.connect(self.database, timeout=30)) as store:
+        with closing(sqlite3.connect(self.database, timeout=WAIT)) as store:
             (number,) = store.execute("SELECT count(*) FROM allocation").fetchone()
         return number == 0 and not self.allocated()
 
@@ -101,7 +101,7 @@ def service(
             return rest.split()[0] if found and "\n" in rest else None
 
         scheme = "https" if "--certificate" in options else "http"
-        number = until(listening_port, 60, "the server to listen", detail=process.output)
+        number = until(listening_port, WAIT, "the server to listen", detail=process.output)
         yield Service(f"{scheme}://{host}:{number}", database, process)
 
 
@@ -168,7 +168,7 @@ class Misbehaving:
 
     def hang(self, connection: socket.socket) -> None:
         """Send nothing until the test ends."""
-        self.over.wait(60)
+        self.over.wait(WAIT)
 
     def drip(self, connection: socket.socket) -> None:
         """Send an answer that never ends, a byte at a time."""

@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from vmnet.testing.namespace import Container
 
 from ..command import Argument, Completed, Process, background, run
-from ..wait import until
+from ..wait import WAIT, until
 from . import snapshot
 from .snapshot import Json
 
@@ -73,7 +73,7 @@ class Namespace:
     def run(
         self,
         *argv: Argument,
-        timeout: float = 120,
+        timeout: float = WAIT,
         input: str | None = None,
         check: bool = True,
         env: Mapping[str, str] | None = None,
@@ -103,7 +103,10 @@ class Namespace:
         with background(*self._enter(pid), *argv, env=env, cwd=cwd, pipe=pipe) as process:
             if pid:
                 process.pid = until(
-                    lambda: _only_child(process), 60, "the program to become PID 1", interval=0.005
+                    lambda: _only_child(process),
+                    WAIT,
+                    "the program to become PID 1",
+                    interval=0.005,
                 )
             yield process
 
@@ -143,7 +146,7 @@ class Namespace:
         """Return the IPv4 and IPv6 routes in the main table."""
         return [*self._list("-4", "route", "show"), *self._list("-6", "route", "show")]
 
-    def dump(self, timeout: float = 10) -> Json:
+    def dump(self, timeout: float = WAIT) -> Json:
         """Take a snapshot for comparisons, after duplicate address detection has ended."""
         until(
             lambda: not snapshot.tentative(self.name),
@@ -173,7 +176,7 @@ class Namespace:
             found = self.pids_of(name)
             return found[0] if len(found) == 1 else None
 
-        return until(single, 60, f"one process {name}", detail=lambda: str(self.pids_of(name)))
+        return until(single, WAIT, f"one process {name}", detail=lambda: str(self.pids_of(name)))
 
     def _list(self, *argv: str) -> list[Json]:
         items: list[Json] = self.ip("-j", *argv).json()

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ..command import Process, run
-from ..wait import until
+from ..wait import WAIT, until
 from .namespace import Namespace
 
 
@@ -26,7 +26,7 @@ def web_server(where: Namespace, page: str = "hello\n", port: int = 80) -> Itera
                 listing = run("ss", "-Hnlt", f"sport = :{port}", netns=where.name)
                 return bool(listing.stdout.strip())
 
-            until(listens, 60, f"a web server on port {port}", detail=process.output)
+            until(listens, WAIT, f"a web server on port {port}", detail=process.output)
             yield process
 
 
@@ -58,7 +58,7 @@ def dnsmasq(where: Namespace, *options: str, port: int = 53) -> Iterator[Process
                 # dnsmasq logs this after it has opened all sockets.
                 return "started, version" in process.output()
 
-            until(serves, 60, "dnsmasq", detail=process.output)
+            until(serves, WAIT, "dnsmasq", detail=process.output)
             yield process
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..wait import until
+from ..wait import WAIT, until
 from .namespace import Namespace, namespace
 
 # A separate process, because the hypervisor lacks the privileges. It copies the tap's descriptor
@@ -60,5 +60,5 @@ def behind_tap(hypervisor: int, mac: str, *, tap: int = 100) -> Iterator[Namespa
                 process.require_running()
                 return "plugged in" in process.output()
 
-            until(ready, 60, "the cable to be plugged in", detail=process.output)
+            until(ready, WAIT, "the cable to be plugged in", detail=process.output)
             yield made
