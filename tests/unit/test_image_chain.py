@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from tests.unit.test_image import create, header, qemu_img, refused, truncate
+from tests.unit.images import create, header, qemu_img, refused, truncate
 from vmnet.errors import MachineError
 from vmnet.planning.image import choose, qcow2
 from vmnet.planning.image.choose import Choice

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.test_image import converted
+from tests.unit.images import converted
 from vmnet.errors import MachineError
 from vmnet.planning.image import choose, magic, other_formats, qcow2
 from vmnet.planning.image.reading import Read

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_image import create
+from tests.unit.images import create
 from tests.unit.test_image_chain import overlay
 from vmnet import engine
 from vmnet.errors import MachineError, PluginError, PrivilegeError
