@@ -18,7 +18,7 @@ from vmnet.lifecycle import command_record, state, stop_signals
 from vmnet.model.machine import Command, Disk, User
 from vmnet.net import permissions
 from vmnet.planning import memory, preflight
-from vmnet.settings.core import CORE
+from vmnet.settings.core import CORE, CPUS
 from vmnet.terminal.colours import styled
 from vmnet.terminal.tables import table
 
@@ -88,14 +88,14 @@ def test_config_lists_every_variable(capsys: Capture) -> None:
     assert head.split() == ["VARIABLE", "SET", "TO", "DEFAULT", "MEANING"]
     assert {row.name for row in CORE} <= {line.split()[0] for line in lines}
     (memory,) = (line for line in lines if line.startswith("VMNET_MEMORY "))
-    assert memory.split()[1:3] == ["2G", "512M"]
+    assert memory.split()[1:3] == ["2G", "auto"]
 
 
 def test_config_in_json(capsys: Capture) -> None:
     assert run("config", "--json", VMNET_MEMORY="2G", VMNET_DISK="") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["VMNET_MEMORY"]["value"] == "2G"
-    assert rows["VMNET_MEMORY"]["default"] == "512M"
+    assert rows["VMNET_MEMORY"]["default"] == "auto"
     assert rows["VMNET_DISK"] == {
         "name": "VMNET_DISK",
         "default": None,
@@ -137,7 +137,7 @@ def test_check_reports_wrong_variables(capsys: Capture) -> None:
     assert run("check", "--json", VMNET_CPUS="none") == 1
     (finding,) = json.loads(capsys.readouterr().out)
     assert finding["result"] == "missing"
-    assert finding["detail"] == "VMNET_CPUS=none is not a whole number from 1 to 1024"
+    assert finding["detail"] == "VMNET_CPUS=none is not a whole number from 1 to 1024, auto or max"
     assert "-e VMNET_CPUS=" in finding["remedy"]
 
 
@@ -305,8 +305,8 @@ def test_the_program_exits_with_the_code_of_the_error() -> None:
     done = vmnet("plan", VMNET_CPUS="none")
     assert (done.returncode, done.stdout) == (10, "")
     assert done.stderr.splitlines() == [
-        "vmnet: error: VMNET_CPUS=none is not a whole number from 1 to 1024",
-        "vmnet: hint: the guest's virtual CPUs; set it with `-e VMNET_CPUS=…`",
+        "vmnet: error: VMNET_CPUS=none is not a whole number from 1 to 1024, auto or max",
+        f"vmnet: hint: {CPUS.help}; set it with `-e VMNET_CPUS=…`",
     ]
 
 

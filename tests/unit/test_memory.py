@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmnet.errors import MachineError
-from vmnet.planning import memory
+from vmnet.planning import container_limits, memory
 
 _GIB = 1 << 30
 
@@ -17,7 +17,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the kernel's files: a host with 3 GiB and 1 GiB of swap, without a limit."""
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(memory, "_OVERCOMMIT", tmp_path / "overcommit")
-    monkeypatch.setattr(memory, "_LIMITS", (tmp_path / "memory.max", tmp_path / "limit_in_bytes"))
+    monkeypatch.setattr(container_limits, "_ROOT", tmp_path)
+    monkeypatch.setattr(container_limits, "_OWN", tmp_path / "own")
+    (tmp_path / "memory").mkdir()
     lines = (
         *("MemTotal: 3145728 kB", "MemFree: 17 kB", "SwapTotal: 1048576 kB", "HugePages_Total: 0"),
         *("CommitLimit: 2097152 kB", "Committed_AS: 1048576 kB", ""),
@@ -50,7 +52,7 @@ def test_a_kernel_that_never_overcommits_grants_the_uncommitted_rest(kernel: Pat
         memory.require(1025 << 20)
 
 
-@pytest.mark.parametrize("file", ["memory.max", "limit_in_bytes"])
+@pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
 def test_a_container_limit_that_is_too_low_is_reported(kernel: Path, file: str) -> None:
     (kernel / file).write_text(f"{800 << 20}\n")
     shortage = "the container's memory limit is 800 MiB for the guest and QEMU"
@@ -60,7 +62,11 @@ def test_a_container_limit_that_is_too_low_is_reported(kernel: Path, file: str) 
 
 @pytest.mark.parametrize(
     ("file", "text"),
-    [("memory.max", "max"), ("limit_in_bytes", "9223372036854771712"), ("limit_in_bytes", "-1")],
+    [
+        ("memory.max", "max"),
+        ("memory/memory.limit_in_bytes", "9223372036854771712"),
+        ("memory/memory.limit_in_bytes", "-1"),
+    ],
 )
 def test_no_limit(kernel: Path, file: str, text: str) -> None:
     (kernel / file).write_text(f"{text}\n")

@@ -95,7 +95,7 @@ def test_defaults() -> None:
     nothing = parse({}, CORE)
     assert nothing[core.IPAM] == ("dnsmasq",)
     assert nothing[core.NO_DHCP] is False
-    assert nothing[core.MEMORY] == 512 << 20
+    assert nothing[core.MEMORY] == "auto"
     assert nothing[core.RUN_DIR] == Path("/run/vmnet")
     assert nothing[core.DISK] is None
     assert nothing[core.GUARD] is True

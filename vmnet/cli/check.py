@@ -18,10 +18,10 @@ from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state, vm_record
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
-from vmnet.planning import accelerator, memory, preflight
+from vmnet.planning import accelerator, memory, preflight, sizing
 from vmnet.planning.boot import Boot, boot_devices
 from vmnet.planning.machine import assemble
-from vmnet.settings.core import ACCEL, CPUS, DISK, MEMORY, RUN_DIR
+from vmnet.settings.core import ACCEL, DISK, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
@@ -66,13 +66,14 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("settings", "ok", f"IPAM by {', '.join(chosen[IPAM].names)}")
     for line in hooks.unused_settings():
         yield Finding("settings", "warning", line)
-    conditions = [_try(*check) for check in preflight.before_planning(hooks.settings[CPUS])]
+    cpus = sizing.cpu_count(hooks.settings)
+    conditions = [_try(*check) for check in preflight.before_planning(cpus)]
     yield from conditions
     if all(finding.result == "ok" for finding in conditions):
         # With too low a limit of open files, for example, a tap fails with another error.
         yield _try("privileges", _privileges)
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
-    machine = (_accelerator(hooks), _memory(hooks.settings[MEMORY]))
+    machine = (_accelerator(hooks), _memory(sizing.memory_size(hooks.settings)))
     yield from machine
     try:
         boot = boot_devices(hooks.settings)

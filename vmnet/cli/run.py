@@ -12,8 +12,8 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import preflight, stop_time
-from vmnet.settings.core import CPUS, DISK, GUARD, STOP_TIMEOUT
+from vmnet.planning import preflight, sizing, stop_time
+from vmnet.settings.core import DISK, GUARD, STOP_TIMEOUT
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -43,7 +43,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """
     stop_signals.interruptible()
     hooks = pipeline.select(environ)
-    preflight.require(preflight.before_planning(hooks.settings[CPUS]))
+    preflight.require(preflight.before_planning(sizing.cpu_count(hooks.settings)))
     recovery.recover(hooks)
     devices = start.device_indexes()
     must_restore = shared_network.must_be_restored(hooks.settings)

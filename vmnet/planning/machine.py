@@ -7,7 +7,7 @@ import logging
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Cdrom, Disk, Machine, Nic
 from vmnet.model.wiring import Wiring
-from vmnet.planning import accelerator, memory
+from vmnet.planning import accelerator, memory, sizing
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -28,8 +28,8 @@ def assemble(
     """
     return Machine(
         name=identity.hostname,
-        memory=_memory(settings[core.MEMORY]),
-        cpus=settings[core.CPUS],
+        memory=_memory(sizing.memory_size(settings)),
+        cpus=sizing.cpu_count(settings),
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=tuple(

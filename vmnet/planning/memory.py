@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.errors import MachineError
+from vmnet.planning import container_limits
 
 _MEMINFO = Path("/proc/meminfo")
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _ALWAYS, _NEVER = "1", "2"  # proc_sys_vm(5)
-# The container's own control group, version 2 and version 1 (cgroups(7)). The limit is
-# here if the container has its own control group namespace; engines create one.
-_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 # Bytes that QEMU needs in addition to the guest's memory, roughly: 60 MiB, its buffers, and in
 # emulation 128 MiB of translated code (vmnet_qemu.arguments).
-_QEMU = 300 << 20
+QEMU = 300 << 20
 
 
 def require(wanted: int) -> None:
@@ -42,10 +37,21 @@ def shortage(wanted: int) -> str:
 
     :param wanted: the guest's memory in bytes
     """
-    limit = next((int(text) for text in map(_read, _LIMITS) if text.isdecimal()), None)
-    if limit is None or limit >= wanted + _QEMU or limit >= _installed(_meminfo()):
+    lowest = limit()
+    if lowest is None or lowest >= wanted + QEMU:
         return ""
-    return f"the container's memory limit is {_shown(limit)} for the guest and QEMU"
+    return f"the container's memory limit is {_shown(lowest)} for the guest and QEMU"
+
+
+def limit() -> int | None:
+    """Return the container's memory limit in bytes; None if it has none below the host's memory."""
+    lowest, fields = container_limits.memory(), _meminfo()
+    return None if lowest is None or lowest >= _with_swap(fields) else lowest
+
+
+def installed() -> int:
+    """Return the host's memory in bytes; 0 if it is unknown."""
+    return _meminfo().get("MemTotal", 0)
 
 
 def _granted() -> int | None:
@@ -58,10 +64,10 @@ def _granted() -> int | None:
         return None
     if mode == _NEVER:
         return fields["CommitLimit"] - fields["Committed_AS"]
-    return _installed(fields)
+    return _with_swap(fields)
 
 
-def _installed(fields: dict[str, int]) -> int:
+def _with_swap(fields: dict[str, int]) -> int:
     return fields.get("MemTotal", 0) + fields.get("SwapTotal", 0)
 
 

@@ -101,8 +101,18 @@ DEMO = setting(
     "/usr/share/vmnet/demo",
     "folder of the demonstration Linux, which boots if no disk, CD or kernel is set",
 )
-MEMORY = setting("VMNET_MEMORY", values.size, "512M", "the guest's memory, such as 512M or 2G")
-CPUS = setting("VMNET_CPUS", values.integer(1, 1024), "1", "the guest's virtual CPUs")
+MEMORY = setting(
+    "VMNET_MEMORY",
+    values.memory,
+    "auto",
+    "the guest's memory; auto: the container's limit without 300 MiB for QEMU, or else 512 MiB",
+)
+CPUS = setting(
+    "VMNET_CPUS",
+    values.cpus,
+    "auto",
+    "the guest's virtual CPUs; auto: the container's limit, or 1 without a limit; max: all",
+)
 ACCEL = setting(
     "VMNET_ACCEL",
     values.choice("auto", "kvm", "tcg"),

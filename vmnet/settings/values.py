@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Value = TypeVar("Value")
 
@@ -47,6 +47,37 @@ def size(value: str) -> int:
     if match is None or int(match[1]) == 0:
         raise ValueError("a size such as 512M or 2G")
     return int(match[1]) << _UNITS[(match[2] or "").lower()]
+
+
+class Share(NamedTuple):
+    """A part of a resource."""
+
+    percent: int
+
+
+def memory(value: str) -> int | Share | str:
+    """Parse a size, a percentage, max, which is 100%, or auto."""
+    lowered = value.strip().lower()
+    if lowered == "auto":
+        return lowered
+    match = re.fullmatch(r"([1-9]\d?|100)\s*%", "100%" if lowered == "max" else lowered, re.ASCII)
+    if match is not None:
+        return Share(int(match[1]))
+    try:
+        return size(value)
+    except ValueError:
+        raise ValueError("a size such as 512M or 2G, a part such as 75%, max or auto") from None
+
+
+def cpus(value: str) -> int | str:
+    """Parse a number of CPUs, auto or max."""
+    lowered = value.strip().lower()
+    if lowered in ("auto", "max"):
+        return lowered
+    try:
+        return integer(1, 1024)(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, auto or max") from None
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:

@@ -1,0 +1,80 @@
+"""The container's own limits of memory and CPUs, from its control groups (cgroups(7)).
+
+A limit of a parent, such as a Kubernetes pod's, counts as well if the container can see it. With
+version 2 and a control group namespace, which engines create, it sees only its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+
+
+def memory() -> int | None:
+    """Return the lowest memory limit in bytes, or None without a limit.
+
+    Version 1 expresses no limit by a number larger than any memory.
+    """
+    limits = [int(text) for text in _memory_limits() if text.isdecimal()]
+    return min(limits, default=None)
+
+
+def cpus() -> float | None:
+    """Return the lowest number of CPUs whose time the container may use; None without a limit."""
+    limits = [
+        int(quota) / int(period)
+        for quota, period in _cpu_limits()
+        if quota.isdecimal() and period.isdecimal() and int(period)
+    ]
+    return min(limits, default=None)
+
+
+def usable_cpus() -> int:
+    """Return the number of CPUs on which the container's processes may run (cpuset(7))."""
+    return len(os.sched_getaffinity(0))
+
+
+def _memory_limits() -> Iterator[str]:
+    for group in _groups(""):
+        yield _read(group / "memory.max")
+    for group in _groups("memory"):
+        yield _read(group / "memory.limit_in_bytes")
+        # Includes the limits of parents that the container can't see.
+        statistics = (line.partition(" ") for line in _read(group / "memory.stat").splitlines())
+        yield from (value for name, _, value in statistics if name == "hierarchical_memory_limit")
+
+
+def _cpu_limits() -> Iterator[tuple[str, str]]:
+    for group in _groups(""):
+        quota, _, period = _read(group / "cpu.max").partition(" ")
+        yield quota, period
+    for group in _groups("cpu"):
+        yield _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """Yield the folders of the own control group and of its visible parents.
+
+    :param controller: of version 1; empty for version 2
+    """
+    root = _ROOT / controller
+    for line in _read(_OWN).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            own = Path(path)
+            for group in (own, *own.parents):
+                if ".." not in group.parts:  # of a process outside the namespace's root
+                    yield root / group.relative_to("/")
+            return
+    yield root
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # missing or unreadable: a limit is advice, and no start depends on it
+        return ""
