@@ -45,6 +45,9 @@ These rules apply to all variables:
 - An **unknown** `VMNET_…` variable stops the start, and the error suggests the nearest known name.
   vmnet ignores the variables that engines inject for a link or a Service named `vmnet…`
   (`VMNET_PORT_80_TCP_ADDR`, `VMNET_SERVICE_HOST`, `VMNET_ENV_…`).
+- A variable that may contain **passwords** (`{secrets}`) can be
+  given as a file: `VMNET_USER_DATA_FILE=/run/secrets/user-data`. vmnet prints the path, and never
+  the content. See [passwords](operations.md#passwords).
 - A variable of a **strategy that is not selected** has no effect. The start, `vmnet plan` and
   `vmnet check` name it.
 - A **yes or no** is `true`, `1`, `yes`, `on`, or `false`, `0`, `no`, `off`, in upper or lower case.
@@ -57,8 +60,10 @@ These rules apply to all variables:
 
 def environment() -> str:
     """Return the page of all variables: the core's first, then each shipped plugin's."""
-    sections = [_INTRODUCTION, _section("The core", core.CORE)]
     plugins = loading.load(shipped())
+    secrets = "`, `".join(row.name for row in plugins.settings() if row.secret)
+    introduction = _INTRODUCTION.replace("{secrets}", secrets)
+    sections = [introduction, _section("The core", core.CORE)]
     for name in plugins.names:
         rows = plugins.call(name, "vmnet_settings", (list, tuple))
         if rows:

@@ -116,6 +116,18 @@ def test_config_hides_values_that_may_contain_passwords(
     assert "(hidden)" in text
 
 
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_config_names_the_files_of_secrets(
+    option: tuple[str, ...], tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "user-data"
+    path.write_text("password=hunter2")
+    assert run("config", *option, VMNET_USER_DATA_FILE=str(path)) == 0
+    text = capsys.readouterr().out
+    assert f"(from {path})" in text
+    assert "hunter2" not in text
+
+
 def test_errors_hide_values_that_may_contain_passwords() -> None:
     with pytest.raises(SettingsError, match=r"^VMNET_QEMU_ARGS=\(hidden\) is not ") as caught:
         run("plan", VMNET_QEMU_ARGS="'-object secret,data=hunter2")

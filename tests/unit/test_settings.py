@@ -15,6 +15,8 @@ from vmnet.settings import core, values
 from vmnet.settings.core import CORE
 from vmnet.settings.table import Setting, optional, parse, setting
 
+SECRET = optional("VMNET_EXAMPLE_TOKEN", values.text, "a token", secret=True)
+
 BAD: dict[str, str] = {
     "NO_DHCP": "maybe",
     "VMNET_CAPTURE": "net ns",
@@ -212,3 +214,65 @@ def test_help_is_one_short_line(row: Setting[Any]) -> None:
     assert row.help.isprintable()
     assert 10 < len(row.help) < 100
     assert not row.help.endswith(".")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_is_read_from_a_file(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(f"hunter2{end}".encode())
+    found = parse({"VMNET_EXAMPLE_TOKEN_FILE": str(path)}, (*CORE, SECRET))
+    assert found[SECRET] == "hunter2"
+    assert found.is_given(SECRET)
+    assert found.origin(SECRET) == f"VMNET_EXAMPLE_TOKEN_FILE={path}"
+    assert "hunter2" not in repr(found)
+
+
+def test_a_secret_in_the_environment_has_no_file() -> None:
+    found = parse({"VMNET_EXAMPLE_TOKEN": "x", "VMNET_EXAMPLE_TOKEN_FILE": ""}, (SECRET,))
+    assert (found[SECRET], found.origin(SECRET)) == ("x", "VMNET_EXAMPLE_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("missing", "no such file in the container"),
+        (".", "is not a regular file"),
+        ("binary", "is not UTF-8 text"),
+        ("nul", "is not UTF-8 text"),
+        ("large", "is larger than 4 MiB"),
+        ("lines", "is not a line of printable text"),
+        ("/proc/self/mem", "Input/output error"),
+        ("/nul\0", "can't read VMNET_EXAMPLE_TOKEN_FILE"),
+    ],
+)
+def test_an_unusable_file_is_named_and_not_quoted(path: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"hunter2\xff")
+    (tmp_path / "nul").write_bytes(b"hunter2\0")
+    (tmp_path / "large").write_bytes(b"hunter2".ljust((4 << 20) + 1))
+    (tmp_path / "lines").write_bytes(b"hunter2\nhunter2")
+    with pytest.raises(SettingsError, match=problem) as caught:
+        parse({"VMNET_EXAMPLE_TOKEN_FILE": str(tmp_path / path)}, (SECRET,))
+    assert f"VMNET_EXAMPLE_TOKEN_FILE={tmp_path / path}" in caught.value.message
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+def test_a_relative_path_of_a_secret_is_refused() -> None:
+    with pytest.raises(SettingsError, match="VMNET_EXAMPLE_TOKEN_FILE=token is not an absolute"):
+        parse({"VMNET_EXAMPLE_TOKEN_FILE": "token"}, (SECRET,))
+
+
+def test_a_secret_and_its_file_contradict_each_other() -> None:
+    both = {"VMNET_EXAMPLE_TOKEN": "x", "VMNET_EXAMPLE_TOKEN_FILE": "/run/secrets/token"}
+    with pytest.raises(SettingsError, match="VMNET_EXAMPLE_TOKEN and VMNET_EXAMPLE_TOKEN_FILE "):
+        parse(both, (SECRET,))
+
+
+def test_only_secrets_have_files() -> None:
+    with pytest.raises(SettingsError, match="unknown variable VMNET_MEMORY_FILE"):
+        parse({"VMNET_MEMORY_FILE": "/run/secrets/memory"}, CORE)
+
+
+def test_a_row_may_have_the_name_of_a_secrets_file() -> None:
+    row = optional("VMNET_EXAMPLE_TOKEN_FILE", values.absolute_path, "file with the token")
+    found = parse({row.name: "/nowhere"}, (SECRET, row))
+    assert (found[row], found[SECRET]) == (Path("/nowhere"), None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vmnet.hooks import discovery, loading
+from vmnet.settings import table as settings
 from vmnet.settings.table import Setting
 from vmnet.terminal.documents import print_json
 from vmnet.terminal.options import Parser
@@ -34,5 +35,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _value(row: Setting[Any], environ: Mapping[str, str]) -> str:
+    if path := settings.file(environ, row):
+        return f"(from {path})"
     given = environ.get(row.name)
     return row.shown(given) if given else ""

@@ -21,7 +21,7 @@ def lines(
         if row.strategy and row.strategy not in selected and settings.is_given(row):
             remedies = (_selecting(row.strategy, strategies), "unset it")
             yield (
-                f"{row.name} is set for {row.strategy}, which is not selected "
+                f"{settings.origin(row)} is set for {row.strategy}, which is not selected "
                 f"({' or '.join(filter(None, remedies))})"
             )
 

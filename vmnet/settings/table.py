@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
@@ -15,7 +16,7 @@ import attrs
 from vmnet import engine
 from vmnet.errors import PluginError, SettingsError
 from vmnet.model.base import frozen
-from vmnet.settings import values
+from vmnet.settings import secret_files, values
 
 Value = TypeVar("Value")
 
@@ -39,7 +40,8 @@ class Setting(Generic[Value]):
     :param help: one line for ``vmnet config`` and the reference
     :param strategy: the only strategy that uses the setting; empty if any start does. vmnet sets it
         to the plugin that declares the row
-    :param secret: whether the value may contain passwords, so that vmnet never prints it
+    :param secret: whether the value may contain passwords. vmnet never prints it, and accepts it as
+        a file, too, from a variable whose name ends in ``_FILE``
     :param declarer: the core or the plugin that declares the row; vmnet sets it
     """
 
@@ -81,12 +83,14 @@ class Settings:
     """The parsed environment.
 
     :param rows: all settings, by name
-    :param given: the raw text of each setting in the environment
+    :param given: the raw text of each setting in the environment, or in its file
+    :param files: the files of the settings that the environment gives as files, by their names
     """
 
     rows: Mapping[str, Setting[Any]]
-    given: Mapping[str, str]
+    given: Mapping[str, str] = attrs.field(repr=False)
     _parsed: Mapping[str, Any] = attrs.field(repr=False)
+    files: Mapping[str, Path] = attrs.Factory(dict)
 
     def __getitem__(self, row: Setting[Value]) -> Value:
         return cast("Value", self._parsed[row.name])
@@ -97,20 +101,44 @@ class Settings:
     def is_given(self, row: Setting[Any]) -> bool:
         return row.name in self.given
 
+    def origin(self, row: Setting[Any]) -> str:
+        """Return the variable that sets the row, with the path if it names a file."""
+        path = self.files.get(row.name)
+        return row.name if path is None else _file(row, path)
+
 
 def parse(environ: Mapping[str, str], rows: Iterable[Setting[Any]]) -> Settings:
     """Parse all settings from ``environ``.
 
     An empty variable counts as unset, because Compose files pass it for a missing value.
 
-    :raises SettingsError: a value is malformed, or a ``VMNET_`` variable is unknown
+    :raises SettingsError: a value is malformed, a file is unusable, or a ``VMNET_`` variable is
+        unknown
     :raises PluginError: two rows have the same name, or a default is malformed
     """
     table = _table(rows)
     given = {name: environ[name] for name in table if environ.get(name)}
-    _refuse_unknown(environ, tuple(table))
-    parsed = {row.name: _parsed(row, given.get(row.name)) for row in table.values()}
-    return Settings(table, given, parsed)
+    variables = {f"{row.name}{secret_files.SUFFIX}": row for row in table.values() if row.secret}
+    _refuse_unknown(environ, (*table, *variables))
+    files = {}
+    for variable, row in variables.items():
+        if variable not in table and (path := file(environ, row)):
+            if row.name in given:
+                raise SettingsError(
+                    f"{row.name} and {variable} contradict each other", "unset one of them"
+                )
+            given[row.name] = secret_files.read(variable, path)
+            files[row.name] = path
+    parsed = {
+        row.name: _parsed(row, given.get(row.name), files.get(row.name)) for row in table.values()
+    }
+    return Settings(table, given, parsed, files)
+
+
+def file(environ: Mapping[str, str], row: Setting[Any]) -> Path | None:
+    """Return the file that contains the value of a secret row, or None."""
+    path = environ.get(f"{row.name}{secret_files.SUFFIX}")
+    return Path(path) if row.secret and path else None
 
 
 def value(environ: Mapping[str, str], row: Setting[Value]) -> Value:
@@ -144,8 +172,11 @@ def _refuse_unknown(environ: Mapping[str, str], known: tuple[str, ...]) -> None:
             )
 
 
-def _parsed(row: Setting[Any], given: str | None) -> Any:
-    """Return the value of a row: parsed from the environment, or from the default."""
+def _parsed(row: Setting[Any], given: str | None, path: Path | None = None) -> Any:
+    """Return the value of a row: parsed from the environment, or from the default.
+
+    :param path: the file that contains the text
+    """
     raw = given or row.default
     if not raw:
         return None
@@ -157,6 +188,10 @@ def _parsed(row: Setting[Any], given: str | None) -> Any:
                 f"{row.declarer} declares the default {row.name}={raw}, which is not {error}",
                 f"this is a bug there; set a value with {engine.assignment(row.name, '…')}",
             ) from None
+        if path is not None:
+            raise SettingsError(
+                f"{_file(row, path)} is not {error}", f"{row.help}; correct the file"
+            ) from None
         shown = row.shown(raw)
         if len(shown.splitlines()) != 1:
             shown = repr(shown)  # keep the error on one line
@@ -164,3 +199,7 @@ def _parsed(row: Setting[Any], given: str | None) -> Any:
             f"{row.name}={shown} is not {error}",
             f"{row.help}; set it with {engine.assignment(row.name, '…')}",
         ) from None
+
+
+def _file(row: Setting[Any], path: Path) -> str:
+    return f"{row.name}{secret_files.SUFFIX}={path}"

@@ -45,12 +45,23 @@ def test_user_data_inline_and_from_a_file(tmp_path: Path) -> None:
     path.write_text(script)
     inline, file = (deliver(settings(VMNET_USER_DATA=value)) for value in (script, str(path)))
     assert inline == file
+    secret = deliver(settings(VMNET_USER_DATA_FILE=str(path)))
+    assert script.strip().encode() in secret.files[0].content
     assert script.encode() in inline.files[0].content
 
 
 def test_the_error_names_the_variable() -> None:
     with pytest.raises(SettingsError, match=r"^VMNET_VENDOR_DATA=/nowhere: "):
         deliver(settings(VMNET_VENDOR_DATA="/nowhere"))
+
+
+def test_the_error_names_the_file_of_a_secret_and_does_not_quote_it(tmp_path: Path) -> None:
+    path = tmp_path / "user-data"
+    path.write_text("password: hunter2\n")
+    with pytest.raises(SettingsError) as caught:
+        deliver(settings(VMNET_USER_DATA_FILE=str(path)))
+    assert caught.value.message.startswith(f"VMNET_USER_DATA_FILE={path} does not start with ")
+    assert "hunter2" not in caught.value.message + caught.value.hint
 
 
 def test_importing_the_plugin_imports_no_large_modules() -> None:

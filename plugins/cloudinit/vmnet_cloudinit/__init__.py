@@ -58,8 +58,8 @@ def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -
     from vmnet_cloudinit import content, seed
 
     own = content.UserContent(
-        user_data=content.load(USER_DATA.name, settings[USER_DATA]),
-        vendor_data=content.load(VENDOR_DATA.name, settings[VENDOR_DATA]),
+        user_data=content.load(settings.origin(USER_DATA), settings[USER_DATA]),
+        vendor_data=content.load(settings.origin(VENDOR_DATA), settings[VENDOR_DATA]),
     )
     return seed.deliver(_seed(settings), identity, wiring, own)
 

@@ -56,11 +56,12 @@ class UserContent:
 def load(variable: str, source: Path | str | None) -> bytes | None:
     """Return the content that a variable names or contains, unchanged.
 
+    :param variable: with the path, if it names a file that contains the variable's value
     :raises SettingsError: vmnet can't read it, or cloud-init would not recognise it
     """
     if source is None:
         return None
-    shown = f"{variable}={source}" if isinstance(source, Path) else f"{variable} (inline)"
+    shown = f"{variable}={source}" if isinstance(source, Path) else variable
     if isinstance(source, Path):
         content = _read(shown, source)
     else:
@@ -136,9 +137,9 @@ def _refuse_unknown(shown: str, content: bytes) -> None:
     except ValueError as error:
         raise SettingsError(f"{shown} {error}", "compress it again with `gzip`") from None
     found = kind(plain)
-    if not found:
+    if not found:  # the content may contain passwords, so the error does not quote it
         raise SettingsError(
-            f"{shown} starts with {plain[:32]!r}, which cloud-init does not recognise",
+            f"{shown} does not start with a type that cloud-init recognises",
             f"{_EXPECTED}; use UTF-8 throughout; name a file by its absolute path",
         )
     if found in _CONTAINS:

@@ -91,6 +91,10 @@ def test_an_overlay_needs_a_folder_for_temporary_files(
         (("-serial", "unix:{folder}/serial.sock,server=on"), ROOT),
         (("-serial", "unix:/tmp/serial.sock,server=on"), UNPRIVILEGED),
         (("-fsdev", "local,id=share,path={folder},security_model=none"), ROOT),
+        (("-object", "secret,id=vnc,file={readable}"), UNPRIVILEGED),
+        (("-object", "secret,id=vnc,file={private}"), ROOT),
+        (("-object", "tls-creds-x509,id=tls,dir={folder},endpoint=server"), UNPRIVILEGED),
+        (("-object", "memory-backend-file,id=ram,size=1M,mem-path={readable}"), ROOT),
         (("-append", "console=ttyS0 root=/dev/vda"), UNPRIVILEGED),
         (("-drive", "file=https://192.0.2.1/disk"), UNPRIVILEGED),
         (("-device", "usb-tablet"), UNPRIVILEGED),
@@ -100,6 +104,7 @@ def test_paths_in_the_users_own_arguments_count(
     folder: Path, words: tuple[str, ...], expected: User
 ) -> None:
     names = {"private": file(folder, 0o600), "public": file(folder, 0o666), "folder": folder}
+    names["readable"] = file(folder, 0o444)
     extra = tuple(word.format(**names) for word in words)
     assert choose("auto", testing.machine(), extra) == expected
 

@@ -17,7 +17,7 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 @hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
-    from vmnet_qemu import binary, firmware, inherited, listeners, stdin, user
+    from vmnet_qemu import binary, firmware, inherited, listeners, passwords, stdin, user
 
     options = make.Options(
         settings,
@@ -25,6 +25,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
         extra=(*(settings[rows.QEMU_ARGS] or ()), *arguments),
     )
     listeners.check(options)
+    passwords.check(options)
     firmware.check(machine, options)
     path = binary.find(settings[rows.QEMU])
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)

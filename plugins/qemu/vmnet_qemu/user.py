@@ -23,6 +23,8 @@ _KVM = Path("/dev/kvm")
 _PATH = r"(?:^|[=:])(/(?!/)[^,]*)"
 # Options with paths in the guest, such as `-append root=/dev/vda`.
 _GUEST_PATH_OPTIONS = ("-append", "--append")
+# Objects whose files QEMU only reads; engines mount secrets read-only.
+_READ_ONLY = re.compile(r"(?:qom-type=)?(?:secret|tls-creds-\w+),")
 
 # A file that QEMU opens by name, and the access that it needs, as bits for os.access.
 _Named = tuple[Path, int]
@@ -72,8 +74,14 @@ def _named(program: Path, machine: Machine, options: Options) -> Iterator[_Named
     before = ""
     for word in (options.settings[rows.VNC] or "", *options.extra):
         if before not in _GUEST_PATH_OPTIONS:
-            yield from map(_widest_access, map(Path, re.findall(_PATH, word)))
+            read_only = before in ("-object", "--object") and _READ_ONLY.match(word)
+            access = _reading if read_only else _widest_access
+            yield from map(access, map(Path, re.findall(_PATH, word)))
         before = word
+
+
+def _reading(path: Path) -> _Named:
+    return path, os.R_OK | (os.X_OK if path.is_dir() else 0)
 
 
 def _widest_access(path: Path) -> _Named:
