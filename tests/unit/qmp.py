@@ -12,6 +12,8 @@ from typing import Any
 
 from attrs import define, field
 
+from tests.lab.wait import WAIT
+
 GREETING = {
     "QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": ""}}
     | {"capabilities": ["oob"]}
@@ -94,4 +96,4 @@ def qemu(
         thread.start()
         yield stand_in
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
+        thread.join(WAIT)

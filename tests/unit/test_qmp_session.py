@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit import qmp
 from tests.unit.test_stop import OFF
 from vmnet.errors import GuestError
@@ -28,7 +29,7 @@ def test_a_session_works_in_a_flood(tmp_path: Path) -> None:
         assert qemu.ask("query-status")["status"] == "running"
         assert not qemu.await_event(0.01)
         qemu.ask("system_powerdown")
-        assert qemu.await_event(30)
+        assert qemu.await_event(WAIT)
 
 
 def test_the_run_state_is_read_in_a_flood(tmp_path: Path) -> None:
@@ -50,23 +51,30 @@ def sending(what: bytes) -> Iterator[socket.socket]:
     thread.start()
     with ours:
         yield ours
-    thread.join(20)
+    thread.join(WAIT)
     theirs.close()
 
 
 @pytest.mark.parametrize(
-    ("what", "why"),
+    ("what", "seconds", "why"),
     [
-        (EVENT, "no answer"),
-        (b'{"return": 7}\n', "no answer"),
-        (b"x" * 4096, "sends an overlong line"),
-        (b'{"return"\n', "delimiter"),
-        (b'["return"]\n', "no answer"),
+        (EVENT, 0.1, "no answer"),
+        (b'{"return": 7}\n', 0.1, "no answer"),
+        (b"x" * 4096, WAIT, "sends an overlong line"),
+        (b'{"return"\n', WAIT, "delimiter"),
+        (b'["return"]\n', 0.1, "no answer"),
     ],
 )
-def test_waiting_for_a_missing_answer_ends(what: bytes, why: str) -> None:
+def test_waiting_for_a_missing_answer_ends(what: bytes, seconds: float, why: str) -> None:
     with sending(what) as connection, pytest.raises(GuestError, match=why):
-        QmpSession(connection).ask("query-status", seconds=1)
+        QmpSession(connection).ask("query-status", seconds=seconds)
+
+
+def test_an_answer_that_came_in_time_and_is_read_too_late_counts() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b'{"return": "this", "id": 1}\r\n')
+        assert QmpSession(ours).ask("query-status", seconds=0) == "this"
 
 
 def test_a_refusal_is_an_error() -> None:
