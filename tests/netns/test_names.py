@@ -67,6 +67,7 @@ def resolver(
 def resolve(where: Namespace, name: str, server: object, kind: str = "a") -> set[str]:
     """Return the addresses of a name; empty without such a name or an answer."""
     asked = where.run("busybox", "nslookup", f"-type={kind}", name, str(server), check=False)
+    print(asked)  # for the report of a test that fails
     _, _, answer = asked.stdout.partition("\n\n")  # the first part is the server's own address
     return {line.split()[-1] for line in answer.splitlines() if line.startswith("Address")}
 

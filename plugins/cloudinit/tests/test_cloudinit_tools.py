@@ -167,6 +167,10 @@ def test_the_schema_accepts_the_network(trixie: CloudInit, case: str) -> None:
     """The schema is netplan's, if netplan is installed. cloud-init before 24.1 has none."""
     network = (GOLDEN / case / "network-config").read_bytes()
     trixie.accepts(network, "--schema-type", "network-config")
+
+
+def test_the_schema_refuses_an_unknown_word(trixie: CloudInit) -> None:
+    network = (GOLDEN / "everything" / "network-config").read_bytes()
     with pytest.raises(CommandError, match="Invalid network-config"):
         trixie.accepts(network + b"gateway: wrong\n", "--schema-type", "network-config")
 
