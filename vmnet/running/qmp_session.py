@@ -104,8 +104,8 @@ class QmpSession:
         """
         while not self._lines:
             left = end - time.monotonic()
-            # On a busy machine, an answer may have come in time although this process runs late. The
-            # last read is the only one after the deadline, because a flood never ends.
+            # On a busy machine, an answer may have come in time although this process runs late.
+            # Only one read follows the deadline, because a flood never ends.
             if left <= 0 and self._last_read == end:
                 raise TimeoutError
             if left <= 0:
