@@ -48,7 +48,9 @@ from vmnet.model.wiring import (
     Bridge,
     Custom,
     Local,
+    Outside,
     Port,
+    Redirect,
     Requirements,
     Saved,
     SavedMessage,
@@ -97,6 +99,8 @@ if TYPE_CHECKING:
     from vmnet.net.filters import cbpf as cbpf
     from vmnet.net.filters import containment as containment
     from vmnet.net.filters import reception as reception
+    from vmnet.net.filters import redirection as redirection
+    from vmnet.net.filters.clsact import LackingModule as LackingModule
     from vmnet.net.kernel_errors import step as step
     from vmnet.net.restore import replay as replay
     from vmnet.net.restore import snapshot as snapshot
@@ -145,8 +149,10 @@ __all__ = [
     "Neighbour",
     "Nic",
     "Opened",
+    "Outside",
     "Port",
     "PrivilegeError",
+    "Redirect",
     "Requirements",
     "Resolver",
     "Route",
@@ -178,6 +184,7 @@ LATE = {
     "Answer": ("vmnet.process", "Answer"),
     "EXIT_PORT": ("vmnet.supervision.guard", "EXIT_PORT"),
     "FIRMWARE_LOG": ("vmnet.supervision.firmware", "FIRMWARE_LOG"),
+    "LackingModule": ("vmnet.net.filters.clsact", "LackingModule"),
     "antispoof": ("vmnet.net.filters.antispoof", None),
     "arp": ("vmnet.net.arp", None),
     "become": ("vmnet.lifecycle.become", "become"),
@@ -199,6 +206,7 @@ LATE = {
     "program": ("vmnet.program", None),
     "program_log": ("vmnet.supervision.program_log", None),
     "reception": ("vmnet.net.filters.reception", None),
+    "redirection": ("vmnet.net.filters.redirection", None),
     "replay": ("vmnet.net.restore.replay", None),
     "resolver": ("vmnet.net.resolver", None),
     "router": ("vmnet.net.router", None),

@@ -12,7 +12,7 @@ from vmnet.hooks.selection import Choice, Selection, select
 INSTALLED = {
     "VMNET_CAPTURE": ("cni", "netns"),
     "VMNET_IPAM": ("cloudinit", "dnsmasq", "nodhcp"),
-    "VMNET_BRIDGE": ("bridge", "macvtap"),
+    "VMNET_BRIDGE": ("auto", "bridge", "macvtap"),
     "VMNET_FORWARDER": ("dnsmasq", "unbound"),
     "VMNET_LAUNCH": ("firecracker", "qemu"),
 }
@@ -27,7 +27,7 @@ def test_the_default_of_every_stage() -> None:
         {
             "VMNET_CAPTURE": Choice(("netns",), "default"),
             "VMNET_IPAM": Choice(("dnsmasq",), "default"),
-            "VMNET_BRIDGE": Choice(("bridge",), "default"),
+            "VMNET_BRIDGE": Choice(("auto",), "default"),
             "VMNET_FORWARDER": Choice(("dnsmasq",), "default"),
             "VMNET_LAUNCH": Choice(("qemu",), "default"),
         }
@@ -133,7 +133,7 @@ def test_a_stage_by_name(variable: str, value: str, stage: stages.Stage) -> None
         (
             {"VMNET_BRIDGE": "xxx"},
             "VMNET_BRIDGE=xxx: there is no strategy xxx for this stage",
-            "bridge, macvtap",
+            "auto, bridge, macvtap",
         ),
         (
             {"VMNET_FORWARDER": "bind"},
@@ -180,6 +180,6 @@ def test_a_setting_of_a_built_in_strategy_that_is_not_selected_is_named() -> Non
     settings = testing.settings({"VMNET_BRIDGE": "macvtap", "VMNET_FILTER": "off"})
     (line,) = unused.lines(settings, select(settings, INSTALLED), INSTALLED)
     assert line == (
-        "VMNET_FILTER is set for bridge, which is not selected "
-        "(set VMNET_BRIDGE=bridge or unset it)"
+        "VMNET_FILTER is set for auto or bridge or redirect, which is not selected "
+        "(set VMNET_BRIDGE=auto or unset it)"
     )

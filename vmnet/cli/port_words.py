@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.model.wiring import Bridge, Custom, Port, Tap
+from vmnet.model.wiring import Bridge, Custom, Port, Redirect, Tap
 
 
 def backend(port: Port) -> str:
@@ -19,6 +19,8 @@ def uplink(port: Port) -> str:
     match port.path:
         case Bridge(uplink_mac=mac):
             return f"{port.uplink} {mac}"
+        case Redirect():
+            return f"{port.uplink} by redirection"
         case Custom(description=description):
             return f"{port.uplink} by {description}"
 

@@ -78,8 +78,10 @@ def _addresses(interface: Interface) -> str:
 
 def _path(port: Port, local: LocalState) -> str:
     """Describe a port's path, from the guest's NIC to the uplink."""
+    backend = port_words.backend(port)
     own = " ".join((local.device, *map(str, local.addresses)))
-    return ", ".join(filter(None, (port_words.backend(port), own, port_words.uplink(port))))
+    parts = (backend if local.device != backend else "", own, port_words.uplink(port))
+    return ", ".join(filter(None, parts))
 
 
 def _answers(answers: GuestAnswers) -> str:

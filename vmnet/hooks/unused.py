@@ -18,10 +18,11 @@ def lines(
     """
     selected = {name for choice in selection.choices.values() for name in choice.names}
     for row in settings:
-        if row.strategy and row.strategy not in selected and settings.is_given(row):
-            remedies = (_selecting(row.strategy, strategies), "unset it")
+        names = (row.strategy,) if isinstance(row.strategy, str) else row.strategy
+        if any(names) and not selected & set(names) and settings.is_given(row):
+            remedies = (_selecting(names[0], strategies), "unset it")
             yield (
-                f"{settings.origin(row)} is set for {row.strategy}, which is not selected "
+                f"{settings.origin(row)} is set for {' or '.join(names)}, which is not selected "
                 f"({' or '.join(filter(None, remedies))})"
             )
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from vmnet.model.base import first_fault
 from vmnet.model.identity import Identity, Interface, Route
-from vmnet.model.wiring import Bridge, Local, Port, Stream, Wiring
+from vmnet.model.wiring import Bridge, Local, Outside, Port, Redirect, Stream, Wiring
 
 Address = IPv4Address | IPv6Address
 
@@ -126,15 +126,23 @@ def _port_faults(port: Port, used: dict[IPv4Address, str]) -> Iterator[str]:
         tap = port.tap
         yield f"{tap.name} has the descriptors {tap.fds}; they begin at {_FIRST_FREE_FD}"
     if port.local is not None:
-        yield from _local_faults(port.local, used)
+        yield from _own_faults(port.local, port.local.addresses, used)
         if isinstance(port.backend, Stream):
             yield f"{port.local.device} is an own end, which requires a tap"
     elif isinstance(port.path, Bridge):
         yield f"the port of {port.uplink} has a bridge, but no own end, which is the bridge"
+    if outside := _outside(port):
+        yield from _own_faults(outside, (outside.address,), used)
+    if isinstance(port.path, Redirect) and (
+        port.tap is None or port.local is None or port.local.device != port.tap.name
+    ):
+        yield f"the port of {port.uplink} is redirected, but its own end is no tap"
 
 
-def _local_faults(local: Local, used: dict[IPv4Address, str]) -> Iterator[str]:
-    for address in (*local.addresses, *local.spares):
+def _own_faults(
+    local: Local | Outside, addresses: tuple[IPv4Interface, ...], used: dict[IPv4Address, str]
+) -> Iterator[str]:
+    for address in (*addresses, *local.spares):
         what = f"{local.device}'s address {address}"
         yield _host_fault(what, address)
         if address.ip in used:
@@ -153,6 +161,8 @@ def _names(port: Port) -> Iterator[str]:
         yield tap.name
     if port.local is not None and (tap is None or port.local.device != tap.name):
         yield port.local.device
+    if outside := _outside(port):
+        yield outside.device
 
 
 def _macs(port: Port) -> Iterator[str]:
@@ -161,10 +171,19 @@ def _macs(port: Port) -> Iterator[str]:
         yield port.path.uplink_mac
     if port.local is not None:
         yield port.local.mac
+    outside = _outside(port)
+    if outside is not None and outside.mac != port.guest_mac:
+        yield outside.mac
+
+
+def _outside(port: Port) -> Outside | None:
+    return port.path.outside if isinstance(port.path, Redirect) else None
 
 
 def _own_addresses(port: Port) -> tuple[IPv4Interface, ...]:
-    return () if port.local is None else port.local.addresses
+    outside = _outside(port)
+    own = () if port.local is None else port.local.addresses
+    return own if outside is None else (*own, outside.address)
 
 
 def _host_fault(what: str, own: IPv4Interface | IPv6Interface) -> str:

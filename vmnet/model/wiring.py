@@ -131,6 +131,52 @@ class Bridge:
 
 
 @frozen
+class Outside:
+    """A device of the container on a guest's network, which has an address of its own there.
+
+    It is a sibling of the uplink. Through it, processes of the container reach the network.
+
+    :param device: the network device
+    :param mac: the device's MAC; that of the guest on ipvlan
+    :param address: a spare address of the NIC's subnet
+    :param spares: replacements for ``address``, if another machine claims it
+    :param gateway: the device's default gateway
+    """
+
+    device: str
+    mac: str
+    address: IPv4Interface
+    spares: tuple[IPv4Interface, ...] = ()
+    gateway: IPv4Address | None = None
+
+
+@frozen
+class Redirect:
+    """Filters send the frames of the uplink and the tap to each other. The uplink keeps its MAC.
+
+    The container's own end is the tap.
+
+    :param kind: the uplink's kind: macvlan, ipvlan, veth …; empty for hardware
+    :param flags: those flags of the uplink that the strategy changes, before the start
+    :param outside: None if no process of the container must reach the network
+    """
+
+    kind: str
+    flags: int = 0
+    outside: Outside | None = None
+
+    @property
+    def is_sibling(self) -> bool:
+        """Whether the kernel gives frames for ``outside`` to it without passing the uplink."""
+        return self.kind in ("macvlan", "ipvlan")
+
+    @property
+    def shares_mac(self) -> bool:
+        """Whether machines on the network have the guest's MAC as well."""
+        return self.kind == "ipvlan"
+
+
+@frozen
 class Custom:
     """A strategy of another package connects the NIC to the guest.
 
@@ -167,7 +213,7 @@ class Port:
     mtu: int
     saved: Saved
     backend: Tap | Stream
-    path: Bridge | Custom
+    path: Bridge | Redirect | Custom
     local: Local | None = None
     guest_addresses: tuple[IPv4Address, ...] = ()
     contain: bool = False
@@ -180,6 +226,17 @@ class Port:
     def tap(self) -> Tap | None:
         """The tap; None with another back end."""
         return self.backend if isinstance(self.backend, Tap) else None
+
+    @property
+    def way_out(self) -> Local | Outside | None:
+        """The device with a spare address of the NIC's subnet; None if there is none.
+
+        Through it, processes of the container reach the network.
+        """
+        if isinstance(self.path, Redirect):
+            return self.path.outside
+        has_spare = self.local is not None and self.local.link_local is not None
+        return self.local if has_spare else None
 
 
 @frozen

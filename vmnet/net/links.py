@@ -13,11 +13,19 @@ from typing import Any
 
 from vmnet.net import rtnl
 from vmnet.net.netlink import attribute
+from vmnet.net.packets import mac_bytes
 
-IFF_UP = 1
+IFF_UP, IFF_NOARP, IFF_ALLMULTI = 0x1, 0x80, 0x200
+REDIRECTED = IFF_NOARP | IFF_ALLMULTI
+"""The flags of an uplink whose frames never reach the stack: no ARP, and every multicast group."""
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
 _IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 1, 19, 22
-_IFLA_LINKINFO, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 18, 4, 5
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK = 1, 3, 4, 5
+_IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 18, 1, 2
+_IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 4, 5
+_IFLA_MACVLAN_MODE, _MACVLAN_MODE_BRIDGE = 1, 4
+_IFLA_IPVLAN_MODE, _IPVLAN_MODE_L2 = 1, 0
+_IPVLAN_MODES = {0: "l2", 1: "l3", 2: "l3s"}
 _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_UNICAST_FLOOD, _IFLA_BRPORT_GROUP_FWD_MASK = 8, 9, 31
 _IFLA_BRPORT_NEIGH_SUPPRESS = 32
 # The last byte of reserved multicast MACs, as bits: all but 1, which pause frames use.
@@ -78,6 +86,40 @@ def add_bridge(kernel: rtnl.Rtnl, name: str, mac: str, mtu: int) -> None:
     kernel.request(rtnl.RTM_NEWLINK, _NEW, {"attrs": attributes})
 
 
+def add_macvlan(kernel: rtnl.Rtnl, name: str, below: str, mac: str, mtu: int) -> None:
+    """Add a macvlan in bridge mode on a link, or beside it if the link is a macvlan itself."""
+    data = attribute(_IFLA_MACVLAN_MODE, struct.pack("=I", _MACVLAN_MODE_BRIDGE))
+    _add_above(
+        kernel, name, below, mtu, b"macvlan\0", data, attribute(_IFLA_ADDRESS, mac_bytes(mac))
+    )
+
+
+def add_ipvlan(kernel: rtnl.Rtnl, name: str, below: str, mtu: int) -> None:
+    """Add an ipvlan in mode L2 beside another one. It has the same MAC."""
+    data = attribute(_IFLA_IPVLAN_MODE, struct.pack("=H", _IPVLAN_MODE_L2))
+    _add_above(kernel, name, below, mtu, b"ipvlan\0", data)
+
+
+def _add_above(
+    kernel: rtnl.Rtnl, name: str, below: str, mtu: int, kind: bytes, data: bytes, more: bytes = b""
+) -> None:
+    info = attribute(_IFLA_INFO_KIND, kind) + attribute(_IFLA_INFO_DATA, data)
+    attributes = (
+        attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        + attribute(_IFLA_MTU, struct.pack("=I", mtu))
+        + attribute(_IFLA_LINK, struct.pack("=I", index(below)))
+        + attribute(_IFLA_LINKINFO, info)
+    )
+    header = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)  # struct ifinfomsg
+    kernel.send_body(rtnl.RTM_NEWLINK, _NEW, header + attributes + more)
+
+
+def set_flags(kernel: rtnl.Rtnl, name: str, flags: int, mask: int) -> None:
+    """Set the flags of a link that are in the mask, and clear the others that are in it."""
+    fields = {"index": index(name), "flags": flags & mask, "change": mask, "attrs": []}
+    kernel.request(rtnl.RTM_NEWLINK, 0, fields)
+
+
 def change(
     kernel: rtnl.Rtnl,
     name: str,
@@ -118,6 +160,18 @@ def addr_gen_mode(link: Any) -> int | None:
     return mode
 
 
+def mode(kernel: rtnl.Rtnl, name: str) -> str:
+    """Return the mode of a macvlan or ipvlan link (ip-link(8)); empty for other kinds."""
+    info = get(kernel, name).get_attr("IFLA_LINKINFO")
+    kind = info.get_attr("IFLA_INFO_KIND") if info is not None else ""
+    if kind == "macvlan":
+        return str(info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_MACVLAN_MODE"))
+    if kind == "ipvlan":
+        number = info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_IPVLAN_MODE")
+        return _IPVLAN_MODES.get(number, str(number))
+    return ""
+
+
 def disable_ipv6_link_local(kernel: rtnl.Rtnl, name: str) -> None:
     """Keep the kernel from generating an IPv6 link-local address, and so from sending IPv6."""
     try:
@@ -140,6 +194,19 @@ def delete_addresses(kernel: rtnl.Rtnl, name: str) -> None:
     for body in reversed(kernel.dump(rtnl.RTM_NEWADDR)):
         if int.from_bytes(body[4:8], sys.byteorder) == own:
             kernel.send_body(rtnl.RTM_DELADDR, 0, body)
+
+
+def delete_routes(kernel: rtnl.Rtnl, name: str) -> None:
+    """Delete the IPv4 routes through a link, also those to its own addresses, and IPv6 routes.
+
+    The container then no longer takes IPv4 packets for these addresses as its own.
+    """
+    own = index(name)
+    for body in kernel.dump(rtnl.RTM_NEWROUTE):
+        if body[0] == socket.AF_INET6 and rtnl.is_local_route(body):
+            continue
+        if rtnl.decode(rtnl.RTM_NEWROUTE, body).get_attr("RTA_OIF") == own:
+            kernel.send_body(rtnl.RTM_DELROUTE, 0, body)
 
 
 def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface) -> None:

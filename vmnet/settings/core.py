@@ -17,7 +17,11 @@ CAPTURE = setting(
     "VMNET_CAPTURE", values.name, "netns", "strategy that records the container's identity"
 )
 BRIDGE = setting(
-    "VMNET_BRIDGE", values.name, "bridge", "strategy that connects interfaces to the guest"
+    "VMNET_BRIDGE",
+    values.name,
+    "auto",
+    "strategy that connects interfaces to the guest; auto: bridge, or redirect for macvlan and "
+    "ipvlan",
 )
 IPAM = setting(
     "VMNET_IPAM",
@@ -63,14 +67,14 @@ BRIDGE_ADDRESS = setting(
     values.bridge_address,
     "auto",
     "the bridge's own address: auto, link-local, spare (a free address of the subnet), or a CIDR",
-    strategy="bridge",
+    strategy=("auto", "bridge", "redirect"),
 )
 FILTER = setting(
     "VMNET_FILTER",
     values.boolean,
     "on",
     "limit the guest to its own MAC and addresses; off: it may route, or run several machines",
-    strategy="bridge",
+    strategy=("auto", "bridge", "redirect"),
 )
 DNS = optional(
     "VMNET_DNS",

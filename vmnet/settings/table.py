@@ -38,8 +38,8 @@ class Setting(Generic[Value]):
     :param parse: converts text to a value; its ValueError states what is expected
     :param default: text, parsed like text from the environment; empty if unset means None
     :param help: one line for ``vmnet config`` and the reference
-    :param strategy: the only strategy that uses the setting; empty if any start does. vmnet sets it
-        to the plugin that declares the row
+    :param strategy: the strategy or strategies that use the setting; empty if any start does. vmnet
+        sets it to the plugin that declares the row
     :param secret: whether the value may contain passwords. vmnet never prints it, and accepts it as
         a file, too, from a variable whose name ends in ``_FILE``
     :param declarer: the core or the plugin that declares the row; vmnet sets it
@@ -49,7 +49,7 @@ class Setting(Generic[Value]):
     parse: Callable[[str], Any]
     default: str
     help: str
-    strategy: str = ""
+    strategy: str | tuple[str, ...] = ""
     declarer: str = "vmnet"
     secret: bool = False
 
@@ -64,7 +64,7 @@ def setting(
     default: str,
     help: str,
     *,
-    strategy: str = "",
+    strategy: str | tuple[str, ...] = "",
     secret: bool = False,
 ) -> Setting[Value]:
     """Return a row whose value is never None."""

@@ -104,8 +104,8 @@ def _limit() -> tuple[str, ...]:
 
 def _bridge_addresses(wiring: Wiring) -> Iterator[BridgeAddress]:
     for port in wiring.ports:
-        own = port.local
-        if own is not None and own.link_local is not None and port.tap is not None:
+        own = port.way_out
+        if own is not None and port.tap is not None:
             yield BridgeAddress(
                 bridge=own.device,
                 mac=own.mac,

@@ -78,7 +78,7 @@ def _warn_if_closed(run_dir: Path) -> None:
 def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     if wiring.contain and any(interface.ipv6 for interface in identity.interfaces):
         return True
-    has_spare = any(port.local and port.local.link_local for port in wiring.ports)
+    has_spare = any(port.way_out for port in wiring.ports)
     if has_spare and not capabilities.has("NET_RAW"):  # a fixed address needs no probe at the start
         _log.warning(
             "no permission to watch for address conflicts of the bridge",

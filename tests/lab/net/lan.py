@@ -56,6 +56,7 @@ class Lan:
         hosts: str | None = None,
         hostname: str | None = None,
         domainname: str | None = None,
+        kind: str = "veth",
     ) -> Namespace:
         """
         Make a container whose ``eth0`` is configured as by Docker. See :meth:`attach`.
@@ -82,6 +83,7 @@ class Lan:
             gateway=gateway,
             extra=extra,
             routes=routes,
+            kind=kind,
         )
         text = _docker_hosts(made.hostname, nic) if hosts is None else hosts
         (made.etc / "hosts").write_text(text)
@@ -105,6 +107,7 @@ class Lan:
         gateway: str | bool = True,
         extra: Sequence[str] = (),
         routes: Sequence[str] = (),
+        kind: str = "veth",
     ) -> Nic:
         """
         Give a namespace an interface on this LAN. A namespace may have several.
@@ -115,11 +118,16 @@ class Lan:
         :param gateway: True for the LAN's gateway, False for no default route, or an address.
         :param extra: further addresses, each as arguments of ``ip address add``.
         :param routes: each as arguments of ``ip route add``. They precede the default route.
+        :param kind: ``macvlan`` for an interface as in Docker's networks of that driver; its mode
+            may follow, as in ``macvlan mode private``.
         """
         own = self._address(address)
         mac = mac or "02:42:" + own.ip.packed.hex(":")
         mtu = mtu or self.mtu
-        port = self._plug(container, name, mtu)
+        if kind == "veth":
+            port = self._plug(container, name, mtu)
+        else:
+            port = self._add_macvlan(container, name, kind)
         link = ("dev", name)
         container.ip("link", "set", *link, "address", mac, "mtu", str(mtu))
         container.ip("address", "add", str(own), "broadcast", "+", *link)
@@ -171,6 +179,19 @@ class Lan:
         self._cable(container, name, port)
         self.host.ip("link", "set", port, "mtu", str(mtu), "master", self.bridge, "up")
         return port
+
+    def _add_macvlan(self, container: Namespace, name: str, kind: str) -> str:
+        """Add an interface on a NIC of the host that is connected to the bridge."""
+        parent = f"{self.bridge[:9]}parent"
+        if self.host.link(parent) is None:
+            port = f"veth{next(_cables):x}"
+            self.host.ip("link", "add", port, "type", "veth", "peer", "name", parent)
+            self.host.sysctl(**{f"net__ipv6__conf__{parent}__disable_ipv6": 1})
+            self.host.ip("link", "set", port, "mtu", str(self.mtu), "master", self.bridge, "up")
+            self.host.ip("link", "set", parent, "mtu", str(self.mtu), "up")
+        made = ("link", parent, "name", name, "netns", container.name, "type", *kind.split())
+        self.host.ip("link", "add", *made)
+        return parent
 
     def _cable(self, far: Namespace, far_name: str, near_name: str) -> None:
         far_end = ("peer", "name", far_name, "netns", far.name, "txqueuelen", "0")

@@ -86,8 +86,8 @@ def filter_tap(kernel: rtnl.Rtnl, port: Port) -> bool:
     """
     if port.sender is None or port.tap is None:
         return True
-    programs = {clsact.INGRESS: program(port.guest_mac, port.sender)}
-    return clsact.attach(kernel, port.tap.name, programs)
+    chains = {clsact.INGRESS: [program(port.guest_mac, port.sender)]}
+    return clsact.attach(kernel, port.tap.name, chains)
 
 
 def program(mac: str, sender: Sender) -> Program:

@@ -1,7 +1,10 @@
 """Attach classic BPF programs to links as filters under clsact (tc-bpf(8)).
 
 A cls_bpf filter needs no action module, unlike the other tc filters, so it works on every kernel
-that has cls_bpf.
+that has cls_bpf. Only a redirection needs one: act_mirred (tc-mirred(8)).
+
+Each direction of a link has a chain of steps. A program that returns UNSPEC leaves the frame to the
+next step.
 """
 
 from __future__ import annotations
@@ -9,8 +12,10 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
+from vmnet.model.base import frozen
 from vmnet.net import links, rtnl
 from vmnet.net.filters import cbpf
 from vmnet.net.netlink import attribute
@@ -19,21 +24,45 @@ from vmnet.net.packet_socket import ETH_P_ALL
 _RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER = 36, 37, 44
 _CLSACT, INGRESS, EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
 _TCA_KIND, _TCA_OPTIONS = 1, 2
-_TCA_BPF_OPS_LEN, _TCA_BPF_OPS, _TCA_BPF_FLAGS, _ACT_DIRECT = 4, 5, 8, 1
+_TCA_BPF_ACT, _TCA_BPF_OPS_LEN, _TCA_BPF_OPS, _TCA_BPF_FLAGS, _ACT_DIRECT = 1, 4, 5, 8, 1
+_TCA_ACT_KIND, _TCA_ACT_OPTIONS, _TCA_MIRRED_PARMS, _EGRESS_REDIRECT = 1, 2, 2, 1
 _TCMSG = struct.Struct("=BxxxiIII")
+_TC_MIRRED = struct.Struct("=IIiiiiI")  # index, capab, action, refcnt, bindcnt, eaction, ifindex
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
-UNSPEC, SHOT = 0xFFFFFFFF, 2  # TC_ACT_UNSPEC: no decision, the frame passes; TC_ACT_SHOT: drop
-_NO_SUCH_FILTER = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL)
+# Results of a program: TC_ACT_UNSPEC: no decision, the next step decides; TC_ACT_OK: pass the
+# frame; TC_ACT_SHOT: drop it.
+UNSPEC, OK, SHOT = 0xFFFFFFFF, 0, 2
+_STOLEN = 4
+_MATCH_ALL: cbpf.Program = {"start": [(cbpf.RET, 0xFFFFFFFF, 0, 0)]}
+_LACKING = (errno.ENOENT, errno.EOPNOTSUPP)
+_NO_SUCH_FILTER = (*_LACKING, errno.EINVAL)
 
 
-def attach(kernel: rtnl.Rtnl, link: str, programs: Mapping[int, cbpf.Program]) -> bool:
+@frozen
+class Redirection:
+    """The last step of a chain: send every frame by another link.
+
+    :param link: the link's name
+    """
+
+    link: str
+
+
+Step: TypeAlias = "cbpf.Program | Redirection"
+
+
+class LackingModule(rtnl.RtnlError):
+    """The kernel lacks a module, whose name is ``strerror``."""
+
+
+def attach(kernel: rtnl.Rtnl, link: str, chains: Mapping[int, Sequence[Step]]) -> bool:
     """Filter a link that has no filter yet; return False if the kernel lacks clsact or cls_bpf.
 
-    :param programs: by direction, INGRESS or EGRESS
+    :param chains: by direction, INGRESS or EGRESS
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     try:
-        _attach(kernel, links.index(link), programs)
+        require(kernel, link, chains)
     except rtnl.RtnlError as error:
         if error.errno not in _NO_SUCH_FILTER:
             raise
@@ -41,23 +70,57 @@ def attach(kernel: rtnl.Rtnl, link: str, programs: Mapping[int, cbpf.Program]) -
     return True
 
 
-def _attach(kernel: rtnl.Rtnl, index: int, programs: Mapping[int, cbpf.Program]) -> None:
+def require(kernel: rtnl.Rtnl, link: str, chains: Mapping[int, Sequence[Step]]) -> None:
+    """Filter a link that has no filter yet.
+
+    :param chains: see :func:`attach`
+    :raises LackingModule: the kernel lacks a module
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
+    """
+    index = links.index(link)
     body = _TCMSG.pack(socket.AF_UNSPEC, index, 0xFFFF0000, _CLSACT, 0)
-    kernel.send_body(_RTM_NEWQDISC, _NEW, body + attribute(_TCA_KIND, b"clsact\0"))
-    for direction, program in programs.items():
-        info = 1 << 16 | socket.htons(ETH_P_ALL)  # priority 1, every protocol
-        body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, direction, info)
-        attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, _options(program))
-        kernel.send_body(_RTM_NEWTFILTER, _NEW, body + attributes)
+    _send(kernel, _RTM_NEWQDISC, body + attribute(_TCA_KIND, b"clsact\0"), "sch_ingress")
+    for direction, chain in chains.items():
+        for priority, step in enumerate(chain, 1):
+            info = priority << 16 | socket.htons(ETH_P_ALL)
+            body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, direction, info)
+            redirects = isinstance(step, Redirection)
+            options = _redirection(step) if isinstance(step, Redirection) else _filter(step)
+            attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, options)
+            # An earlier step has shown that the kernel has cls_bpf.
+            module = "act_mirred" if redirects and priority > 1 else "cls_bpf"
+            _send(kernel, _RTM_NEWTFILTER, body + attributes, module)
 
 
-def _options(program: cbpf.Program) -> bytes:
-    assembled = cbpf.assemble(program)
-    return (
-        attribute(_TCA_BPF_OPS_LEN, struct.pack("=H", len(assembled) // cbpf.INSTRUCTION.size))
-        + attribute(_TCA_BPF_OPS, assembled)
-        + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
+def _send(kernel: rtnl.Rtnl, kind: int, body: bytes, module: str) -> None:
+    try:
+        kernel.send_body(kind, _NEW, body)
+    except rtnl.RtnlError as error:
+        if error.errno in _LACKING:
+            raise LackingModule(error.errno, module) from error
+        raise
+
+
+def _filter(program: cbpf.Program) -> bytes:
+    """Return the options of a filter whose program decides about each frame."""
+    return _program(program) + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
+
+
+def _redirection(redirection: Redirection) -> bytes:
+    """Return the options of a filter that matches every frame, with the action."""
+    parameters = _TC_MIRRED.pack(
+        0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, links.index(redirection.link)
     )
+    action = attribute(_TCA_ACT_KIND, b"mirred\0") + attribute(
+        _TCA_ACT_OPTIONS, attribute(_TCA_MIRRED_PARMS, parameters)
+    )
+    return attribute(_TCA_BPF_ACT, attribute(1, action)) + _program(_MATCH_ALL)
+
+
+def _program(program: cbpf.Program) -> bytes:
+    assembled = cbpf.assemble(program)
+    count = struct.pack("=H", len(assembled) // cbpf.INSTRUCTION.size)
+    return attribute(_TCA_BPF_OPS_LEN, count) + attribute(_TCA_BPF_OPS, assembled)
 
 
 def detach(kernel: rtnl.Rtnl, link: str) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
-from vmnet.model.wiring import Port
+from vmnet.model.wiring import Port, Redirect
 from vmnet.net import rtnl
 from vmnet.net.filters import clsact, walking
 from vmnet.net.filters.cbpf import (
@@ -63,10 +63,10 @@ def contain(kernel: rtnl.Rtnl, port: Port) -> bool:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    programs = {clsact.INGRESS: entering(port)}
+    chains = {clsact.INGRESS: [entering(port)]}
     if port.contain:
-        programs[clsact.EGRESS] = leaving(port)
-    return clsact.attach(kernel, port.uplink, programs)
+        chains[clsact.EGRESS] = [leaving(port)]
+    return clsact.attach(kernel, port.uplink, chains)
 
 
 def remove(kernel: rtnl.Rtnl, uplink: str) -> None:
@@ -79,8 +79,10 @@ def remove(kernel: rtnl.Rtnl, uplink: str) -> None:
 
 def entering(port: Port) -> Program:
     """Return the filter for frames from the network."""
+    # Interfaces of kind ipvlan share their MAC with their neighbours.
+    shares_mac = isinstance(port.path, Redirect) and port.path.shares_mac
     start = [
-        *jump_if_from(port.guest_mac, "drop"),
+        *(() if shares_mac else jump_if_from(port.guest_mac, "drop")),
         *(jump_if_from(port.local.mac, "drop") if port.local else ()),
     ]
     return _program(start, port, (*port.owned, *_own_link_local(port)))

@@ -6,11 +6,10 @@ import logging
 
 from vmnet.net import rtnl
 from vmnet.net.filters import clsact
-from vmnet.net.filters.cbpf import Program
 from vmnet.net.filters.matching import DROP
 
 _log = logging.getLogger(__name__)
-_DROP_ALL: Program = {"start": [DROP]}
+_DROP_ALL: list[clsact.Step] = [{"start": [DROP]}]
 
 
 def shut(device: str) -> str | None:

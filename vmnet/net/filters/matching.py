@@ -75,6 +75,12 @@ def jump_if_from(mac: str, label: str) -> tuple[Instruction, ...]:
     return (LD, 6, 0, 0), (JEQ, high, 0, 3), (LDH, 10, 0, 0), *jump_if(low, label)
 
 
+def jump_if_to(mac: str, label: str) -> tuple[Instruction, ...]:
+    """Jump if the MAC is the frame's destination."""
+    high, low = _words(mac)
+    return (LD, 0, 0, 0), (JEQ, high, 0, 3), (LDH, 4, 0, 0), *jump_if(low, label)
+
+
 def require_mac(offset: int, mac: str) -> tuple[Instruction, ...]:
     high, low = _words(mac)
     return *require(LD, offset, high), *require(LDH, offset + 4, low)

@@ -21,6 +21,7 @@ from vmnet.net.filters import clsact
 from vmnet.net.filters.cbpf import (
     JEQ,
     JSET,
+    JUMP,
     LD,
     LDB_X,
     LDH,
@@ -50,7 +51,7 @@ from vmnet.net.filters.matching import (
     require_value,
 )
 
-_BROADCAST = IPv4Address("255.255.255.255")
+BROADCAST = IPv4Address("255.255.255.255")
 _ECHO_REPLY, _REDIRECT, _ECHO_REQUEST = 0, 5, 8  # RFC 792
 _TCP_ACK = 0x10
 
@@ -60,7 +61,7 @@ def filter_bridge(kernel: rtnl.Rtnl, port: Port, bridge: Local) -> bool:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
-    return clsact.attach(kernel, bridge.device, {clsact.INGRESS: program(port, bridge)})
+    return clsact.attach(kernel, bridge.device, {clsact.INGRESS: [program(port, bridge)]})
 
 
 def program(port: Port, bridge: Local) -> Program:
@@ -76,6 +77,16 @@ def program(port: Port, bridge: Local) -> Program:
             DROP,
         ],
         "to the bridge": [*jump_if_from(port.guest_mac, "from the guest")],
+        **from_network(),
+        **from_guest(),
+        "pass": [PASS],
+        "drop": [DROP],
+    }
+
+
+def from_network() -> Program:
+    """Return the part of a program for packets from the network to the container's addresses."""
+    return {
         "from the network": [
             *ipv4_payload(LATER_FRAGMENT, "pass"),
             (JEQ, UDP, "port", 0),
@@ -83,9 +94,15 @@ def program(port: Port, bridge: Local) -> Program:
             (JEQ, ICMP, 0, "pass"),
             (LDB_X, 14, 0, 0),
             *drop_if((_REDIRECT,)),
-            PASS,
+            (JUMP, 0, "pass", 0),
         ],
-        "port": [(LDH_X, 16, 0, 0), *drop_if((DNS, DHCP_SERVER)), PASS],
+        "port": [(LDH_X, 16, 0, 0), *drop_if((DNS, DHCP_SERVER)), (JUMP, 0, "pass", 0)],
+    }
+
+
+def from_guest() -> Program:
+    """Return the part of a program for packets from the guest to the container's addresses."""
+    return {
         "from the guest": [
             *ipv4_payload(ANY_FRAGMENT, "drop"),
             (JEQ, UDP, "guest's udp", 0),
@@ -106,8 +123,6 @@ def program(port: Port, bridge: Local) -> Program:
             (LDB_X, 14 + 13, 0, 0),
             (JSET, _TCP_ACK, "pass", "drop"),  # the first segment of a connection has no ACK
         ],
-        "pass": [PASS],
-        "drop": [DROP],
     }
 
 
@@ -115,4 +130,4 @@ def _destinations(bridge: Local) -> Iterator[IPv4Address]:
     """Return the bridge's addresses, their replacements, and the address of DHCP broadcasts."""
     for address in (*bridge.addresses, *bridge.spares):
         yield address.ip
-    yield _BROADCAST
+    yield BROADCAST

@@ -29,6 +29,8 @@ from vmnet.api import (
 )
 from vmnet.strategies.bridge import addressing
 
+# A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
+UNBRIDGEABLE = frozenset(("macvlan", "ipvlan"))
 # The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
 _FIRST_FD = 100
 # A filter has at most 4096 instructions, enough for about 220 IPv6 addresses.
@@ -40,6 +42,18 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
+    for interface in identity.interfaces:
+        if interface.kind in UNBRIDGEABLE:
+            raise BridgeError(
+                f"{interface.name} is a {interface.kind} interface, which can't be a port of a "
+                "bridge",
+                "set VMNET_BRIDGE=redirect, or leave it unset",
+            )
+    return plan(settings, identity, requirements)
+
+
+def plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
+    """Return the plan for interfaces of any kind."""
     from vmnet.api import rtnl, snapshot, step
 
     with step("read the network"), rtnl.Rtnl() as kernel:

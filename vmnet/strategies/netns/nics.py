@@ -1,4 +1,4 @@
-"""Choose the NICs to hand over, and refuse NICs that cannot be bridged."""
+"""Choose the NICs to hand over, and refuse those of another VM."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ _IFF_LOOPBACK = 8
 _ARPHRD_ETHER = 1
 # Kinds that vmnet or the kernel creates; no engine gives a container such a NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
-# A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
-_NOT_BRIDGEABLE = frozenset(("macvlan", "ipvlan"))
 
 
 def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     """Return the links to hand over, in the natural order of their names: eth2 before eth10.
 
     :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
-    :raises CaptureError: there is no NIC, a wanted NIC is missing, or a NIC cannot be bridged
+    :raises CaptureError: there is no NIC, or a wanted NIC is missing
     :raises BridgeError: a NIC belongs to another VM
     """
     nics = {link.get_attr("IFLA_IFNAME"): link for link in links if is_nic(link)}
@@ -45,7 +43,6 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
         chosen = [nics[name] for name in wanted]
     for link in chosen:
         _refuse_bridged(link, links)
-        _refuse_unbridgeable(link)
     return sorted(chosen, key=lambda link: _natural_key(link.get_attr("IFLA_IFNAME")))
 
 
@@ -78,14 +75,6 @@ def _refuse_user_mode(links: list[Any]) -> None:
 
 def _natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part or 0), text) for text, part in re.findall(r"(\D+)(\d*)", name)]
-
-
-def _refuse_unbridgeable(link: Any) -> None:
-    if kind(link) in _NOT_BRIDGEABLE:
-        raise CaptureError(
-            f"{link.get_attr('IFLA_IFNAME')} is a {kind(link)} interface, which can't be bridged",
-            "use a bridge or overlay network, or exclude the interface with VMNET_INTERFACES",
-        )
 
 
 def _bridge_of(link: Any, links: list[Any]) -> str:

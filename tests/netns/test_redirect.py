@@ -1,0 +1,244 @@
+"""Networks that are handed over by redirection: macvlan networks, and networks like Docker's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+
+from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.clients.dhcp6 import dhclient6
+from tests.lab.command import run
+from tests.lab.net.frames import forged, heard, send, until_seen
+from tests.lab.net.lan import WORLD, WORLD6, Lan, lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dns_server, dnsmasq, web_server
+from tests.lab.net.snapshot import require_same
+from tests.lab.net.tap_guest import behind_tap
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet, hypervisor
+from tests.netns.test_frames import ENGINE, ON_LOOPBACK, reserved
+from tests.netns.test_ipv6 import routers
+from tests.netns.test_names import resolve, resolver
+from tests.unit import frames
+from vmnet.errors import BridgeError
+from vmnet.net.packets import mac_bytes
+
+KINDS = ("veth", "macvlan")
+REDIRECT = {"VMNET_BRIDGE": "redirect"}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of the container's interface."""
+    return str(request.param)
+
+
+@contextmanager
+def guest(container: Namespace) -> Iterator[Namespace]:
+    """The guest, with the lease that it requested."""
+    with behind_tap(hypervisor(container), container.mac) as vm:
+        udhcpc(vm).configure(vm)
+        yield vm
+
+
+def own_address(container: Namespace, device: str) -> str:
+    (own,) = (a["local"] for a in container.addresses(device) if a["family"] == "inet")
+    return str(own)
+
+
+def test_the_guest_has_the_containers_network(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    web, station = network.container("web", ipv6=True, kind=kind), network.station(ipv6=True)
+    world = network.world()
+    before = web.dump()
+    with vmnet.running(web, **REDIRECT), behind_tap(hypervisor(web), web.mac) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        assert lease.address == IPv4Interface(f"{web.address}/24")
+        assert lease.routers == lease.dns == (IPv4Address(network.gateway),)
+        assert routers(vm) == [network_link_local(network)]
+        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
+        largest = ("-c1", "-W5", "-M", "do", "-s")
+        vm.run("ping", *largest, "1472", WORLD)
+        vm.run("ping", "-6", *largest, "1452", WORLD6)
+        world.run("ping", *largest, "1472", web.address)
+        station.run("ping", "-6", *largest, "1452", str(web.nic().address6))
+        replies = station.run("arping", "-c3", "-w5", "-I", "eth0", web.address).stdout
+        assert (replies.count("reply from"), replies.count("[" + web.mac.upper() + "]")) == (3, 3)
+    vmnet(web, "run", VMNET_QEMU="/nonexistent")  # restores the network
+    require_same(before, web.dump())
+
+
+def network_link_local(network: Lan) -> str:
+    (own,) = (a["local"] for a in network.host.addresses(network.bridge) if a["scope"] == "link")
+    return str(own)
+
+
+def test_automatic_choice(network: Lan, vmnet: Vmnet) -> None:
+    """The bridge for a veth, a redirection for a macvlan, in one container."""
+    with lan(2, host=network.host) as second:
+        web = network.container("web", gateway=False)
+        second.attach(web, "eth1", kind="macvlan")
+        before = web.dump()
+        with vmnet.running(web) as process:
+            said = process.output()
+            assert "eth1 is a macvlan interface: VMNET_BRIDGE=redirect applies to it" in said
+            assert said.count("VMNET_BRIDGE") == 1
+            assert [web.link(name) is not None for name in ("br0", "br1")] == [True, False]
+            for number, far in enumerate((network, second)):
+                own = web.nic(f"eth{number}")
+                with behind_tap(hypervisor(web), own.mac, tap=100 + number) as vm:
+                    lease = udhcpc(vm)
+                    lease.configure(vm)
+                    assert str(lease.address.ip) == own.address
+                    vm.run("ping", "-c1", "-W5", far.gateway)
+        vmnet(web, "run", VMNET_QEMU="/nonexistent")
+        require_same(before, web.dump())
+
+
+def test_a_bridge_of_a_macvlan_is_refused(network: Lan, vmnet: Vmnet) -> None:
+    refused = vmnet(network.container("web", kind="macvlan"), "plan", VMNET_BRIDGE="bridge")
+    assert refused.returncode == BridgeError.exit_code
+    assert "eth0 is a macvlan interface, which can't be a port of a bridge" in refused.stderr
+    assert "VMNET_BRIDGE=redirect" in refused.stderr
+
+
+def test_names_of_the_engine_and_of_the_world(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    """The engine's resolver queries the world from the container's namespace."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
+    world = network.world()
+    with (
+        dns_server(world, {"www.outside.test": "192.0.2.80"}),
+        resolver(web, {"db": "192.0.2.7"}),
+        vmnet.running(web, **REDIRECT),
+        guest(web) as vm,
+    ):
+        own = own_address(web, "tap0")
+        assert IPv4Address(own).is_link_local
+        assert resolve(vm, "db.internal.test", own) == {"192.0.2.7"}
+        assert resolve(web, "www.outside.test", WORLD) == {"192.0.2.80"}  # as the engine does
+
+
+def test_a_neighbour_reaches_only_the_guest(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    """The container's way out gives the network no service of the container's forwarder."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
+    station = network.station()
+    with dnsmasq(web, *ENGINE) as engine, vmnet.running(web, **REDIRECT), guest(web) as vm:
+        spare, own = own_address(web, "out0"), own_address(web, "tap0")
+        station.run("ping", "-c1", "-W5", spare)
+        station.ip("route", "add", "169.254.0.0/16", "dev", "eth0")
+        before = engine.output().count("query[A] db.test")
+        for address in (spare, own):
+            ask = ("timeout", "1", "busybox", "nslookup", "-type=a", "db.test", address)
+            assert station.run(*ask, check=False).returncode
+        assert engine.output().count("query[A] db.test") == before
+        assert resolve(vm, "db.test", own) == {"192.0.2.7"}
+        replies = station.run("arping", "-c2", "-w5", "-I", "eth0", spare).stdout
+        out = web.link("out0")
+        assert out is not None
+        assert (replies.count("reply from"), replies.count(out["address"].upper())) == (2, 2)
+
+
+def test_the_way_out_yields_its_address_to_a_container(
+    network: Lan, vmnet: Vmnet, kind: str
+) -> None:
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
+    network.world()
+    with vmnet.running(web, **REDIRECT) as process:
+        own = own_address(web, "out0")
+        web.run("ping", "-c1", "-W5", WORLD)
+        other = network.container("other", address=own)
+        other.run("ping", "-c1", "-W5", network.gateway)
+        log = process.output
+        until(lambda: "out0 now has the address" in log(), 60, "the change", detail=log)
+        assert own_address(web, "out0") != own
+        web.run("ping", "-c1", "-W5", WORLD)
+
+
+def test_a_guest_reaches_nothing_in_the_container(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
+    web.sysctl(net__ipv4__ip_forward=1)
+    with vmnet.running(web, **REDIRECT), web_server(web, port=8080), guest(web) as vm:
+        own, out = own_address(web, "tap0"), own_address(web, "out0")
+        vm.run("ping", "-c1", "-W5", own)
+        vm.ip("route", "replace", out, "via", own, "onlink", "dev", "eth0")
+        for address in (own, out):
+            fetch = ("busybox", "wget", "-q", "-T1", "-O-", f"http://{address}:8080/")
+            assert vm.run(*fetch, check=False).returncode
+
+
+def test_a_guest_sends_only_from_its_own_addresses(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    web, station = network.container("web", ipv6=True, kind=kind), network.station()
+    with vmnet.running(web, **REDIRECT), guest(web) as vm, heard(station) as card:
+        last = forged(web.mac)  # of a protocol that a filtered guest may not use
+        other = mac_bytes("02:42:00:00:00:99")
+        forgeries = [
+            frames.arp(network.gateway, mac=mac_bytes(web.mac)),
+            frames.arp(web.address, mac=other),
+            frames.ipv4("172.30.1.77", frames.UDP, frames.ports(1, 9)),
+        ]
+        truth = (
+            b"\xff" * 6 + mac_bytes(web.mac) + frames.arp(web.address, mac=mac_bytes(web.mac))[12:]
+        )
+        send(vm, *(b"\xff" * 6 + mac_bytes(web.mac) + frame[12:] for frame in forgeries), last)
+        send(vm, truth)
+        found = until_seen(card, truth)
+        assert not [frame for frame in found if frame[6:12] in (mac_bytes(web.mac), other)]
+
+
+@pytest.mark.parametrize("name", ["LLDP", "802.1X", "LACP"])
+def test_protocols_of_a_link_pass_both_ways(network: Lan, vmnet: Vmnet, name: str) -> None:
+    web, switch = network.container("web"), network.host
+    port, switch_mac = web.nic().port, "02:42:00:00:00:98"
+    with (
+        vmnet.running(web, NO_DHCP="true", **REDIRECT),
+        behind_tap(hypervisor(web), web.mac) as vm,
+        heard(vm) as guest_card,
+        heard(switch, at=port) as switch_card,
+    ):
+        last = forged(switch_mac)
+        send(switch, reserved(switch_mac, name), last, by=port)
+        assert reserved(switch_mac, name) in until_seen(guest_card, last)
+        last = forged(web.mac)
+        send(vm, reserved(web.mac, name), last)
+        assert reserved(web.mac, name) in until_seen(switch_card, last)
+
+
+def test_multicast_groups_of_the_guest(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    """The guest joins a group of which the container's kernel knows nothing."""
+    web, station = network.container("web", kind=kind), network.station()
+    with vmnet.running(web, **REDIRECT), guest(web) as vm, heard(vm) as card:
+        group = bytes.fromhex("01005e4d4d4d")
+        frame = group + forged(station.mac)[6:]
+        send(station, frame)
+        assert until_seen(card, frame) is not None
+
+
+def test_a_dhcp_server_on_the_network(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    """With NO_DHCP, the guest's requests leave; otherwise they do not, and no offer enters."""
+    web = network.container("web", kind=kind)
+    offers = ("--dhcp-range=172.30.1.100,172.30.1.100,1h", f"--interface={network.bridge}")
+    with dnsmasq(network.host, *offers, "--no-ping", port=0) as server:
+        outside = vmnet.running(web, NO_DHCP="true", **REDIRECT)
+        with outside, behind_tap(hypervisor(web), web.mac) as vm:
+            assert str(udhcpc(vm).address.ip) == "172.30.1.100"
+        asked = server.output().count("DHCPDISCOVER")
+        vmnet(web, "run", VMNET_QEMU="/nonexistent")
+        with vmnet.running(web, **REDIRECT), behind_tap(hypervisor(web), web.mac) as vm:
+            assert str(udhcpc(vm).address.ip) == web.address
+        assert server.output().count("DHCPDISCOVER") == asked
+
+
+def test_the_state_of_a_redirected_vm(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    web = network.container("web", kind=kind)
+    with vmnet.running(web, **REDIRECT) as process, guest(web):
+        assert "eth0 by redirection" in vmnet(web, "plan", **REDIRECT).stdout
+        entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
+        status = run(*entered, *VMNET, "status", env=vmnet.environ, check=False).stdout
+        assert f"tap0 {own_address(web, 'tap0')}/32, eth0 by redirection" in status
+        assert f"the guest answers for {web.address}" in status, status
+        network.host.ip("link", "set", web.nic().port, "down")
+        log = process.output
+        until(lambda: "eth0 has no carrier" in log(), 60, "the lost carrier in the log", detail=log)

@@ -1,0 +1,154 @@
+"""The filters of a redirection, run by the tests' BPF interpreter."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+from attrs import evolve
+
+from tests.unit import bpf, frames
+from tests.unit.frames import (
+    GATEWAY4,
+    ICMP,
+    LINK_LOCAL,
+    MAC,
+    MORE,
+    OTHER4,
+    OTHER_MAC,
+    OWN4,
+    TCP,
+    UDP,
+    arp,
+    ethernet,
+    message,
+    ports,
+)
+from vmnet.model.wiring import Local, Outside, Redirect
+from vmnet.net.filters import cbpf, containment, redirection
+
+KEEP, NEXT, DROP = 0, 0xFFFFFFFF, 2  # TC_ACT_OK, TC_ACT_UNSPEC, TC_ACT_SHOT
+OWN, SPARE, NEXT_SPARE = "169.254.7.7", "172.17.255.254", "172.17.255.250"
+TAP = Local("tap0", "06:00:00:00:00:01", IPv4Interface(f"{OWN}/32"))
+OUTSIDE = Outside(
+    "out0", "06:00:00:00:00:02", IPv4Interface(f"{SPARE}/16"), (IPv4Interface(f"{NEXT_SPARE}/16"),)
+)
+OUT_MAC = bytes.fromhex("060000000002")
+BROADCAST = "255.255.255.255"
+PORT = evolve(frames.port(contain=True), path=Redirect("veth", 0, OUTSIDE), local=TAP)
+FOR_CONTAINER = cbpf.assemble(redirection.for_container(PORT, TAP))
+NOT_CONTAINED = cbpf.assemble(redirection.for_container(evolve(PORT, contain=False), TAP))
+FOR_OUTSIDE = cbpf.assemble(redirection.for_outside(OUTSIDE))
+AT_OUTSIDE = cbpf.assemble(redirection.outside_program(OUTSIDE))
+TAGGED = {cbpf.VLAN_TAG_PRESENT: 1}
+
+
+def to(address: str, protocol: int, payload: bytes, *, fragment: int = 0) -> bytes:
+    frame = frames.ipv4(OWN4, protocol, payload, fragment=fragment)
+    return frame[:30] + IPv4Address(address).packed + frame[34:]
+
+
+DISCOVER = to(BROADCAST, UDP, ports(68, 67))
+KEPT = {
+    "dhcp": DISCOVER,
+    "a renewal": to(OWN, UDP, ports(68, 67)),
+    "arp for the tap": arp(OWN4, target=OWN),
+    "an answer to the tap's arp": arp(OWN4, target=OWN, operation=2),
+    "dns": to(OWN, UDP, ports(40000, 53)),
+    "ping": to(OWN, ICMP, bytes((8, 0)) + bytes(30)),
+}
+REDIRECTED = {
+    "arp for the gateway": arp(OWN4, target=GATEWAY4),
+    "a packet for a neighbour": to(OTHER4, TCP, ports(40000, 80)),
+    "dhcp for another server": to(OTHER4, UDP, ports(68, 67)),
+    "another broadcast": to(BROADCAST, UDP, ports(40000, 9)),
+    "a fragment of a broadcast": to(BROADCAST, UDP, ports(68, 67), fragment=MORE),
+    "a broadcast of another protocol": to(BROADCAST, TCP, ports(68, 67)),
+    "a router solicitation": frames.ipv6(LINK_LOCAL, frames.ICMP6, message(133)),
+    "LLDP": ethernet(0x88CC, bytes(46)),
+    "LACP": ethernet(0x8809, bytes(110)),
+}
+REFUSED = {
+    "a service": to(OWN, TCP, ports(40000, 8080)),
+    "a fragment": to(OWN, UDP, ports(40000, 53), fragment=MORE),
+    "a datagram": to(OWN, UDP, ports(40000, 4500)),
+    "a short arp": arp(OWN4, target=OWN)[:30],
+    "a short packet": to(OWN, UDP, b"")[:24],
+}
+
+
+@pytest.mark.parametrize("frame", KEPT.values(), ids=KEPT)
+def test_frames_for_the_container(frame: bytes) -> None:
+    assert bpf.run(FOR_CONTAINER, frame) == KEEP
+
+
+@pytest.mark.parametrize("frame", REDIRECTED.values(), ids=REDIRECTED)
+def test_frames_for_the_network(frame: bytes) -> None:
+    assert bpf.run(FOR_CONTAINER, frame) == NEXT
+
+
+@pytest.mark.parametrize("frame", REFUSED.values(), ids=REFUSED)
+def test_frames_that_the_container_refuses(frame: bytes) -> None:
+    assert bpf.run(FOR_CONTAINER, frame) == DROP
+
+
+def test_a_frame_of_a_vlan_is_not_for_the_container() -> None:
+    assert bpf.run(FOR_CONTAINER, KEPT["dns"], TAGGED) == NEXT
+
+
+def test_dhcp_that_another_server_answers_leaves() -> None:
+    assert bpf.run(NOT_CONTAINED, DISCOVER) == NEXT
+
+
+FOR_THE_WAY_OUT = {
+    "an answer": OUT_MAC + to(SPARE, TCP, ports(53, 40000))[6:],
+    "arp for its address": arp(OTHER4, mac=OTHER_MAC, target=SPARE),
+    "a claim of its address": arp(SPARE, mac=OTHER_MAC),
+    "a claim of its next address": arp(NEXT_SPARE, mac=OTHER_MAC),
+}
+
+
+@pytest.mark.parametrize("frame", FOR_THE_WAY_OUT.values(), ids=FOR_THE_WAY_OUT)
+def test_frames_for_the_way_out(frame: bytes) -> None:
+    assert bpf.run(FOR_OUTSIDE, frame) == KEEP
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        arp(OTHER4, mac=OTHER_MAC, target=OWN4),
+        MAC + to(OWN4, TCP, ports(1, 2))[6:],
+        MAC + to(SPARE, TCP, ports(1, 2))[6:],
+        ethernet(0x88CC, bytes(46)),
+    ],
+)
+def test_the_rest_is_the_guests(frame: bytes) -> None:
+    assert bpf.run(FOR_OUTSIDE, frame) == NEXT
+
+
+@pytest.mark.parametrize(
+    ("frame", "result"),
+    [
+        (to(SPARE, TCP, ports(53, 40000)), NEXT),
+        (to(NEXT_SPARE, ICMP, bytes((8, 0)) + bytes(30)), NEXT),
+        (arp(OTHER4, mac=OTHER_MAC, target=SPARE), NEXT),
+        (to(SPARE, UDP, ports(40000, 53)), DROP),
+        (to(SPARE, UDP, ports(68, 67)), DROP),
+        (to(SPARE, ICMP, bytes((5, 1)) + bytes(30)), DROP),
+        (to(OWN, UDP, ports(40000, 9)), DROP),
+        (frames.ipv6(LINK_LOCAL, frames.ICMP6, message(135)), DROP),
+    ],
+)
+def test_packets_at_the_way_out(frame: bytes, result: int) -> None:
+    assert bpf.run(AT_OUTSIDE, frame) == result
+
+
+def test_neighbours_on_ipvlan_have_the_guests_mac() -> None:
+    def entering(kind: str) -> int:
+        port = evolve(PORT, path=Redirect(kind), owned=(IPv4Address(OWN4),))
+        program = cbpf.assemble(containment.entering(port))
+        claim = bpf.run(program, arp(OWN4, mac=MAC, target=GATEWAY4))
+        assert claim == DROP
+        return bpf.run(program, arp(OTHER4, mac=MAC, target=OWN4))
+
+    assert [entering(kind) for kind in ("macvlan", "ipvlan")] == [DROP, NEXT]

@@ -1,0 +1,145 @@
+"""Filters that join an uplink and a tap: each sends its frames to the other (tc-mirred(8)).
+
+A chain on each end first drops what the bridge strategy's filters drop, by the same programs. Then
+it leaves the frames that are for the container itself to the container's own stack. The rest goes
+to the other end.
+
+The tap is the container's own end of the guest's link. Its stack receives DHCP, if the container
+serves it, and ARP and IPv4 for the tap's addresses, limited to what :mod:`reception` accepts from a
+guest. It receives no IPv6: the responder reads that from the tap before the filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from vmnet.model.wiring import Local, Outside, Port, Redirect
+from vmnet.net import rtnl
+from vmnet.net.filters import antispoof, clsact, containment, reception
+from vmnet.net.filters.cbpf import JEQ, LD, LDH, LDH_X, RET, VLAN_TAG_PRESENT, Program
+from vmnet.net.filters.matching import (
+    ANY_FRAGMENT,
+    ARP,
+    DHCP_SERVER,
+    DROP,
+    IPV4,
+    PASS,
+    UDP,
+    ipv4_payload,
+    jump_if,
+    jump_if_ipv4,
+    jump_if_to,
+    require,
+    require_length,
+    require_value,
+)
+
+_KEEP = (RET, clsact.OK, 0, 0)  # leave the frame to the container's stack
+
+
+def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
+    """Redirect the frames of an uplink and a tap that have no filters yet to each other.
+
+    :raises clsact.LackingModule: the kernel lacks a module
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
+    """
+    if path.outside is not None:
+        filter_outside(kernel, path.outside)
+    uplink: dict[int, list[clsact.Step]] = {clsact.INGRESS: [containment.entering(port)]}
+    if path.outside is not None and not path.is_sibling:
+        uplink[clsact.INGRESS].append(for_outside(path.outside))
+    uplink[clsact.INGRESS].append(clsact.Redirection(tap.device))
+    if port.contain:
+        uplink[clsact.EGRESS] = [containment.leaving(port)]
+    clsact.require(kernel, port.uplink, uplink)
+    from_guest: list[clsact.Step] = [for_container(port, tap), clsact.Redirection(port.uplink)]
+    if port.sender is not None:
+        from_guest.insert(0, antispoof.program(port.guest_mac, port.sender))
+    clsact.require(kernel, tap.device, {clsact.INGRESS: from_guest})
+
+
+def filter_outside(kernel: rtnl.Rtnl, outside: Outside) -> None:
+    """Limit what the network can reach at the container's way out; see :func:`join`."""
+    clsact.require(kernel, outside.device, {clsact.INGRESS: [outside_program(outside)]})
+
+
+def for_container(port: Port, tap: Local) -> Program:
+    """Return the program that keeps frames from the guest for the container's stack."""
+    own = [address.ip for address in (*tap.addresses, *tap.spares)]
+    return {
+        "start": [
+            (LD, VLAN_TAG_PRESENT, 0, 0),
+            (JEQ, 0, 1, 0),
+            PASS,
+            (LDH, 12, 0, 0),  # EtherType
+            *jump_if(ARP, "arp"),
+            *jump_if(IPV4, "ipv4"),
+            PASS,
+        ],
+        "arp": [
+            *require_length(14 + 28),
+            *jump_if_ipv4(LD, 38, own, "pass"),  # the target's address (RFC 826)
+            PASS,
+        ],
+        "ipv4": [
+            *require_length(14 + 20),
+            *jump_if_ipv4(LD, 30, own, "from the guest"),
+            *(jump_if(int(reception.BROADCAST), "broadcast") if port.contain else ()),
+            PASS,
+        ],
+        "broadcast": [
+            *ipv4_payload(ANY_FRAGMENT, "on"),
+            (JEQ, UDP, 0, "on"),
+            (LDH_X, 16, 0, 0),
+            (JEQ, DHCP_SERVER, "pass", "on"),
+        ],
+        **reception.from_guest(),
+        "pass": [_KEEP],
+        "on": [PASS],
+        "drop": [DROP],
+    }
+
+
+def for_outside(outside: Outside) -> Program:
+    """Return the program for an uplink that keeps frames from the network for the way out.
+
+    The kernel passes a frame that is kept to the macvlan device on the uplink.
+    """
+    return {
+        "start": [
+            *jump_if_to(outside.mac, "keep"),
+            (LDH, 12, 0, 0),  # EtherType
+            *jump_if(ARP, "arp"),
+            PASS,
+        ],
+        "arp": [
+            *jump_if_ipv4(LD, 28, _addresses(outside), "keep"),  # the sender's address
+            *jump_if_ipv4(LD, 38, _addresses(outside), "keep"),
+            PASS,
+        ],
+        "keep": [_KEEP],
+    }
+
+
+def outside_program(outside: Outside) -> Program:
+    """Return the filter for packets from the network to the container itself."""
+    return {
+        "start": [
+            *require(LD, VLAN_TAG_PRESENT, 0),
+            (LDH, 12, 0, 0),  # EtherType
+            *jump_if(ARP, "pass"),
+            *require_value(IPV4),
+            *require_length(14 + 20),
+            *jump_if_ipv4(LD, 30, _addresses(outside), "from the network"),
+            DROP,
+        ],
+        **reception.from_network(),
+        "pass": [PASS],
+        "drop": [DROP],
+    }
+
+
+def _addresses(outside: Outside) -> Iterator[IPv4Address]:
+    for address in (outside.address, *outside.spares):
+        yield address.ip

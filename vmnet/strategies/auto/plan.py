@@ -1,0 +1,57 @@
+"""The ``auto`` strategy: delegates each port to ``bridge`` or ``redirect``."""
+
+from __future__ import annotations
+
+import logging
+
+from attrs import evolve
+
+from vmnet.api import (
+    Bridge,
+    Identity,
+    Redirect,
+    Requirements,
+    Settings,
+    Wiring,
+    hookimpl,
+)
+from vmnet.strategies.bridge import plan as bridge
+from vmnet.strategies.redirect import plan as redirect
+
+_log = logging.getLogger(__name__)
+
+
+@hookimpl
+def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
+    """Plan a bridge for each interface, or a redirection if its kind cannot be bridged."""
+    wiring = bridge.plan(settings, identity, requirements)
+    chosen = [own for own in identity.interfaces if own.kind in bridge.UNBRIDGEABLE]
+    if not chosen:
+        return wiring
+    for own in chosen:
+        _log.info("%s is a %s interface: VMNET_BRIDGE=redirect applies to it", own.name, own.kind)
+    return redirect.redirected(wiring, identity, frozenset(own.name for own in chosen))
+
+
+@hookimpl
+def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
+    if bridged := _only(wiring, Bridge):
+        bridge.vmnet_bridge_build(settings, bridged)
+    if redirected := _only(wiring, Redirect):
+        redirect.vmnet_bridge_build(settings, redirected)
+    return True
+
+
+@hookimpl
+def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
+    if bridged := _only(wiring, Bridge):
+        bridge.vmnet_bridge_restore(settings, bridged)
+    if redirected := _only(wiring, Redirect):
+        redirect.vmnet_bridge_restore(settings, redirected)
+    return True
+
+
+def _only(wiring: Wiring, path: type[Bridge | Redirect]) -> Wiring | None:
+    """Return the wiring with only the ports of a type, or None if there is none."""
+    ports = tuple(port for port in wiring.ports if isinstance(port.path, path))
+    return evolve(wiring, ports=ports) if ports else None

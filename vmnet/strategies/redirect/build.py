@@ -1,0 +1,129 @@
+"""Build the taps, and redirect the frames of uplinks and taps to each other."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from vmnet.api import (
+    BridgeError,
+    LackingModule,
+    Outside,
+    Wiring,
+    links,
+    neighbours,
+    redirection,
+    rtnl,
+    step,
+    tap,
+)
+from vmnet.strategies.redirect.ends import Ends
+
+
+def build(wiring: Wiring) -> None:
+    """Create all taps, then all redirections.
+
+    Opening a tap requires the same privileges as the rest, and changes nothing on the network.
+
+    :raises PrivilegeError: a capability or device is missing; nothing has changed
+    :raises BridgeError: the kernel refused a step, or lacks a module
+    """
+    redirected = [Ends.of(port) for port in wiring.ports]
+    for each in redirected:
+        for fd in each.tap.fds:
+            tap.open_tap(each.tap.name, fd)
+    with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
+        for each in redirected:
+            _build_port(kernel, each)
+
+
+def _build_port(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    """Redirect the frames of a port.
+
+    The tap is up only when its filters are there: the guest cannot send before.
+    """
+    _prepare_tap(kernel, ends)
+    if ends.path.outside is not None:
+        _add_outside(kernel, ends, ends.path.outside)
+    _join(kernel, ends)
+    _clear_uplink(kernel, ends)
+    _address_tap(kernel, ends)
+    if ends.path.outside is not None:
+        _address_outside(kernel, ends.path.outside)
+
+
+def _prepare_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    name = ends.tap.name
+    with step(f"set up {name}"):
+        links.change(kernel, name, mac=ends.own.mac, mtu=ends.port.mtu)
+        _isolate(kernel, name)
+
+
+def _isolate(kernel: rtnl.Rtnl, name: str) -> None:
+    links.disable_ipv6_link_local(kernel, name)
+    links.answer_own_addresses_only(kernel, name)
+    links.disable_ipv4_forwarding(kernel, name)
+
+
+def _add_outside(kernel: rtnl.Rtnl, ends: Ends, outside: Outside) -> None:
+    port, name = ends.port, outside.device
+    with step(f"create {name} next to {port.uplink}"):
+        if ends.path.kind == "ipvlan":
+            links.add_ipvlan(kernel, name, port.uplink, port.mtu)
+        else:
+            links.add_macvlan(kernel, name, port.uplink, outside.mac, port.mtu)
+        _isolate(kernel, name)
+
+
+def _join(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    uplink, name = ends.port.uplink, ends.tap.name
+    with step(f"redirect the frames of {uplink} and {name}"):
+        try:
+            redirection.join(kernel, ends.port, ends.own, ends.path)
+        except LackingModule as error:
+            raise BridgeError(
+                f"can't redirect the frames of {uplink}: the kernel lacks {error.strerror}",
+                f"`modprobe {error.strerror}` on the host, or VMNET_BRIDGE=bridge on a network "
+                "of another kind than macvlan and ipvlan",
+            ) from None
+
+
+def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    """Take the addresses and routes from the uplink, whose frames never reach the stack again.
+
+    An ipvlan interface receives only packets for its own addresses, so it keeps them, but without
+    the routes that make them the container's.
+    """
+    uplink = ends.port.uplink
+    with step(f"take the addresses from {uplink}"):
+        # The uplink's own list of multicast groups is not the guest's.
+        links.set_flags(kernel, uplink, links.REDIRECTED, links.REDIRECTED)
+        if ends.path.shares_mac:
+            links.delete_routes(kernel, uplink)
+            links.change(kernel, uplink, up=True)
+            return
+        links.change(kernel, uplink, up=False)
+        links.delete_addresses(kernel, uplink)
+        links.disable_ipv6_link_local(kernel, uplink)
+        links.change(kernel, uplink, up=True)
+
+
+def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    port, own = ends.port, ends.own
+    with step(f"give {own.device} the address {own.address}"):
+        links.add_address(kernel, own.device, own.address)
+        links.change(kernel, own.device, up=True)
+        for address in port.owned:
+            if isinstance(address, IPv4Address):
+                neighbours.add_neighbour(kernel, own.device, address, port.guest_mac)
+        for address in port.guest_addresses:
+            links.add_host_route(kernel, own.device, address)
+
+
+def _address_outside(kernel: rtnl.Rtnl, outside: Outside) -> None:
+    with step(f"give {outside.device} the address {outside.address}"):
+        links.add_address(kernel, outside.device, outside.address)
+        links.announce_addresses(kernel, outside.device)
+        links.change(kernel, outside.device, up=True)
+        if outside.gateway is not None:
+            onlink = outside.gateway not in outside.address.network
+            links.add_default_route(kernel, outside.device, outside.gateway, onlink)

@@ -1,0 +1,70 @@
+"""Restore the uplinks, from any state between untouched and redirected."""
+
+from __future__ import annotations
+
+from vmnet.api import Port, Wiring, containment, links, replay, rtnl, step, tap
+from vmnet.strategies.redirect.ends import Ends
+
+
+def restore(wiring: Wiring) -> None:
+    """Remove the redirections and taps, and restore every uplink.
+
+    :raises BridgeError: the kernel refused a step, or an uplink differs from its saved state
+    """
+    with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
+        present, gone = {}, []
+        for ends in map(Ends.of, wiring.ports):
+            port = ends.port
+            with step(f"take {port.uplink} from the guest"):
+                tap.close_tap(ends.tap.fds)
+                _remove_outside(kernel, ends)
+                if not _has_uplink(kernel, port):
+                    gone.append(port.saved)
+                    continue
+                present[port.uplink] = port.saved
+                containment.remove(kernel, port.uplink)
+                _restore_link(kernel, ends)
+        for name, saved in present.items():
+            with step(f"restore the addresses of {name}"):
+                replay.addresses(kernel, name, saved)
+                links.change(kernel, name, addr_gen_mode=saved.addr_gen_mode)
+        # After the addresses of all NICs, because a route may depend on another NIC's address.
+        with step(f"restore the routes of {', '.join(present)}"):
+            wanted = replay.Wanted.of(present, gone)
+            replay.routes(kernel, wanted)
+            replay.require_same(kernel, wanted)
+
+
+def _has_uplink(kernel: rtnl.Rtnl, port: Port) -> bool:
+    """Return whether the uplink exists, by its MAC.
+
+    The engine may have removed it and given its name to another NIC.
+    """
+    link = links.find(kernel, port.uplink)
+    return link is not None and link.get_attr("IFLA_ADDRESS") == port.guest_mac
+
+
+def _remove_outside(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    """Delete the way out if it has the MAC that vmnet gave it."""
+    outside = ends.path.outside
+    if outside is not None:
+        link = links.find(kernel, outside.device)
+        if link is not None and link.get_attr("IFLA_ADDRESS") == outside.mac:
+            links.delete(kernel, outside.device)
+
+
+def _restore_link(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    """Restore the NIC's link state, flags and queue length.
+
+    The kernel must not generate an IPv6 address when the NIC goes up, because the saved addresses
+    include it.
+    """
+    uplink, saved = ends.port.uplink, ends.port.saved
+    if ends.path.shares_mac:  # its addresses lack the kernel's routes to them
+        links.delete_addresses(kernel, uplink)
+    is_up = bool(links.get(kernel, uplink)["flags"] & links.IFF_UP)
+    if is_up != saved.up:
+        links.disable_ipv6_link_local(kernel, uplink)
+    links.set_flags(kernel, uplink, ends.path.flags, links.REDIRECTED)
+    # When a NIC without a queue gets a filter, the kernel sets its queue length to 1000.
+    links.change(kernel, uplink, up=saved.up, queue_length=saved.queue_length)
