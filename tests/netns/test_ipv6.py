@@ -285,6 +285,7 @@ def test_a_gateway_with_a_permanent_mac_that_answers_no_neighbour_discovery(
     network.host.run("ip6tables", "-w", "-A", "INPUT", *silent)
     network.world()
     plan = vmnet(web, "plan", VMNET_IPAM=ipam)
+    assert f"gateway {gateway} has the permanent MAC {router['address']}" in plan.stdout
     assert plan.stdout.endswith("Not carried to the guest\nnothing\n"), plan.stdout
     with vmnet.running(web, VMNET_IPAM=ipam), machine(web) as vm:
         if ipam == "dnsmasq":

@@ -114,6 +114,10 @@ def _show_identity(plan: Plan) -> None:
             ("", f"{route.destination} via {route.gateway or 'the link'}")
             for route in interface.routes
         )
+        rows += (
+            ("", f"gateway {neighbour.address} has the permanent MAC {neighbour.mac}")
+            for neighbour in interface.neighbours
+        )
     print(table(("what", "value"), rows))
 
 

@@ -115,8 +115,10 @@ def test_without_a_router_the_bridge_advertises_no_router(unknown: Router | None
     made = nic_of(nic)
     assert IPv6Address(made.router).packed == packets.link_local(packets.mac_bytes(made.server))
     assert (made.default, made.routes) == (False, ())
-    lines = ipv6_gaps.gaps(testing.identity(nic))
-    assert any(line.startswith("route to ::/0 via fd00::1") for line in lines)
+    start = "route to ::/0 via fd00::1 of eth0: "
+    for can_ask, reason in ((True, "its gateway does not answer"), (False, "vmnet cannot ask")):
+        lines = ipv6_gaps.gaps(testing.identity(nic), can_ask_routers=can_ask)
+        assert any(line.startswith(start + reason) for line in lines)
 
 
 def test_routes_and_prefixes() -> None:

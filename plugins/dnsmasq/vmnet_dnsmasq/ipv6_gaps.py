@@ -11,10 +11,13 @@ from vmnet_dnsmasq.ipv6 import MOST_ADDRESSES, dns_and_time, fitting, known_rout
 _LISTS = ("IPv6 nameservers", "search domains", "IPv6 time servers")
 
 
-def gaps(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
+def gaps(
+    identity: Identity, asks_directly: bool = True, can_ask_routers: bool = True
+) -> Iterator[str]:
     """Yield a line for each part of the IPv6 configuration that does not reach the guest.
 
     :param asks_directly: whether the guest asks the container's nameservers, not a forwarder
+    :param can_ask_routers: whether the container may send neighbour discovery to a gateway
     """
     for interface in identity.interfaces:
         if not interface.ipv6:
@@ -22,7 +25,7 @@ def gaps(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
         if more := interface.ipv6[MOST_ADDRESSES:]:
             yield f"further addresses of {interface.name}: {', '.join(map(str, more))} ({REMEDY})"
         for route in interface.routes_of(6):
-            if reason := _obstacle(route, interface):
+            if reason := _obstacle(route, interface, can_ask_routers):
                 via = f" via {route.gateway}" if route.gateway else ""
                 yield f"route to {route.destination}{via} of {interface.name}: {reason} ({REMEDY})"
         if any(route.mtu not in (None, interface.guest_mtu) for route in interface.routes_of(6)):
@@ -37,10 +40,13 @@ def gaps(identity: Identity, asks_directly: bool = True) -> Iterator[str]:
                 )
 
 
-def _obstacle(route: Route, interface: Interface) -> str:
+def _obstacle(route: Route, interface: Interface, can_ask: bool) -> str:
     """Return why the guest cannot get a route; empty if it can."""
     if route.gateway is None:
         return "a default route needs a gateway" if route.is_default else ""
     if interface.router is None or route.gateway != interface.router.gateway:
         return "router advertisements announce only one gateway"
-    return "" if known_router(interface) else "its gateway does not answer at present"
+    if known_router(interface):
+        return ""
+    silent = "its gateway does not answer at present"
+    return silent if can_ask else "vmnet cannot ask its gateway without the capability NET_RAW"

@@ -86,8 +86,12 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
                 may_end=not nics,  # without NET_RAW, it cannot watch the bridge's address
             ),
         ),
-        not_carried=tuple(ipv6_gaps.gaps(identity, asks_directly)) if nics else (),
+        not_carried=tuple(_gaps(identity, asks_directly)) if nics else (),
     )
+
+
+def _gaps(identity: Identity, asks_directly: bool) -> Iterator[str]:
+    return ipv6_gaps.gaps(identity, asks_directly, capabilities.has("NET_RAW"))
 
 
 def _limit() -> tuple[str, ...]:
