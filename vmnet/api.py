@@ -64,6 +64,7 @@ from vmnet.settings.core import (
     BRIDGE_ADDRESS,
     DNS,
     FILTER,
+    GUARD,
     HOST_NETWORK,
     INTERFACES,
     INTERFACES_TIMEOUT,
@@ -108,14 +109,15 @@ if TYPE_CHECKING:
     from vmnet.process import Answer as Answer
     from vmnet.supervision import engine_files as engine_files
     from vmnet.supervision import program_log as program_log
+    from vmnet.supervision.exit_port import EXIT_PORT as EXIT_PORT
     from vmnet.supervision.firmware import FIRMWARE_LOG as FIRMWARE_LOG
-    from vmnet.supervision.guard import EXIT_PORT as EXIT_PORT
 
 __all__ = [
     "BRIDGE_ADDRESS",
     "CONTRACT",
     "DNS",
     "FILTER",
+    "GUARD",
     "HOST_NETWORK",
     "INTERFACES",
     "INTERFACES_TIMEOUT",
@@ -182,7 +184,7 @@ __all__ = [
 # Where to find each name that loads late: a module, or a name in a module.
 LATE = {
     "Answer": ("vmnet.process", "Answer"),
-    "EXIT_PORT": ("vmnet.supervision.guard", "EXIT_PORT"),
+    "EXIT_PORT": ("vmnet.supervision.exit_port", "EXIT_PORT"),
     "FIRMWARE_LOG": ("vmnet.supervision.firmware", "FIRMWARE_LOG"),
     "LackingModule": ("vmnet.net.filters.clsact", "LackingModule"),
     "antispoof": ("vmnet.net.filters.antispoof", None),

@@ -22,7 +22,7 @@ from vmnet import cli
 from vmnet.errors import SettingsError
 from vmnet.hooks import loading, stages
 from vmnet.settings import table
-from vmnet.supervision.guard import FORCED_STATUS
+from vmnet.supervision.exit_port import FORCED_STATUS
 
 _LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"(?:\./)?(?:bench|deploy|docs|guest|plugins|tests|vmnet)/[\w./*-]+|\./\w+")

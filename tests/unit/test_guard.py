@@ -22,6 +22,7 @@ from tests.lab.wait import WAIT, until
 from tests.unit.supervised import guard_command, keeper_command
 from vmnet import process
 from vmnet.supervision import clock, guard, hypervisor, keeper, signals
+from vmnet.supervision.exit_port import FORCED_STATUS, ending
 from vmnet.supervision.log import Log
 
 STATUS = Path("/proc/self/status").read_bytes()
@@ -139,7 +140,7 @@ class FakeQemu:
     commands: tuple[bytes, ...] = ()
 
     def has_ended(self) -> bool:
-        return guard.FORCE[0] in self.commands
+        return ending(FORCED_STATUS)[0] in self.commands
 
     def pending(self) -> int:
         return signal.SIGTERM
@@ -249,10 +250,34 @@ def test_the_deadline_makes_qemu_quit(tmp_path: Path) -> None:
     assert warning in done.stderr
 
 
+_ENDING_AFTER_PANIC = [json.loads(command) for command in ending(1)]
+
+
+def test_a_paused_panic_is_logged_and_then_ends_qemu(tmp_path: Path) -> None:
+    with machine() as process, connected(process, tmp_path / "qmp") as (running, qmp, commands):
+        qmp.sendall(b'{"event": "GUEST_PANICKED", "data": {"action": "pause"}}\n')
+        assert [json.loads(commands.readline()) for _ in range(3)] == _ENDING_AFTER_PANIC
+        process.kill()
+        process.wait(10)
+        assert running.stderr is not None
+        assert running.stderr.read() == "vmnet: error: guard: the guest panicked\n"
+
+
+def test_a_guard_that_connects_after_a_panic_ends_qemu(tmp_path: Path) -> None:
+    with machine() as process, connected(process, tmp_path / "qmp") as (running, qmp, commands):
+        answer = {"return": {"status": "guest-panicked", "running": False}, "id": "status"}
+        qmp.sendall(json.dumps(answer).encode() + b"\n")
+        assert [json.loads(commands.readline()) for _ in range(3)] == _ENDING_AFTER_PANIC
+        process.kill()
+        process.wait(10)
+        assert running.stderr is not None
+        assert running.stderr.read() == "vmnet: error: guard: the guest panicked\n"
+
+
 def test_the_port_can_produce_the_forced_status() -> None:
     """QEMU's isa-debug-exit exits with twice the written value plus one."""
-    written = guard.FORCED_STATUS >> 1
-    assert written << 1 | 1 == guard.FORCED_STATUS
+    written = FORCED_STATUS >> 1
+    assert written << 1 | 1 == FORCED_STATUS
 
 
 @pytest.mark.parametrize(

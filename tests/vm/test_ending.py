@@ -15,18 +15,18 @@ import pytest
 from tests.lab.command import Process, run
 from tests.lab.console import Console, on_process
 from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, boot_sector
-from vmnet.supervision.guard import FORCED_STATUS
+from vmnet.supervision.exit_port import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 
 
 @contextmanager
-def shell(network: Lan, machine: DemoVm, **settings: str) -> Iterator[tuple[Process, Console]]:
+def shell(web: Namespace, machine: DemoVm, **settings: str) -> Iterator[tuple[Process, Console]]:
     """Boot a guest, and yield its shell on the standard streams of PID 1."""
-    web = network.container("web")
     environ = {**machine.environ, **settings}
     with (
         web.popen(*VMNET, "run", env=environ, pid=True, pipe=True) as process,
@@ -40,7 +40,7 @@ def test_a_reboot_keeps_the_container_and_a_poweroff_is_success(
     network: Lan, machine: DemoVm
 ) -> None:
     """The console contains no escape sequences, which `docker logs` would show."""
-    with shell(network, machine) as (process, console):
+    with shell(network.container(), machine) as (process, console):
         assert "\x1b" not in console.transcript
         text = "a line that is longer than the eighty columns of a usual terminal: six by seven is"
         output = console.command(f"echo {text} $((6 * 7))", "vmnet-guest# ")
@@ -72,8 +72,24 @@ def test_if_qemu_refuses_its_arguments_the_next_start_recovers(
 
 
 def test_a_panic_is_a_failure(network: Lan, machine: DemoVm) -> None:
-    """Because of `panic=-1`, the guest would otherwise reboot forever."""
-    with shell(network, machine) as (process, console):
+    """Because of `panic=-1`, the guest would otherwise reboot forever.
+
+    A guard that is not there at the panic ends QEMU when the keeper has restarted it.
+    """
+    web = network.container("web")
+    with shell(web, machine) as (process, console):
+        (guard,) = web.pids_of("vmnet-guard")
+        os.kill(guard, signal.SIGSTOP)
+        console.send_line("echo c > /proc/sysrq-trigger")
+        console.expect("Kernel panic", WAIT)
+        os.kill(guard, signal.SIGKILL)
+        assert process.wait(WAIT) == 1
+        output = process.output()
+    assert "vmnet: error: guard: the guest panicked" in output
+
+
+def test_without_the_guard_qemu_ends_itself_at_a_panic(network: Lan, machine: DemoVm) -> None:
+    with shell(network.container(), machine, VMNET_GUARD="off") as (process, console):
         console.send_line("echo c > /proc/sysrq-trigger")
         assert process.wait(WAIT) == 1
 
@@ -99,7 +115,7 @@ def test_a_disk_without_a_boot_loader_is_reported(
 def test_a_guest_that_powers_off_in_time_is_success(
     network: Lan, machine: DemoVm, number: signal.Signals
 ) -> None:
-    with shell(network, machine) as (process, console):
+    with shell(network.container(), machine) as (process, console):
         process.signal(number)
         process.signal(number)
         console.expect("power button, shutting down", WAIT)
@@ -112,7 +128,10 @@ def test_a_guest_that_powers_off_in_time_is_success(
 def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
     network: Lan, machine: DemoVm
 ) -> None:
-    with shell(network, machine, VMNET_STOP_TIMEOUT="4", VMNET_LOG="json") as (process, console):
+    with shell(network.container(), machine, VMNET_STOP_TIMEOUT="4", VMNET_LOG="json") as (
+        process,
+        console,
+    ):
         console.send_line("killall acpid; echo deaf")
         console.expect("^deaf$", WAIT)
         process.signal(signal.SIGTERM)
@@ -125,7 +144,7 @@ def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
 def test_the_button_is_pressed_until_the_guest_reacts(
     network: Lan, machine: DemoVm, tmp_path: Path
 ) -> None:
-    with shell(network, machine, VMNET_STOP_TIMEOUT="80") as (process, console):
+    with shell(network.container(), machine, VMNET_STOP_TIMEOUT="80") as (process, console):
         console.send_line("killall acpid; echo deaf")
         console.expect("^deaf$", WAIT)
         with socket.socket(socket.AF_UNIX) as monitor:
@@ -151,7 +170,7 @@ def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: DemoVm) -> No
 
 
 def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: DemoVm) -> None:
-    with shell(network, machine) as (process, console):
+    with shell(network.container(), machine) as (process, console):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         (keeper,) = (child for child in children if _name(child) == "vmnet-keeper")
         (guard,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
@@ -181,7 +200,7 @@ def test_a_forced_stop_writes_back_the_guests_data(
         "VMNET_APPEND": "console=ttyS0 quiet panic=-1",
         "VMNET_STOP_TIMEOUT": "1",
     }
-    with shell(network, machine, **settings) as (process, console):
+    with shell(network.container(), machine, **settings) as (process, console):
         # O_DIRECT bypasses the guest's cache, and does not flush the disk's.
         written = "yes vmnet | dd of=/dev/vda bs=64k count=64 iflag=fullblock oflag=direct"
         console.send_line(f"killall acpid; {written} && echo done")
@@ -196,7 +215,7 @@ def test_a_forced_stop_writes_back_the_guests_data(
 
 
 def test_without_the_guard_a_stop_signal_ends_qemu(network: Lan, machine: DemoVm) -> None:
-    with shell(network, machine, VMNET_GUARD="off") as (process, _):
+    with shell(network.container(), machine, VMNET_GUARD="off") as (process, _):
         process.signal(signal.SIGTERM)
         assert process.wait(WAIT) == 0
         assert "guard" not in process.output()

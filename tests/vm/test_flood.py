@@ -13,7 +13,7 @@ import pytest
 from tests.lab.net.lan import Lan
 from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, DemoVm, boot_sector
-from vmnet.supervision.guard import FORCED_STATUS
+from vmnet.supervision.exit_port import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

@@ -10,7 +10,7 @@ from tests.lab.net.lan import WORLD, Lan, lan
 from tests.lab.net.services import dns_server, dnsmasq, web_server
 from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, ask
-from vmnet.supervision.guard import FORCED_STATUS
+from vmnet.supervision.exit_port import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

@@ -16,7 +16,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest
-from vmnet.supervision.guard import FORCED_STATUS
+from vmnet.supervision.exit_port import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
 

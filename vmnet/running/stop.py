@@ -18,7 +18,8 @@ from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.base import frozen
 from vmnet.running import qmp_session
 from vmnet.running.qmp_session import QmpSession
-from vmnet.supervision.guard import FORCE, PRESS_SECONDS
+from vmnet.supervision.exit_port import FORCED_STATUS, ending
+from vmnet.supervision.guard import PRESS_SECONDS
 
 _PROGRESS_SECONDS = 2.0
 _QUIT = (b'{"execute": "quit"}',)
@@ -65,7 +66,7 @@ def stop(
             f"the guest did not power off within {timeout:g} s and keeps running",
             "raise `--timeout`, or use `--force` to have QEMU write back the disks and quit",
         )
-    _send_after_exit(record.qmp, _QUIT if is_off else FORCE)
+    _send_after_exit(record.qmp, _QUIT if is_off else ending(FORCED_STATUS))
     return Stopped("powered-off" if is_off else "forced", seconds)
 
 

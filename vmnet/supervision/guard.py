@@ -6,7 +6,8 @@ the exec, stays pending and is visible in /proc/PID/status. The guard, which is 
 exec, finds it there. It presses the power button through QMP until QEMU ends, and at the deadline
 makes QEMU write back its disks and quit. It also logs why QEMU ends, resumes the guest after a full
 disk (:mod:`vmnet.supervision.disk_errors`), and logs that there was nothing to boot
-(:mod:`vmnet.supervision.firmware`).
+(:mod:`vmnet.supervision.firmware`). At a panic of the guest QEMU pauses, and the guard logs the
+panic and then ends QEMU: if QEMU ended by itself as PID 1, the kernel would kill the guard as well.
 
 It sleeps until a signal arrives (:mod:`vmnet.supervision.alarm`), or QEMU sends a message or ends.
 If the alarm has never fired, it checks twice a second. It handles signals and deadlines before
@@ -26,6 +27,7 @@ import time
 from . import process_name
 from .clock import Clock
 from .disk_errors import QUERY, RESUME, DiskErrors
+from .exit_port import FORCED_STATUS, PANIC_STATUS, ending
 from .firmware import LOGGED, READ, Firmware
 from .hypervisor import Hypervisor
 from .keeper_watch import KeeperWatch
@@ -38,11 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-# A forced stop uses QEMU's isa-debug-exit at this I/O port, for a distinct exit status: `quit`
-# would exit with 0, as after a power-off.
-EXIT_PORT = 0xF4
-FORCED_STATUS = 19
-
 PRESS_SECONDS = 3.0
 _POLL_SECONDS = 0.5
 # The guard still polls with an alarm that works, because a missed signal would cost data.
@@ -53,14 +50,6 @@ _CONNECT_SECONDS = 0.1, 5.0
 _FORCE_SECONDS = float("inf")
 _MAX_LINES = 100
 _PRESS = (b'{"execute": "system_powerdown"}',)
-# `stop` answers when the disks are written back, which an exit through the port does not do (QEMU
-# 7.2). `quit` is for machines without this port.
-FORCE = (
-    b'{"execute": "stop"}',
-    b'{"execute": "human-monitor-command", "arguments": {"command-line": "o /b %d %d"}}'
-    % (EXIT_PORT, FORCED_STATUS >> 1),
-    b'{"execute": "quit"}',
-)
 _ENDS = {
     "guest-shutdown": "the guest powered off",
     "guest-reset": "the guest rebooted, and QEMU quits instead",
@@ -116,7 +105,7 @@ class Guard:
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
         self._is_forced = self._is_force_sent = self._is_paused = self._is_off = False
-        self._is_flood_logged = False
+        self._has_panicked = self._is_flood_logged = False
         self._lines_left = _MAX_LINES
 
     def run(self) -> None:
@@ -131,6 +120,7 @@ class Guard:
             if connected and not self._force_at and self._firmware.must_read(self._clock.now()):
                 self._qmp.send(READ)
             self._handle(self._qmp.messages())
+            self._end_after_panic()
             self._log_flood()
             self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
         self._handle(self._qmp.last_messages())
@@ -155,10 +145,17 @@ class Guard:
             if not connected:
                 self._log.error(f"can't connect to QEMU's control socket: {self._qmp.obstacle}")
         if self._is_forced and not self._is_force_sent and connected:
-            self._is_force_sent = self._qmp.send(FORCE, _FORCE_SECONDS)
+            self._is_force_sent = self._qmp.send(ending(FORCED_STATUS), _FORCE_SECONDS)
         elif now >= self._press_at and connected and not self._is_forced:
             self._qmp.send(_PRESS)
             self._press_at = now + PRESS_SECONDS
+
+    def _end_after_panic(self) -> None:
+        """End QEMU if it paused at a panic; the panic has been logged."""
+        if self._has_panicked and not self._is_forced and self._qmp.connect(also_after_flood=True):
+            self._is_forced = self._is_force_sent = self._qmp.send(
+                ending(PANIC_STATUS), _FORCE_SECONDS
+            )
 
     def _seconds_to_sleep(self, connected: bool) -> float:
         """Return the time until the next action is due."""
@@ -192,7 +189,7 @@ class Guard:
                 data = {}
             match message.get("event"):
                 case "GUEST_PANICKED":
-                    self._log_limited("the guest panicked", is_error=True)
+                    self._note_panic(is_paused=data.get("action") == "pause")
                 case "RESET" if data.get("guest"):
                     self._log_limited("the guest reboots")
                     self._firmware.restart(self._clock.now())
@@ -206,12 +203,20 @@ class Guard:
                 case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
                     self._log_end(str(data.get("reason", "")))
             if self._disks.is_answer(message, self._clock.now()):
-                pass
+                if message["return"]["status"] == "guest-panicked":
+                    self._note_panic(is_paused=True)
             elif self._firmware.is_answer(message):
                 if self._firmware.has_failed(message):
                     self._log_limited(LOGGED, is_error=True)
             elif isinstance(error := message.get("error"), dict):
                 self._log.error(f"QEMU refused a command: {error.get('desc')}")
+
+    def _note_panic(self, *, is_paused: bool) -> None:
+        if is_paused and not self._has_panicked:
+            self._has_panicked = True
+            self._log.error("the guest panicked")
+        elif not self._has_panicked:
+            self._log_limited("the guest panicked", is_error=True)
 
     def _log_flood(self) -> None:
         if self._qmp.floods and not self._is_flood_logged:
@@ -233,7 +238,7 @@ class Guard:
         """Log why QEMU ends.
 
         A paused guest can't power off, so a power-off then is a forced stop by another client of
-        QEMU's control socket (FORCE). After a power-off the guest stays paused until QEMU quits.
+        QEMU's control socket. After a power-off the guest stays paused until QEMU quits.
         """
         if self._is_off:
             return

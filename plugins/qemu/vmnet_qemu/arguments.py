@@ -9,6 +9,7 @@ from pathlib import Path
 from vmnet.api import (
     EXIT_PORT,
     FIRMWARE_LOG,
+    GUARD,
     Kernel,
     Listener,
     Machine,
@@ -60,7 +61,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_console(machine, options),
         *_monitor(inherited.qmp(machine)),
         *_monitor(inherited.guard(machine)),
-        *_exit_devices(kind),
+        *_exit_devices(kind, guarded=settings[GUARD]),
         *_firmware_log(machine, kind),
         *devices.arguments(machine, kind),
         *_nics(machine.nics, kind),
@@ -130,14 +131,18 @@ def _monitor(socket: Listener) -> Iterator[str]:
     yield from ("-mon", f"chardev={name},mode=control")
 
 
-def _exit_devices(kind: str) -> Iterator[str]:
-    """Yield the devices for QEMU's exit status: 1 after a panic, another after a forced stop."""
+def _exit_devices(kind: str, *, guarded: bool) -> Iterator[str]:
+    """Yield the devices for QEMU's exit status: 1 after a panic, another after a forced stop.
+
+    At a panic QEMU pauses if the guard can end it with this status, so that the guard logs the
+    panic first.
+    """
     if _is_pc(kind):
         yield from ("-device", "pvpanic")
         yield from ("-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")
     elif os.uname().machine == "aarch64" and kind.startswith("virt"):
         yield from ("-device", f"pvpanic-pci,{slots.PANIC}")
-    yield from ("-action", "panic=exit-failure")
+    yield from ("-action", f"panic={'pause' if guarded and _is_pc(kind) else 'exit-failure'}")
 
 
 def _firmware_log(machine: Machine, kind: str) -> Iterator[str]:
