@@ -48,8 +48,8 @@ These rules apply to all variables:
 - A variable that may contain **passwords** (`{secrets}`) can be
   given as a file: `VMNET_USER_DATA_FILE=/run/secrets/user-data`. vmnet prints the path, and never
   the content. See [passwords](operations.md#passwords).
-- A variable of a **strategy that is not selected** has no effect. The start, `vmnet plan` and
-  `vmnet check` name it.
+- The start, `vmnet plan` and `vmnet check` name variables that are set and **have no effect**:
+  those of a strategy that is not selected, or that need another variable.
 - A **yes or no** is `true`, `1`, `yes`, `on`, or `false`, `0`, `no`, `off`, in upper or lower case.
 - A **size** is a number followed by `K`, `M`, `G` or `T`, or a number of MiB.
 - A **list** is separated by commas and contains each entry once.

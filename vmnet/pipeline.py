@@ -27,7 +27,7 @@ class Plan:
 
     :param unallocated: strategies that would allocate at a start, but were not called; the identity
         may differ from that of a start
-    :param unused_settings: a line for each variable that is set for a strategy that is not selected
+    :param unused_settings: a line for each variable that is set and has no effect
     :param outside: another system gives the guest its addresses, which may differ from the identity
     """
 

@@ -168,11 +168,30 @@ def test_nothing_installed_for_a_stage() -> None:
         ({"VMNET_USER_DATA": "/nonexistent", "VMNET_IPAM": "cloudinit"}, None),
         ({"VMNET_FILTER": "off"}, None),
         ({"VMNET_USER_DATA": ""}, None),
+        (
+            {"VMNET_INTERFACES_TIMEOUT": "20"},
+            "VMNET_INTERFACES_TIMEOUT has no effect without VMNET_INTERFACES "
+            "(set it, or unset VMNET_INTERFACES_TIMEOUT)",
+        ),
+        ({"VMNET_INTERFACES_TIMEOUT": "20", "VMNET_INTERFACES": "eth0"}, None),
+        (
+            {"VMNET_DISK_MODE": "ephemeral"},
+            "VMNET_DISK_MODE has no effect without VMNET_DISK (set it, or unset VMNET_DISK_MODE)",
+        ),
+        ({"VMNET_DISK_FORMAT": "raw", "VMNET_DISK": "/disk"}, None),
+        (
+            {"VMNET_STOP_TIMEOUT": "60", "VMNET_GUARD": "off"},
+            "VMNET_STOP_TIMEOUT has no effect with VMNET_GUARD=off (unset one of them)",
+        ),
+        ({"VMNET_STOP_TIMEOUT": "60"}, None),
+        (
+            {"VMNET_DEMO": "/demo", "VMNET_DISK": "/disk"},
+            "VMNET_DEMO has no effect with VMNET_DISK=/disk (unset one of them)",
+        ),
+        ({"VMNET_DEMO": "/demo"}, None),
     ],
 )
-def test_a_setting_for_a_strategy_that_is_not_selected_is_named(
-    environ: dict[str, str], line: str | None
-) -> None:
+def test_a_setting_without_effect_is_named(environ: dict[str, str], line: str | None) -> None:
     assert pipeline.select(environ).unused_settings() == ((line,) if line else ())
 
 

@@ -1,12 +1,13 @@
-"""Name the settings that the environment sets for strategies that are not selected."""
+"""Name the settings of the environment that have no effect on a start."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from vmnet.hooks.selection import Selection
 from vmnet.settings.core import IPAM
-from vmnet.settings.table import Settings
+from vmnet.settings.table import Setting, Settings
 
 
 def lines(
@@ -17,14 +18,32 @@ def lines(
     :param strategies: for each selecting variable, the names of the plugins that qualify
     """
     selected = {name for choice in selection.choices.values() for name in choice.names}
-    for row in settings:
+    for row in filter(settings.is_given, settings):
         names = (row.strategy,) if isinstance(row.strategy, str) else row.strategy
-        if any(names) and not selected & set(names) and settings.is_given(row):
+        if any(names) and not selected & set(names):
             remedies = (_selecting(names[0], strategies), "unset it")
             yield (
                 f"{settings.origin(row)} is set for {' or '.join(names)}, which is not selected "
                 f"({' or '.join(filter(None, remedies))})"
             )
+        elif obstacle := _obstacle(row, settings):
+            yield f"{settings.origin(row)} has no effect {obstacle}"
+
+
+def _obstacle(row: Setting[Any], settings: Settings) -> str:
+    """Return the setting because of which a setting has no effect; empty if there is none."""
+    for other in row.unless:
+        if settings[other]:
+            return f"with {_shown(other, settings)} (unset one of them)"
+    if row.needs is None or settings[row.needs]:
+        return ""
+    if settings.is_given(row.needs):
+        return f"with {_shown(row.needs, settings)} (unset one of them)"
+    return f"without {row.needs.name} (set it, or unset {row.name})"
+
+
+def _shown(row: Setting[Any], settings: Settings) -> str:
+    return f"{row.name}={row.shown(settings.given[row.name])}"
 
 
 def _selecting(strategy: str, strategies: Mapping[str, tuple[str, ...]]) -> str:

@@ -52,8 +52,9 @@ INTERFACES_TIMEOUT = setting(
     "VMNET_INTERFACES_TIMEOUT",
     values.integer(0, 86400),
     "10",
-    "seconds to wait for interfaces that VMNET_INTERFACES names and that are added after the start",
+    "seconds to wait for an interface that VMNET_INTERFACES names and that is missing or is down",
     strategy="netns",
+    needs=INTERFACES,
 )
 LOST_ROUTES = setting(
     "VMNET_LOST_ROUTES",
@@ -88,12 +89,14 @@ DISK_FORMAT = setting(
     values.choice("auto", "qcow2", "raw", "vpc"),
     "auto",
     "format of VMNET_DISK; auto detects it; vpc is VHD",
+    needs=DISK,
 )
 DISK_MODE = setting(
     "VMNET_DISK_MODE",
     values.choice("persistent", "ephemeral"),
     "persistent",
     "keep the guest's writes to VMNET_DISK (persistent), or discard them (ephemeral)",
+    needs=DISK,
 )
 CDROM = optional("VMNET_CDROM", values.absolute_path, "ISO image in the guest's CD drive")
 KERNEL = optional("VMNET_KERNEL", values.absolute_path, "kernel to boot directly")
@@ -104,6 +107,7 @@ DEMO = setting(
     values.absolute_path,
     "/usr/share/vmnet/demo",
     "folder of the demonstration Linux, which boots if no disk, CD or kernel is set",
+    unless=(DISK, CDROM, KERNEL),
 )
 MEMORY = setting(
     "VMNET_MEMORY",
@@ -139,6 +143,7 @@ STOP_TIMEOUT = optional(
     "VMNET_STOP_TIMEOUT",
     values.integer(1, 86400),
     "seconds for the guest to power off, below `docker stop -t`; unset: by engine and accelerator",
+    needs=GUARD,
 )
 HOOK_TIMEOUT = setting(
     "VMNET_HOOK_TIMEOUT",

@@ -40,6 +40,8 @@ class Setting(Generic[Value]):
     :param help: one line for ``vmnet config`` and the reference
     :param strategy: the strategy or strategies that use the setting; empty if any start does. vmnet
         sets it to the plugin that declares the row
+    :param needs: the setting without which this setting has no effect
+    :param unless: settings with which this setting has no effect
     :param secret: whether the value may contain passwords. vmnet never prints it, and accepts it as
         a file, too, from a variable whose name ends in ``_FILE``
     :param declarer: the core or the plugin that declares the row; vmnet sets it
@@ -52,6 +54,8 @@ class Setting(Generic[Value]):
     strategy: str | tuple[str, ...] = ""
     declarer: str = "vmnet"
     secret: bool = False
+    needs: Setting[Any] | None = None
+    unless: tuple[Setting[Any], ...] = ()
 
     def shown(self, raw: str) -> str:
         """Return what to print for a text from the environment."""
@@ -66,16 +70,23 @@ def setting(
     *,
     strategy: str | tuple[str, ...] = "",
     secret: bool = False,
+    needs: Setting[Any] | None = None,
+    unless: tuple[Setting[Any], ...] = (),
 ) -> Setting[Value]:
     """Return a row whose value is never None."""
-    return Setting(name, parse, default, help, strategy, secret=secret)
+    return Setting(name, parse, default, help, strategy, secret=secret, needs=needs, unless=unless)
 
 
 def optional(
-    name: str, parse: Callable[[str], Value], help: str, *, secret: bool = False
+    name: str,
+    parse: Callable[[str], Value],
+    help: str,
+    *,
+    secret: bool = False,
+    needs: Setting[Any] | None = None,
 ) -> Setting[Value | None]:
     """Return a row whose value is None unless the environment sets it."""
-    return Setting(name, parse, "", help, secret=secret)
+    return Setting(name, parse, "", help, secret=secret, needs=needs)
 
 
 @frozen
