@@ -42,11 +42,15 @@ TLS_WITHOUT_CLIENTS = [
     "tls-creds-anon,id=tls0,endpoint=server",
     "tls-creds-x509,id=tls0,dir=/tls,endpoint=server,verify-peer=off",
     "tls-creds-x509,id=another,dir=/tls,endpoint=server",
+    '{"qom-type": "tls-creds-anon", "id": "tls0", "endpoint": "server"}',
+    '{"qom-type": "tls-creds-x509", "id": "tls0", "dir": "/tls", "verify-peer": false}',
 ]
 TLS_WITH_CLIENTS = [
     "tls-creds-x509,id=tls0,dir=/tls,endpoint=server",
     "tls-creds-x509,id=tls0,dir=/tls,endpoint=server,verify-peer=on",
     "tls-creds-psk,id=tls0,dir=/tls,endpoint=server",
+    "qom-type=tls-creds-psk,id=tls0,dir=/tls,endpoint=server",
+    '{"qom-type": "tls-creds-x509", "id": "tls0", "dir": "/tls", "endpoint": "server"}',
 ]
 
 
@@ -116,6 +120,54 @@ def test_a_display_that_the_network_cannot_reach(
             ("-netdev", "dgram,id=n,local.type=inet,local.host=0.0.0.0,local.port=4444"),
             "-netdev 0.0.0.0:4444",
         ),
+        (
+            ("-netdev", "id=n,type=stream,server=on,addr.type=inet,addr.host=::,addr.port=4444"),
+            "-netdev :::4444",
+        ),
+        (
+            (
+                "-netdev",
+                '{"type": "stream", "id": "n", "server": true, '
+                '"addr": {"type": "inet", "host": "0.0.0.0", "port": "4444"}}',
+            ),
+            "-netdev 0.0.0.0:4444",
+        ),
+        (
+            (
+                "-netdev",
+                '{"type": "dgram", "id": "n", '
+                '"remote": {"type": "inet", "host": "192.0.2.1", "port": "1"}, '
+                '"local": {"type": "inet", "host": "0.0.0.0", "port": "4444"}}',
+            ),
+            "-netdev 0.0.0.0:4444",
+        ),
+        (
+            ("-netdev", '{"type": "socket", "id": "n", "listen": ":4444"}'),
+            "-netdev :4444",
+        ),
+        (
+            (
+                "-chardev",
+                '{"id": "c", "backend": {"type": "socket", "data": {"addr": '
+                '{"type": "inet", "data": {"host": "::", "port": "4444"}}, "wait": false}}}',
+            ),
+            "-chardev :::4444",
+        ),
+        (
+            (
+                "-incoming",
+                '{"channel-type": "main", "addr": '
+                '{"transport": "socket", "type": "inet", "host": "0.0.0.0", "port": "4444"}}',
+            ),
+            "-incoming 0.0.0.0:4444",
+        ),
+        (
+            (
+                "-incoming",
+                "channel-type=main,addr.transport=socket,addr.type=inet,addr.host=,addr.port=4444",
+            ),
+            "-incoming :4444",
+        ),
     ],
 )
 def test_other_listeners_cause_a_warning(
@@ -159,6 +211,20 @@ def test_a_warning_quotes_no_password(
         ("-netdev", "stream,id=n,addr.type=inet,addr.host=192.0.2.1,addr.port=4444"),
         ("-netdev", "stream,id=n,server=on,addr.type=unix,addr.path=/s"),
         ("-netdev", "user,id=n"),
+        (
+            "-netdev",
+            '{"type": "stream", "id": "n", '
+            '"addr": {"type": "inet", "host": "192.0.2.1", "port": "4444"}}',
+        ),
+        (
+            "-chardev",
+            '{"id": "c", "backend": {"type": "socket", "data": {"server": false, "addr": '
+            '{"type": "inet", "data": {"host": "192.0.2.1", "port": "4444"}}}}}',
+        ),
+        ("-device", '{"driver": "pcie-root-port", "id": "p", "port": 4}'),
+        ("-object", '{"qom-type": "rng-random", "id": "r"}'),
+        ("-blockdev", '{"driver": "nbd", "server": {"type": "inet", "host": "h", "port": "1"}}'),
+        ("-netdev", "{malformed"),
         ("-serial", "udp:192.0.2.1:4444"),
         ("-append", "tcp:0.0.0.0:1,server"),
         ("-drive", "file=/s"),

@@ -6,9 +6,11 @@ spare address of the bridge, everyone on the network does.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from vmnet.api import SettingsError
 from vmnet_qemu import rows
@@ -88,9 +90,9 @@ def _authenticates(display: str, extra: tuple[str, ...]) -> bool:
         return True
     credentials = _fields(parts).get("tls-creds")
     return credentials is not None and any(
-        _fields(value.split(",")).get("id") == credentials and _verifies(value.split(","))
+        _fields(parts).get("id") == credentials and _verifies(parts)
         for option, value in _pairs(extra)
-        if option in ("-object", "--object")
+        if option in ("-object", "--object") and (parts := _parts(value))
     )
 
 
@@ -99,10 +101,36 @@ def _verifies(credentials: list[str]) -> bool:
 
     Without them, TLS only encrypts.
     """
-    if credentials[0] == "tls-creds-psk":
-        return True
+    kind = credentials[0].removeprefix("qom-type=")
     verify = _fields(credentials).get("verify-peer")
-    return credentials[0] == "tls-creds-x509" and verify not in _OFF
+    return kind == "tls-creds-psk" or (kind == "tls-creds-x509" and verify not in _OFF)
+
+
+def _parts(value: str) -> list[str]:
+    """Return the parts of an option, the first of which is its kind.
+
+    QEMU takes some options as JSON as well.
+    """
+    document = _json(value)
+    if document is None:
+        return value.split(",")
+    words = {True: "on", False: "off"}
+    texts = {
+        key: words[item] if isinstance(item, bool) else str(item) for key, item in document.items()
+    }
+    kind = texts.pop("qom-type", None) or texts.get("type", "")
+    return [kind, *(f"{key}={text}" for key, text in texts.items())]
+
+
+def _json(value: str) -> dict[str, Any] | None:
+    """Return an option in JSON, or None if it has another form; QEMU refuses malformed JSON."""
+    if not value.startswith("{"):
+        return None
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _fields(parts: list[str]) -> dict[str, str]:
@@ -132,22 +160,45 @@ def _listener(option: str, value: str) -> tuple[str, str] | None:
 
     :return: None if the option does not listen on an address
     """
-    parts = value.split(",")
+    parts = _parts(value)
     fields = _fields(parts)
+    kind = fields.get("type") or fields.get("backend") or parts[0]
     serves = _has("server", parts)
+    document = _json(value)
+    if document is not None and kind != "socket":
+        addresses = _listening(document, option in ("-chardev", "-incoming"))
+        return next(addresses, None)
     if option == "-spice":
         return _address(fields, "addr", "port") or _address(fields, "addr", "tls-port")
     if option in _NETWORK_OPTIONS:
-        return _network_listener(parts[0], fields, serves=serves)
+        return _network_listener(kind, fields, serves=serves)
     if option == "-chardev":
-        if parts[0] == "udp":
+        if kind == "udp":
             return _address(fields, "localaddr", "localport")
-        return _address(fields, "host", "port") if parts[0] == "socket" and serves else None
+        return _address(fields, "host", "port") if kind == "socket" and serves else None
+    if option == "-incoming" and "addr.port" in fields:
+        return _address(fields, "addr.host", "addr.port")
     if datagrams := _DATAGRAMS.match(value):
         return datagrams["host"], datagrams[0]
     stream = _STREAM.match(value)
     listens = serves or option in ("-gdb", "-incoming")
     return (stream["host"], stream[0]) if stream and listens else None
+
+
+def _listening(value: object, is_server: bool) -> Iterator[tuple[str, str]]:
+    """Yield the addresses in JSON on which QEMU listens.
+
+    :param is_server: whether an address is one, unless `server` says otherwise
+    """
+    if not isinstance(value, dict):
+        return
+    if isinstance(value.get("server"), bool):
+        is_server = value["server"]
+    if is_server and "port" in value:
+        host = str(value.get("host", ""))
+        yield host, f"{host}:{value['port']}"
+    for key, child in value.items():
+        yield from _listening(child, is_server or key == "local")
 
 
 def _network_listener(kind: str, fields: dict[str, str], *, serves: bool) -> tuple[str, str] | None:
