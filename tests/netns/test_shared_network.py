@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -52,8 +53,48 @@ def test_the_other_container_gets_its_network_back(
     assert not web.pids(), "the helpers end with the VM"
 
 
+@pytest.mark.parametrize(
+    ("family", "kind", "protocol", "found"),
+    [
+        (socket.AF_INET, socket.SOCK_STREAM, 0, ""),  # neither bound nor connected
+        (socket.AF_UNIX, socket.SOCK_DGRAM, 0, "a Unix socket"),
+        (socket.AF_PACKET, socket.SOCK_RAW, 0, "a packet socket"),
+        (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP, "a raw socket"),
+        (socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_UDP, "a raw socket"),
+        (socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE, ""),  # as dockerd's
+    ],
+)
+def test_a_program_of_another_container_is_found_by_its_socket(
+    network: Lan, vmnet: Vmnet, family: int, kind: int, protocol: int, found: str
+) -> None:
+    web = network.container("web")
+    before = web.dump()
+    with ExitStack() as stack:
+        with web.entered():
+            stack.enter_context(socket.socket(family, kind, protocol))
+        if not found:
+            stack.enter_context(vmnet.running(web))
+            return
+        process = stack.enter_context(supervised(vmnet, web))
+        os.kill(hypervisor(web), signal.SIGTERM)
+        assert process.wait() == 0
+        assert f"use this network namespace ({found}), and have no network" in process.output()
+        require_same(before, web.dump())
+
+
+def test_a_visible_process_of_another_container_is_found(network: Lan, vmnet: Vmnet) -> None:
+    """Without a PID namespace of its own, vmnet sees the others', as in a pod that shares it."""
+    web = network.container("web")
+    idle = ("unshare", "--mount", "sleep", "600")
+    with web.popen(*idle) as other:
+        until(lambda: web.pids_of("sleep"), WAIT, "the other container", detail=other.output)
+        environ = {**vmnet.environ, "VMNET_QEMU": "/bin/true"}
+        done = web.run(*VMNET, "run", env=environ, check=False)
+    assert "use this network namespace (a process of another container)" in done.stderr
+
+
 def test_the_network_is_put_back_if_a_setting_says_so(network: Lan, vmnet: Vmnet) -> None:
-    """A program without a socket, such as a client, is not found."""
+    """An idle program without a socket in another PID namespace is not found."""
     web = network.container("web")
     before = web.dump()
     with supervised(vmnet, web, VMNET_RESTORE_NETWORK="on") as process:

@@ -46,16 +46,16 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     preflight.require(preflight.before_planning(sizing.cpu_count(hooks.settings)))
     recovery.recover(hooks)
     devices = start.device_indexes()
-    must_restore = shared_network.must_be_restored(hooks.settings)
-    if not hooks.allocators and not must_restore:
+    reason = shared_network.reason_to_restore(hooks.settings)
+    if not hooks.allocators and not reason:
         _become(hooks, pipeline.plan(hooks, arguments), devices)
     from vmnet.lifecycle import supervisor
 
     status = supervisor.fork()
     if status is None:
         plan = _plan(hooks, arguments)
-        if must_restore:
-            _log.info("the network is put back when the VM ends")
+        if reason:
+            _log.info("%s: the network is put back when the VM ends", reason)
         _become(hooks, plan, devices)
     try:
         recovery.recover(hooks)

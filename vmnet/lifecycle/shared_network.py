@@ -6,12 +6,16 @@ While the VM runs, it has their addresses. When the VM ends, they need the netwo
 
 from __future__ import annotations
 
-from vmnet.net import inet_sockets
+from vmnet.net import sharing
 from vmnet.settings.core import RESTORE_NETWORK
 from vmnet.settings.table import Settings
 
 
-def must_be_restored(settings: Settings) -> bool:
-    """Return whether to restore the network. A program without a TCP or UDP socket is not found."""
+def reason_to_restore(settings: Settings) -> str:
+    """Return why to restore the network; empty if vmnet leaves it as it is."""
     requested = settings[RESTORE_NETWORK]
-    return requested == "on" or (requested == "auto" and inet_sockets.is_used())
+    if requested == "on":
+        return f"{RESTORE_NETWORK.name}=on"
+    found = sharing.evidence() if requested == "auto" else ""
+    consequence = "and have no network while the VM runs"
+    return found and f"other programs use this network namespace ({found}), {consequence}"

@@ -131,7 +131,7 @@ RESTORE_NETWORK = setting(
     "VMNET_RESTORE_NETWORK",
     values.choice("auto", "on", "off"),
     "auto",
-    "put the network back when the VM ends; auto: if other programs in the namespace have sockets",
+    "put the network back when the VM ends; auto: if other programs use the namespace",
 )
 GUARD = setting(
     "VMNET_GUARD",
