@@ -50,11 +50,12 @@ RUN case "$(dpkg --print-architecture)" in \
         *) echo "vmnet supports only amd64 and arm64" >&2; exit 1 ;; \
     esac \
     && apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base python3 $qemu \
+    && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base python3 qemu-utils $qemu \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && cd /usr/bin \
     && rm -f qemu-system-i386 qemu-system-arm qemu-system-*-microvm qemu-pr-helper qemu-vmsr-helper \
+        qemu-io qemu-nbd qemu-storage-daemon \
     && cd /usr/share/qemu \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/

@@ -33,6 +33,7 @@ from vmnet.model.base import frozen
 from vmnet.model.delivery import Daemon, Delivery, File, Handover
 from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
 from vmnet.model.machine import (
+    Base,
     Cdrom,
     Command,
     Disk,
@@ -41,6 +42,7 @@ from vmnet.model.machine import (
     Machine,
     Nic,
     Opened,
+    Preparation,
     User,
 )
 from vmnet.model.names import is_domain, is_label, shown
@@ -127,6 +129,7 @@ __all__ = [
     "NTP",
     "RUN_DIR",
     "AllocationError",
+    "Base",
     "Bridge",
     "BridgeError",
     "CaptureError",
@@ -153,6 +156,7 @@ __all__ = [
     "Opened",
     "Outside",
     "Port",
+    "Preparation",
     "PrivilegeError",
     "Redirect",
     "Requirements",

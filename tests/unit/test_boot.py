@@ -144,7 +144,7 @@ def test_a_read_only_disk_must_be_ephemeral() -> None:
             assert boot(VMNET_DISK=disk, VMNET_DISK_MODE="ephemeral").devices == (
                 Disk(disk, "raw", ephemeral=True),
             )
-    assert "VMNET_DISK_MODE=ephemeral" in caught.value.hint
+    assert "VMNET_DISK_MODE=overlay or ephemeral" in caught.value.hint
 
 
 FOLDER = "Docker creates a folder for a missing `-v` source: check the path on the host"

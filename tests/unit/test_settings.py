@@ -34,6 +34,8 @@ BAD: dict[str, str] = {
     "VMNET_DISK": "disk.qcow2",
     "VMNET_DISK_FORMAT": "vmdk",
     "VMNET_DISK_MODE": "temporary",
+    "VMNET_DISK_SIZE": "-1",
+    "VMNET_DISK_STATE": "state",
     "VMNET_CDROM": "./seed.iso",
     "VMNET_KERNEL": "vmlinuz",
     "VMNET_INITRD": "initrd",

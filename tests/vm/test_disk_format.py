@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,37 @@ def test_a_vmdk_is_written_in_its_format(network: Lan, machine: DemoVm, tmp_path
     assert (tmp_path / "raw").read_bytes()[:4] == b"TEXT"
 
 
-def _planter_output(container: Namespace, machine: DemoVm, disk: Path, folder: Path) -> str:
+def test_an_overlay_keeps_the_guests_writes_and_the_image_stays(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    """The guest writes a qcow2 header to its raw disk, which stays raw."""
+    image = tmp_path / "image"
+    image.write_bytes(b"OLD!".ljust(64 * _MIB, b"\0"))
+    image.chmod(0o400)
+    before = hashlib.sha256(image.read_bytes()).hexdigest()
+    container = network.container("db")
+    settings = {
+        "VMNET_DISK_MODE": "overlay",
+        "VMNET_DISK_STATE": str(tmp_path / "state"),
+        "VMNET_DISK_SIZE": "96M",
+    }
+    for begins in ("OLD!", "TEXT"):
+        output = _planter_output(container, machine, image, tmp_path, **settings)
+        assert f"sectors: {96 * _MIB // 512}\n" in output
+        assert f"begins: {begins}\n" in output
+        assert "header: 0\n" in output
+        assert "text: 0\n" in output
+    assert hashlib.sha256(image.read_bytes()).hexdigest() == before
+
+
+def _planter_output(
+    container: Namespace, machine: DemoVm, disk: Path, folder: Path, **environ: str
+) -> str:
     """Boot a guest that writes a qcow2 header to its disk, and return its output."""
     header = folder / "header"
     run("qemu-img", "create", "-q", "-f", "qcow2", header, "1T")
     settings = booting(machine, _PLANTER / "init", folder, header=header)
-    settings["VMNET_DISK"] = str(disk)
+    settings |= {"VMNET_DISK": str(disk), **environ}
     with machine.booted(container, **settings) as guest:
         guest.says("planter: done")
         guest.process.wait(WAIT)

@@ -21,6 +21,7 @@ from vmnet.lifecycle import (
     uplink_record,
     vm_record,
 )
+from vmnet.model.machine import Cdrom, Disk
 from vmnet.model.wiring import Wiring
 from vmnet.net import device
 from vmnet.pipeline import Plan
@@ -57,6 +58,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     if plan.command.user is not None:
         privileges.refuse_new()
     run_directory.make(hooks.settings[RUN_DIR])
+    _prepare_disks(plan.machine.devices, undo)
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring, hooks.bridge)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
@@ -68,6 +70,13 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     _write_records(plan, started, hooks.settings, late, undo)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of executing the hypervisor")
+
+
+def _prepare_disks(devices: Iterable[Disk | Cdrom], undo: ExitStack) -> None:
+    if any(isinstance(device, Disk) and device.preparation for device in devices):
+        from vmnet.lifecycle import disks
+
+        disks.prepare(devices, undo)
 
 
 def _write_records(

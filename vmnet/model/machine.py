@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.model.base import frozen
+from vmnet.model.delivery import File
 from vmnet.model.wiring import Stream, Tap
 
 
@@ -25,6 +26,32 @@ class Nic:
 
 
 @frozen
+class Base:
+    """The image below an overlay, which the hypervisor only reads.
+
+    :param format: QEMU's name
+    :param block: ``path`` is a block device, not a file
+    """
+
+    path: Path
+    format: str
+    block: bool = False
+
+
+@frozen
+class Preparation:
+    """A command that a start runs before it changes the network, to create or enlarge an image.
+
+    :param creates: whether it creates the image, which a failed start then removes
+    :param record: a file that the start writes before, and removes with the image
+    """
+
+    argv: tuple[str, ...]
+    creates: bool
+    record: File | None = None
+
+
+@frozen
 class Disk:
     """A disk.
 
@@ -35,6 +62,8 @@ class Disk:
     :param guessed: raw because no format was recognised; the hypervisor must prevent the guest from
         writing the mark of another format, which the next start would trust
     :param uefi: only UEFI firmware can boot it, as far as its first sector shows
+    :param base: the image below, if this is an overlay that vmnet makes
+    :param preparation: what creates or enlarges the image at the start
     """
 
     path: Path
@@ -44,6 +73,8 @@ class Disk:
     backed: bool = False
     guessed: bool = False
     uefi: bool = False
+    base: Base | None = None
+    preparation: Preparation | None = None
 
 
 @frozen

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from attrs import evolve
+
 from vmnet import engine
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.base import frozen
@@ -48,12 +50,22 @@ def boot_devices(settings: Settings) -> Boot:
 
 
 def _disk(settings: Settings) -> Disk:
-    from vmnet.planning.image import boot_sector, choose
+    from vmnet.planning.image import boot_sector, choose, overlay, resize
 
-    ephemeral = settings[core.DISK_MODE] == "ephemeral"
-    path = _file(settings, core.DISK, writable=not ephemeral)
+    path, size, mode = settings[core.DISK], settings[core.DISK_SIZE], settings[core.DISK_MODE]
     assert path is not None
-    choice = choose.disk(path, settings[core.DISK_FORMAT], ephemeral=ephemeral)
+    if size is not None and mode == "ephemeral":
+        raise SettingsError(
+            f"VMNET_DISK_SIZE={settings.given[core.DISK_SIZE.name]} can't enlarge a disk that is "
+            "only read",
+            "unset it, or set VMNET_DISK_MODE=overlay",
+        )
+    if size is not None and mode == "persistent" and not path.exists():
+        is_raw = settings[core.DISK_FORMAT] == "raw"
+        return resize.blank(path, "raw" if is_raw else "qcow2", size)
+    reads_only = mode != "persistent"
+    _file(settings, core.DISK, writable=not reads_only)
+    choice = choose.disk(path, settings[core.DISK_FORMAT], ephemeral=reads_only)
     if choice.note:
         _log.info("VMNET_DISK=%s is %s", path, choice.note)
     if choice.guessed:
@@ -62,15 +74,25 @@ def _disk(settings: Settings) -> Disk:
             "the guest from writing the header of another format, unless VMNET_DISK_FORMAT=raw",
             path,
         )
-    return Disk(
+    uefi = boot_sector.needs_uefi(path, choice.format)
+    if mode == "overlay":
+        if choice.backed:
+            raise MachineError(
+                f"VMNET_DISK={path} refers to another file, and can't be below an overlay",
+                f"make one image of both: `qemu-img convert -O qcow2 {path.name} whole.qcow2`",
+            )
+        made = overlay.plan(path, choice.format, settings[core.DISK_STATE], size)
+        return evolve(made, uefi=uefi)
+    disk = Disk(
         path,
         choice.format,
-        ephemeral,
+        ephemeral=mode == "ephemeral",
         block=path.is_block_device(),
         backed=choice.backed,
         guessed=choice.guessed,
-        uefi=boot_sector.needs_uefi(path, choice.format),
+        uefi=uefi,
     )
+    return resize.grown(disk, size)
 
 
 def _kernel(settings: Settings) -> Kernel | None:
@@ -121,7 +143,7 @@ def _file(settings: Settings, row: Setting[Path | None], *, writable: bool = Fal
         verb = "opened for writing" if writable else "read"
         remedy = "check its owner and mode, and that it is not mounted `:ro`"
         if writable:
-            remedy += "; or set VMNET_DISK_MODE=ephemeral, which only reads it"
+            remedy += "; or set VMNET_DISK_MODE=overlay or ephemeral, which only read it"
         raise MachineError(f"{row.name}={path} can't be {verb}: {error.strerror}", remedy) from None
     if not is_usable:
         raise MachineError(

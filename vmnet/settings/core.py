@@ -93,9 +93,22 @@ DISK_FORMAT = setting(
 )
 DISK_MODE = setting(
     "VMNET_DISK_MODE",
-    values.choice("persistent", "ephemeral"),
+    values.choice("persistent", "ephemeral", "overlay"),
     "persistent",
-    "keep the guest's writes to VMNET_DISK (persistent), or discard them (ephemeral)",
+    "where the guest's writes go: to VMNET_DISK, nowhere (ephemeral), or to an overlay",
+    needs=DISK,
+)
+DISK_STATE = setting(
+    "VMNET_DISK_STATE",
+    values.folder,
+    "/var/lib/vmnet",
+    "folder of the overlay, which must survive as long as the guest's data",
+    needs=DISK,
+)
+DISK_SIZE = optional(
+    "VMNET_DISK_SIZE",
+    values.size,
+    "create VMNET_DISK with this size, or enlarge it, such as 20G; never shrinks it",
     needs=DISK,
 )
 CDROM = optional("VMNET_CDROM", values.absolute_path, "ISO image in the guest's CD drive")

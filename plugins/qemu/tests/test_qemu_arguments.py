@@ -16,7 +16,7 @@ from vmnet_qemu.inherited import opened, qmp, taps
 from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
-from vmnet.api import Cdrom, Disk, Kernel, Machine, MachineError, Nic, Stream, Tap
+from vmnet.api import Base, Cdrom, Disk, Kernel, Machine, MachineError, Nic, Stream, Tap
 from vmnet.testing import golden
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -38,6 +38,7 @@ def disks() -> Case:
     devices = (
         Disk(Path("/disk.qcow2"), "qcow2"),
         Disk(Path("/scratch.img"), "raw", ephemeral=True),
+        Disk(Path("/state/overlay.qcow2"), "qcow2", base=Base(Path("/shared.vmdk"), "vmdk")),
         Disk(Path("/dev/sdb"), "raw", block=True, guessed=True),
         Disk(Path("/with,comma.qcow2"), "qcow2", backed=True),
         Cdrom(Path("/dev/sr0"), block=True),
@@ -172,7 +173,7 @@ def test_each_file_has_its_own_descriptor_which_is_in_the_arguments() -> None:
     assert len(set(numbers)) == len(numbers)
     assert all(f"fd={file.fd},set=" in words for file in files)
     writable = {str(file.path) for file in files if file.writable}
-    assert writable == {"/disk.qcow2", "/dev/sdb"}
+    assert writable == {"/disk.qcow2", "/dev/sdb", "/state/overlay.qcow2"}
     assert "/with,comma.qcow2" not in {str(file.path) for file in files}
 
 

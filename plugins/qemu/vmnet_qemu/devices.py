@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Cdrom, Disk, Machine, MachineError
+from vmnet.api import Cdrom, Disk, Machine, MachineError, Opened
 from vmnet_qemu import inherited, slots
 from vmnet_qemu.quoting import escape
+
+_BASES = 100  # the first number of the descriptor sets of images below overlays
 
 
 def arguments(machine: Machine, machine_type: str) -> Iterator[str]:
@@ -18,7 +20,7 @@ def arguments(machine: Machine, machine_type: str) -> Iterator[str]:
     pairs = zip(machine.devices, inherited.files(machine), strict=True)
     for number, (device, files) in enumerate(pairs):
         for file in files:
-            yield from ("-add-fd", f"fd={file.fd},set={number}")
+            yield from ("-add-fd", f"fd={file.fd},set={_set(number, device, file)}")
         path = f"/dev/fdset/{number}" if files else escape(str(device.path))
         # QEMU recognises a block device by its name, but not by the name of a descriptor set.
         driver = "file.driver=host_device,file.filename" if device.block else "file"
@@ -46,8 +48,23 @@ def _disk(number: int, disk: Disk, file: str, place: str) -> Iterator[str]:
     mode = "snapshot=on" if disk.ephemeral else "cache=writeback"
     # In a file, zeros need no room. On a block device, unmapping them could be slower than a write.
     freed = "discard=unmap" if disk.block else "discard=unmap,detect-zeroes=unmap"
-    yield from ("-drive", f"if=none,id=disk{number},{file},{_format(disk)},{mode},{freed}")
+    words = (f"if=none,id=disk{number}", file, _format(disk), mode, freed, *_below(number, disk))
+    yield from ("-drive", ",".join(words))
     yield from ("-device", f"virtio-blk-pci,drive=disk{number},{place}")
+
+
+def _below(number: int, disk: Disk) -> Iterator[str]:
+    """Yield the image below an overlay, instead of the name in the overlay's header."""
+    if disk.base is not None:
+        driver = "host_device" if disk.base.block else "file"
+        yield f"backing.driver={disk.base.format},backing.file.driver={driver}"
+        yield f"backing.file.filename=/dev/fdset/{_BASES + number}"
+
+
+def _set(number: int, device: Disk | Cdrom, file: Opened) -> int:
+    """Return the number of a file's descriptor set."""
+    is_base = isinstance(device, Disk) and device.base is not None and file.path == device.base.path
+    return _BASES + number if is_base else number
 
 
 def _format(disk: Disk) -> str:

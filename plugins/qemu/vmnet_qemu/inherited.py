@@ -45,7 +45,8 @@ def is_opened_by_name(device: Disk | Cdrom) -> bool:
 def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
     """Yield each device's files.
 
-    A writable disk needs two: QEMU opens it for reading, and then again for writing.
+    A writable disk needs two: QEMU opens it for reading, and then again for writing. An overlay
+    needs the image below it as well.
     """
     fd = console(machine).fd + 1
     for device in machine.devices:
@@ -54,6 +55,8 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
             needed = (Opened(device.path, fd),)
             if isinstance(device, Disk) and not device.ephemeral:
                 needed += (Opened(device.path, fd + 1, writable=True),)
+            if isinstance(device, Disk) and device.base is not None:
+                needed += (Opened(device.base.path, fd + 2),)
         fd += len(needed)
         yield needed
 

@@ -49,7 +49,10 @@ def require_free(disks: Iterable[Disk], own: Path | None = None) -> None:
 def _files(disk: Disk) -> Iterator[tuple[Path, bool]]:
     """Yield the files of a disk, and whether this VM writes to them."""
     writable = not disk.ephemeral
-    yield disk.path, writable
+    if disk.preparation is None or not disk.preparation.creates:
+        yield disk.path, writable
+    if disk.base is not None:
+        yield disk.base.path, False
     if disk.backed:
         from vmnet.planning.image import chain
 
