@@ -32,6 +32,7 @@ from vmnet.hookspecs import CONTRACT, hookimpl
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Daemon, Delivery, File, Handover
 from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
+from vmnet.model.kept import Kept, PortRange, StandIn
 from vmnet.model.machine import (
     Base,
     Cdrom,
@@ -71,6 +72,7 @@ from vmnet.settings.core import (
     INTERFACES,
     INTERFACES_TIMEOUT,
     IPAM,
+    KEEP_PORTS,
     LOG,
     LOST_ROUTES,
     NTP,
@@ -124,6 +126,7 @@ __all__ = [
     "INTERFACES",
     "INTERFACES_TIMEOUT",
     "IPAM",
+    "KEEP_PORTS",
     "LOG",
     "LOST_ROUTES",
     "NTP",
@@ -145,6 +148,7 @@ __all__ = [
     "Host",
     "Identity",
     "Interface",
+    "Kept",
     "Kernel",
     "LaunchError",
     "Listener",
@@ -156,6 +160,7 @@ __all__ = [
     "Opened",
     "Outside",
     "Port",
+    "PortRange",
     "Preparation",
     "PrivilegeError",
     "Redirect",
@@ -169,6 +174,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "StandIn",
     "StateError",
     "Stream",
     "Tap",
@@ -203,6 +209,7 @@ LATE = {
     "files": ("vmnet.lifecycle.files", None),
     "from_json": ("vmnet.model.serial", "from_json"),
     "inet_sockets": ("vmnet.net.inet_sockets", None),
+    "kept_ports": ("vmnet.net.kept.service", None),
     "links": ("vmnet.net.links", None),
     "neighbours": ("vmnet.net.neighbours", None),
     "packet_socket": ("vmnet.net.packet_socket", None),

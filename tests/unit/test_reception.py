@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_interface
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 import pytest
 from hypothesis import example, given
@@ -17,6 +17,7 @@ from tests.unit.frames import (
     MAC,
     MORE,
     OTHER4,
+    OTHER6,
     OTHER_MAC,
     OWN4,
     OWN6,
@@ -27,6 +28,7 @@ from tests.unit.frames import (
     message,
     ports,
 )
+from vmnet.model.kept import Kept, PortRange, StandIn
 from vmnet.net.filters import cbpf, reception
 
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK
@@ -36,6 +38,14 @@ BRIDGE = frames.bridge(
     address=ip_interface(f"{SPARE}/16"),
     link_local=ip_interface(f"{OWN_LINK_LOCAL}/32"),
     spares=(ip_interface(f"{ANOTHER_SPARE}/16"),),
+)
+STAND_IN4, STAND_IN6 = "169.254.8.8", "fe80::8"
+KEPT_PORTS = Kept(
+    (PortRange("tcp", 8006, 8010), PortRange("udp", 161, 161)),
+    (
+        StandIn(IPv4Address(OWN4), IPv4Address(STAND_IN4)),
+        StandIn(IPv6Address(OWN6), IPv6Address(STAND_IN6)),
+    ),
 )
 PROGRAM = cbpf.assemble(reception.program(frames.port(), BRIDGE))
 LINK_LOCAL_ONLY = cbpf.assemble(
@@ -164,6 +174,37 @@ def test_the_guest_opens_connections_only_for_dns(port: int, flags: int, options
     frame = frame[:30] + IPv4Address(SPARE).packed + frame[34:]
     expected = PASS if port == 53 or flags & ACK else DROP
     assert bpf.run(PROGRAM, frame) == expected
+
+
+def test_the_network_reaches_only_kept_ports_over_ipv6() -> None:
+    program = cbpf.assemble(reception.program(frames.port(kept=KEPT_PORTS), BRIDGE))
+    bpf.check(program)
+
+    def verdict(
+        protocol: int, payload: bytes, *, target: str = STAND_IN6, mac: bytes = OTHER_MAC
+    ) -> int:
+        packet = frames.ipv6(OTHER6, protocol, payload)[14:]
+        packet = packet[:24] + IPv6Address(target).packed + packet[40:]
+        return bpf.run(program, ethernet(0x86DD, packet, mac=mac))
+
+    for port, expected in {8005: DROP, 8006: PASS, 8010: PASS, 8011: DROP, 161: DROP}.items():
+        assert verdict(TCP, tcp(port, SYN)) == expected, port
+        assert verdict(TCP, tcp(port, SYN), mac=MAC) == DROP
+        assert verdict(TCP, tcp(port, SYN), target=OWN6) == DROP
+    assert verdict(UDP, ports(40000, 161)) == PASS
+    assert verdict(UDP, ports(40000, 8006)) == DROP
+    kinds = [kind for kind in range(256) if verdict(ICMP6, message(kind)) == PASS]
+    assert kinds == [135, 136]  # neighbour discovery
+    assert verdict(ICMP6, message(135), mac=MAC) == DROP
+    assert verdict(0, tcp(8006, SYN)) == DROP  # an extension header
+
+
+def test_an_address_for_kept_ports_is_the_bridges_own() -> None:
+    program = cbpf.assemble(reception.program(frames.port(kept=KEPT_PORTS), BRIDGE))
+    syn = to(STAND_IN4, TCP, tcp(8006, SYN), mac=OTHER_MAC)
+    assert bpf.run(program, syn) == PASS
+    assert bpf.run(PROGRAM, syn) == DROP
+    assert bpf.run(program, to(STAND_IN4, TCP, tcp(8006, SYN))) == DROP
 
 
 @given(st.binary(max_size=90), st.sampled_from((0x0800, 0x86DD, 0x0806)))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmnet.errors import PluginError, SettingsError
+from vmnet.model.kept import PortRange
 from vmnet.settings import core, values
 from vmnet.settings.core import CORE
 from vmnet.settings.table import Setting, optional, parse, setting
@@ -29,6 +30,7 @@ BAD: dict[str, str] = {
     "VMNET_LOST_ROUTES": "keep",
     "VMNET_HOST_NETWORK": "allow",
     "VMNET_BRIDGE_ADDRESS": "10.0.0.1",
+    "VMNET_KEEP_PORTS": "8006/sctp",
     "VMNET_DNS": "192.0.2.53,dns.example",
     "VMNET_NTP": "pool.ntp.org",
     "VMNET_DISK": "disk.qcow2",
@@ -278,3 +280,20 @@ def test_a_row_may_have_the_name_of_a_secrets_file() -> None:
     row = optional("VMNET_EXAMPLE_TOKEN_FILE", values.absolute_path, "file with the token")
     found = parse({row.name: "/nowhere"}, (SECRET, row))
     assert (found[row], found[SECRET]) == (Path("/nowhere"), None)
+
+
+def test_ports_and_ranges_of_ports() -> None:
+    assert values.ports("8006, 5900-5910/TCP,161/udp,8006/udp") == (
+        PortRange("tcp", 5900, 5910),
+        PortRange("tcp", 8006, 8006),
+        PortRange("udp", 161, 161),
+        PortRange("udp", 8006, 8006),
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "65536", "90-80", "80,", "http", "80/icmp", "-80", "80,80/tcp", "80-90,85"]
+)
+def test_what_is_no_list_of_ports(value: str) -> None:
+    with pytest.raises(ValueError, match="a list"):
+        values.ports(value)

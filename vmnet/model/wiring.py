@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vmnet.model.base import frozen
 from vmnet.model.identity import Identity, Interface, Neighbour
+from vmnet.model.kept import Kept
 
 
 @frozen
@@ -204,6 +205,7 @@ class Port:
     :param owned: addresses that are certainly the guest's. Claims from the network are dropped.
         Empty if another system gives the guest its addresses
     :param neighbours: hosts behind the uplink for which the own end answers the guest's ARP
+    :param kept: ports of the guest's addresses that the container keeps
     :param strategy_data: text of the bridge strategy, such as JSON, which is saved with the wiring
         for the restoration; vmnet does not read it
     """
@@ -220,6 +222,7 @@ class Port:
     sender: Sender | None = None
     owned: tuple[IPv4Address | IPv6Address, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    kept: Kept | None = None
     strategy_data: str = ""
 
     @property

@@ -8,11 +8,12 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from vmnet.model.base import frozen
+from vmnet.model.kept import PortRange
 from vmnet.net import dump
 
 _FOLDER = Path("/proc/thread-self/net")
@@ -37,6 +38,9 @@ class InetSocket:
     address: IPv4Address | IPv6Address
     port: int
     listens: bool
+
+    def is_in(self, ports: PortRange) -> bool:
+        return self.protocol == ports.protocol and self.port in ports
 
     def __str__(self) -> str:
         return f"{self.protocol.upper()} port {self.port}"
@@ -83,10 +87,15 @@ def _from_proc() -> Iterator[InetSocket]:
                     yield InetSocket(protocol, _address(_packed(address)), int(port, 16), listens)
 
 
-def listening_outside() -> tuple[str, ...]:
-    """Return the ports on which programs listen for other machines."""
+def listening_outside(kept: Iterable[PortRange] = ()) -> tuple[InetSocket, ...]:
+    """Return the sockets on which programs listen for other machines, one for each port.
+
+    :param kept: ports to leave out
+    """
     found = (item for item in find() if item.listens and not item.address.is_loopback)
-    return tuple(dict.fromkeys(map(str, found)))
+    known = tuple(kept)
+    others = (item for item in found if not any(item.is_in(ports) for ports in known))
+    return tuple({str(item): item for item in others}.values())
 
 
 def is_used() -> bool:

@@ -8,9 +8,11 @@ import socket
 import struct
 import sys
 from array import array
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from pathlib import Path
 from typing import Any
 
+from vmnet.model.identity import Route
 from vmnet.net import rtnl
 from vmnet.net.netlink import attribute
 from vmnet.net.packets import mac_bytes
@@ -31,6 +33,8 @@ _IFLA_BRPORT_NEIGH_SUPPRESS = 32
 # The last byte of reserved multicast MACs, as bits: all but 1, which pause frames use.
 _ALL_BUT_PAUSE = 0xFFFD
 _ADDR_GEN_MODE_NONE = 1
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_IFA_F_NODAD, _RTAX_MTU = 2, 2
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 254, 4, 1, 253, 4
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
@@ -209,10 +213,12 @@ def delete_routes(kernel: rtnl.Rtnl, name: str) -> None:
             kernel.send_body(rtnl.RTM_DELROUTE, 0, body)
 
 
-def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface) -> None:
+def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface | IPv6Interface) -> None:
+    """Add an address, an IPv6 address without duplicate address detection."""
     fields = {
-        "family": socket.AF_INET,
+        "family": _FAMILIES[address.version],
         "prefixlen": address.network.prefixlen,
+        "flags": _IFA_F_NODAD if address.version == 6 else 0,
         "index": index(name),
         "attrs": [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))],
     }
@@ -230,6 +236,48 @@ def add_default_route(kernel: rtnl.Rtnl, name: str, gateway: IPv4Address, onlink
 def add_host_route(kernel: rtnl.Rtnl, name: str, address: IPv4Address) -> None:
     """Add a route to an address on the link that may be outside the link's subnets."""
     _add_route(kernel, name, scope=_RT_SCOPE_LINK, dst_len=32, RTA_DST=str(address))
+
+
+def add_route(
+    kernel: rtnl.Rtnl,
+    name: str,
+    route: Route,
+    *,
+    mtu: int | None = None,
+    source: IPv4Address | IPv6Address | None = None,
+) -> None:
+    """Add a route to the main table.
+
+    :param mtu: in bytes; IPv4 routers may fragment larger packets (``mtu lock`` in ip-route(8))
+    :param source: the preferred source address; None: the kernel chooses
+    """
+    destination, gateway = route.destination, route.gateway
+    locked = [("RTAX_LOCK", 1 << _RTAX_MTU)] if destination.version == 4 else []
+    metrics = [*locked, ("RTAX_MTU", mtu)]
+    _add_route(
+        kernel,
+        name,
+        family=_FAMILIES[destination.version],
+        dst_len=destination.prefixlen,
+        scope=_RT_SCOPE_LINK if gateway is None and destination.version == 4 else 0,
+        flags=_RTNH_F_ONLINK if route.onlink else 0,
+        RTA_DST=None if route.is_default else str(destination.network_address),
+        RTA_GATEWAY=gateway and str(gateway),
+        RTA_PREFSRC=source and str(source),
+        RTA_PRIORITY=route.metric or None,
+        RTA_METRICS={"attrs": metrics} if mtu else None,
+    )
+
+
+def has_ipv6(name: str) -> bool:
+    """Return whether IPv6 is enabled on a link, or by default on new links.
+
+    :param name: a link, or ``default``
+    """
+    try:
+        return Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text().strip() == "0"
+    except OSError:  # the kernel has no IPv6
+        return False
 
 
 def _add_route(kernel: rtnl.Rtnl, name: str, **given: Any) -> None:

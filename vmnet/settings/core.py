@@ -77,6 +77,11 @@ FILTER = setting(
     "limit the guest to its own MAC and addresses; off: it may route, or run several machines",
     strategy=("auto", "bridge", "redirect"),
 )
+KEEP_PORTS = optional(
+    "VMNET_KEEP_PORTS",
+    values.ports,
+    "ports of the guest's addresses that stay with the container, such as 8006,5900-5910,161/udp",
+)
 DNS = optional(
     "VMNET_DNS",
     values.listed(values.ip),

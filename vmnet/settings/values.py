@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from vmnet.model.kept import PortRange
 
 Value = TypeVar("Value")
 
@@ -20,6 +23,7 @@ _UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 _NO_USER = (1 << 32) - 1  # means "no change" to setresuid(2)
 _FOLDER = re.compile(r"(/[A-Za-z0-9._@+~-]+)+/?", re.ASCII)
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -188,6 +192,27 @@ def _is_host(address: IPv4Interface) -> bool:
     if address.is_loopback or address.is_multicast or address.is_unspecified:
         return False
     return network.num_addresses <= 2 or address.ip not in reserved
+
+
+def ports(value: str) -> tuple[PortRange, ...]:
+    """Parse a list of ports and ranges of ports, each with or without ``/tcp`` or ``/udp``."""
+    found = sorted(
+        (_port_range(part.strip()) for part in value.split(",")),
+        key=lambda part: (part.protocol, part.first),
+    )
+    for before, after in pairwise(found):
+        if before.protocol == after.protocol and after.first <= before.last:
+            raise ValueError(f"a list without repeated ports: {before} and {after} overlap")
+    return tuple(found)
+
+
+def _port_range(text: str) -> PortRange:
+    match = _PORTS.fullmatch(text.lower())
+    if match is not None:
+        first, last = int(match[1]), int(match[2] or match[1])
+        if 0 < first <= last < 1 << 16:
+            return PortRange(match[3] or "tcp", first, last)
+    raise ValueError("a list of ports such as 8006,5900-5910,161/udp")
 
 
 def user(value: str) -> str | tuple[int, int]:

@@ -11,8 +11,9 @@ from vmnet import testing
 from vmnet.api import SettingsError
 
 
-def check(*extra: str, vnc: str = "") -> None:
-    listeners.check(Options(testing.settings({"VMNET_VNC": vnc}, *ROWS), extra=extra))
+def check(*extra: str, vnc: str = "", kept: str = "") -> None:
+    given = {"VMNET_VNC": vnc, "VMNET_KEEP_PORTS": kept}
+    listeners.check(Options(testing.settings(given, *ROWS), extra=extra))
 
 
 OPEN = [":0", "0.0.0.0:0", "[::]:1", "192.0.2.7:0", "0.0.0.0:0,password=off", ":0,share=ignore"]
@@ -36,6 +37,23 @@ def test_a_display_with_a_password_causes_a_warning(
     check(vnc=f"0.0.0.0:0,{option}")
     assert "published ports (`-p`) do not reach this listener" in caplog.text
     assert "unix:/vnc/vm.sock" in caplog.records[0].hint  # type: ignore[attr-defined]
+
+
+KEPT = {
+    "5901": ("-vnc", ":1,password-secret=s"),
+    "1234": ("-s",),
+    "4444": ("-serial", "telnet:0.0.0.0:4444,server=on"),
+}
+
+
+@pytest.mark.parametrize("port", KEPT)
+def test_a_listener_on_a_kept_port_causes_no_warning(
+    port: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    check(*KEPT[port], kept=port)
+    assert not caplog.text
+    check(*KEPT[port], kept=f"{port}/udp")
+    assert f"set VMNET_KEEP_PORTS={port}; or " in caplog.records[0].hint  # type: ignore[attr-defined]
 
 
 TLS_WITHOUT_CLIENTS = [

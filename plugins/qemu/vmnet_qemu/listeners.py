@@ -1,7 +1,7 @@
 """Find QEMU's own listeners on the network: VNC, serial consoles, monitors, gdb.
 
-The container's address belongs to the guest, so published ports (``-p``) never reach these. On a
-spare address of the bridge, everyone on the network does.
+The container's address belongs to the guest, so published ports (``-p``) reach these only if
+VMNET_KEEP_PORTS keeps the port. On a spare address of the bridge, everyone on the network does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from vmnet.api import SettingsError
+from vmnet.api import KEEP_PORTS, SettingsError
 from vmnet_qemu import rows
 from vmnet_qemu.arguments import Options
 
@@ -29,10 +29,12 @@ _RECIPE = (
     "use a Unix socket in a folder of the host: `-e VMNET_VNC=unix:/vnc/vm.sock -v /srv/vnc:/vnc`, "
     "or `-serial unix:/vnc/serial.sock,server=on,wait=off`"
 )
+_VNC, _GDB = 5900, 1234  # the port of display 0, and of `-s`
+_PORT = re.compile(r":(\d+)$")
 
 
 def check(options: Options) -> None:
-    """Warn of each listener on the network.
+    """Warn of each listener on the network whose port the container does not keep.
 
     :raises SettingsError: anyone who reaches the VNC display could use it
     """
@@ -45,23 +47,36 @@ def check(options: Options) -> None:
                     f"{_RECIPE}; or add `,password-secret=vnc` to the display, and "
                     "`-object secret,id=vnc,file=/run/secrets/vnc`",
                 )
-            _warn(shown)
+            _warn(shown, _port(shown, _VNC), options)
     for listener in _other_listeners(options.extra):
-        _warn(listener)
+        _warn(listener, _GDB if listener == "-s" else _port(listener), options)
 
 
-def _warn(listener: str) -> None:
-    """Warn of a listener.
+def _warn(listener: str, port: int | None, options: Options) -> None:
+    """Warn of a listener, unless the container keeps its port.
 
     :param listener: its option and address; the option's other parts may contain passwords
     """
+    kept = options.settings[KEEP_PORTS] or ()
+    if any(ports.protocol == "tcp" and port in ports for ports in kept):
+        return
+    remedy = f"set VMNET_KEEP_PORTS={port}; or {_RECIPE}" if port else _RECIPE
     _log.warning(
         "%s: published ports (`-p`) do not reach this listener of QEMU, because the container's "
         "address belongs to the guest; if the bridge has a spare address, everyone on the network "
         "reaches it there",
         listener,
-        extra={"hint": _RECIPE},
+        extra={"hint": remedy},
     )
+
+
+def _port(listener: str, first: int = 0) -> int | None:
+    """Return the port of a listener's address.
+
+    :param first: the port of number 0
+    """
+    match = _PORT.search(listener)
+    return first + int(match[1]) if match else None
 
 
 def _displays(options: Options) -> Iterator[tuple[str, str]]:

@@ -48,6 +48,11 @@ def jump_if(value: int, label: str) -> tuple[Instruction, ...]:
     return (JEQ, value, 0, 1), (JUMP, 0, label, 0)
 
 
+def jump_if_between(first: int, last: int, label: str) -> tuple[Instruction, ...]:
+    """Jump if A is from ``first`` to ``last``."""
+    return (JGE, first, 0, 2), (JGE, last + 1, 1, 0), (JUMP, 0, label, 0)
+
+
 def require(load: int, offset: int, value: int) -> tuple[Instruction, ...]:
     return (load, offset, 0, 0), *require_value(value)
 

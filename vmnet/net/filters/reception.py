@@ -7,13 +7,14 @@ address of the container on any interface, so the guest could otherwise reach se
 that the container kept.
 
 The source MAC identifies the guest, because the uplink's filter drops frames with the guest's MAC.
-The bridge has no IPv6, so the filter drops IPv6, and frames with a VLAN tag.
+The filter drops frames with a VLAN tag. The bridge has IPv6 only for ports that the container
+keeps: only these, and neighbour discovery, pass from the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.model.wiring import Local, Port
 from vmnet.net import rtnl
@@ -23,6 +24,7 @@ from vmnet.net.filters.cbpf import (
     JSET,
     JUMP,
     LD,
+    LDB,
     LDB_X,
     LDH,
     LDH_X,
@@ -36,16 +38,22 @@ from vmnet.net.filters.matching import (
     DNS,
     DROP,
     ICMP,
+    ICMP6,
     IPV4,
+    IPV6,
     LATER_FRAGMENT,
+    NA6,
+    NS6,
     PASS,
     TCP,
     UDP,
     drop_if,
     ipv4_payload,
     jump_if,
+    jump_if_between,
     jump_if_from,
     jump_if_ipv4,
+    jump_if_ipv6,
     require,
     require_length,
     require_value,
@@ -71,14 +79,16 @@ def program(port: Port, bridge: Local) -> Program:
             *require(LD, VLAN_TAG_PRESENT, 0),
             (LDH, 12, 0, 0),  # EtherType
             *jump_if(ARP, "pass"),
+            *(jump_if(IPV6, "ipv6") if _kept6(port) else ()),
             *require_value(IPV4),
             *require_length(14 + 20),
-            *jump_if_ipv4(LD, 30, _destinations(bridge), "to the bridge"),
+            *jump_if_ipv4(LD, 30, _destinations(port, bridge), "to the bridge"),
             DROP,
         ],
         "to the bridge": [*jump_if_from(port.guest_mac, "from the guest")],
         **from_network(),
         **from_guest(),
+        **_ipv6(port),
         "pass": [PASS],
         "drop": [DROP],
     }
@@ -126,8 +136,50 @@ def from_guest() -> Program:
     }
 
 
-def _destinations(bridge: Local) -> Iterator[IPv4Address]:
+def _ipv6(port: Port) -> Program:
+    """Return the filter for IPv6 packets, from the label ``ipv6`` on."""
+    if port.kept is None or not _kept6(port):
+        return {}
+    kept = {
+        protocol: [each for each in port.kept.ports if each.protocol == protocol]
+        for protocol in ("tcp", "udp")
+    }
+    return {
+        "ipv6": [*require_length(14 + 40 + 8), *jump_if_from(port.guest_mac, "drop")],
+        "ipv6 from the network": [
+            (LDB, 20, 0, 0),  # next header
+            *jump_if(ICMP6, "icmpv6"),
+            *(step for own in _kept6(port) for step in jump_if_ipv6(LD, 38, own, "kept")),
+            DROP,
+        ],
+        "icmpv6": [(LDB, 14 + 40, 0, 0), *jump_if(NS6, "pass"), *jump_if(NA6, "pass"), DROP],
+        "kept": [(LDB, 20, 0, 0), *jump_if(TCP, "kept tcp"), *jump_if(UDP, "kept udp"), DROP],
+        **{
+            f"kept {protocol}": [
+                (LDH, 14 + 40 + 2, 0, 0),  # destination port
+                *(
+                    step
+                    for each in ports
+                    for step in jump_if_between(each.first, each.last, "pass")
+                ),
+                DROP,
+            ]
+            for protocol, ports in kept.items()
+        },
+    }
+
+
+def _kept6(port: Port) -> tuple[IPv6Address, ...]:
+    """Return the IPv6 addresses on which the container serves kept ports."""
+    stand_ins = port.kept.stand_ins if port.kept is not None else ()
+    return tuple(each.own for each in stand_ins if isinstance(each.own, IPv6Address))
+
+
+def _destinations(port: Port, bridge: Local) -> Iterator[IPv4Address]:
     """Return the bridge's addresses, their replacements, and the address of DHCP broadcasts."""
     for address in (*bridge.addresses, *bridge.spares):
         yield address.ip
+    for stand_in in port.kept.stand_ins if port.kept is not None else ():
+        if isinstance(stand_in.own, IPv4Address):
+            yield stand_in.own
     yield BROADCAST

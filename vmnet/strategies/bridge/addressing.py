@@ -7,7 +7,7 @@ They are derived from the guest's MAC, so a restarted container gets the same ad
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from itertools import islice
 from zlib import crc32
 
@@ -28,15 +28,25 @@ def new_mac(guest_mac: str, role: str) -> str:
     return "06:" + ":".join(f"{byte:02x}" for byte in _digest(guest_mac, role)[:5])
 
 
-def link_local(guest_mac: str, identity: Identity) -> IPv4Interface:
-    """Return a link-local host address (RFC 3927) that does not occur in the identity."""
+def link_local(guest_mac: str, identity: Identity, role: str = "link-local") -> IPv4Interface:
+    """Return a link-local host address (RFC 3927) that does not occur in the identity.
+
+    :param role: the purpose of the address; each role gets a different address
+    """
     used = _used_addresses(identity)
     for attempt in range(256):
-        digest = _digest(guest_mac, f"link-local {attempt}")
+        digest = _digest(guest_mac, f"{role} {attempt}")
         candidate = _LINK_LOCAL[((1 + digest[0] % 254) << 8) + digest[1]]
         if candidate not in used and candidate not in _WELL_KNOWN:
             break
     return IPv4Interface((candidate, 32))
+
+
+def ipv6_link_local(mac: str) -> IPv6Address:
+    """Return the link-local address that a MAC makes (RFC 4291 appendix A)."""
+    from vmnet.api import packets
+
+    return IPv6Address(packets.link_local(packets.mac_bytes(mac)))
 
 
 def spare_candidates(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:

@@ -11,6 +11,7 @@ from vmnet.api import (
     Wiring,
     antispoof,
     containment,
+    kept_ports,
     links,
     neighbours,
     reception,
@@ -38,6 +39,7 @@ def build(wiring: Wiring) -> None:
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for each in bridged:
             _build_port(kernel, each)
+    kept_ports.load(wiring.ports)
 
 
 def _build_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
@@ -111,6 +113,8 @@ def _address_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
         if bridge.gateway is not None:
             onlink = bridge.gateway not in bridge.address.network
             links.add_default_route(kernel, bridge.device, bridge.gateway, onlink)
+        if port.kept is not None:
+            kept_ports.add_addresses(kernel, port, bridge, port.kept)
 
 
 def _filter(kernel: rtnl.Rtnl, bridged: Bridged) -> None:

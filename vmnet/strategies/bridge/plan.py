@@ -11,12 +11,14 @@ from attrs import evolve
 from vmnet.api import (
     BRIDGE_ADDRESS,
     FILTER,
+    KEEP_PORTS,
     Bridge,
     BridgeError,
     Identity,
     Interface,
     Local,
     Port,
+    PortRange,
     Requirements,
     Resolver,
     Saved,
@@ -75,6 +77,8 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
         port = _with_addresses(ports[default], addresses, identity.interfaces[default])
         ports = (*ports[:default], port, *ports[default + 1 :])
     # With only a link-local address, a forwarder reaches no nameserver outside the container.
+    if kept_ports := settings[KEEP_PORTS]:
+        ports = _keep(kept_ports, ports, identity, requirements)
     forwards = requirements.dns and (bool(addresses) or _needs_no_network(identity.resolver))
     bridge = ports[default].local
     nameserver = bridge.address.ip if forwards and bridge else None
@@ -141,6 +145,30 @@ def _with_addresses(port: Port, addresses: tuple[IPv4Interface, ...], interface:
         gateway=_gateway(interface),
     )
     return evolve(port, local=own)
+
+
+def _keep(
+    ranges: tuple[PortRange, ...],
+    ports: tuple[Port, ...],
+    identity: Identity,
+    requirements: Requirements,
+) -> tuple[Port, ...]:
+    """Return the ports with what the container keeps, if the kernel accepts the rules."""
+    from vmnet.api import kept_ports
+    from vmnet.strategies.bridge import kept
+
+    kept.require(ranges, identity, requirements)
+    keeping = tuple(
+        evolve(port, kept=kept.kept(ranges, interface, _link_local(port), identity))
+        for port, interface in zip(ports, identity.interfaces, strict=True)
+    )
+    kept_ports.check(keeping)
+    return keeping
+
+
+def _link_local(port: Port) -> IPv4Interface:
+    assert port.local is not None
+    return port.local.addresses[-1]
 
 
 def _owned(

@@ -14,13 +14,16 @@ from vmnet.api import (
     HOST_NETWORK,
     INTERFACES,
     INTERFACES_TIMEOUT,
+    KEEP_PORTS,
     LOST_ROUTES,
     NTP,
     CaptureError,
     Identity,
     Interface,
+    PortRange,
     Resolver,
     Settings,
+    engine,
     hookimpl,
     inet_sockets,
     resolver,
@@ -36,13 +39,14 @@ def vmnet_capture(settings: Settings) -> Identity:
     hostname, domain = resolver.read_names()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
-    wanted = settings[INTERFACES]
+    wanted, kept = settings[INTERFACES], settings[KEEP_PORTS]
     if wanted is not None:
         arrival.wait_for(wanted, settings[INTERFACES_TIMEOUT])
     interfaces, not_carried = read_network(
         wanted,
         of_a_host=settings[HOST_NETWORK] == "take",
         accept_lost_routes=settings[LOST_ROUTES] == "accept",
+        kept=kept or (),
     )
     return Identity(
         hostname=hostname,
@@ -64,12 +68,17 @@ def _resolver(settings: Settings, interfaces: tuple[Interface, ...]) -> Resolver
 
 
 def read_network(
-    wanted: tuple[str, ...] | None, *, of_a_host: bool = False, accept_lost_routes: bool = False
+    wanted: tuple[str, ...] | None,
+    *,
+    of_a_host: bool = False,
+    accept_lost_routes: bool = False,
+    kept: tuple[PortRange, ...] = (),
 ) -> tuple[tuple[Interface, ...], tuple[str, ...]]:
     """Return the container's NICs in the natural order of their names, and what is not carried.
 
     :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
     :param of_a_host: accept a host's network namespace, too
+    :param kept: ports on which programs of the container may listen
     :param accept_lost_routes: accept that a route through another interface is not handed over,
         though the guest's traffic then takes another way
     :raises CaptureError: there is no NIC, a wanted NIC is missing or cannot be bridged, or a route
@@ -93,7 +102,7 @@ def read_network(
         *map(str, lost),
         *gateways.not_carried(interfaces, permanent),
     )
-    _warn_about_listeners(interfaces)
+    _warn_about_listeners(interfaces, kept)
     for line in not_carried:
         _log.warning("not carried: %s", line)
     return tuple(map(_with_router, interfaces)), not_carried
@@ -132,14 +141,22 @@ def _uncaptured_routing(routes: list[Any]) -> Iterator[str]:
             yield f"the {negative} route to {routing.destination(route)}"
 
 
-def _warn_about_listeners(interfaces: tuple[Interface, ...]) -> None:
-    """Warn about programs that the start cuts off, such as the sidecars of a pod."""
-    if ports := inet_sockets.listening_outside():
+def _warn_about_listeners(interfaces: tuple[Interface, ...], kept: tuple[PortRange, ...]) -> None:
+    """Warn about programs that the start cuts off, such as the sidecars of a pod.
+
+    :param kept: ports that the container keeps
+    """
+    if found := inet_sockets.listening_outside(kept):
+        ports = ",".join(f"{item.port}/{item.protocol}" for item in found)
         _log.warning(
             "other programs listen in this network namespace (%s): while the VM runs, the guest "
             "has the addresses of %s, and these programs have no network there",
-            ", ".join(ports),
+            ", ".join(map(str, found)),
             ", ".join(interface.name for interface in interfaces),
+            extra={
+                "hint": "to keep them reachable from the network, set "
+                + engine.assignment("VMNET_KEEP_PORTS", ports)
+            },
         )
 
 

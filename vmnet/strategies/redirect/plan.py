@@ -85,6 +85,12 @@ def _redirected(kernel: Any, number: int, interface: Interface, port: Port) -> P
             "for it",
             "set VMNET_BRIDGE=bridge",
         )
+    if port.kept is not None:
+        raise BridgeError(
+            f"the container can't keep ports on {interface.name}, whose frames are redirected",
+            "unset VMNET_KEEP_PORTS, or use VMNET_BRIDGE=bridge on a network of another kind than "
+            "macvlan and ipvlan",
+        )
     mode = links.mode(kernel, interface.name)
     if interface.kind == "ipvlan" and mode != "l2":
         raise BridgeError(

@@ -1,0 +1,58 @@
+"""The ports of the guest's addresses that the container keeps for its own services. Pure data."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from vmnet.model.base import frozen
+from vmnet.model.identity import Route
+
+
+@frozen
+class PortRange:
+    """Ports of a protocol, from ``first`` to ``last``.
+
+    :param protocol: ``tcp`` or ``udp``
+    """
+
+    protocol: str
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        span = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return f"{span}/{self.protocol}"
+
+    def __contains__(self, port: object) -> bool:
+        return isinstance(port, int) and self.first <= port <= self.last
+
+
+@frozen
+class StandIn:
+    """A link-local address of the container that replaces an address of the guest.
+
+    The container's services see it as their own address. On the network it is the guest's.
+
+    :param guest: the guest's address
+    :param own: the container's address
+    """
+
+    guest: IPv4Address | IPv6Address
+    own: IPv4Address | IPv6Address
+
+
+@frozen
+class Kept:
+    """The ports that the container keeps, and the addresses on which it serves them.
+
+    :param ports: do not overlap
+    :param routes: the container's way to the network, without sources
+    """
+
+    ports: tuple[PortRange, ...]
+    stand_ins: tuple[StandIn, ...]
+    routes: tuple[Route, ...] = ()
+
+    def of_version(self, version: int) -> tuple[StandIn, ...]:
+        """Return the stand-ins of IP version 4 or 6."""
+        return tuple(each for each in self.stand_ins if each.guest.version == version)

@@ -1,0 +1,52 @@
+"""Load nftables rulesets with nft(8), by its JSON interface (libnftables-json(5))."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vmnet import engine, process
+from vmnet.errors import BridgeError, PrivilegeError
+
+_LACKS = (
+    "VMNET_KEEP_PORTS needs the package nftables, and a kernel with nftables' ingress and egress "
+    "hooks for network devices (Linux 5.16, CONFIG_NETFILTER_EGRESS, nft_fwd_netdev)"
+)
+
+
+def check(ruleset: Mapping[str, Any]) -> None:
+    """Let the kernel check a ruleset without loading it.
+
+    :raises BridgeError: nft is missing, or the kernel lacks what the ruleset needs
+    :raises PrivilegeError: the capability NET_ADMIN is missing
+    """
+    _nft(ruleset, "--check")
+
+
+def load(ruleset: Mapping[str, Any]) -> None:
+    """Load a ruleset: all of it, or nothing.
+
+    :raises BridgeError: nft is missing, or the kernel lacks what the ruleset needs
+    :raises PrivilegeError: the capability NET_ADMIN is missing
+    """
+    _nft(ruleset)
+
+
+def _nft(ruleset: Mapping[str, Any], *options: str) -> None:
+    program = process.find("nft")
+    if program is None:
+        raise BridgeError("the program nft is missing", _LACKS)
+    argv = (str(program), "--json", *options, "--file", "-")
+    try:
+        answer = process.ask(argv, stdin=json.dumps(ruleset).encode())
+    except OSError as error:
+        raise BridgeError(f"can't run {program}: {error.strerror or error}", _LACKS) from None
+    if not answer.status:
+        return
+    if "not permitted" in answer.stderr:
+        raise PrivilegeError(
+            "no permission to change nftables rules", engine.capability("NET_ADMIN")
+        )
+    first, *_ = answer.stderr.splitlines() or [f"exit status {answer.status}"]
+    raise BridgeError(f"nft refuses the rules for kept ports: {first}", _LACKS)
