@@ -111,6 +111,6 @@ def test_every_json_log_line_is_an_object(network: Lan, vmnet: Vmnet) -> None:
     failures = map(json.loads, failed.stderr.splitlines())
     errors = [entry for entry in failures if entry["level"] == "error"]
     assert [error["message"] for error in errors] == [
-        "VMNET_MEMORY=lots is not a size such as 512M or 2G"
+        "VMNET_MEMORY=lots is not a size such as 512M or 2G, a part such as 75%, max or auto"
     ]
     assert errors[0]["hint"]
