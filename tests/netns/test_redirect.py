@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
+from attrs import evolve
 
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.clients.dhcp6 import dhclient6
@@ -23,8 +25,11 @@ from tests.netns.test_frames import ENGINE, ON_LOOPBACK, reserved
 from tests.netns.test_ipv6 import routers
 from tests.netns.test_names import resolve, resolver
 from tests.unit import frames
+from vmnet import testing
 from vmnet.errors import BridgeError
+from vmnet.model.wiring import Redirect, Requirements
 from vmnet.net.packets import mac_bytes
+from vmnet.strategies.redirect import plan as redirect
 
 KINDS = ("veth", "macvlan")
 REDIRECT = {"VMNET_BRIDGE": "redirect"}
@@ -214,6 +219,35 @@ def test_multicast_groups_of_the_guest(network: Lan, vmnet: Vmnet, kind: str) ->
         frame = group + forged(station.mac)[6:]
         send(station, frame)
         assert until_seen(card, frame) is not None
+
+
+def test_an_interface_that_keeps_its_addresses_and_shares_its_mac(network: Lan) -> None:
+    """A veth that is treated like an ipvlan interface, which not every kernel has."""
+    web = network.container("web", extra=("172.30.1.200/24",))
+    own = testing.interface(f"{web.address}/24", "172.30.1.200/24", mac=web.mac)
+    settings = testing.settings({"VMNET_BRIDGE_ADDRESS": "link-local"})
+    requirements = Requirements(contain=True, dns=True)
+    before = web.dump()
+    with web.entered():
+        wiring = redirect.vmnet_bridge_plan(settings, testing.identity(own), requirements)
+        (port,) = wiring.ports
+        wiring = evolve(wiring, ports=(evolve(port, path=Redirect("ipvlan")),))
+        try:
+            redirect.vmnet_bridge_build(settings, wiring)
+            with behind_tap(os.getpid(), web.mac) as vm, heard(vm) as card:
+                vm.ip("route", "add", f"{own_address(web, 'tap0')}/32", "dev", "eth0")
+                for address in (web.address, "172.30.1.200"):
+                    vm.ip("address", "add", f"{address}/24", "dev", "eth0")
+                    vm.run("ping", "-c1", "-W5", "-I", address, network.gateway)
+                    network.host.run("ping", "-c1", "-W5", address)
+                    web.run("ping", "-c1", "-W5", address)  # the guest, not the container
+                assert {a["local"] for a in web.addresses("eth0")} >= {web.address, "172.30.1.200"}
+                neighbours = mac_bytes(web.mac) + forged(web.mac)[6:]
+                send(network.host, neighbours, by=web.nic().port)
+                until_seen(card, neighbours)
+        finally:
+            redirect.vmnet_bridge_restore(settings, wiring)
+    require_same(before, web.dump())
 
 
 def test_a_dhcp_server_on_the_network(network: Lan, vmnet: Vmnet, kind: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -18,9 +19,10 @@ from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.net.snapshot import Json, require_same
 from tests.lab.wait import WAIT, until
 from vmnet import testing
-from vmnet.model.wiring import Requirements, Wiring
+from vmnet.model.wiring import Redirect, Requirements, Wiring
 from vmnet.net import rtnl
-from vmnet.strategies.bridge import build, plan, restore
+from vmnet.strategies.auto import plan
+from vmnet.strategies.redirect import plan as redirect
 
 # Some examples hand over eth0, some also eth1. The container keeps eth2, which can have routes too.
 NICS = ("eth0", "eth1", "eth2")
@@ -187,6 +189,9 @@ OBJECTS = [
 ]
 
 
+SETTINGS = testing.settings()
+
+
 class _Killed(BaseException):
     pass
 
@@ -264,12 +269,20 @@ def machine() -> Iterator[Machine]:
         yield Machine(host, container)
 
 
-def planned(names: tuple[str, ...]) -> Wiring:
+# The kinds of the NICs as the strategy sees them. An ipvlan NIC keeps its addresses.
+KINDS = ("veth", "macvlan", "ipvlan")
+
+
+def planned(names: tuple[str, ...], kind: str) -> Wiring:
     nics = [
         testing.interface(name=name, mac=f"02:42:0a:00:00:0{NICS.index(name)}") for name in names
     ]
     identity = testing.identity(*nics)
-    return plan.vmnet_bridge_plan(testing.settings(), identity, Requirements())
+    if kind == "veth":
+        return plan.vmnet_bridge_plan(SETTINGS, identity, Requirements())
+    wiring = redirect.vmnet_bridge_plan(SETTINGS, identity, Requirements())
+    ports = (evolve(port, path=Redirect(kind)) for port in wiring.ports)
+    return evolve(wiring, ports=tuple(ports))
 
 
 @contextmanager
@@ -293,11 +306,13 @@ def killed_after(requests: int | None, monkeypatch: pytest.MonkeyPatch) -> Itera
             yield
 
 
-def test_any_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_network_is_restored(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A veth has a bridge. For the others, it is redirected as if it were of the kind."""
     with machine() as made:
 
         @settings(
-            max_examples=min(60, settings().max_examples),
+            max_examples=min(60 if kind == "veth" else 20, settings().max_examples),
             deadline=None,
             derandomize=True,
             database=None,
@@ -326,12 +341,12 @@ def test_any_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
         ) -> None:
             before = made.lay_out(commands, down)
             with made.container.entered():
-                wiring = planned(names)
+                wiring = planned(names, kind)
                 with killed_after(built, monkeypatch):
-                    build.build(wiring)
+                    plan.vmnet_bridge_build(SETTINGS, wiring)
                 with killed_after(restored, monkeypatch):
-                    restore.restore(wiring)
-                restore.restore(wiring)
+                    plan.vmnet_bridge_restore(SETTINGS, wiring)
+                plan.vmnet_bridge_restore(SETTINGS, wiring)
             require_same(before, made.dump())
 
         check()

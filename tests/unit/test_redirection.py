@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from ipaddress import IPv4Address, IPv4Interface
+from typing import cast
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from tests.unit import bpf, frames
 from tests.unit.frames import (
@@ -24,8 +26,12 @@ from tests.unit.frames import (
     message,
     ports,
 )
-from vmnet.model.wiring import Local, Outside, Redirect
+from vmnet.errors import BridgeError
+from vmnet.model.wiring import Local, Outside, Redirect, Tap
+from vmnet.net import links, rtnl
 from vmnet.net.filters import cbpf, containment, redirection
+from vmnet.strategies.redirect import build
+from vmnet.strategies.redirect.ends import Ends
 
 KEEP, NEXT, DROP = 0, 0xFFFFFFFF, 2  # TC_ACT_OK, TC_ACT_UNSPEC, TC_ACT_SHOT
 OWN, SPARE, NEXT_SPARE = "169.254.7.7", "172.17.255.254", "172.17.255.250"
@@ -152,3 +158,30 @@ def test_neighbours_on_ipvlan_have_the_guests_mac() -> None:
         return bpf.run(program, arp(OTHER4, mac=MAC, target=OWN4))
 
     assert [entering(kind) for kind in ("macvlan", "ipvlan")] == [DROP, NEXT]
+
+
+@frozen
+class Lacking:
+    """A kernel that refuses requests that contain a text, as without the module."""
+
+    text: bytes
+
+    def send_body(self, _kind: int, _flags: int, body: bytes) -> None:
+        if self.text in body:
+            raise rtnl.RtnlError(errno.ENOENT, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("text", "module"),
+    [(b"clsact", "sch_ingress"), (b"bpf", "cls_bpf"), (b"mirred", "act_mirred")],
+)
+def test_the_error_names_the_module_that_the_kernel_lacks(
+    monkeypatch: pytest.MonkeyPatch, text: bytes, module: str
+) -> None:
+    monkeypatch.setattr(links, "index", lambda _name: 1)
+    path = Redirect("macvlan")
+    ends = Ends(evolve(PORT, path=path), path, TAP, Tap("tap0", (100,)))
+    with pytest.raises(BridgeError) as caught:
+        build.join(cast("rtnl.Rtnl", Lacking(text)), ends)
+    assert caught.value.message == f"can't redirect the frames of eth0: the kernel lacks {module}"
+    assert f"`modprobe {module}` on the host" in caught.value.hint

@@ -21,7 +21,8 @@ IFF_UP, IFF_NOARP, IFF_ALLMULTI = 0x1, 0x80, 0x200
 REDIRECTED = IFF_NOARP | IFF_ALLMULTI
 """The flags of an uplink whose frames never reach the stack: no ARP, and every multicast group."""
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
-_IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE, _IPV4_DEVCONF_ARP_NOTIFY = 1, 19, 22
+_IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE = 1, 19
+_IPV4_DEVCONF_ARP_NOTIFY, _IPV4_DEVCONF_ACCEPT_LOCAL = 22, 23
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK = 1, 3, 4, 5
 _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 18, 1, 2
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 4, 5
@@ -201,16 +202,21 @@ def delete_addresses(kernel: rtnl.Rtnl, name: str) -> None:
 
 
 def delete_routes(kernel: rtnl.Rtnl, name: str) -> None:
-    """Delete the IPv4 routes through a link, also those to its own addresses, and IPv6 routes.
+    """Delete the routes that the kernel derived from a link's addresses.
 
-    The container then no longer takes IPv4 packets for these addresses as its own.
+    The container then no longer takes IPv4 packets for these addresses as its own. IPv6 routes to
+    the addresses themselves remain, because the kernel keeps them with the addresses.
     """
     own = index(name)
     for body in kernel.dump(rtnl.RTM_NEWROUTE):
         if body[0] == socket.AF_INET6 and rtnl.is_local_route(body):
             continue
         if rtnl.decode(rtnl.RTM_NEWROUTE, body).get_attr("RTA_OIF") == own:
-            kernel.send_body(rtnl.RTM_DELROUTE, 0, body)
+            try:
+                kernel.send_body(rtnl.RTM_DELROUTE, 0, body)
+            except rtnl.RtnlError as error:
+                if error.errno != errno.ESRCH:  # the kernel removed it together with another route
+                    raise
 
 
 def add_address(kernel: rtnl.Rtnl, name: str, address: IPv4Interface | IPv6Interface) -> None:
@@ -307,6 +313,11 @@ def announce_addresses(kernel: rtnl.Rtnl, name: str) -> None:
 def disable_ipv4_forwarding(kernel: rtnl.Rtnl, name: str) -> None:
     """Forward no IPv4 packets that arrive on this link."""
     _set_sysctl(kernel, name, _IPV4_DEVCONF_FORWARDING, 0)
+
+
+def accept_own_addresses(kernel: rtnl.Rtnl, name: str) -> None:
+    """Accept packets from this link whose source is an address of the container."""
+    _set_sysctl(kernel, name, _IPV4_DEVCONF_ACCEPT_LOCAL, 1)
 
 
 def _set_sysctl(kernel: rtnl.Rtnl, name: str, setting: int, value: int) -> None:

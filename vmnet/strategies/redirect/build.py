@@ -12,6 +12,7 @@ from vmnet.api import (
     links,
     neighbours,
     redirection,
+    replay,
     rtnl,
     step,
     tap,
@@ -44,7 +45,7 @@ def _build_port(kernel: rtnl.Rtnl, ends: Ends) -> None:
     _prepare_tap(kernel, ends)
     if ends.path.outside is not None:
         _add_outside(kernel, ends, ends.path.outside)
-    _join(kernel, ends)
+    join(kernel, ends)
     _clear_uplink(kernel, ends)
     _address_tap(kernel, ends)
     if ends.path.outside is not None:
@@ -56,6 +57,8 @@ def _prepare_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
     with step(f"set up {name}"):
         links.change(kernel, name, mac=ends.own.mac, mtu=ends.port.mtu)
         _isolate(kernel, name)
+        if ends.path.shares_mac:  # the uplink keeps the guest's addresses
+            links.accept_own_addresses(kernel, name)
 
 
 def _isolate(kernel: rtnl.Rtnl, name: str) -> None:
@@ -74,7 +77,11 @@ def _add_outside(kernel: rtnl.Rtnl, ends: Ends, outside: Outside) -> None:
         _isolate(kernel, name)
 
 
-def _join(kernel: rtnl.Rtnl, ends: Ends) -> None:
+def join(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    """Redirect the frames of the uplink and the tap to each other, and filter them.
+
+    :raises BridgeError: the kernel refused, or lacks a module
+    """
     uplink, name = ends.port.uplink, ends.tap.name
     with step(f"redirect the frames of {uplink} and {name}"):
         try:
@@ -90,21 +97,20 @@ def _join(kernel: rtnl.Rtnl, ends: Ends) -> None:
 def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:
     """Take the addresses and routes from the uplink, whose frames never reach the stack again.
 
-    An ipvlan interface receives only packets for its own addresses, so it keeps them, but without
-    the routes that make them the container's.
+    An ipvlan interface receives only packets for its own addresses, so it gets them again, but
+    without the routes that make them the container's.
     """
     uplink = ends.port.uplink
     with step(f"take the addresses from {uplink}"):
         # The uplink's own list of multicast groups is not the guest's.
         links.set_flags(kernel, uplink, links.REDIRECTED, links.REDIRECTED)
-        if ends.path.shares_mac:
-            links.delete_routes(kernel, uplink)
-            links.change(kernel, uplink, up=True)
-            return
         links.change(kernel, uplink, up=False)
         links.delete_addresses(kernel, uplink)
         links.disable_ipv6_link_local(kernel, uplink)
         links.change(kernel, uplink, up=True)
+        if ends.path.shares_mac:
+            replay.addresses(kernel, uplink, ends.port.saved)
+            links.delete_routes(kernel, uplink)
 
 
 def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
