@@ -200,7 +200,7 @@ def test_starts_of_the_image_import_from_the_precompiled_file(vms: Vms) -> None:
 
 
 def test_check_warns_of_a_container_too_small_for_its_guest(vms: Vms) -> None:
-    limited = (*NET_ADMIN, "--memory", "600m")
+    limited = (*NET_ADMIN, "--memory", "600m", "-e", "VMNET_MEMORY=512M")
     output = vms.docker.run(vms.image, "check", options=limited).stdout
     (line,) = (line for line in output.splitlines() if line.split()[1:2] == ["memory"])
     assert line.startswith("warning")
