@@ -188,3 +188,14 @@ def test_a_start_imports_only_what_it_needs() -> None:
     heavy = {"argparse", "asyncio", "cattrs", "email", "importlib.metadata", "jinja2", "pycdlib"}
     heavy |= {"subprocess", "tempfile", "yaml", "hashlib", "pyroute2.iproute", "difflib"}
     assert not heavy & set(run(program).split())
+
+
+def test_a_health_check_imports_only_what_it_needs() -> None:
+    """An engine gives it a second or so, of which the queries take a third."""
+    program = (
+        "import sys; from vmnet import cli\n"
+        "cli.main(['health'], {'VMNET_RUN_DIR': '/nonexistent'})\n"
+        "print(*sys.modules)"
+    )
+    heavy = {"asyncio", "cattrs", "pluggy", "subprocess", "vmnet.model.wiring"}
+    assert not heavy & set(run(program).split())

@@ -16,7 +16,6 @@ from attrs import evolve
 from vmnet.lifecycle import files
 from vmnet.model.base import frozen
 from vmnet.model.serial import plain
-from vmnet.model.wiring import Bridge
 from vmnet.net import device
 from vmnet.net.device import Device
 
@@ -87,6 +86,8 @@ def describe(
 
 def _bridge(port: Port) -> str:
     """Return the name of a port's bridge, or an empty string."""
+    from vmnet.model.wiring import Bridge  # takes longer than the rest of this module's imports
+
     is_bridged = isinstance(port.path, Bridge)
     return port.local.device if is_bridged and port.local is not None else ""
 
