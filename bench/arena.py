@@ -34,11 +34,13 @@ class Entry:
     """An entry point to measure.
 
     :param environ: its variables in addition to the common variables
+    :param nameserver: the container's nameserver
     """
 
     name: str
     argv: tuple[str, ...]
     environ: Mapping[str, str] = field(factory=dict)
+    nameserver: str = "198.51.100.53"
 
 
 @frozen
@@ -124,7 +126,6 @@ def started(
     qemu: Path,
     *,
     ipv6: bool = False,
-    nameserver: str = "198.51.100.53",
     lay_out: Callable[[Lan, Namespace], object] = lambda _network, _container: None,
 ) -> Iterator[Start]:
     """Start an entry point in a new container, and end both after the context.
@@ -133,7 +134,7 @@ def started(
     :param lay_out: adds to the container's address and default route
     """
     with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as folder, _lan(ipv6) as network:
-        resolv_conf = f"nameserver {nameserver}\nsearch example.test\n"
+        resolv_conf = f"nameserver {entry.nameserver}\nsearch example.test\n"
         container = network.container("vm", ipv6=ipv6, hostname="bench", resolv_conf=resolv_conf)
         lay_out(network, container)
         run_dir = Path(folder, "run")
@@ -269,9 +270,12 @@ def _privileges(container: Namespace) -> Iterator[str]:
 
 def running(name: str, container: Namespace) -> list[int]:
     """Return the PIDs of a container's processes with a name."""
-    return [
-        pid for pid in container.pids() if Path(f"/proc/{pid}/comm").read_text().strip() == name
-    ]
+    found = []
+    for pid in container.pids():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a helper's child has ended
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                found.append(pid)
+    return found
 
 
 def script() -> Entry:

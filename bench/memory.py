@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from bench import arena, installed
 from bench.arena import BenchmarkError, Start
@@ -37,8 +37,9 @@ def main(arguments: Sequence[str]) -> int:
         arena.require_tools()
         python = options.python or installed.python()
         entry = arena.vmnet(python, guard=True)
-        nameserver = "127.0.0.11" if options.names else "198.51.100.53"
-        with arena.started(entry, arena.QEMU, ipv6=options.ipv6, nameserver=nameserver) as start:
+        if options.names:
+            entry = evolve(entry, nameserver="127.0.0.11")
+        with arena.started(entry, arena.QEMU, ipv6=options.ipv6) as start:
             usages = _settled(start)
     except (BenchmarkError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)

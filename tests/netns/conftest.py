@@ -47,9 +47,17 @@ class Vmnet:
 
 
 def bridge_address(container: Namespace) -> IPv4Interface:
-    """Return the bridge's first IPv4 address; it has one or two."""
-    own, *_ = (address for address in container.addresses("br0") if address["family"] == "inet")
-    return IPv4Interface(f"{own['local']}/{own['prefixlen']}")
+    """Wait until the bridge has taken an address of the subnet, and return it."""
+
+    def spare() -> IPv4Interface | None:
+        found = (
+            IPv4Interface(f"{address['local']}/{address['prefixlen']}")
+            for address in container.addresses("br0")
+            if address["family"] == "inet"
+        )
+        return next((own for own in found if not own.ip.is_link_local), None)
+
+    return until(spare, WAIT, "an address of the bridge")
 
 
 def is_vm(process: Process) -> bool:

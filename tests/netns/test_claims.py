@@ -39,7 +39,7 @@ def test_the_bridge_yields_its_address_to_a_container(network: Lan, vmnet: Vmnet
     with engine(web), vmnet.running(web) as process, guest(web, "br0", web.mac) as vm:
         lease = udhcpc(vm)
         lease.configure(vm)
-        own = spare(web)
+        own = first_spare(web, process)
         station.run("ping", "-c1", "-W5", str(own))
         sets = responders_capabilities(web)
         assert (sets["CapEff"], sets["CapPrm"]) == (0, SETGID | SETUID | NET_ADMIN | NET_RAW)
@@ -70,7 +70,7 @@ def test_a_forged_claim_is_answered_and_a_claim_in_a_vlan_is_ignored(
 ) -> None:
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with vmnet.running(web) as process, card(station) as frames:
-        own = spare(web)
+        own = first_spare(web, process)
         for _ in range(3):
             frames.send(claim(own, tagged=True))
         frames.send(claim(own))
@@ -90,7 +90,7 @@ def test_persistent_forged_claims_do_not_cost_the_guest_its_dns(network: Lan, vm
     ):
         lease = udhcpc(vm)
         lease.configure(vm)
-        first = spare(web)
+        first = first_spare(web, process)
         dispossess(process, frames, first)
         log = process.output
         until(
@@ -103,7 +103,7 @@ def test_persistent_forged_claims_do_not_cost_the_guest_its_dns(network: Lan, vm
         assert resolves(vm, lease.dns[0])
         seen = seen_bridge(web, vmnet)
         assert [address.ip for address in seen.addresses] == addresses(web)
-        assert seen.trouble.startswith(f"br0 has lost {first}: until it has another address")
+        assert seen.trouble.startswith("br0 has no spare address: until it has one, names")
         assert not [route for route in web.routes() if route["dst"] == "default"]
 
 
@@ -113,7 +113,7 @@ def test_a_restarted_responder_watches_the_bridges_current_address(
     """The keeper starts a new responder with the original configuration."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with vmnet.running(web) as process, card(station) as frames:
-        log, first = process.output, spare(web)
+        log, first = process.output, first_spare(web, process)
         dispossess(process, frames, first)
         until(
             lambda: f"br0 now has the address {spare(web)}" in log(), WAIT, "the change", detail=log
@@ -197,6 +197,13 @@ def addresses(container: Namespace) -> list[IPv4Address]:
 def spare(container: Namespace) -> IPv4Address:
     """Return the bridge's address in the subnet, or 0.0.0.0 if it has none."""
     return next((own for own in addresses(container) if own in SUBNET), IPv4Address(0))
+
+
+def first_spare(container: Namespace, process: Process) -> IPv4Address:
+    """Wait until the bridge has taken an address of the subnet, and return it."""
+    taken = f"br0 now has the address {SUBNET[0].exploded.rsplit('.', 1)[0]}."
+    until(lambda: taken in process.output(), WAIT, "an address", detail=process.output)
+    return spare(container)
 
 
 def seen_bridge(container: Namespace, vmnet: Vmnet) -> LocalState:

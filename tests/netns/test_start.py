@@ -222,7 +222,7 @@ def test_a_signal_during_planning_ends_it(
 ) -> None:
     """The signal must wait for a handler of PID 1; ARP probes make planning take long enough."""
     before = web.dump()
-    environ = {**vmnet.environ, "VMNET_BRIDGE_ADDRESS": "spare"}
+    environ = {**vmnet.environ, "NO_DHCP": "true", "VMNET_BRIDGE_ADDRESS": "spare"}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
 
         def handles() -> int:

@@ -108,9 +108,10 @@ def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet:
     with lan(2, host=network.host) as second:
         web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
         station, probed = second.station(), network.station("probed")
+        probing = {"NO_DHCP": "true", "VMNET_BRIDGE_ADDRESS": "spare"}
         with (
             heard(probed) as card,
-            web.popen(*VMNET, "run", env=vmnet.environ, pid=True) as process,
+            web.popen(*VMNET, "run", env={**vmnet.environ, **probing}, pid=True) as process,
         ):
             while card.recv(2048)[12:14] != b"\x08\x06":  # an ARP probe for a spare address
                 pass

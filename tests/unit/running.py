@@ -21,6 +21,7 @@ NIC = GuestNic(
     nameservers=(),
     addresses=("172.17.0.2",),
     confined=True,
+    takes_spare=False,
 )
 
 

@@ -29,3 +29,21 @@ def test_a_question_comes_from_an_address_that_the_bridge_has(
     """The answer to an address that the bridge has lost would go to another machine."""
     monkeypatch.setattr(ipv4, "addresses", lambda _bridge: tuple(map(IPv4Interface, own)))
     assert local_state.source(NIC) == IPv4Address(asker)
+
+
+@pytest.mark.parametrize(
+    ("own", "trouble"),
+    [
+        (("169.254.1.2/32",), "br0 has no spare address: until it has one, names outside the"),
+        (("169.254.1.2/32", "172.17.255.253/16"), ""),
+    ],
+)
+def test_a_spare_address_that_the_bridge_should_take(
+    own: tuple[str, ...], trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ipv4, "addresses", lambda _bridge: tuple(map(IPv4Interface, own)))
+    nic = evolve(NIC, local_address="169.254.1.2", nameservers=("169.254.1.2",), takes_spare=True)
+    state = local_state.read(nic)
+    assert state.trouble.startswith(trouble)
+    assert bool(state.trouble) == bool(trouble)
+    assert not state.is_deaf

@@ -81,7 +81,7 @@ def _path(port: Port) -> tuple[str, ...]:
         port_words.backend(port),
         own.device if own else "none",
         own.mac if own else "",
-        " ".join(map(str, own.addresses)) if own else "",
+        port_words.addresses(port),
         port_words.uplink(port),
     )
 

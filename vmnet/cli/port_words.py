@@ -25,6 +25,15 @@ def uplink(port: Port) -> str:
             return f"{port.uplink} by {description}"
 
 
+def addresses(port: Port) -> str:
+    """Return the addresses of the container's own end, and what it takes after the start."""
+    if port.local is None:
+        return ""
+    own = [str(address) for address in port.local.addresses]
+    later = port.local.spares if port.local.link_local is None else ()
+    return " ".join(own) + (f", then {later[0]} or another free address" if later else "")
+
+
 def own_end(port: Port) -> str:
     """Return the container's own end with its address, or else the uplink."""
     return f"{port.local.device} {port.local.address}" if port.local else uplink(port)

@@ -14,7 +14,7 @@ from vmnet.model.delivery import Daemon, Delivery
 
 
 def deliver(delivery: Delivery, undo: ExitStack) -> None:
-    """Write a delivery's files and start its daemons.
+    """Write a delivery's files and start its daemons, except the late ones.
 
     :raises DeliveryError: a daemon can't be started
     :raises StateError: a file can't be written
@@ -33,6 +33,8 @@ def _launch_daemon(daemon: Daemon) -> None:
         _remove(daemon.pidfile)  # may be of an earlier start
         if daemon.log and daemon.log.parent == daemon.pidfile.parent:
             _remove(daemon.log)  # an earlier guest may have filled it up to its size limit
+        if daemon.late:
+            return
         outcome = process.run(daemon.argv)
     except OSError as error:  # TimeoutError included
         raise DeliveryError(f"can't start {daemon.name}: {error}", hint) from None

@@ -35,7 +35,7 @@ def start(
     settings: Settings,
     undo: ExitStack,
 ) -> list[Helper]:
-    """Start the keeper and the guard; the daemons run already.
+    """Start the keeper and the guard; the daemons run already, or the keeper starts them.
 
     From then on, programs that this process executes get no privileges. If there is a guard, stop
     signals are blocked from then on, and the guard acts on them: blocked signals survive the exec.
@@ -44,7 +44,7 @@ def start(
     :returns: all helpers of the VM
     :raises LaunchError: the keeper can't be started
     """
-    kept = [daemon for daemon in daemons if pidfiles.read(str(daemon.pidfile))]
+    kept = [daemon for daemon in daemons if daemon.late or pidfiles.read(str(daemon.pidfile))]
     helpers = [Helper(daemon.name, daemon.pidfile) for daemon in kept]
     orders: list[Order] = [
         keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv) for daemon in kept

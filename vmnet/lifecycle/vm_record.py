@@ -86,6 +86,7 @@ class GuestNic:
     :param nameservers: the addresses of the own end that forward the guest's DNS queries
     :param addresses: the addresses that the guest should have
     :param confined: whether a filter restricts the guest to these addresses
+    :param takes_spare: whether the own end takes a spare address after the start
     """
 
     name: str
@@ -97,6 +98,7 @@ class GuestNic:
     nameservers: tuple[str, ...]
     addresses: tuple[str, ...]
     confined: bool
+    takes_spare: bool
 
 
 @frozen
@@ -169,6 +171,7 @@ def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...]) -> GuestNic:
         nameservers=_nameservers(port, wiring),
         addresses=addresses,
         confined=port.sender is not None and port.sender.addresses is not None,
+        takes_spare=own is not None and own.link_local is None and bool(own.spares),
     )
 
 

@@ -39,6 +39,8 @@ class Daemon:
         ``NET_RAW``
     :param may_end: whether the program may exit with status 0 and write no process ID, because it
         has nothing to do
+    :param late: the start does not wait for it: the keeper starts it next to the VM, and starts it
+        again if that fails
     """
 
     name: str
@@ -49,6 +51,7 @@ class Daemon:
     refresh: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     may_end: bool = False
+    late: bool = False
 
 
 @frozen

@@ -19,17 +19,21 @@ class Requirements:
     :param dns: the guest asks a DNS forwarder in the container. The container then needs an address
         that the guest reaches, and the forwarder must reach its upstream servers
     :param any_address: another system gives the guest its addresses, so vmnet cannot know them
+    :param claims: a daemon of the strategy takes a spare address after QEMU's start, so planning
+        need not look for a free one
     """
 
     contain: bool = False
     dns: bool = False
     any_address: bool = False
+    claims: bool = False
 
     def __or__(self, other: Requirements) -> Requirements:
         return Requirements(
             self.contain or other.contain,
             self.dns or other.dns,
             self.any_address or other.any_address,
+            self.claims or other.claims,
         )
 
 
@@ -103,7 +107,8 @@ class Local:
     :param mac: the device's MAC
     :param address: link-local, or a spare address of the NIC's subnet
     :param link_local: a second address, if ``address`` is not link-local; the same at every start
-    :param spares: replacements for ``address``, if another machine claims it
+    :param spares: replacements for ``address``, if another machine claims it. If ``link_local`` is
+        None, a daemon adds the first free spare address, and the default route, after QEMU's start
     :param gateway: the device's default gateway, if a process of the container must reach the
         network
     """
@@ -119,6 +124,11 @@ class Local:
     def addresses(self) -> tuple[IPv4Interface, ...]:
         """The device's addresses at the start."""
         return (self.address,) if self.link_local is None else (self.address, self.link_local)
+
+    @property
+    def candidates(self) -> tuple[IPv4Interface, ...]:
+        """The addresses of the subnet that the device may have, one at a time."""
+        return self.spares if self.link_local is None else (self.address, *self.spares)
 
 
 @frozen
@@ -149,6 +159,11 @@ class Outside:
     address: IPv4Interface
     spares: tuple[IPv4Interface, ...] = ()
     gateway: IPv4Address | None = None
+
+    @property
+    def candidates(self) -> tuple[IPv4Interface, ...]:
+        """The addresses of the subnet that the device may have, one at a time."""
+        return self.address, *self.spares
 
 
 @frozen
@@ -232,13 +247,13 @@ class Port:
 
     @property
     def way_out(self) -> Local | Outside | None:
-        """The device with a spare address of the NIC's subnet; None if there is none.
+        """The device that has, or takes, a spare address of the NIC's subnet; None without one.
 
         Through it, processes of the container reach the network.
         """
         if isinstance(self.path, Redirect):
             return self.path.outside
-        has_spare = self.local is not None and self.local.link_local is not None
+        has_spare = self.local is not None and bool(self.local.candidates)
         return self.local if has_spare else None
 
 

@@ -44,12 +44,17 @@ def _open(interface: str) -> socket.socket:
     try:
         link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(packets.ETH_P_ARP))
     except PermissionError:
-        raise PrivilegeError(
-            f"no permission to send ARP probes on {interface}",
-            f"{engine.capability('NET_RAW')}, or set VMNET_BRIDGE_ADDRESS",
-        ) from None
+        raise forbidden(interface) from None
     link.bind((interface, packets.ETH_P_ARP))
     return link
+
+
+def forbidden(interface: str) -> PrivilegeError:
+    """Return the error of a container that may not open raw sockets."""
+    return PrivilegeError(
+        f"no permission to send ARP probes on {interface}",
+        f"{engine.capability('NET_RAW')}, or set VMNET_BRIDGE_ADDRESS",
+    )
 
 
 def _probe(mac: bytes, target: IPv4Address) -> bytes:

@@ -15,7 +15,7 @@ class LocalState:
 
     :param device: the bridge, or a tap without a bridge; empty if there is no own end
     :param addresses: the device's addresses
-    :param trouble: the address lost since the start, and the consequence; empty if none is lost
+    :param trouble: the address that is missing, and the consequence; empty if none is
     :param is_deaf: whether it should forward the guest's DNS, but cannot
     """
 
@@ -37,12 +37,22 @@ def read(nic: GuestNic) -> LocalState:
         return LocalState(device, trouble=why, is_deaf=bool(nic.nameservers))
     own = [str(address.ip) for address in addresses]
     if nic.local_address in own:
-        return LocalState(device, addresses)
+        return LocalState(device, addresses, _lack(nic, addresses))
     lost = f"{device} has lost {nic.local_address}"
     if nic.nameservers and not set(own) & set(nic.nameservers):
         why = f"{lost}, and does not forward the guest's DNS: restart the container"
         return LocalState(device, addresses, why, is_deaf=True)
     return LocalState(device, addresses, f"{lost}{_consequence(nic, addresses)}")
+
+
+def _lack(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:
+    """Return the lack of an address that the device should have taken after the start."""
+    if not nic.takes_spare or any(not address.ip.is_link_local for address in addresses):
+        return ""
+    lack = f"{nic.local_device} has no spare address"
+    if not nic.nameservers:
+        return lack
+    return f"{lack}: until it has one, names outside the network don't resolve"
 
 
 def _consequence(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from attrs import define, evolve, field
+from vmnet_dnsmasq.config import spare_option
 from vmnet_dnsmasq.responder import defended_address, link, privileges, rtnetlink
 from vmnet_dnsmasq.responder.defended_address import DefendedAddress
 from vmnet_dnsmasq.responder_delivery import BridgeAddress
@@ -23,7 +25,16 @@ from vmnet.testing import interface, resolver
 MAC, OTHER = bytes.fromhex("060000000001"), bytes.fromhex("0242ac110009")
 FIRST, SECOND, THIRD = "172.17.255.254", "172.17.255.253", "172.17.255.252"
 CONFIG = BridgeAddress(
-    "br0", "06:00:00:00:00:01", "tap0", (FIRST, SECOND, THIRD), 16, "172.17.0.1", True
+    bridge="br0",
+    mac="06:00:00:00:00:01",
+    tap="tap0",
+    uplink="eth0",
+    addresses=(FIRST, SECOND, THIRD),
+    prefix=16,
+    gateway="172.17.0.1",
+    forwards=True,
+    option_file="",
+    stable="169.254.7.7",
 )
 PACKET_TYPE, OTHER_HOST = 0xFFFFF004, 3
 
@@ -57,6 +68,26 @@ def test_the_configuration_contains_replacements_and_the_gateway() -> None:
     assert address["gateway"] == "172.17.0.1"
 
 
+def test_an_address_is_claimed_after_the_start() -> None:
+    """The bridge starts with its link-local address; the lease names no address that it lacks."""
+    identity = testing.identity(
+        interface("172.17.0.2/16", gateway="172.17.0.1"), resolver=resolver("127.0.0.11")
+    )
+    wiring = testing.wiring(identity, nameserver="169.254.7.7/32")
+    spares = tuple(IPv4Interface(f"{text}/16") for text in (FIRST, SECOND))
+    own = evolve(testing.local(wiring), spares=spares)
+    wiring = evolve(wiring, ports=(evolve(wiring.ports[0], local=own),))
+    delivery = deliver(testing.settings(), identity, wiring)
+    files = {file.path.name: file.content.decode() for file in delivery.files}
+    assert [daemon.late for daemon in delivery.daemons] == [False, True]
+    (address,) = json.loads(files["responder.json"])["bridge_addresses"]
+    assert address["addresses"] == [FIRST, SECOND]
+    assert (address["prefix"], address["stable"]) == (16, "169.254.7.7")
+    assert files["nameserver"] == ""
+    assert FIRST not in files["dnsmasq.conf"]
+    assert "bind-dynamic" in files["dnsmasq.conf"].splitlines()
+
+
 @pytest.mark.parametrize(
     ("frame", "held", "probed"),
     [
@@ -88,6 +119,7 @@ class Bridge:
     sent: list[str] = field(factory=list)
     has: str = FIRST
     logged: list[str] = field(factory=list)
+    has_carrier: bool = True
 
     def watch(self, config: BridgeAddress = CONFIG) -> DefendedAddress:
         return DefendedAddress(config, cast("Any", self))
@@ -116,6 +148,10 @@ class Bridge:
         assert self.has == socket.inet_ntoa(packed)
         self.has = ""
 
+    def is_running(self, name: str) -> bool:
+        assert name == CONFIG.uplink
+        return self.has_carrier
+
     def is_here(self, packed: bytes) -> bool:
         return self.has == socket.inet_ntoa(packed)
 
@@ -138,7 +174,7 @@ def bridge(monkeypatch: pytest.MonkeyPatch) -> Bridge:
     monkeypatch.setattr(link, "bridge", lambda _name, _program: bridge)
     monkeypatch.setattr(link, "watch", lambda _name: bridge)
     monkeypatch.setattr(defended_address, "time", SimpleNamespace(monotonic=lambda: bridge.now))
-    for name in ("add", "remove", "is_here"):
+    for name in ("add", "remove", "is_here", "is_running"):
         monkeypatch.setattr(rtnetlink, name, getattr(bridge, name))
     for name in ("regain", "put_aside"):
         monkeypatch.setattr(privileges, name, lambda: None)
@@ -152,6 +188,79 @@ def test_a_new_address_is_announced_again(bridge: Bridge) -> None:
     assert bridge.sent == []
     bridge.wait(watched, 600)
     assert bridge.sent == [f"announces {FIRST}"]
+
+
+def test_a_free_address_is_taken_announced_and_probed_for_again(bridge: Bridge) -> None:
+    """RFC 5227 section 2.1; a switch may not have forwarded the first probes."""
+    bridge.has = ""
+    watched = bridge.watch()
+    bridge.wait(watched, 0.3)
+    assert bridge.has == FIRST
+    taken = [f"probes {FIRST}"] * 3 + [f"announces {FIRST}"]
+    assert bridge.sent == taken
+    bridge.wait(watched, 600)
+    assert bridge.sent == taken * 2
+    assert bridge.logged == [f"br0 now has the address {FIRST}"]
+
+
+def test_addresses_in_use_are_skipped_at_once(bridge: Bridge) -> None:
+    bridge.has = ""
+    watched = bridge.watch()
+    for used in (FIRST, SECOND):
+        bridge.wait(watched, 0.1)
+        bridge.claims(watched, used)
+    bridge.wait(watched, 0.3)
+    assert bridge.has == THIRD
+    assert f"announces {FIRST}" not in bridge.sent
+
+
+def test_a_machine_that_answers_only_the_second_probes_gets_its_address_back(
+    bridge: Bridge,
+) -> None:
+    bridge.has = ""
+    watched = bridge.watch()
+    bridge.wait(watched, 2.2)
+    assert bridge.has == FIRST
+    for _ in range(2):  # it answers the probe that follows its first answer, too
+        bridge.claims(watched, FIRST)
+    bridge.wait(watched, 1)
+    assert bridge.has == SECOND
+
+
+def test_a_lost_probe_makes_no_address_look_free(bridge: Bridge) -> None:
+    """A bridge drops what it can't forward, until the kernel has seen the uplink's carrier."""
+    bridge.has, bridge.has_carrier = "", False
+    watched = bridge.watch()
+    bridge.wait(watched, 60)
+    assert (bridge.sent, bridge.has) == ([], "")
+    bridge.has_carrier = True
+    bridge.wait(watched, 5)
+    assert bridge.has == FIRST
+
+
+def test_no_free_address_is_reported_once(bridge: Bridge) -> None:
+    bridge.has = ""
+    watched = bridge.watch()
+    for _ in range(3600 * 10):
+        bridge.wait(watched, 0.1)
+        while bridge.sent:
+            bridge.claims(watched, bridge.sent.pop().split()[1])
+    assert bridge.has == ""
+    (line,) = bridge.logged
+    assert line.startswith("br0 finds no free address; until it has another address, the guest")
+
+
+def test_dnsmasq_learns_the_address_that_the_bridge_has(bridge: Bridge, tmp_path: Path) -> None:
+    file = tmp_path / "nameserver"
+    bridge.has = ""
+    watched = bridge.watch(evolve(CONFIG, option_file=str(file)))
+    bridge.wait(watched, 1)
+    assert file.read_text() == spare_option(FIRST)
+    for _ in range(2):
+        bridge.claims(watched, FIRST)
+    assert file.read_text() == spare_option(CONFIG.stable)
+    bridge.wait(watched, 1)
+    assert file.read_text() == spare_option(SECOND)
 
 
 def test_a_claim_that_no_machine_confirms_is_answered_once(bridge: Bridge) -> None:

@@ -27,7 +27,7 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
         )
     from vmnet_dnsmasq.config import serves_dns
 
-    return Requirements(contain=True, dns=serves_dns(identity))
+    return Requirements(contain=True, dns=serves_dns(identity), claims=True)
 
 
 @hookimpl

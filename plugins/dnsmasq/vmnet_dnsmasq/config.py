@@ -25,6 +25,7 @@ class Paths:
     config: Path
     hosts: Path
     servers: Path
+    spare_option: Path
     leases: Path
     pidfile: Path
     log: Path
@@ -35,6 +36,8 @@ class Paths:
             config=run_dir / "dnsmasq.conf",
             hosts=run_dir / "dnsmasq.hosts",
             servers=run_dir / "dnsmasq.servers",
+            # dnsmasq reads the files of this folder again when they change.
+            spare_option=run_dir / "dnsmasq.options" / "nameserver",
             leases=run_dir / "dnsmasq.leases",
             pidfile=run_dir / "dnsmasq.pid",
             log=run_dir / "dnsmasq.log",
@@ -62,9 +65,11 @@ class Lease:
 class Service:
     """Everything that dnsmasq serves.
 
-    :param nameservers: the nameservers in the guest's lease
-    :param stable_nameserver: the forwarder's link-local address, for a guest that accepts the route
-        to it; None if ``nameservers`` contains it, or nothing is forwarded
+    :param nameservers: the nameservers in the guest's lease. The forwarder's link-local address
+        needs a route
+    :param names_spare: whether a guest that requests no routes gets the bridge's spare address in
+        their place, see :func:`spare_option`
+    :param spare: this address; None until the bridge has it
     :param upstream: the servers that dnsmasq forwards to; None if it serves no DNS
     """
 
@@ -74,7 +79,8 @@ class Service:
     domain: str
     search: tuple[str, ...]
     nameservers: tuple[IPv4Address, ...]
-    stable_nameserver: IPv4Address | None
+    names_spare: bool
+    spare: IPv4Address | None
     upstream: tuple[str, ...] | None
     hosts: tuple[Host, ...]
     ntp: tuple[IPv4Address, ...]
@@ -82,7 +88,7 @@ class Service:
 
     @classmethod
     def of(cls, identity: Identity, wiring: Wiring) -> Service:
-        dns = wiring.nameserver
+        dns, stable = wiring.nameserver, wiring.stable_nameserver
         original = dns_names.search_domains(identity, serves_hosts=False)
         search = dns_names.search_domains(identity, serves_hosts=dns is not None)
         domain = identity.domain if is_domain(identity.domain) else ""
@@ -102,8 +108,9 @@ class Service:
             hostname=identity.hostname if is_label(identity.hostname) else "",
             domain=domain or (original[0] if original else ""),
             search=search[: options.search_fitting(search)],
-            nameservers=(dns,) if dns else _servers(identity.resolver.nameservers),
-            stable_nameserver=None if wiring.stable_nameserver == dns else wiring.stable_nameserver,
+            nameservers=(stable,) if stable else _servers(identity.resolver.nameservers),
+            names_spare=bool(served) and any(own.candidates for own in forwarding),
+            spare=None if dns == stable else dns,
             upstream=tuple(map(str, reachable(identity.resolver.nameservers))) if dns else None,
             hosts=servable(identity.hosts),
             ntp=_servers(identity.ntp),
@@ -142,7 +149,9 @@ def render(service: Service, paths: Paths) -> str:
 
 def _lines(service: Service, paths: Paths) -> Iterator[str]:
     yield "# Written by vmnet: the DHCP and DNS server of one virtual machine."
-    yield from ("no-resolv", "no-hosts", "bind-interfaces", "except-interface=lo")
+    # Listen on a spare address, too, when the bridge gets it.
+    binding = "bind-dynamic" if service.names_spare else "bind-interfaces"
+    yield from ("no-resolv", "no-hosts", binding, "except-interface=lo")
     yield from (f"interface={device}" for device in service.devices)
     yield f"pid-file={quoted(paths.pidfile)}"
     yield f"log-facility={quoted(paths.log)}"
@@ -164,8 +173,9 @@ def _lines(service: Service, paths: Paths) -> Iterator[str]:
         # If a dhcp-host matches a DECLINE, dnsmasq disables its address for ten minutes. With this
         # tag none matches, so the client gets its address again at once.
         yield f"dhcp-match=set:decline,{_MESSAGE_TYPE},{_DECLINE}b"
-        if service.stable_nameserver is not None:
+        if service.names_spare:
             yield f"dhcp-match=set:classless,{_REQUESTED},{_CLASSLESS}b"
+            yield f"dhcp-optsdir={quoted(paths.spare_option.parent)}"
         if service.hostname and not options.host_name(service.hostname):
             # Otherwise dnsmasq answers option 81 (RFC 4702) with another name than option 12.
             yield "dhcp-ignore-names"
@@ -198,10 +208,6 @@ def _options(lease: Lease, service: Service) -> Iterator[Option]:
     yield options.addresses("router", [lease.router] if lease.router else [], "gateway")
     if lease.classless:
         yield options.routes(str(_CLASSLESS), lease.classless, "routes")
-    if service.stable_nameserver is not None:
-        # A client that requests routes accepts the route to this address, which nothing can claim.
-        stable = options.addresses("dns-server", [service.stable_nameserver], "nameservers")
-        yield evolve(stable, tag="tag:classless")
     yield options.addresses("dns-server", service.nameservers, "nameservers")
     yield options.mtu(lease.mtu)
     if service.hostname:
@@ -232,6 +238,16 @@ def servable(hosts: Iterable[Host]) -> tuple[Host, ...]:
     """Return the links with their valid names; omit links without a valid name."""
     valid = (Host(host.address, tuple(filter(is_domain, host.names))) for host in hosts)
     return tuple(host for host in valid if host.names)
+
+
+def spare_option(nameserver: object) -> str:
+    """Render the file that names another nameserver to a client that requests no routes.
+
+    The lease names the forwarder's link-local address, which no machine on the network can claim.
+    A client that requests no routes does not reach it, and gets the spare address while the bridge
+    has it. The responder writes the same line (:mod:`vmnet_dnsmasq.responder.defended_address`).
+    """
+    return f"tag:!classless,option:dns-server,{nameserver}\n"
 
 
 def render_hosts(hosts: Iterable[Host]) -> str:

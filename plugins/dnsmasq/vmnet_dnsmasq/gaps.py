@@ -117,7 +117,7 @@ def _forwarder_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
     if (
         is_cut_off
         and reachable(resolver.nameservers)
-        and not any(port.way_out and port.way_out.gateway for port in wiring.ports)
+        and not any(port.way_out for port in wiring.ports)
     ):
         yield f"names outside the container's networks: {_NO_SPARE} ({_SPARE} or VMNET_DNS)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from attrs import asdict, frozen
 
@@ -21,6 +22,7 @@ from vmnet.api import (
     program,
 )
 from vmnet_dnsmasq import ipv6, ipv6_gaps
+from vmnet_dnsmasq.config import Paths
 
 
 @frozen
@@ -29,19 +31,27 @@ class BridgeAddress:
 
     :param mac: the bridge's MAC
     :param tap: the guest's tap, which exists as long as the VM
-    :param addresses: the bridge's address, and the addresses that may replace it
+    :param uplink: the NIC through which the bridge reaches other machines
+    :param addresses: the addresses that the bridge may have, in the order to try them
     :param prefix: the prefix length of the addresses
     :param gateway: the gateway of the bridge's default route; empty without such a route
     :param forwards: whether the guest's DNS forwarder uses the address
+    :param option_file: the file that names the address to dnsmasq, see
+        :func:`vmnet_dnsmasq.config.spare_option`; empty if no lease names it
+    :param stable: the bridge's link-local address, which the file contains while the bridge has no
+        other
     """
 
     bridge: str
     mac: str
     tap: str
+    uplink: str
     addresses: tuple[str, ...]
     prefix: int
     gateway: str
     forwards: bool
+    option_file: str
+    stable: str
 
 
 @frozen
@@ -70,7 +80,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
         log=str(log),
         log_form=settings[LOG],
         nics=nics,
-        bridge_addresses=tuple(_bridge_addresses(wiring)),
+        bridge_addresses=tuple(_bridge_addresses(wiring, run_dir)),
     )
     content = json.dumps(asdict(config), indent=2) + "\n"
     argv = program.command("vmnet_dnsmasq.responder.daemon", path, light=True)
@@ -83,7 +93,7 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
             Daemon(
                 *("the responder", argv, pidfile, log),
                 capabilities=("NET_RAW",) if nics else (),
-                may_end=not nics,  # without NET_RAW, it cannot watch the bridge's address
+                late=not nics,
             ),
         ),
         not_carried=tuple(_gaps(identity, asks_directly)) if nics else (),
@@ -106,16 +116,20 @@ def _limit() -> tuple[str, ...]:
     return (str(setpriv), "--bounding-set=-all,+net_admin,+net_raw,+setuid,+setgid")
 
 
-def _bridge_addresses(wiring: Wiring) -> Iterator[BridgeAddress]:
+def _bridge_addresses(wiring: Wiring, run_dir: Path) -> Iterator[BridgeAddress]:
     for port in wiring.ports:
-        own = port.way_out
-        if own is not None and port.tap is not None:
+        own, local = port.way_out, port.local
+        if own is not None and local is not None and port.tap is not None:
+            names_it = wiring.contain and wiring.forwards(port) and own is local
             yield BridgeAddress(
                 bridge=own.device,
                 mac=own.mac,
                 tap=port.tap.name,
-                addresses=tuple(str(candidate.ip) for candidate in (own.address, *own.spares)),
-                prefix=own.address.network.prefixlen,
+                uplink=port.uplink,
+                addresses=tuple(str(candidate.ip) for candidate in own.candidates),
+                prefix=own.candidates[0].network.prefixlen,
                 gateway=str(own.gateway) if own.gateway else "",
                 forwards=wiring.forwards(port),
+                option_file=str(Paths.below(run_dir).spare_option) if names_it else "",
+                stable=str((local.link_local or local.address).ip),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import evolve
@@ -88,6 +89,12 @@ def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     return has_spare
 
 
+def _spare_option(service: config.Service, paths: config.Paths) -> Iterator[File]:
+    if service.names_spare:
+        content = config.spare_option(service.spare) if service.spare else ""
+        yield File(paths.spare_option, content.encode(), 0o644)
+
+
 def _with_dnsmasq(
     delivery: Delivery, service: config.Service, settings: Settings, identity: Identity
 ) -> Delivery:
@@ -113,6 +120,7 @@ def _with_dnsmasq(
             File(paths.config, config.render(service, paths).encode(), 0o644),
             File(paths.hosts, config.render_hosts(service.hosts).encode(), 0o644),
             File(paths.servers, servers.encode(), 0o644),
+            *_spare_option(service, paths),
             # A lease left by an earlier VM with another MAC would block the address.
             File(paths.leases, b"", 0o644),
         ),

@@ -24,8 +24,10 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan a bridge for each interface, or a redirection if its kind cannot be bridged."""
-    wiring = bridge.plan(settings, identity, requirements)
     chosen = [own for own in identity.interfaces if own.kind in bridge.UNBRIDGEABLE]
+    # The device next to a redirected uplink has its spare address from the start.
+    needs = evolve(requirements, claims=requirements.claims and not chosen)
+    wiring = bridge.plan(settings, identity, needs)
     if not chosen:
         return wiring
     for own in chosen:

@@ -110,7 +110,7 @@ def _address_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
             neighbours.add_neighbour(kernel, bridge.device, *entry, router=True)
         for address in port.guest_addresses:  # reachable with a link-local address alone
             links.add_host_route(kernel, bridge.device, address)
-        if bridge.gateway is not None:
+        if bridge.gateway is not None and bridge.link_local is not None:
             onlink = bridge.gateway not in bridge.address.network
             links.add_default_route(kernel, bridge.device, bridge.gateway, onlink)
         if port.kept is not None:

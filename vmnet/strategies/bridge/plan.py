@@ -70,18 +70,23 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
             for port, interface in zip(ports, identity.interfaces, strict=True)
         )
     default = _default_interface(identity)
-    addresses = _bridge_addresses(
-        settings[BRIDGE_ADDRESS], identity.interfaces[default], identity, requirements
+    if settings[KEEP_PORTS]:  # their routes begin at the bridge's address
+        requirements = evolve(requirements, claims=False)
+    port = _with_addresses(
+        ports[default],
+        settings[BRIDGE_ADDRESS],
+        identity.interfaces[default],
+        identity,
+        requirements,
     )
-    if addresses:
-        port = _with_addresses(ports[default], addresses, identity.interfaces[default])
-        ports = (*ports[:default], port, *ports[default + 1 :])
-    # With only a link-local address, a forwarder reaches no nameserver outside the container.
+    ports = (*ports[:default], port, *ports[default + 1 :])
+    bridge = port.local
+    assert bridge is not None
     if kept_ports := settings[KEEP_PORTS]:
         ports = _keep(kept_ports, ports, identity, requirements)
-    forwards = requirements.dns and (bool(addresses) or _needs_no_network(identity.resolver))
-    bridge = ports[default].local
-    nameserver = bridge.address.ip if forwards and bridge else None
+    # With only a link-local address, a forwarder reaches no nameserver outside the container.
+    reaches = bool(bridge.candidates) or _needs_no_network(identity.resolver)
+    nameserver = bridge.address.ip if requirements.dns and reaches else None
     return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
 
 
@@ -133,18 +138,54 @@ def _plan_port(
     )
 
 
-def _with_addresses(port: Port, addresses: tuple[IPv4Interface, ...], interface: Interface) -> Port:
-    """Return the port with an address of the subnet, its replacements, and the way out."""
+def _with_addresses(
+    port: Port,
+    setting: str | IPv4Interface,
+    interface: Interface,
+    identity: Identity,
+    requirements: Requirements,
+) -> Port:
+    """Return the port with an address of the subnet, its replacements, and the way out.
+
+    Return it unchanged if a link-local address is enough. An address from the user has no
+    replacements.
+
+    :param setting: VMNET_BRIDGE_ADDRESS
+    """
     bridge = port.local
     assert bridge is not None
-    own = evolve(
-        bridge,
-        address=addresses[0],
-        link_local=bridge.address,
-        spares=addresses[1:],
-        gateway=_gateway(interface),
-    )
-    return evolve(port, local=own)
+    if isinstance(setting, IPv4Interface):
+        _require_free(setting, identity)
+        own = evolve(bridge, address=setting, link_local=bridge.address)
+    elif setting == "spare" or (setting == "auto" and requirements.dns):
+        candidates = addressing.spare_candidates(interface, identity)
+        own = _with_spares(bridge, candidates, interface.name, later=requirements.claims)
+    else:
+        return port
+    return evolve(port, local=evolve(own, gateway=_gateway(interface) if own.candidates else None))
+
+
+def _with_spares(
+    bridge: Local, candidates: tuple[IPv4Interface, ...], uplink: str, *, later: bool
+) -> Local:
+    """Return the bridge with a free address and its replacements, or with the candidates.
+
+    :param later: a daemon finds a free candidate, after the start
+    """
+    from vmnet.api import arp, capabilities, step
+
+    if not candidates:
+        return bridge
+    if later:
+        if not capabilities.has("NET_RAW"):
+            raise arp.forbidden(uplink)
+        return evolve(bridge, spares=candidates)
+    with step(f"look for a free address on {uplink}"):
+        free = arp.first_free(uplink, [candidate.ip for candidate in candidates])
+    remaining = itertools.dropwhile(lambda candidate: candidate.ip != free, candidates)
+    if not (found := tuple(itertools.islice(remaining, 1 + _SPARES))):
+        return bridge
+    return evolve(bridge, address=found[0], link_local=bridge.address, spares=found[1:])
 
 
 def _keep(
@@ -212,26 +253,6 @@ def _default_interface(identity: Identity) -> int:
     return min(range(len(identity.interfaces)), key=rank)
 
 
-def _bridge_addresses(
-    setting: str | IPv4Interface,
-    interface: Interface,
-    identity: Identity,
-    requirements: Requirements,
-) -> tuple[IPv4Interface, ...]:
-    """Return an address of the interface's subnet for its bridge, followed by its replacements.
-
-    Return none if a link-local address is enough. An address from the user has no replacements.
-
-    :param setting: VMNET_BRIDGE_ADDRESS
-    """
-    if isinstance(setting, IPv4Interface):
-        _require_free(setting, identity)
-        return (setting,)
-    if setting == "link-local" or (setting == "auto" and not requirements.dns):
-        return ()
-    return _free_addresses(interface, identity)
-
-
 def _require_free(address: IPv4Interface, identity: Identity) -> None:
     for interface in identity.interfaces:
         gateways = {route.gateway for route in interface.routes}
@@ -241,19 +262,6 @@ def _require_free(address: IPv4Interface, identity: Identity) -> None:
                 f"{BRIDGE_ADDRESS.name}={address} is an address of {owner} on {interface.name}",
                 "choose a free address of the subnet, or VMNET_BRIDGE_ADDRESS=spare",
             )
-
-
-def _free_addresses(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
-    """Return the first candidate that no machine uses, followed by the candidates after it."""
-    from vmnet.api import arp, step
-
-    candidates = addressing.spare_candidates(interface, identity)
-    if not candidates:
-        return ()
-    with step(f"look for a free address on {interface.name}"):
-        free = arp.first_free(interface.name, [candidate.ip for candidate in candidates])
-    remaining = itertools.dropwhile(lambda candidate: candidate.ip != free, candidates)
-    return tuple(itertools.islice(remaining, 1 + _SPARES))
 
 
 def _needs_no_network(resolver: Resolver) -> bool:

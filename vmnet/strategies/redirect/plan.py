@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan tap0 for the first interface, tap1 for the second, and so on."""
-    wiring = bridge.plan(settings, identity, requirements)
+    # The device next to the uplink has its spare address from the start.
+    wiring = bridge.plan(settings, identity, evolve(requirements, claims=False))
     return redirected(wiring, identity, frozenset(own.name for own in identity.interfaces))
 
 

@@ -1,7 +1,10 @@
-"""The bridge's address: defend it once, then give it up and replace it (RFC 5227 section 2.4).
+"""The bridge's address: take a free one, defend it once, then replace it (RFC 5227 section 2).
 
-The address was free when the VM started, but the engine does not know about it and may assign it to
-a machine, which then must have it alone. A single forged claim must not take the address from the
+The start leaves the search for a free address to this process, because it takes longer than the
+rest of the start, and the guest needs names only seconds later.
+
+The engine does not know about the address and may assign it to a machine, which then must have it
+alone. A single forged claim must not take the address from the
 bridge, so the bridge probes for it. If no machine answers, the bridge announces its address again.
 If a machine answers, or claims the address again soon, the bridge gives it up and looks for another
 address. The bridge keeps its link-local address, so DHCP and DNS continue.
@@ -9,6 +12,7 @@ address. The bridge keeps its link-local address, so DHCP and DNS continue.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 
@@ -21,7 +25,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vmnet_dnsmasq.responder_delivery import BridgeAddress
 
-_PROBES, _INTERVAL = 3, 0.2  # seconds; see vmnet.net.arp
+# In seconds. The first search is fast, because an answer takes well under a millisecond (see
+# vmnet.net.arp). Two seconds later, the address is probed for again, in case a switch did not
+# forward the first probes.
+_PROBES, _FIRST_INTERVAL, _INTERVAL = 3, 0.05, 0.2
+_LONGEST_WAIT = 2.0  # between looks at an uplink without carrier
 _DEFEND_SECONDS = 10.0  # RFC 5227 section 1.1, DEFEND_INTERVAL
 _ANNOUNCE_SECONDS = 2.0  # RFC 5227 section 1.1, ANNOUNCE_INTERVAL
 # Seconds between losing an address and probing for the next, so that false claims do not flood the
@@ -44,16 +52,19 @@ class DefendedAddress:
         self._config, self._log = config, log
         self._mac = packets.mac_bytes(config.mac)
         self._addresses = [socket.inet_aton(text) for text in config.addresses]
-        # The first address, unless an earlier responder has given it up.
+        # After a restart of this process, the bridge may have an address already.
         here = [place for place, packed in enumerate(self._addresses) if rtnetlink.is_here(packed)]
         self._holds, self._place = bool(here), here[0] if here else 0
+        self._is_first = not here
         program = link.claims(self._address, self._mac, probes=not self._holds)
         self._bridge = link.bridge(config.bridge, program)
         self.links = (self._bridge, link.watch(config.tap))
         # The kernel announces an address once, when the bridge goes up. The uplink may not forward
         # that: it does so only when the kernel's workqueue has seen its carrier.
         self._probes, self._tried = _PROBES if self._holds else 0, 1
-        self.due = time.monotonic() + (_ANNOUNCE_SECONDS if self._holds else _FIRST_PAUSE)
+        self._interval = self._wait = _FIRST_INTERVAL
+        self._is_connected = self._holds
+        self.due = time.monotonic() + (_ANNOUNCE_SECONDS if self._holds else 0)
         self._contested = self._taken = -_NEVER
         self._pause = _AT_ONCE
 
@@ -79,19 +90,27 @@ class DefendedAddress:
     def wake(self) -> None:
         """Send the next probe, or conclude that no machine has answered the probes."""
         now = time.monotonic()
-        if self._probes < _PROBES:
+        if not self._is_connected:
+            self._await_carrier(now)
+        elif self._probes < _PROBES:
             self._probe(now)
-            return
-        self._probes, self.due = 0, _NEVER
-        if not self._holds:
-            self._take(now)
-        self._announce()
+        else:
+            self._probes, self.due = 0, _NEVER
+            if not self._holds:
+                self._take(now)
+            self._announce()
+
+    def _await_carrier(self, now: float) -> None:
+        """Wait until probes leave the uplink: an unsent probe would make an address look free."""
+        self._is_connected = rtnetlink.is_running(self._config.uplink)
+        self.due = now + self._wait
+        self._wait = min(2 * self._wait, _LONGEST_WAIT)
 
     def _probe(self, now: float) -> None:
         """Probe whether another machine has the address."""
         self._bridge.send(_arp(self._mac, bytes(4), self._address))
         self._probes += 1
-        self.due = now + _INTERVAL
+        self.due = now + self._interval
 
     def _announce(self) -> None:
         if self._holds:
@@ -101,6 +120,7 @@ class DefendedAddress:
         self._holds = False
         privileges.regain()
         rtnetlink.remove(self._config, self._address)
+        self._name_to_dnsmasq(self._config.stable)
         privileges.put_aside()
         if now - self._taken > _LONGEST_PAUSE:
             self._pause = _AT_ONCE
@@ -121,6 +141,10 @@ class DefendedAddress:
         self._bridge.hear(link.claims(self._address, self._mac, probes=True))
         self._probes, self._tried = 0, self._tried + 1
         if self._tried > len(self._addresses):
+            if self._pause == _AT_ONCE:
+                self._log.warning(
+                    f"{self._config.bridge} finds no free address{self._consequence()}", _HINT
+                )
             self._tried = 1
             self._lengthen_pause()
             when += self._pause
@@ -129,6 +153,8 @@ class DefendedAddress:
     def _take(self, now: float) -> None:
         privileges.regain()
         error = rtnetlink.add(self._config, self._address)
+        if not error:
+            self._name_to_dnsmasq(_text(self._address))
         privileges.put_aside()
         if error:
             self._log.warning(
@@ -136,10 +162,27 @@ class DefendedAddress:
             )
             self._seek_next(now)
             return
-        self._holds, self._taken = True, now
-        self._lengthen_pause()
+        self._holds = True
+        self._interval, self.due = _INTERVAL, now + _ANNOUNCE_SECONDS
+        if self._is_first:
+            self._is_first = False
+        else:
+            self._taken = now
+            self._lengthen_pause()
         self._bridge.hear(link.claims(self._address, self._mac))
         self._log.info(f"{self._config.bridge} now has the address {_text(self._address)}")
+
+    def _name_to_dnsmasq(self, nameserver: str) -> None:
+        """Name the nameserver to dnsmasq, for later leases; see ``config.spare_option``."""
+        if not (path := self._config.option_file):
+            return
+        line = f"tag:!classless,option:dns-server,{nameserver}\n"
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+            os.write(file, line.encode())
+            os.close(file)
+        except OSError as error:
+            self._log.error(f"can't write {path}: {error.strerror}")
 
     def _lengthen_pause(self) -> None:
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vmnet_dnsmasq.responder_delivery import BridgeAddress
 
+_NEWLINK, _GETLINK, _IFF_RUNNING = 16, 18, 0x40
 _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 20, 21, 24, 25
 _REPLACE, _CREATE = 0x100, 0x400
 _IFA_ADDRESS, _IFA_LOCAL, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 2, 4, 5, 7
@@ -44,6 +45,20 @@ def is_here(packed: bytes) -> bool:
         except OSError:
             return False
     return True
+
+
+def is_running(name: str) -> bool:
+    """Whether a link's carrier is up and the kernel has seen that: a bridge forwards through it."""
+    try:
+        index = socket.if_nametoindex(name)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+            request = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)  # struct ifinfomsg
+            kernel.send(netlink.message(_GETLINK, 0, request))
+            (kind, *_, answer), *_ = netlink.messages(kernel.recv(4096))
+    except OSError:  # the link is gone
+        return False
+    (flags,) = struct.unpack_from("=I", answer, 8)
+    return kind == _NEWLINK and bool(flags & _IFF_RUNNING)
 
 
 def _address(kind: int, flags: int, config: BridgeAddress, packed: bytes) -> bytes:
