@@ -70,8 +70,7 @@ def hypervisor(container: Namespace) -> int:
     """Return the process ID of the program that replaces QEMU."""
 
     def single() -> list[int] | None:
-        names = ((pid, Path(f"/proc/{pid}/comm").read_text()) for pid in container.pids())
-        found = [pid for pid, name in names if name == "hypervisor\n"]
+        found = container.pids_of("hypervisor")
         # The child has the same name until it executes sleep(1).
         return found if len(found) == 1 else None
 
