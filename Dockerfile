@@ -50,8 +50,8 @@ RUN case "$(dpkg --print-architecture)" in \
         *) echo "vmnet supports only amd64 and arm64" >&2; exit 1 ;; \
     esac \
     && apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base nftables python3 qemu-utils \
-        $qemu \
+    && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base nftables passt python3 \
+        qemu-utils $qemu \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && cd /usr/bin \

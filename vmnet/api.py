@@ -60,6 +60,7 @@ from vmnet.model.wiring import (
     Sender,
     Stream,
     Tap,
+    UserMode,
     Wiring,
 )
 from vmnet.settings import values
@@ -179,6 +180,7 @@ __all__ = [
     "Stream",
     "Tap",
     "User",
+    "UserMode",
     "VmnetError",
     "Wiring",
     "frozen",

@@ -20,7 +20,13 @@ from tests.lab.wait import WAIT, until
 
 VMNET = (sys.executable, "-m", "vmnet")
 # Like QEMU, it inherits the taps, which keeps them alive, and ends on SIGTERM.
-WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
+WAITING_VM = """\
+#!/bin/sh
+if [ "$1" = --version ]; then echo "QEMU emulator version 10.0.0"; exit; fi
+trap 'exit 0' TERM
+sleep 600 &
+wait
+"""
 
 
 @frozen

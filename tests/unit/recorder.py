@@ -27,7 +27,7 @@ ALLOCATED = evolve(
     IDENTITY,
     interfaces=(evolve(IDENTITY.interfaces[0], addresses=(IPv4Interface("172.17.9.7/16"),)),),
 )
-WIRING = testing.wiring(IDENTITY, nameserver="172.17.255.254/16")
+WIRING = evolve(testing.wiring(IDENTITY, nameserver="172.17.255.254/16"), strategy="recorder")
 SEED = Cdrom(Path("/run/vmnet/recorder.iso"))
 
 CALLS: list[tuple[str, dict[str, Any]]] = []
@@ -97,6 +97,12 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     record("vmnet_bridge_plan", settings=settings, identity=identity, requirements=requirements)
     return WIRING
+
+
+@hookimpl
+def vmnet_bridge_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    record("vmnet_bridge_deliver", settings=settings, identity=identity, wiring=wiring)
+    return Delivery("recorder's bridge")
 
 
 @hookimpl

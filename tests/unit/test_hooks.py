@@ -13,8 +13,9 @@ import pytest
 from attrs import evolve
 
 from tests.unit import fakes
+from tests.unit.fakes import Hook
 from vmnet import hookspecs, testing
-from vmnet.errors import CaptureError, PluginError, VmnetError
+from vmnet.errors import BridgeError, CaptureError, PluginError, PrivilegeError, VmnetError
 from vmnet.hooks import loading, stages
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.selection import Choice, Selection
@@ -28,7 +29,7 @@ from vmnet.settings.values import text
 
 IDENTITY = testing.identity(hostname="captured")
 ALLOCATED = evolve(IDENTITY, hostname="allocated")
-WIRING = testing.wiring(IDENTITY)
+WIRING = evolve(testing.wiring(IDENTITY), strategy="fake")
 DNS_WIRING = testing.wiring(IDENTITY, nameserver="172.17.255.254/16")
 MACHINE = testing.machine()
 COMMAND = Command(("/usr/bin/qemu",))
@@ -52,6 +53,11 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
         Requirements(dns=True),
     ),
     "vmnet_bridge_plan": (lambda it: it.plan_bridge(IDENTITY, Requirements()), WIRING, WIRING),
+    "vmnet_bridge_deliver": (
+        lambda it: it.deliver(IDENTITY, WIRING),
+        Delivery("one"),
+        (Delivery("one"), Delivery("fake")),
+    ),
     "vmnet_ipam_deliver": (
         lambda it: it.deliver(IDENTITY, WIRING),
         Delivery("one"),
@@ -211,7 +217,7 @@ def test_a_strategy_without_a_hook_of_its_stage(monkeypatch: Patch) -> None:
     ]
     stages = fakes.choose(plugins, "lacking")
     with pytest.raises(PluginError) as caught:
-        stages.build_bridge(WIRING)
+        stages.build_bridge(evolve(WIRING, strategy="lacking"))
     assert caught.value.message == (
         "plugin lacking (vmnet-lacking 1.0) does not implement vmnet_bridge_build, "
         "which its stage needs"
@@ -287,6 +293,40 @@ def test_only_the_selected_strategy_is_called(monkeypatch: Patch) -> None:
     stages = fakes.choose(plugins, "fake")
     for call, _, _ in CALLS.values():
         call(stages)
+
+
+def plans(monkeypatch: Patch, first: Hook) -> Hooks:
+    """Return stages with two bridge strategies, the second of which plans."""
+    plugins = [
+        fakes.install(monkeypatch, "fake", **fakes.GOOD),
+        fakes.install(monkeypatch, "first", vmnet_bridge_plan=first),
+    ]
+    stages = fakes.choose(plugins, "fake")
+    choices = {**stages.selection.choices, "VMNET_BRIDGE": Choice(("first", "fake"), "test")}
+    return evolve(stages, selection=Selection(choices))
+
+
+def test_a_bridge_strategy_without_a_privilege_leaves_the_wiring_to_the_next(
+    monkeypatch: Patch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    lacking = failing("vmnet_bridge_plan", PrivilegeError("no NET_ADMIN", "grant it"))
+    wiring = plans(monkeypatch, lacking).plan_bridge(IDENTITY, Requirements())
+    assert wiring == WIRING
+    assert "not wired by first: no NET_ADMIN" in caplog.text
+
+
+def test_another_error_of_a_bridge_strategy_stops_the_start(monkeypatch: Patch) -> None:
+    wrong = failing("vmnet_bridge_plan", BridgeError("br0 exists", "remove it"))
+    with pytest.raises(BridgeError, match="br0 exists"):
+        plans(monkeypatch, wrong).plan_bridge(IDENTITY, Requirements())
+
+
+def test_the_last_bridge_strategy_must_have_its_privileges(monkeypatch: Patch) -> None:
+    lacking = failing("vmnet_bridge_plan", PrivilegeError("no NET_ADMIN", "grant it"))
+    stages = fakes.stages(monkeypatch, vmnet_bridge_plan=lacking)
+    with pytest.raises(PrivilegeError, match="no NET_ADMIN"):
+        stages.plan_bridge(IDENTITY, Requirements())
 
 
 def test_every_plugin_declares_settings(monkeypatch: Patch) -> None:

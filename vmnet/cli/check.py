@@ -69,9 +69,6 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     cpus = sizing.cpu_count(hooks.settings)
     conditions = [_try(*check) for check in preflight.before_planning(cpus)]
     yield from conditions
-    if all(finding.result == "ok" for finding in conditions):
-        # With too low a limit of open files, for example, a tap fails with another error.
-        yield _try("privileges", _privileges)
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
     machine = (_accelerator(hooks), _memory(sizing.memory_size(hooks.settings)))
     yield from machine
@@ -173,6 +170,8 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
         return None
     wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
     yield Finding("bridge", "ok", ", ".join(map(port_words.own_end, wiring.ports)))
+    if any(port.tap for port in wiring.ports):
+        yield _try("privileges", _privileges)
     return identity, wiring
 
 

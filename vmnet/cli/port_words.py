@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.model.wiring import Bridge, Custom, Port, Redirect, Tap
+from vmnet.model.wiring import Bridge, Custom, Port, Redirect, Tap, UserMode
 
 
 def backend(port: Port) -> str:
@@ -21,6 +21,8 @@ def uplink(port: Port) -> str:
             return f"{port.uplink} {mac}"
         case Redirect():
             return f"{port.uplink} by redirection"
+        case UserMode(program=program):
+            return f"{port.uplink} by {program}"
         case Custom(description=description):
             return f"{port.uplink} by {description}"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import evolve
 
-from vmnet.errors import PluginError
+from vmnet.errors import PluginError, PrivilegeError
 from vmnet.hooks import results, stages, unused
 from vmnet.hooks.deliveries import require_own_files
 from vmnet.hooks.discovery import Plugin
@@ -24,6 +25,7 @@ from vmnet.settings import core
 from vmnet.settings.table import Settings
 
 Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
 
 
 @frozen
@@ -96,28 +98,38 @@ class Hooks:
         return total
 
     def plan_bridge(self, identity: Identity, requirements: Requirements) -> Wiring:
-        """Return the wiring of the bridge strategy.
+        """Return the wiring of the first bridge strategy that lacks no privilege.
 
         :raises PluginError: the strategy failed, or planned a wiring that cannot work
+        :raises PrivilegeError: every strategy lacks a privilege
         """
-        choice = self.selection[stages.BRIDGE]
-        wiring = self._strategy(
-            choice, "vmnet_bridge_plan", Wiring, identity=identity, requirements=requirements
-        )
+        *others, last = self.selection[stages.BRIDGE].names
+        for name in others:
+            try:
+                return self._plan_bridge(name, identity, requirements)
+            except PrivilegeError as error:
+                _log.info("not wired by %s: %s", name, error)
+        return self._plan_bridge(last, identity, requirements)
+
+    def _plan_bridge(self, name: str, identity: Identity, requirements: Requirements) -> Wiring:
+        hook = "vmnet_bridge_plan"
+        wiring = self._required(name, hook, Wiring, identity=identity, requirements=requirements)
         if fault := validation.wiring_fault(wiring, identity):
-            raise self._wrong_value(choice.names[0], "vmnet_bridge_plan", fault)
-        return wiring
+            raise self._wrong_value(name, hook, fault)
+        return evolve(wiring, strategy=name)
 
     def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
-        """Return the deliveries of the selected IPAM strategies, and of the forwarder if needed.
+        """Return the deliveries of the bridge, of the IPAM strategies, and of a needed forwarder.
 
         If the forwarder is also a selected IPAM strategy, its delivery forwards DNS already.
         """
         hook = "vmnet_ipam_deliver"
         selected = self.selection[stages.IPAM].names
         calls = [(name, hook) for name in selected if self.plugins.implements(name, hook)]
+        if self.plugins.implements(wiring.strategy, "vmnet_bridge_deliver"):
+            calls.insert(0, (wiring.strategy, "vmnet_bridge_deliver"))
         (forwarder,) = self.selection[stages.FORWARDER].names
-        if wiring.nameserver is not None and forwarder not in selected:
+        if wiring.needs_forwarder and forwarder not in selected:
             calls.append((forwarder, "vmnet_forwarder"))
         taken: dict[Path, Plugin] = {}
         deliveries = []
@@ -157,13 +169,7 @@ class Hooks:
         return command
 
     def build_bridge(self, wiring: Wiring) -> None:
-        self._strategy(self.selection[stages.BRIDGE], "vmnet_bridge_build", bool, wiring=wiring)
-
-    @property
-    def bridge(self) -> str:
-        """The selected bridge strategy."""
-        (name,) = self.selection[stages.BRIDGE].names
-        return name
+        self._required(wiring.strategy, "vmnet_bridge_build", bool, wiring=wiring)
 
     def restore_bridge(self, wiring: Wiring, name: str) -> None:
         """Restore the network with the strategy, selected or not, that built the bridges.
@@ -175,8 +181,7 @@ class Hooks:
                 f"the bridge strategy {name}, which wired this network to a VM, is not installed",
                 "install it again, or recreate the pod or container",
             )
-        builder = Choice((name,), "state.json")
-        self._strategy(builder, "vmnet_bridge_restore", bool, wiring=wiring)
+        self._required(name, "vmnet_bridge_restore", bool, wiring=wiring)
 
     def launch(self, command: Command) -> None:
         (name,) = self.selection[stages.LAUNCH].names

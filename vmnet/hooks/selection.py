@@ -68,7 +68,9 @@ def select(
             choices[name] = _delivered(settings, _ipam(settings), allocate_only)
         else:
             row = settings.rows[name]
-            choices[name] = Choice((settings[row],), _reason(settings, row))
+            names = settings[row]
+            names = names if isinstance(names, tuple) else (names,)
+            choices[name] = Choice(names, _reason(settings, row))
         _refuse_unknown(stage, choices[name], strategies[name], installed)
     return Selection(choices)
 

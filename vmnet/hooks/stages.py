@@ -42,7 +42,9 @@ class Stage:
 SETTINGS = Stage(settings, None)
 CAPTURE = Stage(capture, core.CAPTURE, ("vmnet_capture",))
 IPAM = Stage(ipam, core.IPAM, ("vmnet_ipam_deliver", "vmnet_ipam_allocate"))
-BRIDGE = Stage(bridge, core.BRIDGE, ("vmnet_bridge_plan",))
+BRIDGE = Stage(
+    bridge, core.BRIDGE, ("vmnet_bridge_plan",), condition="until one has its privileges"
+)
 FORWARDER = Stage(
     forwarder, core.FORWARDER, ("vmnet_forwarder",), condition="if a forwarder is needed"
 )

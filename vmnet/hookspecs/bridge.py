@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmnet.hookspecs.markers import hookspec
+from vmnet.model.delivery import Delivery
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.settings.table import Settings
@@ -12,11 +13,25 @@ from vmnet.settings.table import Settings
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Choose names, MAC and IP addresses, without changing anything.
 
-    Called for the strategy that ``VMNET_BRIDGE`` names. It may read the network, and send ARP
+    Called for each strategy that ``VMNET_BRIDGE`` names, in that order, until one does not raise
+    ``PrivilegeError``. It may read the network, and send ARP
     probes to check that an address is free (RFC 5227).
 
     :return: a port for each interface, with everything that :func:`vmnet_bridge_restore` needs
+    :raises vmnet.errors.PrivilegeError: a privilege is missing; vmnet calls the next strategy
     :raises vmnet.errors.BridgeError: the interfaces can't be wired
+    """
+
+
+@hookspec(firstresult=True)
+def vmnet_bridge_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
+    """Return the files and daemons that the wiring needs, and what it cannot carry.
+
+    Called for the strategy that planned the wiring, if it has this hook, before those of the IPAM
+    strategies. Its daemons start after :func:`vmnet_bridge_build`, and before theirs.
+
+    :return: data, as from ``vmnet_ipam_deliver``
+    :raises vmnet.errors.DeliveryError: a required program is missing
     """
 
 

@@ -59,7 +59,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
         privileges.refuse_new()
     run_directory.make(hooks.settings[RUN_DIR])
     _prepare_disks(plan.machine.devices, undo)
-    state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring, hooks.bridge)
+    state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring, plan.wiring.strategy)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:
@@ -131,7 +131,7 @@ def _reading_devices() -> Iterator[None]:
 def _restore(hooks: Hooks, wiring: Wiring) -> None:
     """Restore the network, and keep the saved state for the next start if that fails."""
     try:
-        hooks.restore_bridge(wiring, hooks.bridge)
+        hooks.restore_bridge(wiring, wiring.strategy)
     except PrivilegeError:
         # Without this privilege the start changed nothing. Its own error is reported.
         _log.debug("nothing to restore")

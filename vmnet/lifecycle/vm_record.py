@@ -87,6 +87,7 @@ class GuestNic:
     :param addresses: the addresses that the guest should have
     :param confined: whether a filter restricts the guest to these addresses
     :param takes_spare: whether the own end takes a spare address after the start
+    :param stream: the socket of the helper that exchanges frames with it; empty with a tap
     """
 
     name: str
@@ -99,6 +100,7 @@ class GuestNic:
     addresses: tuple[str, ...]
     confined: bool
     takes_spare: bool
+    stream: str = ""
 
 
 @frozen
@@ -160,6 +162,8 @@ def describe(
 
 
 def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...]) -> GuestNic:
+    from vmnet.model.wiring import Stream  # the other commands do not need it
+
     own = port.local
     return GuestNic(
         name=port.uplink,
@@ -172,6 +176,7 @@ def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...]) -> GuestNic:
         addresses=addresses,
         confined=port.sender is not None and port.sender.addresses is not None,
         takes_spare=own is not None and own.link_local is None and bool(own.spares),
+        stream=str(port.backend.path) if isinstance(port.backend, Stream) else "",
     )
 
 

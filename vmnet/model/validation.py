@@ -109,7 +109,8 @@ def _wiring_faults(wiring: Wiring, identity: Identity) -> Iterator[str]:
     yield _repeated("the address", own)
     taps = (port.tap for port in wiring.ports)
     yield _repeated("the descriptor", (fd for tap in taps if tap is not None for fd in tap.fds))
-    if wiring.nameserver is not None and wiring.nameserver not in own:
+    has_own = any(port.local is not None for port in wiring.ports)
+    if wiring.nameserver is not None and has_own and wiring.nameserver not in own:
         yield f"the nameserver {wiring.nameserver} is no address of the container's own ends"
 
 

@@ -193,6 +193,16 @@ class Redirect:
 
 
 @frozen
+class UserMode:
+    """A process turns the guest's connections into sockets. The uplink stays as it is.
+
+    :param program: the name of the process
+    """
+
+    program: str
+
+
+@frozen
 class Custom:
     """A strategy of another package connects the NIC to the guest.
 
@@ -230,7 +240,7 @@ class Port:
     mtu: int
     saved: Saved
     backend: Tap | Stream
-    path: Bridge | Redirect | Custom
+    path: Bridge | Redirect | UserMode | Custom
     local: Local | None = None
     guest_addresses: tuple[IPv4Address, ...] = ()
     contain: bool = False
@@ -262,13 +272,16 @@ class Wiring:
     """All ports, in the order of the identity's interfaces.
 
     :param contain: this container answers DHCP, DHCPv6 or router solicitations itself
-    :param nameserver: the address of the container's own end on which a DNS forwarder answers the
-        guest; None if the guest asks the container's nameservers directly
+    :param nameserver: the address at which a DNS forwarder answers the guest, on the container's
+        own end of a link or, without own ends, in the link itself; None if the guest asks the
+        container's nameservers directly
+    :param strategy: the bridge strategy that planned the wiring; vmnet sets it
     """
 
     ports: tuple[Port, ...] = ()
     contain: bool = False
     nameserver: IPv4Address | None = None
+    strategy: str = ""
 
     def pairs(self, identity: Identity) -> tuple[tuple[Interface, Port], ...]:
         """Return each interface of the identity with its port."""
@@ -290,3 +303,8 @@ class Wiring:
     def forwards(self, port: Port) -> bool:
         """Whether a DNS forwarder answers the guest on a port."""
         return port.local is not None and port.local.address.ip == self.nameserver
+
+    @property
+    def needs_forwarder(self) -> bool:
+        """Whether a process of the container must answer the guest's DNS queries."""
+        return any(map(self.forwards, self.ports))

@@ -53,6 +53,14 @@ def clients(path: Path) -> tuple[Client, ...]:
         return ()
 
 
+def is_connected(path: Path) -> bool | None:
+    """Return whether a server at a path serves a client; None if the kernel does not report it."""
+    try:
+        return any(True for _ in _peers({os.fsencode(path)}))
+    except OSError:
+        return None
+
+
 def _peers(names: set[bytes]) -> Iterator[int]:
     """Yield the inodes of the sockets that are connected to a server.
 

@@ -72,7 +72,11 @@ def require(name: str, user: str) -> None:
         )
     if not has(name) and not _is_free(name):
         message = f"the container lacks the capability {name}, which {user} needs"
-        raise PrivilegeError(message, engine.capability(name))
+        remedy = engine.capability(name)
+        if name == "NET_ADMIN":
+            without = engine.assignment("VMNET_BRIDGE", "auto,passt")
+            remedy = f"{remedy}, or set {without} for a user-mode network"
+        raise PrivilegeError(message, remedy)
 
 
 def has(name: str) -> bool:

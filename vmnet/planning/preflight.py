@@ -23,7 +23,6 @@ def before_planning(cpus: int) -> Iterator[Check]:
     :param cpus: the number of the guest's CPUs
     """
     yield "user", _user
-    yield "capabilities", _net_admin
     yield "host", lambda: _host(cpus)
 
 
@@ -50,11 +49,6 @@ def require(checks: Iterable[Check]) -> None:
 def _user() -> str:
     capabilities.require_root()
     return "root"
-
-
-def _net_admin() -> str:
-    capabilities.require("NET_ADMIN", "vmnet")
-    return "NET_ADMIN"
 
 
 def _host(cpus: int) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
 
 from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.model.base import frozen
-from vmnet.net import ipv4
+from vmnet.net import ipv4, unix
 
 
 @frozen
@@ -15,8 +16,8 @@ class LocalState:
 
     :param device: the bridge, or a tap without a bridge; empty if there is no own end
     :param addresses: the device's addresses
-    :param trouble: the address that is missing, and the consequence; empty if none is
-    :param is_deaf: whether it should forward the guest's DNS, but cannot
+    :param trouble: the address or connection that is missing, and the consequence; empty if none is
+    :param is_deaf: whether it should forward the guest's DNS or frames, but cannot
     """
 
     device: str
@@ -29,7 +30,7 @@ def read(nic: GuestNic) -> LocalState:
     """Read the state of a NIC's own end from the kernel."""
     device = nic.local_device
     if not device:
-        return LocalState("")
+        return _state_of_stream(nic.stream)
     try:
         addresses = ipv4.addresses(device)
     except OSError as error:
@@ -53,6 +54,14 @@ def _lack(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:
     if not nic.nameservers:
         return lack
     return f"{lack}: until it has one, names outside the network don't resolve"
+
+
+def _state_of_stream(path: str) -> LocalState:
+    """Return the state of a NIC without an own end in the container."""
+    if path and unix.is_connected(Path(path)) is False:
+        why = f"QEMU is not connected to {path}, so the guest has no network"
+        return LocalState("", trouble=f"{why}: if this lasts, restart the container", is_deaf=True)
+    return LocalState("")
 
 
 def _consequence(nic: GuestNic, addresses: tuple[IPv4Interface, ...]) -> str:

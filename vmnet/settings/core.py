@@ -18,10 +18,9 @@ CAPTURE = setting(
 )
 BRIDGE = setting(
     "VMNET_BRIDGE",
-    values.name,
+    values.listed(values.name),
     "auto",
-    "strategy that connects interfaces to the guest; auto: bridge, or redirect for macvlan and "
-    "ipvlan",
+    "strategies that wire the guest, tried in order; auto: bridge, or redirect for macvlan, ipvlan",
 )
 IPAM = setting(
     "VMNET_IPAM",

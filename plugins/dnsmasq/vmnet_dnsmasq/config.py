@@ -88,7 +88,8 @@ class Service:
 
     @classmethod
     def of(cls, identity: Identity, wiring: Wiring) -> Service:
-        dns, stable = wiring.nameserver, wiring.stable_nameserver
+        dns = wiring.nameserver if wiring.needs_forwarder else None
+        stable = wiring.stable_nameserver if dns else None
         original = dns_names.search_domains(identity, serves_hosts=False)
         search = dns_names.search_domains(identity, serves_hosts=dns is not None)
         domain = identity.domain if is_domain(identity.domain) else ""

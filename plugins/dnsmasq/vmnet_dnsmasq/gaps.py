@@ -27,7 +27,7 @@ def gaps(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
 
     If dnsmasq only forwards DNS for another strategy, return only what concerns the forwarder.
     """
-    lines = _forwarder_gaps(identity, wiring) if wiring.nameserver else ()
+    lines = _forwarder_gaps(identity, wiring) if wiring.needs_forwarder else ()
     if not wiring.contain:
         return tuple(lines)
     return (*_lease_gaps(identity, wiring), *_dns_gaps(identity, wiring), *lines)

@@ -27,6 +27,8 @@ def taken(path: Path) -> dict[str, str]:
 
 def _handovers(leases: dict[str, str], identity: Identity, wiring: Wiring) -> Iterator[Handover]:
     for interface, port in wiring.pairs(identity):
+        if port.local is None:
+            yield Handover(interface.name, None, "the link itself serves the guest")
         if not wiring.contain or port.local is None:
             continue
         if interface.ipv4:

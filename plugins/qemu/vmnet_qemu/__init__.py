@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmnet.api import Command, Machine, Setting, Settings, become, hookimpl
+from vmnet.api import Command, Machine, Setting, Settings, Stream, become, hookimpl
 from vmnet_qemu import rows
 
 
@@ -19,15 +19,17 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     from vmnet_qemu import arguments as make
     from vmnet_qemu import binary, firmware, inherited, listeners, passwords, stdin, user
 
+    path = binary.find(settings[rows.QEMU])
+    has_stream = any(isinstance(nic.backend, Stream) for nic in machine.nics)
     options = make.Options(
         settings,
         console=settings[rows.CONSOLE] and stdin.is_lasting(),
         extra=(*(settings[rows.QEMU_ARGS] or ()), *arguments),
+        version=binary.version(path) if has_stream else (0, 0),
     )
     listeners.check(options)
     passwords.check(options)
     firmware.check(machine, options)
-    path = binary.find(settings[rows.QEMU])
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
     return Command(

@@ -36,11 +36,13 @@ class Options:
 
     :param console: add a socket to the console, in addition to standard input and output; QEMU 10
     :param extra: the user's own arguments, which come last and so take precedence
+    :param version: QEMU's version, if the arguments depend on it
     """
 
     settings: Settings
     console: bool = False
     extra: tuple[str, ...] = ()
+    version: tuple[int, int] = (0, 0)
 
 
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_exit_devices(kind, guarded=settings[GUARD]),
         *_firmware_log(machine, kind),
         *devices.arguments(machine, kind),
-        *_nics(machine.nics, kind),
+        *_nics(machine.nics, kind, options.version),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )
@@ -157,7 +159,7 @@ def _is_pc(kind: str) -> bool:
     return os.uname().machine == "x86_64" and kind.startswith(("q35", "pc"))
 
 
-def _nics(nics: Sequence[Nic], machine_type: str) -> Iterator[str]:
+def _nics(nics: Sequence[Nic], machine_type: str, version: tuple[int, int]) -> Iterator[str]:
     """Yield the NICs.
 
     :raises MachineError: there are more NICs than slots and functions
@@ -169,18 +171,18 @@ def _nics(nics: Sequence[Nic], machine_type: str) -> Iterator[str]:
             "list the interfaces for the guest in VMNET_INTERFACES; the container keeps the rest",
         )
     for number, nic in enumerate(nics):
-        yield from _nic(nic, slots.nic(machine_type, number))
+        yield from _nic(nic, slots.nic(machine_type, number), version)
 
 
-def _nic(nic: Nic, place: str) -> Iterator[str]:
-    yield from ("-netdev", _backend(nic))
+def _nic(nic: Nic, place: str, version: tuple[int, int]) -> Iterator[str]:
+    yield from ("-netdev", _backend(nic, version))
     yield from (
         "-device",
         f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile=,{place}",
     )
 
 
-def _backend(nic: Nic) -> str:
+def _backend(nic: Nic, version: tuple[int, int]) -> str:
     match nic.backend:
         case Tap(fds=(fd,)):
             return f"tap,id={nic.name},fd={fd}"
@@ -188,7 +190,17 @@ def _backend(nic: Nic) -> str:
             return f"tap,id={nic.name},fds={':'.join(map(str, fds))}"
         case Stream(path=path):
             socket = f"addr.type=unix,addr.path={escape(str(path))}"
-            return f"stream,id={nic.name},server=off,{socket}"
+            return f"stream,id={nic.name},server=off,{socket}{_reconnect(version)}"
+
+
+def _reconnect(version: tuple[int, int]) -> str:
+    """Return the option to connect again after a second, when the helper was started again.
+
+    QEMU has it since 8.0, and another name for it since 9.2.
+    """
+    if version >= (9, 2):
+        return ",reconnect-ms=1000"
+    return ",reconnect=1" if version >= (8, 0) else ""
 
 
 def _kernel(kernel: Kernel) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from vmnet.api import LaunchError, process
@@ -27,3 +28,16 @@ def find(requested: Path | None) -> Path:
     if path is None:
         raise LaunchError(f"{name} is not installed", _HINT)
     return path
+
+
+def version(path: Path) -> tuple[int, int]:
+    """Return the major and minor version of QEMU; zeros if it does not print one.
+
+    :raises LaunchError: it can't be executed
+    """
+    try:
+        answer = process.ask((str(path), "--version"))
+    except OSError as error:
+        raise LaunchError(f"{path} --version: {error}", _HINT) from None
+    found = re.search(r"version (\d+)\.(\d+)", answer.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -14,6 +14,7 @@ from vmnet.api import (
     KEEP_PORTS,
     Bridge,
     BridgeError,
+    CaptureError,
     Identity,
     Interface,
     Local,
@@ -44,6 +45,7 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
+    _require_privileges()
     for interface in identity.interfaces:
         if interface.kind in UNBRIDGEABLE:
             raise BridgeError(
@@ -58,6 +60,8 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
     """Return the plan for interfaces of any kind."""
     from vmnet.api import rtnl, snapshot, step
 
+    _require_privileges()
+    _refuse_user_mode(identity)
     with step("read the network"), rtnl.Rtnl() as kernel:
         saved = snapshot.take(kernel, [interface.name for interface in identity.interfaces])
         ports = tuple(
@@ -88,6 +92,25 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
     reaches = bool(bridge.candidates) or _needs_no_network(identity.resolver)
     nameserver = bridge.address.ip if requirements.dns and reaches else None
     return Wiring(ports, contain=requirements.contain, nameserver=nameserver)
+
+
+def _require_privileges() -> None:
+    from vmnet.api import capabilities
+
+    capabilities.require("NET_ADMIN", "the bridge")
+
+
+def _refuse_user_mode(identity: Identity) -> None:
+    """Refuse the tap of a rootless engine: its user-mode network serves only this machine."""
+    for interface in identity.interfaces:
+        if interface.kind == "tun":
+            raise CaptureError(
+                f"{interface.name} leads to a user-mode network (slirp4netns, pasta) of a rootless "
+                "engine, which can't be bridged",
+                "set VMNET_BRIDGE=passt, or use a network of its own: `podman network create "
+                "NAME`, then `podman run --network NAME --cap-add NET_ADMIN,NET_RAW --device "
+                "/dev/net/tun`",
+            )
 
 
 @hookimpl

@@ -23,11 +23,10 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     """
     nics = {link.get_attr("IFLA_IFNAME"): link for link in links if is_nic(link)}
     if wanted is None:
+        nics = nics or {link.get_attr("IFLA_IFNAME"): link for link in links if _is_user_mode(link)}
         up = [link for link in nics.values() if link["flags"] & IFF_UP]
         # Bridge ports belong to a program in the container, such as an engine.
         chosen = [link for link in up if not _bridge_of(link, links)] or up
-        if not nics:
-            _refuse_user_mode(links)
         if not chosen:
             raise CaptureError(
                 f"no network interface to hand over (found: {', '.join(nics) or 'none'})",
@@ -61,16 +60,9 @@ def is_loopback(link: Any) -> bool:
     return bool(link["flags"] & _IFF_LOOPBACK)
 
 
-def _refuse_user_mode(links: list[Any]) -> None:
-    """Refuse the tap of a rootless engine: its user-mode network serves only this machine."""
-    for link in links:
-        if kind(link) == "tun" and link["flags"] & IFF_UP:
-            raise CaptureError(
-                f"{link.get_attr('IFLA_IFNAME')} leads to a user-mode network (slirp4netns, pasta) "
-                "of a rootless engine, which can't be bridged",
-                "with rootless Podman: `podman network create NAME`, then `podman run --network "
-                "NAME --cap-add NET_ADMIN,NET_RAW --device /dev/net/tun`",
-            )
+def _is_user_mode(link: Any) -> bool:
+    """Return whether a link is the tap of a rootless engine: slirp4netns or pasta is behind it."""
+    return kind(link) == "tun" and bool(link["flags"] & IFF_UP)
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:

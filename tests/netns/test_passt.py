@@ -1,0 +1,158 @@
+"""VMNET_BRIDGE=passt in a container without NET_ADMIN, with a namespace in the guest's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.command import Completed, Process
+from tests.lab.net.lan import WORLD, WORLD6, Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import dns_server, web_server
+from tests.lab.net.snapshot import require_same
+from tests.lab.net.stream_guest import behind_stream
+from tests.lab.wait import until
+from tests.netns.conftest import VMNET, Vmnet, is_vm
+from vmnet.errors import BridgeError, PrivilegeError
+
+UNPRIVILEGED = ("setpriv", "--bounding-set", "-net_admin,-net_raw,-mknod", "--inh-caps", "-all")
+
+
+@contextmanager
+def running(container: Namespace, vmnet: Vmnet, **settings: str) -> Iterator[Process]:
+    """Run a VM without privileges on the network."""
+    container.sysctl(net__ipv4__ip_unprivileged_port_start=0)  # as Docker does
+    container.sysctl(net__ipv4__ping_group_range="0 2147483647")
+    container.ip("link", "set", "lo", "up")
+    environ = {**vmnet.environ, "VMNET_BRIDGE": "auto,passt", **settings}
+    with container.popen(*UNPRIVILEGED, *VMNET, "run", env=environ, pid=True) as process:
+        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        yield process
+
+
+def fetch(where: Namespace, address: str) -> str:
+    url = f"http://[{address}]/" if ":" in address else f"http://{address}/"
+    return where.run("curl", "-sS", "--max-time", "20", url).stdout
+
+
+def unprivileged(container: Namespace, vmnet: Vmnet, command: str, **settings: str) -> Completed:
+    environ = {**vmnet.environ, **settings}
+    argv = (*UNPRIVILEGED, *VMNET, command)
+    return container.run(*argv, env=environ, check=False, pid=True)
+
+
+def inside(container: Namespace, process: Process, vmnet: Vmnet, *command: str) -> str:
+    """Run a command in the container of a running VM, and return its output."""
+    enter = ("nsenter", "-t", str(process.pid), "-p", "-m")
+    return container.run(*enter, *VMNET, *command, env=vmnet.environ, check=False).stdout
+
+
+def test_the_guest_is_the_container_and_the_network_stays_as_it_is(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    web, station = network.container("web", ipv6=True, mtu=1400), network.station(ipv6=True)
+    before = web.dump()
+    with running(web, vmnet) as process:
+        log = process.output()
+        assert "not wired by auto: the container lacks the capability NET_ADMIN" in log
+        assert "not carried by passt: protocols other than TCP, UDP" in log
+        with behind_stream(web, vmnet.run_dir / "passt" / "passt.sock") as vm:
+            lease = udhcpc(vm)
+            assert str(lease.address) == f"{web.address}/{web.nic().prefix}"
+            assert [str(router) for router in lease.routers] == [network.gateway]
+            assert [str(server) for server in lease.dns] == [network.gateway]
+            assert lease.mtu == 1400
+            lease.configure(vm)
+            _require_traffic(network, vm, station, web)
+    require_same(before, web.dump())
+
+
+def _require_traffic(network: Lan, vm: Namespace, station: Namespace, web: Namespace) -> None:
+    own6 = (web.nic().address6 or "").partition("/")[0]
+    vm.run("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
+    vm.ip("address", "add", f"{own6}/64", "dev", "eth0")
+    with web_server(network.world(), "the world\n"), web_server(vm, "the guest\n"):
+        assert fetch(vm, WORLD) == "the world\n"
+        assert fetch(station, web.address) == "the guest\n"
+        assert fetch(station, own6) == "the guest\n"
+        until(lambda: any(":" in r.get("gateway", "") for r in vm.routes()), 60, "a router")
+        assert fetch(vm, WORLD6) == "the world\n"
+    with dns_server(vm, {"name.example": "192.0.2.7"}):  # UDP
+        asked = ("busybox", "nslookup", "-type=a", "name.example", web.address)
+        assert "192.0.2.7" in station.run(*asked).stdout
+    assert not vm.run("ping", "-c", "1", "-W", "10", WORLD).returncode
+
+
+def test_passt_is_started_again(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    socket = vmnet.run_dir / "passt" / "passt.sock"
+    with running(web, vmnet) as process, behind_stream(web, socket) as vm:
+        first = udhcpc(vm)
+        os.kill(_outer(web), signal.SIGTERM)
+        until(lambda: "starting it again" in process.output(), 60, "the keeper to notice")
+        assert udhcpc(vm).address == first.address
+
+
+def _outer(container: Namespace) -> int:
+    """Return passt's process ID outside the container."""
+    names = ((pid, Path(f"/proc/{pid}/comm").read_text()) for pid in container.pids())
+    (found,) = [pid for pid, name in names if name.startswith("passt")]
+    return found
+
+
+def test_plan_check_and_run_agree(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    for command in ("plan", "check", "run"):
+        refused = unprivileged(web, vmnet, command, VMNET_BRIDGE="bridge")
+        assert "the container lacks the capability NET_ADMIN" in refused.stdout + refused.stderr
+        assert "VMNET_BRIDGE=" in refused.stdout + refused.stderr
+        if command != "check":
+            assert refused.returncode == PrivilegeError.exit_code
+    checked = unprivileged(web, vmnet, "check", VMNET_BRIDGE="passt")
+    assert "eth0 by passt" in checked.stdout
+    assert "not carried" in checked.stdout
+
+
+def test_several_interfaces_are_refused(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    network.attach(web, "eth1", gateway=False)
+    refused = unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt")
+    assert refused.returncode == BridgeError.exit_code
+    assert "set VMNET_INTERFACES=eth0" in refused.stderr
+    planned = unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt", VMNET_INTERFACES="eth0")
+    assert "eth0 by passt" in planned.stdout
+
+
+def test_the_guest_is_not_configured_if_another_system_does_it(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    planned = unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt", NO_DHCP="true")
+    assert "--no-dhcp --no-dhcpv6 --no-ra" in planned.stdout
+
+
+def test_a_user_mode_network_of_a_rootless_engine_is_handed_over(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """slirp4netns or pasta is behind a tap, as in rootless Podman."""
+    web = network.container("web")
+    web.ip("link", "delete", "eth0")
+    web.ip("tuntap", "add", "tap0", "mode", "tap")
+    web.ip("address", "add", "10.0.2.100/24", "dev", "tap0")
+    web.ip("link", "set", "tap0", "up")
+    planned = unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt")
+    assert "tap0 by passt" in planned.stdout, planned.stderr
+
+
+def test_status_shows_the_path_and_a_lost_connection(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with running(web, vmnet) as process:
+        with behind_stream(web, vmnet.run_dir / "passt" / "passt.sock"):
+            shown = inside(web, process, vmnet, "status")
+            assert "eth0 by passt" in shown
+            assert "the link itself serves the guest" in shown
+            assert "not connected" not in shown
+        shown = inside(web, process, vmnet, "status")
+        assert "QEMU is not connected to" in shown
