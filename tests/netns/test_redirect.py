@@ -110,6 +110,16 @@ def test_a_bridge_of_a_macvlan_is_refused(network: Lan, vmnet: Vmnet) -> None:
     assert "VMNET_BRIDGE=redirect" in refused.stderr
 
 
+def test_a_gateway_with_a_permanent_mac_is_refused(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    entry = (network.gateway, "dev", "eth0", "lladdr", "02:00:00:00:00:01", "nud", "permanent")
+    web.ip("neighbour", "add", *entry)
+    refused = vmnet(web, "plan", **REDIRECT)
+    assert refused.returncode == BridgeError.exit_code
+    assert f"the gateway {network.gateway} of eth0 has a permanent MAC" in refused.stderr
+    assert vmnet(web, "plan").returncode == 0, "auto chooses the bridge"
+
+
 def test_names_of_the_engine_and_of_the_world(network: Lan, vmnet: Vmnet, kind: str) -> None:
     """The engine's resolver queries the world from the container's namespace."""
     web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)

@@ -80,11 +80,12 @@ def _redirected(kernel: Any, number: int, interface: Interface, port: Port) -> P
     """
     from vmnet.api import links
 
-    if interface.neighbours:
+    for neighbour in interface.neighbours:
         raise BridgeError(
-            f"{interface.name} has a gateway that answers no ARP, and a redirection cannot answer "
-            "for it",
-            "set VMNET_BRIDGE=bridge",
+            f"the gateway {neighbour.address} of {interface.name} has a permanent MAC, and a "
+            "redirection cannot answer the guest in its place",
+            "set VMNET_BRIDGE=bridge, which macvlan and ipvlan do not support; or remove the entry "
+            "(`ip neighbour`) if the gateway answers itself",
         )
     if port.kept is not None:
         raise BridgeError(
