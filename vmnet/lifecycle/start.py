@@ -23,7 +23,7 @@ from vmnet.lifecycle import (
 )
 from vmnet.model.machine import Cdrom, Disk
 from vmnet.model.wiring import Wiring
-from vmnet.net import device
+from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
 from vmnet.settings.core import INTERFACES, RUN_DIR
 from vmnet.settings.table import Settings
@@ -68,8 +68,17 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     accelerator = plan.machine.accelerator
     started = helpers.start(plan.command, accelerator, daemons, hooks.settings, undo)
     _write_records(plan, started, hooks.settings, late, undo)
+    _announce(plan)
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of executing the hypervisor")
+
+
+def _announce(plan: Plan) -> None:
+    """Make the guest's MAC and addresses known on its networks, if it is certain to have them."""
+    for interface, port in plan.wiring.pairs(plan.identity):
+        if port.tap is not None and interface.addresses and not plan.outside:
+            addresses = (address.ip for address in interface.addresses)
+            announcement.announce(port.uplink, port.tap.fds[0], port.guest_mac, addresses)
 
 
 def _prepare_disks(devices: Iterable[Disk | Cdrom], undo: ExitStack) -> None:

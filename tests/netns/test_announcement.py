@@ -1,0 +1,88 @@
+"""What neighbours see of the guest: its announcements, and one answer to each question."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.command import run
+from tests.lab.net.frames import heard, waiting
+from tests.lab.net.lan import Lan
+from tests.lab.net.namespace import Namespace
+from tests.lab.net.tap_guest import behind_tap
+from tests.lab.wait import WAIT, until
+from tests.netns.conftest import Vmnet, hypervisor
+from vmnet.net.packets import mac_bytes
+
+STRATEGIES = [("bridge", "veth"), ("redirect", "veth"), ("redirect", "macvlan")]
+_ADVERTISEMENT, _SOLICITED = 136, 1 << 30
+
+
+@pytest.mark.parametrize(("strategy", "kind"), STRATEGIES)
+def test_neighbours_learn_the_guests_place_before_it_sends(
+    network: Lan, vmnet: Vmnet, strategy: str, kind: str
+) -> None:
+    web = network.container("web", ipv6=True, kind=kind)
+    station = network.station(ipv6=True)
+    wanted = {IPv4Address(web.address), IPv6Address(str(web.nic().address6))}
+    found: set[object] = set()
+    with heard(station) as card, vmnet.running(web, VMNET_BRIDGE=strategy) as process:
+
+        def is_announced() -> bool:
+            for frame in waiting(card):
+                if frame[6:12] == mac_bytes(web.mac):
+                    found.add(_announced(frame))
+            return wanted <= found
+
+        until(is_announced, WAIT, "the announcements", detail=process.output)
+        if kind == "veth":
+            learned = run("bridge", "-n", network.host.name, "fdb", "show", "br", network.bridge)
+            assert f"{web.mac} dev {web.nic().port} " in learned.stdout
+
+
+@pytest.mark.parametrize(("strategy", "kind"), STRATEGIES)
+def test_a_question_gets_exactly_one_answer(
+    network: Lan, vmnet: Vmnet, strategy: str, kind: str
+) -> None:
+    """The guest answers for itself. Neither the bridge nor the uplink answers as well."""
+    web = network.container("web", ipv6=True, kind=kind, resolv_conf="nameserver 127.0.0.11\n")
+    station = network.station(ipv6=True)
+    with vmnet.running(web, VMNET_BRIDGE=strategy), behind_tap(hypervisor(web), web.mac) as vm:
+        udhcpc(vm).configure(vm)
+        address6 = str(web.nic().address6)
+        vm.ip("address", "add", f"{address6}/64", "dev", "eth0", "nodad")
+        with heard(station) as card:
+            station.run("arping", "-c3", "-w10", "-I", "eth0", web.address)
+            for _ in range(3):
+                station.ip("neighbour", "flush", "dev", "eth0")
+                station.run("ping", "-6", "-c1", "-W5", address6)
+            frames = waiting(card)
+    replies = [frame for frame in frames if _is_reply(frame, web)]
+    advertisements = [frame for frame in frames if _is_advertisement(frame, address6)]
+    assert len(replies) == 3
+    assert len(advertisements) == 3
+    assert {frame[6:12] for frame in (*replies, *advertisements)} == {mac_bytes(web.mac)}
+
+
+def _announced(frame: bytes) -> IPv4Address | IPv6Address | None:
+    """Return the address that a frame announces to all hosts."""
+    if frame[12:14] == b"\x08\x06" and frame[28:32] == frame[38:42]:
+        return IPv4Address(frame[28:32])
+    if frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == _ADVERTISEMENT:
+        return IPv6Address(frame[62:78]) if frame[22:38] == frame[62:78] else None
+    return None
+
+
+def _is_reply(frame: bytes, web: Namespace) -> bool:
+    own = IPv4Address(web.address).packed
+    return frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2" and frame[28:32] == own
+
+
+def _is_advertisement(frame: bytes, address: str) -> bool:
+    if frame[12:14] != b"\x86\xdd" or frame[20] != 58 or frame[54] != _ADVERTISEMENT:
+        return False
+    (flags,) = struct.unpack_from("!I", frame, 58)
+    return bool(flags & _SOLICITED) and frame[62:78] == IPv6Address(address).packed
