@@ -7,6 +7,7 @@ as it was. After a killed start, the next start restores it.
 from __future__ import annotations
 
 import compileall
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def web(network: Lan) -> Namespace:
 
 @pytest.fixture
 def start(web: Namespace, tmp_path: Path) -> Start:
+    return _start(web, tmp_path)
+
+
+def _start(web: Namespace, tmp_path: Path) -> Start:
     # dnsmasq gives up root and must still reach its files.
     open_to_readers(tmp_path)
     # Without bytecode, a module takes more system calls, until another test writes its bytecode.
@@ -101,6 +106,25 @@ def test_a_recovery_that_is_killed(start: Start, web: Namespace) -> None:
         wrong += _changes(before, web, effect, _recover(start))
     assert not wrong, "\n\n".join(wrong)
     assert len(until_saved) > 20
+
+
+def test_a_redirection_that_fails_or_is_killed(network: Lan, tmp_path: Path) -> None:
+    """Only the requests to the kernel differ from a start with a bridge."""
+    web = network.container("web", ipv6=True, kind="macvlan", resolv_conf="nameserver 127.0.0.53\n")
+    start, before = _start(web, tmp_path), web.dump()
+    requests = re.compile("RTM_(NEW|DEL)")
+    effects = [effect for effect in start.effects() if requests.search(effect.arguments)]
+    _recover(start)
+    wrong = []
+    for effect in effects:
+        failed = start.failing(effect, "EIO")
+        if not _is_reported(failed):
+            wrong.append(f"{effect}: {failed.returncode} {failed.stderr}")
+        wrong += _changes(before, web, effect, failed)
+        start.killed(effect)
+        wrong += _changes(before, web, effect, _recover(start))
+    assert not wrong, "\n\n".join(wrong)
+    assert len(effects) > 20
 
 
 def _is_survived(effect: Effect, ended: Completed) -> bool:

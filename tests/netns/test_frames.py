@@ -20,6 +20,7 @@ from tests.netns.conftest import Vmnet, bridge_address, hypervisor
 from tests.unit import frames
 from vmnet.net.packets import mac_bytes
 
+STRATEGIES = pytest.mark.parametrize("strategy", ["bridge", "redirect"])
 ON_LOOPBACK = "nameserver 127.0.0.11\n"
 ENGINE = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.test/192.0.2.7")
 
@@ -38,13 +39,18 @@ def forwarding_database(container: Namespace) -> list[Json]:
     return found
 
 
-@pytest.mark.parametrize("filtered", ["on", "off"])
-def test_a_port_that_reflects_frames(network: Lan, vmnet: Vmnet, filtered: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "filtered"), [("bridge", "on"), ("bridge", "off"), ("redirect", "on")]
+)
+def test_a_port_that_reflects_frames(
+    network: Lan, vmnet: Vmnet, strategy: str, filtered: str
+) -> None:
     """Kubernetes' bridge (hairpinMode) and Docker without a userland proxy reflect frames."""
     web = network.container("web", ipv6=True)
     port = web.nic().port
     run("bridge", "-n", network.host.name, "link", "set", "dev", port, "hairpin", "on")
-    with vmnet.running(web, VMNET_FILTER=filtered), guest(web) as vm:
+    settings = {"VMNET_BRIDGE": strategy, "VMNET_FILTER": filtered}
+    with vmnet.running(web, **settings), guest(web) as vm:
         for _ in range(3):
             vm.ip("neighbour", "flush", "dev", "eth0")
             vm.run("ping", "-c1", "-W5", network.gateway)
@@ -152,15 +158,17 @@ def reserved(mac: str, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", _LINK_PROTOCOLS)
-@pytest.mark.parametrize("filtered", ["on", "off"])
+@pytest.mark.parametrize(
+    ("strategy", "filtered"), [("bridge", "on"), ("bridge", "off"), ("redirect", "on")]
+)
 def test_protocols_of_a_link_pass_both_ways(
-    network: Lan, vmnet: Vmnet, filtered: str, name: str
+    network: Lan, vmnet: Vmnet, strategy: str, filtered: str, name: str
 ) -> None:
     """The guest has a plain layer 2 port, like a switch port (IEEE 802.1Q table 8-1)."""
     web, switch = network.container("web"), network.host
     port, switch_mac = web.nic().port, "02:42:00:00:00:98"
     with (
-        vmnet.running(web, NO_DHCP="true", VMNET_FILTER=filtered),
+        vmnet.running(web, NO_DHCP="true", VMNET_FILTER=filtered, VMNET_BRIDGE=strategy),
         behind_tap(hypervisor(web), web.mac) as vm,
         heard(vm) as guest_card,
         heard(switch, at=port) as switch_card,
@@ -205,7 +213,10 @@ def _from(mac: str, frame: bytes, tag: bytes = b"") -> bytes:
     return frame[:6] + mac_bytes(mac) + tag + frame[12:]
 
 
-def test_headers_and_tags_hide_no_message_that_enters(network: Lan, vmnet: Vmnet) -> None:
+@STRATEGIES
+def test_headers_and_tags_hide_no_message_that_enters(
+    network: Lan, vmnet: Vmnet, strategy: str
+) -> None:
     web, station = network.container("web", ipv6=True), network.station()
     hidden = [_from(station.mac, frame, tag) for frame in _HIDDEN for tag in (b"", _PRIORITY_TAG)]
     legitimate = [
@@ -217,18 +228,21 @@ def test_headers_and_tags_hide_no_message_that_enters(network: Lan, vmnet: Vmnet
             (frames.FRAGMENT, frames.fragment(frames.UDP, frames.ports(1, 2), offset=9)),
         )
     ]
-    with vmnet.running(web), guest(web) as vm, heard(vm) as card:
+    with vmnet.running(web, VMNET_BRIDGE=strategy), guest(web) as vm, heard(vm) as card:
         last = forged(station.mac)
         send(station, *hidden, *legitimate, last)
         found = [frame for frame in until_seen(card, last) if frame[6:12] == last[6:12]]
         assert found == legitimate
 
 
-def test_headers_and_tags_hide_no_message_that_leaves(network: Lan, vmnet: Vmnet) -> None:
+@STRATEGIES
+def test_headers_and_tags_hide_no_message_that_leaves(
+    network: Lan, vmnet: Vmnet, strategy: str
+) -> None:
     """The guest's tap has no filter."""
     web, station = network.container("web", ipv6=True), network.station()
     with (
-        vmnet.running(web, VMNET_FILTER="off"),
+        vmnet.running(web, VMNET_FILTER="off", VMNET_BRIDGE=strategy),
         behind_tap(hypervisor(web), web.mac) as vm,
         heard(station) as card,
     ):

@@ -21,7 +21,7 @@ from tests.lab.net.snapshot import require_same
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet, hypervisor
-from tests.netns.test_frames import ENGINE, ON_LOOPBACK, reserved
+from tests.netns.test_frames import ENGINE, ON_LOOPBACK
 from tests.netns.test_ipv6 import routers
 from tests.netns.test_names import resolve, resolver
 from tests.unit import frames
@@ -201,24 +201,6 @@ def test_a_guest_sends_only_from_its_own_addresses(network: Lan, vmnet: Vmnet, k
         send(vm, truth)
         found = until_seen(card, truth)
         assert not [frame for frame in found if frame[6:12] in (mac_bytes(web.mac), other)]
-
-
-@pytest.mark.parametrize("name", ["LLDP", "802.1X", "LACP"])
-def test_protocols_of_a_link_pass_both_ways(network: Lan, vmnet: Vmnet, name: str) -> None:
-    web, switch = network.container("web"), network.host
-    port, switch_mac = web.nic().port, "02:42:00:00:00:98"
-    with (
-        vmnet.running(web, NO_DHCP="true", **REDIRECT),
-        behind_tap(hypervisor(web), web.mac) as vm,
-        heard(vm) as guest_card,
-        heard(switch, at=port) as switch_card,
-    ):
-        last = forged(switch_mac)
-        send(switch, reserved(switch_mac, name), last, by=port)
-        assert reserved(switch_mac, name) in until_seen(guest_card, last)
-        last = forged(web.mac)
-        send(vm, reserved(web.mac, name), last)
-        assert reserved(web.mac, name) in until_seen(switch_card, last)
 
 
 def test_multicast_groups_of_the_guest(network: Lan, vmnet: Vmnet, kind: str) -> None:
