@@ -45,8 +45,19 @@ PORT = evolve(frames.port(contain=True), path=Redirect("veth", 0, OUTSIDE), loca
 FOR_CONTAINER = cbpf.assemble(redirection.for_container(PORT, TAP))
 NOT_CONTAINED = cbpf.assemble(redirection.for_container(evolve(PORT, contain=False), TAP))
 FOR_OUTSIDE = cbpf.assemble(redirection.for_outside(OUTSIDE))
-AT_OUTSIDE = cbpf.assemble(redirection.outside_program(OUTSIDE))
+AT_OUTSIDE = cbpf.assemble(
+    redirection.outside_program(
+        evolve(PORT, owned=(IPv4Address(OWN4),)), Redirect("macvlan"), OUTSIDE
+    )
+)
 TAGGED = {cbpf.VLAN_TAG_PRESENT: 1}
+
+
+ARP_FOR_IT = b"\xff" * 6 + OTHER_MAC + arp(OTHER4, mac=OTHER_MAC, target=SPARE)[12:]
+
+
+def from_neighbour(frame: bytes) -> bytes:
+    return frame[:6] + OTHER_MAC + frame[12:26] + IPv4Address(OTHER4).packed + frame[30:]
 
 
 def to(address: str, protocol: int, payload: bytes, *, fragment: int = 0) -> bytes:
@@ -135,13 +146,16 @@ def test_the_rest_is_the_guests(frame: bytes) -> None:
 @pytest.mark.parametrize(
     ("frame", "result"),
     [
-        (to(SPARE, TCP, ports(53, 40000)), NEXT),
-        (to(NEXT_SPARE, ICMP, bytes((8, 0)) + bytes(30)), NEXT),
-        (arp(OTHER4, mac=OTHER_MAC, target=SPARE), NEXT),
-        (to(SPARE, UDP, ports(40000, 53)), DROP),
-        (to(SPARE, UDP, ports(68, 67)), DROP),
-        (to(SPARE, ICMP, bytes((5, 1)) + bytes(30)), DROP),
-        (to(OWN, UDP, ports(40000, 9)), DROP),
+        (from_neighbour(to(SPARE, TCP, ports(53, 40000))), NEXT),
+        (from_neighbour(to(NEXT_SPARE, ICMP, bytes((8, 0)) + bytes(30))), NEXT),
+        (ARP_FOR_IT, NEXT),
+        (from_neighbour(to(SPARE, UDP, ports(40000, 53))), DROP),
+        (from_neighbour(to(SPARE, UDP, ports(68, 67))), DROP),
+        (from_neighbour(to(SPARE, ICMP, bytes((5, 1)) + bytes(30))), DROP),
+        (from_neighbour(to(OWN, UDP, ports(40000, 9))), DROP),
+        (to(SPARE, TCP, ports(40000, 8080)), DROP),
+        (arp(OWN4, target=SPARE), DROP),
+        (OUT_MAC + OTHER_MAC + to(SPARE, TCP, ports(40000, 8080))[12:], DROP),
         (frames.ipv6(LINK_LOCAL, frames.ICMP6, message(135)), DROP),
     ],
 )

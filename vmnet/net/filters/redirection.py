@@ -28,6 +28,7 @@ from vmnet.net.filters.matching import (
     UDP,
     ipv4_payload,
     jump_if,
+    jump_if_from,
     jump_if_ipv4,
     jump_if_to,
     require,
@@ -45,7 +46,7 @@ def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     if path.outside is not None:
-        filter_outside(kernel, path.outside)
+        filter_outside(kernel, port, path, path.outside)
     uplink: dict[int, list[clsact.Step]] = {clsact.INGRESS: [containment.entering(port)]}
     if path.outside is not None and not path.is_sibling:
         uplink[clsact.INGRESS].append(for_outside(path.outside))
@@ -59,9 +60,10 @@ def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
     clsact.require(kernel, tap.device, {clsact.INGRESS: from_guest})
 
 
-def filter_outside(kernel: rtnl.Rtnl, outside: Outside) -> None:
-    """Limit what the network can reach at the container's way out; see :func:`join`."""
-    clsact.require(kernel, outside.device, {clsact.INGRESS: [outside_program(outside)]})
+def filter_outside(kernel: rtnl.Rtnl, port: Port, path: Redirect, outside: Outside) -> None:
+    """Limit what the network and the guest can reach at the way out; see :func:`join`."""
+    program = outside_program(port, path, outside)
+    clsact.require(kernel, outside.device, {clsact.INGRESS: [program]})
 
 
 def for_container(port: Port, tap: Local) -> Program:
@@ -122,15 +124,20 @@ def for_outside(outside: Outside) -> Program:
     }
 
 
-def outside_program(outside: Outside) -> Program:
-    """Return the filter for packets from the network to the container itself."""
+def outside_program(port: Port, path: Redirect, outside: Outside) -> Program:
+    """Return the filter for packets from the network to the container itself.
+
+    It drops those of the guest, which a macvlan passes to its siblings.
+    """
     return {
         "start": [
+            *(() if path.shares_mac else jump_if_from(port.guest_mac, "drop")),
             *require(LD, VLAN_TAG_PRESENT, 0),
             (LDH, 12, 0, 0),  # EtherType
             *jump_if(ARP, "pass"),
             *require_value(IPV4),
             *require_length(14 + 20),
+            *jump_if_ipv4(LD, 26, port.owned, "drop"),  # the sender's address
             *jump_if_ipv4(LD, 30, _addresses(outside), "from the network"),
             DROP,
         ],
@@ -141,5 +148,5 @@ def outside_program(outside: Outside) -> Program:
 
 
 def _addresses(outside: Outside) -> Iterator[IPv4Address]:
-    for address in (outside.address, *outside.spares):
+    for address in outside.candidates:
         yield address.ip
