@@ -65,7 +65,7 @@ def test_the_guest_has_the_containers_network(network: Lan, vmnet: Vmnet, kind: 
         assert lease.address == IPv4Interface(f"{web.address}/24")
         assert lease.routers == lease.dns == (IPv4Address(network.gateway),)
         assert routers(vm) == [network_link_local(network)]
-        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
+        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0", "nodad")
         largest = ("-c1", "-W5", "-M", "do", "-s")
         vm.run("ping", *largest, "1472", WORLD)
         vm.run("ping", "-6", *largest, "1452", WORLD6)
@@ -102,6 +102,19 @@ def test_automatic_choice(network: Lan, vmnet: Vmnet) -> None:
                     vm.run("ping", "-c1", "-W5", far.gateway)
         vmnet(web, "run", VMNET_QEMU="/nonexistent")
         require_same(before, web.dump())
+
+
+def test_a_second_vm_and_a_start_after_the_run_directory_was_lost(
+    network: Lan, vmnet: Vmnet, kind: str
+) -> None:
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
+    lost = {"VMNET_RUN_DIR": str(vmnet.run_dir.with_name("lost"))}
+    with vmnet.running(web, **REDIRECT):
+        second = vmnet(web, "run", **lost)
+    after = vmnet(web, "run", **lost)
+    for refused in (second, after):
+        assert refused.returncode == BridgeError.exit_code, refused.stderr
+        assert "eth0 is already redirected to a VM" in refused.stderr
 
 
 def test_a_bridge_of_a_macvlan_is_refused(network: Lan, vmnet: Vmnet) -> None:

@@ -10,6 +10,7 @@ from vmnet.api import BridgeError, CaptureError, engine
 IFF_UP = 1
 _IFF_LOOPBACK = 8
 _ARPHRD_ETHER = 1
+_REDIRECTED = 0x280  # IFF_NOARP and IFF_ALLMULTI; see vmnet.net.links.REDIRECTED
 # Kinds that vmnet or the kernel creates; no engine gives a container such a NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
 
@@ -41,7 +42,7 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
             )
         chosen = [nics[name] for name in wanted]
     for link in chosen:
-        _refuse_bridged(link, links)
+        _refuse_used(link, links)
     return sorted(chosen, key=lambda link: _natural_key(link.get_attr("IFLA_IFNAME")))
 
 
@@ -76,11 +77,19 @@ def _bridge_of(link: Any, links: list[Any]) -> str:
     return next((bridge.get_attr("IFLA_IFNAME") for bridge in bridges), "")
 
 
-def _refuse_bridged(link: Any, links: list[Any]) -> None:
-    """Refuse a NIC that is a port: the owner of the bridge already has the NIC's identity."""
+def _refuse_used(link: Any, links: list[Any]) -> None:
+    """Refuse a NIC whose identity another VM already has: a port of a bridge, or a redirected NIC.
+
+    A NIC of an engine does not have both flags of a redirected NIC.
+    """
+    name, fault = link.get_attr("IFLA_IFNAME"), ""
     if bridge := _bridge_of(link, links):
+        fault = f"{name} is already a port of the bridge {bridge}"
+    elif link["flags"] & _REDIRECTED == _REDIRECTED:
+        fault = f"{name} is already redirected to a VM"
+    if fault:
         raise BridgeError(
-            f"{link.get_attr('IFLA_IFNAME')} is already a port of the bridge {bridge}",
+            fault,
             "another VM uses this network namespace, or used it and its VMNET_RUN_DIR is lost: "
             "start in a container or pod with its own network",
         )
