@@ -21,6 +21,7 @@ from vmnet.errors import (
     BridgeError,
     CaptureError,
     DeliveryError,
+    GuestError,
     LaunchError,
     MachineError,
     PrivilegeError,
@@ -42,6 +43,7 @@ from vmnet.model.machine import (
     Listener,
     Machine,
     Nic,
+    NicChange,
     Opened,
     Preparation,
     User,
@@ -112,6 +114,7 @@ if TYPE_CHECKING:
     from vmnet.net.restore import snapshot as snapshot
     from vmnet.planning import capabilities as capabilities
     from vmnet.process import Answer as Answer
+    from vmnet.running import qmp_session as qmp_session
     from vmnet.supervision import engine_files as engine_files
     from vmnet.supervision import program_log as program_log
     from vmnet.supervision.exit_port import EXIT_PORT as EXIT_PORT
@@ -145,6 +148,7 @@ __all__ = [
     "DeliveryError",
     "Disk",
     "File",
+    "GuestError",
     "Handover",
     "Host",
     "Identity",
@@ -158,6 +162,7 @@ __all__ = [
     "MachineError",
     "Neighbour",
     "Nic",
+    "NicChange",
     "Opened",
     "Outside",
     "Port",
@@ -220,6 +225,7 @@ LATE = {
     "process": ("vmnet.process", None),
     "program": ("vmnet.program", None),
     "program_log": ("vmnet.supervision.program_log", None),
+    "qmp_session": ("vmnet.running.qmp_session", None),
     "reception": ("vmnet.net.filters.reception", None),
     "redirection": ("vmnet.net.filters.redirection", None),
     "replay": ("vmnet.net.restore.replay", None),

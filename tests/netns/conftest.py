@@ -109,5 +109,6 @@ def vmnet(tmp_path: Path) -> Vmnet:
             "VMNET_QEMU": str(hypervisor),
             "VMNET_KERNEL": str(kernel),
             "VMNET_GUARD": "off",
+            "VMNET_HOTPLUG": "0",  # the program that waits has no control socket
         },
     )

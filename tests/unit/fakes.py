@@ -27,11 +27,13 @@ GOOD: Mapping[str, Hook] = {
     "vmnet_ipam_release": lambda settings, identity: None,
     "vmnet_ipam_deliver": lambda settings, identity, wiring: Delivery("fake"),
     "vmnet_bridge_plan": lambda settings, identity, requirements: testing.wiring(identity),
+    "vmnet_bridge_extend": lambda settings, identity, requirements, wiring: wiring,
     "vmnet_bridge_build": lambda settings, wiring: True,
     "vmnet_bridge_restore": lambda settings, wiring: True,
     "vmnet_forwarder": lambda settings, identity, wiring: Delivery("fake forwarder"),
     "vmnet_launch_command": lambda settings, machine, arguments: Command(("/bin/true",)),
     "vmnet_launch": lambda settings, command: None,
+    "vmnet_launch_change": lambda settings, command, change: True,
 }
 
 

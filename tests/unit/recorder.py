@@ -15,7 +15,7 @@ from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery, File
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Machine
+from vmnet.model.machine import Cdrom, Command, Machine, NicChange
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.settings import values
 from vmnet.settings.core import RUN_DIR
@@ -131,6 +131,15 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
 
 
 @hookimpl
+def vmnet_bridge_extend(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    given = {"identity": identity, "requirements": requirements, "wiring": wiring}
+    record("vmnet_bridge_extend", settings=settings, **given)
+    return testing.wiring(identity)
+
+
+@hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     record("vmnet_bridge_build", settings=settings, wiring=wiring)
     return True
@@ -145,3 +154,9 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
 @hookimpl
 def vmnet_launch(settings: Settings, command: Command) -> None:
     record("vmnet_launch", settings=settings, command=command)
+
+
+@hookimpl
+def vmnet_launch_change(settings: Settings, command: Command, change: NicChange) -> bool:
+    record("vmnet_launch_change", settings=settings, command=command, change=change)
+    return True

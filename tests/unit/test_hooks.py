@@ -22,8 +22,8 @@ from vmnet.hooks.selection import Choice, Selection
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery, Handover
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command
-from vmnet.model.wiring import Requirements
+from vmnet.model.machine import Cdrom, Command, Nic, NicChange
+from vmnet.model.wiring import Requirements, Tap
 from vmnet.settings.table import optional, parse
 from vmnet.settings.values import text
 
@@ -38,6 +38,7 @@ SEED = Cdrom(Path("/seed.iso"))
 Patch = pytest.MonkeyPatch
 
 # For each hook: a call by the façade, a valid result of the hook, and the façade's result.
+CHANGE = NicChange("plug", Nic("hotplug0", "02:42:ac:12:00:02", 1500, Tap("tap1", (101,))), 0)
 HANDOVER = Handover("eth0", None, "who knows")
 CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     "vmnet_capture": (lambda it: it.capture(), IDENTITY, IDENTITY),
@@ -70,9 +71,15 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     ),
     "vmnet_devices": (lambda it: it.devices(IDENTITY, WIRING), (SEED,), (SEED,)),
     "vmnet_launch_command": (lambda it: it.launch_command(MACHINE, ("-S",)), COMMAND, COMMAND),
+    "vmnet_bridge_extend": (
+        lambda it: it.extend_bridge(IDENTITY, Requirements(), WIRING),
+        WIRING,
+        WIRING,
+    ),
     "vmnet_bridge_build": (lambda it: it.build_bridge(WIRING), True, None),
     "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING, "fake"), True, None),
     "vmnet_launch": (lambda it: it.launch(COMMAND), None, None),
+    "vmnet_launch_change": (lambda it: it.change_nic(COMMAND, CHANGE), True, None),
 }
 # Tested separately below: fakes.choose calls the first, another strategy implements the second.
 SEPARATE = {"vmnet_settings", "vmnet_forwarder"}
@@ -84,6 +91,7 @@ PARAMETERS = {
     "machine": MACHINE,
     "arguments": ("-S",),
     "command": COMMAND,
+    "change": CHANGE,
 }
 
 

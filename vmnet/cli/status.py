@@ -59,6 +59,8 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
         yield "", _answers(answers)
     for name in found.added_nics:
         yield name, _marked(None, "was added after the start; the VM gets it at the next restart")
+    for number, change in enumerate(found.changes):
+        yield "" if number else "networks", change
     for helper in found.helpers:
         parts = (f"process {helper.pid}" if helper.pid else "", helper.trouble)
         text = ", ".join(filter(None, parts))

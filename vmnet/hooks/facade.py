@@ -19,7 +19,7 @@ from vmnet.model import validation
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Delivery, Handover
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Disk, Machine
+from vmnet.model.machine import Cdrom, Command, Disk, Machine, NicChange
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -118,6 +118,33 @@ class Hooks:
             raise self._wrong_value(name, hook, fault)
         return evolve(wiring, strategy=name)
 
+    def fixed(self, wiring: Wiring) -> str:
+        """Return the strategy that keeps a running VM from getting a network; empty if none does.
+
+        :param wiring: of the VM
+        """
+        (launcher,) = self.selection[stages.LAUNCH].names
+        needed = ((wiring.strategy, "vmnet_bridge_extend"), (launcher, "vmnet_launch_change"))
+        return next((name for name, hook in needed if not self.plugins.implements(name, hook)), "")
+
+    def extend_bridge(
+        self, identity: Identity, requirements: Requirements, wiring: Wiring
+    ) -> Wiring:
+        """Return the wiring with ports for the interfaces that have none.
+
+        :raises PluginError: the strategy failed, or planned a wiring that cannot work
+        """
+        name, hook = wiring.strategy, "vmnet_bridge_extend"
+        extended = self._required(
+            name, hook, Wiring, identity=identity, requirements=requirements, wiring=wiring
+        )
+        fault = validation.wiring_fault(extended, identity)
+        if not fault and not set(wiring.ports) <= set(extended.ports):
+            fault = "an existing port is missing or changed"
+        if fault:
+            raise self._wrong_value(name, hook, fault)
+        return evolve(extended, strategy=name)
+
     def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
         """Return the deliveries of the bridge, of the IPAM strategies, and of a needed forwarder.
 
@@ -187,6 +214,11 @@ class Hooks:
         (name,) = self.selection[stages.LAUNCH].names
         self._require(name, "vmnet_launch")
         self._call(name, "vmnet_launch", type(None), command=command)
+
+    def change_nic(self, command: Command, change: NicChange) -> None:
+        """Add or remove a NIC of the running VM, or change its carrier."""
+        choice = self.selection[stages.LAUNCH]
+        self._strategy(choice, "vmnet_launch_change", bool, command=command, change=change)
 
     def _strategy(self, stage: Choice, hook: str, kind: type[Result], **given: Any) -> Result:
         (name,) = stage.names

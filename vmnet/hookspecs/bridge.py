@@ -36,6 +36,23 @@ def vmnet_bridge_deliver(settings: Settings, identity: Identity, wiring: Wiring)
 
 
 @hookspec(firstresult=True)
+def vmnet_bridge_extend(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    """Plan the ports of networks that were connected while the VM runs, without changing anything.
+
+    Called for the same strategy when the identity has interfaces without a port. Without this hook,
+    a running VM gets no further network. vmnet then passes the new ports alone to
+    :func:`vmnet_bridge_build` and :func:`vmnet_bridge_restore`.
+
+    :param identity: all interfaces of the VM
+    :param wiring: the existing ports, which the result contains unchanged
+    :return: a port for each interface
+    :raises vmnet.errors.BridgeError: the interfaces can't be wired
+    """
+
+
+@hookspec(firstresult=True)
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     """Build the planned wiring.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmnet.hookspecs.markers import hookspec
-from vmnet.model.machine import Command, Machine
+from vmnet.model.machine import Command, Machine, NicChange
 from vmnet.settings.table import Settings
 
 
@@ -29,4 +29,19 @@ def vmnet_launch(settings: Settings, command: Command) -> None:
     never returns.
 
     :raises vmnet.errors.LaunchError: the command can't be executed; vmnet then undoes the start
+    """
+
+
+@hookspec(firstresult=True)
+def vmnet_launch_change(settings: Settings, command: Command, change: NicChange) -> bool:
+    """Change a NIC of the running hypervisor: add it, remove it, or change its carrier.
+
+    Called for the same strategy by a program that the keeper runs when networks are connected to
+    the container or disconnected from it. It may take five seconds. For ``plug``, the descriptors
+    of the NIC are open in this process, and the hypervisor must get copies. Without this hook, a
+    running VM gets no further network.
+
+    :param command: the command that :func:`vmnet_launch` has executed
+    :return: True
+    :raises vmnet.errors.GuestError: the hypervisor refused, or the guest did not release the NIC
     """

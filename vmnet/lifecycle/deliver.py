@@ -24,10 +24,14 @@ def deliver(delivery: Delivery, undo: ExitStack) -> None:
         files.write(file.path, file.content, file.mode)
     for daemon in delivery.daemons:
         undo.callback(_stop, daemon)
-        _launch_daemon(daemon)
+        launch_daemon(daemon)
 
 
-def _launch_daemon(daemon: Daemon) -> None:
+def launch_daemon(daemon: Daemon) -> None:
+    """Start a daemon.
+
+    :raises DeliveryError: it can't be started
+    """
     hint = f"its log is {daemon.log}" if daemon.log else "`vmnet plan` shows its configuration"
     try:
         _remove(daemon.pidfile)  # may be of an earlier start

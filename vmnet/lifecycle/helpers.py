@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from vmnet import process, program
 from vmnet.errors import LaunchError
-from vmnet.lifecycle import privileges
+from vmnet.lifecycle import privileges, vm_record
 from vmnet.lifecycle.vm_record import Helper
 from vmnet.model.delivery import Daemon
 from vmnet.model.machine import Command
@@ -86,6 +88,28 @@ def start(
     if has_privileges:
         privileges.shed()
     return helpers
+
+
+def keep_further(daemon: Daemon, settings: Settings) -> None:
+    """Keep a daemon alive that was started while the VM runs, by a keeper of its own.
+
+    :raises LaunchError: the keeper can't be started
+    """
+    run_dir = settings[RUN_DIR]
+    record = vm_record.load(run_dir)
+    if record is None or not (daemon.late or pidfiles.read(str(daemon.pidfile))):
+        return
+    pidfile = daemon.pidfile.with_name(f"keeper-{daemon.pidfile.name}")
+    order = keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv)
+    words = keeper.arguments(record.hypervisor.pid, settings[LOG], pidfile, order)
+    try:
+        process.spawn(program.command(keeper.__name__, *words, light=True), ())
+    except OSError as error:
+        raise LaunchError(
+            f"can't start the keeper of {daemon.name}: {error.strerror}", "restart the container"
+        ) from None
+    added = (Helper(daemon.name, daemon.pidfile), Helper(f"the keeper of {daemon.name}", pidfile))
+    vm_record.save(run_dir, evolve(record, helpers=(*record.helpers, *added)))
 
 
 def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:

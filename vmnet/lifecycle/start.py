@@ -96,10 +96,7 @@ def _write_records(
     undo: ExitStack,
 ) -> None:
     run_dir = settings[RUN_DIR]
-    addresses = (
-        () if plan.outside else [address.ip for address in interface.addresses]
-        for interface in plan.identity.interfaces
-    )
+    addresses = vm_record.expected(plan.identity, outside=plan.outside)
     undo.callback(uplink_record.discard, run_dir)
     with _reading_devices():
         devices = device.devices()

@@ -7,6 +7,7 @@ each change is logged once. :mod:`vmnet.lifecycle.uplink_changes` updates it whi
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vmnet.model.wiring import Port, Wiring
 
 _FILE = "uplinks.json"
+_EVENTS = 16
 # Devices that the container created. No engine connects a network with one.
 _NOT_A_NETWORK = frozenset(("bridge", "tun", "dummy"))
 
@@ -36,6 +38,7 @@ class Uplink:
     :param had_carrier: whether it has ever had a carrier, which hardware gets seconds after it was
         set up. Only then is a missing carrier a trouble.
     :param logged: the trouble that was logged last, or an empty string
+    :param slot: the slot of the guest's NIC, if it was added while the VM runs
     """
 
     name: str
@@ -44,6 +47,7 @@ class Uplink:
     bridge_index: int
     had_carrier: bool
     logged: str = ""
+    slot: int | None = None
 
 
 @frozen
@@ -52,11 +56,31 @@ class UplinkRecord:
 
     :param known: the indexes of all devices at the start, and of later ones that were logged
     :param shut: the indexes of later ones, on which a filter drops everything
+    :param pending: the name of a NIC that a program is handing over, to the slot ``pending_slot``
+    :param blocked: slots with a NIC that the guest did not release
+    :param events: the last changes, as ``vmnet status`` prints them
     """
 
     uplinks: tuple[Uplink, ...]
     known: tuple[int, ...]
     shut: tuple[int, ...] = ()
+    pending: str = ""
+    pending_slot: int = 0
+    blocked: tuple[int, ...] = ()
+    events: tuple[str, ...] = ()
+
+    def with_event(self, text: str) -> UplinkRecord:
+        """Return the record with a change that happens now."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        return evolve(self, events=(*self.events, f"{now} {text}")[-_EVENTS:])
+
+    def free_slot(self, slots: int) -> int | None:
+        """Return the first free slot, or None.
+
+        :param slots: the number of slots
+        """
+        taken = {*self.blocked, *(uplink.slot for uplink in self.uplinks)}
+        return next((slot for slot in range(slots) if slot not in taken), None)
 
 
 def describe(
@@ -163,6 +187,10 @@ def _record(document: Mapping[str, Any]) -> UplinkRecord:
         uplinks=tuple(Uplink(**uplink) for uplink in document["uplinks"]),
         known=tuple(document["known"]),
         shut=tuple(document["shut"]),
+        pending=document["pending"],
+        pending_slot=document["pending_slot"],
+        blocked=tuple(document["blocked"]),
+        events=tuple(document["events"]),
     )
 
 

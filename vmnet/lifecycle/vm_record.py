@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from vmnet.model.base import frozen
 from vmnet.model.serial import plain
 
 if TYPE_CHECKING:
+    from vmnet.model.identity import Identity
     from vmnet.model.machine import Command
     from vmnet.model.wiring import Port, Wiring
 
@@ -152,12 +153,29 @@ def describe(
     return VmRecord(
         hypervisor=Process.with_pid(Path(command.argv[0]).name, os.getpid()),
         helpers=tuple(helpers),
-        nics=tuple(
-            _nic(port, wiring, tuple(map(str, expected)))
-            for port, expected in zip(wiring.ports, addresses, strict=True)
-        ),
+        nics=guest_nics(wiring, addresses),
         qmp=command.qmp,
         console=command.console,
+    )
+
+
+def expected(identity: Identity, *, outside: bool) -> Iterator[list[object]]:
+    """Yield for each interface the addresses that the guest should have.
+
+    :param outside: another system gives the guest its addresses
+    """
+    for interface in identity.interfaces:
+        yield [] if outside else [address.ip for address in interface.addresses]
+
+
+def guest_nics(wiring: Wiring, addresses: Iterable[Iterable[object]]) -> tuple[GuestNic, ...]:
+    """Return the guest's NICs.
+
+    :param addresses: for each port the addresses that the guest should have
+    """
+    return tuple(
+        _nic(port, wiring, tuple(map(str, expected)))
+        for port, expected in zip(wiring.ports, addresses, strict=True)
     )
 
 

@@ -52,6 +52,20 @@ class Preparation:
 
 
 @frozen
+class NicChange:
+    """A change of a NIC of the running VM.
+
+    :param action: ``plug`` adds the NIC, ``unplug`` removes it; ``down`` takes the carrier from it
+        and ``up`` returns it
+    :param slot: the number of the spare slot, from 0; None for a NIC of the start
+    """
+
+    action: str
+    nic: Nic
+    slot: int | None = None
+
+
+@frozen
 class Disk:
     """A disk.
 
@@ -107,6 +121,7 @@ class Machine:
     :param memory: in bytes
     :param accelerator: ``kvm`` or ``tcg``
     :param run_dir: the folder for control sockets
+    :param spare_nics: slots for NICs that are added while the VM runs
     """
 
     name: str
@@ -117,6 +132,7 @@ class Machine:
     nics: tuple[Nic, ...] = ()
     devices: tuple[Disk | Cdrom, ...] = ()
     kernel: Kernel | None = None
+    spare_nics: int = 0
 
 
 @frozen

@@ -9,6 +9,8 @@ from vmnet.model.base import frozen
 from vmnet.net import dump, netlink
 
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
+_SCOPE_UNIVERSE = 0
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 10, 18, 1
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_ETHER = 1
@@ -48,6 +50,16 @@ def devices() -> dict[int, Device]:
     request = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     found = map(_device, dump.bodies(dump.RTM_GETLINK, request))
     return {device.index: device for device in found}
+
+
+def has_global_address(index: int) -> bool:
+    """Return whether a device has an address that other hosts reach, of either family.
+
+    :raises OSError: the kernel refused
+    """
+    request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    found = (_ADDRESS.unpack_from(body) for body in dump.bodies(dump.RTM_GETADDR, request))
+    return any((scope, of) == (_SCOPE_UNIVERSE, index) for _, _, _, scope, of in found)
 
 
 def _device(body: bytes) -> Device:

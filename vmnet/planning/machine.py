@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from vmnet.model.identity import Identity
+from vmnet.model.identity import Identity, Interface
 from vmnet.model.machine import Cdrom, Disk, Machine, Nic
-from vmnet.model.wiring import Wiring
+from vmnet.model.wiring import Port, Wiring
 from vmnet.planning import accelerator, memory, sizing
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
@@ -33,12 +33,21 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=tuple(
-            Nic(f"net{number}", port.guest_mac, interface.guest_mtu, port.backend)
+            nic(f"net{number}", interface, port)
             for number, (interface, port) in enumerate(wiring.pairs(identity))
         ),
         devices=boot.devices + contributed,
         kernel=boot.kernel,
+        spare_nics=settings[core.HOTPLUG],
     )
+
+
+def nic(name: str, interface: Interface, port: Port) -> Nic:
+    """Return the guest's NIC for an interface.
+
+    :param name: the hypervisor's name of its back end
+    """
+    return Nic(name, port.guest_mac, interface.guest_mtu, port.backend)
 
 
 def _memory(wanted: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,15 @@ class QmpSession:
         arguments: Mapping[str, object] | None = None,
         *,
         seconds: float = SECONDS,
+        fds: Sequence[int] = (),
     ) -> Any:
         """Run a command and return QEMU's answer.
 
+        :param fds: descriptors of which QEMU gets copies with the command
         :raises GuestError: QEMU refuses the command or does not answer
         """
         try:
-            answer = self._answer(command, arguments or {}, time.monotonic() + seconds)
+            answer = self._answer(command, arguments or {}, time.monotonic() + seconds, fds)
         except TimeoutError:
             raise GuestError(*_refused(command, "no answer")) from None
         except (OSError, ValueError) as error:
@@ -77,11 +79,16 @@ class QmpSession:
             raise GuestError(*_refused("the command", str(error))) from None
         return True
 
-    def _answer(self, command: str, arguments: Mapping[str, object], end: float) -> dict[str, Any]:
+    def _answer(
+        self, command: str, arguments: Mapping[str, object], end: float, fds: Sequence[int]
+    ) -> dict[str, Any]:
         self._number += 1
         request = {"execute": command, "arguments": arguments, "id": self._number}
         self._connection.settimeout(max(end - time.monotonic(), 0.01))
-        self._connection.sendall(json.dumps(request).encode() + b"\n")
+        line = json.dumps(request).encode() + b"\n"
+        # A part that is too long for the socket's buffer waits, so descriptors come with the first.
+        sent = socket.send_fds(self._connection, [line], fds) if fds else 0
+        self._connection.sendall(line[sent:])
         while True:
             message = self._take(self._line(end))
             if message is not None and message.get("id") == self._number:

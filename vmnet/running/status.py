@@ -75,6 +75,7 @@ class Status:
         at the start
     :param uplinks: each NIC's trouble; empty if there is none
     :param added_nics: NICs that were added after the start and do not belong to the VM
+    :param changes: the networks that were connected and disconnected while the VM runs
     """
 
     process: Running
@@ -86,6 +87,7 @@ class Status:
     local: tuple[LocalState, ...]
     uplinks: tuple[str, ...]
     added_nics: tuple[str, ...]
+    changes: tuple[str, ...]
     guest: tuple[GuestAnswers, ...]
     helpers: tuple[Running, ...]
 
@@ -102,7 +104,7 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
             f"run the command in the VM's container: {engine.command('exec', 'vmnet', 'status')}",
         )
     identity, wiring = saved.identity, saved.wiring
-    troubles, added_nics = _uplinks(hooks.settings[RUN_DIR])
+    troubles, added_nics, changes = _uplinks(hooks.settings[RUN_DIR])
     return Status(
         process=Running(record.hypervisor.name, record.hypervisor.pid, runs=True),
         uptime=round(record.hypervisor.seconds, 1),
@@ -116,19 +118,21 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
         local=tuple(map(local_state.read, record.nics)),
         uplinks=tuple(troubles.get(nic.name, "") for nic in record.nics),
         added_nics=added_nics,
+        changes=changes,
         guest=tuple(guest_answers.ask(nic) for nic in record.nics),
         helpers=tuple(map(Running.of, record.helpers)),
     )
 
 
-def _uplinks(run_dir: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the troubles by NIC, and the names of NICs that were added after the start."""
+def _uplinks(run_dir: Path) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+    """Return the troubles by NIC, the names of NICs that the VM does not have, and the changes."""
     record = uplinks.load(run_dir)
     if record is None:
-        return {}, ()
+        return {}, (), ()
     now = device.devices()
     troubles = {uplink.name: uplinks.trouble(uplink, now) for uplink in record.uplinks}
-    return troubles, tuple(now[index].name for index in record.shut if index in now)
+    shut = tuple(now[index].name for index in record.shut if index in now)
+    return troubles, shut, record.events
 
 
 def _qemu(path: Path | None) -> Qemu:

@@ -144,6 +144,12 @@ ACCEL = setting(
     "auto",
     "accelerator; auto: KVM if the device and the CPU support it, otherwise TCG",
 )
+HOTPLUG = setting(
+    "VMNET_HOTPLUG",
+    values.integer(0, 8),
+    "4",
+    "slots for networks that are connected while the VM runs; 0: the VM never gets them",
+)
 RESTORE_NETWORK = setting(
     "VMNET_RESTORE_NETWORK",
     values.choice("auto", "on", "off"),

@@ -109,6 +109,10 @@ class Settings:
     def __iter__(self) -> Iterator[Setting[Any]]:
         return iter(self.rows.values())
 
+    def replaced(self, row: Setting[Value], value: Value) -> Settings:
+        """Return the settings with another value of one of them."""
+        return attrs.evolve(self, parsed={**self._parsed, row.name: value})
+
     def is_given(self, row: Setting[Any]) -> bool:
         return row.name in self.given
 

@@ -106,6 +106,10 @@ def keep_alive(
         try:
             pid = pid or (yield from start())
             seconds = yield from _await_end(pid, finish)
+            if pidfiles.take_request(pidfile):
+                pid = None
+                pidfiles.remove(pidfile)
+                continue
             failure = f"ended before the VM ({ends.describe(ends.exit_status(pid))})"
             action = "starting it again"
             if seconds >= STABLE_SECONDS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_REQUEST = ".restart"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .log import Log
@@ -36,3 +38,22 @@ def remove(path: str) -> None:
         os.unlink(path)  # noqa: PTH108
     except OSError:
         return
+
+
+def request_restart(pidfile: str) -> None:
+    """Announce that a daemon is ended because it must read a new configuration.
+
+    The keeper then starts it again at once, and does not report its end.
+
+    :raises OSError: the file can't be written
+    """
+    os.close(os.open(pidfile + _REQUEST, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+
+
+def take_request(pidfile: str) -> bool:
+    """Return whether a restart was requested, and forget it."""
+    try:
+        os.unlink(pidfile + _REQUEST)  # noqa: PTH108
+    except OSError:
+        return False
+    return True

@@ -55,11 +55,13 @@ class Recorder:
             "vmnet_capture": identity,
             "vmnet_ipam_deliver": Delivery(NAME),
             "vmnet_bridge_plan": testing.wiring(identity),
+            "vmnet_bridge_extend": testing.wiring(identity),
             "vmnet_bridge_build": True,
             "vmnet_bridge_restore": True,
             "vmnet_forwarder": Delivery(NAME),
             "vmnet_launch_command": Command(("/bin/true",)),
             "vmnet_launch": None,
+            "vmnet_launch_change": True,
             **results,
         }
 

@@ -69,3 +69,43 @@ json_strings() {
     sed 's/[[:cntrl:]]//g; s/[\\"]/\\&/g' | awk '{ printf "%s\"%s\"", comma, $0; comma = ", " }'
 }
 json_list() { printf '[%s]' "$(json_strings)"; }
+
+# Request an IPv6 address on NIC $1, with the client that the build found.
+dhcp6() {
+    if command -v udhcpc6 >/dev/null; then
+        # Without a link-local address the client fails. The kernel sets the address
+        # shortly after the link is up, without an event for scripts.
+        until ip -6 addr show dev "$1" scope link | grep -q fe80; do
+            [ -e "/sys/class/net/$1" ] || return
+            usleep 100000
+        done
+        udhcpc6 -b -t 1 -T 1 -A 5 -i "$1" -s /lib/dhcp/v6 -p "/run/$1.dhcp6.pid" -O search
+    elif command -v dhcpcd >/dev/null; then
+        dhcpcd -b "$1"
+    fi
+}
+
+# Bring up NIC $1 and request its addresses, unless that has been done already. Return
+# when it has a lease, or after ten seconds without an answer.
+start_nic() {
+    mkdir "/run/$1.started" 2>/dev/null || return 0
+    # The address was the container's, so there is no duplicate to detect.
+    echo 0 >"/proc/sys/net/ipv6/conf/$1/accept_dad"
+    ip link set "$1" up
+    case " $(cat /proc/cmdline) " in
+    *" vmnet.dhcp=off "*) return ;;
+    esac
+    # In a subshell, so that the shell on the console does not wait for it.
+    (dhcp6 "$1" >"/run/$1.dhcp6.log" 2>&1 &)
+    udhcpc -b -t 10 -T 1 -A 5 -i "$1" -s /lib/dhcp/v4 -p "/run/$1.dhcp4.pid" \
+        -O search -O staticroutes -O mtu -O ntpsrv >"/run/$1.dhcp4.log" 2>&1
+}
+
+# Stop the clients of NIC $1, which is gone, and forget what they have learned.
+stop_nic() {
+    for client in dhcp4 dhcp6; do
+        [ ! -e "/run/$1.$client.pid" ] || kill "$(cat "/run/$1.$client.pid")"
+    done
+    rm -rf "/run/$1".* "/run/ntp.$1" "/run/resolver.$1".*
+    say "$1 is gone"
+}

@@ -121,6 +121,11 @@ class Service:
         return evolve(service, not_carried=service.not_carried + oversized)
 
     @property
+    def macs(self) -> frozenset[str]:
+        """The MACs of the guest's NICs that get a lease."""
+        return frozenset(lease.mac for lease in self.leases)
+
+    @property
     def is_needed(self) -> bool:
         """Whether dnsmasq serves DHCP or DNS."""
         return bool(self.leases) or self.upstream is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from vmnet.api import Handover, Identity, Wiring
@@ -23,6 +23,28 @@ def taken(path: Path) -> dict[str, str]:
         return {}
     lines = (line.split() for line in path.read_text(errors="replace").splitlines())
     return {words[1]: words[2] for words in lines if len(words) >= 3}
+
+
+def kept(paths: Paths, macs: Container[str]) -> bytes:
+    """Return the leases that a running dnsmasq must keep when it gets a new configuration.
+
+    A lease of a NIC that is gone would block its address. At a start, all leases are of an earlier
+    guest.
+    """
+    if not is_running(paths.pidfile):
+        return b""
+    lines = paths.leases.read_bytes().splitlines(keepends=True)
+    return b"".join(
+        line for line in lines if len(line.split()) < 3 or line.split()[1].decode() in macs
+    )
+
+
+def is_running(pidfile: Path) -> bool:
+    """Return whether dnsmasq runs."""
+    try:
+        return Path(f"/proc/{int(pidfile.read_text())}/comm").read_text() == "dnsmasq\n"
+    except (OSError, ValueError):
+        return False
 
 
 def _handovers(leases: dict[str, str], identity: Identity, wiring: Wiring) -> Iterator[Handover]:

@@ -23,7 +23,7 @@ from vmnet.api import (
     engine_files,
     process,
 )
-from vmnet_dnsmasq import account, config, gaps, refresh
+from vmnet_dnsmasq import account, config, gaps, leases, refresh
 
 _log = logging.getLogger(__name__)
 # Bytes of a file that dnsmasq writes. Its log grows by about 300 for each lease.
@@ -121,8 +121,7 @@ def _with_dnsmasq(
             File(paths.hosts, config.render_hosts(service.hosts).encode(), 0o644),
             File(paths.servers, servers.encode(), 0o644),
             *_spare_option(service, paths),
-            # A lease left by an earlier VM with another MAC would block the address.
-            File(paths.leases, b"", 0o644),
+            File(paths.leases, leases.kept(paths, service.macs), 0o644),
         ),
         daemons=(
             Daemon(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmnet.api import Command, Machine, Setting, Settings, Stream, become, hookimpl
+from vmnet.api import Command, Machine, NicChange, Setting, Settings, Stream, become, hookimpl
 from vmnet_qemu import rows
 
 
@@ -47,3 +47,11 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
 @hookimpl
 def vmnet_launch(settings: Settings, command: Command) -> None:
     become(command)
+
+
+@hookimpl
+def vmnet_launch_change(settings: Settings, command: Command, change: NicChange) -> bool:
+    from vmnet_qemu import hotplug
+
+    hotplug.change(command, change)
+    return True

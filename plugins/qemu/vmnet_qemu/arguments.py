@@ -20,7 +20,7 @@ from vmnet.api import (
     Tap,
     frozen,
 )
-from vmnet_qemu import devices, inherited, rows, slots
+from vmnet_qemu import devices, hotplug, inherited, rows, slots
 from vmnet_qemu.quoting import escape
 
 _MIB = 1 << 20
@@ -67,6 +67,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_firmware_log(machine, kind),
         *devices.arguments(machine, kind),
         *_nics(machine.nics, kind, options.version),
+        *hotplug.ports(machine.spare_nics, kind),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
     )

@@ -15,6 +15,7 @@ _FUNCTIONS = 8  # of a slot
 _NIC_SLOTS, _SHARED_NIC_SLOTS = 16, 6
 MAX_NICS = _NIC_SLOTS + _SHARED_NIC_SLOTS * _FUNCTIONS
 MAX_DISKS = _FUNCTIONS
+MAX_SPARE_NICS = _FUNCTIONS
 DISPLAY, CDROMS, PANIC = "addr=0x1a", "addr=0x1b", "addr=0x1c"
 _OTHER_ENTROPY = "addr=0x1e"
 # QEMU creates the devices of these options first, in the lowest free slot.
@@ -45,10 +46,23 @@ def nic(machine_type: str, number: int) -> str:
     return _shared(slot + _NIC_SLOTS, number - _NIC_SLOTS)
 
 
+def spare_nic(number: int) -> str:
+    """Return the address of a port for a NIC that is added while the VM runs."""
+    return _shared(0x19, number)
+
+
+def has_spare_nics(machine_type: str) -> bool:
+    """Return whether the machine has PCI Express, whose ports can get NICs while it runs."""
+    return not _is_i440fx(machine_type)
+
+
+def _is_i440fx(machine_type: str) -> bool:
+    return machine_type.startswith("pc") and not machine_type.startswith("pc-q35")
+
+
 def _first(machine_type: str) -> int:
     """Return the first slot without a device of the machine itself; ``pc`` is an i440FX."""
-    is_i440fx = machine_type.startswith("pc") and not machine_type.startswith("pc-q35")
-    return 2 if is_i440fx else 1
+    return 2 if _is_i440fx(machine_type) else 1
 
 
 def _shared(slot: int, number: int) -> str:

@@ -36,6 +36,18 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
 
 
 @hookimpl
+def vmnet_bridge_extend(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    """Plan a bridge for each new interface, or a redirection if its kind cannot be bridged."""
+    extended = bridge.extend(settings, identity, requirements, wiring)
+    present = {port.uplink for port in wiring.ports}
+    new = [own for own in identity.interfaces if own.name not in present]
+    names = frozenset(own.name for own in new if own.kind in bridge.UNBRIDGEABLE)
+    return redirect.redirected(extended, identity, names) if names else extended
+
+
+@hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     if bridged := _only(wiring, Bridge):
         bridge.vmnet_bridge_build(settings, bridged)

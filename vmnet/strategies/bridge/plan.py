@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from attrs import evolve
@@ -46,6 +47,20 @@ _log = logging.getLogger(__name__)
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan br0 and tap0 for the first interface, br1 and tap1 for the second, and so on."""
     _require_privileges()
+    _refuse_unbridgeable(identity)
+    return plan(settings, identity, requirements)
+
+
+@hookimpl
+def vmnet_bridge_extend(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    """Plan the lowest free numbers for the new interfaces."""
+    _refuse_unbridgeable(identity)
+    return extend(settings, identity, requirements, wiring)
+
+
+def _refuse_unbridgeable(identity: Identity) -> None:
     for interface in identity.interfaces:
         if interface.kind in UNBRIDGEABLE:
             raise BridgeError(
@@ -53,7 +68,6 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
                 "bridge",
                 "set VMNET_BRIDGE=redirect, or leave it unset",
             )
-    return plan(settings, identity, requirements)
 
 
 def plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
@@ -111,6 +125,33 @@ def _refuse_user_mode(identity: Identity) -> None:
                 "NAME`, then `podman run --network NAME --cap-add NET_ADMIN,NET_RAW --device "
                 "/dev/net/tun`",
             )
+
+
+def extend(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    """Return the wiring with ports for the interfaces, of any kind, that have none."""
+    from vmnet.api import rtnl, snapshot, step
+
+    present = {port.uplink: port for port in wiring.ports}
+    new = [interface for interface in identity.interfaces if interface.name not in present]
+    with step("read the network"), rtnl.Rtnl() as kernel:
+        saved = snapshot.take(kernel, [interface.name for interface in new])
+    for number, interface, state in zip(_free_numbers(), new, saved, strict=False):
+        port = _plan_port(number, interface, identity, requirements, state)
+        if settings[FILTER]:
+            port = evolve(port, sender=_sender(interface, port))
+        present[interface.name] = port
+    return evolve(wiring, ports=tuple(present[own.name] for own in identity.interfaces))
+
+
+def _free_numbers() -> Iterator[int]:
+    """Yield the numbers of which there is neither a bridge nor a tap."""
+    from vmnet.api import links
+
+    for number in itertools.count():
+        if not (links.exists(f"br{number}") or links.exists(f"tap{number}")):
+            yield number
 
 
 @hookimpl

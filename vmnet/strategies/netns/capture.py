@@ -94,7 +94,9 @@ def read_network(
     interfaces = tuple(
         gateways.with_neighbours(_interface(link, addresses, routes), answerable) for link in chosen
     )
-    lost = lost_routes.find(links, chosen, routes)
+    # While a VM runs, its own devices have routes and listeners.
+    others = [link for link in links if not nics.is_of_a_vm(link)]
+    lost = lost_routes.find(others, chosen, routes)
     if not (of_a_host or accept_lost_routes):
         lost_routes.refuse(lost, interfaces)
     not_carried = (
@@ -102,7 +104,8 @@ def read_network(
         *map(str, lost),
         *gateways.not_carried(interfaces, permanent),
     )
-    _warn_about_listeners(interfaces, kept)
+    if len(others) == len(links):
+        _warn_about_listeners(interfaces, kept)
     for line in not_carried:
         _log.warning("not carried: %s", line)
     return tuple(map(_with_router, interfaces)), not_carried

@@ -7,14 +7,13 @@ Docker, kind, LXC.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vmnet.api import CaptureError, Route, inet_sockets
 from vmnet.strategies.netns import routing
-from vmnet.strategies.netns.nics import kind
+from vmnet.strategies.netns.nics import is_of_a_vm, kind
 
 # The kernel shows this setting only in its first network namespace.
 _ONLY_IN_THE_FIRST = Path("/proc/sys/net/core/netdev_max_backlog")
@@ -22,9 +21,6 @@ _KUBELET = 10250  # the port of its API
 # Kinds of links that end a tunnel between hosts.
 _TUNNELS = frozenset(("vxlan", "geneve", "openvswitch"))
 _CILIUM = "cilium_host"
-# The bridges of vmnet.strategies.bridge. An engine's `br-0123456789ab` can have such a MAC by
-# chance, so the name must match as well.
-_OUR_NAMES, _OUR_MACS = re.compile(r"br\d+", re.ASCII), "06:"
 
 
 def refuse(links: list[Any], addresses: list[Any], routes: list[Any]) -> None:
@@ -103,7 +99,7 @@ class _Network:
                 yield f"{_name(link)} connects it to other hosts"
 
     def _is_of_this_container(self, bridge: Any) -> bool:
-        if _OUR_NAMES.fullmatch(_name(bridge)) and _mac(bridge).startswith(_OUR_MACS):
+        if is_of_a_vm(bridge):
             return True
         outside = {_peer(link) for link in self._links if self._is_uplink(link)} - {None}
         ports = [link for link in self._links if link.get_attr("IFLA_MASTER") == bridge["index"]]
@@ -136,7 +132,3 @@ def _peer(link: Any) -> int | None:
 
 def _name(link: Any) -> str:
     return str(link.get_attr("IFLA_IFNAME"))
-
-
-def _mac(link: Any) -> str:
-    return link.get_attr("IFLA_ADDRESS") or ""

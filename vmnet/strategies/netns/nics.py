@@ -14,6 +14,9 @@ _REDIRECTED = 0x280  # IFF_NOARP and IFF_ALLMULTI; see vmnet.net.links.REDIRECTE
 # Kinds that vmnet or the kernel creates; no engine gives a container such a NIC.
 _NOT_A_NIC = frozenset(("bridge", "tun", "dummy", "gretap", "ip6gretap", "erspan", "ip6erspan"))
 
+_OUR_BRIDGES, _OUR_TAPS = re.compile(r"br\d+", re.ASCII), re.compile(r"tap\d+", re.ASCII)
+_OUR_SIBLINGS, _OUR_MACS = re.compile(r"out\d+", re.ASCII), "06:"
+
 
 def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     """Return the links to hand over, in the natural order of their names: eth2 before eth10.
@@ -55,6 +58,19 @@ def kind(link: Any) -> str:
 def is_nic(link: Any) -> bool:
     """Return whether a link is an Ethernet NIC that an engine can give a container."""
     return link["ifi_type"] == _ARPHRD_ETHER and kind(link) not in _NOT_A_NIC
+
+
+def is_of_a_vm(link: Any) -> bool:
+    """Return whether a link is a device that vmnet made for a running VM.
+
+    An engine's bridge ``br-0123456789ab`` can have such a MAC by chance, so the name must match.
+    """
+    name, mac = str(link.get_attr("IFLA_IFNAME")), link.get_attr("IFLA_ADDRESS") or ""
+    if kind(link) == "bridge":
+        return bool(_OUR_BRIDGES.fullmatch(name)) and mac.startswith(_OUR_MACS)
+    if kind(link) in ("macvlan", "ipvlan"):
+        return bool(_OUR_SIBLINGS.fullmatch(name))
+    return kind(link) == "tun" and bool(_OUR_TAPS.fullmatch(name))
 
 
 def is_loopback(link: Any) -> bool:

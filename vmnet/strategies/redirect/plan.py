@@ -36,6 +36,17 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
 
 
 @hookimpl
+def vmnet_bridge_extend(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    """Plan the lowest free numbers for the new interfaces."""
+    extended = bridge.extend(settings, identity, requirements, wiring)
+    present = {port.uplink for port in wiring.ports}
+    new = frozenset(own.name for own in identity.interfaces if own.name not in present)
+    return redirected(extended, identity, new)
+
+
+@hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     from vmnet.strategies.redirect import build
 
