@@ -46,11 +46,12 @@ def kill() -> str:
     return command("kill")
 
 
-def capability(needed: str) -> str:
-    """Return how to grant a capability."""
+def capability(*needed: str) -> str:
+    """Return how to grant capabilities."""
     if name() == "kubernetes":
-        return f"add it to the container's securityContext: `capabilities: {{add: [{needed}]}}`"
-    return f"run the container with `--cap-add {needed}`"
+        listed = ", ".join(needed)
+        return f"add to the container's securityContext: `capabilities: {{add: [{listed}]}}`"
+    return f"run the container with `{' '.join(f'--cap-add {wanted}' for wanted in needed)}`"
 
 
 def device(path: Path) -> str:

@@ -108,6 +108,7 @@ def test_check_refuses_what_a_restarted_start_refuses(
     assert ended.returncode == 1
     assert "the container lacks the capability NET_BIND_SERVICE" in ended.stdout
     assert "the network itself is not checked" in ended.stdout
+    assert "can create taps and bridges" in ended.stdout
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

@@ -58,7 +58,7 @@ def test_kubernetes(bare: Path, monkeypatch: pytest.MonkeyPatch, trace: str) -> 
     else:
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     assert hints() == [
-        "add it to the container's securityContext: `capabilities: {add: [NET_RAW]}`",
+        "add to the container's securityContext: `capabilities: {add: [NET_RAW]}`",
         "`kubectl exec POD -- vmnet stop`",
         "`kubectl logs POD`",
         '`env: [{name: VMNET_CPUS, value: "2"}]`',

@@ -38,8 +38,9 @@ def status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def without(name: str) -> str:
-    return f"CapEff:\t{(1 << 41) - 1 & ~(1 << capabilities.NEEDED[name].number):016x}\n"
+def without(*names: str) -> str:
+    bits = sum(1 << capabilities.NEEDED[name].number for name in names)
+    return f"CapEff:\t{(1 << 41) - 1 & ~bits:016x}\n"
 
 
 def failures(*capability: str) -> list[str]:
@@ -77,6 +78,16 @@ def test_a_daemon_names_what_it_needs(status: Path) -> None:
     assert failures("NET_RAW") == [
         "the container lacks the capability NET_RAW, which the server needs; "
         "run the container with `--cap-add NET_RAW`"
+    ]
+
+
+def test_all_missing_capabilities_are_named_at_once(status: Path) -> None:
+    """A restart policy would reveal one after another."""
+    status.write_text(without("NET_RAW", "NET_BIND_SERVICE"))
+    assert failures("NET_BIND_SERVICE", "NET_RAW") == [
+        "the container lacks the capabilities NET_BIND_SERVICE, which the server needs, "
+        "and NET_RAW, which the server needs; "
+        "run the container with `--cap-add NET_BIND_SERVICE --cap-add NET_RAW`"
     ]
 
 

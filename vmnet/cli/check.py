@@ -79,7 +79,9 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         boot = None
         yield Finding("to boot", "missing", error.message, error.hint)
     is_complete = boot and all(finding.result != "missing" for finding in machine)
-    yield from _network(hooks, boot if is_complete else None)
+    # With too low a limit of open files, for example, a tap fails with another error.
+    may_try = all(finding.result == "ok" for finding in conditions)
+    yield from _network(hooks, boot if is_complete else None, may_try=may_try)
 
 
 def _try(what: str, step: Callable[[], str]) -> Finding:
@@ -131,10 +133,11 @@ def _described(boot: Boot) -> str:
     return ", ".join(found + ([str(boot.kernel.path)] if boot.kernel else []))
 
 
-def _network(hooks: Hooks, boot: Boot | None) -> Iterator[Finding]:
+def _network(hooks: Hooks, boot: Boot | None, *, may_try: bool) -> Iterator[Finding]:
     """Run the planning stages, each of which needs the previous stage, until one fails.
 
     :param boot: None to leave out the machine, which lacks something
+    :param may_try: try to create a tap and a bridge
     """
     run_dir = hooks.settings[RUN_DIR]
     try:
@@ -148,6 +151,8 @@ def _network(hooks: Hooks, boot: Boot | None) -> Iterator[Finding]:
             yield Finding("network", "warning", _USED)
             planned = saved.identity, saved.wiring
         if planned is not None:
+            if may_try and any(port.tap for port in planned[1].ports):
+                yield _try("privileges", _privileges)
             yield from _machine(hooks, *planned, boot)
     except VmnetError as error:
         yield Finding("network", "missing", error.message, error.hint)
@@ -170,8 +175,6 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
         return None
     wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
     yield Finding("bridge", "ok", ", ".join(map(port_words.own_end, wiring.ports)))
-    if any(port.tap for port in wiring.ports):
-        yield _try("privileges", _privileges)
     return identity, wiring
 
 

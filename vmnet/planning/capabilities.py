@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,19 +64,32 @@ def require(name: str, user: str) -> None:
     :raises PrivilegeError: the capability is missing
     :raises PluginError: there is no such capability
     """
-    capability = NEEDED.get(name)
-    if capability is None:
-        raise PluginError(
-            f"{user} needs {name}, which is not a capability that vmnet knows",
-            f"Daemon.capabilities may contain {', '.join(NEEDED)}",
-        )
-    if not has(name) and not _is_free(name):
-        message = f"the container lacks the capability {name}, which {user} needs"
-        remedy = engine.capability(name)
-        if name == "NET_ADMIN":
-            without = engine.assignment("VMNET_BRIDGE", "auto,passt")
-            remedy = f"{remedy}, or set {without} for a user-mode network"
-        raise PrivilegeError(message, remedy)
+    require_all([(name, user)])
+
+
+def require_all(needs: Iterable[tuple[str, str]]) -> None:
+    """Check that the container has several capabilities; name all that it lacks.
+
+    :param needs: each capability with the program that needs it, as for :func:`require`
+    """
+    lacking: dict[str, str] = {}
+    for name, user in needs:
+        if name not in NEEDED:
+            raise PluginError(
+                f"{user} needs {name}, which is not a capability that vmnet knows",
+                f"Daemon.capabilities may contain {', '.join(NEEDED)}",
+            )
+        if not has(name) and not _is_free(name):
+            lacking.setdefault(name, user)
+    if not lacking:
+        return
+    listed = ", and ".join(f"{name}, which {user} needs" for name, user in lacking.items())
+    remedy = engine.capability(*lacking)
+    if "NET_ADMIN" in lacking:
+        without = engine.assignment("VMNET_BRIDGE", "auto,passt")
+        remedy = f"{remedy}, or set {without} for a user-mode network"
+    noun = "capability" if len(lacking) == 1 else "capabilities"
+    raise PrivilegeError(f"the container lacks the {noun} {listed}", remedy)
 
 
 def has(name: str) -> bool:

@@ -58,9 +58,9 @@ def _host(cpus: int) -> str:
 
 def _daemons(deliveries: Sequence[Delivery]) -> str:
     daemons = [daemon for delivery in deliveries for daemon in delivery.daemons]
-    for daemon in daemons:
-        for name in daemon.capabilities:
-            capabilities.require(name, daemon.name)
+    capabilities.require_all(
+        (name, daemon.name) for daemon in daemons for name in daemon.capabilities
+    )
     return ", ".join(daemon.name for daemon in daemons) or "none"
 
 
