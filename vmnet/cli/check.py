@@ -174,7 +174,8 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
         yield Finding("network", "warning", unchecked)
         return None
     wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
-    yield Finding("bridge", "ok", ", ".join(map(port_words.own_end, wiring.ports)))
+    further = (line for port in wiring.ports for line in port_words.further(port))
+    yield Finding("bridge", "ok", ", ".join((*map(port_words.own_end, wiring.ports), *further)))
     return identity, wiring
 
 

@@ -57,6 +57,9 @@ def _show(plan: Plan) -> None:
     heading("\nWiring")
     head = ("guest's MAC", "back end", "container's end", "its MAC", "its addresses", "uplink")
     print(table(head, list(map(_path, plan.wiring.ports))))
+    for port in plan.wiring.ports:
+        for line in port_words.further(port):
+            print(line)
     for delivery in plan.deliveries:
         for file in delivery.files:
             heading(f"\n{file.path} ({delivery.strategy})")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vmnet.model.wiring import Bridge, Custom, Port, Redirect, Tap, UserMode
+from collections.abc import Iterator
+
+from vmnet.model.wiring import Bridge, Custom, Outside, Port, Redirect, Tap, UserMode
 
 
 def backend(port: Port) -> str:
@@ -34,6 +36,16 @@ def addresses(port: Port) -> str:
     own = [str(address) for address in port.local.addresses]
     later = port.local.spares if port.local.link_local is None else ()
     return " ".join(own) + (f", then {later[0]} or another free address" if later else "")
+
+
+def further(port: Port) -> Iterator[str]:
+    """Yield what the container has on the guest's network in addition to its own end."""
+    match port.path:
+        case Redirect(outside=Outside(device=device, mac=mac, address=address)):
+            yield f"{device} {mac} {address}: the container's way to the network of {port.uplink}"
+    if port.kept is not None:
+        ports = ", ".join(map(str, port.kept.ports))
+        yield f"the container keeps {ports} of the guest's addresses on {port.uplink}"
 
 
 def own_end(port: Port) -> str:

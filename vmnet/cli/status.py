@@ -49,6 +49,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
         yield "", _path(port, local)
+        yield from (("", line) for line in port_words.further(port))
         if trouble:
             yield "", _marked(False, f"{trouble}: restart the container")
         if local.trouble:

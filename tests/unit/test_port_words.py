@@ -1,0 +1,36 @@
+"""What `vmnet plan`, `check` and `status` say of a port."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface
+
+from attrs import evolve
+
+from vmnet import testing
+from vmnet.cli import port_words
+from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.model.wiring import Outside, Redirect
+
+(PORT,) = testing.wiring(testing.identity()).ports
+
+
+def test_an_ordinary_port_has_nothing_further() -> None:
+    assert list(port_words.further(PORT)) == []
+
+
+def test_the_way_out_of_a_redirected_port() -> None:
+    address = IPv4Interface("172.17.255.254/16")
+    outside = Outside(device="out0", mac="06:00:00:00:00:02", address=address)
+    path = Redirect("macvlan", 0, outside)
+    assert list(port_words.further(evolve(PORT, path=path))) == [
+        "out0 06:00:00:00:00:02 172.17.255.254/16: the container's way to the network of eth0"
+    ]
+    assert list(port_words.further(evolve(PORT, path=evolve(path, outside=None)))) == []
+
+
+def test_the_ports_that_the_container_keeps() -> None:
+    stand_in = StandIn(IPv4Address("172.17.0.2"), IPv4Address("169.254.7.7"))
+    kept = Kept((PortRange("tcp", 8006, 8006), PortRange("udp", 9000, 9010)), (stand_in,))
+    assert list(port_words.further(evolve(PORT, kept=kept))) == [
+        "the container keeps 8006/tcp, 9000-9010/udp of the guest's addresses on eth0"
+    ]
