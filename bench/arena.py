@@ -147,9 +147,9 @@ def started(
         }
         command = (*_STARTER, *entry.argv)
         with container.popen(*command, env=environ, pid=True, pipe=True) as process:
-            _await(process, "started")
+            await_word(process, "started")
             start = time.perf_counter()
-            _await(process, "reached")
+            await_word(process, "reached")
             yield Start(container, process, run_dir, time.perf_counter() - start)
             process.stdin.close()
             process.wait()
@@ -182,7 +182,7 @@ def _workers() -> list[str]:
     return [name for name in names if name.startswith("kworker/")]
 
 
-def _await(process: Process, word: str) -> None:
+def await_word(process: Process, word: str) -> None:
     line = process.stdout.readline().decode().strip()
     if line != word:
         output = process.output().strip()
