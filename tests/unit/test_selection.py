@@ -189,6 +189,10 @@ def test_nothing_installed_for_a_stage() -> None:
             "VMNET_DEMO has no effect with VMNET_DISK=/disk (unset one of them)",
         ),
         ({"VMNET_DEMO": "/demo"}, None),
+        (
+            {"VMNET_NTP": "192.0.2.1", "NO_DHCP": "true"},
+            "VMNET_NTP has no effect with NO_DHCP=true (unset one of them)",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_named(environ: dict[str, str], line: str | None) -> None:

@@ -85,8 +85,14 @@ DNS = optional(
     "VMNET_DNS",
     values.listed(values.ip),
     "comma-separated nameservers for the guest, instead of the container's",
+    unless=(NO_DHCP,),
 )
-NTP = optional("VMNET_NTP", values.listed(values.ip), "comma-separated time servers for the guest")
+NTP = optional(
+    "VMNET_NTP",
+    values.listed(values.ip),
+    "comma-separated time servers for the guest",
+    unless=(NO_DHCP,),
+)
 DISK = optional("VMNET_DISK", values.absolute_path, "disk image or block device to boot")
 DISK_FORMAT = setting(
     "VMNET_DISK_FORMAT",

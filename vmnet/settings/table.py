@@ -84,9 +84,10 @@ def optional(
     *,
     secret: bool = False,
     needs: Setting[Any] | None = None,
+    unless: tuple[Setting[Any], ...] = (),
 ) -> Setting[Value | None]:
     """Return a row whose value is None unless the environment sets it."""
-    return Setting(name, parse, "", help, secret=secret, needs=needs)
+    return Setting(name, parse, "", help, secret=secret, needs=needs, unless=unless)
 
 
 @frozen
