@@ -46,6 +46,7 @@ BAD: dict[str, str] = {
     "VMNET_MEMORY": "lots",
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",
+    "VMNET_HOTPLUG": "9",
     "VMNET_GUARD": "enabled",
     "VMNET_FILTER": "enabled",
     "VMNET_STOP_TIMEOUT": "10s",
