@@ -173,8 +173,9 @@ def test_without_net_admin_nothing_changes(web: Namespace, vmnet: Vmnet) -> None
     assert ended.returncode == PrivilegeError.exit_code, ended.stderr
     errors = [line for line in ended.stderr.splitlines() if "error:" in line or "hint:" in line]
     assert errors == [
-        "vmnet: error: the container lacks the capability NET_ADMIN, which vmnet needs",
-        "vmnet: hint: run the container with `--cap-add NET_ADMIN`",
+        "vmnet: error: the container lacks the capability NET_ADMIN, which the bridge needs",
+        "vmnet: hint: run the container with `--cap-add NET_ADMIN`, or set `-e "
+        "VMNET_BRIDGE=auto,passt` for a user-mode network",
     ]
     require_same(before, web.dump())
     assert not (vmnet.run_dir / "state.json").exists()

@@ -11,6 +11,7 @@ from attrs import evolve
 from tests.unit.interpreter import run
 from vmnet import testing
 from vmnet.model.identity import Identity, Resolver, Route, Router
+from vmnet.model.kept import PortRange
 from vmnet.strategies.passt import arguments, launcher, ports
 from vmnet.strategies.passt.arguments import DNS_HOST, HOSTNAME, Link, Paths
 from vmnet.strategies.passt.ports import Ports
@@ -81,6 +82,25 @@ def test_the_automatic_ports_leave_descriptors_for_connections() -> None:
 )
 def test_ports_as_an_option(ranges: tuple[ports.Range, ...], weak: bool, option: str) -> None:
     assert ports.option(ranges, weak) == option
+
+
+@pytest.mark.parametrize(
+    ("kept", "tcp"),
+    [
+        ((), ((1, 10),)),
+        ((5, 5), ((1, 4), (6, 10))),
+        ((1, 3), ((4, 10),)),
+        ((8, 20), ((1, 7),)),
+        ((1, 10), ()),
+        ((20, 30), ((1, 10),)),
+    ],
+)
+def test_ports_that_the_container_keeps(
+    kept: tuple[int, ...], tcp: tuple[ports.Range, ...]
+) -> None:
+    chosen = Ports(((1, 10),), ((1, 10),), weak=True)
+    ranges = [PortRange("tcp", *kept)] if kept else []
+    assert ports.without(chosen, ranges) == Ports(tcp, ((1, 10),), weak=True)
 
 
 def test_the_guest_gets_the_containers_identity() -> None:

@@ -59,6 +59,7 @@ class UplinkRecord:
     :param pending: the name of a NIC that a program is handing over, to the slot ``pending_slot``
     :param blocked: slots with a NIC that the guest did not release
     :param events: the last changes, as ``vmnet status`` prints them
+    :param is_user_mode: whether the guest uses the container's own network, later NICs included
     """
 
     uplinks: tuple[Uplink, ...]
@@ -68,6 +69,7 @@ class UplinkRecord:
     pending_slot: int = 0
     blocked: tuple[int, ...] = ()
     events: tuple[str, ...] = ()
+    is_user_mode: bool = False
 
     def with_event(self, text: str) -> UplinkRecord:
         """Return the record with a change that happens now."""
@@ -105,6 +107,7 @@ def describe(
             if port.uplink in by_name and (not bridge or bridge in by_name)
         ),
         known=tuple(sorted(index for index in devices if index not in late or index in planned)),
+        is_user_mode=bool(wiring.ports) and all(port.tap is None for port in wiring.ports),
     )
 
 
@@ -154,6 +157,8 @@ def added_nics(
 
     :param wanted: the names of the NICs to hand over; None for all
     """
+    if record.is_user_mode:
+        return []
     return [
         found
         for index, found in sorted(devices.items())
@@ -191,6 +196,7 @@ def _record(document: Mapping[str, Any]) -> UplinkRecord:
         pending_slot=document["pending_slot"],
         blocked=tuple(document["blocked"]),
         events=tuple(document["events"]),
+        is_user_mode=document["is_user_mode"],
     )
 
 

@@ -29,7 +29,9 @@ class Capability(NamedTuple):
 
 
 NEEDED: Mapping[str, Capability] = {
-    "NET_ADMIN": Capability(12, "bridges, taps and filters", "no start"),
+    "NET_ADMIN": Capability(
+        12, "bridges, taps and filters", "no start, unless with `VMNET_BRIDGE=passt`"
+    ),
     "NET_RAW": Capability(
         13, "a spare address for the bridge; IPv6 that `dnsmasq` hands over", "no start with these"
     ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from vmnet.api import frozen
+from attrs import evolve
+
+from vmnet.api import PortRange, frozen
 
 LAST = 65535
 # Each port is a socket of passt, about 4 KiB of kernel memory. Few services use higher ports.
@@ -71,6 +73,19 @@ def automatic(open_files: int) -> Ports:
 def fitting(open_files: int) -> int:
     """Return how many ports a limit of open files allows."""
     return open_files * _SHARE[0] // _SHARE[1]
+
+
+def without(chosen: Ports, kept: Iterable[PortRange]) -> Ports:
+    """Return ports without those that the container keeps for its own services."""
+    by_protocol: dict[str, tuple[Range, ...]] = {"tcp": chosen.tcp, "udp": chosen.udp}
+    for each in kept:
+        by_protocol[each.protocol] = tuple(
+            part
+            for first, last in by_protocol[each.protocol]
+            for part in ((first, min(last, each.first - 1)), (max(first, each.last + 1), last))
+            if part[0] <= part[1]
+        )
+    return evolve(chosen, tcp=by_protocol["tcp"], udp=by_protocol["udp"])
 
 
 def option(ranges: Iterable[Range], weak: bool) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vmnet.api import (
     IPAM,
+    KEEP_PORTS,
     RUN_DIR,
     BridgeError,
     Daemon,
@@ -79,11 +80,11 @@ def deliver(
     """
     ((interface, port),) = wiring.pairs(identity)
     passt, paths = find(), Paths.below(settings[RUN_DIR])
-    user = _user()
+    user, kept = _user(), settings[KEEP_PORTS]
     link = Link(
         mac=addressing.new_mac(interface.mac, plan.NAME),
         forwards=wiring.nameserver,
-        ports=_fitting(wanted, _open_files(interface, passt)),
+        ports=ports.without(_fitting(wanted, _open_files(interface, passt)), kept or ()),
         serves=port.strategy_data != plan.STATIC,
         options=passt.options,
         user=user,
