@@ -181,6 +181,6 @@ def test_a_bridge_without_ipv6_answers_for_no_ipv6_gateway(container: Namespace)
         (found,), not_carried = capture.read_network(None)
     assert found.neighbours == ()
     assert not_carried == (
-        f"the permanent MAC {MAC} of the gateway fe80::1 of eth0: the bridge has no IPv6 "
-        "(set the sysctl net.ipv6.conf.default.disable_ipv6=0)",
+        f"the permanent MAC {MAC} of the gateway fe80::1 of eth0: a bridge in this container "
+        "has no IPv6 (set the sysctl net.ipv6.conf.default.disable_ipv6=0)",
     )

@@ -71,7 +71,8 @@ def not_carried(interfaces: Iterable[Interface], entries: Entries) -> Iterator[s
             if address not in known:
                 yield (
                     f"the permanent MAC {mac} of the gateway {address} of {interface.name}: "
-                    "the bridge has no IPv6 (set the sysctl net.ipv6.conf.default.disable_ipv6=0)"
+                    "a bridge in this container has no IPv6 "
+                    "(set the sysctl net.ipv6.conf.default.disable_ipv6=0)"
                 )
 
 
