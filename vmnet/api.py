@@ -76,6 +76,7 @@ from vmnet.settings.core import (
     INTERFACES_TIMEOUT,
     IPAM,
     KEEP_PORTS,
+    LOCALHOST,
     LOG,
     LOST_ROUTES,
     NTP,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from vmnet.net import device as device
     from vmnet.net import inet_sockets as inet_sockets
     from vmnet.net import links as links
+    from vmnet.net import localhost as localhost
     from vmnet.net import neighbours as neighbours
     from vmnet.net import packet_socket as packet_socket
     from vmnet.net import packets as packets
@@ -131,6 +133,7 @@ __all__ = [
     "INTERFACES_TIMEOUT",
     "IPAM",
     "KEEP_PORTS",
+    "LOCALHOST",
     "LOG",
     "LOST_ROUTES",
     "NTP",
@@ -218,6 +221,7 @@ LATE = {
     "inet_sockets": ("vmnet.net.inet_sockets", None),
     "kept_ports": ("vmnet.net.kept.service", None),
     "links": ("vmnet.net.links", None),
+    "localhost": ("vmnet.net.localhost", None),
     "neighbours": ("vmnet.net.neighbours", None),
     "packet_socket": ("vmnet.net.packet_socket", None),
     "packets": ("vmnet.net.packets", None),

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 _KUBERNETES = Path("/var/run/secrets/kubernetes.io")
+_HOSTS = Path("/etc/hosts")
 _PODMAN = Path("/run/.containerenv")
 
 
@@ -19,6 +20,13 @@ def name() -> str:
     if _PODMAN.exists() or os.environ.get("container") == "podman":  # noqa: SIM112
         return "podman"
     return "docker"
+
+
+def is_pod() -> bool:
+    """Return whether this container is in a pod of Kubernetes, by two independent marks."""
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return False
+    return _KUBERNETES.exists() or "# Kubernetes-managed hosts file" in _HOSTS.read_text("latin-1")
 
 
 def command(verb: str, *arguments: str) -> str:

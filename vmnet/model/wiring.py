@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vmnet.model.base import frozen
 from vmnet.model.identity import Identity, Interface, Neighbour
-from vmnet.model.kept import Kept
+from vmnet.model.kept import Kept, StandIn
 
 
 @frozen
@@ -231,6 +231,8 @@ class Port:
         Empty if another system gives the guest its addresses
     :param neighbours: hosts behind the uplink for which the own end answers the guest's ARP
     :param kept: ports of the guest's addresses that the container keeps
+    :param localhost: the guest's address that programs of the container reach at 127.0.0.1, and the
+        address from which they do; None if they don't
     :param strategy_data: text of the bridge strategy, such as JSON, which is saved with the wiring
         for the restoration; vmnet does not read it
     """
@@ -248,6 +250,7 @@ class Port:
     owned: tuple[IPv4Address | IPv6Address, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     kept: Kept | None = None
+    localhost: StandIn | None = None
     strategy_data: str = ""
 
     @property

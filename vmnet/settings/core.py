@@ -81,6 +81,12 @@ KEEP_PORTS = optional(
     values.ports,
     "ports of the guest's addresses that stay with the container, such as 8006,5900-5910,161/udp",
 )
+LOCALHOST = setting(
+    "VMNET_LOCALHOST",
+    values.choice("auto", "on", "off"),
+    "auto",
+    "programs of the container reach the guest at 127.0.0.1 (TCP); auto: in Kubernetes' pods",
+)
 DNS = optional(
     "VMNET_DNS",
     values.listed(values.ip),

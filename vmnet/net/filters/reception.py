@@ -182,4 +182,6 @@ def _destinations(port: Port, bridge: Local) -> Iterator[IPv4Address]:
     for stand_in in port.kept.stand_ins if port.kept is not None else ():
         if isinstance(stand_in.own, IPv4Address):
             yield stand_in.own
+    if port.localhost is not None and isinstance(port.localhost.own, IPv4Address):
+        yield port.localhost.own
     yield BROADCAST

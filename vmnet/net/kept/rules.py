@@ -19,17 +19,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 
 from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.net.nft_objects import (
+    ACCEPT,
+    DROP,
+    Object,
+    add_chain,
+    add_table,
+    equal,
+    field,
+    members,
+    meta,
+    numbers,
+    replace,
+    unequal,
+    without_table,
+)
 
-Object = dict[str, Any]
-
-TABLE = {"family": "netdev", "name": "vmnet"}
+_TABLE = ("netdev", "vmnet")
 _LINK_LOCAL = {"prefix": {"addr": "169.254.0.0", "len": 16}}
-_ACCEPT, _DROP = {"accept": None}, {"drop": None}
-_FRAGMENT_OFFSET = {"&": [{"payload": {"protocol": "ip", "field": "frag-off"}}, 0x1FFF]}
-_IS_LATER_FRAGMENT = {"match": {"op": "!=", "left": _FRAGMENT_OFFSET, "right": 0}}
+_IS_LATER_FRAGMENT = unequal({"&": [field("ip", "frag-off"), 0x1FFF]}, 0)
 # ICMPv6 messages that the bridge sends: neighbour discovery, multicast listener reports.
 _NEIGHBOURS = [135, 136, 143]
 
@@ -39,7 +49,7 @@ def table(ports: Iterable[tuple[str, str, str, Kept]]) -> Object:
 
     :param ports: the uplink, the guest's MAC, the bridge's MAC, and what the container keeps
     """
-    commands = [*_without_table(), {"add": {"table": TABLE}}]
+    commands = [*without_table(*_TABLE), add_table(*_TABLE)]
     for number, (uplink, guest_mac, own_mac, kept) in enumerate(ports):
         chains = {
             "ingress": _entering(uplink, guest_mac, own_mac, kept),
@@ -47,29 +57,13 @@ def table(ports: Iterable[tuple[str, str, str, Kept]]) -> Object:
         }
         for hook, rules in chains.items():
             name = f"{hook}{number}"
-            commands.append(_chain(name, hook, uplink))
-            commands += (_rule(name, rule) for rule in rules)
+            commands += add_chain(*_TABLE, name, rules, hook=hook, dev=uplink, prio=0)
     return {"nftables": commands}
 
 
 def no_table() -> Object:
     """Return a ruleset that removes the table, if there is one."""
-    return {"nftables": _without_table()}
-
-
-def _without_table() -> list[Object]:
-    # Deleting a table that does not exist would be an error.
-    return [{"add": {"table": TABLE}}, {"delete": {"table": TABLE}}]
-
-
-def _chain(name: str, hook: str, uplink: str) -> Object:
-    chain = {"table": TABLE["name"], "family": TABLE["family"], "name": name, "type": "filter"}
-    return {"add": {"chain": {**chain, "hook": hook, "dev": uplink, "prio": 0, "policy": "accept"}}}
-
-
-def _rule(chain: str, expressions: list[Object]) -> Object:
-    rule = {"table": TABLE["name"], "family": TABLE["family"], "chain": chain, "expr": expressions}
-    return {"add": {"rule": rule}}
+    return {"nftables": without_table(*_TABLE)}
 
 
 def _entering(uplink: str, guest_mac: str, own_mac: str, kept: Kept) -> Iterator[list[Object]]:
@@ -79,69 +73,69 @@ def _entering(uplink: str, guest_mac: str, own_mac: str, kept: Kept) -> Iterator
         protocol = _protocol(stand_in)
         for ports in _by_protocol(kept.ports):
             yield [
-                _is(_field("ether", "daddr"), guest_mac),
-                _is(_field(protocol, "daddr"), str(stand_in.guest)),
-                _is(_field(ports[0].protocol, "dport"), _set(map(_port, ports))),
-                _set_to(_field("ether", "daddr"), own_mac),
-                _set_to(_field(protocol, "daddr"), str(stand_in.own)),
+                equal(field("ether", "daddr"), guest_mac),
+                equal(field(protocol, "daddr"), str(stand_in.guest)),
+                equal(field(ports[0].protocol, "dport"), numbers(ports)),
+                replace(field("ether", "daddr"), own_mac),
+                replace(field(protocol, "daddr"), str(stand_in.own)),
             ]
 
 
 def _answer_arp(uplink: str, guest_mac: str, address: IPv4Address) -> list[Object]:
     """Turn a request for the address into its answer (RFC 826), and send it back."""
-    sender, target = _field("arp", "saddr ip"), _field("arp", "daddr ip")
-    sender_mac, target_mac = _field("arp", "saddr ether"), _field("arp", "daddr ether")
+    sender, target = field("arp", "saddr ip"), field("arp", "daddr ip")
+    sender_mac, target_mac = field("arp", "saddr ether"), field("arp", "daddr ether")
     return [
-        _is(_field("arp", "operation"), "request"),
-        _is(target, str(address)),
-        _set_to(_field("ether", "daddr"), _field("ether", "saddr")),
-        _set_to(_field("ether", "saddr"), guest_mac),
-        _set_to(_field("arp", "operation"), "reply"),
-        _set_to(target_mac, sender_mac),
-        _set_to(target, sender),
-        _set_to(sender_mac, guest_mac),
-        _set_to(sender, str(address)),
+        equal(field("arp", "operation"), "request"),
+        equal(target, str(address)),
+        replace(field("ether", "daddr"), field("ether", "saddr")),
+        replace(field("ether", "saddr"), guest_mac),
+        replace(field("arp", "operation"), "reply"),
+        replace(target_mac, sender_mac),
+        replace(target, sender),
+        replace(sender_mac, guest_mac),
+        replace(sender, str(address)),
         {"fwd": {"dev": uplink}},
     ]
 
 
 def _leaving(guest_mac: str, own_mac: str, kept: Kept) -> Iterator[list[Object]]:
     # The guest's frames, which are most, match the first rule.
-    yield [_is_not(_field("ether", "saddr"), own_mac), _ACCEPT]
+    yield [unequal(field("ether", "saddr"), own_mac), ACCEPT]
     for stand_in in kept.stand_ins:
         yield from _as_guest(guest_mac, stand_in, kept.ports)
     if kept.of_version(4):
         yield from _leaving_ipv4(guest_mac, kept)
     if kept.of_version(6):
-        yield [_is(_field("icmpv6", "type"), _set(_NEIGHBOURS)), _ACCEPT]
-        yield [_is({"meta": {"key": "protocol"}}, "ip6"), _DROP]
+        yield [equal(field("icmpv6", "type"), members(_NEIGHBOURS)), ACCEPT]
+        yield [equal(meta("protocol"), "ip6"), DROP]
 
 
 def _as_guest(
     guest_mac: str, stand_in: StandIn, ports: tuple[PortRange, ...]
 ) -> Iterator[list[Object]]:
     protocol = _protocol(stand_in)
-    own = _is(_field(protocol, "saddr"), str(stand_in.own))
+    own = equal(field(protocol, "saddr"), str(stand_in.own))
     change = _change(guest_mac, stand_in)
     for same in _by_protocol(ports):
-        yield [own, _is(_field(same[0].protocol, "sport"), _set(map(_port, same))), *change]
+        yield [own, equal(field(same[0].protocol, "sport"), numbers(same)), *change]
     if protocol == "ip":  # of a datagram, only the first fragment has ports
         yield [own, _IS_LATER_FRAGMENT, *change]
 
 
 def _leaving_ipv4(guest_mac: str, kept: Kept) -> Iterator[list[Object]]:
-    own = _set(str(each.own) for each in kept.of_version(4))
-    sender, target = _field("arp", "saddr ip"), _field("arp", "daddr ip")
-    is_request = _is(_field("arp", "operation"), "request")
-    no_announcement = _is_not(target, own)
-    yield [is_request, _is(sender, own), no_announcement, _set_to(sender, "0.0.0.0")]
-    is_local = _is(_field("ip", "daddr"), _LINK_LOCAL)
-    yield [_is(_field("ip", "saddr"), own), is_local, _ACCEPT]
-    yield [_is(_field("ip", "saddr"), own), _DROP]
+    own = members(str(each.own) for each in kept.of_version(4))
+    sender, target = field("arp", "saddr ip"), field("arp", "daddr ip")
+    is_request = equal(field("arp", "operation"), "request")
+    no_announcement = unequal(target, own)
+    yield [is_request, equal(sender, own), no_announcement, replace(sender, "0.0.0.0")]
+    is_local = equal(field("ip", "daddr"), _LINK_LOCAL)
+    yield [equal(field("ip", "saddr"), own), is_local, ACCEPT]
+    yield [equal(field("ip", "saddr"), own), DROP]
     # A UDP service that is bound to no address may answer from the bridge's spare address.
     for ports in _by_protocol(kept.ports):
         if ports[0].protocol == "udp":
-            sport = _is(_field("udp", "sport"), _set(map(_port, ports)))
+            sport = equal(field("udp", "sport"), numbers(ports))
             change = _change(guest_mac, kept.of_version(4)[0])
             yield [sport, *change]
             yield [_IS_LATER_FRAGMENT, *change]
@@ -149,9 +143,9 @@ def _leaving_ipv4(guest_mac: str, kept: Kept) -> Iterator[list[Object]]:
 
 def _change(guest_mac: str, stand_in: StandIn) -> list[Object]:
     return [
-        _set_to(_field(_protocol(stand_in), "saddr"), str(stand_in.guest)),
-        _set_to(_field("ether", "saddr"), guest_mac),
-        _ACCEPT,
+        replace(field(_protocol(stand_in), "saddr"), str(stand_in.guest)),
+        replace(field("ether", "saddr"), guest_mac),
+        ACCEPT,
     ]
 
 
@@ -163,27 +157,3 @@ def _by_protocol(ports: tuple[PortRange, ...]) -> Iterator[list[PortRange]]:
 
 def _protocol(stand_in: StandIn) -> str:
     return "ip6" if isinstance(stand_in.guest, IPv6Address) else "ip"
-
-
-def _port(ports: PortRange) -> int | Object:
-    return ports.first if ports.first == ports.last else {"range": [ports.first, ports.last]}
-
-
-def _field(protocol: str, field: str) -> Object:
-    return {"payload": {"protocol": protocol, "field": field}}
-
-
-def _set(elements: Iterable[Any]) -> Object:
-    return {"set": list(elements)}
-
-
-def _is(left: Object, right: Any) -> Object:
-    return {"match": {"op": "==", "left": left, "right": right}}
-
-
-def _is_not(left: Object, right: Any) -> Object:
-    return {"match": {"op": "!=", "left": left, "right": right}}
-
-
-def _set_to(field: Object, value: Any) -> Object:
-    return {"mangle": {"key": field, "value": value}}

@@ -8,9 +8,10 @@ from ipaddress import IPv4Interface, IPv6Interface
 from vmnet.model.identity import Route
 from vmnet.model.kept import Kept
 from vmnet.model.wiring import Local, Port
-from vmnet.net import links, rtnl
-from vmnet.net.kept import nft, rules
+from vmnet.net import links, nft, rtnl
+from vmnet.net.kept import rules
 
+_SETTING = "VMNET_KEEP_PORTS"
 _MIN_IPV6_MTU = 1280  # bytes (RFC 8200 section 5)
 # A link's own addresses need fe80::/64, through which the kernel reaches link-local gateways.
 _PREFIXES = {4: 32, 6: 64}
@@ -23,7 +24,7 @@ def check(ports: Sequence[Port]) -> None:
     :raises vmnet.errors.PrivilegeError: the capability NET_ADMIN is missing
     """
     if keeping := tuple(_keeping(ports)):
-        nft.check(rules.table(keeping))
+        nft.check(rules.table(keeping), _SETTING)
 
 
 def load(ports: Sequence[Port]) -> None:
@@ -33,7 +34,7 @@ def load(ports: Sequence[Port]) -> None:
     :raises vmnet.errors.PrivilegeError: the capability NET_ADMIN is missing
     """
     if keeping := tuple(_keeping(ports)):
-        nft.load(rules.table(keeping))
+        nft.load(rules.table(keeping), _SETTING)
 
 
 def remove(ports: Sequence[Port]) -> None:
@@ -42,7 +43,7 @@ def remove(ports: Sequence[Port]) -> None:
     :raises vmnet.errors.BridgeError: nft is missing, or refuses
     """
     if any(_keeping(ports)):
-        nft.load(rules.no_table())
+        nft.load(rules.no_table(), _SETTING)
 
 
 def _keeping(ports: Sequence[Port]) -> Iterator[tuple[str, str, str, Kept]]:

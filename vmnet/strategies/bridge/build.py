@@ -13,6 +13,7 @@ from vmnet.api import (
     containment,
     kept_ports,
     links,
+    localhost,
     neighbours,
     reception,
     rtnl,
@@ -40,6 +41,7 @@ def build(wiring: Wiring) -> None:
         for each in bridged:
             _build_port(kernel, each)
     kept_ports.load(wiring.ports)
+    localhost.load(wiring.ports)
 
 
 def _build_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
@@ -115,6 +117,8 @@ def _address_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
             links.add_default_route(kernel, bridge.device, bridge.gateway, onlink)
         if port.kept is not None:
             kept_ports.add_addresses(kernel, port, bridge, port.kept)
+        if port.localhost is not None:
+            localhost.add_address(kernel, port, bridge, port.localhost)
 
 
 def _filter(kernel: rtnl.Rtnl, bridged: Bridged) -> None:

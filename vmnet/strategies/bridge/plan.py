@@ -31,7 +31,7 @@ from vmnet.api import (
     Wiring,
     hookimpl,
 )
-from vmnet.strategies.bridge import addressing
+from vmnet.strategies.bridge import addressing, loopback
 
 # A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
 UNBRIDGEABLE = frozenset(("macvlan", "ipvlan"))
@@ -102,6 +102,10 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
     assert bridge is not None
     if kept_ports := settings[KEEP_PORTS]:
         ports = _keep(kept_ports, ports, identity, requirements)
+    port = loopback.with_localhost(
+        settings, ports[default], identity.interfaces[default], identity, requirements
+    )
+    ports = (*ports[:default], port, *ports[default + 1 :])
     # With only a link-local address, a forwarder reaches no nameserver outside the container.
     reaches = bool(bridge.candidates) or _needs_no_network(identity.resolver)
     nameserver = bridge.address.ip if requirements.dns and reaches else None

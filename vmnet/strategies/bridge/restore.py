@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from vmnet.api import Port, Wiring, containment, kept_ports, links, replay, rtnl, step, tap
+from vmnet.api import (
+    Port,
+    Wiring,
+    containment,
+    kept_ports,
+    links,
+    localhost,
+    replay,
+    rtnl,
+    step,
+    tap,
+)
 from vmnet.strategies.bridge.bridged import Bridged
 
 
@@ -12,6 +23,7 @@ def restore(wiring: Wiring) -> None:
     :raises BridgeError: the kernel refused a step, or an uplink differs from its saved state
     """
     kept_ports.remove(wiring.ports)
+    localhost.remove(wiring.ports)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         present, gone = {}, []
         for bridged in map(Bridged.of, wiring.ports):

@@ -104,6 +104,10 @@ def _redirected(kernel: Any, number: int, interface: Interface, port: Port) -> P
             "unset VMNET_KEEP_PORTS, or use VMNET_BRIDGE=bridge on a network of another kind than "
             "macvlan and ipvlan",
         )
+    if port.localhost is not None:
+        _log.warning(
+            "127.0.0.1 does not lead to the guest: the frames of %s are redirected", interface.name
+        )
     mode = links.mode(kernel, interface.name)
     if interface.kind == "ipvlan" and mode != "l2":
         raise BridgeError(
@@ -133,6 +137,7 @@ def _redirected(kernel: Any, number: int, interface: Interface, port: Port) -> P
     flags = links.get(kernel, interface.name)["flags"] & links.REDIRECTED
     return evolve(
         port,
+        localhost=None,
         path=Redirect(interface.kind, flags, outside),
         local=Local(port.backend.name, own.mac, own.link_local or own.address),
     )

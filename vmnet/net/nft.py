@@ -9,39 +9,46 @@ from typing import Any
 from vmnet import engine, process
 from vmnet.errors import BridgeError, PrivilegeError
 
-_LACKS = (
-    "VMNET_KEEP_PORTS needs the package nftables, and a kernel with nftables' ingress and egress "
-    "hooks for network devices (Linux 5.16, CONFIG_NETFILTER_EGRESS, nft_fwd_netdev)"
-)
+_NEEDS = {
+    "VMNET_KEEP_PORTS": "ingress and egress of devices (Linux 5.16, CONFIG_NETFILTER_EGRESS), "
+    "nft_fwd_netdev",
+    "VMNET_LOCALHOST": "ingress of devices, nft_socket, nft_dup_ipv4",
+}
 
 
-def check(ruleset: Mapping[str, Any]) -> None:
+def check(ruleset: Mapping[str, Any], setting: str) -> None:
     """Let the kernel check a ruleset without loading it.
 
+    :param setting: the variable that needs the ruleset
     :raises BridgeError: nft is missing, or the kernel lacks what the ruleset needs
     :raises PrivilegeError: the capability NET_ADMIN is missing
     """
-    _nft(ruleset, "--check")
+    _nft(ruleset, setting, "--check")
 
 
-def load(ruleset: Mapping[str, Any]) -> None:
+def load(ruleset: Mapping[str, Any], setting: str) -> None:
     """Load a ruleset: all of it, or nothing.
 
+    :param setting: the variable that needs the ruleset
     :raises BridgeError: nft is missing, or the kernel lacks what the ruleset needs
     :raises PrivilegeError: the capability NET_ADMIN is missing
     """
-    _nft(ruleset)
+    _nft(ruleset, setting)
 
 
-def _nft(ruleset: Mapping[str, Any], *options: str) -> None:
+def _nft(ruleset: Mapping[str, Any], setting: str, *options: str) -> None:
+    hint = (
+        f"{setting} needs the package nftables, and a kernel with nftables' hooks and modules: "
+        f"{_NEEDS[setting]}"
+    )
     program = process.find("nft")
     if program is None:
-        raise BridgeError("the program nft is missing", _LACKS)
+        raise BridgeError("the program nft is missing", hint)
     argv = (str(program), "--json", *options, "--file", "-")
     try:
         answer = process.ask(argv, stdin=json.dumps(ruleset).encode())
     except OSError as error:
-        raise BridgeError(f"can't run {program}: {error.strerror or error}", _LACKS) from None
+        raise BridgeError(f"can't run {program}: {error.strerror or error}", hint) from None
     if not answer.status:
         return
     if "not permitted" in answer.stderr:
@@ -49,4 +56,4 @@ def _nft(ruleset: Mapping[str, Any], *options: str) -> None:
             "no permission to change nftables rules", engine.capability("NET_ADMIN")
         )
     first, *_ = answer.stderr.splitlines() or [f"exit status {answer.status}"]
-    raise BridgeError(f"nft refuses the rules for kept ports: {first}", _LACKS)
+    raise BridgeError(f"nft refuses the rules for {setting}: {first}", hint)
