@@ -117,6 +117,34 @@ def test_a_network_without_a_free_slot(network: Lan, vmnet: Vmnet) -> None:
             _await(process, "eth3 was connected")
 
 
+def test_a_replaced_nic_joins_the_guests_nic(network: Lan, vmnet: Vmnet) -> None:
+    """containerlab does this when it rebuilds a link. The new NIC has another MAC."""
+    web = network.container("web")
+    first = web.nic()
+    with running(vmnet, web) as (process, stand_in):
+        network.host.ip("link", "delete", first.port)
+        _await(process, "eth0 is gone, and the VM is off its network")
+        until(lambda: "set_link" in stand_in.told, 60, "the carrier to go", detail=process.output)
+        network.attach(web, "eth0", address=first.address, mac="02:42:00:00:00:07")
+        _await(process, "eth0 was replaced: the guest's NIC is on its network again")
+        assert stand_in.told.count("set_link") == 2
+        assert _master(web, "eth0") == _master(web, "tap0") == "br0"
+        reason = _ask(vmnet, process, "health", "--json")["reason"]
+        assert "eth0 is gone" not in reason
+    with vmnet.running(web) as process:
+        assert f"{first.address}/24" in process.output()
+
+
+def test_a_replaced_nic_with_another_address_is_blocked(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with running(vmnet, web) as (process, _):
+        network.host.ip("link", "delete", web.nic().port)
+        _await(process, "eth0 is gone")
+        network.attach(web, "eth0", address="172.30.1.99")
+        _await(process, "eth0 can't become a NIC of the guest: it has other addresses")
+        _await(process, "eth0 was added, but the VM is not on that network: vmnet blocks it")
+
+
 def _await(process: Process, word: str) -> None:
     until(lambda: word in process.output(), 60, repr(word), detail=process.output)
 

@@ -140,6 +140,12 @@ def vmnet_bridge_extend(
 
 
 @hookimpl
+def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
+    record("vmnet_bridge_rejoin", settings=settings, wiring=wiring)
+    return True
+
+
+@hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     record("vmnet_bridge_build", settings=settings, wiring=wiring)
     return True

@@ -76,6 +76,7 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
         WIRING,
         WIRING,
     ),
+    "vmnet_bridge_rejoin": (lambda it: it.rejoin_bridge(WIRING), True, None),
     "vmnet_bridge_build": (lambda it: it.build_bridge(WIRING), True, None),
     "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING, "fake"), True, None),
     "vmnet_launch": (lambda it: it.launch(COMMAND), None, None),

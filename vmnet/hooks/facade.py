@@ -198,6 +198,10 @@ class Hooks:
     def build_bridge(self, wiring: Wiring) -> None:
         self._required(wiring.strategy, "vmnet_bridge_build", bool, wiring=wiring)
 
+    def rejoin_bridge(self, wiring: Wiring) -> None:
+        """Connect the new uplinks of existing ports."""
+        self._required(wiring.strategy, "vmnet_bridge_rejoin", bool, wiring=wiring)
+
     def restore_bridge(self, wiring: Wiring, name: str) -> None:
         """Restore the network with the strategy, selected or not, that built the bridges.
 

@@ -53,6 +53,19 @@ def vmnet_bridge_extend(
 
 
 @hookspec(firstresult=True)
+def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
+    """Connect new NICs to existing ports, in the place of NICs that are gone.
+
+    Called for the same strategy when a NIC of the start was replaced by another NIC with the same
+    name, addresses, routes and MTU. Without this hook, vmnet blocks the new NIC.
+
+    :param wiring: only the ports whose uplinks were replaced, with the state of the new uplinks
+    :return: True
+    :raises vmnet.errors.BridgeError: the kernel refused a step
+    """
+
+
+@hookspec(firstresult=True)
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     """Build the planned wiring.
 

@@ -24,11 +24,12 @@ from vmnet.errors import BridgeError, CaptureError, MachineError, VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import command_record, helpers, redeliver, state, vm_record
 from vmnet.model.base import frozen
-from vmnet.model.identity import Identity
+from vmnet.model.identity import Identity, Interface
 from vmnet.model.machine import Command, NicChange
 from vmnet.model.wiring import Port, Wiring
-from vmnet.net import device, links
+from vmnet.net import device, links, rtnl
 from vmnet.net.kernel_errors import step
+from vmnet.net.restore import snapshot
 from vmnet.planning import machine
 from vmnet.settings.core import HOST_NETWORK, INTERFACES, INTERFACES_TIMEOUT, RUN_DIR
 
@@ -148,6 +149,50 @@ def _without(vm: Vm, name: str) -> Vm:
         identity=evolve(vm.identity, interfaces=interfaces),
         wiring=evolve(vm.wiring, ports=ports),
     )
+
+
+def rejoin(vm: Vm, name: str) -> Vm:
+    """Connect a new NIC in the place of a NIC of the start that is gone, and return the new state.
+
+    :raises VmnetError: a step failed, or the new NIC has other addresses, routes or another MTU
+    """
+    interface, port = _of(vm, name)
+    with step(f"follow the setup of {name}"):
+        _await_setup(name)
+        (found,) = _capture(vm.hooks, name).interfaces
+        if _settings(found) != _settings(interface):
+            raise BridgeError(
+                "it has other addresses, routes or another MTU than the NIC that is gone", ""
+            )
+        with rtnl.Rtnl() as kernel:
+            (saved,) = snapshot.take(kernel, [name])
+    renewed = evolve(port, saved=saved)
+    ports = tuple(renewed if own == port else own for own in vm.wiring.ports)
+    new = evolve(vm, wiring=evolve(vm.wiring, ports=ports))
+    new.save()
+    vm.hooks.rejoin_bridge(_alone(new.wiring, renewed))
+    set_carrier(new, name, up=True)
+    return new
+
+
+def set_carrier(vm: Vm, name: str, *, up: bool) -> None:
+    """Set the carrier of a guest's NIC of the start.
+
+    A guest asks for its addresses again when a carrier returns.
+
+    :raises VmnetError: the hypervisor refused
+    """
+    interface, port = _of(vm, name)
+    nic = machine.nic(f"net{vm.wiring.ports.index(port)}", interface, port)
+    vm.hooks.change_nic(vm.command, NicChange("up" if up else "down", nic))
+
+
+def _of(vm: Vm, name: str) -> tuple[Interface, Port]:
+    return next(pair for pair in vm.wiring.pairs(vm.identity) if pair[0].name == name)
+
+
+def _settings(interface: Interface) -> tuple[object, ...]:
+    return interface.addresses, interface.routes, interface.mtu
 
 
 def nic_name(slot: int) -> str:

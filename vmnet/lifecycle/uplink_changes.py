@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve
@@ -57,17 +57,20 @@ def follow(run_dir: Path, environ: Mapping[str, str]) -> None:
         if record is not None:
             record = _abandon_pending(run_dir, record, environ)
             record = _unplug_gone(run_dir, record, environ)
+            if slots:
+                record = _cut_gone(run_dir, record, environ)
             record = _plug_added(run_dir, record, environ, slots)
             _log_changes(run_dir, record, environ)
 
 
 def _is_idle(record: UplinkRecord, environ: Mapping[str, str]) -> bool:
     """Return whether the guest neither gets a NIC nor loses one."""
-    devices = device.devices()
+    devices, has_slots = device.devices(), value(environ, HOTPLUG) > 0
     return not (
         record.pending
         or any(uplink.slot is not None and uplink.index not in devices for uplink in record.uplinks)
-        or (value(environ, HOTPLUG) and _added(record, devices, environ))
+        or (has_slots and any(_cut(record, devices)))
+        or (has_slots and _added(record, devices, environ))
     )
 
 
@@ -151,6 +154,53 @@ def _unplug_gone(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]
     return record
 
 
+def _cut(record: UplinkRecord, devices: Mapping[int, Device]) -> Iterator[Uplink]:
+    """Yield the NICs of the start that are gone, while the guest's NICs have a carrier."""
+    for uplink in record.uplinks:
+        if uplink.slot is None and uplink.index not in devices and not uplink.is_cut:
+            yield uplink
+
+
+def _cut_gone(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]) -> UplinkRecord:
+    """Take the carrier from the guest's NICs of the start whose network is gone."""
+    from vmnet.lifecycle import hotplug
+
+    for uplink in _cut(record, device.devices()):
+        try:
+            hotplug.set_carrier(hotplug.find(environ, run_dir), uplink.name, up=False)
+        except VmnetError as error:
+            _log.warning("%s: the guest's NIC keeps its carrier: %s", uplink.name, error.message)
+        record = _replaced(record, uplink, evolve(uplink, is_cut=True))
+        uplink_record.save(run_dir, record)
+    return record
+
+
+def _rejoin(
+    run_dir: Path, record: UplinkRecord, environ: Mapping[str, str], uplink: Uplink, nic: Device
+) -> UplinkRecord:
+    """Connect a NIC in the place of a NIC of the start that is gone."""
+    from vmnet.lifecycle import hotplug
+
+    try:
+        vm = hotplug.rejoin(hotplug.find(environ, run_dir), nic.name)
+    except VmnetError as error:
+        _refuse(nic, error.message)
+        return record
+    text = f"{nic.name} was replaced: the guest's NIC is on its network again"
+    _log.info("%s", text)
+    described = uplink_record.describe(vm.wiring, device.devices())
+    (new,) = (found for found in described.uplinks if found.name == nic.name)
+    record = _replaced(record, uplink, new)
+    record = evolve(record, known=(*record.known, nic.index)).with_event(text)
+    uplink_record.save(run_dir, record)
+    return record
+
+
+def _replaced(record: UplinkRecord, old: Uplink, new: Uplink) -> UplinkRecord:
+    uplinks = tuple(new if uplink == old else uplink for uplink in record.uplinks)
+    return evolve(record, uplinks=uplinks)
+
+
 def _plug_added(
     run_dir: Path, record: UplinkRecord, environ: Mapping[str, str], slots: int
 ) -> UplinkRecord:
@@ -162,6 +212,10 @@ def _plug_added(
 
     before = device.devices()
     for nic in _added(record, before, environ):
+        gone = [own for own in record.uplinks if own.name == nic.name and own.is_cut]
+        if gone:
+            record = _rejoin(run_dir, record, environ, gone[0], nic)
+            continue
         slot = record.free_slot(slots)
         if slot is None:
             _refuse(nic, "no slot is free: VMNET_HOTPLUG sets their number")

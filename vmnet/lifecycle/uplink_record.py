@@ -39,6 +39,7 @@ class Uplink:
         set up. Only then is a missing carrier a trouble.
     :param logged: the trouble that was logged last, or an empty string
     :param slot: the slot of the guest's NIC, if it was added while the VM runs
+    :param is_cut: whether the guest's NIC has no carrier because this NIC is gone
     """
 
     name: str
@@ -48,6 +49,7 @@ class Uplink:
     had_carrier: bool
     logged: str = ""
     slot: int | None = None
+    is_cut: bool = False
 
 
 @frozen

@@ -8,6 +8,7 @@ from attrs import evolve
 
 from vmnet.api import (
     Bridge,
+    BridgeError,
     Identity,
     Redirect,
     Requirements,
@@ -45,6 +46,14 @@ def vmnet_bridge_extend(
     new = [own for own in identity.interfaces if own.name not in present]
     names = frozenset(own.name for own in new if own.kind in bridge.UNBRIDGEABLE)
     return redirect.redirected(extended, identity, names) if names else extended
+
+
+@hookimpl
+def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
+    for port in wiring.ports:
+        if not isinstance(port.path, Bridge):
+            raise BridgeError(f"{port.uplink} is redirected, not bridged", "restart the container")
+    return bridge.vmnet_bridge_rejoin(settings, wiring)
 
 
 @hookimpl

@@ -44,6 +44,18 @@ def build(wiring: Wiring) -> None:
     localhost.load(wiring.ports)
 
 
+def rejoin(wiring: Wiring) -> None:
+    """Move new uplinks to the existing bridges.
+
+    :raises BridgeError: the kernel refused a step
+    """
+    with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
+        for bridged in map(Bridged.of, wiring.ports):
+            with step(f"filter {bridged.port.uplink}"):
+                containment.contain(kernel, bridged.port)
+            _move_uplink(kernel, bridged)
+
+
 def _build_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
     """Build a bridge with two ports.
 

@@ -159,6 +159,14 @@ def _free_numbers() -> Iterator[int]:
 
 
 @hookimpl
+def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
+    from vmnet.strategies.bridge import build
+
+    build.rejoin(wiring)
+    return True
+
+
+@hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     from vmnet.strategies.bridge import build
 
