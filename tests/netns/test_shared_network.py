@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -80,6 +81,21 @@ def test_a_program_of_another_container_is_found_by_its_socket(
         assert process.wait() == 0
         assert f"use this network namespace ({found}), and have no network" in process.output()
         require_same(before, web.dump())
+
+
+def test_sockets_of_the_container_s_own_programs_do_not_count(network: Lan, vmnet: Vmnet) -> None:
+    """The image's entry point may be a program that supervises vmnet."""
+    own = (
+        "import socket, subprocess, sys; kept = socket.socketpair()\n"
+        "raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+        "sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+    )
+    web = network.container("web")
+    environ = {**vmnet.environ, "VMNET_QEMU": "/bin/true"}
+    command = (sys.executable, "-c", own, *VMNET, "run")
+    done = web.run(*command, env=environ, check=False, pid=True)
+    assert "the guest gets MAC" in done.stderr
+    assert "use this network namespace" not in done.stderr
 
 
 def test_a_visible_process_of_another_container_is_found(network: Lan, vmnet: Vmnet) -> None:
