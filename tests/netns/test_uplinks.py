@@ -76,6 +76,21 @@ def test_a_new_nic_with_the_same_name_is_another_nic(network: Lan, vmnet: Vmnet)
         assert "eth0 is gone" in _reason(vmnet, process)
 
 
+@pytest.mark.parametrize("strategy", ["bridge", "redirect"])
+def test_a_network_that_was_connected_again_keeps_its_addresses(
+    network: Lan, vmnet: Vmnet, strategy: str
+) -> None:
+    """The engine gives the new NIC the same name, MAC and address. The next start hands it over."""
+    web = network.container("web")
+    with vmnet.running(web, VMNET_BRIDGE=strategy) as process:
+        network.host.ip("link", "delete", web.nic().port)
+        _await_word(process, "eth0 is gone")
+        network.attach(web, "eth0", address=web.address)
+        _await_word(process, "eth0 was added")
+    with vmnet.running(web) as process:
+        assert f"eth0: the guest gets MAC {web.mac} and {web.address}/24" in process.output()
+
+
 def test_a_later_network_gets_no_answers_from_the_container(network: Lan, vmnet: Vmnet) -> None:
     """The engine can still configure the NIC, and the next start hands it over."""
     with lan(2, host=network.host) as second:

@@ -41,6 +41,15 @@ def messages(saved: Saved) -> list[Message]:
     return [Message.parse(message.kind, bytes.fromhex(message.body)) for message in saved.messages]
 
 
+def is_of(saved: Saved, index: int) -> bool:
+    """Return whether a state can be that of the link with an index.
+
+    A NIC that the engine removes and adds again has a new index, but often the same name and MAC.
+    """
+    addresses = [message for message in messages(saved) if message.kind == rtnl.RTM_NEWADDR]
+    return not addresses or any(index in address.indices for address in addresses)
+
+
 def concerning(index: int, everything: Sequence[Message]) -> list[Message]:
     """Return the messages that disappear when an interface goes down and loses its addresses.
 

@@ -11,6 +11,7 @@ from vmnet.api import (
     localhost,
     replay,
     rtnl,
+    snapshot,
     step,
     tap,
 )
@@ -49,13 +50,14 @@ def restore(wiring: Wiring) -> None:
 
 
 def _has_uplink(kernel: rtnl.Rtnl, bridged: Bridged) -> bool:
-    """Return whether the uplink exists, by its MAC.
+    """Return whether the uplink exists, by its MAC and index.
 
     The engine may have removed it and given its name to another NIC.
     """
-    link = links.find(kernel, bridged.port.uplink)
-    macs = bridged.uplink_mac, bridged.port.guest_mac
-    return link is not None and link.get_attr("IFLA_ADDRESS") in macs
+    port, macs = bridged.port, (bridged.uplink_mac, bridged.port.guest_mac)
+    link = links.find(kernel, port.uplink)
+    has_mac = link is not None and link.get_attr("IFLA_ADDRESS") in macs
+    return has_mac and snapshot.is_of(port.saved, link["index"])
 
 
 def _remove_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:

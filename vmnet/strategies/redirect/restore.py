@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.api import Port, Wiring, containment, links, replay, rtnl, step, tap
+from vmnet.api import Port, Wiring, containment, links, replay, rtnl, snapshot, step, tap
 from vmnet.strategies.redirect.ends import Ends
 
 
@@ -36,12 +36,13 @@ def restore(wiring: Wiring) -> None:
 
 
 def _has_uplink(kernel: rtnl.Rtnl, port: Port) -> bool:
-    """Return whether the uplink exists, by its MAC.
+    """Return whether the uplink exists, by its MAC and index.
 
     The engine may have removed it and given its name to another NIC.
     """
     link = links.find(kernel, port.uplink)
-    return link is not None and link.get_attr("IFLA_ADDRESS") == port.guest_mac
+    has_mac = link is not None and link.get_attr("IFLA_ADDRESS") == port.guest_mac
+    return has_mac and snapshot.is_of(port.saved, link["index"])
 
 
 def _remove_outside(kernel: rtnl.Rtnl, ends: Ends) -> None:
