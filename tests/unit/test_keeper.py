@@ -19,6 +19,7 @@ from tests.unit.supervised import guard_command, keeper_command
 from vmnet.supervision import ends, keeper, keeping
 from vmnet.supervision.log import Log
 from vmnet.supervision.pidfiles import read as read_pid
+from vmnet.supervision.pidfiles import request_restart
 from vmnet.supervision.watches import Watch
 
 if TYPE_CHECKING:
@@ -84,6 +85,17 @@ def test_a_killed_daemon_is_restarted_and_ends_with_the_vm(
     assert capfd.readouterr().err == (
         "vmnet: error: helper: ended before the VM (exit status unknown): starting it again\n"
     )
+
+
+def test_a_requested_restart_is_no_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    subprocess.run(daemon_in(tmp_path), check=True)
+    first = pid_in(tmp_path)
+    with kept(daemon(tmp_path)):
+        request_restart(str(tmp_path / "pid"))
+        os.kill(first, signal.SIGTERM)
+        until(lambda: pid_in(tmp_path) != first, WAIT, "another process")
+    assert capfd.readouterr().err == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pid", "starts"]
 
 
 @pytest.mark.parametrize(
