@@ -79,6 +79,7 @@ def _require_traffic(network: Lan, vm: Namespace, station: Namespace, web: Names
         assert fetch(vm, WORLD) == "the world\n"
         assert fetch(station, web.address) == "the guest\n"
         assert fetch(station, own6) == "the guest\n"
+        assert fetch(web, "127.0.0.1") == "the guest\n"
         until(lambda: any(":" in r.get("gateway", "") for r in vm.routes()), 60, "a router")
         assert fetch(vm, WORLD6) == "the world\n"
     with dns_server(vm, {"name.example": "192.0.2.7"}):  # UDP
