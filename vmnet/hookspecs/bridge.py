@@ -59,7 +59,7 @@ def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
     Called for the same strategy when a NIC of the start was replaced by another NIC with the same
     name, addresses, routes and MTU. Without this hook, vmnet blocks the new NIC.
 
-    :param wiring: only the ports whose uplinks were replaced, with the state of the new uplinks
+    :param wiring: all ports, with the state of the new uplinks
     :return: True
     :raises vmnet.errors.BridgeError: the kernel refused a step
     """

@@ -170,7 +170,7 @@ def rejoin(vm: Vm, name: str) -> Vm:
     ports = tuple(renewed if own == port else own for own in vm.wiring.ports)
     new = evolve(vm, wiring=evolve(vm.wiring, ports=ports))
     new.save()
-    vm.hooks.rejoin_bridge(_alone(new.wiring, renewed))
+    vm.hooks.rejoin_bridge(new.wiring)
     set_carrier(new, name, up=True)
     return new
 

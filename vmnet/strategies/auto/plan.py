@@ -52,7 +52,7 @@ def vmnet_bridge_extend(
 def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
     for port in wiring.ports:
         if not isinstance(port.path, Bridge):
-            raise BridgeError(f"{port.uplink} is redirected, not bridged", "restart the container")
+            raise BridgeError(f"{port.uplink} has no bridge", "restart the container")
     return bridge.vmnet_bridge_rejoin(settings, wiring)
 
 

@@ -45,15 +45,19 @@ def build(wiring: Wiring) -> None:
 
 
 def rejoin(wiring: Wiring) -> None:
-    """Move new uplinks to the existing bridges.
+    """Move the uplinks that are outside of their bridges, because they are new, to the bridges.
 
     :raises BridgeError: the kernel refused a step
     """
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for bridged in map(Bridged.of, wiring.ports):
             with step(f"filter {bridged.port.uplink}"):
+                link = links.find(kernel, bridged.port.uplink)
+                if link is None or link.get_attr("IFLA_MASTER"):
+                    continue
                 containment.contain(kernel, bridged.port)
             _move_uplink(kernel, bridged)
+    kept_ports.load(wiring.ports)  # the rules of a device go with it
 
 
 def _build_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
