@@ -55,6 +55,8 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
         assert vms.query(published, "identity") == identity
         vm.stop(60)
         assert vm.wait() == 0
+        for container in (vm, web):
+            container.rm()
 
 
 @contextmanager
