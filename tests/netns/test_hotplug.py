@@ -10,6 +10,7 @@ from typing import Any
 from tests.lab.command import Process, run
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
+from tests.lab.net.services import web_server
 from tests.lab.wait import until
 from tests.netns.conftest import VMNET, Vmnet
 from tests.unit.qmp import Qemu, qemu
@@ -18,9 +19,11 @@ CONNECTED, DISCONNECTED = "eth1 was connected", "eth1 was disconnected: the gues
 
 
 @contextmanager
-def running(vmnet: Vmnet, web: Namespace, slots: int = 4) -> Iterator[tuple[Process, Qemu]]:
+def running(
+    vmnet: Vmnet, web: Namespace, slots: int = 4, **settings: str
+) -> Iterator[tuple[Process, Qemu]]:
     """Run a VM whose control socket answers."""
-    with vmnet.running(web, VMNET_HOTPLUG=str(slots)) as process:
+    with vmnet.running(web, VMNET_HOTPLUG=str(slots), **settings) as process:
         path = vmnet.run_dir / "qmp.sock"
         path.unlink()
         with qemu(path) as stand_in:
@@ -143,6 +146,25 @@ def test_a_replaced_nic_with_another_address_is_blocked(network: Lan, vmnet: Vmn
         network.attach(web, "eth0", address="172.30.1.99")
         _await(process, "eth0 can't become a NIC of the guest: it has other addresses")
         _await(process, "eth0 was added, but the VM is not on that network: vmnet blocks it")
+
+
+def test_the_container_keeps_its_ports_on_a_network_that_comes(network: Lan, vmnet: Vmnet) -> None:
+    def page(where: Namespace, address: str) -> str:
+        return where.run("curl", "-sS", "-m", "9", f"http://{address}:8006/").stdout
+
+    with lan(2, host=network.host) as second:
+        web, neighbour = network.container("web"), second.station()
+        with (
+            running(vmnet, web, VMNET_KEEP_PORTS="8006") as (process, _),
+            web_server(web, "container", 8006),
+        ):
+            late = second.attach(web, "eth1", gateway=False)
+            _await(process, CONNECTED)
+            assert page(neighbour, late.address) == "container"
+            assert page(network.host, web.address) == "container"
+            second.host.ip("link", "delete", late.port)
+            _await(process, DISCONNECTED)
+            assert page(network.host, web.address) == "container"
 
 
 def _await(process: Process, word: str) -> None:

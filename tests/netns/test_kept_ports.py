@@ -206,7 +206,7 @@ def test_the_network_is_put_back(network: Lan, vmnet: Vmnet, web: Namespace) -> 
     require_same(before, web.dump())
     assert tables(web) == ""
     with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)):
-        assert "netdev vmnet" in tables(web)
+        assert tables(web) == "table netdev vmnet-eth0\n"
     again = vmnet(web, "run", VMNET_QEMU="/nonexistent")
     assert again.returncode
     require_same(before, web.dump())

@@ -17,7 +17,7 @@ Pure functions return the objects of libnftables-json(5).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from vmnet.model.kept import Kept, PortRange, StandIn
@@ -37,33 +37,35 @@ from vmnet.net.nft_objects import (
     without_table,
 )
 
-_TABLE = ("netdev", "vmnet")
 _LINK_LOCAL = {"prefix": {"addr": "169.254.0.0", "len": 16}}
 _IS_LATER_FRAGMENT = unequal({"&": [field("ip", "frag-off"), 0x1FFF]}, 0)
 # ICMPv6 messages that the bridge sends: neighbour discovery, multicast listener reports.
 _NEIGHBOURS = [135, 136, 143]
 
 
-def table(ports: Iterable[tuple[str, str, str, Kept]]) -> Object:
-    """Return a ruleset that replaces the table with one for these ports.
+def table(uplink: str, guest_mac: str, own_mac: str, kept: Kept) -> list[Object]:
+    """Return commands that replace an uplink's table.
 
-    :param ports: the uplink, the guest's MAC, the bridge's MAC, and what the container keeps
+    :param own_mac: the bridge's MAC
     """
-    commands = [*without_table(*_TABLE), add_table(*_TABLE)]
-    for number, (uplink, guest_mac, own_mac, kept) in enumerate(ports):
-        chains = {
-            "ingress": _entering(uplink, guest_mac, own_mac, kept),
-            "egress": _leaving(guest_mac, own_mac, kept),
-        }
-        for hook, rules in chains.items():
-            name = f"{hook}{number}"
-            commands += add_chain(*_TABLE, name, rules, hook=hook, dev=uplink, prio=0)
-    return {"nftables": commands}
+    own = ("netdev", _name(uplink))
+    entering = _entering(uplink, guest_mac, own_mac, kept)
+    leaving = _leaving(guest_mac, own_mac, kept)
+    return [
+        *without_table(*own),
+        add_table(*own),
+        *add_chain(*own, "ingress", entering, hook="ingress", dev=uplink, prio=0),
+        *add_chain(*own, "egress", leaving, hook="egress", dev=uplink, prio=0),
+    ]
 
 
-def no_table() -> Object:
-    """Return a ruleset that removes the table, if there is one."""
-    return {"nftables": without_table(*_TABLE)}
+def no_table(uplink: str) -> list[Object]:
+    """Return commands that remove an uplink's table, if there is one."""
+    return without_table("netdev", _name(uplink))
+
+
+def _name(uplink: str) -> str:
+    return f"vmnet-{uplink}"
 
 
 def _entering(uplink: str, guest_mac: str, own_mac: str, kept: Kept) -> Iterator[list[Object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 
 from vmnet.model.identity import Route
@@ -10,6 +10,7 @@ from vmnet.model.kept import Kept
 from vmnet.model.wiring import Local, Port
 from vmnet.net import links, nft, rtnl
 from vmnet.net.kept import rules
+from vmnet.net.nft_objects import Object
 
 _SETTING = "VMNET_KEEP_PORTS"
 _MIN_IPV6_MTU = 1280  # bytes (RFC 8200 section 5)
@@ -23,8 +24,8 @@ def check(ports: Sequence[Port]) -> None:
     :raises vmnet.errors.BridgeError: nft is missing, or the kernel lacks what the rules need
     :raises vmnet.errors.PrivilegeError: the capability NET_ADMIN is missing
     """
-    if keeping := tuple(_keeping(ports)):
-        nft.check(rules.table(keeping), _SETTING)
+    if commands := _tables(ports):
+        nft.check({"nftables": commands}, _SETTING)
 
 
 def load(ports: Sequence[Port]) -> None:
@@ -33,23 +34,27 @@ def load(ports: Sequence[Port]) -> None:
     :raises vmnet.errors.BridgeError: nft is missing, or the kernel lacks what the rules need
     :raises vmnet.errors.PrivilegeError: the capability NET_ADMIN is missing
     """
-    if keeping := tuple(_keeping(ports)):
-        nft.load(rules.table(keeping), _SETTING)
+    if commands := _tables(ports):
+        nft.load({"nftables": commands}, _SETTING)
 
 
 def remove(ports: Sequence[Port]) -> None:
-    """Remove the rules, if there are any.
+    """Remove the rules of these ports, if there are any.
 
     :raises vmnet.errors.BridgeError: nft is missing, or refuses
     """
-    if any(_keeping(ports)):
-        nft.load(rules.no_table(), _SETTING)
+    uplinks = [port.uplink for port in ports if port.kept is not None]
+    if commands := [command for uplink in uplinks for command in rules.no_table(uplink)]:
+        nft.load({"nftables": commands}, _SETTING)
 
 
-def _keeping(ports: Sequence[Port]) -> Iterator[tuple[str, str, str, Kept]]:
-    for port in ports:
-        if port.kept is not None and port.local is not None:
-            yield port.uplink, port.guest_mac, port.local.mac, port.kept
+def _tables(ports: Sequence[Port]) -> list[Object]:
+    return [
+        command
+        for port in ports
+        if port.kept is not None and port.local is not None
+        for command in rules.table(port.uplink, port.guest_mac, port.local.mac, port.kept)
+    ]
 
 
 def add_addresses(kernel: rtnl.Rtnl, port: Port, local: Local, kept: Kept) -> None:

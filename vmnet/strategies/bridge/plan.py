@@ -101,7 +101,7 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
     bridge = port.local
     assert bridge is not None
     if kept_ports := settings[KEEP_PORTS]:
-        ports = _keep(kept_ports, ports, identity, requirements)
+        ports = _keep(kept_ports, ports, identity.interfaces, identity, requirements)
     port = loopback.with_localhost(
         settings, ports[default], identity.interfaces[default], identity, requirements
     )
@@ -145,6 +145,8 @@ def extend(
         port = _plan_port(number, interface, identity, requirements, state)
         if settings[FILTER]:
             port = evolve(port, sender=_sender(interface, port))
+        if ranges := settings[KEEP_PORTS]:
+            (port,) = _keep(ranges, (port,), (interface,), identity, requirements)
         present[interface.name] = port
     return evolve(wiring, ports=tuple(present[own.name] for own in identity.interfaces))
 
@@ -267,17 +269,18 @@ def _with_spares(
 def _keep(
     ranges: tuple[PortRange, ...],
     ports: tuple[Port, ...],
+    interfaces: tuple[Interface, ...],
     identity: Identity,
     requirements: Requirements,
 ) -> tuple[Port, ...]:
-    """Return the ports with what the container keeps, if the kernel accepts the rules."""
+    """Return the interfaces' ports with what the container keeps, if the kernel accepts this."""
     from vmnet.api import kept_ports
     from vmnet.strategies.bridge import kept
 
     kept.require(ranges, identity, requirements)
     keeping = tuple(
         evolve(port, kept=kept.kept(ranges, interface, _link_local(port), identity))
-        for port, interface in zip(ports, identity.interfaces, strict=True)
+        for port, interface in zip(ports, interfaces, strict=True)
     )
     kept_ports.check(keeping)
     return keeping
