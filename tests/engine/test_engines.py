@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import NET_ADMIN, ROOT, Vms
+from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, Vms
 from tests.engine.test_restart import require_identity
 from tests.lab.engines.docker import Engine, own_engine
 from tests.lab.engines.dockerd import BIP
-from tests.lab.engines.podman import Container, podman
+from tests.lab.engines.podman import CRI_O, PODMAN, podman
 from tests.lab.net.namespace import namespace
 from tests.lab.wait import WAIT, until
 from vmnet.errors import PrivilegeError
@@ -94,14 +94,24 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
         assert "--device /dev/net/tun" in refused.stderr
 
 
-def test_the_pod_on_podman(saved: Path, image: str) -> None:
-    """deploy/pod.yaml runs as it is, with the few capabilities that Podman and CRI-O grant."""
-    with namespace("podman") as host, podman(host, saved) as engine:
+@pytest.mark.parametrize(
+    ("current", "capabilities"), [(False, PODMAN), (True, CRI_O)], ids=["podman", "podman5-crio"]
+)
+def test_the_pod_on_podman(
+    saved: Path, image: str, current: bool, capabilities: tuple[str, ...]
+) -> None:
+    """deploy/pod.yaml runs as it is, with the few capabilities that Podman and CRI-O grant.
+
+    CRI-O grants some of Podman's, so Podman 5 runs the pod only with CRI-O's.
+    """
+    with (
+        namespace("podman") as host,
+        podman(host, saved, current=current, capabilities=capabilities) as engine,
+    ):
         engine("tag", image, "registry.example/vmnet")
         vm = engine.play(ROOT / "deploy" / "pod.yaml", "vm-vm")
-        until(lambda: "vmnet-guest: eth0 " in vm.logs(), WAIT, "a lease", detail=vm.report)
-        pod = engine("pod", "inspect", "vm").json()
-        infra = Container(engine, pod["InfraContainerID"]).inspect()
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
+        infra = engine.infra("vm").inspect()
         (network,) = infra["NetworkSettings"]["Networks"].values()
         url = f"http://{network['IPAddress']}/cgi-bin/identity"
         (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]

@@ -1,11 +1,16 @@
-"""Run Podman as root, with its data in a temporary folder and its bridges in a namespace."""
+"""Run Podman as root, with its data in a temporary folder and its bridges in a namespace.
+
+Podman is the machine's own, or that of Debian 13.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +20,26 @@ from ..command import Argument, Completed, run
 from ..net.namespace import Namespace
 from ..progress import step
 from ..wait import WAIT
+from .debian13 import debian13
 
-# The capabilities are Podman's current defaults. Debian's older releases have more.
+PODMAN = (
+    *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID"),
+    *("SETPCAP", "SETUID", "SYS_CHROOT"),
+)
+"""Podman's current default capabilities. Debian's older releases have more."""
+CRI_O = (
+    *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP"),
+    "SETUID",
+)
+"""The default capabilities of CRI-O (crio.conf(5))."""
+
 _CONF = """\
 [containers]
 cgroups = "enabled"
 log_driver = "k8s-file"
 # Podman's default limits may exceed this machine's.
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-default_capabilities = [
-    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
-    "SETPCAP", "SETUID", "SYS_CHROOT",
-]
+default_capabilities = {capabilities}
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -56,15 +69,24 @@ class Podman:
     argv: tuple[Argument, ...]
     env: dict[str, str]
 
-    def __call__(self, *argv: Argument, check: bool = True, timeout: float = WAIT) -> Completed:
+    def __call__(
+        self, *argv: Argument, check: bool = True, timeout: float = WAIT, input: str = ""
+    ) -> Completed:
         """Run any podman command until it ends."""
         enter = ("nsenter", f"--net={self.host.path}")
-        return run(*enter, *self.argv, *argv, env=self.env, check=check, timeout=timeout)
+        command = (*enter, *self.argv, *argv)
+        return run(*command, env=self.env, check=check, timeout=timeout, input=input)
 
     def play(self, pod: Path, container: str) -> Container:
         """Run ``podman kube play``, and return a container of the pod by name."""
-        self("kube", "play", pod, timeout=WAIT)
+        self("kube", "play", "-", input=pod.read_text())
         return Container(self, container)
+
+    def infra(self, pod: str) -> Container:
+        """Return the container that owns a pod's network."""
+        found = self("pod", "inspect", pod).json()
+        inspected = found[0] if isinstance(found, list) else found  # a list since Podman 5
+        return Container(self, inspected["InfraContainerID"])
 
     def start(self, image: str, *command: str, options: Sequence[str] = ()) -> Container:
         """Run ``podman run -d``."""
@@ -109,18 +131,29 @@ class Container:
 
 
 @contextmanager
-def podman(host: Namespace, archive: Path) -> Iterator[Podman]:
+def podman(
+    host: Namespace,
+    archive: Path,
+    *,
+    capabilities: Sequence[str] = PODMAN,
+    current: bool = False,
+) -> Iterator[Podman]:
     """
     Run Podman with one image, and remove all its data when the context exits.
 
     :param archive: the image as a file of ``docker save``.
+    :param capabilities: those that containers have by default.
+    :param current: run Podman 5 of Debian 13, instead of the machine's own.
     """
     # On a real disk: Podman cannot mount its overlay on a tmpfs or on another overlay.
-    with tempfile.TemporaryDirectory(prefix="vmnet-podman-", dir="/var/tmp") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="vmnet-podman-", dir="/var/tmp") as name,
+        debian13(host, Path(name)) if current else nullcontext(()) as inside,
+    ):
         folder = Path(name)
         (folder / "networks").mkdir()
         conf = folder / "containers.conf"
-        conf.write_text(_CONF.format(folder=folder))
+        conf.write_text(_CONF.format(folder=folder, capabilities=json.dumps(capabilities)))
         storage = folder / "storage.conf"
         storage.write_text(_STORAGE.format(folder=folder))
         env = {
@@ -128,9 +161,11 @@ def podman(host: Namespace, archive: Path) -> Iterator[Podman]:
             "CONTAINERS_CONF": str(conf),
             "CONTAINERS_STORAGE_CONF": str(storage),
         }
-        made = Podman(host, ("podman", "--tmpdir", folder / "tmp"), env)
+        made = Podman(host, (*inside, "podman", "--tmpdir", folder / "tmp"), env)
         try:
             with step("podman load"):
+                if current:  # its root contains only this folder of the machine's
+                    archive = shutil.copyfile(archive, folder / "image.tar")
                 made("load", "-q", "-i", archive, timeout=300)
             yield made
         finally:

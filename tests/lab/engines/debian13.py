@@ -1,0 +1,69 @@
+"""Run the engines of Debian 13 in a root folder of their own, in the network of a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..command import background, run
+from ..images.cache import cached
+from ..net.namespace import Namespace
+from ..wait import WAIT, until
+
+_RELEASE = "trixie"
+_PACKAGES = ("ca-certificates", "catatonit", "iptables", "netavark", "nftables", "podman", "runc")
+_VERSION = 1
+"""Number of this list of packages. Increase it with every change of the list."""
+
+# Writes go to memory, except those to the kept folder: engines cannot mount an overlay on another.
+_BOOT = """\
+set -eu
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work" overlay /mnt/root
+cd /mnt/root
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount --rbind /sys/fs/cgroup sys/fs/cgroup
+mount --rbind /dev dev
+mount -t tmpfs tmpfs run
+mkdir -p ".$2"
+mount --bind "$2" ".$2"
+exec chroot . sh -c 'trap "exit 0" TERM; touch /run/booted; sleep infinity & wait'
+"""
+
+
+@contextmanager
+def debian13(host: Namespace, kept: Path) -> Iterator[tuple[str, ...]]:
+    """Boot the root folder, and yield the words that run a program in it.
+
+    Its processes end with the context.
+
+    :param kept: a folder on a real disk, at the same path inside
+    """
+    # ip(8) would hide the mounts of the control groups.
+    enter = ("nsenter", f"--net={host.path}")
+    spaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--")
+    with background(*enter, *spaces, "sh", "-c", _BOOT, "sh", _tree(), kept) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+        def booted() -> str | None:
+            process.require_running()
+            pid = children.read_text().strip()
+            return pid if pid and Path(f"/proc/{pid}/root/run/booted").exists() else None
+
+        pid = until(booted, WAIT, "Debian 13", detail=process.output)
+        yield ("nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--root", "--wd")
+
+
+def _tree() -> Path:
+    """Return the files, from the cache or made in about two minutes."""
+    name = f"debian-{_RELEASE}-engines-{_VERSION}"
+    return cached(name, f"the engines of Debian {_RELEASE}", _make)
+
+
+def _make(root: Path) -> None:
+    include = f"--include={','.join(_PACKAGES)}"
+    run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=1200)
+    root.chmod(0o755)
