@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from tests.lab.clients.dhcp4 import udhcpc
-from tests.lab.command import run
+from tests.lab.command import Process, run
 from tests.lab.net.frames import heard, waiting
-from tests.lab.net.lan import Lan
+from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
+from tests.netns import test_hotplug as hotplug
 from tests.netns.conftest import Vmnet, hypervisor
 from vmnet.net.packets import mac_bytes
 
@@ -34,13 +36,41 @@ def test_neighbours_learn_the_guests_place_before_it_sends(
         def is_announced() -> bool:
             for frame in waiting(card):
                 if frame[6:12] == mac_bytes(web.mac):
-                    found.add(_announced(frame))
+                    found.add(announced(frame))
             return wanted <= found
 
         until(is_announced, WAIT, "the announcements", detail=process.output)
         if kind == "veth":
             learned = run("bridge", "-n", network.host.name, "fdb", "show", "br", network.bridge)
             assert f"{web.mac} dev {web.nic().port} " in learned.stdout
+
+
+def test_neighbours_learn_the_place_of_a_nic_that_is_added_or_replaced(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """The switch learns the guest's MAC at its new port."""
+    with lan(2, host=network.host) as second:
+        web, stations = network.container("web"), (network.station(), second.station())
+        first = web.nic()
+        with hotplug.running(vmnet, web) as (process, _), heard(stations[1]) as card:
+            late = second.attach(web, "eth1", gateway=False)
+            _await(card, late.mac, late.address, process)
+            with heard(stations[0]) as other:
+                network.host.ip("link", "delete", first.port)
+                gone = "eth0 is gone, and the VM is off its network"
+                until(lambda: gone in process.output(), WAIT, "the NIC to go")
+                again = network.attach(web, "eth0", address=first.address, mac="02:42:00:00:00:07")
+                _await(other, first.mac, first.address, process)
+                learned = run("bridge", "-n", network.host.name, "fdb", "show")
+                assert f"{first.mac} dev {again.port} " in learned.stdout
+
+
+def _await(card: socket.socket, mac: str, address: str, process: Process) -> None:
+    def is_announced() -> bool:
+        sent = [frame for frame in waiting(card) if frame[6:12] == mac_bytes(mac)]
+        return IPv4Address(address) in map(announced, sent)
+
+    until(is_announced, WAIT, f"an announcement of {address}", detail=process.output)
 
 
 @pytest.mark.parametrize(("strategy", "kind"), STRATEGIES)
@@ -67,7 +97,7 @@ def test_a_question_gets_exactly_one_answer(
     assert {frame[6:12] for frame in (*replies, *advertisements)} == {mac_bytes(web.mac)}
 
 
-def _announced(frame: bytes) -> IPv4Address | IPv6Address | None:
+def announced(frame: bytes) -> IPv4Address | IPv6Address | None:
     """Return the address that a frame announces to all hosts."""
     if frame[12:14] == b"\x08\x06" and frame[28:32] == frame[38:42]:
         return IPv4Address(frame[28:32])

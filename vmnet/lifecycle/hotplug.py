@@ -27,7 +27,7 @@ from vmnet.model.base import frozen
 from vmnet.model.identity import Identity, Interface
 from vmnet.model.machine import Command, NicChange
 from vmnet.model.wiring import Port, Wiring
-from vmnet.net import device, links, rtnl
+from vmnet.net import announcement, device, links, rtnl
 from vmnet.net.kernel_errors import step
 from vmnet.net.restore import snapshot
 from vmnet.planning import machine
@@ -107,6 +107,9 @@ def plug(vm: Vm, name: str, slot: int) -> Vm:
         undo.callback(vm.hooks.restore_bridge, _alone(wiring, port), vm.wiring.strategy)
         vm.hooks.build_bridge(_alone(wiring, port))
         _deliver(vm, new, undo)
+        if port.tap is not None and not requirements.any_address:
+            addresses = (own.ip for own in identity.interfaces[-1].addresses)
+            announcement.announce(name, port.tap.fds[0], port.guest_mac, addresses)
         nic = machine.nic(nic_name(slot), identity.interfaces[-1], port)
         vm.hooks.change_nic(vm.command, NicChange("plug", nic, slot))
         undo.callback(vm.hooks.change_nic, vm.command, NicChange("unplug", nic, slot))
@@ -172,6 +175,9 @@ def rejoin(vm: Vm, name: str) -> Vm:
     new.save()
     vm.hooks.rejoin_bridge(new.wiring)
     set_carrier(new, name, up=True)
+    if not vm.hooks.requirements(vm.identity).any_address:
+        addresses = (own.ip for own in interface.addresses)
+        announcement.announce_by_uplink(name, port.guest_mac, addresses)
     return new
 
 

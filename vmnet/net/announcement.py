@@ -44,6 +44,18 @@ def announce(uplink: str, tap: int, mac: str, addresses: Iterable[object]) -> No
         _log.warning("%s: can't announce the guest's addresses: %s", uplink, error.strerror)
 
 
+def announce_by_uplink(uplink: str, mac: str, addresses: Iterable[object]) -> None:
+    """Send the announcements on an uplink that has been replaced, whose tap the hypervisor has."""
+    try:
+        _await_carrier(uplink)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as link:
+            link.bind((uplink, 0))
+            for frame in frames(mac, addresses):
+                link.send(frame)
+    except OSError as error:
+        _log.warning("%s: can't announce the guest's addresses: %s", uplink, error.strerror)
+
+
 def frames(mac: str, addresses: Iterable[object]) -> Iterator[bytes]:
     """Yield an ARP announcement (RFC 5227 section 3) or an unsolicited neighbour advertisement
     (RFC 4861 section 7.2.6) for each address.
