@@ -15,7 +15,7 @@ from vmnet.model.names import shown
 RESERVED = frozenset(
     (
         *("state.json", "allocations.json", "vm.json", "uplinks.json", "command.json"),
-        *("answered", ".check"),
+        *("answered", ".check", "hotplug.lock"),
         *("guard.pid", "keeper.pid", "qmp.sock", "guard.sock", "console.sock"),
     )
 )
