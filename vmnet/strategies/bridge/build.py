@@ -11,9 +11,7 @@ from vmnet.api import (
     Wiring,
     antispoof,
     containment,
-    kept_ports,
     links,
-    localhost,
     neighbours,
     reception,
     rtnl,
@@ -40,8 +38,7 @@ def build(wiring: Wiring) -> None:
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for each in bridged:
             _build_port(kernel, each)
-    kept_ports.load(wiring.ports)
-    localhost.load(wiring.ports)
+    _load_rules(wiring)
 
 
 def rejoin(wiring: Wiring) -> None:
@@ -57,7 +54,22 @@ def rejoin(wiring: Wiring) -> None:
                     continue
                 containment.contain(kernel, bridged.port)
             _move_uplink(kernel, bridged)
-    kept_ports.load(wiring.ports)  # the rules of a device go with it
+    _load_kept_ports(wiring)  # the rules of a device go with it
+
+
+def _load_rules(wiring: Wiring) -> None:
+    _load_kept_ports(wiring)
+    if any(port.localhost is not None for port in wiring.ports):
+        from vmnet.api import localhost
+
+        localhost.load(wiring.ports)
+
+
+def _load_kept_ports(wiring: Wiring) -> None:
+    if any(port.kept is not None for port in wiring.ports):
+        from vmnet.api import kept_ports
+
+        kept_ports.load(wiring.ports)
 
 
 def _build_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
@@ -132,8 +144,12 @@ def _address_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
             onlink = bridge.gateway not in bridge.address.network
             links.add_default_route(kernel, bridge.device, bridge.gateway, onlink)
         if port.kept is not None:
+            from vmnet.api import kept_ports
+
             kept_ports.add_addresses(kernel, port, bridge, port.kept)
         if port.localhost is not None:
+            from vmnet.api import localhost
+
             localhost.add_address(kernel, port, bridge, port.localhost)
 
 

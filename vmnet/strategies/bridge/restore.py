@@ -6,9 +6,7 @@ from vmnet.api import (
     Port,
     Wiring,
     containment,
-    kept_ports,
     links,
-    localhost,
     replay,
     rtnl,
     snapshot,
@@ -23,8 +21,7 @@ def restore(wiring: Wiring) -> None:
 
     :raises BridgeError: the kernel refused a step, or an uplink differs from its saved state
     """
-    kept_ports.remove(wiring.ports)
-    localhost.remove(wiring.ports)
+    _remove_rules(wiring)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         present, gone = {}, []
         for bridged in map(Bridged.of, wiring.ports):
@@ -47,6 +44,17 @@ def restore(wiring: Wiring) -> None:
             wanted = replay.Wanted.of(present, gone)
             replay.routes(kernel, wanted)
             replay.require_same(kernel, wanted)
+
+
+def _remove_rules(wiring: Wiring) -> None:
+    if any(port.kept is not None for port in wiring.ports):
+        from vmnet.api import kept_ports
+
+        kept_ports.remove(wiring.ports)
+    if any(port.localhost is not None for port in wiring.ports):
+        from vmnet.api import localhost
+
+        localhost.remove(wiring.ports)
 
 
 def _has_uplink(kernel: rtnl.Rtnl, bridged: Bridged) -> bool:
