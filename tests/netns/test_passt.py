@@ -88,6 +88,26 @@ def _require_traffic(network: Lan, vm: Namespace, station: Namespace, web: Names
     assert not vm.run("ping", "-c", "1", "-W", "10", WORLD).returncode
 
 
+def test_a_passt_that_connects_to_the_containers_loopback_is_named(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """The guest sends frames to 127.0.0.1 to its gateway, which is passt."""
+    web = network.container("web")
+    socket = vmnet.run_dir / "passt" / "passt.sock"
+    with running(web, vmnet) as process, behind_stream(web, socket) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        vm.sysctl(net__ipv4__conf__all__route_localnet=1)
+        vm.ip("address", "flush", "dev", "lo")
+        own = str(lease.address.ip)
+        vm.ip("route", "add", "127.0.0.1", "via", network.gateway, "dev", "eth0", "src", own)
+        with web_server(web, "private\n", 12001):
+            asked = ("curl", "-sS", "--max-time", "10", "http://127.0.0.1:12001/")
+            answer = vm.run(*asked, check=False).stdout
+        warning = "lets the guest connect to programs that listen on the container's loopback"
+        assert (answer == "private\n") == (warning in process.output())
+
+
 def test_passt_is_started_again(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     socket = vmnet.run_dir / "passt" / "passt.sock"

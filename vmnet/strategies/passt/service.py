@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pwd
 import resource
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from vmnet.strategies.passt import arguments, plan, ports
 from vmnet.strategies.passt.arguments import DNS_HOST, HOSTNAME, Link, Paths
 from vmnet.strategies.passt.ports import Ports
 
+_log = logging.getLogger(__name__)
 _IPV4 = Path("/proc/sys/net/ipv4")
 _OPTIONS = (HOSTNAME, DNS_HOST)
 _SEEDS = "cloudinit"  # the strategy that carries more of the identity
@@ -50,6 +52,11 @@ class Passt:
     @property
     def forwards(self) -> bool:
         """Whether it can forward DNS queries to a resolver of its own choice."""
+        return DNS_HOST in self.options
+
+    @property
+    def spares_loopback(self) -> bool:
+        """Whether it drops the guest's frames to loopback addresses, as releases since 2024 do."""
         return DNS_HOST in self.options
 
 
@@ -80,6 +87,11 @@ def deliver(
     """
     ((interface, port),) = wiring.pairs(identity)
     passt, paths = find(), Paths.below(settings[RUN_DIR])
+    if not passt.spares_loopback:
+        _log.warning(
+            "this passt lets the guest connect to programs that listen on the container's loopback",
+            extra={"hint": "install passt 2024-11 or later, as the image has"},
+        )
     user, kept = _user(), settings[KEEP_PORTS]
     link = Link(
         mac=addressing.new_mac(interface.mac, plan.NAME),
