@@ -44,8 +44,11 @@ def evidence() -> str:
 
 def _processes_of_others() -> Iterator[int]:
     """Yield visible processes of other containers, as in a pod with shareProcessNamespace."""
-    own = _PROC / "thread-self"
-    network, mounts = ((own / "ns" / kind).readlink() for kind in ("net", "mnt"))
+    own = _PROC / "thread-self" / "ns"
+    try:
+        network, mounts = (own / "net").readlink(), (own / "mnt").readlink()
+    except OSError:  # then no process can be compared
+        return
     for process in _processes():
         with suppress(OSError):  # it has ended, or its container has more privileges
             if (process / "ns" / "net").readlink() != network:
@@ -58,7 +61,7 @@ def _processes_of_others() -> Iterator[int]:
 def _sockets() -> Iterator[tuple[int, str]]:
     """Yield the inode and the kind of each socket that an application has opened."""
     for table, (name, position) in _SOCKETS.items():
-        with suppress(FileNotFoundError):  # a kernel without this protocol
+        with suppress(OSError):  # a kernel without this protocol, or a /proc without the table
             for line in (_PROC / _TABLES / table).read_text(errors="replace").splitlines()[1:]:
                 if inode := int(line.split()[position]):
                     yield inode, name
@@ -78,4 +81,5 @@ def _inodes(process: Path) -> Iterator[int]:
 
 
 def _processes() -> Iterator[Path]:
-    return (entry for entry in _PROC.iterdir() if entry.name.isdecimal())
+    with suppress(OSError):  # without /proc, no process is visible
+        yield from (entry for entry in _PROC.iterdir() if entry.name.isdecimal())
