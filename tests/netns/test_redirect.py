@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface
@@ -19,7 +20,7 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dns_server, dnsmasq, web_server
 from tests.lab.net.snapshot import require_same
 from tests.lab.net.tap_guest import behind_tap
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, hypervisor
 from tests.netns.test_frames import ENGINE, ON_LOOPBACK
 from tests.netns.test_ipv6 import routers
@@ -181,7 +182,7 @@ def test_the_way_out_yields_its_address_to_a_container(
         other = network.container("other", address=own)
         other.run("ping", "-c1", "-W5", network.gateway)
         log = process.output
-        until(lambda: "out0 now has the address" in log(), 60, "the change", detail=log)
+        until(lambda: "out0 now has the address" in log(), WAIT, "the change", detail=log)
         assert own_address(web, "out0") != own
         web.run("ping", "-c1", "-W5", WORLD)
 
@@ -287,4 +288,23 @@ def test_the_state_of_a_redirected_vm(network: Lan, vmnet: Vmnet, kind: str) -> 
         assert f"the guest answers for {web.address}" in status, status
         network.host.ip("link", "set", web.nic().port, "down")
         log = process.output
-        until(lambda: "eth0 has no carrier" in log(), 60, "the lost carrier in the log", detail=log)
+        until(
+            lambda: "eth0 has no carrier" in log(), WAIT, "the lost carrier in the log", detail=log
+        )
+
+
+def test_the_responder_outlives_the_device_next_to_a_nic_that_is_gone(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """A macvlan on a veth goes with it. The responder also serves the VM's other NICs."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK, ipv6=True)
+    with vmnet.running(web, **REDIRECT) as process:
+        first = web.pid_of("vmnet-responder")
+        network.host.ip("link", "delete", web.nic().port)
+        log = process.output
+        until(lambda: "eth0 is gone" in log(), WAIT, "the lost NIC in the log", detail=log)
+        assert web.link("out0") is None
+        assert web.pid_of("vmnet-responder") == first
+        os.kill(first, signal.SIGKILL)
+        until(lambda: web.pids_of("vmnet-responder") not in ([], [first]), WAIT, "another one")
+        assert "Traceback" not in log()

@@ -20,6 +20,7 @@ from .router import REFRESH_SECONDS, Router
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from vmnet_dnsmasq.ipv6 import Ipv6Nic
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _NAME = "vmnet-responder"
 _REMEDY = "leave the container its NET_RAW capability"
-_SIGKILL = 9
+_SIGKILL, _NEVER = 9, float("inf")
 _CONTAINERS_LOG = 3  # the descriptor that vmnet.process.run passes to a child
 _PAUSE_SECONDS = 0.005  # after each frame: limits the CPU time that a flooding guest costs
 _SETTLE_SECONDS = 0.2  # a tap that goes down may be about to be deleted
@@ -40,8 +41,7 @@ class GuestTap:
     """
 
     def __init__(self, nic: Ipv6Nic) -> None:
-        self._tap = link.tap(nic.tap, packets.mac_bytes(nic.guest))
-        self.links = (self._tap,)
+        self.link = self._tap = link.tap(nic.tap, packets.mac_bytes(nic.guest))
         self._router, self._server = Router(nic), Server(nic)
         self.due = time.monotonic() + REFRESH_SECONDS
 
@@ -72,7 +72,12 @@ def main(path: str) -> None:
     log = Log(config.log_form, stream=containers_log or own_log)
     try:
         services: list[GuestTap | DefendedAddress] = list(map(GuestTap, config.nics))
-        services += [DefendedAddress(address, log) for address in config.bridge_addresses]
+        taps = [link.watch(address.tap) for address in config.bridge_addresses]
+        services += [
+            DefendedAddress(address, log)
+            for address in config.bridge_addresses
+            if link.is_there(address.bridge)
+        ]
     except PermissionError:
         sys.exit(f"no permission for packet sockets: {_REMEDY}")
     pidfile = _open(config.pidfile, os.O_TRUNC)
@@ -89,19 +94,33 @@ def main(path: str) -> None:
         privileges.put_aside()
     else:
         privileges.shed()
-    serve(services)
+    serve(services, taps)
 
 
-def serve(services: list[GuestTap | DefendedAddress]) -> None:
-    """Serve until a device is gone, which means that the VM has ended."""
+def serve(services: list[GuestTap | DefendedAddress], taps: list[link.Link]) -> None:
+    """Serve until a tap is gone, which means that the VM has ended or lost a NIC.
+
+    A device next to a redirected NIC goes with the NIC, while the tap stays.
+
+    :param taps: further taps to watch
+    """
+    taps = [*taps, *(service.link for service in services if isinstance(service, GuestTap))]
     waiting = select.poll()
-    by_number = {link.fileno(): service for service in services for link in service.links}
+    by_number: dict[int, Callable[[], object]] = {
+        service.link.fileno(): service.serve for service in services
+    }
+    for tap in taps:
+        by_number.setdefault(tap.fileno(), tap.receive)
     for number in by_number:
         waiting.register(number, select.POLLIN)
-    while all(link.exists() for service in services for link in service.links):
-        left = min(service.due for service in services) - time.monotonic()
+    while all(tap.exists() for tap in taps):
+        for service in services[:]:
+            if not service.link.exists():
+                waiting.unregister(service.link.fileno())
+                services.remove(service)
+        left = min((service.due for service in services), default=_NEVER) - time.monotonic()
         for number, event in waiting.poll(min(max(left, 0), REFRESH_SECONDS) * 1000 + 1):
-            by_number[number].serve()
+            by_number[number]()
             time.sleep(_PAUSE_SECONDS if event == select.POLLIN else _SETTLE_SECONDS)
         for service in services:
             if service.due <= time.monotonic():

@@ -57,8 +57,7 @@ class DefendedAddress:
         self._holds, self._place = bool(here), here[0] if here else 0
         self._is_first = not here
         program = link.claims(self._address, self._mac, probes=not self._holds)
-        self._bridge = link.bridge(config.bridge, program)
-        self.links = (self._bridge, link.watch(config.tap))
+        self.link = self._bridge = link.bridge(config.bridge, program)
         # The kernel announces an address once, when the bridge goes up. The uplink may not forward
         # that: it does so only when the kernel's workqueue has seen its carrier.
         self._probes, self._tried = _PROBES if self._holds else 0, 1

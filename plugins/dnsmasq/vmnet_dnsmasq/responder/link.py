@@ -67,10 +67,20 @@ class Link:
                 raise
 
     def exists(self) -> bool:
-        try:
-            return socket.if_nametoindex(self._name) == self._index
-        except OSError:
-            return False
+        return _index(self._name) == self._index
+
+
+def is_there(name: str) -> bool:
+    """Return whether there is a device."""
+    return _index(name) > 0
+
+
+def _index(name: str) -> int:
+    """Return the index of a device, or 0."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
 def tap(name: str, guest: bytes) -> Link:
