@@ -286,8 +286,11 @@ def test_the_state_of_a_redirected_vm(network: Lan, vmnet: Vmnet, kind: str) -> 
         status = run(*entered, *VMNET, "status", env=vmnet.environ, check=False).stdout
         assert f"tap0 {own_address(web, 'tap0')}/32, eth0 by redirection" in status
         assert f"the guest answers for {web.address}" in status, status
+        web.run("tc", "qdisc", "delete", "dev", "eth0", "clsact")
+        log, lost = process.output, "the frames of eth0 are no longer redirected to tap0"
+        until(lambda: lost in log(), WAIT, "the lost redirection in the log", detail=log)
+        assert lost in run(*entered, *VMNET, "health", env=vmnet.environ, check=False).stdout
         network.host.ip("link", "set", web.nic().port, "down")
-        log = process.output
         until(
             lambda: "eth0 has no carrier" in log(), WAIT, "the lost carrier in the log", detail=log
         )

@@ -35,6 +35,8 @@ class Uplink:
 
     :param bridge: the bridge that the NIC is a port of; empty if it is a port of none
     :param bridge_index: the bridge's index; 0 without a bridge
+    :param tap: the tap to which the NIC's frames are redirected; empty if they are not
+    :param tap_index: the tap's index; 0 without a redirection
     :param had_carrier: whether it has ever had a carrier, which hardware gets seconds after it was
         set up. Only then is a missing carrier a trouble.
     :param logged: the trouble that was logged last, or an empty string
@@ -50,6 +52,8 @@ class Uplink:
     logged: str = ""
     slot: int | None = None
     is_cut: bool = False
+    tap: str = ""
+    tap_index: int = 0
 
 
 @frozen
@@ -104,6 +108,8 @@ def describe(
                 bridge=bridge,
                 bridge_index=by_name[bridge].index if bridge else 0,
                 had_carrier=by_name[port.uplink].has_carrier,
+                tap=(tap := _redirected_to(port)),
+                tap_index=by_name[tap].index if tap in by_name else 0,
             )
             for port, bridge in zip(wiring.ports, map(_bridge, wiring.ports), strict=True)
             if port.uplink in by_name and (not bridge or bridge in by_name)
@@ -121,6 +127,13 @@ def _bridge(port: Port) -> str:
     return port.local.device if is_bridged and port.local is not None else ""
 
 
+def _redirected_to(port: Port) -> str:
+    """Return the name of the tap to which a port is redirected, or an empty string."""
+    from vmnet.model.wiring import Redirect
+
+    return port.tap.name if isinstance(port.path, Redirect) and port.tap is not None else ""
+
+
 def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
     """Return what is wrong with an uplink, or an empty string."""
     now = devices.get(uplink.index)
@@ -134,6 +147,8 @@ def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
         return f"{uplink.name} is down"
     if uplink.had_carrier and not now.has_carrier:
         return f"{uplink.name} has no carrier: its other end is down, or gone"
+    if uplink.tap and not (device.has_filter(uplink.index) and device.has_filter(uplink.tap_index)):
+        return f"the frames of {uplink.name} are no longer redirected to {uplink.tap}"
     return ""
 
 

@@ -11,6 +11,8 @@ from vmnet.net import dump, netlink
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _SCOPE_UNIVERSE = 0
+_TRAFFIC = struct.Struct("=BxxxiIII")  # struct tcmsg
+_INGRESS, _TCA_KIND = 0xFFFFFFF2, 1
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 10, 18, 1
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_ETHER = 1
@@ -60,6 +62,17 @@ def has_global_address(index: int) -> bool:
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     found = (_ADDRESS.unpack_from(body) for body in dump.bodies(dump.RTM_GETADDR, request))
     return any((scope, of) == (_SCOPE_UNIVERSE, index) for _, _, _, scope, of in found)
+
+
+def has_filter(index: int) -> bool:
+    """Return whether a device has a BPF filter for the frames that it receives (tc-bpf(8)).
+
+    :raises OSError: the kernel refused
+    """
+    request = _TRAFFIC.pack(socket.AF_UNSPEC, index, 0, _INGRESS, 0)
+    found = dump.bodies(dump.RTM_GETTFILTER, request)
+    kinds = (dict(netlink.attributes(body[_TRAFFIC.size :])).get(_TCA_KIND) for body in found)
+    return any(kind is not None and _text(kind) == "bpf" for kind in kinds)
 
 
 def _device(body: bytes) -> Device:

@@ -52,12 +52,12 @@ def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
     record = vm_record.load(run_dir)
     if record is None:
         return Health("starting", "QEMU has not been started yet")
+    if lost := uplink_record.troubles(run_dir):
+        return Health("unhealthy", "; ".join(lost))
     for helper in record.helpers:
         pid, trouble = helper.state()
         if trouble and not (pid == 0 and record.hypervisor.seconds < _HELPERS_SECONDS):
             return Health("unhealthy", f"{helper.name} {trouble}: see the container's log")
-    if lost := uplink_record.troubles(run_dir):
-        return Health("unhealthy", "; ".join(lost))
     guests = _Guests(record.nics)
     try:
         answer = run_state.ask(record.qmp, _SECONDS) if record.qmp else run_state.RunState()

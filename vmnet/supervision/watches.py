@@ -18,7 +18,7 @@ from vmnet.model.delivery import Daemon
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _CREATE = 0x2, 0x4, 0x8, 0x80, 0x100
 _FILE_EVENTS = _MODIFY | _ATTRIB | _CLOSE_WRITE
 _FOLDER_EVENTS = _MOVED_TO | _CREATE | _CLOSE_WRITE
-_RTMGRP_LINK = 1  # rtnetlink(7)
+_RTMGRP_LINK, _RTMGRP_TC = 1, 8  # rtnetlink(7)
 
 
 @frozen
@@ -72,11 +72,11 @@ def files(paths: Iterable[Path]) -> int:
 
 
 def links() -> int:
-    """Return a descriptor that becomes readable when a network device changes.
+    """Return a descriptor that becomes readable when a network device or its filter changes.
 
     :raises OSError: the kernel refused
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.bind((0, _RTMGRP_LINK))
+        netlink.bind((0, _RTMGRP_LINK | _RTMGRP_TC))
         netlink.setblocking(False)
         return netlink.detach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 from attrs import evolve
 
@@ -67,10 +68,11 @@ def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
 
 @hookimpl
 def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
-    if bridged := _only(wiring, Bridge):
-        bridge.vmnet_bridge_restore(settings, bridged)
-    if redirected := _only(wiring, Redirect):
-        redirect.vmnet_bridge_restore(settings, redirected)
+    with ExitStack() as each:  # an error with some ports must not keep the others from a restore
+        if bridged := _only(wiring, Bridge):
+            each.callback(bridge.vmnet_bridge_restore, settings, bridged)
+        if redirected := _only(wiring, Redirect):
+            each.callback(redirect.vmnet_bridge_restore, settings, redirected)
     return True
 
 
