@@ -26,7 +26,11 @@ def is_pod() -> bool:
     """Return whether this container is in a pod of Kubernetes, by two independent marks."""
     if "KUBERNETES_SERVICE_HOST" not in os.environ:
         return False
-    return _KUBERNETES.exists() or "# Kubernetes-managed hosts file" in _HOSTS.read_text("latin-1")
+    return _KUBERNETES.exists() or _is_kubelets(_HOSTS)
+
+
+def _is_kubelets(hosts: Path) -> bool:
+    return hosts.exists() and "# Kubernetes-managed hosts file" in hosts.read_text("latin-1")
 
 
 def command(verb: str, *arguments: str) -> str:
