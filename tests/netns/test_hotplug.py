@@ -11,7 +11,7 @@ from tests.lab.command import Process, run
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet
 from tests.unit.qmp import Qemu, qemu
 
@@ -127,7 +127,7 @@ def test_a_replaced_nic_joins_the_guests_nic(network: Lan, vmnet: Vmnet) -> None
     with running(vmnet, web) as (process, stand_in):
         network.host.ip("link", "delete", first.port)
         _await(process, "eth0 is gone, and the VM is off its network")
-        until(lambda: "set_link" in stand_in.told, 60, "the carrier to go", detail=process.output)
+        until(lambda: "set_link" in stand_in.told, WAIT, "the carrier to go", detail=process.output)
         network.attach(web, "eth0", address=first.address, mac="02:42:00:00:00:07")
         _await(process, "eth0 was replaced: the guest's NIC is on its network again")
         assert stand_in.told.count("set_link") == 2
@@ -168,7 +168,7 @@ def test_the_container_keeps_its_ports_on_a_network_that_comes(network: Lan, vmn
 
 
 def _await(process: Process, word: str) -> None:
-    until(lambda: word in process.output(), 60, repr(word), detail=process.output)
+    until(lambda: word in process.output(), WAIT, repr(word), detail=process.output)
 
 
 def _master(container: Namespace, name: str) -> str:

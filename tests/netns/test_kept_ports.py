@@ -15,6 +15,7 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
 from tests.lab.net.snapshot import require_same
 from tests.lab.net.tap_guest import behind_tap
+from tests.lab.wait import WAIT
 from tests.netns.conftest import Vmnet, hypervisor
 
 KEPT, GUESTS = 8006, 80
@@ -86,7 +87,7 @@ def machine(container: Namespace) -> Iterator[Namespace]:
 def page(where: Namespace, address: str, port: int) -> str:
     host = f"[{address}]" if ":" in address else address
     asked = ("curl", "-sS", "-g", "--noproxy", "*", "-m", "5", f"http://{host}:{port}/")
-    return where.run(*asked, timeout=30, check=False).stdout
+    return where.run(*asked, timeout=WAIT, check=False).stdout
 
 
 def tables(container: Namespace) -> str:
@@ -167,7 +168,7 @@ def test_large_answers_and_requests(network: Lan, vmnet: Vmnet, web: Namespace) 
     with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)), machine(web), sink:
         for where in (station, world):
             for own in (web.address, str(web.nic().address6)):
-                done = where.run(sys.executable, "-c", FETCH, own, str(KEPT), timeout=60)
+                done = where.run(sys.executable, "-c", FETCH, own, str(KEPT), timeout=WAIT)
                 assert done.stdout == f"{8 << 20}\n", (where.label, own)
 
 

@@ -7,6 +7,7 @@ import sys
 from tests.lab.net.lan import Lan
 from tests.lab.net.services import web_server
 from tests.lab.net.snapshot import require_same
+from tests.lab.wait import WAIT
 from tests.netns.conftest import Vmnet
 from tests.netns.test_kept_ports import FETCH, GUESTS, KEPT, TRANSFER, machine, page, tables
 
@@ -39,7 +40,7 @@ def test_large_transfers_with_localhost(network: Lan, vmnet: Vmnet) -> None:
         machine(web) as vm,
         vm.popen(sys.executable, "-c", TRANSFER, "7000"),
     ):
-        done = web.run(sys.executable, "-c", FETCH, LOOPBACK, "7000", timeout=60)
+        done = web.run(sys.executable, "-c", FETCH, LOOPBACK, "7000", timeout=WAIT)
         assert done.stdout == f"{8 << 20}\n"
 
 

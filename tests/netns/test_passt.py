@@ -15,7 +15,7 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dns_server, web_server
 from tests.lab.net.snapshot import require_same
 from tests.lab.net.stream_guest import behind_stream
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.errors import BridgeError, PrivilegeError
 
@@ -30,7 +30,7 @@ def running(container: Namespace, vmnet: Vmnet, **settings: str) -> Iterator[Pro
     container.ip("link", "set", "lo", "up")
     environ = {**vmnet.environ, "VMNET_BRIDGE": "auto,passt", **settings}
     with container.popen(*UNPRIVILEGED, *VMNET, "run", env=environ, pid=True) as process:
-        until(lambda: is_vm(process), 60, "vmnet to become the VM", detail=process.output)
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         yield process
 
 
@@ -80,7 +80,7 @@ def _require_traffic(network: Lan, vm: Namespace, station: Namespace, web: Names
         assert fetch(station, web.address) == "the guest\n"
         assert fetch(station, own6) == "the guest\n"
         assert fetch(web, "127.0.0.1") == "the guest\n"
-        until(lambda: any(":" in r.get("gateway", "") for r in vm.routes()), 60, "a router")
+        until(lambda: any(":" in r.get("gateway", "") for r in vm.routes()), WAIT, "a router")
         assert fetch(vm, WORLD6) == "the world\n"
     with dns_server(vm, {"name.example": "192.0.2.7"}):  # UDP
         asked = ("busybox", "nslookup", "-type=a", "name.example", web.address)
@@ -114,7 +114,7 @@ def test_passt_is_started_again(network: Lan, vmnet: Vmnet) -> None:
     with running(web, vmnet) as process, behind_stream(web, socket) as vm:
         first = udhcpc(vm)
         os.kill(_outer(web), signal.SIGTERM)
-        until(lambda: "starting it again" in process.output(), 60, "the keeper to notice")
+        until(lambda: "starting it again" in process.output(), WAIT, "the keeper to notice")
         assert udhcpc(vm).address == first.address
 
 

@@ -258,7 +258,7 @@ def test_a_paused_panic_is_logged_and_then_ends_qemu(tmp_path: Path) -> None:
         qmp.sendall(b'{"event": "GUEST_PANICKED", "data": {"action": "pause"}}\n')
         assert [json.loads(commands.readline()) for _ in range(3)] == _ENDING_AFTER_PANIC
         process.kill()
-        process.wait(10)
+        process.wait(WAIT)
         assert running.stderr is not None
         assert running.stderr.read() == "vmnet: error: guard: the guest panicked\n"
 
@@ -269,7 +269,7 @@ def test_a_guard_that_connects_after_a_panic_ends_qemu(tmp_path: Path) -> None:
         qmp.sendall(json.dumps(answer).encode() + b"\n")
         assert [json.loads(commands.readline()) for _ in range(3)] == _ENDING_AFTER_PANIC
         process.kill()
-        process.wait(10)
+        process.wait(WAIT)
         assert running.stderr is not None
         assert running.stderr.read() == "vmnet: error: guard: the guest panicked\n"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet import process, testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.lifecycle import disks
@@ -24,7 +25,7 @@ _MIB = 1 << 20
 
 def qemu_img(*words: object) -> str:
     done = subprocess.run(
-        ["qemu-img", *map(str, words)], check=True, capture_output=True, text=True, timeout=60
+        ["qemu-img", *map(str, words)], check=True, capture_output=True, text=True, timeout=WAIT
     )
     return done.stdout
 

@@ -13,7 +13,7 @@ import pytest
 from tests.docs import pages
 from tests.lab.command import run
 from tests.lab.net.lan import Lan
-from tests.lab.wait import until
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import VMNET, DemoVm
 
 pytestmark = pytest.mark.vm
@@ -70,7 +70,7 @@ def test_a_password_from_a_file_is_in_no_list_and_no_log(
     }
     web = network.container("web")
     with machine.booted(web, "-S", **given) as guest:
-        until(display.exists, 60, "the display", detail=guest.output)
+        until(display.exists, WAIT, "the display", detail=guest.output)
         assert is_accepted(display, PASSWORD)
         assert not is_accepted(display, "hunter3")
         process = Path(f"/proc/{guest.process.pid}")

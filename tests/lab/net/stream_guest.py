@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..wait import until
+from ..wait import WAIT, until
 from .namespace import Namespace, namespace
 
 # Each frame on the socket follows its length, in four bytes. If the helper ends, the cable connects
@@ -81,5 +81,5 @@ def behind_stream(container: Namespace, path: Path) -> Iterator[Namespace]:
                 process.require_running()
                 return "plugged in" in process.output()
 
-            until(ready, 60, "the cable to be plugged in", detail=process.output)
+            until(ready, WAIT, "the cable to be plugged in", detail=process.output)
             yield made
