@@ -96,6 +96,8 @@ class Start:
         return self.container.run(*_PID_1, *VMNET, "run", env=environ, check=False, pid=True)
 
     def _strace(self, *options: str) -> Completed:
+        # To read the process that the PID file of an earlier start names takes one more call.
+        (self.log.parent / "run/dnsmasq.pid").unlink(missing_ok=True)
         strace = ("strace", "-o", str(self.log), *options)
         return self.container.run(
             *_PID_1, *strace, *VMNET, "run", env=self.environ, check=False, pid=True, timeout=WAIT
