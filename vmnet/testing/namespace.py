@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_interface
@@ -18,6 +19,8 @@ from vmnet import process
 
 _CLONE_NEWNET = 0x40000000
 _SELF = Path("/proc/thread-self/ns/net")
+_IPV6 = Path("/proc/sys/net/ipv6/conf/default")
+_LINK_SECONDS = 60.0
 
 
 @frozen
@@ -78,6 +81,9 @@ def container(
             _ip("netns", "add", namespace)
             undo.callback(_ip, "netns", "delete", namespace)
             _ip("-n", namespace, "link", "set", "lo", "up")
+        with Container(name).entered():
+            if has_ipv6 := _has_ipv6():
+                (_IPV6 / "accept_dad").write_text("0")
         peer = ("peer", "name", "eth0", "netns", router)
         link = ("eth0", "mtu", str(mtu), *(("address", mac) if mac else ()))
         _ip("-n", name, "link", "add", *link, "type", "veth", *peer)
@@ -89,7 +95,24 @@ def container(
         for namespace in (router, name):
             _ip("-n", namespace, "link", "set", "eth0", "up")
         _ip("-n", name, "route", "add", "default", "via", via, "dev", "eth0")
+        if has_ipv6:
+            _await_link_local(name)
         yield Container(name)
+
+
+def _has_ipv6() -> bool:
+    """Return whether the kernel has IPv6, and enables it on new interfaces of this namespace."""
+    setting = _IPV6 / "disable_ipv6"
+    return setting.exists() and setting.read_text().strip() == "0"
+
+
+def _await_link_local(name: str) -> None:
+    """Wait for eth0's own address, so that the kernel then changes nothing by itself."""
+    end = time.monotonic() + _LINK_SECONDS
+    while not _ip("-n", name, "-6", "address", "show", "dev", "eth0", "scope", "link"):
+        if time.monotonic() >= end:
+            raise RuntimeError(f"eth0 has no link-local address after {_LINK_SECONDS:g} s")
+        time.sleep(0.01)
 
 
 def _ip(*arguments: str) -> str:
