@@ -179,6 +179,7 @@ def test_the_way_out_yields_its_address_to_a_container(
     with vmnet.running(web, **REDIRECT) as process:
         own = own_address(web, "out0")
         web.run("ping", "-c1", "-W5", WORLD)
+        web.pid_of("vmnet-responder")  # has its name when it listens for claims
         other = network.container("other", address=own)
         other.run("ping", "-c1", "-W5", network.gateway)
         log = process.output
