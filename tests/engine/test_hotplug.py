@@ -35,6 +35,7 @@ def test_a_network_is_connected_and_disconnected(vms: Vms) -> None:
             left = partial(_has_left, vm, number + 1)
             until(left, BOOT_SECONDS, "the NIC to go", detail=vm.logs)
         assert vms.query(vm.address(first), "identity")["hostname"]
+        vm.rm()
 
 
 def _has_left(vm: Container, times: int) -> bool:

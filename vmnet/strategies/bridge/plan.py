@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Interface
 
 from attrs import evolve
 
@@ -24,23 +23,17 @@ from vmnet.api import (
     Requirements,
     Resolver,
     Saved,
-    Sender,
     Settings,
-    SettingsError,
     Tap,
     Wiring,
     hookimpl,
 )
-from vmnet.strategies.bridge import addressing, loopback
+from vmnet.strategies.bridge import addressing, loopback, own_address, senders
 
 # A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
 UNBRIDGEABLE = frozenset(("macvlan", "ipvlan"))
 # The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
 _FIRST_FD = 100
-# A filter has at most 4096 instructions, enough for about 220 IPv6 addresses.
-_MAX_ADDRESSES = 200
-_SPARES = 8  # replacements for a bridge's address
-_log = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -84,13 +77,13 @@ def plan(settings: Settings, identity: Identity, requirements: Requirements) -> 
         )
     if settings[FILTER]:
         ports = tuple(
-            evolve(port, sender=_sender(interface, port))
+            evolve(port, sender=senders.sender(interface, port))
             for port, interface in zip(ports, identity.interfaces, strict=True)
         )
     default = _default_interface(identity)
     if settings[KEEP_PORTS]:  # their routes begin at the bridge's address
         requirements = evolve(requirements, claims=False)
-    port = _with_addresses(
+    port = own_address.with_addresses(
         ports[default],
         settings[BRIDGE_ADDRESS],
         identity.interfaces[default],
@@ -144,7 +137,7 @@ def extend(
     for number, interface, state in zip(_free_numbers(), new, saved, strict=False):
         port = _plan_port(number, interface, identity, requirements, state)
         if settings[FILTER]:
-            port = evolve(port, sender=_sender(interface, port))
+            port = evolve(port, sender=senders.sender(interface, port))
         if ranges := settings[KEEP_PORTS]:
             (port,) = _keep(ranges, (port,), (interface,), identity, requirements)
         present[interface.name] = port
@@ -211,59 +204,9 @@ def _plan_port(
         guest_addresses=tuple(own.ip for own in interface.ipv4) if requirements.dns else (),
         # On a NIC without an address, the guest may ask a DHCP server on the network.
         contain=requirements.contain and bool(interface.addresses),
-        owned=_owned(interface, requirements),
+        owned=senders.owned(interface, requirements),
         neighbours=interface.neighbours,
     )
-
-
-def _with_addresses(
-    port: Port,
-    setting: str | IPv4Interface,
-    interface: Interface,
-    identity: Identity,
-    requirements: Requirements,
-) -> Port:
-    """Return the port with an address of the subnet, its replacements, and the way out.
-
-    Return it unchanged if a link-local address is enough. An address from the user has no
-    replacements.
-
-    :param setting: VMNET_BRIDGE_ADDRESS
-    """
-    bridge = port.local
-    assert bridge is not None
-    if isinstance(setting, IPv4Interface):
-        _require_free(setting, identity)
-        own = evolve(bridge, address=setting, link_local=bridge.address)
-    elif setting == "spare" or (setting == "auto" and requirements.dns):
-        candidates = addressing.spare_candidates(interface, identity)
-        own = _with_spares(bridge, candidates, interface.name, later=requirements.claims)
-    else:
-        return port
-    return evolve(port, local=evolve(own, gateway=_gateway(interface) if own.candidates else None))
-
-
-def _with_spares(
-    bridge: Local, candidates: tuple[IPv4Interface, ...], uplink: str, *, later: bool
-) -> Local:
-    """Return the bridge with a free address and its replacements, or with the candidates.
-
-    :param later: a daemon finds a free candidate, after the start
-    """
-    from vmnet.api import arp, capabilities, step
-
-    if not candidates:
-        return bridge
-    if later:
-        if not capabilities.has("NET_RAW"):
-            raise arp.forbidden(uplink)
-        return evolve(bridge, spares=candidates)
-    with step(f"look for a free address on {uplink}"):
-        free = arp.first_free(uplink, [candidate.ip for candidate in candidates])
-    remaining = itertools.dropwhile(lambda candidate: candidate.ip != free, candidates)
-    if not (found := tuple(itertools.islice(remaining, 1 + _SPARES))):
-        return bridge
-    return evolve(bridge, address=found[0], link_local=bridge.address, spares=found[1:])
 
 
 def _keep(
@@ -291,33 +234,6 @@ def _link_local(port: Port) -> IPv4Interface:
     return port.local.addresses[-1]
 
 
-def _owned(
-    interface: Interface, requirements: Requirements
-) -> tuple[IPv4Address | IPv6Address, ...]:
-    """Return the interface's addresses, unless the guest may have other addresses."""
-    if requirements.any_address:
-        return ()
-    if len(interface.addresses) > _MAX_ADDRESSES:
-        _log.warning(
-            "%s has more than %d addresses, so the guest may send from any address",
-            interface.name,
-            _MAX_ADDRESSES,
-        )
-        return ()
-    return tuple(own.ip for own in interface.addresses)
-
-
-def _sender(interface: Interface, port: Port) -> Sender:
-    """Return the source addresses that the guest may use: any address, if none is known."""
-    router = interface.router
-    gateways = (route.gateway for route in interface.routes_of(6))
-    known = (*gateways, *((router.address, router.gateway) if router else ()))
-    routers = dict.fromkeys(
-        address for address in known if isinstance(address, IPv6Address) and address.is_link_local
-    )
-    return Sender(port.owned or None, tuple(routers))
-
-
 def _default_interface(identity: Identity) -> int:
     """Return the position of the interface with the preferred IPv4 default route.
 
@@ -332,21 +248,5 @@ def _default_interface(identity: Identity) -> int:
     return min(range(len(identity.interfaces)), key=rank)
 
 
-def _require_free(address: IPv4Interface, identity: Identity) -> None:
-    for interface in identity.interfaces:
-        gateways = {route.gateway for route in interface.routes}
-        if address.ip in {own.ip for own in interface.ipv4} | gateways:
-            owner = "a gateway" if address.ip in gateways else "the guest"
-            raise SettingsError(
-                f"{BRIDGE_ADDRESS.name}={address} is an address of {owner} on {interface.name}",
-                "choose a free address of the subnet, or VMNET_BRIDGE_ADDRESS=spare",
-            )
-
-
 def _needs_no_network(resolver: Resolver) -> bool:
     return resolver.is_local or not resolver.nameservers
-
-
-def _gateway(interface: Interface) -> IPv4Address | None:
-    route = interface.default_route(4)
-    return route.gateway if route and isinstance(route.gateway, IPv4Address) else None
