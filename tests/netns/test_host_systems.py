@@ -202,16 +202,18 @@ def test_a_switch_that_is_not_kept_is_undone(
             refused = host.run("sh", "-c", f"sh {SCRIPT} try '{seconds}' 2>&1 || true").stdout
             assert "is not a number of seconds" in refused
         host.run(*_DROPPED, f"sh {SCRIPT} try 5", "/dev/null")
-        until(lambda: machine.link(BRIDGE), WAIT, "the switch", detail=output)
         saved = host.path(f"/var/lib/vmnet/{BRIDGE}")
+
+        def detail() -> str:
+            log = saved.with_name(f"{BRIDGE}.log")
+            return output() + (log.read_text() if log.exists() else "")
+
+        until(lambda: machine.link(BRIDGE), WAIT, "the switch", detail=detail)
 
         def is_back() -> bool:
             ended = not saved.exists() and not machine.link(BRIDGE)
             ping = ("ping", "-c1", "-W1", network.gateway)
             return ended and has_lease(machine) and not machine.run(*ping, check=False).returncode
-
-        def detail() -> str:
-            return output() + saved.with_name(f"{BRIDGE}.log").read_text()
 
         until(is_back, WAIT, "the undo", detail=detail)
         assert host.path(path).read_text() == text

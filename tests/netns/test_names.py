@@ -16,7 +16,7 @@ from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import WORLD, Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dns_server, dnsmasq
-from tests.netns.conftest import Vmnet
+from tests.netns.conftest import Vmnet, bridge_address
 
 DOCKER = "127.0.0.11"
 ON_LOOPBACK = f"nameserver {DOCKER}\n"
@@ -167,6 +167,7 @@ def test_added_hosts_of_both_families_and_a_nameserver(network: Lan, vmnet: Vmne
     ):
         (server,) = lease.dns
         assert server.is_link_local
+        bridge_address(web)  # from which the forwarder asks the nameserver
         assert resolve(vm, "database", server) == resolve(vm, "db", server) == {"172.30.1.66"}
         assert resolve(vm, "six", server, "aaaa") == {"fd00:30:1::66"}
         assert resolve(vm, "www.example.test", server) == {"192.0.2.80"}
