@@ -23,6 +23,24 @@ _REPLACE = rtnl.NLM_F_CREATE | rtnl.NLM_F_REPLACE
 _APPEND = rtnl.NLM_F_CREATE | rtnl.NLM_F_APPEND
 
 
+def everything(kernel: rtnl.Rtnl, present: Mapping[str, Saved], gone: Iterable[Saved]) -> None:
+    """Restore the addresses and routes of interfaces, and require that they have the saved state.
+
+    :param present: the saved state by the name of the interface
+    :param gone: the saved state of interfaces that no longer exist
+    :raises BridgeError: the kernel refused an object, or the result differs
+    """
+    for name, saved in present.items():
+        with step(f"restore the addresses of {name}"):
+            addresses(kernel, name, saved)
+            links.change(kernel, name, addr_gen_mode=saved.addr_gen_mode)
+    # After the addresses of all NICs, because a route may depend on another NIC's address.
+    with step(f"restore the routes of {', '.join(present)}"):
+        wanted = Wanted.of(present, gone)
+        routes(kernel, wanted)
+        require_same(kernel, wanted)
+
+
 def addresses(kernel: rtnl.Rtnl, name: str, saved: Saved) -> None:
     """Restore the addresses of an interface, in their order.
 

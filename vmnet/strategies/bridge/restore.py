@@ -35,15 +35,7 @@ def restore(wiring: Wiring) -> None:
                 containment.remove(kernel, port.uplink)
                 tap.close_tap(bridged.tap.fds)
                 _restore_link(kernel, port)
-        for name, saved in present.items():
-            with step(f"restore the addresses of {name}"):
-                replay.addresses(kernel, name, saved)
-                links.change(kernel, name, addr_gen_mode=saved.addr_gen_mode)
-        # After the addresses of all NICs, because a route may depend on another NIC's address.
-        with step(f"restore the routes of {', '.join(present)}"):
-            wanted = replay.Wanted.of(present, gone)
-            replay.routes(kernel, wanted)
-            replay.require_same(kernel, wanted)
+        replay.everything(kernel, present, gone)
 
 
 def _remove_rules(wiring: Wiring) -> None:
