@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 def test_a_network_is_connected_and_disconnected(vms: Vms) -> None:
     with (
-        vms.docker.network("vmt-first", "--subnet", "10.213.91.0/24") as first,
-        vms.docker.network("vmt-later", "--subnet", "10.213.92.0/24") as later,
+        vms.docker.network("vmt-start", "--subnet", "10.213.94.0/24") as first,
+        vms.docker.network("vmt-added", "--subnet", "10.213.95.0/24") as later,
     ):
         vm = vms.start("--network", first)
         vms.await_log(vm, f"vmnet-guest: eth0 {vm.address(first)}/24")
