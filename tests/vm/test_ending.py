@@ -171,9 +171,8 @@ def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: DemoVm) -> No
 
 def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: DemoVm) -> None:
     with shell(network.container(), machine) as (process, console):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        (keeper,) = (child for child in children if _name(child) == "vmnet-keeper")
-        (guard,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        keeper = until(lambda: _child(str(process.pid), "vmnet-keeper"), WAIT, "the keeper")
+        guard = until(lambda: _child(keeper, "vmnet-guard"), WAIT, "the guard")
         os.kill(int(guard), signal.SIGKILL)
         missed = "error: guard: ended before the VM (SIGKILL): starting it again"
         until(lambda: missed in process.output(), WAIT, missed, detail=process.output)
@@ -182,8 +181,18 @@ def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: DemoVm) -> No
         assert process.wait(WAIT) == 0
 
 
+def _child(pid: str, name: str) -> str | None:
+    """Return the child with a name; the keeper also has short-lived children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return next((child for child in children if _name(child) == name), None)
+
+
 def _name(pid: str) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    """Return a process's name, or an empty string if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_a_forced_stop_writes_back_the_guests_data(
