@@ -193,7 +193,7 @@ def test_the_guest_does_not_reach_the_containers_services(
         web_server(web, "container", KEPT),
         web_server(network.host, "host", KEPT),
     ):
-        own = [one["local"] for one in web.addresses("br0")]
+        own = [address["local"] for address in web.addresses("br0")]
         assert sorted(":" in address for address in own) == [False, True]
         for address in own:
             assert page(vm, f"{address}%25eth0" if ":" in address else address, KEPT) == ""

@@ -59,7 +59,7 @@ def test_the_guest_reaches_nothing_by_way_of_localhost(network: Lan, vmnet: Vmne
         web_server(web, "container", 9000),
     ):
         assert page(web, LOOPBACK, 9000) == "container"
-        own = [one["local"] for one in web.addresses("br0")]
+        own = [address["local"] for address in web.addresses("br0")]
         assert len(own) == 2
         for address in own:
             assert page(vm, address, 9000) == ""

@@ -93,7 +93,7 @@ def add_bridge(kernel: rtnl.Rtnl, name: str, mac: str, mtu: int) -> None:
 
 
 def add_macvlan(kernel: rtnl.Rtnl, name: str, below: str, mac: str, mtu: int) -> None:
-    """Add a macvlan in bridge mode on a link, or beside it if the link is a macvlan itself."""
+    """Add a macvlan in bridge mode on a link, or on the link below if that link is a macvlan."""
     data = attribute(_IFLA_MACVLAN_MODE, struct.pack("=I", _MACVLAN_MODE_BRIDGE))
     _add_above(
         kernel, name, below, mtu, b"macvlan\0", data, attribute(_IFLA_ADDRESS, mac_bytes(mac))
@@ -101,7 +101,7 @@ def add_macvlan(kernel: rtnl.Rtnl, name: str, below: str, mac: str, mtu: int) ->
 
 
 def add_ipvlan(kernel: rtnl.Rtnl, name: str, below: str, mtu: int) -> None:
-    """Add an ipvlan in mode L2 beside another one. It has the same MAC."""
+    """Add an ipvlan in mode L2 on the link of another ipvlan, with the same MAC."""
     data = attribute(_IFLA_IPVLAN_MODE, struct.pack("=H", _IPVLAN_MODE_L2))
     _add_above(kernel, name, below, mtu, b"ipvlan\0", data)
 
