@@ -187,6 +187,15 @@ def moved(
         yield lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text()
 
 
+# The script counts seconds with `sleep`. Its time starts when the bridge exists, because a busy
+# machine may need longer than that time for the switch alone.
+_SLEEP = f"""\
+#!/bin/sh
+until ip link show dev {BRIDGE} >/dev/null 2>&1; do /usr/bin/sleep 0.1; done
+exec /usr/bin/sleep "$@"
+"""
+
+
 @pytest.mark.parametrize("network_system", FORMATS)
 def test_a_switch_that_is_not_kept_is_undone(
     network_system: str, network: Lan, machine: Namespace, vmnet: Vmnet
@@ -198,6 +207,7 @@ def test_a_switch_that_is_not_kept_is_undone(
     with served(network, machine) as host, installed(host, network_system) as output:
         until(lambda: has_lease(machine), WAIT, "the host as installed", detail=output)
         host.write(SCRIPT, printed)
+        host.write("/usr/sbin/sleep", _SLEEP, 0o755)  # precedes /usr/bin in the script's PATH
         for seconds in ("2m", "010", ""):
             refused = host.run("sh", "-c", f"sh {SCRIPT} try '{seconds}' 2>&1 || true").stdout
             assert "is not a number of seconds" in refused
