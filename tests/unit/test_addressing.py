@@ -11,7 +11,7 @@ from hypothesis import given
 from tests.unit import strategies
 from vmnet import testing
 from vmnet.model.identity import Host, Identity, Interface
-from vmnet.strategies.bridge.addressing import link_local, new_mac, spare_candidates
+from vmnet.strategies.ports.addressing import link_local, new_mac, spare_candidates
 
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
 MAC = "02:42:ac:11:00:02"

@@ -79,7 +79,7 @@ def test_release_is_newest_first_with_the_same_arguments(hooks: Hooks, path: Pat
 
 def test_the_network_is_restored_before_the_release(hooks: Hooks, tmp_path: Path) -> None:
     allocation.allocate(hooks, recorder.IDENTITY)
-    state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING, "recorder")
+    state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING)
     recorder.CALLS.clear()
     recovery.recover(hooks)
     assert recorder.calls()[0] == "vmnet_bridge_restore"

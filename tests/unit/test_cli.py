@@ -200,7 +200,7 @@ def test_plan_in_the_container_of_a_running_vm_shows_its_command(
 ) -> None:
     """A new plan would lack the arguments of `vmnet run`, and could choose another user."""
     run_dir = tmp_path / "run"
-    state.save(run_dir, recorder.IDENTITY, recorder.WIRING, "recorder")
+    state.save(run_dir, recorder.IDENTITY, recorder.WIRING)
     command = Command(("/bin/true", "-m", "2G"), user=User(64055, 64055, (108,)))
     command_record.save(run_dir, command)
     assert (run_dir / "command.json").stat().st_mode & 0o777 == 0o600
@@ -217,7 +217,7 @@ def test_plan_in_the_container_of_a_running_vm_shows_its_command(
 
 
 def test_plan_needs_the_record_of_a_running_vm(environ: dict[str, str], tmp_path: Path) -> None:
-    state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING, "recorder")
+    state.save(tmp_path / "run", recorder.IDENTITY, recorder.WIRING)
     running.machine(tmp_path / "run")
     with pytest.raises(StateError, match=r"can't read .*command\.json"):
         run("plan", **environ)
@@ -260,7 +260,7 @@ def test_check_goes_on_after_an_earlier_start(
 ) -> None:
     """The container restarted in a pod, or its network belongs to another container."""
     run_dir = tmp_path / "run"
-    state.save(run_dir, recorder.IDENTITY, recorder.WIRING, "recorder")
+    state.save(run_dir, recorder.IDENTITY, recorder.WIRING)
     monkeypatch.setattr(recorder, "SEED", Disk(tmp_path / "absent", "raw"))
     recorder.CALLS.clear()
     assert run("check", "--json", **environ) == 1

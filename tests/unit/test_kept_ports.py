@@ -16,7 +16,7 @@ from vmnet.model.wiring import Requirements
 from vmnet.net import links
 from vmnet.net.kept import rules
 from vmnet.settings import values
-from vmnet.strategies.bridge import kept
+from vmnet.strategies.ports import kept
 
 GOLDEN = Path(__file__).with_name("golden_kept_ports.txt")
 MAC, OWN_MAC = "02:42:ac:11:00:02", "06:aa:bb:cc:dd:ee"

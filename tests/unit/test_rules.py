@@ -26,6 +26,7 @@ SMALL = (
     "vmnet.supervision.log",
     "vmnet.supervision.process_name",
 )
+DELEGATES = {"auto": ("bridge", "redirect")}
 SMALL_PACKAGES = ("vmnet", "vmnet.net", "vmnet.net.filters", "vmnet.supervision")
 
 
@@ -158,12 +159,16 @@ def test_the_small_modules_are_documented() -> None:
     assert not [module for module in SMALL if f"`{module}`" not in page]
 
 
-@pytest.mark.parametrize("strategy", ["netns", "bridge"])
+@pytest.mark.parametrize("strategy", ["netns", "bridge", "redirect", "auto"])
 def test_a_built_in_strategy_needs_no_more_than_other_plugins(strategy: str) -> None:
-    """It is the example for strategies of its stage, so it imports only the public interface."""
+    """It is the example for strategies of its stage, so it imports only the public interface.
+
+    The strategies with a tap share the plan of their ports.
+    """
     for path in sorted((ROOT / "vmnet/strategies" / strategy).glob("*.py")):
         own = {name for name in imports(path) if name.startswith("vmnet.")}
-        public = ("vmnet.api", f"vmnet.strategies.{strategy}")
+        rooms = (strategy, "ports", *DELEGATES.get(strategy, ()))
+        public = ("vmnet.api", *(f"vmnet.strategies.{room}" for room in rooms))
         assert not {name for name in own if not name.startswith(public)}, path
 
 

@@ -298,7 +298,7 @@ def test_no_guard_without_a_control_socket_or_with_the_guard_off(
 
 
 def test_the_next_start_undoes_a_killed_start(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
-    state.save(run_dir, plan.identity, plan.wiring, "recorder")
+    state.save(run_dir, plan.identity, plan.wiring)
     recovery.recover(hooks)
     ((hook, given),) = recorder.CALLS
     assert (hook, given["wiring"]) == ("vmnet_bridge_restore", recorder.WIRING)
@@ -308,21 +308,21 @@ def test_the_next_start_undoes_a_killed_start(hooks: Hooks, plan: Plan, run_dir:
 def test_the_strategy_that_built_the_bridges_restores(tmp_path: Path, plan: Plan) -> None:
     """Another strategy may be selected for the next start of a pod's container."""
     hooks = recorder.select(tmp_path, VMNET_BRIDGE="bridge")
-    state.save(tmp_path / "run", plan.identity, plan.wiring, "recorder")
+    state.save(tmp_path / "run", plan.identity, plan.wiring)
     recorder.CALLS.clear()
     recovery.recover(hooks)
     assert recorder.calls() == ["vmnet_bridge_restore"]
 
 
 def test_a_strategy_that_is_no_longer_installed_is_named(hooks: Hooks, run_dir: Path) -> None:
-    state.save(run_dir, recorder.IDENTITY, recorder.WIRING, "gone")
+    state.save(run_dir, recorder.IDENTITY, evolve(recorder.WIRING, strategy="gone"))
     with pytest.raises(PluginError, match=r"the bridge strategy gone, .* is not installed"):
         recovery.recover(hooks)
     assert state.load(run_dir) is not None
 
 
 def test_a_failed_recovery_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
-    state.save(run_dir, plan.identity, plan.wiring, "recorder")
+    state.save(run_dir, plan.identity, plan.wiring)
     recorder.FAIL_AT.add("vmnet_bridge_restore")
     with pytest.raises(LaunchError):
         recovery.recover(hooks)

@@ -22,7 +22,7 @@ WIRING = testing.wiring(IDENTITY)
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    state.save(tmp_path, IDENTITY, WIRING, "bridge")
+    state.save(tmp_path, IDENTITY, WIRING)
     return tmp_path
 
 
@@ -97,7 +97,7 @@ from pathlib import Path
 from vmnet import testing
 from vmnet.lifecycle import state
 run_dir, identity = Path(sys.argv[1]), testing.identity()
-state.save(run_dir, identity, testing.wiring(identity), "bridge")
+state.save(run_dir, identity, testing.wiring(identity))
 saved = json.loads((run_dir / "state.json").read_text())["namespace"]
 print(saved.replace(str(os.stat("/proc/self/ns/net").st_ino), ""))
 """

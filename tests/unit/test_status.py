@@ -26,7 +26,7 @@ OTHER = "198.51.100.7"
 @pytest.fixture
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The record of a VM whose dnsmasq has ended and which answers for one of two addresses."""
-    state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY), "bridge")
+    state.save(tmp_path, IDENTITY, testing.wiring(IDENTITY))
     running.machine(tmp_path, helpers=(Helper("dnsmasq", tmp_path / "dnsmasq.pid"),))
 
     def ask(nic: GuestNic) -> GuestAnswers:

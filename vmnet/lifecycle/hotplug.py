@@ -54,7 +54,7 @@ class Vm:
 
     def save(self) -> None:
         """Write the state, from which the next start restores the network."""
-        state.save(self.run_dir, self.identity, self.wiring, self.wiring.strategy)
+        state.save(self.run_dir, self.identity, self.wiring)
 
     def save_nics(self, outside: bool) -> None:
         """Write the NICs for the commands that examine the VM."""

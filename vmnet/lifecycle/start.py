@@ -59,7 +59,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
         privileges.refuse_new()
     run_directory.make(hooks.settings[RUN_DIR])
     _prepare_disks(plan.machine.devices, undo)
-    state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring, plan.wiring.strategy)
+    state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:

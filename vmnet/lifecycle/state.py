@@ -19,7 +19,7 @@ from vmnet.model.identity import Identity
 from vmnet.model.serial import from_json, plain
 from vmnet.model.wiring import Wiring
 
-VERSION = 1
+VERSION = 2
 _FILE = "state.json"
 _SO_NETNS_COOKIE = 71  # socket(7), Linux 5.14
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -31,22 +31,20 @@ class State:
     """The network before a start, and how the start changed it.
 
     :param namespace: identifies the network namespace and the boot
-    :param bridge: the strategy that built the bridges, and that restores the network
     """
 
     version: int
     namespace: str
     identity: Identity
     wiring: Wiring
-    bridge: str
 
 
-def save(run_dir: Path, identity: Identity, wiring: Wiring, bridge: str) -> None:
+def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
     """Write the state to the disk and sync it.
 
     :raises StateError: the run directory can't be written
     """
-    state = State(VERSION, _namespace(), identity, wiring, bridge)
+    state = State(VERSION, _namespace(), identity, wiring)
     files.write(run_dir / _FILE, json.dumps(plain(state)).encode(), durable=True)
 
 

@@ -24,7 +24,7 @@ from vmnet.model.machine import Machine, Nic
 from vmnet.model.wiring import Bridge, Local, Port, Saved, Tap, Wiring
 from vmnet.settings import core, table
 from vmnet.settings.table import Setting, Settings
-from vmnet.strategies.bridge import addressing
+from vmnet.strategies.ports import addressing
 
 RUN_DIR = Path("/run/vmnet")
 

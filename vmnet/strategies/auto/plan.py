@@ -11,6 +11,7 @@ from vmnet.api import (
     Bridge,
     BridgeError,
     Identity,
+    Interface,
     Redirect,
     Requirements,
     Settings,
@@ -18,6 +19,8 @@ from vmnet.api import (
     hookimpl,
 )
 from vmnet.strategies.bridge import plan as bridge
+from vmnet.strategies.ports import plan
+from vmnet.strategies.ports.method import Method
 from vmnet.strategies.redirect import plan as redirect
 
 _log = logging.getLogger(__name__)
@@ -29,12 +32,10 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     chosen = [own for own in identity.interfaces if own.kind in bridge.UNBRIDGEABLE]
     # The device next to a redirected uplink has its spare address from the start.
     needs = evolve(requirements, claims=requirements.claims and not chosen)
-    wiring = bridge.plan(settings, identity, needs)
-    if not chosen:
-        return wiring
+    wiring = redirect.without_rules(plan.plan(settings, identity, needs, _choose))
     for own in chosen:
         _log.info("%s is a %s interface: VMNET_BRIDGE=redirect applies to it", own.name, own.kind)
-    return redirect.redirected(wiring, identity, frozenset(own.name for own in chosen))
+    return wiring
 
 
 @hookimpl
@@ -42,11 +43,12 @@ def vmnet_bridge_extend(
     settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
 ) -> Wiring:
     """Plan a bridge for each new interface, or a redirection if its kind cannot be bridged."""
-    extended = bridge.extend(settings, identity, requirements, wiring)
-    present = {port.uplink for port in wiring.ports}
-    new = [own for own in identity.interfaces if own.name not in present]
-    names = frozenset(own.name for own in new if own.kind in bridge.UNBRIDGEABLE)
-    return redirect.redirected(extended, identity, names) if names else extended
+    extended = plan.extend(settings, identity, requirements, wiring, _choose)
+    return redirect.without_rules(extended)
+
+
+def _choose(interface: Interface) -> Method:
+    return redirect.METHOD if interface.kind in bridge.UNBRIDGEABLE else bridge.METHOD
 
 
 @hookimpl

@@ -106,7 +106,7 @@ def _only(identity: Identity) -> Interface:
 
 def _nameserver(identity: Identity, interface: Interface, forwards: bool) -> IPv4Address | None:
     """Return the address at which passt forwards to the container's own resolver, if needed."""
-    from vmnet.strategies.bridge import addressing
+    from vmnet.strategies.ports import addressing
 
     loopback = [server for server in identity.resolver.nameservers if server.is_loopback]
     if forwards and interface.ipv4 and any(server.version == 4 for server in loopback):

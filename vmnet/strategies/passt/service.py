@@ -28,10 +28,10 @@ from vmnet.api import (
     program,
     shown,
 )
-from vmnet.strategies.bridge import addressing
 from vmnet.strategies.passt import arguments, plan, ports
 from vmnet.strategies.passt.arguments import DNS_HOST, HOSTNAME, Link, Paths
 from vmnet.strategies.passt.ports import Ports
+from vmnet.strategies.ports import addressing
 
 _log = logging.getLogger(__name__)
 _IPV4 = Path("/proc/sys/net/ipv4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import IPv4Interface
 from typing import Any
 
 from attrs import evolve
@@ -17,12 +18,12 @@ from vmnet.api import (
     Redirect,
     Requirements,
     Settings,
-    Tap,
     Wiring,
     hookimpl,
 )
-from vmnet.strategies.bridge import addressing
-from vmnet.strategies.bridge import plan as bridge
+from vmnet.strategies.ports import addressing, plan
+from vmnet.strategies.ports.method import Method
+from vmnet.strategies.ports.own_address import Spare
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,8 @@ _log = logging.getLogger(__name__)
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan tap0 for the first interface, tap1 for the second, and so on."""
     # The device next to the uplink has its spare address from the start.
-    wiring = bridge.plan(settings, identity, evolve(requirements, claims=False))
-    return redirected(wiring, identity, frozenset(own.name for own in identity.interfaces))
+    needs = evolve(requirements, claims=False)
+    return without_rules(plan.plan(settings, identity, needs, _choose))
 
 
 @hookimpl
@@ -40,10 +41,7 @@ def vmnet_bridge_extend(
     settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
 ) -> Wiring:
     """Plan the lowest free numbers for the new interfaces."""
-    extended = bridge.extend(settings, identity, requirements, wiring)
-    present = {port.uplink for port in wiring.ports}
-    new = frozenset(own.name for own in identity.interfaces if own.name not in present)
-    return redirected(extended, identity, new)
+    return without_rules(plan.extend(settings, identity, requirements, wiring, _choose))
 
 
 @hookimpl
@@ -62,35 +60,52 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
     return True
 
 
-def redirected(wiring: Wiring, identity: Identity, names: frozenset[str]) -> Wiring:
-    """Return a bridge strategy's plan, with redirections for the interfaces of these names.
+def without_rules(wiring: Wiring) -> Wiring:
+    """Return the wiring without the nftables rules that a redirected port cannot have.
 
-    A redirected port has the same addresses, filters and containment as a bridged port. Only the
-    devices that have the addresses differ: see :func:`_redirected`.
+    :raises BridgeError: the container is to keep ports of a redirected NIC
     """
-    from vmnet.api import rtnl, step
-
-    nameserver = wiring.nameserver
-    ports = []
-    with step("read the network"), rtnl.Rtnl() as kernel:
-        for number, (interface, port) in enumerate(wiring.pairs(identity)):
-            if interface.name in names:
-                forwards = wiring.forwards(port)
-                port = _redirected(kernel, number, interface, port)
-                if forwards and port.local is not None:
-                    nameserver = port.local.address.ip
-            ports.append(port)
-    return evolve(wiring, ports=tuple(ports), nameserver=nameserver)
+    return evolve(wiring, ports=tuple(map(_without_rules, wiring.ports)))
 
 
-def _redirected(kernel: Any, number: int, interface: Interface, port: Port) -> Port:
-    """Return a bridged port as a redirected port.
+def _without_rules(port: Port) -> Port:
+    if not isinstance(port.path, Redirect):
+        return port
+    if port.kept is not None:
+        raise BridgeError(
+            f"the container can't keep ports on {port.uplink}, whose frames are redirected",
+            "unset VMNET_KEEP_PORTS, or use VMNET_BRIDGE=bridge on a network of another kind than "
+            "macvlan and ipvlan",
+        )
+    if port.localhost is not None:
+        _log.warning(
+            "127.0.0.1 does not lead to the guest: the frames of %s are redirected", port.uplink
+        )
+    return evolve(port, localhost=None)
 
-    The tap gets the bridge's link-local address. A spare address of the subnet is for another
-    device on the network, because the tap reaches only the guest.
-    """
+
+def _choose(_: Interface) -> Method:
+    return METHOD
+
+
+def _connect(
+    kernel: Any, number: int, interface: Interface, link_local: IPv4Interface
+) -> tuple[Redirect, Local]:
     from vmnet.api import links
 
+    _refuse_permanent_gateways(interface)
+    mode = links.mode(kernel, interface.name)
+    if interface.kind == "ipvlan" and mode != "l2":
+        raise BridgeError(
+            f"{interface.name} is an ipvlan interface in mode {mode}, which carries no ARP",
+            "use the mode l2: `docker network create -d ipvlan -o ipvlan_mode=l2`",
+        )
+    flags = links.get(kernel, interface.name)["flags"] & links.REDIRECTED
+    mac = addressing.new_mac(interface.mac, "bridge")
+    return Redirect(interface.kind, flags), Local(f"tap{number}", mac, link_local)
+
+
+def _refuse_permanent_gateways(interface: Interface) -> None:
     for neighbour in interface.neighbours:
         raise BridgeError(
             f"the gateway {neighbour.address} of {interface.name} has a permanent MAC, and a "
@@ -98,46 +113,38 @@ def _redirected(kernel: Any, number: int, interface: Interface, port: Port) -> P
             "set VMNET_BRIDGE=bridge, which macvlan and ipvlan do not support; or remove the entry "
             "(`ip neighbour`) if the gateway answers itself",
         )
-    if port.kept is not None:
-        raise BridgeError(
-            f"the container can't keep ports on {interface.name}, whose frames are redirected",
-            "unset VMNET_KEEP_PORTS, or use VMNET_BRIDGE=bridge on a network of another kind than "
-            "macvlan and ipvlan",
-        )
-    if port.localhost is not None:
+
+
+def _give(port: Port, number: int, interface: Interface, spare: Spare) -> Port:
+    """Return the port with the spare address on another device on the network.
+
+    The tap reaches only the guest.
+    """
+    assert spare.address is not None
+    if _is_alone(interface):
         _log.warning(
-            "127.0.0.1 does not lead to the guest: the frames of %s are redirected", interface.name
+            "%s is a macvlan interface in mode passthru, which has no siblings: DNS queries of "
+            "this container do not reach the network",
+            interface.name,
         )
-    mode = links.mode(kernel, interface.name)
-    if interface.kind == "ipvlan" and mode != "l2":
-        raise BridgeError(
-            f"{interface.name} is an ipvlan interface in mode {mode}, which carries no ARP",
-            "use the mode l2: `docker network create -d ipvlan -o ipvlan_mode=l2`",
-        )
-    own = port.local
-    assert own is not None
-    assert isinstance(port.backend, Tap)
-    outside = None
-    if own.link_local is not None:
-        if mode == "passthru":
-            _log.warning(
-                "%s is a macvlan interface in mode passthru, which has no siblings: DNS queries "
-                "of this container do not reach the network",
-                interface.name,
-            )
-        else:
-            is_shared = interface.kind == "ipvlan"
-            outside = Outside(
-                device=f"out{number}",
-                mac=interface.mac if is_shared else addressing.new_mac(interface.mac, "outside"),
-                address=own.address,
-                spares=own.spares,
-                gateway=own.gateway,
-            )
-    flags = links.get(kernel, interface.name)["flags"] & links.REDIRECTED
-    return evolve(
-        port,
-        localhost=None,
-        path=Redirect(interface.kind, flags, outside),
-        local=Local(port.backend.name, own.mac, own.link_local or own.address),
+        return port
+    is_shared = interface.kind == "ipvlan"
+    outside = Outside(
+        device=f"out{number}",
+        mac=interface.mac if is_shared else addressing.new_mac(interface.mac, "outside"),
+        address=spare.address,
+        spares=spare.replacements,
+        gateway=spare.gateway,
     )
+    assert isinstance(port.path, Redirect)
+    return evolve(port, path=evolve(port.path, outside=outside))
+
+
+def _is_alone(interface: Interface) -> bool:
+    from vmnet.api import links, rtnl, step
+
+    with step("read the network"), rtnl.Rtnl() as kernel:
+        return links.mode(kernel, interface.name) == "passthru"
+
+
+METHOD = Method(("out",), _connect, _give)

@@ -17,7 +17,7 @@ from vmnet.api import (
     SettingsError,
     StandIn,
 )
-from vmnet.strategies.bridge import addressing
+from vmnet.strategies.ports import addressing
 
 _OF_THE_GUEST = {53: "its DNS", 67: "its DHCP server"}
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from vmnet.api import (
     StandIn,
     engine,
 )
-from vmnet.strategies.bridge import addressing
+from vmnet.strategies.ports import addressing
 
 _log = logging.getLogger(__name__)
 
