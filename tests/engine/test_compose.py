@@ -1,0 +1,79 @@
+"""``deploy/compose.yaml``, as a real ``docker compose`` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from attrs import frozen
+
+from tests.engine.conftest import BOOT_SECONDS, FETCH, ROOT, Vms
+from tests.lab.command import Argument, Completed, run
+from tests.lab.engines.docker import Container, Json
+
+pytestmark = [pytest.mark.engine, pytest.mark.long]
+
+_NETWORK = "vmtcompose_default"
+
+
+@frozen
+class Project:
+    """The services of the file."""
+
+    vms: Vms
+
+    def compose(self, *argv: Argument) -> Completed:
+        """Run Compose's command, with the tests' image and any free port."""
+        env = {**self.vms.docker.env, "VMNET_IMAGE": self.vms.image, "VMNET_PORT": "127.0.0.1:0"}
+        file = ("--file", ROOT / "deploy/compose.yaml", "--project-name", "vmtcompose")
+        return run("docker-compose", *file, *argv, env=env, timeout=2 * BOOT_SECONDS)
+
+    def container(self, service: str) -> Container:
+        return Container(self.vms.docker, self.compose("ps", "-q", service).stdout.strip())
+
+    def names(self, guest: Container, name: str) -> list[str]:
+        """Return the addresses that a guest finds for a name."""
+        found = self.vms.query(guest.address(_NETWORK), f"lookup?name={name}")
+        addresses: list[str] = found["addresses"]
+        return addresses
+
+
+@pytest.fixture
+def project(vms: Vms) -> Iterator[Project]:
+    made = Project(vms)
+    try:
+        made.compose("up", "-d")
+        yield made
+    finally:
+        made.compose("down", "--volumes")
+
+
+def test_two_vms_and_a_container(project: Project) -> None:
+    db, web, files = map(project.container, ("db", "web", "files"))
+    started = [made.inspect()["State"] for made in (db, web, files)]
+    assert [state.get("Health", {}).get("Status") for state in started[:2]] == ["healthy"] * 2
+    # Compose started each service when the one before it was healthy.
+    first_healthy = [min(_healthy(state)) for state in started[:2]]
+    assert first_healthy[0] < started[1]["StartedAt"]
+    assert first_healthy[1] < started[2]["StartedAt"]
+
+    address = web.address(_NETWORK)
+    assert project.names(web, "db") == [db.address(_NETWORK)]
+    assert project.names(db, "web") == [address]
+    assert project.names(db, "files") == [files.address(_NETWORK)]
+    page = files.exec("python3", "-c", FETCH, "http://web/").stdout
+    assert address in page
+    published = project.vms.query(f"127.0.0.1:{web.port('80/tcp')}", "identity")
+    assert published["interfaces"][0]["ipv4"][0].startswith(f"{address}/")
+
+    format_and_size = db.exec("qemu-img", "info", "--force-share", "/disks/db.qcow2").stdout
+    assert "file format: qcow2" in format_and_size
+    assert "virtual size: 2 GiB" in format_and_size
+    project.compose("stop")
+    assert [made.wait() for made in (db, web)] == [0, 0]
+    assert "vmnet-guest: power button, shutting down" in db.logs()
+
+
+def _healthy(state: Json) -> list[str]:
+    """Return the times at which the health check succeeded."""
+    return [check["End"] for check in state["Health"]["Log"] if check["ExitCode"] == 0]
