@@ -170,6 +170,9 @@ def _called(stage: Stage) -> str:
     """Return which plugins vmnet calls for a stage."""
     if stage.setting is None:
         return "every installed plugin"
+    if stage.follows is not None and stage.follows.setting is not None:
+        first = f"each strategy that `{stage.follows.setting.name}` names"
+        return f"{first}, then each plugin that `{stage.setting.name}` names, in that order"
     if isinstance(stage.setting.parse(stage.setting.default), tuple):
         called = f"each strategy that `{stage.setting.name}` names, in that order"
     else:

@@ -32,22 +32,10 @@ from vmnet.errors import (
 from vmnet.hookspecs import CONTRACT, hookimpl
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Daemon, Delivery, File, Handover
+from vmnet.model.devices import Balloon, Base, Cdrom, Channel, Device, Disk, Preparation, Tpm
 from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
 from vmnet.model.kept import Kept, PortRange, StandIn
-from vmnet.model.machine import (
-    Base,
-    Cdrom,
-    Command,
-    Disk,
-    Kernel,
-    Listener,
-    Machine,
-    Nic,
-    NicChange,
-    Opened,
-    Preparation,
-    User,
-)
+from vmnet.model.machine import Command, Kernel, Listener, Machine, Nic, NicChange, Opened, User
 from vmnet.model.names import is_domain, is_label, shown
 from vmnet.model.wiring import (
     Bridge,
@@ -139,16 +127,19 @@ __all__ = [
     "NTP",
     "RUN_DIR",
     "AllocationError",
+    "Balloon",
     "Base",
     "Bridge",
     "BridgeError",
     "CaptureError",
     "Cdrom",
+    "Channel",
     "Command",
     "Custom",
     "Daemon",
     "Delivery",
     "DeliveryError",
+    "Device",
     "Disk",
     "File",
     "GuestError",
@@ -187,6 +178,7 @@ __all__ = [
     "StateError",
     "Stream",
     "Tap",
+    "Tpm",
     "User",
     "UserMode",
     "VmnetError",

@@ -12,7 +12,8 @@ from vmnet.errors import DeliveryError
 from vmnet.hooks import discovery, loading, selection
 from vmnet.hooks.facade import Hooks
 from vmnet.model.base import frozen
-from vmnet.model.delivery import Delivery
+from vmnet.model.delivery import Daemon, Delivery
+from vmnet.model.devices import daemon_of
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
@@ -39,6 +40,17 @@ class Plan:
     unallocated: tuple[str, ...] = ()
     outside: bool = False
     unused_settings: tuple[str, ...] = ()
+
+    @property
+    def device_daemons(self) -> tuple[Daemon, ...]:
+        """The daemons that serve devices of the machine."""
+        return tuple(filter(None, map(daemon_of, self.machine.devices)))
+
+    @property
+    def daemons(self) -> tuple[Daemon, ...]:
+        """All daemons, in the order of their start."""
+        delivered = (daemon for delivery in self.deliveries for daemon in delivery.daemons)
+        return (*delivered, *self.device_daemons)
 
     @property
     def not_carried(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.errors import AllocationError, DeliveryError
 from vmnet.hookspecs import hookimpl
-from vmnet.model.machine import Cdrom, Command
+from vmnet.model.devices import Cdrom
+from vmnet.model.machine import Command
 from vmnet.settings.core import RUN_DIR
 from vmnet.settings.table import setting
 from vmnet.model.wiring import Requirements

@@ -13,7 +13,6 @@ from vmnet import testing
 from vmnet.hooks import loading, selection
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.facade import Hooks
-from vmnet.hooks.stages import selectable
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery
 from vmnet.model.machine import Command
@@ -60,4 +59,5 @@ def choose(plugins: list[Plugin], name: str) -> Hooks:
 
 
 def _settings(loaded: loading.Plugins, name: str) -> Settings:
-    return parse(dict.fromkeys(selectable(), name), loaded.settings())
+    selecting = (row for row, names in loaded.strategies().items() if row != "VMNET_DEVICES")
+    return parse(dict.fromkeys(selecting, name), loaded.settings())

@@ -14,8 +14,9 @@ from vmnet.errors import LaunchError
 from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery, File
+from vmnet.model.devices import Cdrom
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Machine, NicChange
+from vmnet.model.machine import Command, Machine, NicChange
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.settings import values
 from vmnet.settings.core import RUN_DIR

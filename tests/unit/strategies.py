@@ -9,8 +9,10 @@ from typing import TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from vmnet.model.delivery import Daemon
+from vmnet.model.devices import Balloon, Cdrom, Channel, Disk, Tpm
 from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
-from vmnet.model.machine import Cdrom, Disk, Kernel, Machine, Nic
+from vmnet.model.machine import Kernel, Machine, Nic
 from vmnet.model.wiring import (
     Bridge,
     Custom,
@@ -127,6 +129,14 @@ disks = st.builds(
     ephemeral=st.booleans(),
     guessed=st.booleans(),
 )
+daemons = st.builds(Daemon, name=text, argv=tuples(text), pidfile=paths)
+devices = (
+    disks
+    | st.builds(Cdrom, path=paths, block=st.booleans())
+    | st.builds(Channel, name=text, socket=paths)
+    | st.builds(Tpm, socket=paths, daemon=st.none() | daemons)
+    | st.builds(Balloon)
+)
 machines = st.builds(
     Machine,
     name=text,
@@ -135,6 +145,6 @@ machines = st.builds(
     accelerator=st.sampled_from(("kvm", "tcg")),
     run_dir=paths,
     nics=tuples(st.builds(Nic, name=text, mac=macs, mtu=mtus, backend=taps)),
-    devices=tuples(disks | st.builds(Cdrom, path=paths)),
+    devices=tuples(devices),
     kernel=st.none() | st.builds(Kernel, path=paths, initrd=st.none() | paths, append=text),
 )

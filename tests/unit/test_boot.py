@@ -14,7 +14,8 @@ import pytest
 from tests.unit.unprivileged import open_folder, unprivileged
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
-from vmnet.model.machine import Cdrom, Disk, Kernel
+from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.machine import Kernel
 from vmnet.planning.boot import Boot, boot_devices
 
 

@@ -15,7 +15,8 @@ from tests.unit import recorder, running
 from vmnet import __version__, cli
 from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
 from vmnet.lifecycle import command_record, state, stop_signals
-from vmnet.model.machine import Command, Disk, User
+from vmnet.model.devices import Disk
+from vmnet.model.machine import Command, User
 from vmnet.net import permissions
 from vmnet.planning import memory, preflight
 from vmnet.settings.core import CORE, CPUS

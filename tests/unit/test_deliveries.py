@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 import vmnet
 from tests.unit import fakes
@@ -15,12 +16,31 @@ from vmnet.hooks import deliveries
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.selection import Choice, Selection
 from vmnet.model.delivery import Daemon, Delivery, File
+from vmnet.model.devices import Tpm
 from vmnet.model.names import shown
 
 RUN = Path("/run/vmnet")
 IDENTITY = testing.identity()
 WIRING = testing.wiring(IDENTITY)
 PLUGIN = "plugin fake (vmnet-fake 1.0)"
+
+
+def test_the_daemon_of_a_device_writes_only_below_the_run_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    helper = Daemon("swtpm", ("/bin/true",), Path("/etc/swtpm.pid"))
+    plugins = [
+        fakes.install(monkeypatch, "fake", **fakes.GOOD),
+        fakes.install(monkeypatch, "tpm", vmnet_devices=lambda: (Tpm(RUN / "tpm", helper),)),
+    ]
+    chosen = fakes.choose(plugins, "fake")
+    selected = {**chosen.selection.choices, "VMNET_DEVICES": Choice(("fake", "tpm"), "")}
+    with pytest.raises(PluginError) as caught:
+        evolve(chosen, selection=Selection(selected)).devices(IDENTITY, WIRING)
+    assert caught.value.message == (
+        "plugin tpm (vmnet-tpm 1.0) returned /etc/swtpm.pid from vmnet_devices, "
+        "which is not below the run directory"
+    )
 
 
 def hooks(monkeypatch: pytest.MonkeyPatch, delivery: Delivery) -> Hooks:

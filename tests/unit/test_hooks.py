@@ -18,11 +18,12 @@ from vmnet import hookspecs, testing
 from vmnet.errors import BridgeError, CaptureError, PluginError, PrivilegeError, VmnetError
 from vmnet.hooks import loading, stages
 from vmnet.hooks.facade import Hooks
-from vmnet.hooks.selection import Choice, Selection
+from vmnet.hooks.selection import Choice, Selection, select_from
 from vmnet.hookspecs import hookimpl
 from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.devices import Balloon, Cdrom
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Nic, NicChange
+from vmnet.model.machine import Command, Nic, NicChange
 from vmnet.model.wiring import Requirements, Tap
 from vmnet.settings.table import optional, parse
 from vmnet.settings.values import text
@@ -412,6 +413,22 @@ def test_a_plugin_can_raise_its_own_vmnet_error(monkeypatch: Patch) -> None:
     assert caught.value is error
 
 
+def test_devices_of_the_ipam_strategies_come_before_those_of_other_plugins(
+    monkeypatch: Patch,
+) -> None:
+    plugins = loading.load(
+        [
+            fakes.install(monkeypatch, "balloon", vmnet_devices=lambda: (Balloon(),)),
+            fakes.install(monkeypatch, "none", vmnet_devices=lambda: None),
+            fakes.install(monkeypatch, "seed", **fakes.GOOD, vmnet_devices=lambda: (SEED,)),
+        ]
+    )
+    selecting = {**dict.fromkeys(plugins.strategies(), "seed"), "VMNET_DEVICES": "none,balloon"}
+    settings = parse(selecting, plugins.settings())
+    hooks = Hooks(plugins, select_from(plugins, settings), settings)
+    assert hooks.devices(IDENTITY, WIRING) == (SEED, Balloon())
+
+
 def test_a_plugin_with_a_main_hook_qualifies_for_the_stage(monkeypatch: Patch) -> None:
     def deliver(settings: object, identity: object, wiring: object) -> None: ...
 
@@ -420,13 +437,18 @@ def test_a_plugin_with_a_main_hook_qualifies_for_the_stage(monkeypatch: Patch) -
             fakes.install(monkeypatch, "all", **fakes.GOOD),
             fakes.install(monkeypatch, "ipam", vmnet_ipam_deliver=deliver),
             fakes.install(monkeypatch, "rows", vmnet_settings=lambda: ()),
+            fakes.install(monkeypatch, "tpm", vmnet_devices=lambda: ()),
+            fakes.install(
+                monkeypatch, "seed", vmnet_ipam_deliver=deliver, vmnet_devices=lambda: ()
+            ),
         ]
     )
     assert plugins.strategies() == {
         "VMNET_CAPTURE": ("all",),
-        "VMNET_IPAM": ("all", "ipam"),
+        "VMNET_IPAM": ("all", "ipam", "seed"),
         "VMNET_BRIDGE": ("all",),
         "VMNET_FORWARDER": ("all",),
+        "VMNET_DEVICES": ("tpm",),
         "VMNET_LAUNCH": ("all",),
     }
 

@@ -9,7 +9,8 @@ import pytest
 
 from vmnet import testing
 from vmnet.errors import MachineError
-from vmnet.model.machine import Cdrom, Disk, Nic
+from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.machine import Nic
 from vmnet.model.wiring import Tap
 from vmnet.planning import accelerator
 from vmnet.planning.boot import Boot

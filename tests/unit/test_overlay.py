@@ -16,7 +16,7 @@ from tests.lab.wait import WAIT
 from vmnet import process, testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.lifecycle import disks
-from vmnet.model.machine import Disk
+from vmnet.model.devices import Disk
 from vmnet.planning.boot import boot_devices
 from vmnet.planning.image import lock
 

@@ -17,7 +17,7 @@ from tests.unit.test_image_chain import overlay
 from vmnet import engine
 from vmnet.errors import MachineError, PluginError, PrivilegeError
 from vmnet.model.delivery import Daemon, Delivery, File
-from vmnet.model.machine import Disk
+from vmnet.model.devices import Disk
 from vmnet.planning import capabilities, preflight
 
 # QEMU's locks of a disk that it writes: it uses permissions 0, 1 and 3, and denies 1 and 3.

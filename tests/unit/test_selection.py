@@ -14,6 +14,7 @@ INSTALLED = {
     "VMNET_IPAM": ("cloudinit", "dnsmasq", "nodhcp"),
     "VMNET_BRIDGE": ("auto", "bridge", "macvtap"),
     "VMNET_FORWARDER": ("dnsmasq", "unbound"),
+    "VMNET_DEVICES": ("swtpm", "usb"),
     "VMNET_LAUNCH": ("firecracker", "qemu"),
 }
 
@@ -29,6 +30,7 @@ def test_the_default_of_every_stage() -> None:
             "VMNET_IPAM": Choice(("dnsmasq",), "default"),
             "VMNET_BRIDGE": Choice(("auto",), "default"),
             "VMNET_FORWARDER": Choice(("dnsmasq",), "default"),
+            "VMNET_DEVICES": Choice(("dnsmasq",), "default"),
             "VMNET_LAUNCH": Choice(("qemu",), "default"),
         }
     )
@@ -106,6 +108,12 @@ def test_a_stage_by_name(variable: str, value: str, stage: stages.Stage) -> None
     assert chosen(**{variable: value})[stage] == Choice((value,), f"{variable}={value}")
 
 
+def test_plugins_for_devices_follow_the_ipam_strategies() -> None:
+    choice = chosen(VMNET_IPAM="cloudinit,nodhcp", VMNET_DEVICES="usb,swtpm")[stages.DEVICES]
+    reason = "VMNET_IPAM=cloudinit,nodhcp, VMNET_DEVICES=usb,swtpm"
+    assert choice == Choice(("cloudinit", "nodhcp", "usb", "swtpm"), reason)
+
+
 @pytest.mark.parametrize(
     ("environ", "message", "installed"),
     [
@@ -139,6 +147,11 @@ def test_a_stage_by_name(variable: str, value: str, stage: stages.Stage) -> None
             {"VMNET_FORWARDER": "bind"},
             "VMNET_FORWARDER=bind: there is no strategy bind for this stage",
             "dnsmasq, unbound",
+        ),
+        (
+            {"VMNET_DEVICES": "cloudinit"},
+            "VMNET_DEVICES=cloudinit: there is no strategy cloudinit for this stage",
+            "swtpm, usb",
         ),
     ],
 )

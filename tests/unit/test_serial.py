@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.unit import strategies
 from vmnet import testing
 from vmnet.model.delivery import Daemon, Delivery, File
+from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Disk, Kernel, Machine
+from vmnet.model.machine import Command, Kernel, Machine
 from vmnet.model.serial import from_json, to_json
 from vmnet.model.wiring import Wiring
 from vmnet.pipeline import Plan

@@ -24,6 +24,7 @@ BAD: dict[str, str] = {
     "VMNET_BRIDGE": "/bridge",
     "VMNET_IPAM": "dnsmasq,dnsmasq",
     "VMNET_FORWARDER": "a,b",
+    "VMNET_DEVICES": "tpm,,usb",
     "VMNET_LAUNCH": "-qemu",
     "VMNET_INTERFACES": "eth0,,eth1",
     "VMNET_INTERFACES_TIMEOUT": "-1",

@@ -22,8 +22,10 @@ from vmnet.errors import (
     VmnetError,
 )
 from vmnet.hooks.facade import Hooks
-from vmnet.lifecycle import recovery, start, state, stop_signals
+from vmnet.lifecycle import recovery, start, state, stop_signals, vm_record
 from vmnet.model.delivery import Daemon, Delivery, File
+from vmnet.model.devices import Tpm
+from vmnet.model.machine import Command
 from vmnet.pipeline import Plan
 from vmnet.supervision import signals
 
@@ -118,6 +120,28 @@ def test_a_failed_start_ends_the_daemon(hooks: Hooks, plan: Plan, tmp_path: Path
     assert not (tmp_path / "helper.pid").exists()
     helper = int((tmp_path / "kept").read_text())
     until(lambda: has_ended(helper), WAIT, "the end of the helper", interval=0.01)
+
+
+def test_the_daemon_of_a_device_is_kept_alive_and_ends_with_a_failed_start(
+    hooks: Hooks, plan: Plan, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"sleep 60 & echo $! > {run_dir}/tpm.pid"
+    daemon = Daemon("tpm", ("/bin/sh", "-c", script), run_dir / "tpm.pid")
+    machine = evolve(plan.machine, devices=(Tpm(run_dir / "tpm.sock", daemon),))
+    kept: list[tuple[str, int]] = []
+
+    def launch(hooks: Hooks, command: Command) -> None:
+        record = vm_record.load(run_dir)
+        assert record is not None
+        pids = {helper.name: int(helper.pidfile.read_text()) for helper in record.helpers[:1]}
+        kept.extend(pids.items())
+
+    monkeypatch.setattr(Hooks, "launch", launch)
+    with pytest.raises(LaunchError):
+        start.start(hooks, evolve(plan, machine=machine))
+    ((name, pid),) = kept
+    assert name == "tpm"
+    until(lambda: has_ended(pid), WAIT, "the end of the daemon", interval=0.01)
 
 
 def has_ended(pid: int) -> bool:

@@ -101,7 +101,7 @@ def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
             "others": [
                 {
                     **_described(installed[name]),
-                    "choose": _assignments(installation, variable, name),
+                    "choose": _assignments(installation, stage, name),
                 }
                 for name in available
                 if name not in active
@@ -117,8 +117,13 @@ def _stages(installation: Installation) -> Iterator[dict[str, Any]]:
         }
 
 
-def _assignments(installation: Installation, variable: str | None, name: str) -> str:
+def _assignments(installation: Installation, stage: Stage, name: str) -> str:
     """Return the assignments that select a strategy. NO_DHCP excludes DHCP servers."""
+    row = stage.setting
+    if stage.follows is not None and row is not None:
+        qualified = installation.plugins.strategies()[row.name]
+        row = row if name in qualified else stage.follows.setting
+    variable = row.name if row else None
     contradicts = name == core.IPAM.default and not installation.serves_dhcp
     prefix = f"{core.NO_DHCP.name}=false " if contradicts else ""
     return f"{prefix}{variable}={name}"

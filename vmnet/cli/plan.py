@@ -67,6 +67,9 @@ def _show(plan: Plan) -> None:
         for daemon in delivery.daemons:
             heading(f"\nDaemon {daemon.name}")
             print(shlex.join(daemon.argv))
+    for daemon in plan.device_daemons:
+        heading(f"\nDaemon {daemon.name}")
+        print(shlex.join(daemon.argv))
     heading("\nCommand")
     print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
     print("\n".join(_inherited(plan.command)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from attrs import evolve
 
@@ -18,8 +18,9 @@ from vmnet.hooks.selection import Choice, Selection
 from vmnet.model import validation
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.devices import Device, daemon_of
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Disk, Machine, NicChange
+from vmnet.model.machine import Command, Machine, NicChange
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -179,14 +180,19 @@ class Hooks:
             )
         )
 
-    def devices(self, identity: Identity, wiring: Wiring) -> tuple[Disk | Cdrom, ...]:
-        return tuple(
-            device
-            for name in self.selection[stages.IPAM].names
-            for device in self._items(
-                name, "vmnet_devices", Disk, Cdrom, identity=identity, wiring=wiring
-            )
-        )
+    def devices(self, identity: Identity, wiring: Wiring) -> tuple[Device, ...]:
+        """Return the devices of the selected IPAM strategies and of the plugins for devices."""
+        hook, found = "vmnet_devices", list[Device]()
+        taken: dict[Path, Plugin] = {}
+        for name in self.selection[stages.DEVICES].names:
+            items = self._items(name, hook, *get_args(Device), identity=identity, wiring=wiring)
+            daemons = Delivery(name, daemons=tuple(filter(None, map(daemon_of, items))))
+            if fault := results.delivery_fault(daemons):
+                raise self._wrong_value(name, hook, fault)
+            plugin = self.plugins.installed[name]
+            require_own_files(plugin, hook, daemons, self.settings[core.RUN_DIR], taken)
+            found += items
+        return tuple(found)
 
     def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
         choice, hook = self.selection[stages.LAUNCH], "vmnet_launch_command"

@@ -80,10 +80,14 @@ class Plugins:
             setting: tuple(
                 name
                 for name in self.names
-                if any(self.implements(name, hook) for hook in stage.qualifying)
+                if self._qualifies(name, stage)
+                and not (stage.follows and self._qualifies(name, stage.follows))
             )
             for setting, stage in stages.selectable().items()
         }
+
+    def _qualifies(self, name: str, stage: stages.Stage) -> bool:
+        return any(self.implements(name, hook) for hook in stage.qualifying)
 
     def allocate_only(self) -> tuple[str, ...]:
         """Return the IPAM strategies that allocate but do not deliver."""

@@ -63,16 +63,27 @@ def select(
     :raises SettingsError: a strategy is not installed, or two settings contradict each other
     """
     choices: dict[str, Choice] = {}
-    for name, stage in stages.selectable().items():
+    rows = stages.selectable()
+    for name, stage in rows.items():
         if stage is stages.IPAM:
             choices[name] = _delivered(settings, _ipam(settings), allocate_only)
         else:
             row = settings.rows[name]
-            names = settings[row]
+            names = settings[row] or ()
             names = names if isinstance(names, tuple) else (names,)
             choices[name] = Choice(names, _reason(settings, row))
         _refuse_unknown(stage, choices[name], strategies[name], installed)
-    return Selection(choices)
+    return Selection({name: _following(choices, name, stage) for name, stage in rows.items()})
+
+
+def _following(choices: Mapping[str, Choice], name: str, stage: Stage) -> Choice:
+    """Return a stage's choice, after the choice of the stage that it follows."""
+    choice = choices[name]
+    if stage.follows is None or stage.follows.setting is None:
+        return choice
+    first = choices[stage.follows.setting.name]
+    reasons = (first.reason, choice.reason) if choice.names else (first.reason,)
+    return Choice((*first.names, *choice.names), ", ".join(reasons))
 
 
 def _ipam(settings: Settings) -> Choice:

@@ -21,12 +21,15 @@ class Stage:
     :param setting: selects the strategies; None: vmnet calls every installed plugin
     :param qualifying: a plugin that implements any of these hooks is a strategy of the stage; empty
         if another stage with the same setting decides
+    :param follows: its strategies are called first; a plugin that is a strategy of it can't be
+        selected for this stage as well
     :param condition: when vmnet calls the strategies at all, for the documentation
     """
 
     specs: ModuleType
     setting: Setting[Any] | None
     qualifying: tuple[str, ...] = ()
+    follows: Stage | None = None
     condition: str = ""
 
     @property
@@ -48,7 +51,7 @@ BRIDGE = Stage(
 FORWARDER = Stage(
     forwarder, core.FORWARDER, ("vmnet_forwarder",), condition="if a forwarder is needed"
 )
-DEVICES = Stage(devices, core.IPAM)
+DEVICES = Stage(devices, core.DEVICES, ("vmnet_devices",), follows=IPAM)
 LAUNCH = Stage(launch, core.LAUNCH, ("vmnet_launch_command",))
 
 STAGES = (SETTINGS, CAPTURE, IPAM, BRIDGE, FORWARDER, DEVICES, LAUNCH)

@@ -23,8 +23,16 @@ def deliver(delivery: Delivery, undo: ExitStack) -> None:
         undo.callback(_remove, file.path)
         files.write(file.path, file.content, file.mode)
     for daemon in delivery.daemons:
-        undo.callback(_stop, daemon)
-        launch_daemon(daemon)
+        start(daemon, undo)
+
+
+def start(daemon: Daemon, undo: ExitStack) -> None:
+    """Start a daemon, unless it is a late one; the undo ends it.
+
+    :raises DeliveryError: it can't be started
+    """
+    undo.callback(_stop, daemon)
+    launch_daemon(daemon)
 
 
 def launch_daemon(daemon: Daemon) -> None:

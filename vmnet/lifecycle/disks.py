@@ -11,12 +11,12 @@ from pathlib import Path
 from vmnet import process
 from vmnet.errors import MachineError
 from vmnet.lifecycle import files
-from vmnet.model.machine import Cdrom, Disk, Preparation
+from vmnet.model.devices import Device, Disk, Preparation
 
 _log = logging.getLogger(__name__)
 
 
-def prepare(devices: Iterable[Disk | Cdrom], undo: ExitStack) -> None:
+def prepare(devices: Iterable[Device], undo: ExitStack) -> None:
     """Prepare the disks among the devices; the undo removes the images that this start created.
 
     An image that a start created has no content that could be lost. An enlarged image stays.

@@ -21,7 +21,7 @@ from vmnet.lifecycle import (
     uplink_record,
     vm_record,
 )
-from vmnet.model.machine import Cdrom, Disk
+from vmnet.model.devices import Device, Disk
 from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
@@ -64,9 +64,10 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:
         deliver.deliver(delivery, undo)
-    daemons = (daemon for delivery in plan.deliveries for daemon in delivery.daemons)
+    for daemon in plan.device_daemons:
+        deliver.start(daemon, undo)
     accelerator = plan.machine.accelerator
-    started = helpers.start(plan.command, accelerator, daemons, hooks.settings, undo)
+    started = helpers.start(plan.command, accelerator, plan.daemons, hooks.settings, undo)
     _write_records(plan, started, hooks.settings, late, undo)
     _announce(plan)
     hooks.launch(plan.command)
@@ -81,7 +82,7 @@ def _announce(plan: Plan) -> None:
             announcement.announce(port.uplink, port.tap.fds[0], port.guest_mac, addresses)
 
 
-def _prepare_disks(devices: Iterable[Disk | Cdrom], undo: ExitStack) -> None:
+def _prepare_disks(devices: Iterable[Device], undo: ExitStack) -> None:
     if any(isinstance(device, Disk) and device.preparation for device in devices):
         from vmnet.lifecycle import disks
 

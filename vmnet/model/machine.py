@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.model.base import frozen
-from vmnet.model.delivery import File
+from vmnet.model.devices import Device
 from vmnet.model.wiring import Stream, Tap
 
 
@@ -26,32 +26,6 @@ class Nic:
 
 
 @frozen
-class Base:
-    """The image below an overlay, which the hypervisor only reads.
-
-    :param format: QEMU's name
-    :param block: ``path`` is a block device, not a file
-    """
-
-    path: Path
-    format: str
-    block: bool = False
-
-
-@frozen
-class Preparation:
-    """A command that a start runs before it changes the network, to create or enlarge an image.
-
-    :param creates: whether it creates the image, which a failed start then removes
-    :param record: a file that the start writes before, and removes with the image
-    """
-
-    argv: tuple[str, ...]
-    creates: bool
-    record: File | None = None
-
-
-@frozen
 class NicChange:
     """A change of a NIC of the running VM.
 
@@ -63,43 +37,6 @@ class NicChange:
     action: str
     nic: Nic
     slot: int | None = None
-
-
-@frozen
-class Disk:
-    """A disk.
-
-    :param format: QEMU's name: ``qcow2``, ``raw``, ``vmdk`` and others
-    :param ephemeral: writes go to a temporary overlay that ends with the VM
-    :param block: ``path`` is a block device, not a file
-    :param backed: a qcow2 image that names other files, which only the hypervisor can follow
-    :param guessed: raw because no format was recognised; the hypervisor must prevent the guest from
-        writing the mark of another format, which the next start would trust
-    :param uefi: only UEFI firmware can boot it, as far as its first sector shows
-    :param base: the image below, if this is an overlay that vmnet makes
-    :param preparation: what creates or enlarges the image at the start
-    """
-
-    path: Path
-    format: str
-    ephemeral: bool = False
-    block: bool = False
-    backed: bool = False
-    guessed: bool = False
-    uefi: bool = False
-    base: Base | None = None
-    preparation: Preparation | None = None
-
-
-@frozen
-class Cdrom:
-    """A CD: a read-only ISO 9660 or UDF image.
-
-    :param block: ``path`` is a block device, not a file
-    """
-
-    path: Path
-    block: bool = False
 
 
 @frozen
@@ -130,7 +67,7 @@ class Machine:
     accelerator: str
     run_dir: Path
     nics: tuple[Nic, ...] = ()
-    devices: tuple[Disk | Cdrom, ...] = ()
+    devices: tuple[Device, ...] = ()
     kernel: Kernel | None = None
     spare_nics: int = 0
 

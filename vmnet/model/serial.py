@@ -20,9 +20,11 @@ from ipaddress import (
     ip_network,
 )
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import attrs
+
+from vmnet.model.devices import Device
 
 Instance = TypeVar("Instance")
 
@@ -89,7 +91,19 @@ def _converter() -> Any:
         converter.register_structure_hook(union, partial(_read, read))
         converter.register_structure_hook(union | None, partial(_read, read))
     converter.register_structure_hook(bytes, lambda value, _: b64decode(value))
+    converter.register_structure_hook(
+        Device, lambda value, _: converter.structure(value, _class_with(value, Device))
+    )
     return converter
+
+
+def _class_with(value: Mapping[str, Any], union: Any) -> type:
+    """Return the class of a union whose fields the value has. No two have the same fields."""
+    for cls in get_args(union):
+        if attrs.fields_dict(cls).keys() == value.keys():
+            found: type = cls
+            return found
+    raise KeyError(f"no device has the fields {', '.join(value) or '(none)'}")
 
 
 def _read(read: Callable[[str], Any], value: str | None, _kind: type) -> Any:

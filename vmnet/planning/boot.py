@@ -12,7 +12,8 @@ from attrs import evolve
 from vmnet import engine
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.base import frozen
-from vmnet.model.machine import Cdrom, Disk, Kernel
+from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.machine import Kernel
 from vmnet.settings import core
 from vmnet.settings.table import Setting, Settings
 

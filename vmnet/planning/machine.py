@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from vmnet.model.devices import Device
 from vmnet.model.identity import Identity, Interface
-from vmnet.model.machine import Cdrom, Disk, Machine, Nic
+from vmnet.model.machine import Machine, Nic
 from vmnet.model.wiring import Port, Wiring
 from vmnet.planning import accelerator, memory, sizing
 from vmnet.planning.boot import Boot
@@ -20,7 +21,7 @@ def assemble(
     identity: Identity,
     wiring: Wiring,
     boot: Boot,
-    contributed: tuple[Disk | Cdrom, ...],
+    contributed: tuple[Device, ...],
 ) -> Machine:
     """Return the machine, with its NICs in the order of the wiring.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vmnet.model.delivery import Delivery
-from vmnet.model.machine import Cdrom, Disk
+from vmnet.model.devices import Device, Disk, daemon_of
 from vmnet.planning import capabilities, host
 
 # The name of the check, and a function that returns a detail, or raises VmnetError.
@@ -27,13 +27,13 @@ def before_planning(cpus: int) -> Iterator[Check]:
 
 
 def after_planning(
-    deliveries: Sequence[Delivery], devices: Sequence[Disk | Cdrom], own: Path | None
+    deliveries: Sequence[Delivery], devices: Sequence[Device], own: Path | None
 ) -> Iterator[Check]:
     """Yield the checks of a plan's daemons and devices.
 
     :param own: the disk of VMNET_DISK
     """
-    yield "daemons", lambda: _daemons(deliveries)
+    yield "daemons", lambda: _daemons(deliveries, devices)
     yield "disk", lambda: _disk(deliveries, devices, own)
 
 
@@ -56,15 +56,16 @@ def _host(cpus: int) -> str:
     return f"Linux {os.uname().release}; enough open files, processes and threads"
 
 
-def _daemons(deliveries: Sequence[Delivery]) -> str:
+def _daemons(deliveries: Sequence[Delivery], devices: Iterable[Device]) -> str:
     daemons = [daemon for delivery in deliveries for daemon in delivery.daemons]
+    daemons += filter(None, map(daemon_of, devices))
     capabilities.require_all(
         (name, daemon.name) for daemon in daemons for name in daemon.capabilities
     )
     return ", ".join(daemon.name for daemon in daemons) or "none"
 
 
-def _disk(deliveries: Sequence[Delivery], devices: Sequence[Disk | Cdrom], own: Path | None) -> str:
+def _disk(deliveries: Sequence[Delivery], devices: Sequence[Device], own: Path | None) -> str:
     written = {file.path for delivery in deliveries for file in delivery.files}  # by the start
     disks = [d for d in devices if isinstance(d, Disk) and d.path not in written]
     if not disks:

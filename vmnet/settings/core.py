@@ -34,6 +34,11 @@ FORWARDER = setting(
     "dnsmasq",
     "strategy that forwards the guest's DNS queries if the container's resolver is on loopback",
 )
+DEVICES = optional(
+    "VMNET_DEVICES",
+    values.listed(values.name),
+    "comma-separated plugins that add devices to the VM, in addition to those of VMNET_IPAM",
+)
 LAUNCH = setting("VMNET_LAUNCH", values.name, "qemu", "strategy that starts the VM")
 INTERFACES = optional(
     "VMNET_INTERFACES",

@@ -17,7 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from vmnet import testing
-from vmnet.hooks import loading, selection, stages
+from vmnet.hooks import loading, selection
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.facade import Hooks
 from vmnet.hookspecs import hookimpl
@@ -77,7 +77,8 @@ class Recorder:
         """
         loaded = loading.load([self._plugin(), *plugins])
         loaded.manager.add_hookcall_monitoring(self._record, lambda *_: None)
-        selecting = {**dict.fromkeys(stages.selectable(), NAME), **(environ or {})}
+        own = (name for name, names in loaded.strategies().items() if NAME in names)
+        selecting = {**dict.fromkeys(own, NAME), **(environ or {})}
         parsed = table.parse(selecting, loaded.settings())
         return Hooks(loaded, selection.select_from(loaded, parsed), parsed)
 

@@ -13,8 +13,9 @@ from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.loading import Plugins
 from vmnet.model.delivery import Delivery, Handover
+from vmnet.model.devices import Device
 from vmnet.model.identity import Identity
-from vmnet.model.machine import Cdrom, Command, Disk
+from vmnet.model.machine import Command
 from vmnet.model.wiring import Requirements, Wiring
 from vmnet.settings import core, table
 from vmnet.settings.table import Settings
@@ -30,7 +31,7 @@ class Plan:
     requirements: Requirements | None
     delivery: Delivery | None
     forwarder: Delivery | None
-    devices: tuple[Disk | Cdrom, ...] | None
+    devices: tuple[Device, ...] | None
     command: Command | None
     status: tuple[Handover, ...] | None
 

@@ -12,11 +12,24 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from vmnet_qemu.arguments import Options, arguments
-from vmnet_qemu.inherited import opened, qmp, taps
+from vmnet_qemu.inherited import channels, console, opened, qmp, taps
 from vmnet_qemu.rows import ROWS
 
 from vmnet import testing
-from vmnet.api import Base, Cdrom, Disk, Kernel, Machine, MachineError, Nic, Stream, Tap
+from vmnet.api import (
+    Balloon,
+    Base,
+    Cdrom,
+    Channel,
+    Disk,
+    Kernel,
+    Machine,
+    MachineError,
+    Nic,
+    Stream,
+    Tap,
+    Tpm,
+)
 from vmnet.testing import golden
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -48,6 +61,18 @@ def disks() -> Case:
     return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), given()
 
 
+def further() -> Case:
+    """Two channels with a disk behind them, a TPM, and a balloon."""
+    devices = (
+        Channel("org.qemu.guest_agent.0", Path("/run/vmnet/agent.sock")),
+        Disk(Path("/disk.qcow2"), "qcow2"),
+        Channel("org.example,1", Path("/run/vmnet/example.sock")),
+        Tpm(Path("/run/vm,net/tpm.sock")),
+        Balloon(),
+    )
+    return testing.machine(devices=devices), given()
+
+
 def options() -> Case:
     """Every QEMU option that a variable sets, and a NIC on a socket."""
     nic = Nic("net0", "02:42:ac:11:00:02", 1500, Stream(Path("/run/vm,net/passt.sock")))
@@ -60,7 +85,10 @@ def options() -> Case:
     )
 
 
-@pytest.mark.parametrize("case", [demonstration, disks, options], ids=lambda case: case.__name__)
+CASES = (demonstration, disks, further, options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
     words = arguments(*case())
@@ -135,8 +163,8 @@ def test_no_two_devices_share_an_address(kind: str) -> None:
 def test_the_display_of_the_user_takes_the_place_of_the_random_number_generator() -> None:
     """QEMU gives it the first free slot before it creates any other device."""
     machine = testing.machine()
-    assert places(machine, given(), "virtio-rng-pci") == ["0x1"]
-    assert places(machine, given("-vga", "std"), "virtio-rng-pci") == ["0x1e"]
+    assert places(machine, given(), "virtio-rng-pci") == ["0x1.0"]
+    assert places(machine, given("-vga", "std"), "virtio-rng-pci") == ["0x1e.0"]
     assert places(machine, given("-vga", "std", VMNET_VNC="unix:/vnc"), "VGA") == []
 
 
@@ -175,6 +203,16 @@ def test_each_file_has_its_own_descriptor_which_is_in_the_arguments() -> None:
     writable = {str(file.path) for file in files if file.writable}
     assert writable == {"/disk.qcow2", "/dev/sdb", "/state/overlay.qcow2"}
     assert "/with,comma.qcow2" not in {str(file.path) for file in files}
+
+
+def test_each_channel_has_its_own_listening_socket() -> None:
+    machine, asked = further()
+    sockets = channels(machine)
+    assert [socket.path.name for socket in sockets] == ["agent.sock", "example.sock"]
+    others = [*taps(machine), *(file.fd for file in opened(machine)), console(machine).fd]
+    assert len({*others, *(socket.fd for socket in sockets)}) == len(others) + 2
+    words = " ".join(arguments(machine, asked))
+    assert all(f"fd={socket.fd},server=on" in words for socket in sockets)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from vmnet_qemu.rows import ROWS
 
 from tests.lab.wait import WAIT
 from vmnet import testing
-from vmnet.api import Cdrom, Disk, Machine, Nic, Tap
+from vmnet.api import Balloon, Cdrom, Channel, Device, Disk, Machine, Nic, Tap
 
 NIC = Nic("net0", "02:42:ac:11:00:02", 1500, Tap("tap0", (100,)))
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40) | st.lists(
@@ -86,13 +86,15 @@ def test_qemu_opens_the_named_file(name: str) -> None:
         ((), ("-usb", "-device", "usb-tablet"), {"VMNET_VNC": "none"}),
         ((Disk(Path("/dev/zero"), "raw", backed=True),), ("-device", "virtio-balloon-pci"), {}),
         ((Disk(Path("/dev/zero"), "raw", backed=True), Cdrom(Path("/dev/zero"))), (), {}),
+        ((Channel("agent", Path("/agent")), Channel("b", Path("/b")), Balloon()), (), {}),
+        ((Balloon(),), ("-vga", "std"), {}),
     ],
 )
 @pytest.mark.parametrize(("kind", "slot"), [("q35", 3), ("pc", 4)])
 def test_the_nic_is_always_in_the_same_slot(
     kind: str,
     slot: int,
-    devices: tuple[Disk | Cdrom, ...],
+    devices: tuple[Device, ...],
     extra: tuple[str, ...],
     environ: dict[str, str],
 ) -> None:
@@ -120,6 +122,8 @@ def _without_backends(words: Sequence[str]) -> list[str]:
             chosen += (option, f"if=none,id={name},driver=null-co,read-zeroes=on,size=1M")
         elif option == "-chardev" and value.startswith("ringbuf"):
             chosen += (option, value)
+        elif option == "-chardev" and value.startswith("socket,id=channel"):
+            chosen += (option, f"null,id={value.split('id=')[1].split(',')[0]}")
         elif option == "-usb":
             chosen.append(option)
     return chosen

@@ -32,13 +32,14 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     firmware.check(machine, options)
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
+    sockets = (qmp, guard, *((console,) if console else ()), *inherited.channels(machine))
     return Command(
         (str(path), *make.arguments(machine, options)),
         keep_fds=inherited.taps(machine),
         qmp=qmp.path,
         guard=guard.path,
         opened=inherited.opened(machine),
-        listeners=(qmp, guard, console) if console else (qmp, guard),
+        listeners=sockets,
         user=user.choose(path, machine, options),
         console=console.path if console else None,
     )

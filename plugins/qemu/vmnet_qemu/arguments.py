@@ -48,6 +48,7 @@ class Options:
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
     """Return QEMU's arguments, without the program; qemu(1) documents them."""
     settings, kind = options.settings, _machine_type(options)
+    places = slots.Places(kind, options.extra)
     return (
         *("-name", f"guest={escape(machine.name)}"),
         *("-nodefaults", "-no-user-config"),
@@ -57,7 +58,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
         *("-smp", str(machine.cpus)),
         *("-m", f"{-(-machine.memory // _MIB)}M"),
-        *("-device", f"virtio-rng-pci,{slots.entropy(kind, options.extra)}"),
+        *("-device", f"virtio-rng-pci,{places.small('entropy')}"),
         *_firmware(settings[rows.FIRMWARE]),
         *_display(settings[rows.VNC], options),
         *_console(machine, options),
@@ -65,8 +66,8 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_monitor(inherited.guard(machine)),
         *_exit_devices(kind, guarded=settings[GUARD]),
         *_firmware_log(machine, kind),
-        *devices.arguments(machine, kind),
-        *_nics(machine.nics, kind, options.version),
+        *devices.arguments(machine, places),
+        *_nics(machine.nics, places, options.version),
         *hotplug.ports(machine.spare_nics, kind),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
@@ -160,7 +161,7 @@ def _is_pc(kind: str) -> bool:
     return os.uname().machine == "x86_64" and kind.startswith(("q35", "pc"))
 
 
-def _nics(nics: Sequence[Nic], machine_type: str, version: tuple[int, int]) -> Iterator[str]:
+def _nics(nics: Sequence[Nic], places: slots.Places, version: tuple[int, int]) -> Iterator[str]:
     """Yield the NICs.
 
     :raises MachineError: there are more NICs than slots and functions
@@ -172,7 +173,7 @@ def _nics(nics: Sequence[Nic], machine_type: str, version: tuple[int, int]) -> I
             "list the interfaces for the guest in VMNET_INTERFACES; the container keeps the rest",
         )
     for number, nic in enumerate(nics):
-        yield from _nic(nic, slots.nic(machine_type, number), version)
+        yield from _nic(nic, places.nic(number), version)
 
 
 def _nic(nic: Nic, place: str, version: tuple[int, int]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Cdrom, Disk, Listener, Machine, Opened, Tap
+from vmnet.api import Cdrom, Channel, Device, Disk, Listener, Machine, Opened, Tap
 
 
 def taps(machine: Machine) -> tuple[int, ...]:
@@ -32,12 +32,19 @@ def console(machine: Machine) -> Listener:
     return Listener(machine.run_dir / "console.sock", _free_fd(machine) + 2)
 
 
+def channels(machine: Machine) -> tuple[Listener, ...]:
+    """Return the sockets of the channels into the guest, in their order."""
+    first = console(machine).fd + 1
+    found = (device for device in machine.devices if isinstance(device, Channel))
+    return tuple(Listener(channel.socket, fd) for fd, channel in enumerate(found, first))
+
+
 def opened(machine: Machine) -> tuple[Opened, ...]:
     """Return the files that vmnet opens for QEMU, which then needs no permission for them."""
     return tuple(file for of_device in files(machine) for file in of_device)
 
 
-def is_opened_by_name(device: Disk | Cdrom) -> bool:
+def is_opened_by_name(device: Device) -> bool:
     """Return whether QEMU opens a device by name, to find the files that the image refers to."""
     return isinstance(device, Disk) and device.backed
 
@@ -48,10 +55,10 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
     A writable disk needs two: QEMU opens it for reading, and then again for writing. An overlay
     needs the image below it as well.
     """
-    fd = console(machine).fd + 1
+    fd = console(machine).fd + len(channels(machine)) + 1
     for device in machine.devices:
         needed: tuple[Opened, ...] = ()
-        if not is_opened_by_name(device):
+        if isinstance(device, Disk | Cdrom) and not is_opened_by_name(device):
             needed = (Opened(device.path, fd),)
             if isinstance(device, Disk) and not device.ephemeral:
                 needed += (Opened(device.path, fd + 1, writable=True),)

@@ -9,7 +9,7 @@ docs/networking.md has the table. A change renames the NICs of existing guests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from vmnet.api import frozen
 
 _FUNCTIONS = 8  # of a slot
 _NIC_SLOTS, _SHARED_NIC_SLOTS = 16, 6
@@ -17,33 +17,44 @@ MAX_NICS = _NIC_SLOTS + _SHARED_NIC_SLOTS * _FUNCTIONS
 MAX_DISKS = _FUNCTIONS
 MAX_SPARE_NICS = _FUNCTIONS
 DISPLAY, CDROMS, PANIC = "addr=0x1a", "addr=0x1b", "addr=0x1c"
-_OTHER_ENTROPY = "addr=0x1e"
+# By function. A further device is added at the end.
+_SMALL = ("entropy", "balloon", "channels")
+_OTHER_SMALL = 0x1E
 # QEMU creates the devices of these options first, in the lowest free slot.
 _EARLY_OPTIONS = frozenset(
     dashes + name for name in ("vga", "nic", "net") for dashes in ("-", "--")
 )
 
 
-def entropy(machine_type: str, extra: Sequence[str]) -> str:
-    """Return the address of the random number generator, which the user's display can take.
+@frozen
+class Places:
+    """The PCI addresses of the devices of a machine.
 
     :param extra: the user's own arguments
     """
-    is_taken = not _EARLY_OPTIONS.isdisjoint(extra)
-    return _OTHER_ENTROPY if is_taken else f"addr={_first(machine_type):#x}"
 
+    machine_type: str
+    extra: tuple[str, ...] = ()
 
-def disk(machine_type: str, number: int) -> str:
-    """Return the address of a disk, which shares a slot with the other disks."""
-    return _shared(_first(machine_type) + 1, number)
+    def small(self, name: str) -> str:
+        """Return the address of one of the devices in :data:`_SMALL`, which share a slot.
 
+        The first is always there. The user's own display can take their usual slot.
+        """
+        is_taken = not _EARLY_OPTIONS.isdisjoint(self.extra)
+        slot = _OTHER_SMALL if is_taken else _first(self.machine_type)
+        return _shared(slot, _SMALL.index(name))
 
-def nic(machine_type: str, number: int) -> str:
-    """Return the address of a NIC. Addresses rise with the number, as the guest orders its NICs."""
-    slot = _first(machine_type) + 2
-    if number < _NIC_SLOTS:
-        return f"addr={slot + number:#x}"
-    return _shared(slot + _NIC_SLOTS, number - _NIC_SLOTS)
+    def disk(self, number: int) -> str:
+        """Return the address of a disk, which shares a slot with the other disks."""
+        return _shared(_first(self.machine_type) + 1, number)
+
+    def nic(self, number: int) -> str:
+        """Return the address of a NIC. They rise with the number, as the guest orders its NICs."""
+        slot = _first(self.machine_type) + 2
+        if number < _NIC_SLOTS:
+            return f"addr={slot + number:#x}"
+        return _shared(slot + _NIC_SLOTS, number - _NIC_SLOTS)
 
 
 def spare_nic(number: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vmnet import engine
 from vmnet.errors import MachineError
-from vmnet.model.machine import Disk
+from vmnet.model.devices import Disk
 
 # struct flock of fcntl(2): type, whence, start, length, PID.
 _FLOCK = struct.Struct("hhqqi4x")

@@ -12,7 +12,7 @@ from pathlib import Path
 from vmnet import engine
 from vmnet.errors import MachineError
 from vmnet.model.delivery import File
-from vmnet.model.machine import Base, Disk, Preparation
+from vmnet.model.devices import Base, Disk, Preparation
 from vmnet.planning.image import choose, qcow2, resize
 from vmnet.planning.image.reading import opened
 

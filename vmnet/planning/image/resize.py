@@ -10,7 +10,7 @@ from attrs import evolve
 
 from vmnet import process
 from vmnet.errors import MachineError
-from vmnet.model.machine import Disk, Preparation
+from vmnet.model.devices import Disk, Preparation
 from vmnet.planning.image import qcow2
 from vmnet.planning.image.reading import opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vmnet.model.devices import Cdrom, Disk
 from vmnet.testing import samples
 from vmnet.testing.conformance.checks import needs, plan_for
 from vmnet.testing.subject import Subject
@@ -15,7 +16,8 @@ class DevicesChecks:
             if plan is None:
                 continue
             delivered = {file.path for delivery in plan.deliveries for file in delivery.files}
-            for device in plan.devices or ():
-                assert device.path in delivered or device.path.exists(), (
-                    f"{name}: {device.path} does not exist and is not delivered"
+            images = [device for device in plan.devices or () if isinstance(device, Disk | Cdrom)]
+            for image in images:
+                assert image.path in delivered or image.path.exists(), (
+                    f"{name}: {image.path} does not exist and is not delivered"
                 )

@@ -11,7 +11,7 @@ from io import StringIO
 import pytest
 
 from vmnet.model.delivery import Handover
-from vmnet.model.machine import Cdrom, Disk
+from vmnet.model.devices import Device
 from vmnet.model.serial import to_json
 from vmnet.settings.core import RUN_DIR
 from vmnet.testing import namespace, samples, watch
@@ -33,7 +33,7 @@ class PlanningChecks:
             if plan is None:
                 assert identity != samples.USUAL, "it refuses a container of docker run"
             for device in (plan.devices or ()) if plan else ():
-                assert isinstance(device, Disk | Cdrom), f"{name}: a device is {device!r}"
+                assert isinstance(device, Device), f"{name}: a device is {device!r}"
             for handover in (plan.status or ()) if plan else ():
                 assert isinstance(handover, Handover), f"{name}: a handover is {handover!r}"
                 assert handover.detail.isprintable(), f"{name}: {handover.detail!r} is not one line"

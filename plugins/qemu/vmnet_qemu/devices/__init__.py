@@ -1,0 +1,44 @@
+"""The arguments for the devices of a machine. Pure functions, one for each class of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmnet.api import Balloon, Cdrom, Channel, Disk, Machine, MachineError, Tpm
+from vmnet_qemu import inherited, slots
+from vmnet_qemu.devices import balloon, cdrom, channel, disk, tpm
+from vmnet_qemu.slots import Places
+
+
+def arguments(machine: Machine, places: Places) -> Iterator[str]:
+    """Yield the devices in the machine's order, each after the files that vmnet opens for it.
+
+    :raises MachineError: there are more disks than places
+    """
+    disks, cdroms, channels = 0, 0, 0
+    listeners = inherited.channels(machine)
+    pairs = zip(machine.devices, inherited.files(machine), strict=True)
+    for number, (device, files) in enumerate(pairs):
+        match device:
+            case Disk():
+                yield from disk.words(device, number, files, places.disk(disks))
+                disks += 1
+            case Cdrom():
+                if not cdroms:
+                    yield from cdrom.controller()
+                yield from cdrom.words(device, number, files, cdroms)
+                cdroms += 1
+            case Channel():
+                if not channels:
+                    yield from channel.controller(places.small("channels"))
+                yield from channel.words(device, channels, listeners[channels])
+                channels += 1
+            case Tpm():
+                yield from tpm.words(device)
+            case Balloon():
+                yield from balloon.words(places.small("balloon"))
+    if disks > slots.MAX_DISKS:
+        raise MachineError(
+            f"the VM has {disks} disks, but QEMU's machine has places for {slots.MAX_DISKS}",
+            "select fewer plugins that add disks; `vmnet plan` lists the disks",
+        )
