@@ -48,6 +48,7 @@ BAD: dict[str, str] = {
     "VMNET_MEMORY": "lots",
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",
+    "VMNET_NIC_MODEL": "ne2000",
     "VMNET_HOTPLUG": "9",
     "VMNET_GUARD": "enabled",
     "VMNET_FILTER": "enabled",

@@ -157,3 +157,34 @@ def test_nearest(wrong: str, suggestion: str) -> None:
 def test_a_folder_that_needs_quotes_or_is_too_long_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"^an absolute path of at most 90 characters, which are"):
         values.folder(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "models"),
+    [
+        ("E1000", ("e1000", "e1000")),
+        ("eth1=rtl8139", ("virtio", "rtl8139")),
+        (" e1000e , eth1=vmxnet3", ("e1000e", "vmxnet3")),
+        ("eth1=vmxnet3,e1000e", ("e1000e", "vmxnet3")),
+    ],
+)
+def test_models_of_nics(given: str, models: tuple[str, str]) -> None:
+    chosen = values.nic_models(given)
+    assert (chosen.of("eth0"), chosen.of("eth1")) == models
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ne2000",
+        "e1000,rtl8139",
+        "eth0=e1000,eth0=virtio",
+        "eth0=",
+        "=e1000",
+        "eth/0=e1000",
+        "e1000,",
+    ],
+)
+def test_unknown_and_contradictory_models_are_refused(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^a model \(virtio, e1000, e1000e, rtl8139, vmxnet3\)"):
+        values.nic_models(given)

@@ -30,7 +30,7 @@ from vmnet.model.wiring import Port, Wiring
 from vmnet.net import announcement, device, links, rtnl
 from vmnet.net.kernel_errors import step
 from vmnet.net.restore import snapshot
-from vmnet.planning import machine
+from vmnet.planning import nics
 from vmnet.settings.core import HOST_NETWORK, INTERFACES, INTERFACES_TIMEOUT, RUN_DIR
 
 _log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def plug(vm: Vm, name: str, slot: int) -> Vm:
         if port.tap is not None and not requirements.any_address:
             addresses = (own.ip for own in identity.interfaces[-1].addresses)
             announcement.announce(name, port.tap.fds[0], port.guest_mac, addresses)
-        nic = machine.nic(nic_name(slot), identity.interfaces[-1], port)
+        nic = nics.nic(vm.hooks.settings, nic_name(slot), identity.interfaces[-1], port)
         vm.hooks.change_nic(vm.command, NicChange("plug", nic, slot))
         undo.callback(vm.hooks.change_nic, vm.command, NicChange("unplug", nic, slot))
         new.save_nics(requirements.any_address)
@@ -134,7 +134,7 @@ def unplug(vm: Vm, name: str, slot: int) -> str:
     trouble = ""
     try:
         interface = next(own for own in vm.identity.interfaces if own.name == name)
-        nic = machine.nic(nic_name(slot), interface, port)
+        nic = nics.nic(vm.hooks.settings, nic_name(slot), interface, port)
         vm.hooks.change_nic(vm.command, NicChange("unplug", nic, slot))
     except VmnetError as error:
         trouble = error.message
@@ -189,7 +189,8 @@ def set_carrier(vm: Vm, name: str, *, up: bool) -> None:
     :raises VmnetError: the hypervisor refused
     """
     interface, port = _of(vm, name)
-    nic = machine.nic(f"net{vm.wiring.ports.index(port)}", interface, port)
+    number = vm.wiring.ports.index(port)
+    nic = nics.nic(vm.hooks.settings, f"net{number}", interface, port)
     vm.hooks.change_nic(vm.command, NicChange("up" if up else "down", nic))
 
 

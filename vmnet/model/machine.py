@@ -14,15 +14,17 @@ from vmnet.model.wiring import Stream, Tap
 
 @frozen
 class Nic:
-    """A virtio network card.
+    """A network card.
 
     :param mtu: in bytes; virtio's ``host_mtu`` announces it to the guest
+    :param model: ``virtio``, ``e1000``, ``e1000e``, ``rtl8139`` or ``vmxnet3``
     """
 
     name: str
     mac: str
     mtu: int
     backend: Tap | Stream
+    model: str = "virtio"
 
 
 @frozen

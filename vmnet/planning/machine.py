@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from vmnet.model.devices import Device
-from vmnet.model.identity import Identity, Interface
-from vmnet.model.machine import Machine, Nic
-from vmnet.model.wiring import Port, Wiring
-from vmnet.planning import accelerator, memory, sizing
+from vmnet.model.identity import Identity
+from vmnet.model.machine import Machine
+from vmnet.model.wiring import Wiring
+from vmnet.planning import accelerator, memory, nics, sizing
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -33,22 +33,11 @@ def assemble(
         cpus=sizing.cpu_count(settings),
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
-        nics=tuple(
-            nic(f"net{number}", interface, port)
-            for number, (interface, port) in enumerate(wiring.pairs(identity))
-        ),
+        nics=nics.of(settings, identity, wiring),
         devices=boot.devices + contributed,
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
     )
-
-
-def nic(name: str, interface: Interface, port: Port) -> Nic:
-    """Return the guest's NIC for an interface.
-
-    :param name: the hypervisor's name of its back end
-    """
-    return Nic(name, port.guest_mac, interface.guest_mtu, port.backend)
 
 
 def _memory(wanted: int) -> int:

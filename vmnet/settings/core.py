@@ -161,6 +161,12 @@ ACCEL = setting(
     "auto",
     "accelerator; auto: KVM if the device and the CPU support it, otherwise TCG",
 )
+NIC_MODEL = setting(
+    "VMNET_NIC_MODEL",
+    values.nic_models,
+    "virtio",
+    "model of the guest's NICs: virtio, e1000, e1000e, rtl8139, vmxnet3; e1000,eth1=virtio for two",
+)
 HOTPLUG = setting(
     "VMNET_HOTPLUG",
     values.integer(0, 8),

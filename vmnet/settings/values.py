@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from vmnet.model.kept import PortRange
+from vmnet.model.nic_models import MODELS, VIRTIO, NicModels
 
 Value = TypeVar("Value")
 
@@ -213,6 +214,22 @@ def _port_range(text: str) -> PortRange:
         if 0 < first <= last < 1 << 16:
             return PortRange(match[3] or "tcp", first, last)
     raise ValueError("a list of ports such as 8006,5900-5910,161/udp")
+
+
+def nic_models(value: str) -> NicModels:
+    """Parse models such as ``e1000,eth1=vmxnet3``: a model for all NICs, and exceptions."""
+    found: dict[str, str] = {}
+    for entry in value.split(","):
+        interface, separator, name = entry.strip().rpartition("=")
+        model = name.lower()
+        if model not in MODELS or bool(separator) != is_interface(interface) or interface in found:
+            raise ValueError(
+                f"a model ({', '.join(MODELS)}), models of single interfaces, or both, such as "
+                f"e1000,eth1=vmxnet3{nearest(model, MODELS)}"
+            )
+        found[interface] = model
+    others = found.pop("", VIRTIO)
+    return NicModels(others, tuple(found.items()))
 
 
 def user(value: str) -> str | tuple[int, int]:

@@ -76,7 +76,8 @@ def further() -> Case:
 def options() -> Case:
     """Every QEMU option that a variable sets, and a NIC on a socket."""
     nic = Nic("net0", "02:42:ac:11:00:02", 1500, Stream(Path("/run/vm,net/passt.sock")))
-    return testing.machine(nics=(nic,)), given(
+    other = Nic("net1", "02:42:ac:12:00:02", 1500, Tap("tap1", (100,)), model="e1000")
+    return testing.machine(nics=(nic, other)), given(
         *("-device", "usb-tablet"),
         VMNET_MACHINE="pc",
         VMNET_CPU="Haswell",

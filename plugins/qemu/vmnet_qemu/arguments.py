@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from vmnet.api import (
@@ -13,14 +13,10 @@ from vmnet.api import (
     Kernel,
     Listener,
     Machine,
-    MachineError,
-    Nic,
     Settings,
-    Stream,
-    Tap,
     frozen,
 )
-from vmnet_qemu import devices, hotplug, inherited, rows, slots
+from vmnet_qemu import devices, hotplug, inherited, nics, rows, slots
 from vmnet_qemu.quoting import escape
 
 _MIB = 1 << 20
@@ -67,7 +63,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_exit_devices(kind, guarded=settings[GUARD]),
         *_firmware_log(machine, kind),
         *devices.arguments(machine, places),
-        *_nics(machine.nics, places, options.version),
+        *nics.arguments(machine.nics, places, options.version),
         *hotplug.ports(machine.spare_nics, kind),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
@@ -159,50 +155,6 @@ def _firmware_log(machine: Machine, kind: str) -> Iterator[str]:
 def _is_pc(kind: str) -> bool:
     """Return whether the machine has ISA devices."""
     return os.uname().machine == "x86_64" and kind.startswith(("q35", "pc"))
-
-
-def _nics(nics: Sequence[Nic], places: slots.Places, version: tuple[int, int]) -> Iterator[str]:
-    """Yield the NICs.
-
-    :raises MachineError: there are more NICs than slots and functions
-    """
-    if len(nics) > slots.MAX_NICS:
-        raise MachineError(
-            f"the container has {len(nics)} network interfaces, but QEMU's machine has slots for "
-            f"{slots.MAX_NICS}",
-            "list the interfaces for the guest in VMNET_INTERFACES; the container keeps the rest",
-        )
-    for number, nic in enumerate(nics):
-        yield from _nic(nic, places.nic(number), version)
-
-
-def _nic(nic: Nic, place: str, version: tuple[int, int]) -> Iterator[str]:
-    yield from ("-netdev", _backend(nic, version))
-    yield from (
-        "-device",
-        f"virtio-net-pci,netdev={nic.name},mac={nic.mac},host_mtu={nic.mtu},romfile=,{place}",
-    )
-
-
-def _backend(nic: Nic, version: tuple[int, int]) -> str:
-    match nic.backend:
-        case Tap(fds=(fd,)):
-            return f"tap,id={nic.name},fd={fd}"
-        case Tap(fds=fds):
-            return f"tap,id={nic.name},fds={':'.join(map(str, fds))}"
-        case Stream(path=path):
-            socket = f"addr.type=unix,addr.path={escape(str(path))}"
-            return f"stream,id={nic.name},server=off,{socket}{_reconnect(version)}"
-
-
-def _reconnect(version: tuple[int, int]) -> str:
-    """Return the option to connect again after a second, when the helper was started again.
-
-    QEMU has it since 8.0, and another name for it since 9.2.
-    """
-    if version >= (9, 2):
-        return ",reconnect-ms=1000"
-    return ",reconnect=1" if version >= (8, 0) else ""
 
 
 def _kernel(kernel: Kernel) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vmnet_qemu import slots
+from vmnet_qemu import nics, slots
 
 if TYPE_CHECKING:
     from vmnet.api import Command, Nic, NicChange, qmp_session
@@ -59,17 +59,8 @@ def _plug(qemu: qmp_session.QmpSession, nic: Nic, port: str) -> None:
     from vmnet.api import GuestError
 
     qemu.ask("netdev_add", {"id": nic.name, **_backend(qemu, nic)})
-    device = {
-        "driver": "virtio-net-pci",
-        "id": _device(nic),
-        "netdev": nic.name,
-        "mac": nic.mac,
-        "host_mtu": nic.mtu,
-        "romfile": "",
-        "bus": port,
-    }
     try:
-        qemu.ask("device_add", device)
+        qemu.ask("device_add", {**nics.device(nic), "id": _device(nic), "bus": port})
     except GuestError:
         qemu.ask("netdev_del", {"id": nic.name})
         raise

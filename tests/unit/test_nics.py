@@ -1,0 +1,47 @@
+"""The models of the guest's NICs."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmnet import testing
+from vmnet.errors import MachineError
+from vmnet.planning import nics
+
+IDENTITY = testing.identity(
+    testing.interface("10.0.0.2/24", mtu=1450),
+    testing.interface("172.18.0.2/16", name="eth1"),
+    testing.interface("172.19.0.2/16", name="eth2", mtu=1400),
+)
+
+
+def models(**environ: str) -> list[str]:
+    found = nics.of(testing.settings(environ), IDENTITY, testing.wiring(IDENTITY))
+    return [nic.model for nic in found]
+
+
+def test_a_model_for_all_nics_and_exceptions(caplog: pytest.LogCaptureFixture) -> None:
+    assert models() == ["virtio", "virtio", "virtio"]
+    assert not caplog.text
+    chosen = models(VMNET_NIC_MODEL="rtl8139,eth1=e1000,eth2=virtio")
+    assert chosen == ["rtl8139", "e1000", "virtio"]
+
+
+def test_a_start_names_the_nics_that_cannot_announce_a_small_mtu(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    models(VMNET_NIC_MODEL="e1000")
+    (line,) = caplog.messages
+    assert "the MTU of eth0 (e1000, 1450 bytes), eth2 (e1000, 1400 bytes) as DHCP" in line
+
+
+def test_a_model_for_an_interface_that_can_never_come_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    models(VMNET_NIC_MODEL="eth7=e1000")
+    assert "VMNET_NIC_MODEL=eth7=e1000: the container has no interface eth7 yet" in caplog.text
+    with pytest.raises(MachineError, match="the guest gets no interface eth7") as caught:
+        models(VMNET_NIC_MODEL="eth7=e1000", VMNET_HOTPLUG="0")
+    assert caught.value.hint == "the interfaces are eth0, eth1, eth2"

@@ -1,0 +1,63 @@
+"""Choose the guest's NICs: one for each interface, in the model that the settings name."""
+
+from __future__ import annotations
+
+import logging
+
+from vmnet.errors import MachineError
+from vmnet.model.identity import Identity, Interface
+from vmnet.model.machine import Nic
+from vmnet.model.nic_models import VIRTIO
+from vmnet.model.wiring import Port, Wiring
+from vmnet.settings import core
+from vmnet.settings.table import Settings
+
+_log = logging.getLogger(__name__)
+_ETHERNET_MTU = 1500
+
+
+def of(settings: Settings, identity: Identity, wiring: Wiring) -> tuple[Nic, ...]:
+    """Return the NICs of a start, in the order of the wiring.
+
+    :raises MachineError: VMNET_NIC_MODEL names an interface that the guest never gets
+    """
+    pairs = tuple(wiring.pairs(identity))
+    _check_names(settings, [interface.name for interface, _ in pairs])
+    found = tuple(
+        nic(settings, f"net{number}", interface, port)
+        for number, (interface, port) in enumerate(pairs)
+    )
+    small = [
+        f"{interface.name} ({own.model}, {own.mtu} bytes)"
+        for (interface, _), own in zip(pairs, found, strict=True)
+        if own.model != VIRTIO and own.mtu < _ETHERNET_MTU
+    ]
+    if small:
+        _log.info(
+            "only a virtio NIC announces its MTU; the guest must set the MTU of %s as DHCP, router "
+            "advertisements or cloud-init say",
+            ", ".join(small),
+        )
+    return found
+
+
+def nic(settings: Settings, name: str, interface: Interface, port: Port) -> Nic:
+    """Return the guest's NIC for an interface.
+
+    :param name: the hypervisor's name of its back end
+    """
+    model = settings[core.NIC_MODEL].of(interface.name)
+    return Nic(name, port.guest_mac, interface.guest_mtu, port.backend, model)
+
+
+def _check_names(settings: Settings, names: list[str]) -> None:
+    given = settings.given.get(core.NIC_MODEL.name, "")
+    for name, _ in settings[core.NIC_MODEL].exceptions:
+        if name in names:
+            continue
+        if not settings[core.HOTPLUG]:
+            raise MachineError(
+                f"VMNET_NIC_MODEL={given}: the guest gets no interface {name}",
+                f"the interfaces are {', '.join(names)}",
+            )
+        _log.info("VMNET_NIC_MODEL=%s: the container has no interface %s yet", given, name)
