@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.net.lan import Lan
+from tests.lab.net.lan import WORLD, Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
 from tests.lab.net.snapshot import require_same
 from tests.lab.net.tap_guest import behind_tap
-from tests.lab.wait import WAIT
+from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet, hypervisor
 
 KEPT, GUESTS = 8006, 80
@@ -121,6 +121,27 @@ def test_kept_ports_end_in_the_container_and_all_others_in_the_guest(
                 assert page(where, own, KEPT) == "container", (where.label, own)
                 assert page(where, own, 9050) == "container", (where.label, own)
                 assert page(where, own, GUESTS) == "guest", (where.label, own)
+
+
+def test_kept_ports_of_a_container_with_its_own_resolver(
+    network: Lan, vmnet: Vmnet, web: Namespace
+) -> None:
+    """The kept ports' route is there before the bridge takes a spare address, and afterwards."""
+    (web.etc / "resolv.conf").write_text("nameserver 127.0.0.11\n")
+    world = network.world()
+    with (
+        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)) as process,
+        web_server(web, "container", KEPT),
+    ):
+        log, said = process.output, "br0 now has the address "
+        until(lambda: said in log(), WAIT, "the address", detail=log)
+        assert page(world, web.address, KEPT) == "container"
+        web.run("ping", "-c1", "-W5", WORLD)  # like an engine that queries upstream servers
+        spare = log().partition(said)[2].split()[0]
+        other = network.container("other", address=spare)
+        other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
+        until(lambda: "br0 gives it up" in log(), WAIT, "the loss", detail=log)
+        assert page(world, web.address, KEPT) == "container"
 
 
 def test_a_kept_port_is_there_before_the_guest(network: Lan, vmnet: Vmnet, web: Namespace) -> None:

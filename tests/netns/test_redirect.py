@@ -13,7 +13,7 @@ from attrs import evolve
 
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.clients.dhcp6 import dhclient6
-from tests.lab.command import run
+from tests.lab.command import Process, run
 from tests.lab.net.frames import forged, heard, send, until_seen
 from tests.lab.net.lan import WORLD, WORLD6, Lan, lan
 from tests.lab.net.namespace import Namespace
@@ -51,9 +51,24 @@ def guest(container: Namespace) -> Iterator[Namespace]:
         yield vm
 
 
-def own_address(container: Namespace, device: str) -> str:
-    (own,) = (a["local"] for a in container.addresses(device) if a["family"] == "inet")
+def own_address(container: Namespace) -> str:
+    """The tap's link-local address."""
+    (own,) = (own for own in addresses(container, "tap0") if own.is_link_local)
     return str(own)
+
+
+def spare_address(container: Namespace, process: Process) -> str:
+    """The address that the responder takes after the start, on both sides."""
+    log = process.output
+    until(lambda: "out0 now has the address" in log(), WAIT, "the address", detail=log)
+    (own,) = addresses(container, "out0")
+    assert own in addresses(container, "tap0")
+    return str(own)
+
+
+def addresses(container: Namespace, device: str) -> list[IPv4Address]:
+    found = container.addresses(device)
+    return [IPv4Address(own["local"]) for own in found if own["family"] == "inet"]
 
 
 def test_the_guest_has_the_containers_network(network: Lan, vmnet: Vmnet, kind: str) -> None:
@@ -142,21 +157,75 @@ def test_names_of_the_engine_and_of_the_world(network: Lan, vmnet: Vmnet, kind: 
     with (
         dns_server(world, {"www.outside.test": "192.0.2.80"}),
         resolver(web, {"db": "192.0.2.7"}),
-        vmnet.running(web, **REDIRECT),
+        vmnet.running(web, **REDIRECT) as process,
         guest(web) as vm,
     ):
-        own = own_address(web, "tap0")
-        assert IPv4Address(own).is_link_local
+        own = own_address(web)
         assert resolve(vm, "db.internal.test", own) == {"192.0.2.7"}
+        spare_address(web, process)
         assert resolve(web, "www.outside.test", WORLD) == {"192.0.2.80"}  # as the engine does
+
+
+def test_a_guest_that_requests_no_classless_routes(network: Lan, vmnet: Vmnet, kind: str) -> None:
+    """It reaches only the nameservers of its subnet. Exactly one machine answers for them."""
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
+    with (
+        resolver(web, {"db": "192.0.2.7"}),
+        vmnet.running(web, **REDIRECT) as process,
+        behind_tap(hypervisor(web), web.mac) as vm,
+    ):
+        own = spare_address(web, process)
+        lease = udhcpc(vm, asked=("hostname", "mtu"))
+        lease.configure(vm)
+        assert (lease.routes, lease.dns) == ((), (IPv4Address(own),))
+        assert resolve(vm, "db.internal.test", own) == {"192.0.2.7"}
+        replies = vm.run("arping", "-c2", "-w5", "-I", "eth0", own).stdout
+        assert (replies.count("reply from"), replies.count(mac_of(web, "tap0"))) == (2, 2)
+        other = network.container("other", address=own)
+        other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
+        log = process.output
+        until(lambda: "out0 gives it up" in log(), WAIT, "the loss", detail=log)
+        vm.ip("neighbour", "flush", "dev", "eth0")
+        vm.run("ping", "-c1", "-W5", own)
+        replies = vm.run("arping", "-c2", "-w5", "-I", "eth0", own).stdout
+        assert (replies.count("reply from"), replies.count(other.mac.upper())) == (2, 2)
+
+
+def test_the_forwarder_of_cloudinit_claims_its_address_after_the_start(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    web = network.container("web", resolv_conf=ON_LOOPBACK, kind="macvlan")
+    network.world()
+    chosen = {"VMNET_IPAM": "cloudinit", **REDIRECT}
+    with (
+        resolver(web, {"db": "192.0.2.7"}),
+        vmnet.running(web, **chosen) as process,
+        behind_tap(hypervisor(web), web.mac) as vm,
+    ):
+        spare_address(web, process)
+        web.run("ping", "-c1", "-W5", WORLD)  # like an engine that queries upstream servers
+        vm.ip("address", "add", f"{web.address}/24", "dev", "eth0")
+        vm.ip("route", "add", own_address(web), "dev", "eth0")
+        assert resolve(vm, "db.internal.test", own_address(web)) == {"192.0.2.7"}
+
+
+def mac_of(container: Namespace, device: str) -> str:
+    """As arping shows it."""
+    link = container.link(device)
+    assert link is not None
+    return str(link["address"]).upper()
 
 
 def test_a_neighbour_reaches_only_the_guest(network: Lan, vmnet: Vmnet, kind: str) -> None:
     """The container's way out gives the network no service of the container's forwarder."""
     web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
     station = network.station()
-    with dnsmasq(web, *ENGINE) as engine, vmnet.running(web, **REDIRECT), guest(web) as vm:
-        spare, own = own_address(web, "out0"), own_address(web, "tap0")
+    with (
+        dnsmasq(web, *ENGINE) as engine,
+        vmnet.running(web, **REDIRECT) as process,
+        guest(web) as vm,
+    ):
+        spare, own = spare_address(web, process), own_address(web)
         station.run("ping", "-c1", "-W5", spare)
         station.ip("route", "add", "169.254.0.0/16", "dev", "eth0")
         before = engine.output().count("query[A] db.test")
@@ -166,9 +235,7 @@ def test_a_neighbour_reaches_only_the_guest(network: Lan, vmnet: Vmnet, kind: st
         assert engine.output().count("query[A] db.test") == before
         assert resolve(vm, "db.test", own) == {"192.0.2.7"}
         replies = station.run("arping", "-c2", "-w5", "-I", "eth0", spare).stdout
-        out = web.link("out0")
-        assert out is not None
-        assert (replies.count("reply from"), replies.count(out["address"].upper())) == (2, 2)
+        assert (replies.count("reply from"), replies.count(mac_of(web, "out0"))) == (2, 2)
 
 
 def test_the_way_out_yields_its_address_to_a_container(
@@ -177,14 +244,14 @@ def test_the_way_out_yields_its_address_to_a_container(
     web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
     network.world()
     with vmnet.running(web, **REDIRECT) as process:
-        own = own_address(web, "out0")
+        own = spare_address(web, process)
         web.run("ping", "-c1", "-W5", WORLD)
-        web.pid_of("vmnet-responder")  # has its name when it listens for claims
         other = network.container("other", address=own)
         other.run("ping", "-c1", "-W5", network.gateway)
         log = process.output
-        until(lambda: "out0 now has the address" in log(), WAIT, "the change", detail=log)
-        assert own_address(web, "out0") != own
+        taken = "out0 now has the address"
+        until(lambda: log().count(taken) == 2, WAIT, "the change", detail=log)
+        assert addresses(web, "out0") != [IPv4Address(own)]
         web.run("ping", "-c1", "-W5", WORLD)
 
 
@@ -192,8 +259,12 @@ def test_a_guest_reaches_nothing_in_the_container(network: Lan, vmnet: Vmnet, ki
     web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
     station = network.station()
     web.sysctl(net__ipv4__ip_forward=1)
-    with vmnet.running(web, **REDIRECT), web_server(web, port=8080), guest(web) as vm:
-        own, out = own_address(web, "tap0"), own_address(web, "out0")
+    with (
+        vmnet.running(web, **REDIRECT) as process,
+        web_server(web, port=8080),
+        guest(web) as vm,
+    ):
+        own, out = own_address(web), spare_address(web, process)
         vm.run("ping", "-c1", "-W5", own)
 
         def fetch(address: str) -> tuple[str, ...]:
@@ -250,7 +321,7 @@ def test_an_interface_that_keeps_its_addresses_and_shares_its_mac(network: Lan) 
         try:
             redirect.vmnet_bridge_build(settings, wiring)
             with behind_tap(os.getpid(), web.mac) as vm, heard(vm) as card:
-                vm.ip("route", "add", f"{own_address(web, 'tap0')}/32", "dev", "eth0")
+                vm.ip("route", "add", f"{own_address(web)}/32", "dev", "eth0")
                 for address in (web.address, "172.30.1.200"):
                     vm.ip("address", "add", f"{address}/24", "dev", "eth0")
                     vm.run("ping", "-c1", "-W5", "-I", address, network.gateway)
@@ -286,7 +357,7 @@ def test_the_state_of_a_redirected_vm(network: Lan, vmnet: Vmnet, kind: str) -> 
         assert "eth0 by redirection" in vmnet(web, "plan", **REDIRECT).stdout
         entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
         status = run(*entered, *VMNET, "status", env=vmnet.environ, check=False).stdout
-        assert f"tap0 {own_address(web, 'tap0')}/32, eth0 by redirection" in status
+        assert f"tap0 {own_address(web)}/32, eth0 by redirection" in status
         assert f"the guest answers for {web.address}" in status, status
         web.run("tc", "qdisc", "delete", "dev", "eth0", "clsact")
         log, lost = process.output, "the frames of eth0 are no longer redirected to tap0"

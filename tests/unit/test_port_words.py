@@ -26,6 +26,9 @@ def test_the_way_out_of_a_redirected_port() -> None:
         "out0 06:00:00:00:00:02 172.17.255.254/16: the container's way to the network of eth0"
     ]
     assert list(port_words.further(evolve(PORT, path=evolve(path, outside=None)))) == []
+    later = evolve(outside, address=None, spares=(address,))
+    (words,) = port_words.further(evolve(PORT, path=evolve(path, outside=later)))
+    assert "172.17.255.254/16 or another free address" in words
 
 
 def test_the_ports_that_the_container_keeps() -> None:

@@ -29,13 +29,15 @@ from tests.unit.frames import (
 from vmnet.errors import BridgeError
 from vmnet.model.wiring import Local, Outside, Redirect, Tap
 from vmnet.net import links, rtnl
-from vmnet.net.filters import cbpf, containment, redirection
+from vmnet.net.filters import cbpf, clsact, containment, redirection
 from vmnet.strategies.redirect import build
 from vmnet.strategies.redirect.ends import Ends
 
 KEEP, NEXT, DROP = 0, 0xFFFFFFFF, 2  # TC_ACT_OK, TC_ACT_UNSPEC, TC_ACT_SHOT
 OWN, SPARE, NEXT_SPARE = "169.254.7.7", "172.17.255.254", "172.17.255.250"
-TAP = Local("tap0", "06:00:00:00:00:01", IPv4Interface(f"{OWN}/32"))
+SPARES = tuple(IPv4Interface(f"{address}/32") for address in (SPARE, NEXT_SPARE))
+TAP = Local("tap0", "06:00:00:00:00:01", IPv4Interface(f"{OWN}/32"), spares=SPARES)
+TAP_MAC = bytes.fromhex("060000000001")
 OUTSIDE = Outside(
     "out0", "06:00:00:00:00:02", IPv4Interface(f"{SPARE}/16"), (IPv4Interface(f"{NEXT_SPARE}/16"),)
 )
@@ -73,8 +75,14 @@ KEPT = {
     "an answer to the tap's arp": arp(OWN4, target=OWN, operation=2),
     "dns": to(OWN, UDP, ports(40000, 53)),
     "ping": to(OWN, ICMP, bytes((8, 0)) + bytes(30)),
+    "dns through the gateway": MAC + to(OWN, UDP, ports(40000, 53))[6:],
+    "dns at the spare address": TAP_MAC + to(SPARE, UDP, ports(40000, 53))[6:],
+    "an answer to arp from the spare address": TAP_MAC + arp(OWN4, target=SPARE, operation=2)[6:],
 }
 REDIRECTED = {
+    "arp for the spare address": arp(OWN4, target=SPARE),
+    "dns at another machine with the spare address": to(SPARE, UDP, ports(40000, 53)),
+    "a packet for the network to the tap": TAP_MAC + to(OTHER4, TCP, ports(1, 2))[6:],
     "arp for the gateway": arp(OWN4, target=GATEWAY4),
     "a packet for a neighbour": to(OTHER4, TCP, ports(40000, 80)),
     "dhcp for another server": to(OTHER4, UDP, ports(68, 67)),
@@ -86,6 +94,7 @@ REDIRECTED = {
     "LACP": ethernet(0x8809, bytes(110)),
 }
 REFUSED = {
+    "a service at the spare address": TAP_MAC + to(NEXT_SPARE, TCP, ports(40000, 8080))[6:],
     "a service": to(OWN, TCP, ports(40000, 8080)),
     "a fragment": to(OWN, UDP, ports(40000, 53), fragment=MORE),
     "a datagram": to(OWN, UDP, ports(40000, 4500)),
@@ -117,17 +126,31 @@ def test_dhcp_that_another_server_answers_leaves() -> None:
     assert bpf.run(NOT_CONTAINED, DISCOVER) == NEXT
 
 
-FOR_THE_WAY_OUT = {
-    "an answer": OUT_MAC + to(SPARE, TCP, ports(53, 40000))[6:],
-    "arp for its address": arp(OTHER4, mac=OTHER_MAC, target=SPARE),
-    "a claim of its address": arp(SPARE, mac=OTHER_MAC),
-    "a claim of its next address": arp(NEXT_SPARE, mac=OTHER_MAC),
-}
-
-
-@pytest.mark.parametrize("frame", FOR_THE_WAY_OUT.values(), ids=FOR_THE_WAY_OUT)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        to(SPARE, TCP, ports(53, 40000)),
+        arp(OTHER4, mac=OTHER_MAC, target=SPARE, operation=2),
+    ],
+)
 def test_frames_for_the_way_out(frame: bytes) -> None:
-    assert bpf.run(FOR_OUTSIDE, frame) == KEEP
+    assert bpf.run(FOR_OUTSIDE, OUT_MAC + frame[6:]) == KEEP
+
+
+@pytest.mark.parametrize(
+    ("frame", "tag", "copied"),
+    [
+        (ARP_FOR_IT, 0, True),
+        (arp(SPARE, mac=OTHER_MAC), 0, True),
+        (ARP_FOR_IT, 1, False),
+        (MAC + ARP_FOR_IT[6:], 0, False),
+        (b"\xff" * 6 + to(BROADCAST, UDP, ports(68, 67))[6:], 0, False),
+    ],
+)
+def test_arp_broadcasts_are_for_both(frame: bytes, tag: int, copied: bool) -> None:
+    program = cbpf.assemble(redirection.arp_broadcasts())
+    result = bpf.run(program, frame, {cbpf.VLAN_TAG_PRESENT: tag})
+    assert result == (clsact.SELECTED if copied else 0)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +178,7 @@ def test_the_rest_is_the_guests(frame: bytes) -> None:
         (from_neighbour(to(OWN, UDP, ports(40000, 9))), DROP),
         (to(SPARE, TCP, ports(40000, 8080)), DROP),
         (arp(OWN4, target=SPARE), DROP),
+        (arp(OWN4, mac=OTHER_MAC, target=SPARE), DROP),
         (OUT_MAC + OTHER_MAC + to(SPARE, TCP, ports(40000, 8080))[12:], DROP),
         (frames.ipv6(LINK_LOCAL, frames.ICMP6, message(135)), DROP),
     ],

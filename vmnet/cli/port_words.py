@@ -41,8 +41,9 @@ def addresses(port: Port) -> str:
 def further(port: Port) -> Iterator[str]:
     """Yield what the container has on the guest's network in addition to its own end."""
     match port.path:
-        case Redirect(outside=Outside(device=device, mac=mac, address=address)):
-            yield f"{device} {mac} {address}: the container's way to the network of {port.uplink}"
+        case Redirect(outside=Outside(device=device, mac=mac) as outside):
+            own = str(outside.address or f"{outside.spares[0]} or another free address")
+            yield f"{device} {mac} {own}: the container's way to the network of {port.uplink}"
     if port.kept is not None:
         ports = ", ".join(map(str, port.kept.ports))
         yield f"the container keeps {ports} of the guest's addresses on {port.uplink}"

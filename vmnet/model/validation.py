@@ -133,7 +133,7 @@ def _port_faults(port: Port, used: dict[IPv4Address, str]) -> Iterator[str]:
     elif isinstance(port.path, Bridge):
         yield f"the port of {port.uplink} has a bridge, but no own end, which is the bridge"
     if outside := _outside(port):
-        yield from _own_faults(outside, (outside.address,), used)
+        yield from _own_faults(outside, outside.candidates[:1], used)
     if isinstance(port.path, Redirect) and (
         port.tap is None or port.local is None or port.local.device != port.tap.name
     ):
@@ -182,9 +182,8 @@ def _outside(port: Port) -> Outside | None:
 
 
 def _own_addresses(port: Port) -> tuple[IPv4Interface, ...]:
-    outside = _outside(port)
-    own = () if port.local is None else port.local.addresses
-    return own if outside is None else (*own, outside.address)
+    """Return the addresses of the own end, which may share one with the way out."""
+    return () if port.local is None else port.local.addresses
 
 
 def _host_fault(what: str, own: IPv4Interface | IPv6Interface) -> str:

@@ -108,7 +108,8 @@ class Local:
     :param address: link-local, or a spare address of the NIC's subnet
     :param link_local: a second address, if ``address`` is not link-local; the same at every start
     :param spares: replacements for ``address``, if another machine claims it. If ``link_local`` is
-        None, a daemon adds the first free spare address, and the default route, after QEMU's start
+        None, a daemon adds the first free spare address, and the default route, after QEMU's start.
+        A tap without a bridge has the address of ``Redirect.outside``, for the guest alone
     :param gateway: the device's default gateway, if a process of the container must reach the
         network
     """
@@ -149,21 +150,22 @@ class Outside:
 
     :param device: the network device
     :param mac: the device's MAC; that of the guest on ipvlan
-    :param address: a spare address of the NIC's subnet
+    :param address: a spare address of the NIC's subnet; None if a daemon adds the first free one of
+        ``spares``, and the default route, after QEMU's start
     :param spares: replacements for ``address``, if another machine claims it
     :param gateway: the device's default gateway
     """
 
     device: str
     mac: str
-    address: IPv4Interface
+    address: IPv4Interface | None
     spares: tuple[IPv4Interface, ...] = ()
     gateway: IPv4Address | None = None
 
     @property
     def candidates(self) -> tuple[IPv4Interface, ...]:
         """The addresses of the subnet that the device may have, one at a time."""
-        return self.address, *self.spares
+        return self.spares if self.address is None else (self.address, *self.spares)
 
 
 @frozen

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import vmnet_cloudinit
+from attrs import evolve
 
 from tests.lab.command import run
 from vmnet import testing
@@ -28,7 +29,10 @@ def deliver(given: Settings) -> Delivery:
 )
 def test_a_resolver_on_loopback_needs_a_forwarder(nameserver: str, required: Requirements) -> None:
     identity = testing.identity(resolver=testing.resolver(nameserver))
-    assert vmnet_cloudinit.vmnet_ipam_requirements(settings(), identity) == required
+    for forwarder, claims in (("dnsmasq", True), ("another", False)):
+        given = settings(VMNET_FORWARDER=forwarder)
+        expected = evolve(required, claims=claims)
+        assert vmnet_cloudinit.vmnet_ipam_requirements(given, identity) == expected
 
 
 def test_the_drive_contains_the_written_image() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vmnet.api import (
+    FORWARDER,
     RUN_DIR,
     Cdrom,
     Delivery,
@@ -50,7 +51,9 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 @hookimpl
 def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requirements:
     """Contain no DHCP; require a forwarder only for a resolver on loopback, not for links."""
-    return Requirements(contain=False, dns=identity.resolver.is_local)
+    # dnsmasq's responder takes an address for the forwarder, wherever dnsmasq forwards.
+    claims = settings[FORWARDER] == "dnsmasq"
+    return Requirements(contain=False, dns=identity.resolver.is_local, claims=claims)
 
 
 @hookimpl

@@ -27,6 +27,7 @@ FIRST, SECOND, THIRD = "172.17.255.254", "172.17.255.253", "172.17.255.252"
 CONFIG = BridgeAddress(
     bridge="br0",
     mac="06:00:00:00:00:01",
+    guests_end="",
     tap="tap0",
     uplink="eth0",
     addresses=(FIRST, SECOND, THIRD),
@@ -127,6 +128,9 @@ class Bridge:
     def receive(self) -> bytes:
         return self.waiting.pop(0) if self.waiting else b""
 
+    def select(self, program: bytes) -> None:
+        pass
+
     def hear(self, program: bytes) -> None:
         self.waiting.clear()
 
@@ -188,6 +192,21 @@ def test_a_new_address_is_announced_again(bridge: Bridge) -> None:
     assert bridge.sent == []
     bridge.wait(watched, 600)
     assert bridge.sent == [f"announces {FIRST}"]
+
+
+def test_a_claim_while_the_address_is_taken_is_contested(bridge: Bridge) -> None:
+    bridge.has = ""
+    watched = bridge.watch()
+    while bridge.sent != [f"probes {FIRST}"] * 3:
+        bridge.wait(watched, 0.01)
+    bridge.waiting.append(arp(FIRST, mac=OTHER))
+    bridge.wait(watched, 0.06)
+    assert bridge.has == FIRST
+    bridge.sent.clear()
+    watched.serve()
+    assert bridge.sent == [f"probes {FIRST}"]
+    bridge.claims(watched, FIRST)
+    assert bridge.has == ""
 
 
 def test_a_free_address_is_taken_announced_and_probed_for_again(bridge: Bridge) -> None:

@@ -29,9 +29,12 @@ from vmnet_dnsmasq.config import Paths
 class BridgeAddress:
     """A bridge's spare address of the subnet, which the bridge gives up if a machine claims it.
 
+    Next to a redirected NIC, another device takes the bridge's place.
+
     :param mac: the bridge's MAC
+    :param guests_end: a device that has the address as well, for the guest alone; empty without
     :param tap: the guest's tap, which exists as long as the VM
-    :param uplink: the NIC through which the bridge reaches other machines
+    :param uplink: the device with the carrier through which the bridge reaches other machines
     :param addresses: the addresses that the bridge may have, in the order to try them
     :param prefix: the prefix length of the addresses
     :param gateway: the gateway of the bridge's default route; empty without such a route
@@ -44,6 +47,7 @@ class BridgeAddress:
 
     bridge: str
     mac: str
+    guests_end: str
     tap: str
     uplink: str
     addresses: tuple[str, ...]
@@ -120,12 +124,13 @@ def _bridge_addresses(wiring: Wiring, run_dir: Path) -> Iterator[BridgeAddress]:
     for port in wiring.ports:
         own, local = port.way_out, port.local
         if own is not None and local is not None and port.tap is not None:
-            names_it = wiring.contain and wiring.forwards(port) and own is local
+            names_it = wiring.contain and wiring.forwards(port) and bool(local.candidates)
             yield BridgeAddress(
                 bridge=own.device,
                 mac=own.mac,
+                guests_end="" if own is local else local.device,
                 tap=port.tap.name,
-                uplink=port.uplink,
+                uplink=port.uplink if own is local else own.device,
                 addresses=tuple(str(candidate.ip) for candidate in own.candidates),
                 prefix=own.candidates[0].network.prefixlen,
                 gateway=str(own.gateway) if own.gateway else "",

@@ -25,15 +25,17 @@ _RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER = 36, 37, 44
 _CLSACT, INGRESS, EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_BPF_ACT, _TCA_BPF_OPS_LEN, _TCA_BPF_OPS, _TCA_BPF_FLAGS, _ACT_DIRECT = 1, 4, 5, 8, 1
-_TCA_ACT_KIND, _TCA_ACT_OPTIONS, _TCA_MIRRED_PARMS, _EGRESS_REDIRECT = 1, 2, 2, 1
+_TCA_ACT_KIND, _TCA_ACT_OPTIONS, _TCA_MIRRED_PARMS = 1, 2, 2
+_EGRESS_REDIRECT, _EGRESS_MIRROR = 1, 2
 _TCMSG = struct.Struct("=BxxxiIII")
 _TC_MIRRED = struct.Struct("=IIiiiiI")  # index, capab, action, refcnt, bindcnt, eaction, ifindex
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 # Results of a program: TC_ACT_UNSPEC: no decision, the next step decides; TC_ACT_OK: pass the
 # frame; TC_ACT_SHOT: drop it.
 UNSPEC, OK, SHOT = 0xFFFFFFFF, 0, 2
+SELECTED = 0xFFFFFFFF
 _STOLEN = 4
-_MATCH_ALL: cbpf.Program = {"start": [(cbpf.RET, 0xFFFFFFFF, 0, 0)]}
+_MATCH_ALL: cbpf.Program = {"start": [(cbpf.RET, SELECTED, 0, 0)]}
 _LACKING = (errno.ENOENT, errno.EOPNOTSUPP)
 _NO_SUCH_FILTER = (*_LACKING, errno.EINVAL)
 
@@ -48,7 +50,19 @@ class Redirection:
     link: str
 
 
-Step: TypeAlias = "cbpf.Program | Redirection"
+@frozen
+class Copy:
+    """A step for frames that a program selects: send a copy by another link, and pass the frame.
+
+    :param program: returns ``SELECTED`` for these frames, and 0 for those of the next step
+    :param link: the link's name
+    """
+
+    program: cbpf.Program
+    link: str
+
+
+Step: TypeAlias = "cbpf.Program | Redirection | Copy"
 
 
 class LackingModule(rtnl.RtnlError):
@@ -84,11 +98,9 @@ def require(kernel: rtnl.Rtnl, link: str, chains: Mapping[int, Sequence[Step]]) 
         for priority, step in enumerate(chain, 1):
             info = priority << 16 | socket.htons(ETH_P_ALL)
             body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, direction, info)
-            redirects = isinstance(step, Redirection)
-            options = _redirection(step) if isinstance(step, Redirection) else _filter(step)
-            attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, options)
+            attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, _options(step))
             # An earlier step has shown that the kernel has cls_bpf.
-            module = "act_mirred" if redirects and priority > 1 else "cls_bpf"
+            module = "act_mirred" if _has_action(step) and priority > 1 else "cls_bpf"
             _send(kernel, _RTM_NEWTFILTER, body + attributes, module)
 
 
@@ -101,20 +113,26 @@ def _send(kernel: rtnl.Rtnl, kind: int, body: bytes, module: str) -> None:
         raise
 
 
-def _filter(program: cbpf.Program) -> bytes:
-    """Return the options of a filter whose program decides about each frame."""
-    return _program(program) + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
+def _has_action(step: Step) -> bool:
+    return isinstance(step, (Redirection, Copy))
 
 
-def _redirection(redirection: Redirection) -> bytes:
-    """Return the options of a filter that matches every frame, with the action."""
-    parameters = _TC_MIRRED.pack(
-        0, 0, _STOLEN, 0, 0, _EGRESS_REDIRECT, links.index(redirection.link)
-    )
+def _options(step: Step) -> bytes:
+    """Return the options of a filter: its program, and what decides about the frames."""
+    if isinstance(step, Redirection):
+        return _mirred(_STOLEN, _EGRESS_REDIRECT, step.link) + _program(_MATCH_ALL)
+    if isinstance(step, Copy):
+        return _mirred(OK, _EGRESS_MIRROR, step.link) + _program(step.program)
+    return _program(step) + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
+
+
+def _mirred(result: int, what: int, link: str) -> bytes:
+    """Return the action of a filter, as an attribute."""
+    parameters = _TC_MIRRED.pack(0, 0, result, 0, 0, what, links.index(link))
     action = attribute(_TCA_ACT_KIND, b"mirred\0") + attribute(
         _TCA_ACT_OPTIONS, attribute(_TCA_MIRRED_PARMS, parameters)
     )
-    return attribute(_TCA_BPF_ACT, attribute(1, action)) + _program(_MATCH_ALL)
+    return attribute(_TCA_BPF_ACT, attribute(1, action))
 
 
 def _program(program: cbpf.Program) -> bytes:

@@ -7,6 +7,10 @@ to the other end.
 The tap is the container's own end of the guest's link. Its stack receives DHCP, if the container
 serves it, and ARP and IPv4 for the tap's addresses, limited to what :mod:`reception` accepts from a
 guest. It receives no IPv6: the responder reads that from the tap before the filters.
+
+The tap's link-local address is for the container, whatever the frame's destination MAC. A spare
+address may become that of another machine on the network, so only the frames to the tap's own MAC
+are for the container; ARP broadcasts reach both the container and the network.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from vmnet.net.filters.matching import (
 )
 
 _KEEP = (RET, clsact.OK, 0, 0)  # leave the frame to the container's stack
+_SELECTED, _OTHER = (RET, clsact.SELECTED, 0, 0), (RET, 0, 0, 0)
 
 
 def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
@@ -50,13 +55,17 @@ def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
     uplink: dict[int, list[clsact.Step]] = {clsact.INGRESS: [containment.entering(port)]}
     if path.outside is not None and not path.is_sibling:
         uplink[clsact.INGRESS].append(for_outside(path.outside))
+        uplink[clsact.INGRESS].append(clsact.Copy(arp_broadcasts(), tap.device))
     uplink[clsact.INGRESS].append(clsact.Redirection(tap.device))
     if port.contain:
         uplink[clsact.EGRESS] = [containment.leaving(port)]
     clsact.require(kernel, port.uplink, uplink)
-    from_guest: list[clsact.Step] = [for_container(port, tap), clsact.Redirection(port.uplink)]
+    from_guest: list[clsact.Step] = [for_container(port, tap)]
     if port.sender is not None:
         from_guest.insert(0, antispoof.program(port.guest_mac, port.sender))
+    if tap.candidates:
+        from_guest.append(clsact.Copy(arp_broadcasts(), port.uplink))
+    from_guest.append(clsact.Redirection(port.uplink))
     clsact.require(kernel, tap.device, {clsact.INGRESS: from_guest})
 
 
@@ -68,7 +77,8 @@ def filter_outside(kernel: rtnl.Rtnl, port: Port, path: Redirect, outside: Outsi
 
 def for_container(port: Port, tap: Local) -> Program:
     """Return the program that keeps frames from the guest for the container's stack."""
-    own = [address.ip for address in (*tap.addresses, *tap.spares)]
+    own = [address.ip for address in tap.addresses if address.ip.is_link_local]
+    spares = [address.ip for address in tap.candidates]
     return {
         "start": [
             (LD, VLAN_TAG_PRESENT, 0, 0),
@@ -82,14 +92,17 @@ def for_container(port: Port, tap: Local) -> Program:
         "arp": [
             *require_length(14 + 28),
             *jump_if_ipv4(LD, 38, own, "pass"),  # the target's address (RFC 826)
+            *jump_if_to(tap.mac, "pass"),
             PASS,
         ],
         "ipv4": [
             *require_length(14 + 20),
             *jump_if_ipv4(LD, 30, own, "from the guest"),
             *(jump_if(int(reception.BROADCAST), "broadcast") if port.contain else ()),
+            *jump_if_to(tap.mac, "to the tap"),
             PASS,
         ],
+        "to the tap": [*jump_if_ipv4(LD, 30, spares, "from the guest"), PASS],
         "broadcast": [
             *ipv4_payload(ANY_FRAGMENT, "on"),
             (JEQ, UDP, 0, "on"),
@@ -108,19 +121,23 @@ def for_outside(outside: Outside) -> Program:
 
     The kernel passes a frame that is kept to the macvlan device on the uplink.
     """
+    return {"start": [*jump_if_to(outside.mac, "keep"), PASS], "keep": [_KEEP]}
+
+
+def arp_broadcasts() -> Program:
+    """Return the program that selects ARP broadcasts for :class:`~vmnet.net.filters.clsact.Copy`.
+
+    They are for all stations on a link.
+    """
     return {
         "start": [
-            *jump_if_to(outside.mac, "keep"),
             (LDH, 12, 0, 0),  # EtherType
-            *jump_if(ARP, "arp"),
-            PASS,
+            (JEQ, ARP, 1, 0),
+            _OTHER,
+            *jump_if_to("ff:ff:ff:ff:ff:ff", "broadcast"),
+            _OTHER,
         ],
-        "arp": [
-            *jump_if_ipv4(LD, 28, _addresses(outside), "keep"),  # the sender's address
-            *jump_if_ipv4(LD, 38, _addresses(outside), "keep"),
-            PASS,
-        ],
-        "keep": [_KEEP],
+        "broadcast": [(LD, VLAN_TAG_PRESENT, 0, 0), (JEQ, 0, 1, 0), _OTHER, _SELECTED],
     }
 
 
@@ -134,13 +151,14 @@ def outside_program(port: Port, path: Redirect, outside: Outside) -> Program:
             *(() if path.shares_mac else jump_if_from(port.guest_mac, "drop")),
             *require(LD, VLAN_TAG_PRESENT, 0),
             (LDH, 12, 0, 0),  # EtherType
-            *jump_if(ARP, "pass"),
+            *jump_if(ARP, "arp"),
             *require_value(IPV4),
             *require_length(14 + 20),
             *jump_if_ipv4(LD, 26, port.owned, "drop"),  # the sender's address
             *jump_if_ipv4(LD, 30, _addresses(outside), "from the network"),
             DROP,
         ],
+        "arp": [*jump_if_ipv4(LD, 28, port.owned, "drop"), PASS],  # the sender's address
         **reception.from_network(),
         "pass": [PASS],
         "drop": [DROP],

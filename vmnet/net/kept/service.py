@@ -72,14 +72,8 @@ def add_addresses(kernel: rtnl.Rtnl, port: Port, local: Local, kept: Kept) -> No
             links.add_address(kernel, local.device, kind((own, _PREFIXES[own.version])))
     connected = [address.network for address in there]
     for route in kept.routes:
-        if route.destination not in connected and not _is_the_forwarders(local, route):
+        if route.destination not in connected:
             _add_route(kernel, local.device, port.mtu, kept, route)
-
-
-def _is_the_forwarders(local: Local, route: Route) -> bool:
-    """Return whether the own end has this route anyway, for a process that forwards DNS."""
-    is_default = route.is_default and route.destination.version == 4
-    return is_default and local.gateway is not None and not route.metric
 
 
 def _add_route(kernel: rtnl.Rtnl, device: str, link_mtu: int, kept: Kept, route: Route) -> None:

@@ -30,9 +30,7 @@ _log = logging.getLogger(__name__)
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan a bridge for each interface, or a redirection if its kind cannot be bridged."""
     chosen = [own for own in identity.interfaces if own.kind in bridge.UNBRIDGEABLE]
-    # The device next to a redirected uplink has its spare address from the start.
-    needs = evolve(requirements, claims=requirements.claims and not chosen)
-    wiring = redirect.without_rules(plan.plan(settings, identity, needs, _choose))
+    wiring = redirect.without_rules(plan.plan(settings, identity, requirements, _choose))
     for own in chosen:
         _log.info("%s is a %s interface: VMNET_BRIDGE=redirect applies to it", own.name, own.kind)
     return wiring

@@ -91,18 +91,8 @@ def _connect(
 
 def _give(port: Port, number: int, interface: Interface, spare: Spare) -> Port:
     """Return the port with the spare address on the bridge."""
-    own = port.local
-    assert own is not None
-    if spare.address is None:
-        return evolve(port, local=evolve(own, spares=spare.replacements, gateway=spare.gateway))
-    bridge = evolve(
-        own,
-        address=spare.address,
-        link_local=own.address,
-        spares=spare.replacements,
-        gateway=spare.gateway,
-    )
-    return evolve(port, local=bridge)
+    assert port.local is not None
+    return evolve(port, local=spare.on(port.local))
 
 
 METHOD = Method(("br",), _connect, _give)

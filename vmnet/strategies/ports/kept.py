@@ -6,11 +6,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface
 
+from attrs import evolve
+
 from vmnet.api import (
     KEEP_PORTS,
     Identity,
     Interface,
     Kept,
+    Port,
     PortRange,
     Requirements,
     Route,
@@ -57,6 +60,22 @@ def kept(
     """
     stand_ins = (*_ipv4(interface, own, identity), *_ipv6(interface))
     return Kept(ports, stand_ins, tuple(_routes(interface, stand_ins))) if stand_ins else None
+
+
+def keeping(port: Port, kept: Kept | None) -> Port:
+    """Return the port with what the container keeps.
+
+    Kept ports have the interface's default route from the start, and whether or not the own end has
+    a spare address.
+    """
+    local = port.local
+    if kept is not None and local is not None and any(map(_is_default, kept.routes)):
+        local = evolve(local, gateway=None)
+    return evolve(port, kept=kept, local=local)
+
+
+def _is_default(route: Route) -> bool:
+    return route.is_default and route.destination.version == 4
 
 
 def _ipv4(interface: Interface, own: IPv4Interface, identity: Identity) -> Iterator[StandIn]:

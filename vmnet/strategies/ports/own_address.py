@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from ipaddress import IPv4Address, IPv4Interface
 
+from attrs import evolve
+
 from vmnet.api import (
     BRIDGE_ADDRESS,
     Identity,
     Interface,
+    Local,
     Requirements,
     SettingsError,
     frozen,
@@ -30,6 +33,24 @@ class Spare:
     address: IPv4Interface | None
     replacements: tuple[IPv4Interface, ...] = ()
     gateway: IPv4Address | None = None
+
+    def on(self, own: Local) -> Local:
+        """Return an end of the link, which has a link-local address, with this address as well."""
+        if self.address is None:
+            return evolve(own, spares=self.replacements, gateway=self.gateway)
+        return evolve(
+            own,
+            address=self.address,
+            link_local=own.address,
+            spares=self.replacements,
+            gateway=self.gateway,
+        )
+
+    @property
+    def alone(self) -> Spare:
+        """The addresses without subnet and gateway, for an end that reaches only the guest."""
+        address = self.address and IPv4Interface(self.address.ip)
+        return Spare(address, tuple(IPv4Interface(spare.ip) for spare in self.replacements))
 
 
 def spare(

@@ -48,8 +48,6 @@ def plan(
     )
     default = _default_interface(identity)
     interface = identity.interfaces[default]
-    if settings[KEEP_PORTS]:  # their routes begin at the own end's address
-        requirements = evolve(requirements, claims=False)
     spare = own_address.spare(settings[BRIDGE_ADDRESS], interface, identity, requirements)
     if spare is not None:
         ports[default] = choose(interface).give(ports[default], default, interface, spare)
@@ -191,7 +189,7 @@ def _keep(
 
     kept.require(ranges, identity, requirements)
     keeping = [
-        evolve(port, kept=kept.kept(ranges, interface, _link_local(port), identity))
+        kept.keeping(port, kept.kept(ranges, interface, _link_local(port), identity))
         for port, interface in zip(ports, interfaces, strict=True)
     ]
     kept_ports.check(tuple(keeping))

@@ -116,7 +116,8 @@ def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:
 def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
     port, own = ends.port, ends.own
     with step(f"give {own.device} the address {own.address}"):
-        links.add_address(kernel, own.device, own.address)
+        for each in own.addresses:
+            links.add_address(kernel, own.device, each)
         links.change(kernel, own.device, up=True)
         for address in port.owned:
             if isinstance(address, IPv4Address):
@@ -126,10 +127,15 @@ def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
 
 
 def _address_outside(kernel: rtnl.Rtnl, outside: Outside) -> None:
-    with step(f"give {outside.device} the address {outside.address}"):
-        links.add_address(kernel, outside.device, outside.address)
+    address = outside.address
+    if address is None:
+        with step(f"set {outside.device} up"):
+            links.change(kernel, outside.device, up=True)
+        return
+    with step(f"give {outside.device} the address {address}"):
+        links.add_address(kernel, outside.device, address)
         links.announce_addresses(kernel, outside.device)
         links.change(kernel, outside.device, up=True)
         if outside.gateway is not None:
-            onlink = outside.gateway not in outside.address.network
+            onlink = outside.gateway not in address.network
             links.add_default_route(kernel, outside.device, outside.gateway, onlink)

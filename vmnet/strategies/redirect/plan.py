@@ -31,9 +31,7 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan tap0 for the first interface, tap1 for the second, and so on."""
-    # The device next to the uplink has its spare address from the start.
-    needs = evolve(requirements, claims=False)
-    return without_rules(plan.plan(settings, identity, needs, _choose))
+    return without_rules(plan.plan(settings, identity, requirements, _choose))
 
 
 @hookimpl
@@ -118,9 +116,9 @@ def _refuse_permanent_gateways(interface: Interface) -> None:
 def _give(port: Port, number: int, interface: Interface, spare: Spare) -> Port:
     """Return the port with the spare address on another device on the network.
 
-    The tap reaches only the guest.
+    The tap reaches only the guest. It has the address as well, because a guest without a route to
+    the tap's link-local address reaches only addresses of the subnet.
     """
-    assert spare.address is not None
     if _is_alone(interface):
         _log.warning(
             "%s is a macvlan interface in mode passthru, which has no siblings: DNS queries of "
@@ -137,7 +135,9 @@ def _give(port: Port, number: int, interface: Interface, spare: Spare) -> Port:
         gateway=spare.gateway,
     )
     assert isinstance(port.path, Redirect)
-    return evolve(port, path=evolve(port.path, outside=outside))
+    assert port.local is not None
+    path = evolve(port.path, outside=outside)
+    return evolve(port, path=path, local=spare.alone.on(port.local))
 
 
 def _is_alone(interface: Interface) -> bool:

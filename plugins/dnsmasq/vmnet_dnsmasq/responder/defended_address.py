@@ -168,7 +168,8 @@ class DefendedAddress:
         else:
             self._taken = now
             self._lengthen_pause()
-        self._bridge.hear(link.claims(self._address, self._mac))
+        # A claim that arrived since the last probe waits, and counts as a conflict.
+        self._bridge.select(link.claims(self._address, self._mac))
         self._log.info(f"{self._config.bridge} now has the address {_text(self._address)}")
 
     def _name_to_dnsmasq(self, nameserver: str) -> None:

@@ -52,9 +52,13 @@ class Link:
         except OSError:  # the device is down or gone, see :meth:`exists`
             return b""
 
+    def select(self, program: bytes) -> None:
+        """Replace the filter for the frames to come."""
+        packet_socket.attach_filter(self._socket, program)
+
     def hear(self, program: bytes) -> None:
         """Replace the filter, and drop the waiting frames."""
-        packet_socket.attach_filter(self._socket, program)
+        self.select(program)
         while self.receive():
             pass
 

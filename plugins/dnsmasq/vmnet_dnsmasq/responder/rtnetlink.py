@@ -17,6 +17,7 @@ _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 20, 21, 24, 25
 _REPLACE, _CREATE = 0x100, 0x400
 _IFA_ADDRESS, _IFA_LOCAL, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 2, 4, 5, 7
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4
+_HOST = 32  # prefix length
 
 
 def add(config: BridgeAddress, packed: bytes) -> str:
@@ -24,7 +25,7 @@ def add(config: BridgeAddress, packed: bytes) -> str:
 
     :returns: the kernel's error; empty on success
     """
-    requests = [_address(_NEWADDR, _CREATE, config, packed)]
+    requests = _addresses(_NEWADDR, _CREATE, config, packed)
     if config.gateway:
         requests.append(_default_route(_NEWROUTE, _CREATE | _REPLACE, config, packed))
     return _send(requests)
@@ -34,7 +35,8 @@ def remove(config: BridgeAddress, packed: bytes) -> None:
     """Remove the default route and the address; ignore that they may be gone already."""
     if config.gateway:
         _send([_default_route(_DELROUTE, 0, config)])
-    _send([_address(_DELADDR, 0, config, packed)])
+    for request in _addresses(_DELADDR, 0, config, packed):
+        _send([request])
 
 
 def is_here(packed: bytes) -> bool:
@@ -61,9 +63,16 @@ def is_running(name: str) -> bool:
     return kind == _NEWLINK and bool(flags & _IFF_RUNNING)
 
 
-def _address(kind: int, flags: int, config: BridgeAddress, packed: bytes) -> bytes:
-    index = socket.if_nametoindex(config.bridge)
-    body = struct.pack("=BBBBI", socket.AF_INET, config.prefix, 0, 0, index)  # struct ifaddrmsg
+def _addresses(kind: int, flags: int, config: BridgeAddress, packed: bytes) -> list[bytes]:
+    requests = [_address(kind, flags, config.bridge, config.prefix, packed)]
+    if config.guests_end:
+        requests.append(_address(kind, flags, config.guests_end, _HOST, packed))
+    return requests
+
+
+def _address(kind: int, flags: int, device: str, prefix: int, packed: bytes) -> bytes:
+    index = socket.if_nametoindex(device)
+    body = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, 0, index)  # struct ifaddrmsg
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     return netlink.message(kind, netlink.ACK | flags, body)
 
