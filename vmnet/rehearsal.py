@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from vmnet import pipeline
 from vmnet.errors import VmnetError
 from vmnet.imports.precompiled import Recorder
+from vmnet.settings import core
 
 # A start imports these only when it carries out a plan or examines a disk: see
 # vmnet.lifecycle.start and vmnet.planning.boot.
@@ -32,7 +33,8 @@ _IMPORTED_LATE = (
 )
 # Replaces what a machine that builds an image lacks. Any file can stand for the guest's kernel.
 _SUBSTITUTES = {
-    **dict.fromkeys(("VMNET_DISK", "VMNET_CDROM", "VMNET_INITRD", "VMNET_FIRMWARE"), ""),
+    **dict.fromkeys(("VMNET_CDROM", "VMNET_INITRD", "VMNET_FIRMWARE"), ""),
+    **dict.fromkeys((row.name for row in (core.DISK, *core.FURTHER_DISKS)), ""),
     "VMNET_KERNEL": "/proc/version",
     "VMNET_ACCEL": "tcg",
     "VMNET_MEMORY": "16M",

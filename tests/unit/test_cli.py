@@ -19,6 +19,7 @@ from vmnet.model.devices import Disk
 from vmnet.model.machine import Command, User
 from vmnet.net import permissions
 from vmnet.planning import memory, preflight
+from vmnet.settings import core
 from vmnet.settings.core import CORE, CPUS
 from vmnet.terminal.colours import styled
 from vmnet.terminal.tables import table
@@ -101,7 +102,7 @@ def test_config_in_json(capsys: Capture) -> None:
         "name": "VMNET_DISK",
         "default": None,
         "value": None,
-        "help": "disk image or block device to boot",
+        "help": core.DISK.help,
     }
     assert "VMNET_QEMU_ARGS" in rows, "a plugin's variable"
 

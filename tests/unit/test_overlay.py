@@ -196,7 +196,7 @@ def test_qemu_img_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_image_that_a_vm_writes_to_is_refused_below_an_overlay(tmp_path: Path) -> None:
     image = raw(tmp_path / "image")
     disk = planned(image, tmp_path / "state", **OVERLAY)
-    lock.require_free((disk,), image)
+    lock.require_free((disk,), {image: "VMNET_DISK"})
     argv = ["qemu-io", "-f", "raw", str(image)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdin is not None
@@ -205,5 +205,5 @@ def test_an_image_that_a_vm_writes_to_is_refused_below_an_overlay(tmp_path: Path
         writer.stdin.flush()
         assert "4 MiB" in writer.stdout.readline()
         with pytest.raises(MachineError, match="in use by another VM"):
-            lock.require_free((disk,), image)
+            lock.require_free((disk,), {image: "VMNET_DISK"})
         writer.stdin.close()

@@ -50,13 +50,18 @@ def failures(*capability: str) -> list[str]:
     delivery = Delivery("test", daemons=(daemon,))
     for _, check in (
         *preflight.before_planning(1),
-        *preflight.after_planning((delivery,), (), None),
+        *preflight.after_planning((delivery,), (), {}),
     ):
         try:
             check()
         except PrivilegeError as error:
             found.append(f"{error.message}; {error.hint}")
     return found
+
+
+def named(path: Path) -> dict[Path, str]:
+    """Return the variable of the user's own disk."""
+    return {path: "VMNET_DISK"}
 
 
 def test_net_admin_is_needed_by_the_bridge(status: Path) -> None:
@@ -139,7 +144,7 @@ def test_a_disk_that_another_vm_uses(
 ) -> None:
     path = tmp_path / "disk"
     path.write_bytes(bytes(512))
-    checks = preflight.after_planning((), (Disk(path, "raw", ephemeral),), path)
+    checks = preflight.after_planning((), (Disk(path, "raw", ephemeral),), named(path))
     with locked(path, locks):
         if is_refused:
             with pytest.raises(MachineError, match=f"VMNET_DISK={path} is in use by another VM"):
@@ -161,11 +166,11 @@ def test_a_backing_file_that_another_vm_uses(
     path = (base, middle)[level]
     with locked(path, locks):
         if locks is READER:
-            preflight.require(preflight.after_planning((), (disk,), top))
+            preflight.require(preflight.after_planning((), (disk,), named(top)))
             return
         message = f"{path}, to which VMNET_DISK={top} refers, is in use by another VM"
         with pytest.raises(MachineError, match=f"^{message}"):
-            preflight.require(preflight.after_planning((), (disk,), top))
+            preflight.require(preflight.after_planning((), (disk,), named(top)))
 
 
 def test_a_data_file_is_written_like_its_image(tmp_path: Path) -> None:
@@ -173,32 +178,38 @@ def test_a_data_file_is_written_like_its_image(tmp_path: Path) -> None:
     top = create(tmp_path / "top", "-f", "qcow2", "-o", f"data_file={data}", "1M")
     with locked(data, READER):
         preflight.require(
-            preflight.after_planning((), (Disk(top, "qcow2", ephemeral=True, backed=True),), top)
+            preflight.after_planning(
+                (), (Disk(top, "qcow2", ephemeral=True, backed=True),), named(top)
+            )
         )
         with pytest.raises(MachineError, match=f"^{data}, to which "):
-            preflight.require(preflight.after_planning((), (Disk(top, "qcow2", backed=True),), top))
+            preflight.require(
+                preflight.after_planning((), (Disk(top, "qcow2", backed=True),), named(top))
+            )
 
 
 def test_a_disk_that_the_start_writes_is_not_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     delivery = Delivery("test", files=(File(path, b""),))
-    checks = dict(preflight.after_planning((delivery,), (Disk(path, "raw"),), None))
+    checks = dict(preflight.after_planning((delivery,), (Disk(path, "raw"),), {}))
     assert checks["disk"]() == "none"
 
 
 def test_a_disk_of_a_plugin_is_named_without_the_setting(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     with pytest.raises(MachineError, match=f"^the disk {path} can't be read: No such file"):
-        preflight.require(preflight.after_planning((), (Disk(path, "raw"),), None))
+        preflight.require(preflight.after_planning((), (Disk(path, "raw"),), {}))
     path.write_bytes(bytes(512))
     with locked(path, WRITER), pytest.raises(MachineError, match=f"^the disk {path} is in use"):
-        preflight.require(preflight.after_planning((), (Disk(path, "raw"),), tmp_path / "own"))
+        preflight.require(
+            preflight.after_planning((), (Disk(path, "raw"),), named(tmp_path / "own"))
+        )
 
 
 def test_an_image_that_depends_on_itself(tmp_path: Path) -> None:
     """Only a plugin's disk can: vmnet checks the chain of VMNET_DISK before."""
     top = overlay(tmp_path / "top", "top")
-    preflight.require(preflight.after_planning((), (Disk(top, "qcow2", backed=True),), None))
+    preflight.require(preflight.after_planning((), (Disk(top, "qcow2", backed=True),), {}))
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP])
@@ -211,4 +222,4 @@ def test_a_file_system_without_locks(
     path = tmp_path / "disk"
     path.write_bytes(bytes(512))
     monkeypatch.setattr(fcntl, "fcntl", refuse)
-    preflight.require(preflight.after_planning((), (Disk(path, "raw"),), path))
+    preflight.require(preflight.after_planning((), (Disk(path, "raw"),), named(path)))

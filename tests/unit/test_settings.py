@@ -36,6 +36,7 @@ BAD: dict[str, str] = {
     "VMNET_DNS": "192.0.2.53,dns.example",
     "VMNET_NTP": "pool.ntp.org",
     "VMNET_DISK": "disk.qcow2",
+    **{f"VMNET_DISK{number}": "/disk,bus=usb" for number in range(2, 9)},
     "VMNET_DISK_FORMAT": "vmdk",
     "VMNET_DISK_MODE": "temporary",
     "VMNET_DISK_SIZE": "-1",

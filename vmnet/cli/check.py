@@ -19,9 +19,9 @@ from vmnet.lifecycle import files, run_directory, state, vm_record
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
 from vmnet.planning import accelerator, memory, preflight, sizing
-from vmnet.planning.boot import Boot, boot_devices
+from vmnet.planning.boot import Boot, boot_devices, disk_variables
 from vmnet.planning.machine import assemble
-from vmnet.settings.core import ACCEL, DISK, RUN_DIR
+from vmnet.settings.core import ACCEL, RUN_DIR
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
@@ -189,7 +189,8 @@ def _machine(
             yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
     devices = hooks.devices(identity, wiring)
     attached = (boot.devices if boot else ()) + devices
-    for what, check in preflight.after_planning(deliveries, attached, hooks.settings[DISK]):
+    own = disk_variables(hooks.settings)
+    for what, check in preflight.after_planning(deliveries, attached, own):
         yield _try(what, check)
     if boot is None:
         return

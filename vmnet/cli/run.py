@@ -12,8 +12,8 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import preflight, sizing, stop_time
-from vmnet.settings.core import DISK, GUARD, STOP_TIMEOUT
+from vmnet.planning import boot, preflight, sizing, stop_time
+from vmnet.settings.core import GUARD, STOP_TIMEOUT
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -74,7 +74,9 @@ def _plan(hooks: Hooks, arguments: Sequence[str]) -> Plan:
 
 def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
     preflight.require(
-        preflight.after_planning(plan.deliveries, plan.machine.devices, hooks.settings[DISK])
+        preflight.after_planning(
+            plan.deliveries, plan.machine.devices, boot.disk_variables(hooks.settings)
+        )
     )
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac

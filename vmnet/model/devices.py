@@ -43,6 +43,13 @@ class Disk:
 
     :param format: QEMU's name: ``qcow2``, ``raw``, ``vmdk`` and others
     :param ephemeral: writes go to a temporary overlay that ends with the VM
+    :param bus: ``virtio``, ``scsi``, ``sata``, ``ide`` or ``nvme``
+    :param serial: the serial number that the guest reads
+    :param readonly: the guest can't write to the disk
+    :param cache: QEMU's name of the cache mode
+    :param aio: how the hypervisor waits for the file: ``threads``, ``native`` or ``io_uring``
+    :param discard: what the guest discards is freed in the file
+    :param boot: the place in the boot order; None if the firmware decides
     :param block: ``path`` is a block device, not a file
     :param backed: a qcow2 image that names other files, which only the hypervisor can follow
     :param guessed: raw because no format was recognised; the hypervisor must prevent the guest from
@@ -61,6 +68,13 @@ class Disk:
     uefi: bool = False
     base: Base | None = None
     preparation: Preparation | None = None
+    bus: str = "virtio"
+    serial: str = ""
+    readonly: bool = False
+    cache: str = "writeback"
+    aio: str = "threads"
+    discard: bool = True
+    boot: int | None = None
 
 
 @frozen

@@ -6,7 +6,7 @@ A start makes these checks before it changes anything, and `vmnet check` reports
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vmnet.model.delivery import Delivery
@@ -27,11 +27,11 @@ def before_planning(cpus: int) -> Iterator[Check]:
 
 
 def after_planning(
-    deliveries: Sequence[Delivery], devices: Sequence[Device], own: Path | None
+    deliveries: Sequence[Delivery], devices: Sequence[Device], own: Mapping[Path, str]
 ) -> Iterator[Check]:
     """Yield the checks of a plan's daemons and devices.
 
-    :param own: the disk of VMNET_DISK
+    :param own: the variables of the user's disks
     """
     yield "daemons", lambda: _daemons(deliveries, devices)
     yield "disk", lambda: _disk(deliveries, devices, own)
@@ -65,7 +65,9 @@ def _daemons(deliveries: Sequence[Delivery], devices: Iterable[Device]) -> str:
     return ", ".join(daemon.name for daemon in daemons) or "none"
 
 
-def _disk(deliveries: Sequence[Delivery], devices: Sequence[Device], own: Path | None) -> str:
+def _disk(
+    deliveries: Sequence[Delivery], devices: Sequence[Device], own: Mapping[Path, str]
+) -> str:
     written = {file.path for delivery in deliveries for file in delivery.files}  # by the start
     disks = [d for d in devices if isinstance(d, Disk) and d.path not in written]
     if not disks:

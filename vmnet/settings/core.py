@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmnet.settings import values
+from vmnet.settings import disk_values, values
 from vmnet.settings.table import Setting, optional, setting
 
 NO_DHCP = setting(
@@ -104,17 +104,30 @@ NTP = optional(
     "comma-separated time servers for the guest",
     unless=(NO_DHCP,),
 )
-DISK = optional("VMNET_DISK", values.absolute_path, "disk image or block device to boot")
+DISK = optional(
+    "VMNET_DISK",
+    disk_values.first,
+    "disk image or block device to boot, with options such as `/disk.img,bus=sata,serial=abc`",
+)
+DISK2, DISK3, DISK4, DISK5, DISK6, DISK7, DISK8 = (
+    optional(
+        f"VMNET_DISK{number}",
+        disk_values.further,
+        "a further disk, as VMNET_DISK; also with format=, mode= and size=",
+    )
+    for number in range(2, 9)
+)
+FURTHER_DISKS = (DISK2, DISK3, DISK4, DISK5, DISK6, DISK7, DISK8)
 DISK_FORMAT = setting(
     "VMNET_DISK_FORMAT",
-    values.choice("auto", "qcow2", "raw", "vpc"),
+    values.choice(*disk_values.FORMATS),
     "auto",
     "format of VMNET_DISK; auto detects it; vpc is VHD",
     needs=DISK,
 )
 DISK_MODE = setting(
     "VMNET_DISK_MODE",
-    values.choice("persistent", "ephemeral", "overlay"),
+    values.choice(*disk_values.MODES),
     "persistent",
     "where the guest's writes go: to VMNET_DISK, nowhere (ephemeral), or to an overlay",
     needs=DISK,
@@ -123,8 +136,7 @@ DISK_STATE = setting(
     "VMNET_DISK_STATE",
     values.folder,
     "/var/lib/vmnet",
-    "folder of the overlay, which must survive as long as the guest's data",
-    needs=DISK,
+    "folder of overlays, which must survive as long as the guest's data",
 )
 DISK_SIZE = optional(
     "VMNET_DISK_SIZE",

@@ -61,6 +61,21 @@ def disks() -> Case:
     return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), given()
 
 
+def buses() -> Case:
+    """Two disks on each bus that q35 has, with all options."""
+    path = Path("/disk.img")
+    devices = (
+        Disk(path, "raw", bus="nvme", boot=1),
+        Disk(path, "raw", bus="sata", serial="one", cache="none", aio="native"),
+        Disk(path, "raw", bus="scsi", discard=False),
+        Disk(path, "raw", serial="two", readonly=True, boot=100),
+        Disk(path, "raw", bus="nvme", serial="three", aio="io_uring"),
+        Disk(path, "raw", bus="sata"),
+        Disk(path, "raw", bus="scsi"),
+    )
+    return testing.machine(devices=devices), given()
+
+
 def further() -> Case:
     """Two channels with a disk behind them, a TPM, and a balloon."""
     devices = (
@@ -86,7 +101,7 @@ def options() -> Case:
     )
 
 
-CASES = (demonstration, disks, further, options)
+CASES = (demonstration, disks, buses, further, options)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -171,8 +186,24 @@ def test_the_display_of_the_user_takes_the_place_of_the_random_number_generator(
 
 def test_more_disks_than_there_are_places_are_refused() -> None:
     devices = (Disk(Path("/disk"), "raw"),) * 9
-    with pytest.raises(MachineError, match="the VM has 9 disks"):
+    with pytest.raises(MachineError, match="the VM has 9 virtio or nvme disks"):
         arguments(testing.machine(devices=devices), given())
+
+
+@pytest.mark.parametrize(("bus", "most"), [("ide", 4), ("sata", 6), ("nvme", 8)])
+def test_each_bus_has_its_own_number_of_places(bus: str, most: int) -> None:
+    disks = (Disk(Path("/disk"), "raw", bus=bus),) * (most + 1)
+    arguments(testing.machine(devices=disks[1:]), given(VMNET_MACHINE="pc"))
+    with pytest.raises(MachineError, match=f"the VM has {most + 1} .*{bus} disks") as caught:
+        arguments(testing.machine(devices=disks), given(VMNET_MACHINE="pc"))
+    assert "bus=scsi" in caught.value.hint
+
+
+def test_a_machine_without_ide_refuses_an_ide_disk() -> None:
+    machine = testing.machine(devices=(Disk(Path("/disk"), "raw", bus="ide"),))
+    with pytest.raises(MachineError, match="machine q35 has no IDE") as caught:
+        arguments(machine, given(VMNET_MACHINE="q35"))
+    assert "VMNET_MACHINE=pc, or bus=sata" in caught.value.hint
 
 
 def test_more_nics_than_there_are_slots_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -106,6 +107,42 @@ def test_the_nic_is_always_in_the_same_slot(
         device["slot"] for device in buses[0]["devices"] if device["class_info"]["class"] == 0x0200
     ]
     assert ethernet == [slot], slots
+
+
+@pytest.mark.parametrize(("kind", "bus"), [("q35", "sata"), ("pc", "sata"), ("pc", "ide")])
+def test_qemu_has_the_places_of_all_disks(kind: str, bus: str) -> None:
+    """QEMU exits if a controller lacks a place, or if two disks have the same place."""
+    on = (bus, bus, "scsi", "nvme", "virtio", "scsi", "nvme", "virtio", bus, bus)
+    disks = tuple(
+        Disk(Path("/disk"), "raw", bus=name, serial=f"serial{number}", boot=number + 1)
+        for number, name in enumerate(on)
+    )
+    devices = (Channel("agent", Path("/agent")), Balloon(), *disks, Cdrom(Path("/cd")))
+    machine = testing.machine(devices=devices, nics=(NIC,))
+    options = Options(testing.settings({"VMNET_MACHINE": kind}, *ROWS))
+    words = _without_backends(arguments(machine, options))
+    (blocks,) = answers(words, "query-block", machine=kind)
+    assert len([block for block in blocks if block.get("inserted")]) == len(disks) + 1
+
+
+@pytest.mark.parametrize("bus", ["virtio", "scsi", "nvme"])
+def test_qemu_opens_a_disk_that_the_guest_only_reads(bus: str, tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(1 << 20))
+    path.chmod(0o400)
+    machine = testing.machine(devices=(Disk(path, "raw", backed=True, bus=bus, readonly=True),))
+    words = arguments(machine, Options(testing.settings({}, *ROWS)))
+    chosen = [
+        word
+        for pair in pairwise(words)
+        if pair[0] == "-drive" or (pair[0] == "-device" and pair[1].startswith(_DISKS))
+        for word in pair
+    ]
+    (blocks,) = answers(chosen, "query-block", machine="q35")
+    assert [block["inserted"]["ro"] for block in blocks if block.get("inserted")] == [True]
+
+
+_DISKS = ("virtio-blk", "virtio-scsi", "scsi-hd", "nvme")
 
 
 def _without_backends(words: Sequence[str]) -> list[str]:

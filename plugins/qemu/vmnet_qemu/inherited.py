@@ -60,7 +60,7 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
         needed: tuple[Opened, ...] = ()
         if isinstance(device, Disk | Cdrom) and not is_opened_by_name(device):
             needed = (Opened(device.path, fd),)
-            if isinstance(device, Disk) and not device.ephemeral:
+            if isinstance(device, Disk) and not (device.ephemeral or device.readonly):
                 needed += (Opened(device.path, fd + 1, writable=True),)
             if isinstance(device, Disk) and device.base is not None:
                 needed += (Opened(device.base.path, fd + 2),)

@@ -18,7 +18,7 @@ MAX_DISKS = _FUNCTIONS
 MAX_SPARE_NICS = _FUNCTIONS
 DISPLAY, CDROMS, PANIC = "addr=0x1a", "addr=0x1b", "addr=0x1c"
 # By function. A further device is added at the end.
-_SMALL = ("entropy", "balloon", "channels")
+_SMALL = ("entropy", "balloon", "channels", "scsi", "sata")
 _OTHER_SMALL = 0x1E
 # QEMU creates the devices of these options first, in the lowest free slot.
 _EARLY_OPTIONS = frozenset(
@@ -35,6 +35,16 @@ class Places:
 
     machine_type: str
     extra: tuple[str, ...] = ()
+
+    @property
+    def has_ide(self) -> bool:
+        """Whether the machine has IDE channels."""
+        return _is_i440fx(self.machine_type)
+
+    @property
+    def has_sata(self) -> bool:
+        """Whether the machine has SATA ports."""
+        return self.machine_type.startswith(("q35", "pc-q35"))
 
     def small(self, name: str) -> str:
         """Return the address of one of the devices in :data:`_SMALL`, which share a slot.

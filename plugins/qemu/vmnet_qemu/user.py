@@ -70,7 +70,7 @@ def _named(program: Path, machine: Machine, options: Options) -> Iterator[_Named
         if isinstance(device, Disk) and device.ephemeral:
             yield Path(os.environ.get("TMPDIR") or "/var/tmp"), os.W_OK | os.X_OK
         if isinstance(device, Disk) and is_opened_by_name(device):
-            yield device.path, os.R_OK | os.W_OK
+            yield device.path, os.R_OK if device.readonly else os.R_OK | os.W_OK
     before = ""
     for word in (options.settings[rows.VNC] or "", *options.extra):
         if before not in _GUEST_PATH_OPTIONS:

@@ -38,36 +38,52 @@ class Choice(NamedTuple):
 
 
 class _Image(NamedTuple):
-    """A file and the format recognised in it."""
+    """A file of a variable, and the format recognised in it."""
 
     path: Path
     read: Read
     length: int
     found: Content | None
+    variable: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}={self.path}"
+
+    @property
+    def format_setting(self) -> str:
+        return option(self.variable, "format")
 
 
-def disk(path: Path, requested: str, *, ephemeral: bool = False) -> Choice:
-    """Choose the format for VMNET_DISK.
+def option(variable: str, name: str) -> str:
+    """Return how hints name an option of a disk: ``VMNET_DISK_MODE``, or ``VMNET_DISK2's mode``."""
+    return f"VMNET_DISK_{name.upper()}" if variable == "VMNET_DISK" else f"{variable}'s {name}"
+
+
+def disk(
+    path: Path, requested: str, *, ephemeral: bool = False, variable: str = "VMNET_DISK"
+) -> Choice:
+    """Choose the format for a disk.
 
     :param requested: VMNET_DISK_FORMAT: a format, or ``auto`` to detect it
+    :param variable: the variable that names the disk
     :param ephemeral: QEMU only reads the image
     :raises MachineError: QEMU can't serve the image, or ``requested`` is auto and it refers to
         other files
     """
     if requested == "raw":
         return Choice("raw")
-    with _opened(path, "VMNET_DISK") as image:
+    with _opened(path, variable) as image:
         found = image.found
         if requested == "auto" and found is None:
             _require_sectors(image)
             return Choice("raw", guessed=not ephemeral)
         if requested == "auto" and found is not None and not _is_trusted(found):
-            raise _not_served(path, found)
+            raise _not_served(image, found)
         if found is None or requested not in ("auto", found.format):
             raise MachineError(
-                f"VMNET_DISK_FORMAT={requested}, but {path} is "
+                f"{image.format_setting}={requested}, but {path} is "
                 f"{found.title if found else 'in no known format'}",
-                "unset VMNET_DISK_FORMAT, and vmnet detects the format",
+                f"unset {image.format_setting}, and vmnet detects the format",
             )
         if found.format == "qcow2":
             return _qcow2(image, found, may_refer=requested != "auto")
@@ -93,7 +109,7 @@ def _opened(path: Path, variable: str) -> Iterator[_Image]:
     try:
         with opened(path) as (read, length):
             tail = read(max(length - magic.TAIL, 0), magic.TAIL)
-            yield _Image(path, read, length, magic.recognise(read(0, magic.HEAD), tail))
+            yield _Image(path, read, length, magic.recognise(read(0, magic.HEAD), tail), variable)
     except OSError as error:
         raise MachineError(
             f"{variable}={path} can't be read: {error.strerror}",
@@ -112,8 +128,9 @@ def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
     refers = header is not None and header.refers
     if refers and not may_refer:
         raise MachineError(
-            f"VMNET_DISK={image.path} is a qcow2 image that refers to another file",
-            "if you created it like this, set VMNET_DISK_FORMAT=qcow2 and mount that file too",
+            f"{image} is a qcow2 image that refers to another file",
+            f"if you created it like this, set {image.format_setting}=qcow2 and mount that file "
+            "too",
         )
     _require_whole(image, found, qcow2.fault(image.read, image.length))
     if refers:
@@ -131,14 +148,15 @@ def _other(image: _Image, found: Content, ephemeral: bool) -> Choice:
     command = _command(image.path, found)
     if found is magic.DESCRIPTOR or facts.refers:
         raise MachineError(
-            f"VMNET_DISK={image.path} is {found.title}, but only a part of a disk",
+            f"{image} is {found.title}, but only a part of a disk",
             f"combine all parts into one image, in their folder: {command}",
         )
     _require_whole(image, found, facts.fault)
     if facts.unwritable and not ephemeral:
         raise MachineError(
-            f"VMNET_DISK={image.path} is {found.title}: {facts.unwritable}",
-            f"convert it: {command}; or set VMNET_DISK_MODE=ephemeral, which only reads it",
+            f"{image} is {found.title}: {facts.unwritable}",
+            f"convert it: {command}; or set {option(image.variable, 'mode')}=ephemeral, which only "
+            "reads it",
         )
     note = f"{found.title}; QEMU writes qcow2 faster and more safely: {command}"
     return Choice(found.format, note="" if ephemeral else note)
@@ -148,7 +166,7 @@ def _require_whole(image: _Image, found: Content, fault: str) -> None:
     if fault:
         check = found._replace(advice="qemu-img check -f {format} {}")
         raise MachineError(
-            f"VMNET_DISK={image.path} is {found.title}, but damaged: {fault}",
+            f"{image} is {found.title}, but damaged: {fault}",
             f"download it again or restore it; {_command(image.path, check)} shows details",
         )
 
@@ -157,17 +175,17 @@ def _require_sectors(image: _Image) -> None:
     """Refuse an image with a partial sector, typical of a broken download or an unknown format."""
     if image.length % magic.SECTOR:
         raise MachineError(
-            f"VMNET_DISK={image.path} is not a disk image: "
+            f"{image} is not a disk image: "
             f"its size of {image.length} bytes is not a multiple of {magic.SECTOR}",
-            "download or unpack it again; VMNET_DISK_FORMAT=raw serves it unchanged",
+            f"download or unpack it again; {image.format_setting}=raw serves it unchanged",
         )
 
 
-def _not_served(path: Path, found: Content) -> MachineError:
+def _not_served(image: _Image, found: Content) -> MachineError:
     return MachineError(
-        f"VMNET_DISK={path} is {found.title}, which vmnet does not serve as a disk",
-        f"{_remedy(path, found)}; "
-        "or set VMNET_DISK_FORMAT=raw if a guest wrote this content to its raw disk",
+        f"{image} is {found.title}, which vmnet does not serve as a disk",
+        f"{_remedy(image.path, found)}; "
+        f"or set {image.format_setting}=raw if a guest wrote this content to its raw disk",
     )
 
 

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from vmnet import engine
@@ -23,14 +23,15 @@ _USED, _DENIED = 101, 201
 _UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP))
 
 
-def require_free(disks: Iterable[Disk], own: Path | None = None) -> None:
+def require_free(disks: Iterable[Disk], own: Mapping[Path, str] | None = None) -> None:
     """Check that no other VM writes to an image, or denies that this VM writes to it.
 
-    :param own: the disk of VMNET_DISK; the other disks are of plugins
+    :param own: the variables of the user's disks; the other disks are of plugins
     :raises MachineError: another VM has locked the image, or it can't be read
     """
     for disk in disks:
-        name = f"VMNET_DISK={disk.path}" if disk.path == own else f"the disk {disk.path}"
+        variable = (own or {}).get(disk.path)
+        name = f"{variable}={disk.path}" if variable else f"the disk {disk.path}"
         try:
             locked = next((path for path, writes in _files(disk) if _is_locked(path, writes)), None)
         except OSError as error:
@@ -48,7 +49,7 @@ def require_free(disks: Iterable[Disk], own: Path | None = None) -> None:
 
 def _files(disk: Disk) -> Iterator[tuple[Path, bool]]:
     """Yield the files of a disk, and whether this VM writes to them."""
-    writable = not disk.ephemeral
+    writable = not (disk.ephemeral or disk.readonly)
     if disk.preparation is None or not disk.preparation.creates:
         yield disk.path, writable
     if disk.base is not None:

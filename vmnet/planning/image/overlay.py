@@ -16,20 +16,27 @@ from vmnet.model.devices import Base, Disk, Preparation
 from vmnet.planning.image import choose, qcow2, resize
 from vmnet.planning.image.reading import opened
 
-NAME, RECORD = "overlay.qcow2", "overlay.json"
 
-
-def plan(base: Path, base_format: str, folder: Path, size: int | None) -> Disk:
+def plan(
+    base: Path,
+    base_format: str,
+    folder: Path,
+    size: int | None,
+    variable: str = "VMNET_DISK",
+) -> Disk:
     """Return the disk whose overlay is in a folder; a start creates the overlay if it is missing.
 
     :param size: the guest's disk in bytes; None for that of the image
+    :param variable: the variable that names the image: the overlay of VMNET_DISK2 is
+        ``overlay2.qcow2``
     :raises MachineError: the overlay is damaged, or belongs to another image
     """
-    path, record = folder / NAME, File(folder / RECORD, _identified(base))
+    name = f"overlay{variable.removeprefix('VMNET_DISK')}"
+    path, record = folder / f"{name}.qcow2", File(folder / f"{name}.json", _identified(base))
     disk = Disk(path, "qcow2", base=Base(base, base_format, base.is_block_device()))
     if path.exists():
-        _require_made_on(path, record, disk.base)
-        return resize.grown(disk, size)
+        _require_made_on(path, record, disk.base, variable)
+        return resize.grown(disk, size, variable)
     argv: tuple[str, ...] = (
         "create",
         "-q",
@@ -46,7 +53,7 @@ def plan(base: Path, base_format: str, folder: Path, size: int | None) -> Disk:
     return resize.prepared(disk, Preparation(argv, creates=True, record=record))
 
 
-def _require_made_on(path: Path, record: File, base: Base | None) -> None:
+def _require_made_on(path: Path, record: File, base: Base | None, variable: str) -> None:
     assert base is not None
     choose.disk(path, "qcow2")  # its header and tables are consistent, and the base is there
     with opened(path) as (read, _):
@@ -56,7 +63,7 @@ def _require_made_on(path: Path, record: File, base: Base | None) -> None:
     found = record.path.read_bytes() if record.path.exists() else b""
     if (backing, backing_format, found) != (str(base.path), base.format, record.content):
         raise MachineError(
-            f"the overlay {path} was not made on VMNET_DISK={base.path} as it is now",
+            f"the overlay {path} was not made on {variable}={base.path} as it is now",
             "put the former image back, or set VMNET_DISK_STATE to an empty folder for a new "
             f"overlay. `rm {path}` discards what the guest has written",
         )

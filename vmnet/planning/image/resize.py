@@ -12,44 +12,48 @@ from vmnet import process
 from vmnet.errors import MachineError
 from vmnet.model.devices import Disk, Preparation
 from vmnet.planning.image import qcow2
+from vmnet.planning.image.choose import option
 from vmnet.planning.image.reading import opened
 
 _log = logging.getLogger(__name__)
 _RESIZABLE = ("qcow2", "raw")
 
 
-def blank(path: Path, image_format: str, size: int) -> Disk:
+def blank(path: Path, image_format: str, size: int, variable: str = "VMNET_DISK") -> Disk:
     """Return a disk that the start creates, without content.
 
+    :param variable: the variable that names the disk
     :raises MachineError: the image can't be created
     """
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise MachineError(
-            f"VMNET_DISK={path} does not exist, and can't be created in {path.parent}",
+            f"{variable}={path} does not exist, and can't be created in {path.parent}",
             f"mount a folder: `-v vm:{path.parent}`",
         )
     argv = ("create", "-q", "-f", image_format, str(path), str(size))
     return prepared(Disk(path, image_format), Preparation(argv, creates=True))
 
 
-def grown(disk: Disk, size: int | None) -> Disk:
+def grown(disk: Disk, size: int | None, variable: str = "VMNET_DISK") -> Disk:
     """Return a disk that the start enlarges if it is smaller than a size.
 
     :param size: in bytes; None leaves the disk as it is
+    :param variable: the variable that names the disk
     :raises MachineError: the disk can't be enlarged
     """
     if size is None:
         return disk
+    setting = option(variable, "size")
     if disk.block or disk.format not in _RESIZABLE:
         what = "a block device" if disk.block else f"in the format {disk.format}"
         raise MachineError(
-            f"VMNET_DISK={disk.path} is {what}, which VMNET_DISK_SIZE can't enlarge",
-            "unset VMNET_DISK_SIZE" + ("" if disk.block else ", or convert the image to qcow2"),
+            f"{variable}={disk.path} is {what}, which {setting} can't enlarge",
+            f"unset {setting}" + ("" if disk.block else ", or convert the image to qcow2"),
         )
     now = virtual_size(disk.path, disk.format)
     if now >= size:
         if now > size:
-            _log.info("VMNET_DISK_SIZE is less than the %d bytes of %s: it stays", now, disk.path)
+            _log.info("%s is less than the %d bytes of %s: it stays", setting, now, disk.path)
         return disk
     argv = ("resize", "-q", "-f", disk.format, str(disk.path), str(size))
     return prepared(disk, Preparation(argv, creates=False))

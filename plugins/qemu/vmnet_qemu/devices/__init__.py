@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Balloon, Cdrom, Channel, Disk, Machine, MachineError, Tpm
-from vmnet_qemu import inherited, slots
-from vmnet_qemu.devices import balloon, cdrom, channel, disk, tpm
+from vmnet.api import Balloon, Cdrom, Channel, Disk, Machine, Tpm
+from vmnet_qemu import inherited
+from vmnet_qemu.devices import balloon, buses, cdrom, channel, disk, tpm
 from vmnet_qemu.slots import Places
 
 
 def arguments(machine: Machine, places: Places) -> Iterator[str]:
     """Yield the devices in the machine's order, each after the files that vmnet opens for it.
 
-    :raises MachineError: there are more disks than places
+    :raises MachineError: there are more disks than places, or the machine lacks a disk's bus
     """
-    disks, cdroms, channels = 0, 0, 0
+    cdroms, channels = 0, 0
+    disks = [device for device in machine.devices if isinstance(device, Disk)]
+    disk_places = iter(buses.places(disks, places))
     listeners = inherited.channels(machine)
     pairs = zip(machine.devices, inherited.files(machine), strict=True)
     for number, (device, files) in enumerate(pairs):
         match device:
             case Disk():
-                yield from disk.words(device, number, files, places.disk(disks))
-                disks += 1
+                controller, place = next(disk_places)
+                yield from controller
+                yield from disk.words(device, number, files, place)
             case Cdrom():
                 if not cdroms:
                     yield from cdrom.controller()
@@ -37,8 +40,3 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
                 yield from tpm.words(device)
             case Balloon():
                 yield from balloon.words(places.small("balloon"))
-    if disks > slots.MAX_DISKS:
-        raise MachineError(
-            f"the VM has {disks} disks, but QEMU's machine has places for {slots.MAX_DISKS}",
-            "select fewer plugins that add disks; `vmnet plan` lists the disks",
-        )

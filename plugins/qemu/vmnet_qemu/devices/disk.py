@@ -6,34 +6,51 @@ from collections.abc import Iterator
 
 from vmnet.api import Disk, Opened
 from vmnet_qemu.devices import opened
+from vmnet_qemu.quoting import escape
 
 _BASES = 100  # the first number of the descriptor sets of images below overlays
 
 
-def words(disk: Disk, number: int, files: tuple[Opened, ...], place: str) -> Iterator[str]:
+def words(disk: Disk, number: int, files: tuple[Opened, ...], device: str) -> Iterator[str]:
     """Yield the arguments of a disk.
 
     :param number: of the device in the machine
-    :param place: the PCI address
+    :param device: the driver of the guest's disk, and its place
     """
     base = tuple(file for file in files if disk.base and file.path == disk.base.path)
     yield from opened.add(tuple(file for file in files if file not in base), number)
     yield from opened.add(base, _BASES + number)
     yield from ("-drive", ",".join(_drive(disk, number, files)))
-    yield from ("-device", f"virtio-blk-pci,drive=disk{number},{place}")
+    yield from ("-device", ",".join(_device(disk, number, device)))
 
 
 def _drive(disk: Disk, number: int, files: tuple[Opened, ...]) -> Iterator[str]:
     yield f"if=none,id=disk{number}"
     yield opened.words(disk.path, number, files, block=disk.block)
     yield _format(disk)
-    yield "snapshot=on" if disk.ephemeral else "cache=writeback"
+    yield "snapshot=on" if disk.ephemeral else f"cache={disk.cache}"
+    if disk.readonly:
+        yield "readonly=on"
+    if disk.aio != "threads":
+        yield f"aio={disk.aio}"
     # In a file, zeros need no room. On a block device, unmapping them could be slower than a write.
-    yield "discard=unmap" if disk.block else "discard=unmap,detect-zeroes=unmap"
+    if disk.discard:
+        yield "discard=unmap" if disk.block else "discard=unmap,detect-zeroes=unmap"
     if disk.base is not None:  # instead of the name in the overlay's header
         driver = "host_device" if disk.base.block else "file"
         yield f"backing.driver={disk.base.format},backing.file.driver={driver}"
         yield f"backing.file.filename=/dev/fdset/{_BASES + number}"
+
+
+def _device(disk: Disk, number: int, device: str) -> Iterator[str]:
+    driver, _, place = device.partition(",")
+    yield f"{driver},drive=disk{number}"
+    serial = disk.serial or (f"disk{number}" if disk.bus == "nvme" else "")  # NVMe requires one
+    if serial:
+        yield f"serial={escape(serial)}"
+    if disk.boot is not None:
+        yield f"bootindex={disk.boot}"
+    yield place
 
 
 def _format(disk: Disk) -> str:

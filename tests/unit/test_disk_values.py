@@ -1,0 +1,70 @@
+"""The values of VMNET_DISK and of the variables for further disks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmnet.settings import disk_values
+from vmnet.settings.disk_values import DiskValue
+
+paths = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("value", "disk"),
+    [
+        ("/disk.qcow2", DiskValue(Path("/disk.qcow2"))),
+        ("/a,,b,bus=sata", DiskValue(Path("/a,b"), bus="sata")),
+        (
+            "/data.qcow2,bus=SCSI,serial=abc-1,readonly=on,discard=off,boot=2",
+            DiskValue(Path("/data.qcow2"), "scsi", "abc-1", readonly=True, discard=False, boot=2),
+        ),
+        ("/x,cache=none,aio=native", DiskValue(Path("/x"), cache="none", aio="native")),
+        ("/x,aio=io_uring", DiskValue(Path("/x"), aio="io_uring")),
+    ],
+)
+def test_a_path_with_options(value: str, disk: DiskValue) -> None:
+    assert disk_values.first(value) == disk_values.further(value) == disk
+
+
+def test_further_disks_have_format_mode_and_size() -> None:
+    value = "/x,format=raw,mode=overlay,size=2G"
+    expected = DiskValue(Path("/x"), format="raw", mode="overlay", size=2 << 30)
+    assert disk_values.further(value) == expected
+    with pytest.raises(ValueError, match="without format=: set VMNET_DISK_FORMAT"):
+        disk_values.first(value)
+
+
+@given(paths)
+def test_any_path_can_be_written(path: str) -> None:
+    value = f"/{path}".replace(",", ",,")
+    assert disk_values.first(f"{value},serial=x") == DiskValue(Path(f"/{path}"), serial="x")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("disk,bus=sata", "an absolute path"),
+        ("/disk,bus=usb", "a disk whose bus is one of virtio, scsi, sata, ide, nvme"),
+        ("/disk,buss=sata", "did you mean 'bus'?"),
+        ("/with,comma", "a comma in the path is written twice"),
+        ("/disk,readonly", "a path with the options bus=, serial="),
+        ("/disk,", "a path with the options"),
+        ("/disk,bus=sata,bus=ide", "a disk with bus= once"),
+        ("/disk,serial=a b", "a disk whose serial is at most 20 letters"),
+        ("/disk,serial=" + "x" * 21, "a disk whose serial is at most 20 letters"),
+        ("/disk,boot=0", "a disk whose boot is a whole number from 1 to 99"),
+        ("/disk,bus=sata,readonly=on", "with readonly=on, bus is virtio or scsi or nvme"),
+        ("/disk,aio=native", "with aio=native, cache is none or directsync"),
+        ("/disk,readonly=on,mode=overlay", "readonly=on excludes mode= and size="),
+        ("/disk,readonly=on,size=1G", "readonly=on excludes mode= and size="),
+    ],
+)
+def test_nonsense_is_refused(value: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        disk_values.further(value)
+    assert expected in str(caught.value)
