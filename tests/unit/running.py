@@ -33,6 +33,7 @@ def machine(run_dir: Path, **changed: Any) -> VmRecord:
         nics=(NIC,),
         qmp=run_dir / "qmp.sock",
         console=run_dir / "console.sock",
+        agent=run_dir / "agent.sock",
     )
     record = evolve(record, **changed)
     vm_record.save(run_dir, record)

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "health": "check whether the running VM is healthy (for HEALTHCHECK)",
     "hooks": "list the stages, their hooks and the active strategies",
     "host-bridge": "print a script that puts guests on the host's own network",
+    "exec": "run a command in the guest, by its agent",
     "status": "show the running VM",
     "stop": "power off the running VM",
     "config": "list every environment variable",

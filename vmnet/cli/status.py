@@ -12,6 +12,7 @@ from vmnet.model.wiring import Port
 from vmnet.running import status
 from vmnet.running.find_vm import find_vm
 from vmnet.running.guest_answers import GuestAnswers
+from vmnet.running.guest_network import GuestAddresses
 from vmnet.running.local_state import LocalState
 from vmnet.running.status import Qemu, Status
 from vmnet.terminal.colours import styled
@@ -40,11 +41,12 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for (interface, port), local, trouble, answers in zip(
+    for (interface, port), local, trouble, answers, in_guest in zip(
         found.wiring.pairs(found.identity),
         found.local,
         found.uplinks,
         found.guest,
+        found.in_guest,
         strict=True,
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
@@ -58,6 +60,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
             if handover.interface == interface.name:
                 yield "", _marked(handover.done, f"{handover.strategy}: {handover.detail}")
         yield "", _answers(answers)
+        yield "", _in_guest(in_guest)
     for name in found.added_nics:
         yield name, _marked(None, "was added after the start; the VM gets it at the next restart")
     for number, change in enumerate(found.changes):
@@ -96,6 +99,21 @@ def _answers(answers: GuestAnswers) -> str:
     if answers.silent:
         parts.append(f"does not answer for {' '.join(answers.silent)}")
     return _marked(answers.has_answered, f"the guest {', '.join(parts)}")
+
+
+def _in_guest(found: GuestAddresses) -> str:
+    """Describe the addresses that the guest has, as its agent reports them."""
+    have = " ".join(found.addresses) or "no address"
+    match found.verdict:
+        case "agree":
+            text = f"has {have}, as it should"
+        case "differ":
+            lacks = f", but not {' '.join(found.missing)}" if found.missing else ""
+            text = found.unknown or f"has {have}{lacks}: the identity differs"
+        case _:
+            text = f"has {have}; {found.unknown}" if found.addresses else found.unknown
+    good = {"agree": True, "differ": False}.get(found.verdict)
+    return _marked(good, f"by its agent, the guest {text}" if found.addresses else f"agent: {text}")
 
 
 def _marked(good: bool | None, text: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vmnet.model.machine import Command
     from vmnet.model.wiring import Port, Wiring
 
-VERSION = 5
+VERSION = 6
 _FILE = "vm.json"
 # States of proc_pid_stat(5) in which a helper does not work.
 _TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
@@ -112,6 +112,7 @@ class VmRecord:
     :param helpers: the daemons, the guard and the keeper
     :param qmp: the control socket, if there is one
     :param console: the socket of the serial console, if there is one
+    :param agent: the socket of the channel to the guest's agent, if there is one
     """
 
     hypervisor: Process
@@ -119,6 +120,7 @@ class VmRecord:
     nics: tuple[GuestNic, ...]
     qmp: Path | None
     console: Path | None
+    agent: Path | None
 
 
 def save(run_dir: Path, record: VmRecord) -> None:
@@ -156,6 +158,7 @@ def describe(
         nics=guest_nics(wiring, addresses),
         qmp=command.qmp,
         console=command.console,
+        agent=command.agent,
     )
 
 
@@ -210,7 +213,7 @@ def _build(document: Mapping[str, Any]) -> VmRecord:
         raise ValueError(f"version {document['version']}")
     lists = ("addresses", "nameservers")
     nics = ({**nic, **{key: tuple(nic[key]) for key in lists}} for nic in document["nics"])
-    qmp, console = document["qmp"], document["console"]
+    qmp, console, agent = (document[key] for key in ("qmp", "console", "agent"))
     return VmRecord(
         hypervisor=Process(**document["hypervisor"]),
         helpers=tuple(
@@ -219,6 +222,7 @@ def _build(document: Mapping[str, Any]) -> VmRecord:
         nics=tuple(GuestNic(**nic) for nic in nics),
         qmp=None if qmp is None else Path(qmp),
         console=None if console is None else Path(console),
+        agent=None if agent is None else Path(agent),
     )
 
 

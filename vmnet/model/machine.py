@@ -124,6 +124,7 @@ class Command:
         one client on each socket; None makes the guard use ``qmp``
     :param console: a socket for the serial console, in addition to standard input and output; None
         if there is none
+    :param agent: a socket for the channel to qemu-guest-agent in the guest; None if there is none
     """
 
     argv: tuple[str, ...]
@@ -134,3 +135,4 @@ class Command:
     user: User | None = None
     guard: Path | None = None
     console: Path | None = None
+    agent: Path | None = None

@@ -45,12 +45,19 @@ def clients(path: Path) -> tuple[Client, ...]:
     The result lacks clients in other network namespaces, and is empty if the kernel has no
     CONFIG_UNIX_DIAG.
     """
-    # A start binds its sockets under a temporary name, see vmnet.lifecycle.become.
-    names = {os.fsencode(name) for name in (path, path.with_name(f".{path.name}"))}
+    names = set(map(os.fsencode, bound_names(path)))
     try:
         return tuple(_client(inode) for inode in _peers(names))
     except OSError:
         return ()
+
+
+def bound_names(path: Path) -> tuple[Path, Path]:
+    """Return the names to which the server at a path may have bound its socket.
+
+    A start binds its sockets under a temporary name, see vmnet.lifecycle.become.
+    """
+    return path, path.with_name(f".{path.name}")
 
 
 def is_connected(path: Path) -> bool | None:

@@ -14,8 +14,9 @@ from vmnet.model.base import frozen
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
 from vmnet.net import device
-from vmnet.running import guest_answers, local_state, qmp_session
+from vmnet.running import guest_answers, guest_network, local_state, qmp_session
 from vmnet.running.guest_answers import GuestAnswers
+from vmnet.running.guest_network import GuestAddresses
 from vmnet.running.local_state import LocalState
 from vmnet.settings.core import RUN_DIR
 
@@ -75,6 +76,7 @@ class Status:
         at the start
     :param uplinks: each NIC's trouble; empty if there is none
     :param added_nics: NICs that were added after the start and do not belong to the VM
+    :param in_guest: each NIC's addresses as the guest's agent reports them
     :param changes: the networks that were connected and disconnected while the VM runs
     """
 
@@ -89,6 +91,7 @@ class Status:
     added_nics: tuple[str, ...]
     changes: tuple[str, ...]
     guest: tuple[GuestAnswers, ...]
+    in_guest: tuple[GuestAddresses, ...]
     helpers: tuple[Running, ...]
 
 
@@ -120,6 +123,7 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
         added_nics=added_nics,
         changes=changes,
         guest=tuple(guest_answers.ask(nic) for nic in record.nics),
+        in_guest=guest_network.compare(record),
         helpers=tuple(map(Running.of, record.helpers)),
     )
 
