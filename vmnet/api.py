@@ -32,7 +32,17 @@ from vmnet.errors import (
 from vmnet.hookspecs import CONTRACT, hookimpl
 from vmnet.model.base import frozen
 from vmnet.model.delivery import Daemon, Delivery, File, Handover
-from vmnet.model.devices import Balloon, Base, Cdrom, Channel, Device, Disk, Preparation, Tpm
+from vmnet.model.devices import (
+    AGENT_CHANNEL,
+    Balloon,
+    Base,
+    Cdrom,
+    Channel,
+    Device,
+    Disk,
+    Preparation,
+    Tpm,
+)
 from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
 from vmnet.model.kept import Kept, PortRange, StandIn
 from vmnet.model.machine import Command, Kernel, Listener, Machine, Nic, NicChange, Opened, User
@@ -112,6 +122,7 @@ if TYPE_CHECKING:
     from vmnet.supervision.firmware import FIRMWARE_LOG as FIRMWARE_LOG
 
 __all__ = [
+    "AGENT_CHANNEL",
     "BRIDGE_ADDRESS",
     "CONTRACT",
     "DNS",

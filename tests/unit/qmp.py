@@ -101,6 +101,7 @@ def qemu(
         {
             "query-status": {"status": status, "running": status == "running"},
             "query-kvm": {"enabled": False, "present": True},
+            "query-chardev": [],
             "query-version": GREETING["QMP"]["version"],
         },
         events or {},

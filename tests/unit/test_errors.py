@@ -11,7 +11,7 @@ import vmnet
 from vmnet.errors import FAMILY, VmnetError
 
 # These classes have the exit code of their base class.
-WITHOUT_CODE = {"BusyError", "DemoError"}
+WITHOUT_CODE = {"AgentError", "BusyError", "DemoError", "InvalidError", "NoAgentError"}
 
 
 def descendants(kind: type[VmnetError]) -> set[type[VmnetError]]:

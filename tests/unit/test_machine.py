@@ -9,7 +9,7 @@ import pytest
 
 from vmnet import testing
 from vmnet.errors import MachineError
-from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.devices import Cdrom, Channel, Disk
 from vmnet.model.machine import Nic
 from vmnet.model.wiring import Tap
 from vmnet.planning import accelerator
@@ -36,7 +36,13 @@ def test_the_machine_gets_its_nics_from_the_wiring() -> None:
         Nic("net0", "02:42:0a:00:00:02", 1450, Tap("tap0", (100,))),
         Nic("net1", "02:42:ac:12:00:02", 1400, Tap("tap1", (101,))),
     )
-    assert machine.devices == (disk, seed), "a plugin's devices follow the user's"
+    agent = Channel("org.qemu.guest_agent.0", Path("/tmp/x/agent.sock"))
+    assert machine.devices == (disk, seed, agent), "a plugin's devices follow the user's"
+
+
+def test_without_the_agent_the_machine_has_no_channel() -> None:
+    identity, settings = testing.identity(), testing.settings({"VMNET_AGENT": "off"})
+    assert assemble(settings, identity, testing.wiring(identity), Boot(), ()).devices == ()
 
 
 def accelerated(requested: str) -> str:

@@ -10,6 +10,7 @@ from tests.unit import recorder, recorder_second
 from vmnet import pipeline, testing
 from vmnet.errors import DeliveryError, LaunchError, MachineError, SettingsError
 from vmnet.hooks.facade import Hooks
+from vmnet.model.devices import Channel
 from vmnet.model.wiring import Requirements
 
 INSTALLED = Path(__file__).with_name("installed")
@@ -42,7 +43,8 @@ def test_planning(tmp_path: Path) -> None:
         "recorder",
         "second",
     ]
-    assert plan.machine.devices == (recorder.SEED,)
+    assert plan.machine.devices[:-1] == (recorder.SEED,)
+    assert isinstance(plan.machine.devices[-1], Channel)
     assert plan.command.argv == ("/bin/true", "-S")
     assert plan.not_carried == ("recorder: the weather",)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from attrs import frozen
 
 from tests.lab.command import Completed, run
 from tests.lab.images.agent import with_agent
-from tests.lab.images.initrd import appended
 from tests.lab.net.lan import Lan
 from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest
@@ -30,8 +28,14 @@ class Inside:
         command = (*entered, *VMNET, *arguments)
         return run(*command, env=self.machine.environ, check=False, timeout=WAIT, input=given)
 
+    def await_agent(self) -> None:
+        ready = lambda: self("exec", "true").returncode == 0  # noqa: E731
+        detail = lambda: self.guest.output() + self("exec", "true").stderr  # noqa: E731
+        until(ready, BOOT_SECONDS, "the agent", interval=0.5, detail=detail)
+
 
 def settings(machine: DemoVm, folder: Path) -> dict[str, str]:
+    """Return settings that boot the demonstration Linux with the agent."""
     demo = Path(machine.environ["VMNET_DEMO"])
     return {
         "VMNET_KERNEL": str(demo / "vmlinuz"),
@@ -40,23 +44,41 @@ def settings(machine: DemoVm, folder: Path) -> dict[str, str]:
     }
 
 
-def test_exec(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
+def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
     web = network.container("web")
     with machine.booted(web, **settings(machine, tmp_path)) as guest:
         inside = Inside(guest, machine)
-        missing = inside("exec", "--", "true")
+        early = inside("exec", "--", "true")  # before the guest has booted
+        if early.returncode:
+            assert "no qemu-guest-agent runs in the guest" in early.stderr
+            assert early.returncode == 22
+        guest.says(f"vmnet-guest: eth0 {web.address}/24")
+        inside.await_agent()
+
+        found = inside("exec", "--", "sh", "-c", "hostname; echo bad >&2; exit 7")
+        assert (found.stdout, found.stderr, found.returncode) == ("web\n", "bad\n", 7)
+        assert inside("exec", "sh", "-c", "kill -9 $$").returncode == 137
+        assert inside("exec", "-i", "--", "wc", "-c", given="hello").stdout == "5\n"
+        assert inside("exec", "--", "wc", "-c", given="hello").stdout == "0\n"
+        assert inside("exec", "--json", "--", "hostname").json()["stdout"] == "web\n"
+
+        late = inside("exec", "--timeout", "1", "--", "sh", "-c", "echo begun; sleep 300")
+        assert (late.stdout, late.returncode) == ("begun\n", 124)
+        assert "exceeded its 1 s and was ended" in late.stderr
+        large = inside("exec", "--", "sh", "-c", "head -c 17000000 /dev/zero | tr '\\0' x")
+        assert len(large.stdout) == 16 << 20
+        assert "the rest of the command's stdout is lost" in large.stderr
+        missing = inside("exec", "--", "missing")
         assert missing.returncode == 22
-        until(
-            lambda: inside("exec", "true").returncode == 0,
-            BOOT_SECONDS,
-            "the agent",
-            detail=lambda: guest.output() + inside("exec", "true").stderr,
-        )
-        print(inside("exec", "--", "sh", "-c", "id; echo bad >&2; exit 7"))
-        print(inside("exec", "-i", "--", "wc", "-c", given="hello"))
-        print(inside("exec", "--timeout", "1", "--", "sh", "-c", "echo begun; sleep 30"))
-        print(inside("exec", "--", "missing"))
-        print(inside("exec", "--json", "--", "hostname"))
-        print(inside("exec", "--", "dd", "if=/dev/zero", "bs=1M", "count=20").stderr)
-        print(inside("status"))
-        assert 0
+        assert "No such file or directory" in missing.stderr
+        terminal = inside("exec", "-it", "--", "sh")
+        assert terminal.returncode == 22
+        assert "vmnet console" in terminal.stderr
+
+        inside("exec", "--", "ip", "address", "add", "198.51.100.7/32", "dev", "lo")
+        (agreed,) = inside("status", "--json").json()["in_guest"]
+        assert (agreed["verdict"], agreed["addresses"]) == ("agree", [web.address])
+        assert f"by its agent, the guest has {web.address}, as it should" in inside("status").stdout
+        inside("exec", "--", "ip", "address", "add", "198.51.100.8/32", "dev", "eth0")
+        (differing,) = inside("status", "--json").json()["in_guest"]
+        assert (differing["verdict"], differing["others"]) == ("differ", ["198.51.100.8"])

@@ -88,6 +88,10 @@ class Cdrom:
     block: bool = False
 
 
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+"""The name of the channel on which qemu-guest-agent listens in the guest."""
+
+
 @frozen
 class Channel:
     """A serial channel between the container and a program in the guest (virtio-serial).

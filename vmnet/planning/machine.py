@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
-from vmnet.model.devices import Device
+from vmnet.model.devices import AGENT_CHANNEL, Channel, Device
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
@@ -34,10 +35,15 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=nics.of(settings, identity, wiring),
-        devices=boot.devices + contributed,
+        devices=(*boot.devices, *contributed, *_agent(settings)),
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
     )
+
+
+def _agent(settings: Settings) -> Iterator[Channel]:
+    if settings[core.AGENT]:
+        yield Channel(AGENT_CHANNEL, settings[core.RUN_DIR] / "agent.sock")
 
 
 def _memory(wanted: int) -> int:

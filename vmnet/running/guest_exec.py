@@ -75,8 +75,7 @@ def run(path: Path, argv: Sequence[str], given: bytes | None, timeout: float | N
     end = None if timeout is None else time.monotonic() + timeout
     pid = _start(path, argv, given)
     try:
-        outcome = _await(path, pid, end)
-        return outcome or _stop(path, pid)
+        return _await(path, pid, end) or _stop(path, pid)
     except KeyboardInterrupt:
         raise InterruptedCommandError(pid) from None
 
@@ -103,7 +102,7 @@ def _await(path: Path, pid: int, end: float | None) -> Outcome | None:
                 "guest-exec-status", {"pid": pid}, seconds=_ANSWER_SECONDS, limit=_ANSWER_LIMIT
             )
         if answer["exited"].boolean():
-            return _outcome(answer)
+            return outcome(answer)
         left = pause if end is None else min(pause, end - time.monotonic())
         if left <= 0:
             return None
@@ -111,7 +110,11 @@ def _await(path: Path, pid: int, end: float | None) -> Outcome | None:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _outcome(answer: Answer) -> Outcome:
+def outcome(answer: Answer) -> Outcome:
+    """Return the outcome of a command that has ended.
+
+    :raises InvalidError: the answer is invalid
+    """
     if "signal" in answer:
         status = 128 + answer["signal"].integer(1, 127)
     else:
@@ -135,6 +138,6 @@ def _stop(path: Path, pid: int) -> Outcome:
     for signal in ("TERM", "KILL"):
         with suppress(GuestError):  # Windows has no shell
             _start(path, ("/bin/sh", "-c", f"kill -{signal} {pid}"))
-            if outcome := _await(path, pid, time.monotonic() + _END_SECONDS):
-                return evolve(outcome, status=TIMED_OUT, timed_out=True)
+            if ended := _await(path, pid, time.monotonic() + _END_SECONDS):
+                return evolve(ended, status=TIMED_OUT, timed_out=True)
     return Outcome(TIMED_OUT, timed_out=True, running=pid)

@@ -179,6 +179,12 @@ NIC_MODEL = setting(
     "virtio",
     "model of the guest's NICs: virtio, e1000, e1000e, rtl8139, vmxnet3; e1000,eth1=virtio for two",
 )
+AGENT = setting(
+    "VMNET_AGENT",
+    values.boolean,
+    "on",
+    "a channel to qemu-guest-agent in the guest, for `vmnet exec`, `status` and `snapshot`",
+)
 HOTPLUG = setting(
     "VMNET_HOTPLUG",
     values.integer(0, 8),

@@ -18,6 +18,7 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
     from vmnet_qemu import binary, firmware, inherited, listeners, passwords, stdin, user
+    from vmnet_qemu.devices import channel
 
     path = binary.find(settings[rows.QEMU])
     has_stream = any(isinstance(nic.backend, Stream) for nic in machine.nics)
@@ -27,6 +28,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
         extra=(*(settings[rows.QEMU_ARGS] or ()), *arguments),
         version=binary.version(path) if has_stream else (0, 0),
     )
+    machine = channel.without_users_own(machine, options.extra)
     listeners.check(options)
     passwords.check(options)
     firmware.check(machine, options)
@@ -42,6 +44,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
         listeners=sockets,
         user=user.choose(path, machine, options),
         console=console.path if console else None,
+        agent=channel.agent(machine),
     )
 
 

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from vmnet.api import Channel, Listener
+from attrs import evolve
+
+from vmnet.api import AGENT_CHANNEL, Channel, Device, Listener, Machine
 from vmnet_qemu.quoting import escape
+
+
+def without_users_own(machine: Machine, extra: Sequence[str]) -> Machine:
+    """Return the machine without the agent's channel if the user's arguments add one.
+
+    QEMU refuses a second channel of the same name.
+    """
+    if not any(AGENT_CHANNEL in word for word in extra):
+        return machine
+    devices = tuple(device for device in machine.devices if not _is_agents(device))
+    return evolve(machine, devices=devices)
+
+
+def agent(machine: Machine) -> Path | None:
+    """Return the socket of the agent's channel, if the machine has one."""
+    channels = (device for device in machine.devices if isinstance(device, Channel))
+    return next((channel.socket for channel in channels if _is_agents(channel)), None)
+
+
+def _is_agents(device: Device) -> bool:
+    return isinstance(device, Channel) and device.name == AGENT_CHANNEL
 
 
 def controller(place: str) -> Iterator[str]:
