@@ -27,9 +27,12 @@ from tests.netns.test_ipv6 import routers
 from tests.netns.test_names import resolve, resolver
 from tests.unit import frames
 from vmnet import testing
+from vmnet.cli import check
 from vmnet.errors import BridgeError
 from vmnet.model.wiring import Redirect, Requirements
+from vmnet.net.filters import clsact
 from vmnet.net.packets import mac_bytes
+from vmnet.strategies.auto import plan as auto
 from vmnet.strategies.redirect import plan as redirect
 
 KINDS = ("veth", "macvlan")
@@ -148,6 +151,45 @@ def test_a_gateway_with_a_permanent_mac_is_refused(network: Lan, vmnet: Vmnet) -
     assert refused.returncode == BridgeError.exit_code
     assert f"the gateway {network.gateway} of eth0 has a permanent MAC" in refused.stderr
     assert vmnet(web, "plan").returncode == 0, "auto chooses the bridge"
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("_QDISC", "sch_ingress"), ("_CLASSIFIER", "cls_bpf"), ("_ACTION", "act_mirred")],
+)
+def test_check_and_start_name_the_module_that_the_kernel_lacks(
+    network: Lan, monkeypatch: pytest.MonkeyPatch, name: str, module: str
+) -> None:
+    """The kernel looks for a module that no kernel has. The plan needs no device to find out."""
+    web = network.container("web", kind="macvlan")
+    own = testing.interface(f"{web.address}/24", mac=web.mac, kind="macvlan")
+    identity, settings = testing.identity(own), testing.settings()
+    before = web.dump()
+    with web.entered():
+        wiring = auto.vmnet_bridge_plan(settings, identity, Requirements(contain=True))
+        assert check.filters(wiring).result == "ok"
+        monkeypatch.setattr(clsact, name, b"vmtabsent\0")
+        finding = check.filters(wiring)
+        message = f"can't redirect the frames of eth0: the kernel lacks {module}"
+        assert (finding.result, finding.detail) == ("missing", message)
+        assert f"`modprobe {module}` on the host" in finding.remedy
+        require_same(before, web.dump())
+        if module == "act_mirred":
+            with pytest.raises(BridgeError, match=message):
+                auto.vmnet_bridge_plan(settings, identity, Requirements(contain=True))
+        with pytest.raises(BridgeError, match=message):
+            auto.vmnet_bridge_build(settings, wiring)
+        monkeypatch.undo()
+        auto.vmnet_bridge_restore(settings, wiring)
+    require_same(before, web.dump())
+
+
+def test_check_warns_of_missing_filters(network: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    with network.container("web").entered():
+        monkeypatch.setattr(clsact, "_CLASSIFIER", b"vmtabsent\0")
+        finding = check.filters(testing.wiring(testing.identity()))
+    assert finding.result == "warning"
+    assert finding.detail == "the kernel lacks cls_bpf: a start would filter no packets"
 
 
 def test_names_of_the_engine_and_of_the_world(network: Lan, vmnet: Vmnet, kind: str) -> None:

@@ -242,6 +242,7 @@ def able(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is missing on this machine, whatever the user of the tests may do."""
     monkeypatch.setattr(preflight, "before_planning", lambda cpus: ())
     monkeypatch.setattr(permissions, "require_bridge_and_tap", lambda: None)
+    monkeypatch.setattr(permissions, "lacking_module", lambda *, redirects: "")
     monkeypatch.setattr(memory, "require", lambda wanted: None)
 
 

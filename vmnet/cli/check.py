@@ -17,7 +17,7 @@ from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state, vm_record
 from vmnet.model.identity import Identity
-from vmnet.model.wiring import Wiring
+from vmnet.model.wiring import Redirect, Wiring
 from vmnet.planning import accelerator, memory, preflight, sizing
 from vmnet.planning.boot import Boot, boot_devices, disk_variables
 from vmnet.planning.machine import assemble
@@ -98,6 +98,24 @@ def _privileges() -> str:
     return "can create taps and bridges"
 
 
+def filters(wiring: Wiring) -> Finding:
+    """Check the filters that a start attaches. It redirects no frames without them."""
+    from vmnet.net import permissions
+    from vmnet.net.filters import redirection
+
+    redirected = [port.uplink for port in wiring.ports if isinstance(port.path, Redirect)]
+    try:
+        module = permissions.lacking_module(redirects=bool(redirected))
+        if module and redirected:
+            raise redirection.lacking(redirected[0], module)
+    except VmnetError as error:
+        return Finding("filters", "missing", error.message, error.hint)
+    if module:
+        lack = f"the kernel lacks {module}: a start would filter no packets"
+        return Finding("filters", "warning", lack, f"`modprobe {module}` on the host")
+    return Finding("filters", "ok", f"can filter {'and redirect ' if redirected else ''}packets")
+
+
 def _run_dir(run_dir: Path) -> str:
     run_directory.make(run_dir)
     probe = run_dir / ".check"
@@ -152,7 +170,10 @@ def _network(hooks: Hooks, boot: Boot | None, *, may_try: bool) -> Iterator[Find
             planned = saved.identity, saved.wiring
         if planned is not None:
             if may_try and any(port.tap for port in planned[1].ports):
-                yield _try("privileges", _privileges)
+                privileges = _try("privileges", _privileges)
+                yield privileges
+                if privileges.result == "ok":
+                    yield filters(planned[1])
             yield from _machine(hooks, *planned, boot)
     except VmnetError as error:
         yield Finding("network", "missing", error.message, error.hint)

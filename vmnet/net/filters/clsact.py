@@ -21,12 +21,14 @@ from vmnet.net.filters import cbpf
 from vmnet.net.netlink import attribute
 from vmnet.net.packet_socket import ETH_P_ALL
 
-_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER = 36, 37, 44
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER, _RTM_NEWACTION = 36, 37, 44, 48
 _CLSACT, INGRESS, EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_BPF_ACT, _TCA_BPF_OPS_LEN, _TCA_BPF_OPS, _TCA_BPF_FLAGS, _ACT_DIRECT = 1, 4, 5, 8, 1
 _TCA_ACT_KIND, _TCA_ACT_OPTIONS, _TCA_MIRRED_PARMS = 1, 2, 2
 _EGRESS_REDIRECT, _EGRESS_MIRROR = 1, 2
+_QDISC, _CLASSIFIER, _ACTION = b"clsact\0", b"bpf\0", b"mirred\0"  # the kernel's names
+_TCA_ACT_TAB = 1
 _TCMSG = struct.Struct("=BxxxiIII")
 _TC_MIRRED = struct.Struct("=IIiiiiI")  # index, capab, action, refcnt, bindcnt, eaction, ifindex
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
@@ -93,15 +95,35 @@ def require(kernel: rtnl.Rtnl, link: str, chains: Mapping[int, Sequence[Step]]) 
     """
     index = links.index(link)
     body = _TCMSG.pack(socket.AF_UNSPEC, index, 0xFFFF0000, _CLSACT, 0)
-    _send(kernel, _RTM_NEWQDISC, body + attribute(_TCA_KIND, b"clsact\0"), "sch_ingress")
+    _send(kernel, _RTM_NEWQDISC, body + attribute(_TCA_KIND, _QDISC), "sch_ingress")
     for direction, chain in chains.items():
         for priority, step in enumerate(chain, 1):
             info = priority << 16 | socket.htons(ETH_P_ALL)
             body = _TCMSG.pack(socket.AF_UNSPEC, index, 0, direction, info)
-            attributes = attribute(_TCA_KIND, b"bpf\0") + attribute(_TCA_OPTIONS, _options(step))
+            attributes = attribute(_TCA_KIND, _CLASSIFIER) + attribute(_TCA_OPTIONS, _options(step))
             # An earlier step has shown that the kernel has cls_bpf.
             module = "act_mirred" if _has_action(step) and priority > 1 else "cls_bpf"
             _send(kernel, _RTM_NEWTFILTER, body + attributes, module)
+
+
+def require_redirection(kernel: rtnl.Rtnl) -> None:
+    """Require act_mirred, without changing anything.
+
+    The kernel refuses the request in any case: it asks for an action without parameters. But first
+    it looks for the module, and loads it, as for a filter.
+
+    :raises LackingModule: the kernel lacks it
+    :raises vmnet.net.rtnl.RtnlError: the kernel gave another answer than expected
+    """
+    action = attribute(_TCA_ACT_TAB, attribute(1, attribute(_TCA_ACT_KIND, _ACTION)))
+    body = struct.pack("=Bxxx", socket.AF_UNSPEC) + action  # struct tcamsg
+    try:
+        _send(kernel, _RTM_NEWACTION, body, "act_mirred")
+    except LackingModule:
+        raise
+    except rtnl.RtnlError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def _send(kernel: rtnl.Rtnl, kind: int, body: bytes, module: str) -> None:
@@ -129,7 +151,7 @@ def _options(step: Step) -> bytes:
 def _mirred(result: int, what: int, link: str) -> bytes:
     """Return the action of a filter, as an attribute."""
     parameters = _TC_MIRRED.pack(0, 0, result, 0, 0, what, links.index(link))
-    action = attribute(_TCA_ACT_KIND, b"mirred\0") + attribute(
+    action = attribute(_TCA_ACT_KIND, _ACTION) + attribute(
         _TCA_ACT_OPTIONS, attribute(_TCA_MIRRED_PARMS, parameters)
     )
     return attribute(_TCA_BPF_ACT, attribute(1, action))
@@ -148,7 +170,7 @@ def detach(kernel: rtnl.Rtnl, link: str) -> None:
     """
     body = _TCMSG.pack(socket.AF_UNSPEC, links.index(link), 0xFFFF0000, _CLSACT, 0)
     try:
-        kernel.send_body(_RTM_DELQDISC, 0, body + attribute(_TCA_KIND, b"clsact\0"))
+        kernel.send_body(_RTM_DELQDISC, 0, body + attribute(_TCA_KIND, _QDISC))
     except rtnl.RtnlError as error:
         if error.errno not in (errno.ENOENT, errno.EINVAL):  # EINVAL: the link has no clsact
             raise

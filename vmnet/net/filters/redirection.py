@@ -16,8 +16,10 @@ are for the container; ARP broadcasts reach both the container and the network.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 
+from vmnet.errors import BridgeError
 from vmnet.model.wiring import Local, Outside, Port, Redirect
 from vmnet.net import rtnl
 from vmnet.net.filters import antispoof, clsact, containment, reception
@@ -44,10 +46,19 @@ _KEEP = (RET, clsact.OK, 0, 0)  # leave the frame to the container's stack
 _SELECTED, _OTHER = (RET, clsact.SELECTED, 0, 0), (RET, 0, 0, 0)
 
 
+def require_action(kernel: rtnl.Rtnl) -> None:
+    """Require the kernel's module for redirections, without changing anything.
+
+    :raises clsact.LackingModule: the kernel lacks it; see :func:`modules`
+    :raises vmnet.net.rtnl.RtnlError: the kernel gave another answer than expected
+    """
+    clsact.require_redirection(kernel)
+
+
 def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
     """Redirect the frames of an uplink and a tap that have no filters yet to each other.
 
-    :raises clsact.LackingModule: the kernel lacks a module
+    :raises clsact.LackingModule: the kernel lacks a module; see :func:`modules`
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     if path.outside is not None:
@@ -67,6 +78,28 @@ def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
         from_guest.append(clsact.Copy(arp_broadcasts(), port.uplink))
     from_guest.append(clsact.Redirection(port.uplink))
     clsact.require(kernel, tap.device, {clsact.INGRESS: from_guest})
+
+
+@contextmanager
+def modules(uplink: str) -> Iterator[None]:
+    """Raise a LackingModule of the block as an error of vmnet.
+
+    :param uplink: the NIC whose frames were to be redirected
+    :raises BridgeError: the kernel lacks a module
+    """
+    try:
+        yield
+    except clsact.LackingModule as error:
+        raise lacking(uplink, str(error.strerror)) from None
+
+
+def lacking(uplink: str, module: str) -> BridgeError:
+    """Return the error for an uplink whose frames the kernel cannot redirect without a module."""
+    return BridgeError(
+        f"can't redirect the frames of {uplink}: the kernel lacks {module}",
+        f"`modprobe {module}` on the host, or VMNET_BRIDGE=passt, or VMNET_BRIDGE=bridge on a "
+        "network of another kind than macvlan and ipvlan",
+    )
 
 
 def filter_outside(kernel: rtnl.Rtnl, port: Port, path: Redirect, outside: Outside) -> None:

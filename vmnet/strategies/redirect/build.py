@@ -5,8 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from vmnet.api import (
-    BridgeError,
-    LackingModule,
     Outside,
     Wiring,
     links,
@@ -83,15 +81,8 @@ def join(kernel: rtnl.Rtnl, ends: Ends) -> None:
     :raises BridgeError: the kernel refused, or lacks a module
     """
     uplink, name = ends.port.uplink, ends.tap.name
-    with step(f"redirect the frames of {uplink} and {name}"):
-        try:
-            redirection.join(kernel, ends.port, ends.own, ends.path)
-        except LackingModule as error:
-            raise BridgeError(
-                f"can't redirect the frames of {uplink}: the kernel lacks {error.strerror}",
-                f"`modprobe {error.strerror}` on the host, or VMNET_BRIDGE=bridge on a network "
-                "of another kind than macvlan and ipvlan",
-            ) from None
+    with step(f"redirect the frames of {uplink} and {name}"), redirection.modules(uplink):
+        redirection.join(kernel, ends.port, ends.own, ends.path)
 
 
 def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:

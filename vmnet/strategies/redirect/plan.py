@@ -89,9 +89,11 @@ def _choose(_: Interface) -> Method:
 def _connect(
     kernel: Any, number: int, interface: Interface, link_local: IPv4Interface
 ) -> tuple[Redirect, Local]:
-    from vmnet.api import links
+    from vmnet.api import links, redirection
 
     _refuse_permanent_gateways(interface)
+    with redirection.modules(interface.name):
+        redirection.require_action(kernel)
     mode = links.mode(kernel, interface.name)
     if interface.kind == "ipvlan" and mode != "l2":
         raise BridgeError(
