@@ -43,10 +43,20 @@ from vmnet.model.devices import (
     Preparation,
     Tpm,
 )
-from vmnet.model.identity import Host, Identity, Interface, Neighbour, Resolver, Route, Router
-from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.model.identity import (
+    BypassedRoute,
+    Host,
+    Identity,
+    Interface,
+    Neighbour,
+    Resolver,
+    Route,
+    Router,
+)
+from vmnet.model.kept import Kept, StandIn
 from vmnet.model.machine import Command, Kernel, Listener, Machine, Nic, NicChange, Opened, User
 from vmnet.model.names import is_domain, is_label, shown
+from vmnet.model.ports import PortRange
 from vmnet.model.wiring import (
     Bridge,
     Custom,
@@ -144,6 +154,7 @@ __all__ = [
     "Base",
     "Bridge",
     "BridgeError",
+    "BypassedRoute",
     "CaptureError",
     "Cdrom",
     "Channel",

@@ -17,6 +17,7 @@ from vmnet.model.devices import daemon_of
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
+from vmnet.planning import takeover
 from vmnet.planning.boot import boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings import core, table
@@ -95,6 +96,7 @@ def plan(
         identity = _survey(hooks, allocate)
         requirements = hooks.requirements(identity)
         wiring, outside = hooks.plan_bridge(identity, requirements), requirements.any_address
+        identity = takeover.examine(hooks.settings, identity, wiring)
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
     machine = assemble(hooks.settings, identity, wiring, boot, devices)
@@ -108,7 +110,7 @@ def plan(
         command=command,
         unallocated=unallocated,
         outside=outside,
-        unused_settings=hooks.unused_settings(),
+        unused_settings=(*hooks.unused_settings(), *hooks.unused_with(wiring)),
     )
 
 

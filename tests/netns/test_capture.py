@@ -42,7 +42,7 @@ def captured(container: Namespace, *commands: str, monkeypatch: pytest.MonkeyPat
         input="".join(f"{command}\n" for command in commands),
     )
     with container.entered():
-        (found,), _ = capture.read_network(None)
+        (found,) = capture.read_network(None).interfaces
     return found
 
 
@@ -150,7 +150,7 @@ def test_the_prefixes_of_an_interface_that_is_down_count_as_on_link(
     container.ip("link", "set", "eth0", "down")
     container.ip("address", "add", "10.0.0.2/24", "dev", "eth0")
     with container.entered():
-        (found,), _ = capture.read_network(("eth0",))
+        (found,) = capture.read_network(("eth0",)).interfaces
     assert found == host("10.0.0.2/24")
 
 
@@ -164,11 +164,12 @@ def test_only_permanent_entries_of_gateways_are_captured(
     for address in ("10.0.0.1", "10.0.0.3", "fd00::1", "fd00::3"):
         container.ip("neighbour", "add", address, "dev", "eth0", "lladdr", MAC, "nud", "permanent")
     with container.entered():
-        (found,), not_carried = capture.read_network(None)
+        network = capture.read_network(None)
+    (found,) = network.interfaces
     gateway, gateway6 = IPv4Address("10.0.0.1"), IPv6Address("fd00::1")
     assert found.neighbours == (Neighbour(gateway, MAC), Neighbour(gateway6, MAC))
     assert found.router == Router(gateway6, mac=MAC)
-    assert not_carried == ()
+    assert network.not_carried == ()
 
 
 def test_a_bridge_without_ipv6_answers_for_no_ipv6_gateway(container: Namespace) -> None:
@@ -178,9 +179,10 @@ def test_a_bridge_without_ipv6_answers_for_no_ipv6_gateway(container: Namespace)
     container.ip("-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
     container.ip("neighbour", "add", "fe80::1", "dev", "eth0", "lladdr", MAC, "nud", "permanent")
     with container.entered():
-        (found,), not_carried = capture.read_network(None)
+        network = capture.read_network(None)
+    (found,) = network.interfaces
     assert found.neighbours == ()
-    assert not_carried == (
+    assert network.not_carried == (
         f"the permanent MAC {MAC} of the gateway fe80::1 of eth0: a bridge in this container "
         "has no IPv6 (set the sysctl net.ipv6.conf.default.disable_ipv6=0)",
     )

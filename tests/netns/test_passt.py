@@ -138,6 +138,50 @@ def test_plan_check_and_run_agree(network: Lan, vmnet: Vmnet) -> None:
     assert "not carried" in checked.stdout
 
 
+def test_what_a_bridge_takes_from_the_container_stays_with_passt(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """Its programs are reachable, and its routes and policies apply to the guest's connections."""
+    web = network.container("web")
+    web.ip("tuntap", "add", "tun0", "mode", "tun")
+    web.ip("address", "add", "10.8.0.2/24", "dev", "tun0")
+    web.ip("link", "set", "tun0", "up")
+    web.ip("route", "add", "0.0.0.0/1", "dev", "tun0")
+    web.ip("route", "add", "10.9.0.0/16", "via", network.gateway, "table", "100")
+    web.ip("route", "add", "blackhole", "10.7.0.0/16")
+    with web_server(web, "the container\n", 12001):
+        for command in ("plan", "check"):
+            said = unprivileged(web, vmnet, command, VMNET_BRIDGE="auto,passt")
+            assert said.returncode == 0, said.stdout + said.stderr
+            text = said.stdout + said.stderr
+            assert "through tun0" not in text
+            assert "other programs" not in text
+            assert "policy routing" not in text
+            assert "blackhole" not in text
+    refused = vmnet(web, "plan", VMNET_BRIDGE="auto,passt")  # the bridge, with privileges
+    assert "VMNET_LOST_ROUTES=accept" in refused.stderr
+
+
+def test_settings_without_effect_are_named(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    ignored = {
+        "VMNET_FILTER": "off",
+        "VMNET_BRIDGE_ADDRESS": "spare",
+        "VMNET_LOST_ROUTES": "accept",
+        "VMNET_RESTORE_NETWORK": "on",
+        "VMNET_HOTPLUG": "2",
+    }
+    environ = {**ignored, "VMNET_BRIDGE": "auto,passt", "VMNET_LOCALHOST": "on"}
+    for command in ("plan", "check"):
+        said = " ".join(unprivileged(web, vmnet, command, **environ).stdout.split())
+        for name in ignored:
+            assert f"{name} has no effect, because passt" in said
+        assert said.count("has no effect") == len(ignored)
+        assert "has no effect" not in vmnet(web, command, **environ).stdout  # a bridge
+    with running(web, vmnet, VMNET_FILTER="off") as process:
+        assert "VMNET_FILTER has no effect, because passt" in process.output()
+
+
 def test_several_interfaces_are_refused(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     network.attach(web, "eth1", gateway=False)

@@ -11,7 +11,8 @@ import pytest
 from vmnet import testing
 from vmnet.errors import SettingsError
 from vmnet.model.identity import Route
-from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.model.kept import Kept, StandIn
+from vmnet.model.ports import PortRange
 from vmnet.model.wiring import Requirements
 from vmnet.net import links
 from vmnet.net.kept import rules

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from vmnet import engine, testing
-from vmnet.model.kept import PortRange, StandIn
+from vmnet.model.kept import StandIn
+from vmnet.model.ports import PortRange
 from vmnet.model.wiring import Local
 from vmnet.net import localhost
 

@@ -11,7 +11,7 @@ from attrs import evolve
 from tests.unit.interpreter import run
 from vmnet import testing
 from vmnet.model.identity import Identity, Resolver, Route, Router
-from vmnet.model.kept import PortRange
+from vmnet.model.ports import PortRange
 from vmnet.strategies.passt import arguments, launcher, ports
 from vmnet.strategies.passt.arguments import DNS_HOST, HOSTNAME, Link, Paths
 from vmnet.strategies.passt.ports import Ports

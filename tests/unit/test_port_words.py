@@ -8,7 +8,8 @@ from attrs import evolve
 
 from vmnet import testing
 from vmnet.cli import port_words
-from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.model.kept import Kept, StandIn
+from vmnet.model.ports import PortRange
 from vmnet.model.wiring import Outside, Redirect
 
 (PORT,) = testing.wiring(testing.identity()).ports

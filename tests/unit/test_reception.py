@@ -28,7 +28,8 @@ from tests.unit.frames import (
     message,
     ports,
 )
-from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.model.kept import Kept, StandIn
+from vmnet.model.ports import PortRange
 from vmnet.net.filters import cbpf, reception
 
 PASS, DROP, CUT = 0xFFFFFFFF, 2, 0  # TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_OK

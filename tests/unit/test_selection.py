@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from vmnet import pipeline, testing
 from vmnet.errors import SettingsError
 from vmnet.hooks import stages, unused
 from vmnet.hooks.selection import Choice, Selection, select
+from vmnet.model.wiring import UserMode
 
 INSTALLED = {
     "VMNET_CAPTURE": ("cni", "netns"),
@@ -212,10 +214,49 @@ def test_a_setting_without_effect_is_named(environ: dict[str, str], line: str | 
     assert pipeline.select(environ).unused_settings() == ((line,) if line else ())
 
 
-def test_a_setting_of_a_built_in_strategy_that_is_not_selected_is_named() -> None:
-    settings = testing.settings({"VMNET_BRIDGE": "macvtap", "VMNET_FILTER": "off"})
-    (line,) = unused.lines(settings, select(settings, INSTALLED), INSTALLED)
-    assert line == (
-        "VMNET_FILTER is set for auto or bridge or redirect, which is not selected "
-        "(set VMNET_BRIDGE=auto or unset it)"
+@pytest.mark.parametrize(
+    ("strategy", "environ", "line"),
+    [
+        (
+            "passt",
+            {"VMNET_FILTER": "off"},
+            "VMNET_FILTER has no effect, because passt connects the guest "
+            "(set VMNET_BRIDGE=auto, or unset it)",
+        ),
+        (
+            "passt",
+            {"VMNET_RESTORE_NETWORK": "on"},
+            "VMNET_RESTORE_NETWORK has no effect, because passt leaves the container's network as "
+            "it is (unset it)",
+        ),
+        (
+            "passt",
+            {"VMNET_HOTPLUG": "2"},
+            "VMNET_HOTPLUG has no effect, because passt can't add a NIC to a running VM (unset it)",
+        ),
+        ("passt", {"VMNET_KEEP_PORTS": "80", "VMNET_LOCALHOST": "off"}, None),
+        ("passt", {}, None),
+        ("bridge", {"VMNET_FILTER": "off", "VMNET_LOST_ROUTES": "accept"}, None),
+        ("redirect", {"VMNET_BRIDGE_ADDRESS": "spare", "VMNET_RESTORE_NETWORK": "on"}, None),
+        ("auto", {"VMNET_LOCALHOST": "on", "VMNET_HOTPLUG": "2"}, None),
+    ],
+)
+def test_a_setting_that_the_strategy_of_the_wiring_ignores_is_named(
+    strategy: str, environ: dict[str, str], line: str | None
+) -> None:
+    """Which strategy it is, planning decides: ``VMNET_BRIDGE`` can be a list."""
+    wiring = evolve(testing.wiring(testing.identity()), strategy=strategy)
+    if strategy == "passt":
+        wiring = evolve(wiring, ports=(evolve(wiring.ports[0], path=UserMode("passt")),))
+    hooks = pipeline.select({"VMNET_BRIDGE": "auto,passt", **environ})
+    assert hooks.unused_with(wiring) == ((line,) if line else ())
+
+
+def test_a_strategy_of_another_package_names_the_settings_that_it_carries_out() -> None:
+    settings = testing.settings({"VMNET_FILTER": "off", "VMNET_KEEP_PORTS": "80"})
+    wiring = evolve(testing.wiring(testing.identity()), strategy="macvtap")
+    observers = {"VMNET_FILTER": ("macvtap",)}
+    (line,) = unused.with_wiring(
+        settings, wiring, lambda row: observers.get(row.name, ()), fixed=""
     )
+    assert line == "VMNET_KEEP_PORTS has no effect, because macvtap connects the guest (unset it)"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmnet.errors import PluginError, SettingsError
-from vmnet.model.kept import PortRange
+from vmnet.model.ports import PortRange
 from vmnet.settings import core, values
 from vmnet.settings.core import CORE
 from vmnet.settings.table import Setting, optional, parse, setting

@@ -18,7 +18,7 @@ from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state, vm_record
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Redirect, Wiring
-from vmnet.planning import accelerator, memory, preflight, sizing
+from vmnet.planning import accelerator, memory, preflight, sizing, takeover
 from vmnet.planning.boot import Boot, boot_devices, disk_variables
 from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, RUN_DIR
@@ -184,8 +184,6 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
     identity = hooks.capture()
     names = ", ".join(interface.name for interface in identity.interfaces)
     yield Finding("identity", "ok", f"{identity.hostname}: {names}")
-    for line in identity.not_carried:
-        yield Finding("not carried", "warning", line)
     for name in hooks.allocators:
         yield Finding(
             "IPAM", "ok", f"{name} allocates addresses at a start, and was not called now"
@@ -197,12 +195,17 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
     wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
     further = (line for port in wiring.ports for line in port_words.further(port))
     yield Finding("bridge", "ok", ", ".join((*map(port_words.own_end, wiring.ports), *further)))
+    identity = takeover.examine(hooks.settings, identity, wiring)
+    for line in identity.not_carried:
+        yield Finding("not carried", "warning", line)
     return identity, wiring
 
 
 def _machine(
     hooks: Hooks, identity: Identity, wiring: Wiring, boot: Boot | None
 ) -> Iterator[Finding]:
+    for line in hooks.unused_with(wiring):
+        yield Finding("settings", "warning", line)
     deliveries = hooks.deliver(identity, wiring)
     yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))
     for delivery in deliveries:

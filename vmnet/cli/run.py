@@ -54,7 +54,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     status = supervisor.fork()
     if status is None:
         plan = _plan(hooks, arguments)
-        if reason and any(port.tap for port in plan.wiring.ports):
+        if reason and plan.wiring.takes_uplinks:
             _log.info("%s: the network is put back when the VM ends", reason)
         _become(hooks, plan, devices)
     try:

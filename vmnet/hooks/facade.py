@@ -41,6 +41,11 @@ class Hooks:
         """Return a line for each setting in the environment that no selected strategy uses."""
         return tuple(unused.lines(self.settings, self.selection, self.plugins.strategies()))
 
+    def unused_with(self, wiring: Wiring) -> tuple[str, ...]:
+        """Return a line for each setting in the environment that the bridge strategy ignores."""
+        fixed = self.fixed(wiring)
+        return tuple(unused.with_wiring(self.settings, wiring, self.plugins.observers, fixed))
+
     def capture(self) -> Identity:
         """Return the container's identity. The hook may wait for interfaces that come later."""
         plugins = self.plugins

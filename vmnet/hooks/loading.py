@@ -71,8 +71,17 @@ class Plugins:
 
         :raises PluginError: the hook failed, or a row is malformed
         """
-        rows: Sequence[Any] = self.call(name, "vmnet_settings", (list, tuple)) or ()
+        rows = [row for row in self._rows(name) if not _is_of_core(row)]
         return declarations.guarded(self.installed[name], rows, self.seconds)
+
+    def observers(self, row: Setting[Any]) -> tuple[str, ...]:
+        """Return the names of the bridge strategies that give a setting of the core an effect."""
+        return tuple(
+            name for name in self.strategies()[core.BRIDGE.name] if row in self._rows(name)
+        )
+
+    def _rows(self, name: str) -> Sequence[Any]:
+        return self.call(name, "vmnet_settings", (list, tuple)) or ()
 
     def strategies(self) -> dict[str, tuple[str, ...]]:
         """Return, for each selecting variable, the names of the plugins that qualify."""
@@ -142,6 +151,10 @@ class Plugins:
 
     def _spec(self, hook: str) -> Any:
         return self._caller(hook).spec
+
+
+def _is_of_core(row: object) -> bool:
+    return any(row is own for own in core.CORE if own.by_bridge)
 
 
 def wrong_value(plugin: Plugin, hook: str, fault: str) -> PluginError:

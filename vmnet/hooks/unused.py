@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vmnet.hooks.selection import Selection
-from vmnet.settings.core import IPAM
+from vmnet.model.wiring import Wiring
+from vmnet.settings.core import BRIDGE, HOTPLUG, IPAM, LOST_ROUTES, RESTORE_NETWORK
 from vmnet.settings.table import Setting, Settings
 
 
@@ -28,6 +29,31 @@ def lines(
             )
         elif obstacle := _obstacle(row, settings):
             yield f"{settings.origin(row)} has no effect {obstacle}"
+
+
+def with_wiring(
+    settings: Settings,
+    wiring: Wiring,
+    observers: Callable[[Setting[Any]], tuple[str, ...]],
+    fixed: str,
+) -> Iterator[str]:
+    """Yield a line for each setting that has no effect with a wiring, with the remedy.
+
+    :param observers: returns the names of the bridge strategies that give a setting an effect
+    :param fixed: the strategy that keeps a running VM from getting a network; empty if none does
+    """
+    strategy = wiring.strategy
+    for row in filter(settings.is_given, settings):
+        cause, remedy = "", ""
+        if row.by_bridge and strategy not in (able := observers(row)):
+            cause = f"{strategy} connects the guest"
+            remedy = f"set {BRIDGE.name}={able[0]}, or " if able else ""
+        elif row in (LOST_ROUTES, RESTORE_NETWORK) and not wiring.takes_uplinks:
+            cause = f"{strategy} leaves the container's network as it is"
+        elif row is HOTPLUG and fixed:
+            cause = f"{fixed} can't add a NIC to a running VM"
+        if cause:
+            yield f"{settings.origin(row)} has no effect, because {cause} ({remedy}unset it)"
 
 
 def _obstacle(row: Setting[Any], settings: Settings) -> str:

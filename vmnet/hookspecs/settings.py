@@ -16,5 +16,6 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
     Called for every installed plugin, selected or not, before the environment is parsed. vmnet
     refuses variables that no plugin declares.
 
-    :return: rows created with ``vmnet.api.setting`` or ``optional``, named ``VMNET_…``
+    :return: rows created with ``vmnet.api.setting`` or ``optional``, named ``VMNET_…``; from a
+        bridge strategy, also the rows of the core with ``by_bridge`` that it carries out
     """

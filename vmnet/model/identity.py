@@ -13,6 +13,7 @@ from ipaddress import (
 from typing import TypeVar
 
 from vmnet.model.base import frozen
+from vmnet.model.ports import PortRange
 
 _MIN_IPV6_MTU = 1280  # bytes (RFC 8200 section 5)
 
@@ -173,13 +174,31 @@ class Host:
 
 
 @frozen
+class BypassedRoute:
+    """A route of the container whose traffic the guest sends another way, such as past a VPN.
+
+    :param interface: an interface that stays with the container
+    """
+
+    interface: str
+    route: Route
+
+    def __str__(self) -> str:
+        via = f" via {self.route.gateway}" if self.route.gateway else ""
+        return f"the route to {self.route.destination}{via} through {self.interface}"
+
+
+@frozen
 class Identity:
     """Everything that passes from the container to the guest.
 
     :param interfaces: in the container's order, which is also the guest's
     :param domain: without a leading dot; empty if the container has no domain
     :param ntp: time servers from VMNET_NTP; engines configure none
-    :param not_carried: one line for each part of the network that the capture can't hand over
+    :param not_carried: one line for each part of the network that the capture can't hand over. They
+        matter only if the guest gets the container's NICs
+    :param bypassed: routes that the guest bypasses, if it gets the container's NICs
+    :param listening: ports on which programs of the container listen for other machines
     """
 
     hostname: str
@@ -189,6 +208,8 @@ class Identity:
     hosts: tuple[Host, ...] = ()
     ntp: tuple[IPv4Address | IPv6Address, ...] = ()
     not_carried: tuple[str, ...] = ()
+    bypassed: tuple[BypassedRoute, ...] = ()
+    listening: tuple[PortRange, ...] = ()
 
     @property
     def resolver_options(self) -> tuple[str, ...]:

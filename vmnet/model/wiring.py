@@ -293,6 +293,14 @@ class Wiring:
         return tuple(zip(identity.interfaces, self.ports, strict=True))
 
     @property
+    def takes_uplinks(self) -> bool:
+        """Whether the guest has the uplinks instead of the container's own programs.
+
+        In user mode, these keep the network, and the container's routes apply to the guest as well.
+        """
+        return not all(isinstance(port.path, UserMode) for port in self.ports)
+
+    @property
     def stable_nameserver(self) -> IPv4Address | None:
         """The link-local address (RFC 3927) on which the forwarder answers as well.
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from vmnet.model.base import frozen
-from vmnet.model.kept import PortRange
+from vmnet.model.ports import PortRange
 from vmnet.net import dump
 
 _FOLDER = Path("/proc/thread-self/net")

@@ -15,7 +15,8 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from attrs import evolve
 
-from vmnet.model.kept import PortRange, StandIn
+from vmnet.model.kept import StandIn
+from vmnet.model.ports import PortRange
 from vmnet.model.wiring import Local, Port
 from vmnet.net import links, nft, rtnl
 from vmnet.net.nft_objects import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from vmnet.model.kept import PortRange
+from vmnet.model.ports import PortRange
 
 Object = dict[str, Any]
 

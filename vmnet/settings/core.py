@@ -65,32 +65,33 @@ LOST_ROUTES = setting(
     values.choice("refuse", "accept"),
     "refuse",
     "refuse or accept to start if the guest bypasses a route through another interface (a VPN)",
-    strategy="netns",
 )
 BRIDGE_ADDRESS = setting(
     "VMNET_BRIDGE_ADDRESS",
     values.bridge_address,
     "auto",
     "the bridge's own address: auto, link-local, spare (a free address of the subnet), or a CIDR",
-    strategy=("auto", "bridge", "redirect"),
+    by_bridge=True,
 )
 FILTER = setting(
     "VMNET_FILTER",
     values.boolean,
     "on",
     "limit the guest to its own MAC and addresses; off: it may route, or run several machines",
-    strategy=("auto", "bridge", "redirect"),
+    by_bridge=True,
 )
 KEEP_PORTS = optional(
     "VMNET_KEEP_PORTS",
     values.ports,
     "ports of the guest's addresses that stay with the container, such as 8006,5900-5910,161/udp",
+    by_bridge=True,
 )
 LOCALHOST = setting(
     "VMNET_LOCALHOST",
     values.choice("auto", "on", "off"),
     "auto",
     "programs of the container reach the guest at 127.0.0.1 (TCP); auto: in Kubernetes' pods",
+    by_bridge=True,
 )
 DNS = optional(
     "VMNET_DNS",

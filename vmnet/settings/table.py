@@ -42,6 +42,8 @@ class Setting(Generic[Value]):
         sets it to the plugin that declares the row
     :param needs: the setting without which this setting has no effect
     :param unless: settings with which this setting has no effect
+    :param by_bridge: only a bridge strategy gives the setting an effect, if it returns this row
+        from ``vmnet_settings``
     :param secret: whether the value may contain passwords. vmnet never prints it, and accepts it as
         a file, too, from a variable whose name ends in ``_FILE``
     :param declarer: the core or the plugin that declares the row; vmnet sets it
@@ -56,6 +58,7 @@ class Setting(Generic[Value]):
     secret: bool = False
     needs: Setting[Any] | None = None
     unless: tuple[Setting[Any], ...] = ()
+    by_bridge: bool = False
 
     def shown(self, raw: str) -> str:
         """Return what to print for a text from the environment."""
@@ -72,9 +75,20 @@ def setting(
     secret: bool = False,
     needs: Setting[Any] | None = None,
     unless: tuple[Setting[Any], ...] = (),
+    by_bridge: bool = False,
 ) -> Setting[Value]:
     """Return a row whose value is never None."""
-    return Setting(name, parse, default, help, strategy, secret=secret, needs=needs, unless=unless)
+    return Setting(
+        name,
+        parse,
+        default,
+        help,
+        strategy,
+        secret=secret,
+        needs=needs,
+        unless=unless,
+        by_bridge=by_bridge,
+    )
 
 
 def optional(
@@ -85,9 +99,12 @@ def optional(
     secret: bool = False,
     needs: Setting[Any] | None = None,
     unless: tuple[Setting[Any], ...] = (),
+    by_bridge: bool = False,
 ) -> Setting[Value | None]:
     """Return a row whose value is None unless the environment sets it."""
-    return Setting(name, parse, "", help, secret=secret, needs=needs, unless=unless)
+    return Setting(
+        name, parse, "", help, secret=secret, needs=needs, unless=unless, by_bridge=by_bridge
+    )
 
 
 @frozen

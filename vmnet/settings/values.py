@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from vmnet.model.kept import PortRange
 from vmnet.model.nic_models import MODELS, VIRTIO, NicModels
+from vmnet.model.ports import PortRange
 
 Value = TypeVar("Value")
 

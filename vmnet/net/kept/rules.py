@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from vmnet.model.kept import Kept, PortRange, StandIn
+from vmnet.model.kept import Kept, StandIn
+from vmnet.model.ports import PortRange
 from vmnet.net.nft_objects import (
     ACCEPT,
     DROP,

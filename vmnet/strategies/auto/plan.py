@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from attrs import evolve
 
@@ -14,6 +16,7 @@ from vmnet.api import (
     Interface,
     Redirect,
     Requirements,
+    Setting,
     Settings,
     Wiring,
     hookimpl,
@@ -24,6 +27,11 @@ from vmnet.strategies.ports.method import Method
 from vmnet.strategies.redirect import plan as redirect
 
 _log = logging.getLogger(__name__)
+
+
+@hookimpl
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    return plan.SETTINGS
 
 
 @hookimpl

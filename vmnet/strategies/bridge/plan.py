@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -15,6 +16,7 @@ from vmnet.api import (
     Local,
     Port,
     Requirements,
+    Setting,
     Settings,
     Wiring,
     hookimpl,
@@ -25,6 +27,11 @@ from vmnet.strategies.ports.own_address import Spare
 
 # A bridge port must carry frames of any MAC; these kinds carry only those of their own MAC.
 UNBRIDGEABLE = frozenset(("macvlan", "ipvlan"))
+
+
+@hookimpl
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    return plan.SETTINGS
 
 
 @hookimpl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -14,23 +13,20 @@ from vmnet.api import (
     HOST_NETWORK,
     INTERFACES,
     INTERFACES_TIMEOUT,
-    KEEP_PORTS,
-    LOST_ROUTES,
     NTP,
+    BypassedRoute,
     CaptureError,
     Identity,
     Interface,
     PortRange,
     Resolver,
     Settings,
-    engine,
+    frozen,
     hookimpl,
     inet_sockets,
     resolver,
 )
 from vmnet.strategies.netns import arrival, gateways, hosting, lost_routes, nics, routing
-
-_log = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -39,23 +35,20 @@ def vmnet_capture(settings: Settings) -> Identity:
     hostname, domain = resolver.read_names()
     ntp = settings[NTP]
     own = frozenset((hostname, f"{hostname}.{domain}", os.uname().nodename))
-    wanted, kept = settings[INTERFACES], settings[KEEP_PORTS]
+    wanted = settings[INTERFACES]
     if wanted is not None:
         arrival.wait_for(wanted, settings[INTERFACES_TIMEOUT])
-    interfaces, not_carried = read_network(
-        wanted,
-        of_a_host=settings[HOST_NETWORK] == "take",
-        accept_lost_routes=settings[LOST_ROUTES] == "accept",
-        kept=kept or (),
-    )
+    found = read_network(wanted, of_a_host=settings[HOST_NETWORK] == "take")
     return Identity(
         hostname=hostname,
         domain=domain,
-        interfaces=interfaces,
-        resolver=_resolver(settings, interfaces),
+        interfaces=found.interfaces,
+        resolver=_resolver(settings, found.interfaces),
         hosts=resolver.read_hosts(own),
         ntp=ntp or (),
-        not_carried=not_carried,
+        not_carried=found.not_carried,
+        bypassed=found.bypassed,
+        listening=found.listening,
     )
 
 
@@ -67,22 +60,22 @@ def _resolver(settings: Settings, interfaces: tuple[Interface, ...]) -> Resolver
     return resolver.with_networks(found, interfaces, os.uname().nodename)
 
 
-def read_network(
-    wanted: tuple[str, ...] | None,
-    *,
-    of_a_host: bool = False,
-    accept_lost_routes: bool = False,
-    kept: tuple[PortRange, ...] = (),
-) -> tuple[tuple[Interface, ...], tuple[str, ...]]:
-    """Return the container's NICs in the natural order of their names, and what is not carried.
+@frozen
+class Network:
+    """The NICs in the natural order of their names; the other fields are those of the identity."""
+
+    interfaces: tuple[Interface, ...]
+    not_carried: tuple[str, ...]
+    bypassed: tuple[BypassedRoute, ...]
+    listening: tuple[PortRange, ...]
+
+
+def read_network(wanted: tuple[str, ...] | None, *, of_a_host: bool = False) -> Network:
+    """Return the container's network.
 
     :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
     :param of_a_host: accept a host's network namespace, too
-    :param kept: ports on which programs of the container may listen
-    :param accept_lost_routes: accept that a route through another interface is not handed over,
-        though the guest's traffic then takes another way
-    :raises CaptureError: there is no NIC, a wanted NIC is missing or cannot be bridged, or a route
-        through another interface would be lost
+    :raises CaptureError: there is no NIC, or a wanted NIC is missing or cannot be handed over
     :raises BridgeError: a NIC belongs to another VM
     """
     links, addresses, routes = _read()
@@ -97,18 +90,17 @@ def read_network(
     # While a VM runs, its own devices have routes and listeners.
     others = [link for link in links if not nics.is_of_a_vm(link)]
     lost = lost_routes.find(others, chosen, routes)
-    if not (of_a_host or accept_lost_routes):
-        lost_routes.refuse(lost, interfaces)
     not_carried = (
         *_uncaptured_routing(routes),
         *map(str, lost),
         *gateways.not_carried(interfaces, permanent),
     )
-    if len(others) == len(links):
-        _warn_about_listeners(interfaces, kept)
-    for line in not_carried:
-        _log.warning("not carried: %s", line)
-    return tuple(map(_with_router, interfaces)), not_carried
+    return Network(
+        interfaces=tuple(map(_with_router, interfaces)),
+        not_carried=not_carried,
+        bypassed=tuple(each.lost for each in lost if each.diverts(interfaces)),
+        listening=_listening() if len(others) == len(links) else (),
+    )
 
 
 def _read() -> tuple[list[Any], list[Any], list[Any]]:
@@ -144,23 +136,10 @@ def _uncaptured_routing(routes: list[Any]) -> Iterator[str]:
             yield f"the {negative} route to {routing.destination(route)}"
 
 
-def _warn_about_listeners(interfaces: tuple[Interface, ...], kept: tuple[PortRange, ...]) -> None:
-    """Warn about programs that the start cuts off, such as the sidecars of a pod.
-
-    :param kept: ports that the container keeps
-    """
-    if found := inet_sockets.listening_outside(kept):
-        ports = ",".join(f"{item.port}/{item.protocol}" for item in found)
-        _log.warning(
-            "other programs listen in this network namespace (%s): while the VM runs, the guest "
-            "has the addresses of %s, and these programs have no network there",
-            ", ".join(map(str, found)),
-            ", ".join(interface.name for interface in interfaces),
-            extra={
-                "hint": "to keep them reachable from the network, set "
-                + engine.assignment("VMNET_KEEP_PORTS", ports)
-            },
-        )
+def _listening() -> tuple[PortRange, ...]:
+    """Return the ports of programs such as the sidecars of a pod."""
+    found = inet_sockets.listening_outside()
+    return tuple(PortRange(item.protocol, item.port, item.port) for item in found)
 
 
 def _interface(link: Any, addresses: list[Any], routes: list[Any]) -> Interface:

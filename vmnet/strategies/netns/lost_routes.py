@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from vmnet.api import CaptureError, Interface, Route, frozen
+from vmnet.api import BypassedRoute, Interface, Route, frozen
 from vmnet.strategies.netns import nics, routing
 
 
@@ -22,14 +22,16 @@ class LostRoute:
         follows from an address of the interface
     """
 
-    interface: str
-    route: Route
+    lost: BypassedRoute
     table: int
     by_choice: bool
 
     def __str__(self) -> str:
-        via = f" via {self.route.gateway}" if self.route.gateway else ""
-        return f"the route to {self.route.destination}{via} through {self.interface}"
+        return str(self.lost)
+
+    @property
+    def route(self) -> Route:
+        return self.lost.route
 
     def diverts(self, interfaces: Iterable[Interface]) -> bool:
         """Return whether the guest sends the route's traffic through one of its interfaces."""
@@ -64,23 +66,6 @@ def find(
     return tuple(lost for link in others for lost in _lost(link, messages))
 
 
-def refuse(lost: Iterable[LostRoute], interfaces: Sequence[Interface]) -> None:
-    """Refuse to change the way of the guest's traffic.
-
-    :raises CaptureError: a lost route diverts traffic
-    """
-    diverting = [route for route in lost if route.diverts(interfaces)]
-    if diverting:
-        first, *rest = diverting
-        more = f" (and {len(rest)} more)" if rest else ""
-        names = ", ".join(interface.name for interface in interfaces)
-        raise CaptureError(
-            f"the guest can't have {first}{more}, and would send this traffic through {names}",
-            f"run the VM in a network whose gateway has {first.interface}, or accept this with "
-            "VMNET_LOST_ROUTES=accept",
-        )
-
-
 def _lost(link: Any, messages: Iterable[Any]) -> Iterator[LostRoute]:
     for message in messages:
         if message["type"] != routing.RTN_UNICAST:
@@ -89,7 +74,7 @@ def _lost(link: Any, messages: Iterable[Any]) -> Iterator[LostRoute]:
         for route in routing.hops(message, link["index"]):
             if not (route.destination.is_link_local or route.destination.is_multicast):
                 name, table = link.get_attr("IFLA_IFNAME"), message.get_attr("RTA_TABLE")
-                yield LostRoute(name, route, table, by_choice)
+                yield LostRoute(BypassedRoute(name, route), table, by_choice)
 
 
 def _routes(interface: Interface) -> Iterator[Route]:

@@ -12,6 +12,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from vmnet.api import (
+    KEEP_PORTS,
+    LOCALHOST,
     RUN_DIR,
     BridgeError,
     Delivery,
@@ -44,7 +46,7 @@ PORTS = setting(
 
 @hookimpl
 def vmnet_settings() -> Sequence[Setting[Any]]:
-    return (PORTS,)
+    return PORTS, KEEP_PORTS, LOCALHOST
 
 
 @hookimpl

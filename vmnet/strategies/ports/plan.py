@@ -13,6 +13,7 @@ from vmnet.api import (
     BRIDGE_ADDRESS,
     FILTER,
     KEEP_PORTS,
+    LOCALHOST,
     BridgeError,
     CaptureError,
     Identity,
@@ -31,6 +32,8 @@ from vmnet.strategies.ports.method import Choose, Method
 
 # The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
 _FIRST_FD = 100
+SETTINGS = (BRIDGE_ADDRESS, FILTER, KEEP_PORTS, LOCALHOST)
+"""The settings that strategies with these ports carry out."""
 
 
 def plan(

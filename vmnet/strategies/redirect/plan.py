@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -17,6 +18,7 @@ from vmnet.api import (
     Port,
     Redirect,
     Requirements,
+    Setting,
     Settings,
     Wiring,
     hookimpl,
@@ -26,6 +28,11 @@ from vmnet.strategies.ports.method import Method
 from vmnet.strategies.ports.own_address import Spare
 
 _log = logging.getLogger(__name__)
+
+
+@hookimpl
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    return plan.SETTINGS
 
 
 @hookimpl
