@@ -42,10 +42,10 @@ ARG DEBIAN_FRONTEND=noninteractive
 LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs. The
-# certificates are for pip, and for plugins that connect to services.
+# Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs, for
+# confidential VMs and for tests. The certificates are for pip, and for plugins that connect to services.
 RUN case "$(dpkg --print-architecture)" in \
-        amd64) qemu="qemu-system-x86" ;; \
+        amd64) qemu="qemu-system-x86 ovmf" ;; \
         arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
         *) echo "vmnet supports only amd64 and arm64" >&2; exit 1 ;; \
     esac \
@@ -58,7 +58,10 @@ RUN case "$(dpkg --print-architecture)" in \
     && rm -f qemu-system-i386 qemu-system-arm qemu-system-*-microvm qemu-pr-helper qemu-vmsr-helper \
         qemu-io qemu-nbd qemu-storage-daemon \
     && cd /usr/share/qemu \
-    && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all
+    && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all \
+    && rm -rf /usr/share/ovmf /usr/share/qemu/OVMF.fd \
+    && find /usr/share/OVMF ! -type d ! -name 'OVMF_CODE_4M*' ! -name 'OVMF_VARS_4M*' -delete \
+    && find /usr/share/OVMF -name '*snakeoil*' -delete
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 # Write the modules of a start to one file, which records the current dates of their sources.

@@ -43,6 +43,7 @@ from vmnet.model.devices import (
     Preparation,
     Tpm,
 )
+from vmnet.model.firmware import Firmware, FirmwareVariables
 from vmnet.model.identity import (
     BypassedRoute,
     Host,
@@ -166,6 +167,8 @@ __all__ = [
     "Device",
     "Disk",
     "File",
+    "Firmware",
+    "FirmwareVariables",
     "GuestError",
     "Handover",
     "Host",

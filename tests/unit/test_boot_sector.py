@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import uuid
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from tests.lab.command import run
 from vmnet.planning.image import boot_sector
 
 SIZE = 4 << 20
+SYSTEM_PARTITION = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
 
 
 def sector(code: bytes = b"", kind: int = 0xEE, signature: bytes = b"\x55\xaa") -> bytes:
@@ -37,6 +41,37 @@ def test_the_first_sector_decides(
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, image)
     assert boot_sector.needs_uefi(raw, "raw") is expected
     assert boot_sector.needs_uefi(image, "qcow2") is expected
+
+
+def gpt(kind: str, count: int = 128, signature: bytes = b"EFI PART") -> bytes:
+    """Return the first sectors of a GPT disk with a partition."""
+    header = signature.ljust(72, b"\0") + struct.pack("<QII", 2, count, 128)
+    entries = bytes(128) + uuid.UUID(kind).bytes_le.ljust(128, b"\0")
+    return sector() + header.ljust(512, b"\0") + entries
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (gpt(SYSTEM_PARTITION), True),
+        (gpt(LINUX), False),
+        (gpt(LINUX, signature=b"garbage!"), True),  # for example with sectors of 4 KiB
+        (gpt(LINUX, count=2000), True),  # a longer table than vmnet reads
+    ],
+)
+def test_a_gpt_needs_a_system_partition(tmp_path: Path, content: bytes, expected: bool) -> None:
+    raw, image = tmp_path / "raw", tmp_path / "qcow2"
+    raw.write_bytes(content.ljust(SIZE, b"\0"))
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", raw, image)
+    assert boot_sector.needs_uefi(raw, "raw") is expected
+    assert boot_sector.needs_uefi(image, "qcow2") is expected
+
+
+def test_tiny_clusters_hide_the_partitions(tmp_path: Path) -> None:
+    raw, image = tmp_path / "raw", tmp_path / "qcow2"
+    raw.write_bytes(gpt(LINUX).ljust(SIZE, b"\0"))
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=512", raw, image)
+    assert boot_sector.needs_uefi(image, "qcow2")
 
 
 def test_other_formats_and_unreadable_files_are_left_to_qemu(tmp_path: Path) -> None:

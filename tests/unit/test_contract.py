@@ -19,7 +19,7 @@ from vmnet.errors import FAMILY, PluginError
 from vmnet.hooks import loading
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.stages import STAGES
-from vmnet.model import delivery, identity, kept, machine, wiring
+from vmnet.model import delivery, firmware, identity, kept, machine, wiring
 
 FOLDER = Path(__file__).with_name("contract")
 CHANGED = """\
@@ -43,7 +43,7 @@ def _hooks() -> Iterator[str]:
 
 
 def _data_classes() -> Iterator[str]:
-    for module in (identity, kept, wiring, delivery, machine):
+    for module in (identity, kept, wiring, delivery, firmware, machine):
         for cls in _classes(module):
             # As written, because the types in attrs' fields change when code resolves them.
             types = inspect.get_annotations(cls)

@@ -219,5 +219,6 @@ def _machine(
     if boot is None:
         return
     machine = assemble(hooks.settings, identity, wiring, boot, devices)
+    yield Finding("firmware", "ok", machine.firmware.described)
     command = hooks.launch_command(machine, ())
     yield Finding("hypervisor", "ok", command.argv[0])

@@ -70,6 +70,8 @@ def _show(plan: Plan) -> None:
     for daemon in plan.device_daemons:
         heading(f"\nDaemon {daemon.name}")
         print(shlex.join(daemon.argv))
+    heading("\nFirmware")
+    print(plan.machine.firmware.described)
     heading("\nCommand")
     print(shlex.join(plan.command.argv).replace(" -", " \\\n  -"))
     print("\n".join(_inherited(plan.command)))

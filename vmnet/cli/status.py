@@ -40,6 +40,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     process = found.process
     yield "QEMU", _state(found.qemu)
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
+    yield "firmware", found.firmware
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
     for (interface, port), local, trouble, answers, in_guest in zip(
         found.wiring.pairs(found.identity),

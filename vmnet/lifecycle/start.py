@@ -22,6 +22,7 @@ from vmnet.lifecycle import (
     vm_record,
 )
 from vmnet.model.devices import Device, Disk
+from vmnet.model.firmware import Firmware
 from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
@@ -59,6 +60,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
         privileges.refuse_new()
     run_directory.make(hooks.settings[RUN_DIR])
     _prepare_disks(plan.machine.devices, undo)
+    _prepare_firmware(plan.machine.firmware, undo)
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
     hooks.build_bridge(plan.wiring)
@@ -89,6 +91,13 @@ def _prepare_disks(devices: Iterable[Device], undo: ExitStack) -> None:
         disks.prepare(devices, undo)
 
 
+def _prepare_firmware(chosen: Firmware, undo: ExitStack) -> None:
+    if chosen.variables is not None:
+        from vmnet.lifecycle import firmware
+
+        firmware.prepare(chosen.variables, undo)
+
+
 def _write_records(
     plan: Plan,
     helpers: Iterable[vm_record.Helper],
@@ -106,7 +115,9 @@ def _write_records(
     undo.callback(command_record.discard, run_dir)
     command_record.save(run_dir, plan.command)
     undo.callback(vm_record.discard, run_dir)
-    vm_record.save(run_dir, vm_record.describe(plan.command, plan.wiring, addresses, helpers))
+    firmware = plan.machine.firmware.described
+    described = vm_record.describe(plan.command, plan.wiring, addresses, helpers, firmware)
+    vm_record.save(run_dir, described)
     if uplink_record.added_nics(record, devices, settings[INTERFACES]):
         # Connected during planning. The keeper handles NICs that appear later.
         from vmnet.lifecycle import uplink_changes

@@ -113,6 +113,7 @@ class VmRecord:
     :param qmp: the control socket, if there is one
     :param console: the socket of the serial console, if there is one
     :param agent: the socket of the channel to the guest's agent, if there is one
+    :param firmware: the firmware in words
     """
 
     hypervisor: Process
@@ -121,6 +122,7 @@ class VmRecord:
     qmp: Path | None
     console: Path | None
     agent: Path | None
+    firmware: str = ""
 
 
 def save(run_dir: Path, record: VmRecord) -> None:
@@ -147,6 +149,7 @@ def describe(
     wiring: Wiring,
     addresses: Iterable[Iterable[object]],
     helpers: Iterable[Helper],
+    firmware: str = "",
 ) -> VmRecord:
     """Return the record of a command that this process is about to execute.
 
@@ -159,6 +162,7 @@ def describe(
         qmp=command.qmp,
         console=command.console,
         agent=command.agent,
+        firmware=firmware,
     )
 
 
@@ -223,6 +227,7 @@ def _build(document: Mapping[str, Any]) -> VmRecord:
         qmp=None if qmp is None else Path(qmp),
         console=None if console is None else Path(console),
         agent=None if agent is None else Path(agent),
+        firmware=document["firmware"],
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vmnet.model.base import frozen
 from vmnet.model.devices import Device
+from vmnet.model.firmware import Firmware
 from vmnet.model.wiring import Stream, Tap
 
 
@@ -72,6 +73,7 @@ class Machine:
     devices: tuple[Device, ...] = ()
     kernel: Kernel | None = None
     spare_nics: int = 0
+    firmware: Firmware = Firmware()
 
 
 @frozen

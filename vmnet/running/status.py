@@ -71,6 +71,7 @@ class Handed:
 class Status:
     """The status of a running VM.
 
+    :param firmware: in words, with the reason for it
     :param uptime: seconds since QEMU's process was started
     :param local: each NIC's own end in the container in its current state; ``wiring`` has the state
         at the start
@@ -83,6 +84,7 @@ class Status:
     process: Running
     uptime: float
     qemu: Qemu
+    firmware: str
     identity: Identity
     wiring: Wiring
     handovers: tuple[Handed, ...]
@@ -112,6 +114,7 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
         process=Running(record.hypervisor.name, record.hypervisor.pid, runs=True),
         uptime=round(record.hypervisor.seconds, 1),
         qemu=_qemu(record.qmp),
+        firmware=record.firmware,
         identity=identity,
         wiring=wiring,
         handovers=tuple(

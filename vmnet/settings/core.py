@@ -137,7 +137,7 @@ DISK_STATE = setting(
     "VMNET_DISK_STATE",
     values.folder,
     "/var/lib/vmnet",
-    "folder of overlays, which must survive as long as the guest's data",
+    "folder of overlays and UEFI's variables, which must survive as long as the guest's data",
 )
 DISK_SIZE = optional(
     "VMNET_DISK_SIZE",
@@ -155,6 +155,12 @@ DEMO = setting(
     "/usr/share/vmnet/demo",
     "folder of the demonstration Linux, which boots if no disk, CD or kernel is set",
     unless=(DISK, CDROM, KERNEL),
+)
+FIRMWARE = setting(
+    "VMNET_FIRMWARE",
+    values.firmware,
+    "auto",
+    "bios, uefi, secureboot, or a firmware image; auto: uefi for a disk that only UEFI can boot",
 )
 MEMORY = setting(
     "VMNET_MEMORY",

@@ -136,6 +136,17 @@ def absolute_path(value: str) -> Path:
     return Path(value)
 
 
+def firmware(value: str) -> Path | str:
+    """Parse auto, bios, uefi, secureboot, or the absolute path of an image."""
+    lowered = value.strip().lower()
+    if lowered in ("auto", "bios", "uefi", "secureboot"):
+        return lowered
+    try:
+        return absolute_path(value)
+    except ValueError as error:
+        raise ValueError(f"auto, bios, uefi, secureboot, or {error}") from None
+
+
 def folder(value: str) -> Path:
     """Parse a path that needs no quotes in any file and leaves room for Unix sockets below it.
 

@@ -22,6 +22,8 @@ from vmnet.api import (
     Cdrom,
     Channel,
     Disk,
+    Firmware,
+    FirmwareVariables,
     Kernel,
     Machine,
     MachineError,
@@ -89,19 +91,27 @@ def further() -> Case:
 
 
 def options() -> Case:
-    """Every QEMU option that a variable sets, and a NIC on a socket."""
+    """Every QEMU option that a variable sets, a firmware image, and a NIC on a socket."""
     nic = Nic("net0", "02:42:ac:11:00:02", 1500, Stream(Path("/run/vm,net/passt.sock")))
     other = Nic("net1", "02:42:ac:12:00:02", 1500, Tap("tap1", (100,)), model="e1000")
-    return testing.machine(nics=(nic, other)), given(
+    image = Firmware("image", "VMNET_FIRMWARE", Path("/OVMF.fd"))
+    return testing.machine(nics=(nic, other), firmware=image), given(
         *("-device", "usb-tablet"),
         VMNET_MACHINE="pc",
         VMNET_CPU="Haswell",
-        VMNET_FIRMWARE="/OVMF.fd",
         VMNET_VNC="unix:/tmp/vnc.sock",
     )
 
 
-CASES = (demonstration, disks, buses, further, options)
+def secureboot() -> Case:
+    """UEFI firmware with secure boot, and its variables after the files of a disk."""
+    variables = FirmwareVariables(Path("/state/variables.fd"), Path("/OVMF/VARS.fd"))
+    firmware = Firmware("secureboot", "VMNET_FIRMWARE", Path("/OVMF/CODE.fd"), variables, smm=True)
+    devices = (Disk(Path("/disk.qcow2"), "qcow2"),)
+    return testing.machine(nics=(NIC,), devices=devices, firmware=firmware), given()
+
+
+CASES = (demonstration, disks, buses, further, options, secureboot)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

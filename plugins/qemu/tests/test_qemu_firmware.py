@@ -1,40 +1,76 @@
-"""A warning of a disk for UEFI on a machine with a BIOS."""
+"""The conditions of firmware, and QEMU's arguments for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from vmnet_qemu import firmware
-from vmnet_qemu.arguments import Options
-from vmnet_qemu.rows import ROWS
+from attrs import evolve
+from vmnet_qemu import firmware, inherited
 
 from vmnet import testing
-from vmnet.api import Disk, Kernel, Machine
+from vmnet.api import Disk, Firmware, FirmwareVariables, Kernel, Machine, MachineError
 
 DISK = Disk(Path("/disk"), "raw", uefi=True)
+UEFI = Firmware(
+    "uefi",
+    "VMNET_FIRMWARE",
+    Path("/OVMF/CODE.fd"),
+    FirmwareVariables(Path("/state/variables.fd"), Path("/OVMF/VARS.fd")),
+)
+SECURE = evolve(UEFI, kind="secureboot", smm=True)
 
 
-@pytest.fixture(autouse=True)
-def pc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
+def check(machine: Machine, *extra: str, kind: str = "q35") -> None:
+    firmware.check(machine, kind, extra)
 
 
-def check(machine: Machine, *extra: str, **environ: str) -> None:
-    firmware.check(machine, Options(testing.settings(environ, *ROWS), extra=extra))
-
-
-def test_a_disk_for_uefi_needs_firmware(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bios_is_not_for_this_disk(caplog: pytest.LogCaptureFixture) -> None:
     check(testing.machine(devices=(DISK,)))
-    assert "VMNET_DISK=/disk has a boot loader only for UEFI" in caplog.text
+    assert "/disk has a boot loader only for UEFI" in caplog.text
     assert "VMNET_FIRMWARE" in caplog.records[0].hint  # type: ignore[attr-defined]
 
 
 def test_no_warning_if_the_vm_can_boot(caplog: pytest.LogCaptureFixture) -> None:
     machine = testing.machine(devices=(DISK,))
-    check(machine, VMNET_FIRMWARE="/OVMF.fd")
+    check(evolve(machine, firmware=UEFI))
     check(machine, "-drive", "if=pflash,format=raw,file=/OVMF.fd")
     check(testing.machine(devices=(Disk(Path("/disk"), "raw"), DISK)))
     check(testing.machine(devices=(DISK,), kernel=Kernel(Path("/vmlinuz"))))
     assert not caplog.text
+
+
+@pytest.mark.parametrize("words", [("-bios", "/b"), ("-drive", "if=pflash,file=/f")])
+def test_the_users_arguments_set_firmware_too(words: tuple[str, str]) -> None:
+    with pytest.raises(MachineError, match=r"set firmware .* and so does VMNET_FIRMWARE: uefi"):
+        check(testing.machine(firmware=UEFI), *words)
+
+
+@pytest.mark.parametrize("kind", ["pc", "pc-i440fx-7.2", "virt", "q35,smm=off"])
+def test_secure_boot_needs_system_management_mode(kind: str) -> None:
+    with pytest.raises(MachineError, match="no system management mode"):
+        check(testing.machine(firmware=SECURE), kind=kind)
+    check(testing.machine(firmware=SECURE), kind="pc-q35-7.2")
+
+
+def test_a_machine_without_flash_memory_has_no_uefi() -> None:
+    with pytest.raises(MachineError, match="can't start UEFI firmware"):
+        check(testing.machine(firmware=UEFI), kind="microvm")
+    check(testing.machine(firmware=UEFI), kind="virt")
+
+
+def test_secure_boot_sets_system_management_mode() -> None:
+    assert firmware.machine_type(SECURE, "q35,vmport=off") == "q35,vmport=off,smm=on"
+    assert firmware.machine_type(SECURE, "q35,smm=on") == "q35,smm=on"
+    assert firmware.machine_type(UEFI, "q35") == "q35"
+
+
+def test_qemu_inherits_the_file_of_the_variables() -> None:
+    machine = testing.machine(devices=(Disk(Path("/disk"), "raw"),), firmware=UEFI)
+    *_, reading, writing = inherited.opened(machine)
+    assert (reading.path, reading.writable) == (Path("/state/variables.fd"), False)
+    assert (writing.path, writing.writable) == (Path("/state/variables.fd"), True)
+    numbers = [file.fd for file in inherited.opened(machine)]
+    assert len(set(numbers)) == len(numbers)
+    words = list(firmware.arguments(machine))
+    assert f"fd={writing.fd},set=200" in words

@@ -31,7 +31,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     machine = channel.without_users_own(machine, options.extra)
     listeners.check(options)
     passwords.check(options)
-    firmware.check(machine, options)
+    firmware.check(machine, make.machine_type(options), options.extra)
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
     sockets = (qmp, guard, *((console,) if console else ()), *inherited.channels(machine))

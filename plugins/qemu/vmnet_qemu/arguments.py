@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from vmnet.api import (
     EXIT_PORT,
@@ -16,7 +15,7 @@ from vmnet.api import (
     Settings,
     frozen,
 )
-from vmnet_qemu import devices, hotplug, inherited, nics, rows, slots
+from vmnet_qemu import devices, firmware, hotplug, inherited, nics, rows, slots
 from vmnet_qemu.quoting import escape
 
 _MIB = 1 << 20
@@ -43,19 +42,19 @@ class Options:
 
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
     """Return QEMU's arguments, without the program; qemu(1) documents them."""
-    settings, kind = options.settings, _machine_type(options)
+    settings, kind = options.settings, machine_type(options)
     places = slots.Places(kind, options.extra)
     return (
         *("-name", f"guest={escape(machine.name)}"),
         *("-nodefaults", "-no-user-config"),
         *("-sandbox", _SANDBOX),
-        *("-machine", kind),
+        *("-machine", firmware.machine_type(machine.firmware, kind)),
         *_accelerator(machine, options),
         *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
         *("-smp", str(machine.cpus)),
         *("-m", f"{-(-machine.memory // _MIB)}M"),
         *("-device", f"virtio-rng-pci,{places.small('entropy')}"),
-        *_firmware(settings[rows.FIRMWARE]),
+        *firmware.arguments(machine),
         *_display(settings[rows.VNC], options),
         *_console(machine, options),
         *_monitor(inherited.qmp(machine)),
@@ -93,12 +92,9 @@ def _user_sets_accelerator(options: Options) -> bool:
     )
 
 
-def _machine_type(options: Options) -> str:
+def machine_type(options: Options) -> str:
+    """Return QEMU's type of the machine, with the properties that the user sets."""
     return options.settings[rows.MACHINE] or _MACHINE_TYPES.get(os.uname().machine, "virt")
-
-
-def _firmware(image: Path | None) -> tuple[str, ...]:
-    return ("-bios", str(image)) if image else ()
 
 
 def _display(vnc: str | None, options: Options) -> Iterator[str]:

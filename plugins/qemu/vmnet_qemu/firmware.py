@@ -1,31 +1,77 @@
-"""Warn of a disk that the machine's BIOS can't boot."""
+"""QEMU's arguments for firmware, and its conditions. Pure functions but for warnings."""
 
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Iterator, Sequence
 
-from vmnet.api import Disk, Machine
-from vmnet_qemu import rows
-from vmnet_qemu.arguments import Options
+from vmnet.api import Disk, Firmware, Machine, MachineError
+from vmnet_qemu import inherited
+from vmnet_qemu.quoting import escape
 
 _log = logging.getLogger(__name__)
-_FIRMWARE_OPTIONS = ("-bios", "--bios", "-pflash", "--pflash", "-kernel", "--kernel")
+_VARIABLES = 200  # the number of the descriptor set with the file of UEFI's variables
+_OPTIONS = ("-bios", "--bios", "-pflash", "--pflash")
+# Types of machines whose flash memory is where UEFI firmware expects it.
+_WITH_FLASH = ("q35", "pc", "virt")
 
 
-def check(machine: Machine, options: Options) -> None:
-    """Warn if the disk needs UEFI firmware, and the machine has a BIOS.
+def machine_type(firmware: Firmware, kind: str) -> str:
+    """Return the value of ``-machine``, with system management mode if the firmware needs it."""
+    return f"{kind},smm=on" if firmware.smm and "smm=on" not in kind else kind
 
-    A BIOS runs the empty boot sector of such a disk, hangs, and reports nothing.
+
+def arguments(machine: Machine) -> Iterator[str]:
+    """Yield the firmware's image, or its flash memory: the program, then the variables."""
+    firmware = machine.firmware
+    if firmware.code is None:
+        return
+    if firmware.variables is None:
+        yield from ("-bios", str(firmware.code))
+        return
+    if firmware.smm:
+        # Only the firmware may write the variables; it does not while it suspends to memory.
+        yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
+        yield from ("-global", "ICH9-LPC.disable_s3=1")
+    for file in inherited.variables(machine):
+        yield from ("-add-fd", f"fd={file.fd},set={_VARIABLES}")
+    code = escape(str(firmware.code))
+    yield from ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}")
+    yield from ("-drive", f"if=pflash,unit=1,format=raw,file=/dev/fdset/{_VARIABLES}")
+
+
+def check(machine: Machine, kind: str, extra: Sequence[str]) -> None:
+    """Check that the machine can have the firmware, and warn of a disk that it can't boot.
+
+    A BIOS runs the empty boot sector of a disk for UEFI, hangs, and reports nothing.
+
+    :param kind: the type of the machine, with its properties
+    :param extra: the user's own arguments
+    :raises MachineError: it can't
     """
-    if machine.kernel or options.settings[rows.FIRMWARE] or os.uname().machine != "x86_64":
-        return
-    if any(word in _FIRMWARE_OPTIONS or "pflash" in word for word in options.extra):
-        return
+    firmware = machine.firmware
+    own = next((word for word in extra if word in _OPTIONS or "if=pflash" in word), "")
+    if own and firmware.code is not None:
+        raise MachineError(
+            f"the arguments for QEMU set firmware ({own}), and so does VMNET_FIRMWARE: "
+            f"{firmware.kind} ({firmware.reason})",
+            "remove these arguments, or set VMNET_FIRMWARE=bios to use their firmware",
+        )
+    name, *properties = kind.split(",")
+    if firmware.smm and ("smm=off" in properties or not name.startswith(("q35", "pc-q35"))):
+        raise MachineError(
+            f"VMNET_MACHINE={kind} has no system management mode, which secure boot needs",
+            "unset VMNET_MACHINE, or set VMNET_FIRMWARE=uefi",
+        )
+    if firmware.variables is not None and not name.startswith(_WITH_FLASH):
+        raise MachineError(
+            f"VMNET_MACHINE={kind} can't start UEFI firmware",
+            "unset VMNET_MACHINE, or set VMNET_FIRMWARE to an image for this machine",
+        )
     disk = next((device for device in machine.devices if isinstance(device, Disk)), None)
-    if disk is not None and disk.uefi:
+    if firmware.kind == "bios" and not own and not machine.kernel and disk and disk.uefi:
         _log.warning(
-            "VMNET_DISK=%s has a boot loader only for UEFI, but the VM's firmware is a BIOS",
+            "%s has a boot loader only for UEFI, but the VM's firmware is a BIOS",
             disk.path,
-            extra={"hint": "set VMNET_FIRMWARE to an image such as OVMF.fd of Debian's `ovmf`"},
+            extra={"hint": "unset VMNET_FIRMWARE"},
         )

@@ -41,7 +41,17 @@ def channels(machine: Machine) -> tuple[Listener, ...]:
 
 def opened(machine: Machine) -> tuple[Opened, ...]:
     """Return the files that vmnet opens for QEMU, which then needs no permission for them."""
-    return tuple(file for of_device in files(machine) for file in of_device)
+    of_devices = tuple(file for of_device in files(machine) for file in of_device)
+    return (*of_devices, *variables(machine))
+
+
+def variables(machine: Machine) -> tuple[Opened, ...]:
+    """Return the file of UEFI's variables, which QEMU opens for reading, and then for writing."""
+    found = machine.firmware.variables
+    if found is None:
+        return ()
+    fd = _first_file(machine) + sum(map(len, files(machine)))
+    return Opened(found.path, fd), Opened(found.path, fd + 1, writable=True)
 
 
 def is_opened_by_name(device: Device) -> bool:
@@ -55,7 +65,7 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
     A writable disk needs two: QEMU opens it for reading, and then again for writing. An overlay
     needs the image below it as well.
     """
-    fd = console(machine).fd + len(channels(machine)) + 1
+    fd = _first_file(machine)
     for device in machine.devices:
         needed: tuple[Opened, ...] = ()
         if isinstance(device, Disk | Cdrom) and not is_opened_by_name(device):
@@ -66,6 +76,10 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
                 needed += (Opened(device.base.path, fd + 2),)
         fd += len(needed)
         yield needed
+
+
+def _first_file(machine: Machine) -> int:
+    return console(machine).fd + len(channels(machine)) + 1
 
 
 def _free_fd(machine: Machine) -> int:

@@ -16,9 +16,6 @@ MACHINE = optional(
 CPU = optional(
     "VMNET_CPU", values.text, "QEMU's CPU model, `-cpu`; unset: host, or max without KVM"
 )
-FIRMWARE = optional(
-    "VMNET_FIRMWARE", values.absolute_path, "firmware image, `-bios`; unset: QEMU's"
-)
 VNC = optional("VMNET_VNC", values.text, "VNC display, `-vnc`, such as unix:/tmp/vnc.sock")
 CONSOLE = setting(
     "VMNET_CONSOLE",

@@ -64,8 +64,8 @@ def _named(program: Path, machine: Machine, options: Options) -> Iterator[_Named
     for path in (machine.kernel and machine.kernel.path, machine.kernel and machine.kernel.initrd):
         if path:
             yield path, os.R_OK
-    if firmware := options.settings[rows.FIRMWARE]:
-        yield firmware, os.R_OK
+    if machine.firmware.code is not None:
+        yield machine.firmware.code, os.R_OK
     for device in machine.devices:
         if isinstance(device, Disk) and device.ephemeral:
             yield Path(os.environ.get("TMPDIR") or "/var/tmp"), os.W_OK | os.X_OK

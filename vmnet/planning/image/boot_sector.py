@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 from vmnet.planning.image import qcow2
-from vmnet.planning.image.reading import opened
+from vmnet.planning.image.reading import little_endian, opened
 
 _SECTOR = 512
 _SIGNATURE = b"\x55\xaa"
 _BOOT_CODE = 440  # bytes of the BIOS's boot code (UEFI specification, section 5.2.1)
 _PARTITIONS = range(446, 510, 16)
 _PROTECTIVE = 0xEE  # type of the partition that covers a GPT disk (section 5.2.3)
+_GPT = b"EFI PART"  # the header in the second sector (section 5.3.2)
+_ENTRIES_AT, _COUNT_AT, _SIZE_AT, _HEADER = 72, 80, 84, 92
+_SYSTEM_PARTITION = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b").bytes_le
+_TABLE = 34 * _SECTOR  # the sectors of the usual GPT, with 128 entries
 
 
 def needs_uefi(path: Path, image_format: str) -> bool:
-    """Return whether a BIOS would run an empty boot sector, and hang.
+    """Return whether a disk has an EFI system partition, but no boot code for a BIOS.
+
+    A BIOS would run the empty boot sector, and hang.
 
     :param image_format: qcow2 or raw; False for other formats, and for a disk that can't be read,
         which QEMU reports
@@ -23,8 +30,10 @@ def needs_uefi(path: Path, image_format: str) -> bool:
     try:
         with opened(path) as (read, _):
             if image_format == "qcow2":
-                return is_empty(qcow2.first_bytes(read, _SECTOR))
-            return image_format == "raw" and is_empty(read(0, _SECTOR))
+                start = qcow2.first_bytes(read, _TABLE)
+            else:
+                start = read(0, _TABLE) if image_format == "raw" else b""
+            return is_empty(start[:_SECTOR]) and may_boot(start)
     except OSError:
         return False
 
@@ -36,3 +45,20 @@ def is_empty(sector: bytes) -> bool:
         and not sector[:_BOOT_CODE].strip(b"\0")
         and any(sector[start + 4] == _PROTECTIVE for start in _PARTITIONS)
     )
+
+
+def may_boot(start: bytes) -> bool:
+    """Return whether a GPT disk may have an EFI system partition.
+
+    :param start: the disk's first bytes; without a complete table, the disk may have the partition
+    """
+    header = start[_SECTOR : _SECTOR + _HEADER]
+    if len(header) < _HEADER or not header.startswith(_GPT):
+        return True  # of a disk with sectors of 4 KiB, or a qcow2 image with tiny clusters
+    (first,) = little_endian(header[_ENTRIES_AT:_COUNT_AT], "Q")
+    count, size = little_endian(header[_COUNT_AT : _SIZE_AT + 4], "I")
+    table = start[first * _SECTOR :][: count * size]
+    if not size or len(table) < count * size:
+        return True
+    kinds = (table[place : place + 16] for place in range(0, len(table), size))
+    return _SYSTEM_PARTITION in kinds

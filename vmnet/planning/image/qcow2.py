@@ -231,11 +231,12 @@ def _clusters(found: Header, table: bytes) -> Iterator[int]:
 def first_bytes(read: Read, size: int) -> bytes:
     """Return the first bytes of the guest's disk; empty if no cluster of this file has them.
 
-    :param size: at most the smallest cluster, 512 bytes
+    :param size: of the first cluster, no more is returned
     """
     found = header(read)
     if found is None or found.data_is_apart:
         return b""
+    size = min(size, found.cluster)
     table = _first_entry(read, found.l1) & _OFFSET
     entry = _first_entry(read, table) if table else 0
     if entry & _COMPRESSED:

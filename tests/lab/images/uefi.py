@@ -1,0 +1,64 @@
+"""Make disks that only UEFI firmware can boot: GPT, and an EFI system partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..command import run
+
+SIGNED_SHIM = Path("/usr/lib/shim/shimx64.efi.signed")
+SIGNED_GRUB = Path("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+UNSIGNED_GRUB = Path("/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi")
+_MIB = 1 << 20
+_CONFIG = """\
+linux /vmlinuz console=ttyS0 quiet panic=-1
+initrd /initrd
+boot
+"""
+
+
+def make_disk(path: Path, files: Mapping[str, Path], mib: int = 60) -> Path:
+    """Make a raw image whose EFI system partition has the files.
+
+    Needs mtools, dosfstools and fdisk.
+
+    :param files: by their paths on the partition
+    :param mib: the size of the partition
+    """
+    partition = path.with_suffix(".esp")
+    run("truncate", "-s", f"{mib}M", partition)
+    run("mkfs.fat", "-F", "32" if mib > 33 else "16", partition)
+    folders = {str(above) for name in files for above in Path(name).parents} - {".", "/"}
+    if folders:
+        run("mmd", "-i", partition, *(f"::{folder}" for folder in sorted(folders)))
+    for name, file in files.items():
+        run("mcopy", "-i", partition, file, f"::{name}")
+    with path.open("wb") as image:
+        image.truncate((mib + 4) * _MIB)
+        image.seek(_MIB)
+        image.write(partition.read_bytes())
+    table = f"label: gpt\nstart=2048, size={mib * 2048}, type=U\n"
+    run("sfdisk", "-q", path, input=table)
+    partition.unlink()
+    return path
+
+
+def make_demonstration(path: Path, demo: Path, loader: Path = SIGNED_SHIM) -> Path:
+    """Make a disk with the demonstration Linux, which GRUB boots.
+
+    Debian has signed the shim, GRUB and the kernel. The packages are shim-signed,
+    grub-efi-amd64-signed and, for an unsigned GRUB, grub-efi-amd64-bin.
+
+    :param loader: what the firmware starts
+    """
+    config = path.with_suffix(".cfg")
+    config.write_text(_CONFIG)
+    files = {
+        "/EFI/BOOT/BOOTX64.EFI": loader,
+        "/EFI/BOOT/grubx64.efi": SIGNED_GRUB,
+        "/EFI/debian/grub.cfg": config,
+        "/vmlinuz": demo / "vmlinuz",
+        "/initrd": demo / "initrd",
+    }
+    return make_disk(path, files)

@@ -1,0 +1,32 @@
+"""Make the machine's own copy of UEFI's variables before the start changes the network."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+
+from vmnet.errors import MachineError
+from vmnet.lifecycle import files
+from vmnet.model.firmware import FirmwareVariables
+
+_log = logging.getLogger(__name__)
+
+
+def prepare(variables: FirmwareVariables, undo: ExitStack) -> None:
+    """Copy the template, unless a kept copy exists. The undo removes a copy that was made now.
+
+    :raises MachineError: the template can't be read
+    :raises StateError: the copy can't be written
+    """
+    if variables.kept and variables.path.exists():
+        return
+    try:
+        content = variables.template.read_bytes()
+    except OSError as error:
+        raise MachineError(
+            f"{variables.template} can't be read: {error.strerror}",
+            "it belongs to the firmware's package; install the package again",
+        ) from None
+    files.write(variables.path, content, durable=variables.kept)
+    undo.callback(variables.path.unlink, missing_ok=True)
+    _log.debug("created %s", variables.path)

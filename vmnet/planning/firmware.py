@@ -1,0 +1,116 @@
+"""Choose the machine's firmware: BIOS or UEFI, and the file of UEFI's variables."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from vmnet import engine
+from vmnet.errors import MachineError
+from vmnet.model.devices import Disk
+from vmnet.model.firmware import Firmware, FirmwareVariables
+from vmnet.planning import firmware_files
+from vmnet.planning.boot import Boot
+from vmnet.settings import core
+from vmnet.settings.table import Settings
+
+_log = logging.getLogger(__name__)
+_PACKAGES = {"x86_64": "ovmf", "aarch64": "qemu-efi-aarch64"}
+
+
+def choose(settings: Settings, boot: Boot) -> Firmware:
+    """Return the firmware of VMNET_FIRMWARE, or that for which the disk has a boot loader.
+
+    :raises MachineError: the firmware is not installed, or its variables can't be kept
+    """
+    wanted, architecture = settings[core.FIRMWARE], os.uname().machine
+    if isinstance(wanted, Path):
+        _require_readable(wanted)
+        return Firmware("image", "VMNET_FIRMWARE", wanted)
+    if wanted == "auto":
+        kind, reason = _suitable(boot, architecture)
+    else:
+        kind, reason = wanted, "VMNET_FIRMWARE"
+    if kind == "bios" and architecture != "x86_64":
+        raise MachineError(
+            f"VMNET_FIRMWARE=bios: no machine of {architecture} has a BIOS",
+            "unset VMNET_FIRMWARE, or set it to uefi",
+        )
+    if kind in ("bios", "none"):
+        return Firmware(kind, reason)
+    files = firmware_files.find(architecture, secure=kind == "secureboot")
+    if files is None:
+        package = _PACKAGES.get(architecture, "with UEFI firmware for QEMU")
+        raise MachineError(
+            f"the VM needs UEFI firmware{_with_secure_boot(kind)} ({reason}), and none is "
+            "installed",
+            f"the image has it; elsewhere install the package {package}, or set "
+            "VMNET_FIRMWARE to a firmware image",
+        )
+    variables = _variables(settings, boot, kind, files.template)
+    return Firmware(kind, reason, files.code, variables, files.smm)
+
+
+def _suitable(boot: Boot, architecture: str) -> tuple[str, str]:
+    """Return the kind of firmware that can boot the machine, and why."""
+    if boot.kernel is not None:
+        kind = "bios" if architecture == "x86_64" else "none"
+        return kind, "QEMU loads the kernel itself"
+    if architecture != "x86_64":
+        return "uefi", f"the only firmware for {architecture}"
+    disk = _first_disk(boot)
+    if disk is None:
+        return "bios", "default"
+    if disk.uefi:
+        return "uefi", f"{disk.path} has a boot loader only for UEFI"
+    return "bios", f"{disk.path} does not require UEFI"
+
+
+def _first_disk(boot: Boot) -> Disk | None:
+    return next((device for device in boot.devices if isinstance(device, Disk)), None)
+
+
+def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> FirmwareVariables:
+    """Return the file of the variables: in the state folder, unless no write survives."""
+    disk, name = _first_disk(boot), f"{kind}-variables.fd"
+    if disk is not None and disk.ephemeral:
+        return FirmwareVariables(settings[core.RUN_DIR] / name, template, kept=False)
+    path = settings[core.DISK_STATE] / name
+    obstacle = _obstacle(path)
+    if obstacle and not settings.is_given(core.DISK_STATE):
+        _log.warning(
+            "%s: boot entries that the guest makes are lost when the VM ends",
+            obstacle,
+            extra={"hint": engine.mount(path.parent)},
+        )
+        return FirmwareVariables(settings[core.RUN_DIR] / name, template, kept=False)
+    if obstacle:
+        raise MachineError(
+            f"VMNET_DISK_STATE={path.parent} can't keep the variables of UEFI: {obstacle}",
+            "mount it writable, or set VMNET_DISK_STATE to another folder",
+        )
+    if path.exists() and path.stat().st_size != template.stat().st_size:
+        raise MachineError(
+            f"{path} has {path.stat().st_size} bytes, but the firmware's variables need "
+            f"{template.stat().st_size}",
+            f"another version of the firmware made it; `rm {path}` discards the boot entries",
+        )
+    return FirmwareVariables(path, template)
+
+
+def _obstacle(path: Path) -> str:
+    """Return why the file can't be written; empty if it can."""
+    there = next(step for step in (path, *path.parents) if step.exists())
+    if there != path and not there.is_dir():
+        return f"{there} is not a folder"
+    return "" if os.access(there, os.W_OK) else f"{there} is not writable"
+
+
+def _require_readable(path: Path) -> None:
+    if not path.is_file():
+        raise MachineError(f"VMNET_FIRMWARE={path}: there is no such file", engine.mount(path))
+
+
+def _with_secure_boot(kind: str) -> str:
+    return " with secure boot" if kind == "secureboot" else ""
