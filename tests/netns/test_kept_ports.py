@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
+from tests.lab.net.frames import heard, send, waiting
 from tests.lab.net.lan import WORLD, Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
@@ -17,23 +20,27 @@ from tests.lab.net.snapshot import require_same
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet, hypervisor
+from vmnet.net import ndp, packets
+from vmnet.net.packets import mac_bytes
 
 KEPT, GUESTS = 8006, 80
 ECHO = """
 import socket, sys
-service = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-service.bind(("", int(sys.argv[1])))
+service = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+service.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+service.bind(("::", int(sys.argv[1])))
 while True:
-    size, peer = service.recvfrom(100)
+    size, peer = service.recvfrom(65536)
     service.sendto(bytes(int(size)), peer)
 """
 ASK = """
 import socket, sys
-client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+client = socket.socket(family, socket.SOCK_DGRAM)
 client.settimeout(1)
 client.connect((sys.argv[1], int(sys.argv[2])))
 for _ in range(20):
-    client.send(sys.argv[3].encode())
+    client.send(sys.argv[3].encode().ljust(int(sys.argv[4])))
     try:
         print(len(client.recv(65536)))
         break
@@ -94,23 +101,41 @@ def tables(container: Namespace) -> str:
     return container.run("nft", "list", "tables").stdout
 
 
+@pytest.fixture(params=["bridge", "redirect", "macvlan"])
+def strategy(request: pytest.FixtureRequest) -> str:
+    """The bridge strategy for a veth, or a macvlan, for which ``auto`` chooses ``redirect``."""
+    return str(request.param)
+
+
 @pytest.fixture
-def web(network: Lan) -> Namespace:
+def kind(strategy: str) -> str:
+    """The kind of the container's interface."""
+    return "macvlan" if strategy == "macvlan" else "veth"
+
+
+@pytest.fixture
+def chosen(strategy: str) -> dict[str, str]:
+    """The setting that selects the strategy."""
+    return {} if strategy == "macvlan" else {"VMNET_BRIDGE": strategy}
+
+
+@pytest.fixture
+def web(network: Lan, kind: str) -> Namespace:
     """A container whose engine allows IPv6 on new interfaces."""
-    made = network.container("web", ipv6=True)
+    made = network.container("web", ipv6=True, kind=kind)
     made.sysctl(net__ipv6__conf__default__disable_ipv6=0)
     return made
 
 
 def test_kept_ports_end_in_the_container_and_all_others_in_the_guest(
-    network: Lan, vmnet: Vmnet, web: Namespace
+    network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
 ) -> None:
     """The host filters the sources of its ARP requests strictly, as many distributions do."""
     for device in ("all", network.bridge):
         network.host.sysctl(**{f"net__ipv4__conf__{device}__rp_filter": 1})
     station, world = network.station(ipv6=True), network.world()
     with (
-        vmnet.running(web, VMNET_KEEP_PORTS=f"{KEPT},9000-9100,161/udp"),
+        vmnet.running(web, VMNET_KEEP_PORTS=f"{KEPT},9000-9100,161/udp", **chosen),
         machine(web),
         web_server(web, "container", KEPT),
         web_server(web, "container", 9050),
@@ -124,60 +149,114 @@ def test_kept_ports_end_in_the_container_and_all_others_in_the_guest(
 
 
 def test_kept_ports_of_a_container_with_its_own_resolver(
-    network: Lan, vmnet: Vmnet, web: Namespace
+    network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
 ) -> None:
-    """The kept ports' route is there before the bridge takes a spare address, and afterwards."""
+    """The kept ports' route is there before the container takes a spare address, and afterwards."""
+    device = "br0" if chosen.get("VMNET_BRIDGE") == "bridge" else "out0"
     (web.etc / "resolv.conf").write_text("nameserver 127.0.0.11\n")
     world = network.world()
     with (
-        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)) as process,
+        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen) as process,
         web_server(web, "container", KEPT),
     ):
-        log, said = process.output, "br0 now has the address "
+        log, said = process.output, f"{device} now has the address "
         until(lambda: said in log(), WAIT, "the address", detail=log)
         assert page(world, web.address, KEPT) == "container"
         web.run("ping", "-c1", "-W5", WORLD)  # like an engine that queries upstream servers
         spare = log().partition(said)[2].split()[0]
         other = network.container("other", address=spare)
         other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
-        until(lambda: "br0 gives it up" in log(), WAIT, "the loss", detail=log)
+        until(lambda: f"{device} gives it up" in log(), WAIT, "the loss", detail=log)
         assert page(world, web.address, KEPT) == "container"
 
 
-def test_a_kept_port_is_there_before_the_guest(network: Lan, vmnet: Vmnet, web: Namespace) -> None:
-    """The container answers ARP for the address in the guest's place, once for each request."""
-    world, station = network.world(), network.station()
-    with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)), web_server(web, "container", KEPT):
-        assert page(world, web.address, KEPT) == "container"
-        asked = station.run("arping", "-c3", "-w9", "-I", "eth0", web.address).stdout
+def test_a_kept_port_is_there_before_the_guest(
+    network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
+) -> None:
+    """The container answers for the guest's addresses in the guest's place, once for each request:
+    ARP, solicitations by multicast and unicast, and those to detect duplicates.
+    """
+    world, station = network.world(), network.station(ipv6=True)
+    own = web.address, str(web.nic().address6)
+
+    def require_single_answers() -> None:
+        asked = station.run("arping", "-c3", "-w9", "-I", "eth0", own[0]).stdout
         assert "Received 3 response(s)" in asked, asked
         assert web.mac in asked.lower()
+        entry = (own[1], "dev", "eth0", "lladdr", web.mac, "nud", "permanent")
+        station.ip("neighbour", "replace", *entry)  # so that its kernel sends no solicitation
+        for frame in solicitations(station.mac, web.mac, own[1]):
+            with heard(station) as card:
+                send(station, frame)
+                # A guest would have answered the solicitation before this.
+                assert page(station, own[1], KEPT) == "container"
+                answers = [each for each in waiting(card) if is_advertisement(each, own[1])]
+                assert len(answers) == 1
+                is_unicast = not frame[0] & 1
+                assert is_unicast or answers[0][78:] == b"\x02\x01" + mac_bytes(web.mac)
+
+    with (
+        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen),
+        web_server(web, "container", KEPT),
+    ):
+        for address in own:
+            assert page(world, address, KEPT) == "container", address
+        require_single_answers()
         with machine(web):
-            station.ip("neighbour", "flush", "dev", "eth0")
-            assert page(station, web.address, GUESTS) == "guest"
-            asked = station.run("arping", "-c3", "-w9", "-I", "eth0", web.address).stdout
-            assert "Received 3 response(s)" in asked, asked
+            station.ip("neighbour", "flush", "dev", "eth0", "nud", "all")
+            for address in own:
+                assert page(station, address, GUESTS) == "guest", address
+            require_single_answers()
+
+
+def solicitations(mac: str, asked: str, address: str) -> Iterator[bytes]:
+    """Yield solicitations by multicast and by unicast, and for duplicate address detection.
+
+    :param asked: the MAC for the unicast
+    """
+    question = ndp.who_has(IPv6Address(address), mac_bytes(mac))
+    source, unset = packets.link_local(mac_bytes(mac)), bytes(16)
+    header = mac_bytes(mac) + b"\x86\xdd"
+    to, message = question.destination.packed, question.message
+    yield question.mac + header + packets.icmp6(source, to, message)
+    to_unicast = IPv6Address(address).packed
+    yield mac_bytes(asked) + header + packets.icmp6(source, to_unicast, message)
+    yield question.mac + header + packets.icmp6(unset, to, message[:-8])
+
+
+def is_advertisement(frame: bytes, address: str) -> bool:
+    is_answer = frame[12:14] == b"\x86\xdd" and frame[20] == packets.ICMPV6 and frame[54] == 136
+    return is_answer and frame[62:78] == IPv6Address(address).packed
 
 
 @pytest.mark.parametrize("resolver", ["nameserver 127.0.0.11\n", "nameserver 172.30.1.1\n"])
-def test_datagrams(network: Lan, vmnet: Vmnet, resolver: str) -> None:
+def test_datagrams(
+    network: Lan, vmnet: Vmnet, resolver: str, kind: str, chosen: dict[str, str]
+) -> None:
     """A service that is bound to no address answers from the guest's address, whatever the bridge's
-    first address is.
+    first address is. Datagrams larger than the MTU arrive whole, in the container and the guest.
     """
-    web = network.container("web", resolv_conf=resolver)
-    world, station = network.world(), network.station()
+    web = network.container("web", ipv6=True, resolv_conf=resolver, kind=kind)
+    web.sysctl(net__ipv6__conf__default__disable_ipv6=0)
+    world, station = network.world(), network.station(ipv6=True)
     with (
-        vmnet.running(web, VMNET_KEEP_PORTS="161/udp"),
-        machine(web),
+        vmnet.running(web, VMNET_KEEP_PORTS="161/udp", **chosen),
+        machine(web) as vm,
         web.popen(sys.executable, "-c", ECHO, "161"),
+        vm.popen(sys.executable, "-c", ECHO, "162"),
     ):
-        for where in (world, station):
-            for size in (10, 9000):  # the second answer is fragmented
-                asked = where.run(sys.executable, "-c", ASK, web.address, "161", str(size))
-                assert asked.stdout == f"{size}\n", asked.stderr
+        for where, own, port in itertools.product(
+            (world, station), (web.address, str(web.nic().address6)), ("161", "162")
+        ):
+            for size, asked in ((10, 2), (9000, 4000)):
+                ask = (sys.executable, "-c", ASK, own, port, str(size), str(asked))
+                answer = where.run(*ask, timeout=WAIT)
+                assert answer.stdout == f"{size}\n", (where.label, own, port, size)
 
 
-def test_large_answers_and_requests(network: Lan, vmnet: Vmnet, web: Namespace) -> None:
+def test_large_answers_and_requests(
+    network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
+) -> None:
     """With offloads, a packet is larger than the MTU. Beyond the gateway, the MTU is smaller; the
     gateway's messages about this reach the guest.
     """
@@ -186,18 +265,20 @@ def test_large_answers_and_requests(network: Lan, vmnet: Vmnet, web: Namespace) 
     network.host.ip("route", "replace", "198.51.100.0/24", *small)
     network.host.ip("route", "replace", "2001:db8:51::/64", *small, "metric", "256")
     sink = web.popen(sys.executable, "-c", TRANSFER, str(KEPT))
-    with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)), machine(web), sink:
+    with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen), machine(web), sink:
         for where in (station, world):
             for own in (web.address, str(web.nic().address6)):
                 done = where.run(sys.executable, "-c", FETCH, own, str(KEPT), timeout=WAIT)
                 assert done.stdout == f"{8 << 20}\n", (where.label, own)
 
 
-def test_each_address_has_its_kept_ports(network: Lan, vmnet: Vmnet) -> None:
-    web = network.container("web", extra=("172.30.1.77/24",))
+def test_each_address_has_its_kept_ports(
+    network: Lan, vmnet: Vmnet, kind: str, chosen: dict[str, str]
+) -> None:
+    web = network.container("web", extra=("172.30.1.77/24",), kind=kind)
     station = network.station()
     with (
-        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)),
+        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen),
         web_server(web, "container", KEPT),
     ):
         assert page(station, web.address, KEPT) == "container"
@@ -205,34 +286,41 @@ def test_each_address_has_its_kept_ports(network: Lan, vmnet: Vmnet) -> None:
 
 
 def test_the_guest_does_not_reach_the_containers_services(
-    network: Lan, vmnet: Vmnet, web: Namespace
+    network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
 ) -> None:
     """The bridge's IPv6 address is on the guest's link."""
     with (
-        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)),
+        vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen),
         machine(web) as vm,
         web_server(web, "container", KEPT),
         web_server(network.host, "host", KEPT),
     ):
-        own = [address["local"] for address in web.addresses("br0")]
-        assert sorted(":" in address for address in own) == [False, True]
+        ends = ("br0",) if chosen.get("VMNET_BRIDGE") == "bridge" else ("tap0", "eth0")
+        own = [address["local"] for device in ends for address in web.addresses(device)]
+        assert {":" in address for address in own} == {False, True}
         for address in own:
             assert page(vm, f"{address}%25eth0" if ":" in address else address, KEPT) == ""
         assert page(vm, network.gateway, KEPT) == "host"
 
 
-def test_the_network_is_put_back(network: Lan, vmnet: Vmnet, web: Namespace) -> None:
-    before = web.dump()
-    failed = vmnet(web, "run", VMNET_KEEP_PORTS=str(KEPT), VMNET_QEMU="/nonexistent")
+@pytest.mark.parametrize("resolver", ["nameserver 127.0.0.11\n", "nameserver 172.30.1.1\n"])
+def test_the_network_is_put_back(
+    network: Lan, vmnet: Vmnet, resolver: str, kind: str, chosen: dict[str, str]
+) -> None:
+    web = network.container("web", ipv6=True, resolv_conf=resolver, kind=kind)
+    web.sysctl(net__ipv6__conf__default__disable_ipv6=0)
+    before, rules = web.dump(), web.ip("rule").stdout
+    failed = vmnet(web, "run", VMNET_KEEP_PORTS=str(KEPT), VMNET_QEMU="/nonexistent", **chosen)
     assert failed.returncode
     require_same(before, web.dump())
     assert tables(web) == ""
-    with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT)):
+    with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen):
         assert tables(web) == "table netdev vmnet-eth0\n"
     again = vmnet(web, "run", VMNET_QEMU="/nonexistent")
     assert again.returncode
     require_same(before, web.dump())
     assert tables(web) == ""
+    assert web.ip("rule").stdout == rules
 
 
 def test_a_start_says_what_kept_ports_lack(network: Lan, vmnet: Vmnet) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import pytest
 from attrs import evolve
@@ -11,7 +11,13 @@ from hypothesis import given
 from tests.unit import strategies
 from vmnet import testing
 from vmnet.model.identity import Host, Identity, Interface
-from vmnet.strategies.ports.addressing import link_local, new_mac, spare_candidates
+from vmnet.strategies.ports.addressing import (
+    link_local,
+    neutral_link_local,
+    neutral_mac,
+    new_mac,
+    spare_candidates,
+)
 
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
 MAC = "02:42:ac:11:00:02"
@@ -27,6 +33,21 @@ def mentioned(identity: Identity) -> set[object]:
         *(address.ip for nic in nics for address in nic.addresses),
         *(route.gateway for route in routes),
     }
+
+
+def checksum(words: bytes) -> int:
+    """Return what RFC 1071 computes."""
+    return sum(int.from_bytes(words[at : at + 2], "big") for at in range(0, len(words), 2)) % 0xFFFF
+
+
+@given(strategies.macs, strategies.ipv6)
+def test_replacements_that_change_no_checksum(mac: str, address: IPv6Address) -> None:
+    own, packed = neutral_mac(mac, "bridge"), bytes.fromhex(mac.replace(":", ""))
+    assert own.startswith("06:")
+    assert checksum(bytes.fromhex(own.replace(":", ""))) == checksum(packed)
+    stand_in = neutral_link_local(address, mac, "kept ports 0")
+    assert stand_in in IPv6Network("fe80::/64")
+    assert checksum(stand_in.packed) == checksum(address.packed)
 
 
 @given(strategies.macs)

@@ -3,54 +3,125 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from tests.unit import bpf, frames
 from vmnet import testing
 from vmnet.errors import SettingsError
 from vmnet.model.identity import Route
 from vmnet.model.kept import Kept, StandIn
 from vmnet.model.ports import PortRange
-from vmnet.model.wiring import Requirements
+from vmnet.model.wiring import Bridge, Redirect, Requirements
 from vmnet.net import links
+from vmnet.net.filters import cbpf, keeping
 from vmnet.net.kept import rules
 from vmnet.settings import values
 from vmnet.strategies.ports import kept
 
-GOLDEN = Path(__file__).with_name("golden_kept_ports.txt")
 MAC, OWN_MAC = "02:42:ac:11:00:02", "06:aa:bb:cc:dd:ee"
+PLACE = rules.Place("eth0", "tap0", MAC, OWN_MAC)
 PORTS = (PortRange("tcp", 5900, 5910), PortRange("tcp", 8006, 8006), PortRange("udp", 161, 161))
 BOTH = (
     StandIn(ip_address("172.17.0.2"), ip_address("169.254.7.7")),
     StandIn(ip_address("fd00::2"), ip_address("fe80::7")),
 )
-OWN = IPv4Interface("169.254.7.7/32")
+FOR_KEPT = cbpf.assemble(keeping.program(Kept(PORTS, BOTH)))
+KEEP, NEXT = 0, 0xFFFFFFFF  # TC_ACT_OK, TC_ACT_UNSPEC
+GUEST4, GUEST6, OWN6 = "172.17.0.2", "fd00::2", "fe80::7"
 
 
-def test_golden() -> None:
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [
+        (PLACE, "golden_kept_ports.txt"),
+        (rules.Place("eth0", "tap0", MAC, MAC, "out0"), "golden_kept_ports_redirect.txt"),
+    ],
+)
+def test_golden(place: rules.Place, file: str) -> None:
     """A line for each command of libnftables-json(5)."""
-    commands = rules.table("eth0", MAC, OWN_MAC, Kept(PORTS, BOTH))
+    commands = rules.table(place, Kept(PORTS, BOTH))
     text = "".join(f"{json.dumps(command)}\n" for command in commands)
-    assert text == testing.golden(GOLDEN, text)
+    assert text == testing.golden(Path(__file__).with_name(file), text)
+
+
+def to4(protocol: int, port: int, fragment: int = 0) -> bytes:
+    frame = frames.ipv4("172.17.0.9", protocol, frames.ports(40000, port), fragment=fragment)
+    return frame[:30] + IPv4Address(GUEST4).packed + frame[34:]
+
+
+def to6(next_header: int, payload: bytes, target: str = GUEST6) -> bytes:
+    return frames.ipv6("fd00::9", next_header, payload, target=target)
+
+
+def fragment6(port: int, offset: int = 0) -> bytes:
+    payload = frames.fragment(frames.UDP, frames.ports(40000, port), offset=offset)
+    return to6(frames.FRAGMENT, payload)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (frames.arp("172.17.0.9", target=GUEST4), KEEP),
+        (frames.arp("172.17.0.9", target="172.17.0.1"), NEXT),
+        (to4(frames.TCP, 8006), KEEP),
+        (to4(frames.TCP, 5905), KEEP),
+        (to4(frames.TCP, 80), NEXT),
+        (to4(frames.UDP, 8006), NEXT),
+        (to4(frames.UDP, 161), KEEP),
+        (to4(frames.UDP, 162, frames.MORE), NEXT),
+        (to4(frames.UDP, 162, 185), KEEP),
+        (to4(frames.ICMP, 8006), NEXT),
+        (frames.ipv4("172.17.0.9", frames.TCP, frames.ports(1, 8006)), NEXT),
+        (to6(frames.TCP, frames.ports(1, 8006)), KEEP),
+        (to6(frames.TCP, frames.ports(1, 80)), NEXT),
+        (to6(frames.TCP, frames.ports(1, 8006), "fd00::3"), NEXT),
+        (to6(frames.UDP, frames.ports(1, 161)), KEEP),
+        (fragment6(161), KEEP),
+        (fragment6(162), NEXT),
+        (fragment6(162, offset=100), KEEP),
+        (to6(frames.ICMP6, frames.message(135, GUEST6)), KEEP),
+        (to6(frames.ICMP6, frames.message(135, "fd00::3")), NEXT),
+        (to6(frames.ICMP6, frames.message(136), OWN6), KEEP),
+        (to6(frames.ICMP6, frames.message(136)), NEXT),
+        (to6(frames.ICMP6, frames.message(128), OWN6), NEXT),
+        (frames.ethernet(0x88B5, bytes(46)), NEXT),
+    ],
+)
+def test_a_redirected_uplink_leaves_kept_ports_to_the_container(
+    frame: bytes, expected: int
+) -> None:
+    assert bpf.run(FOR_KEPT, frame) == expected
+    assert bpf.run(FOR_KEPT, frame, {cbpf.VLAN_TAG_PRESENT: 1}) == NEXT
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_rules_of_a_family_that_is_not_served_are_missing(number: int) -> None:
-    text = json.dumps(rules.table("eth0", MAC, OWN_MAC, Kept(PORTS, (BOTH[number],))))
+    text = json.dumps(rules.table(PLACE, Kept(PORTS, (BOTH[number],))))
     missing = ('"ip6"', "icmpv6") if number == 0 else ('"ip"', '"arp"')
     assert not [word for word in missing if word in text]
 
 
-def test_each_address_has_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", [Bridge("06:00:00:00:00:01"), Redirect("macvlan")])
+def test_each_address_has_a_stand_in(
+    path: Bridge | Redirect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(links, "has_ipv6", lambda name: True)
     interface = testing.interface("172.17.0.2/16", "172.17.0.3/16", "fd00::2/64", "fd00::3/64")
-    planned = kept.kept(PORTS, interface, OWN, testing.identity(interface))
-    assert planned is not None
-    assert [each.guest for each in planned.stand_ins] == [a.ip for a in interface.addresses]
-    own = [each.own for each in planned.stand_ins]
-    assert own[0] == OWN.ip
+    identity = testing.identity(interface)
+    (port,) = testing.wiring(identity).ports
+    planned = kept.keeping(PORTS, evolve(port, path=path), interface, identity)
+    assert planned.kept is not None
+    assert planned.local is not None
+    stand_ins = planned.kept.stand_ins
+    assert [each.guest for each in stand_ins] == [own.ip for own in interface.addresses]
+    own = [each.own for each in stand_ins]
+    # A redirected uplink has all of them, and the tap another.
+    is_bridge = isinstance(path, Bridge)
+    assert (planned.local.addresses[-1].ip in own) == is_bridge
     assert len(set(own)) == 4
     assert all(address.is_link_local for address in own)
 
@@ -71,7 +142,8 @@ def test_the_container_gets_the_routes_of_the_families_that_it_serves() -> None:
 
 def test_without_an_address_nothing_is_kept() -> None:
     interface = testing.interface()
-    assert kept.kept(PORTS, interface, OWN, testing.identity(interface)) is None
+    (port,) = testing.wiring(testing.identity(interface)).ports
+    assert kept.keeping(PORTS, port, interface, testing.identity(interface)) == port
     with pytest.raises(SettingsError, match="the container has no address"):
         kept.require(PORTS, testing.identity(interface), Requirements())
 

@@ -18,8 +18,11 @@ from vmnet.net.netlink import attribute
 from vmnet.net.packets import mac_bytes
 
 IFF_UP, IFF_NOARP, IFF_ALLMULTI = 0x1, 0x80, 0x200
+MAIN_TABLE = 254
+"""The number of the main table of routes."""
 REDIRECTED = IFF_NOARP | IFF_ALLMULTI
 """The flags of an uplink whose frames never reach the stack: no ARP, and every multicast group."""
+_LAST_SMALL_TABLE = 255
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
 _IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE = 1, 19
 _IPV4_DEVCONF_ARP_NOTIFY, _IPV4_DEVCONF_ACCEPT_LOCAL = 22, 23
@@ -37,7 +40,7 @@ _ALL_BUT_PAUSE = 0xFFFD
 _ADDR_GEN_MODE_NONE = 1
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _IFA_F_NODAD, _RTAX_MTU = 2, 2
-_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 254, 4, 1, 253, 4
+_RTPROT_STATIC, _RTN_UNICAST, _RT_SCOPE_LINK, _RTNH_F_ONLINK = 4, 1, 253, 4
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _NEW = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
 
@@ -252,11 +255,13 @@ def add_route(
     *,
     mtu: int | None = None,
     source: IPv4Address | IPv6Address | None = None,
+    table: int = MAIN_TABLE,
 ) -> None:
-    """Add a route to the main table.
+    """Add a route.
 
     :param mtu: in bytes; IPv4 routers may fragment larger packets (``mtu lock`` in ip-route(8))
     :param source: the preferred source address; None: the kernel chooses
+    :param table: the number of a table; those above 255 need an attribute
     """
     destination, gateway = route.destination, route.gateway
     locked = [("RTAX_LOCK", 1 << _RTAX_MTU)] if destination.version == 4 else []
@@ -268,6 +273,8 @@ def add_route(
         dst_len=destination.prefixlen,
         scope=_RT_SCOPE_LINK if gateway is None and destination.version == 4 else 0,
         flags=_RTNH_F_ONLINK if route.onlink else 0,
+        table=0 if table > _LAST_SMALL_TABLE else table,
+        RTA_TABLE=table,
         RTA_DST=None if route.is_default else str(destination.network_address),
         RTA_GATEWAY=gateway and str(gateway),
         RTA_PREFSRC=source and str(source),
@@ -292,7 +299,7 @@ def _add_route(kernel: rtnl.Rtnl, name: str, **given: Any) -> None:
     attributes = {key: value for key, value in given.items() if key.startswith("RTA_")}
     fields = {
         "family": socket.AF_INET,
-        "table": _RT_TABLE_MAIN,
+        "table": MAIN_TABLE,
         "proto": _RTPROT_STATIC,
         "type": _RTN_UNICAST,
         **{key: value for key, value in given.items() if key not in attributes},

@@ -43,6 +43,14 @@ def field(protocol: str, name: str) -> Object:
     return {"payload": {"protocol": protocol, "field": name}}
 
 
+def raw(base: str, offset: int, length: int) -> Object:
+    """Return the expression for bits of a packet, whose change does not update a checksum.
+
+    :param base: the header from which the offset counts: ll, nh or th
+    """
+    return {"payload": {"base": base, "offset": offset, "len": length}}
+
+
 def meta(key: str) -> Object:
     return {"meta": {"key": key}}
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+from vmnet.model.kept import Kept
 from vmnet.model.wiring import Local, Port
 from vmnet.net import rtnl
 from vmnet.net.filters import clsact
@@ -37,6 +38,7 @@ from vmnet.net.filters.matching import (
     DHCP_SERVER,
     DNS,
     DROP,
+    FRAGMENT,
     ICMP,
     ICMP6,
     IPV4,
@@ -140,10 +142,6 @@ def _ipv6(port: Port) -> Program:
     """Return the filter for IPv6 packets, from the label ``ipv6`` on."""
     if port.kept is None or not _kept6(port):
         return {}
-    kept = {
-        protocol: [each for each in port.kept.ports if each.protocol == protocol]
-        for protocol in ("tcp", "udp")
-    }
     return {
         "ipv6": [*require_length(14 + 40 + 8), *jump_if_from(port.guest_mac, "drop")],
         "ipv6 from the network": [
@@ -153,19 +151,38 @@ def _ipv6(port: Port) -> Program:
             DROP,
         ],
         "icmpv6": [(LDB, 14 + 40, 0, 0), *jump_if(NS6, "pass"), *jump_if(NA6, "pass"), DROP],
-        "kept": [(LDB, 20, 0, 0), *jump_if(TCP, "kept tcp"), *jump_if(UDP, "kept udp"), DROP],
-        **{
-            f"kept {protocol}": [
-                (LDH, 14 + 40 + 2, 0, 0),  # destination port
-                *(
-                    step
-                    for each in ports
-                    for step in jump_if_between(each.first, each.last, "pass")
-                ),
-                DROP,
-            ]
-            for protocol, ports in kept.items()
-        },
+        "kept": [
+            (LDB, 20, 0, 0),
+            *jump_if(TCP, "kept tcp"),
+            *jump_if(UDP, "kept udp"),
+            *require_value(FRAGMENT),
+            (LDH, 14 + 40 + 2, 0, 0),
+            (JSET, 0xFFF8, 0, 1),
+            (JUMP, 0, "pass", 0),  # a later fragment, which is useless without the first
+            (LDB, 14 + 40, 0, 0),
+            *jump_if(TCP, "kept fragment of tcp"),
+            *jump_if(UDP, "kept fragment of udp"),
+            DROP,
+        ],
+        **_kept_ports(port.kept, "kept", 14 + 40),
+        **_kept_ports(port.kept, "kept fragment of", 14 + 48),
+    }
+
+
+def _kept_ports(kept: Kept, label: str, payload: int) -> Program:
+    """Return the parts of a program for TCP and UDP packets, by destination port."""
+    return {
+        f"{label} {protocol}": [
+            (LDH, payload + 2, 0, 0),
+            *(
+                step
+                for each in kept.ports
+                if each.protocol == protocol
+                for step in jump_if_between(each.first, each.last, "pass")
+            ),
+            DROP,
+        ]
+        for protocol in ("tcp", "udp")
     }
 
 

@@ -22,7 +22,7 @@ from ipaddress import IPv4Address
 from vmnet.errors import BridgeError
 from vmnet.model.wiring import Local, Outside, Port, Redirect
 from vmnet.net import rtnl
-from vmnet.net.filters import antispoof, clsact, containment, reception
+from vmnet.net.filters import antispoof, clsact, containment, keeping, reception
 from vmnet.net.filters.cbpf import JEQ, LD, LDH, LDH_X, RET, VLAN_TAG_PRESENT, Program
 from vmnet.net.filters.matching import (
     ANY_FRAGMENT,
@@ -42,7 +42,6 @@ from vmnet.net.filters.matching import (
     require_value,
 )
 
-_KEEP = (RET, clsact.OK, 0, 0)  # leave the frame to the container's stack
 _SELECTED, _OTHER = (RET, clsact.SELECTED, 0, 0), (RET, 0, 0, 0)
 
 
@@ -64,6 +63,8 @@ def join(kernel: rtnl.Rtnl, port: Port, tap: Local, path: Redirect) -> None:
     if path.outside is not None:
         filter_outside(kernel, port, path, path.outside)
     uplink: dict[int, list[clsact.Step]] = {clsact.INGRESS: [containment.entering(port)]}
+    if port.kept is not None:
+        uplink[clsact.INGRESS].append(keeping.program(port.kept))
     if path.outside is not None and not path.is_sibling:
         uplink[clsact.INGRESS].append(for_outside(path.outside))
         uplink[clsact.INGRESS].append(clsact.Copy(arp_broadcasts(), tap.device))
@@ -143,7 +144,7 @@ def for_container(port: Port, tap: Local) -> Program:
             (JEQ, DHCP_SERVER, "pass", "on"),
         ],
         **reception.from_guest(),
-        "pass": [_KEEP],
+        "pass": [keeping.KEEP],
         "on": [PASS],
         "drop": [DROP],
     }
@@ -154,7 +155,7 @@ def for_outside(outside: Outside) -> Program:
 
     The kernel passes a frame that is kept to the macvlan device on the uplink.
     """
-    return {"start": [*jump_if_to(outside.mac, "keep"), PASS], "keep": [_KEEP]}
+    return {"start": [*jump_if_to(outside.mac, "keep"), PASS], "keep": [keeping.KEEP]}
 
 
 def arp_broadcasts() -> Program:

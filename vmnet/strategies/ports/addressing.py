@@ -49,6 +49,34 @@ def ipv6_link_local(mac: str) -> IPv6Address:
     return IPv6Address(packets.link_local(packets.mac_bytes(mac)))
 
 
+def neutral_mac(guest_mac: str, role: str) -> str:
+    """Return a MAC like :func:`new_mac` that can replace the guest's without changing a checksum.
+
+    Both have the same sum of words (RFC 1071).
+    """
+    from vmnet.api import packets
+
+    first = packets.mac_bytes(new_mac(guest_mac, role))[:4]
+    last = _balance(packets.mac_bytes(guest_mac), first)
+    return ":".join(f"{byte:02x}" for byte in first + last)
+
+
+def neutral_link_local(address: IPv6Address, guest_mac: str, role: str) -> IPv6Address:
+    """Return a link-local address that can replace an address without changing a checksum."""
+    first = b"\xfe\x80".ljust(8, b"\0") + _digest(guest_mac, role)[:6]
+    return IPv6Address(first + _balance(address.packed, first))
+
+
+def _balance(whole: bytes, part: bytes) -> bytes:
+    """Return the last word that gives ``part`` the same sum as ``whole``."""
+    return ((_sum(whole) - _sum(part)) % 0xFFFF).to_bytes(2, "big")
+
+
+def _sum(words: bytes) -> int:
+    """Return the sum of 16-bit words."""
+    return sum(int.from_bytes(words[at : at + 2], "big") for at in range(0, len(words), 2))
+
+
 def spare_candidates(interface: Interface, identity: Identity) -> tuple[IPv4Interface, ...]:
     """Return addresses of the interface's first subnet that may be free, in the order to try them.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Interface
 
 from attrs import evolve
 
 from vmnet.api import (
     KEEP_PORTS,
+    Bridge,
     Identity,
     Interface,
     Kept,
@@ -51,57 +51,56 @@ def require(ports: tuple[PortRange, ...], identity: Identity, requirements: Requ
         )
 
 
-def kept(
-    ports: tuple[PortRange, ...], interface: Interface, own: IPv4Interface, identity: Identity
-) -> Kept | None:
-    """Return what the container keeps on an interface; None without an address.
-
-    :param own: the bridge's link-local address
-    """
-    stand_ins = (*_ipv4(interface, own, identity), *_ipv6(interface))
-    return Kept(ports, stand_ins, tuple(_routes(interface, stand_ins))) if stand_ins else None
-
-
-def keeping(port: Port, kept: Kept | None) -> Port:
-    """Return the port with what the container keeps.
-
-    Kept ports have the interface's default route from the start, and whether or not the own end has
-    a spare address.
-    """
-    local = port.local
-    if kept is not None and local is not None and any(map(_is_default, kept.routes)):
-        local = evolve(local, gateway=None)
-    return evolve(port, kept=kept, local=local)
+def keeping(
+    ranges: tuple[PortRange, ...], port: Port, interface: Interface, identity: Identity
+) -> Port:
+    """Return the port with what the container keeps; unchanged without an address."""
+    if not (stand_ins := (*_ipv4(port, interface, identity), *_ipv6(port, interface))):
+        return port
+    kept = Kept(ranges, stand_ins, tuple(_routes(interface, stand_ins)))
+    if isinstance(port.path, Bridge) and port.local is not None:
+        local = evolve(port.local, mac=addressing.neutral_mac(interface.mac, "bridge"))
+        if any(map(_is_default, kept.routes)):
+            # There from the start, and whether or not the bridge has a spare address.
+            local = evolve(local, gateway=None)
+        port = evolve(port, local=local)
+    return evolve(port, kept=kept)
 
 
 def _is_default(route: Route) -> bool:
     return route.is_default and route.destination.version == 4
 
 
-def _ipv4(interface: Interface, own: IPv4Interface, identity: Identity) -> Iterator[StandIn]:
+def _ipv4(port: Port, interface: Interface, identity: Identity) -> Iterator[StandIn]:
     for number, address in enumerate(interface.ipv4):
-        role = f"kept ports {number}"
-        link_local = addressing.link_local(interface.mac, identity, role) if number else own
-        yield StandIn(address.ip, link_local.ip)
+        if not number and isinstance(port.path, Bridge) and port.local is not None:
+            own = port.local.addresses[-1]
+        else:
+            own = addressing.link_local(interface.mac, identity, f"kept ports {number}")
+        yield StandIn(address.ip, own.ip)
 
 
-def _ipv6(interface: Interface) -> Iterator[StandIn]:
-    if not interface.ipv6:
-        return
-    from vmnet.api import links
-
-    if not links.has_ipv6("default"):
-        _log.warning(
-            "the container serves kept ports over IPv4 only, because IPv6 is disabled on new "
-            "interfaces",
-            extra={
-                "hint": "run the container with `--sysctl net.ipv6.conf.default.disable_ipv6=0`"
-            },
-        )
+def _ipv6(port: Port, interface: Interface) -> Iterator[StandIn]:
+    if not interface.ipv6 or (isinstance(port.path, Bridge) and not _has_ipv6()):
         return
     for number, address in enumerate(interface.ipv6):
-        mac = addressing.new_mac(interface.mac, f"kept ports {number}")
-        yield StandIn(address.ip, addressing.ipv6_link_local(mac))
+        role = f"kept ports {number}"
+        own = addressing.neutral_link_local(address.ip, interface.mac, role)
+        yield StandIn(address.ip, own)
+
+
+def _has_ipv6() -> bool:
+    """Return whether a bridge can have IPv6; otherwise log a warning."""
+    from vmnet.api import links
+
+    if links.has_ipv6("default"):
+        return True
+    _log.warning(
+        "the container serves kept ports over IPv4 only, because IPv6 is disabled on new "
+        "interfaces",
+        extra={"hint": "run the container with `--sysctl net.ipv6.conf.default.disable_ipv6=0`"},
+    )
+    return False
 
 
 def _routes(interface: Interface, stand_ins: Sequence[StandIn]) -> Iterator[Route]:

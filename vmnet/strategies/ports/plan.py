@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Interface
 from typing import Any
 
 from attrs import evolve
@@ -192,16 +191,11 @@ def _keep(
 
     kept.require(ranges, identity, requirements)
     keeping = [
-        kept.keeping(port, kept.kept(ranges, interface, _link_local(port), identity))
+        kept.keeping(ranges, port, interface, identity)
         for port, interface in zip(ports, interfaces, strict=True)
     ]
-    kept_ports.check(tuple(keeping))
+    kept_ports.check(keeping)
     return keeping
-
-
-def _link_local(port: Port) -> IPv4Interface:
-    assert port.local is not None
-    return port.local.addresses[-1]
 
 
 def _default_interface(identity: Identity) -> int:

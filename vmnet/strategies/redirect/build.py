@@ -33,6 +33,10 @@ def build(wiring: Wiring) -> None:
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for each in redirected:
             _build_port(kernel, each)
+    if any(port.kept is not None for port in wiring.ports):
+        from vmnet.api import kept_ports
+
+        kept_ports.load(wiring.ports)
 
 
 def _build_port(kernel: rtnl.Rtnl, ends: Ends) -> None:
@@ -86,7 +90,7 @@ def join(kernel: rtnl.Rtnl, ends: Ends) -> None:
 
 
 def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:
-    """Take the addresses and routes from the uplink, whose frames never reach the stack again.
+    """Take the addresses and routes from the uplink, whose stack gets only frames for kept ports.
 
     An ipvlan interface receives only packets for its own addresses, so it gets them again, but
     without the routes that make them the container's.
@@ -94,7 +98,8 @@ def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:
     uplink = ends.port.uplink
     with step(f"take the addresses from {uplink}"):
         # The uplink's own list of multicast groups is not the guest's.
-        links.set_flags(kernel, uplink, links.REDIRECTED, links.REDIRECTED)
+        flags = links.REDIRECTED if ends.port.kept is None else links.IFF_ALLMULTI
+        links.set_flags(kernel, uplink, flags, links.REDIRECTED)
         links.change(kernel, uplink, up=False)
         links.delete_addresses(kernel, uplink)
         links.disable_ipv6_link_local(kernel, uplink)
@@ -102,6 +107,10 @@ def _clear_uplink(kernel: rtnl.Rtnl, ends: Ends) -> None:
         if ends.path.shares_mac:
             replay.addresses(kernel, uplink, ends.port.saved)
             links.delete_routes(kernel, uplink)
+        if ends.port.kept is not None:
+            from vmnet.api import kept_ports
+
+            kept_ports.add_uplink_addresses(kernel, ends.port, ends.port.kept)
 
 
 def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:

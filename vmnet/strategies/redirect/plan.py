@@ -66,22 +66,13 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
 
 
 def without_rules(wiring: Wiring) -> Wiring:
-    """Return the wiring without the nftables rules that a redirected port cannot have.
-
-    :raises BridgeError: the container is to keep ports of a redirected NIC
-    """
+    """Return the wiring without the nftables rules that a redirected port cannot have."""
     return evolve(wiring, ports=tuple(map(_without_rules, wiring.ports)))
 
 
 def _without_rules(port: Port) -> Port:
     if not isinstance(port.path, Redirect):
         return port
-    if port.kept is not None:
-        raise BridgeError(
-            f"the container can't keep ports on {port.uplink}, whose frames are redirected",
-            "unset VMNET_KEEP_PORTS, or use VMNET_BRIDGE=bridge on a network of another kind than "
-            "macvlan and ipvlan",
-        )
     if port.localhost is not None:
         _log.warning(
             "127.0.0.1 does not lead to the guest: the frames of %s are redirected", port.uplink

@@ -11,6 +11,10 @@ def restore(wiring: Wiring) -> None:
 
     :raises BridgeError: the kernel refused a step, or an uplink differs from its saved state
     """
+    if any(port.kept is not None for port in wiring.ports):
+        from vmnet.api import kept_ports
+
+        kept_ports.remove(wiring.ports)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         present, gone = {}, []
         for ends in map(Ends.of, wiring.ports):
@@ -55,6 +59,10 @@ def _restore_link(kernel: rtnl.Rtnl, ends: Ends) -> None:
     uplink, saved = ends.port.uplink, ends.port.saved
     if ends.path.shares_mac:  # its addresses lack the kernel's routes to them
         links.delete_addresses(kernel, uplink)
+    if ends.port.kept is not None:
+        from vmnet.api import kept_ports
+
+        kept_ports.remove_uplink_addresses(kernel, ends.port, ends.port.kept)
     is_up = bool(links.get(kernel, uplink)["flags"] & links.IFF_UP)
     if is_up != saved.up:
         links.disable_ipv6_link_local(kernel, uplink)
