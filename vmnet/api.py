@@ -76,6 +76,7 @@ from vmnet.model.wiring import (
 )
 from vmnet.settings import values
 from vmnet.settings.core import (
+    BOOT,
     BRIDGE_ADDRESS,
     DNS,
     FILTER,
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGENT_CHANNEL",
+    "BOOT",
     "BRIDGE_ADDRESS",
     "CONTRACT",
     "DNS",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vmnet import testing
 from vmnet.errors import MachineError
-from vmnet.planning import nics
+from vmnet.model.devices import Cdrom, Disk
+from vmnet.planning import boot_order, nics
 
 IDENTITY = testing.identity(
     testing.interface("10.0.0.2/24", mtu=1450),
@@ -45,3 +48,31 @@ def test_a_model_for_an_interface_that_can_never_come_is_refused(
     with pytest.raises(MachineError, match="the guest gets no interface eth7") as caught:
         models(VMNET_NIC_MODEL="eth7=e1000", VMNET_HOTPLUG="0")
     assert caught.value.hint == "the interfaces are eth0, eth1, eth2"
+
+
+@pytest.mark.parametrize(
+    ("environ", "places"),
+    [
+        ({}, [None, None, None]),
+        ({"VMNET_BOOT": "network"}, [0, None, None]),
+        ({"VMNET_BOOT": "network", "VMNET_KERNEL": "/vmlinuz"}, [None, None, None]),
+    ],
+)
+def test_only_the_first_nic_boots(environ: dict[str, str], places: list[int | None]) -> None:
+    found = nics.of(testing.settings(environ), IDENTITY, testing.wiring(IDENTITY))
+    assert [nic.boot for nic in found] == places
+
+
+def places(**environ: str) -> list[int | None]:
+    """Return the places of three disks and CDs in the boot order, and of the first NIC."""
+    settings = testing.settings(environ)
+    devices = (Disk(Path("/a"), "raw"), Disk(Path("/b"), "raw", boot=1), Cdrom(Path("/c")))
+    listed = [device.boot for device in boot_order.disks(settings, devices)]
+    return [*listed, boot_order.network(settings)]
+
+
+def test_every_bootable_device_has_a_place_if_the_network_has_one() -> None:
+    assert places() == [None, 1, None, None]
+    assert places(VMNET_BOOT="network") == [100, 1, 152, 0]
+    assert places(VMNET_BOOT="network,disk") == [100, 1, 152, 0]
+    assert places(VMNET_BOOT="disk,network") == [100, 1, 152, 200]

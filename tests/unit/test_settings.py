@@ -47,6 +47,7 @@ BAD: dict[str, str] = {
     "VMNET_APPEND": "quiet\tsplash",
     "VMNET_DEMO": "demo",
     "VMNET_FIRMWARE": "OVMF.fd",
+    "VMNET_BOOT": "floppy",
     "VMNET_MEMORY": "lots",
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",

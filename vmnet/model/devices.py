@@ -82,10 +82,12 @@ class Cdrom:
     """A CD: a read-only ISO 9660 or UDF image.
 
     :param block: ``path`` is a block device, not a file
+    :param boot: the place in the boot order; None if the firmware decides
     """
 
     path: Path
     block: bool = False
+    boot: int | None = None
 
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"

@@ -44,7 +44,7 @@ def boot_devices(settings: Settings) -> Boot:
         choose.cdrom(cdrom)
         devices.append(Cdrom(cdrom, cdrom.is_block_device()))
     kernel = _kernel(settings)
-    if not devices and kernel is None:
+    if not devices and kernel is None and "network" not in settings[core.BOOT]:
         kernel = _demonstration(settings[core.DEMO])
     return Boot(tuple(devices), kernel)
 

@@ -9,7 +9,7 @@ from vmnet.model.devices import AGENT_CHANNEL, Channel, Device
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import accelerator, firmware, memory, nics, sizing
+from vmnet.planning import accelerator, boot_order, firmware, memory, nics, sizing
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -35,7 +35,7 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=nics.of(settings, identity, wiring),
-        devices=(*boot.devices, *contributed, *_agent(settings)),
+        devices=(*boot_order.disks(settings, boot.devices), *contributed, *_agent(settings)),
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
         firmware=firmware.choose(settings, boot),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from attrs import evolve
+
 from vmnet.errors import MachineError
 from vmnet.model.identity import Identity, Interface
 from vmnet.model.machine import Nic
 from vmnet.model.nic_models import VIRTIO
 from vmnet.model.wiring import Port, Wiring
+from vmnet.planning import boot_order
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -23,10 +26,11 @@ def of(settings: Settings, identity: Identity, wiring: Wiring) -> tuple[Nic, ...
     """
     pairs = tuple(wiring.pairs(identity))
     _check_names(settings, [interface.name for interface, _ in pairs])
-    found = tuple(
+    found = [
         nic(settings, f"net{number}", interface, port)
         for number, (interface, port) in enumerate(pairs)
-    )
+    ]
+    found[:1] = [evolve(own, boot=boot_order.network(settings)) for own in found[:1]]
     small = [
         f"{interface.name} ({own.model}, {own.mtu} bytes)"
         for (interface, _), own in zip(pairs, found, strict=True)
@@ -38,7 +42,7 @@ def of(settings: Settings, identity: Identity, wiring: Wiring) -> tuple[Nic, ...
             "advertisements or cloud-init say",
             ", ".join(small),
         )
-    return found
+    return tuple(found)
 
 
 def nic(settings: Settings, name: str, interface: Interface, port: Port) -> Nic:

@@ -162,6 +162,13 @@ FIRMWARE = setting(
     "auto",
     "bios, uefi, secureboot, or a firmware image; auto: uefi for a disk that only UEFI can boot",
 )
+BOOT = setting(
+    "VMNET_BOOT",
+    values.listed(values.choice("disk", "network")),
+    "disk",
+    "what to boot, in this order: disk (and CD), network (PXE on the first NIC)",
+    unless=(KERNEL,),
+)
 MEMORY = setting(
     "VMNET_MEMORY",
     values.memory,

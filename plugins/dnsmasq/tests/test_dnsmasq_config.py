@@ -10,12 +10,15 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from vmnet_dnsmasq import boot_file
+from vmnet_dnsmasq.boot_file import BootFile
 from vmnet_dnsmasq.config import Paths, Service, render, render_hosts
 from vmnet_dnsmasq.routes import classless
+from vmnet_dnsmasq.rows import ROWS
 
 from tests.lab.net.namespace import namespace
 from vmnet import testing
-from vmnet.api import Host, Identity, Wiring
+from vmnet.api import Host, Identity, SettingsError, Wiring
 from vmnet.testing import golden, interface, resolver, route
 
 PATHS = Paths.below(Path("/run/vmnet"))
@@ -228,3 +231,36 @@ def test_a_nameserver_that_the_container_could_not_reach_is_reported() -> None:
     identity = testing.identity(resolver=resolver("192.0.2.53", "2001:db8::53"))
     (line,) = Service.of(identity, testing.wiring(identity)).not_carried
     assert line == "nameserver 2001:db8::53: the container has no IPv6 address"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("tftp://192.0.2.1/boot/x.ipxe", '"boot/x.ipxe",,192.0.2.1'),
+        ("tftp://boot.example/x,y", '"tftp://boot.example/x,y"'),
+        ("http://192.0.2.1/x.ipxe?a=b", '"http://192.0.2.1/x.ipxe?a=b"'),
+    ],
+)
+def test_the_boot_file(url: str, words: str) -> None:
+    identity = testing.identity()
+    boot = boot_file.of(testing.settings({"VMNET_BOOT_URL": url}, *ROWS))
+    service = Service.of(identity, testing.wiring(identity), boot)
+    assert f"dhcp-boot=tag:br0,{words}" in render(service, PATHS).splitlines()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["tftp://192.0.2.1/", "ftp://h/x", "http://h/a b", 'http://h/"x', "http://h/" + 120 * "x"],
+)
+def test_a_boot_url_that_dhcp_cannot_carry_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^VMNET_BOOT_URL=.* is not a URL such as"):
+        testing.settings({"VMNET_BOOT_URL": url}, *ROWS)
+
+
+def test_a_boot_file_takes_the_room_of_other_options() -> None:
+    identity = testing.identity(ntp=tuple(map(ip_address, range(0xC0000201, 0xC0000201 + 45))))
+    boot = BootFile(100 * "x", None)
+    wiring = testing.wiring(identity)
+    assert not Service.of(identity, wiring).not_carried
+    (line,) = Service.of(identity, wiring, boot).not_carried
+    assert line.startswith("time servers of eth0, if the DHCP client accepts only 576 bytes")

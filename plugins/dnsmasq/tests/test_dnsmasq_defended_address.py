@@ -15,6 +15,7 @@ from vmnet_dnsmasq.config import spare_option
 from vmnet_dnsmasq.responder import defended_address, link, privileges, rtnetlink
 from vmnet_dnsmasq.responder.defended_address import DefendedAddress
 from vmnet_dnsmasq.responder_delivery import BridgeAddress
+from vmnet_dnsmasq.rows import ROWS
 from vmnet_dnsmasq.service import deliver
 
 from tests.unit import bpf
@@ -43,7 +44,7 @@ PACKET_TYPE, OTHER_HOST = 0xFFFFF004, 3
 def test_a_spare_address_is_watched_without_ipv6() -> None:
     identity = testing.identity(resolver=resolver("127.0.0.11"))
     wiring = testing.wiring(identity, nameserver="172.17.255.254/16")
-    delivery = deliver(testing.settings({"VMNET_LOG": "json"}), identity, wiring)
+    delivery = deliver(testing.settings({"VMNET_LOG": "json"}, *ROWS), identity, wiring)
     assert [daemon.name for daemon in delivery.daemons] == ["dnsmasq", "the responder"]
     config = json.loads(delivery.files[-1].content)
     assert (config["log_form"], config["nics"]) == ("json", [])
@@ -63,7 +64,7 @@ def test_the_configuration_contains_replacements_and_the_gateway() -> None:
     spares = tuple(IPv4Interface(f"{text}/16") for text in (SECOND, THIRD))
     own = evolve(testing.local(wiring), spares=spares, gateway=IPv4Address("172.17.0.1"))
     port = evolve(port, local=own)
-    delivery = deliver(testing.settings(), identity, evolve(wiring, ports=(port,)))
+    delivery = deliver(testing.settings({}, *ROWS), identity, evolve(wiring, ports=(port,)))
     (address,) = json.loads(delivery.files[-1].content)["bridge_addresses"]
     assert address["addresses"] == [FIRST, SECOND, THIRD]
     assert address["gateway"] == "172.17.0.1"
@@ -78,7 +79,7 @@ def test_an_address_is_claimed_after_the_start() -> None:
     spares = tuple(IPv4Interface(f"{text}/16") for text in (FIRST, SECOND))
     own = evolve(testing.local(wiring), spares=spares)
     wiring = evolve(wiring, ports=(evolve(wiring.ports[0], local=own),))
-    delivery = deliver(testing.settings(), identity, wiring)
+    delivery = deliver(testing.settings({}, *ROWS), identity, wiring)
     files = {file.path.name: file.content.decode() for file in delivery.files}
     assert [daemon.late for daemon in delivery.daemons] == [False, True]
     (address,) = json.loads(files["responder.json"])["bridge_addresses"]

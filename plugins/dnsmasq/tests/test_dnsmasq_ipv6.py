@@ -17,6 +17,7 @@ from vmnet_dnsmasq import ipv6_gaps
 from vmnet_dnsmasq.config import Service, serves_dns
 from vmnet_dnsmasq.ipv6 import Ipv6Nic, nics
 from vmnet_dnsmasq.responder import dhcp6, frame, link, router, wire
+from vmnet_dnsmasq.rows import ROWS
 from vmnet_dnsmasq.service import deliver
 
 from vmnet import testing
@@ -76,7 +77,7 @@ def test_a_docker_network() -> None:
 
 def test_ipv4_only_needs_no_responder() -> None:
     identity = testing.identity()
-    delivery = deliver(testing.settings(), identity, testing.wiring(identity))
+    delivery = deliver(testing.settings({}, *ROWS), identity, testing.wiring(identity))
     assert [daemon.name for daemon in delivery.daemons] == ["dnsmasq"]
 
 
@@ -84,7 +85,7 @@ def test_ipv6_only_needs_no_dnsmasq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     identity = testing.identity(interface("fd00::2/64"), hosts=(Host(GATEWAY, ("db",)),))
     assert not serves_dns(identity)
-    delivery = deliver(testing.settings(), identity, testing.wiring(identity))
+    delivery = deliver(testing.settings({}, *ROWS), identity, testing.wiring(identity))
     (daemon,), (file,) = delivery.daemons, delivery.files
     assert daemon.argv[-1] == str(file.path)
     assert json.loads(file.content)["nics"][0]["addresses"] == ["fd00::2"]
@@ -99,7 +100,9 @@ def test_a_default_route_lowers_the_mtu() -> None:
 
 def test_without_containment_nothing_is_answered() -> None:
     identity = testing.identity(dual_stack())
-    delivery = deliver(testing.settings(), identity, testing.wiring(identity, contain=False))
+    delivery = deliver(
+        testing.settings({}, *ROWS), identity, testing.wiring(identity, contain=False)
+    )
     assert delivery.daemons == ()
 
 

@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 from vmnet_dnsmasq import refresh, service
 from vmnet_dnsmasq.config import Paths
+from vmnet_dnsmasq.rows import ROWS
 
 from vmnet import testing
 from vmnet.api import Host, Identity, engine_files
@@ -113,7 +114,7 @@ def test_the_mode_depends_on_how_the_guest_gets_names(
     ipam: str, nameserver: str, mode: str
 ) -> None:
     wiring = testing.wiring(IDENTITY, contain="dnsmasq" in ipam, nameserver=nameserver)
-    settings = testing.settings({"VMNET_IPAM": ipam})
+    settings = testing.settings({"VMNET_IPAM": ipam}, *ROWS)
     dnsmasq, *_ = service.deliver(settings, IDENTITY, wiring).daemons
     assert mode in dnsmasq.refresh
 
@@ -138,6 +139,6 @@ def test_only_files_that_the_names_come_from_are_followed(monkeypatch: pytest.Mo
 
 def _follows(identity: Identity, **environ: str) -> tuple[Path, ...]:
     wiring = testing.wiring(identity, nameserver="172.17.255.254/16")
-    dnsmasq, _ = service.deliver(testing.settings(environ), identity, wiring).daemons
+    dnsmasq, _ = service.deliver(testing.settings(environ, *ROWS), identity, wiring).daemons
     assert dnsmasq.refresh[-len(dnsmasq.follows) - 1] == "served"
     return dnsmasq.follows

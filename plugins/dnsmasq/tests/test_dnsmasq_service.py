@@ -1,4 +1,4 @@
-"""A warning if dnsmasq, which does not run as root, cannot read the names that it serves."""
+"""What a delivery refuses, and what it warns of."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from vmnet_dnsmasq import service
+from vmnet_dnsmasq.rows import ROWS
 
 from vmnet import testing
-from vmnet.api import Identity
+from vmnet.api import DeliveryError, Identity
 from vmnet.testing import resolver
 
 FORWARDED = testing.identity(resolver=resolver("127.0.0.11"))
@@ -30,9 +31,20 @@ def test_a_closed_folder_is_reported_if_names_are_served(
     closed.mkdir(mode=mode)
     nameserver = "172.17.255.254/16" if identity is FORWARDED else ""
     wiring = testing.wiring(identity, nameserver=nameserver)
-    settings = testing.settings({"VMNET_RUN_DIR": str(closed / "run")})
+    settings = testing.settings({"VMNET_RUN_DIR": str(closed / "run")}, *ROWS)
     service.deliver(settings, identity, wiring)
     warnings = [record for record in caplog.records if f"can't enter {closed}, " in record.message]
     assert [record.hint for record in warnings] == (  # type: ignore[attr-defined]
         [f"`chmod o+x {closed}`, or name another folder, such as /run/vmnet"] if is_reported else []
     )
+
+
+def test_a_boot_from_the_network_without_a_boot_file_is_refused() -> None:
+    identity = testing.identity()
+    booting = {"VMNET_BOOT": "network"}
+    with pytest.raises(DeliveryError, match="VMNET_BOOT=network: dnsmasq does not know") as caught:
+        service.deliver(testing.settings(booting, *ROWS), identity, testing.wiring(identity))
+    assert "NO_DHCP=true" in caught.value.hint
+    named = testing.settings({**booting, "VMNET_BOOT_URL": "tftp://192.0.2.1/x"}, *ROWS)
+    config = service.deliver(named, identity, testing.wiring(identity)).files[0].content
+    assert b'dhcp-boot=tag:br0,"x",,192.0.2.1' in config

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from vmnet.api import (
     RUN_DIR,
     Delivery,
@@ -9,10 +12,17 @@ from vmnet.api import (
     Handover,
     Identity,
     Requirements,
+    Setting,
     Settings,
     Wiring,
     hookimpl,
 )
+from vmnet_dnsmasq import rows
+
+
+@hookimpl
+def vmnet_settings() -> Sequence[Setting[Any]]:
+    return rows.ROWS
 
 
 @hookimpl

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from vmnet.api import Host, Identity, Interface, Local, Wiring, frozen, is_domain, is_label
 from vmnet_dnsmasq import dns_names, options
+from vmnet_dnsmasq.boot_file import BootFile
 from vmnet_dnsmasq.gaps import gaps, own_nameserver, reachable
 from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.routes import Pair, classless, gateway_of
@@ -71,6 +72,7 @@ class Service:
         their place, see :func:`spare_option`
     :param spare: this address; None until the bridge has it
     :param upstream: the servers that dnsmasq forwards to; None if it serves no DNS
+    :param boot: what a guest that boots from the network loads
     """
 
     leases: tuple[Lease, ...]
@@ -85,9 +87,10 @@ class Service:
     hosts: tuple[Host, ...]
     ntp: tuple[IPv4Address, ...]
     not_carried: tuple[str, ...]
+    boot: BootFile | None = None
 
     @classmethod
-    def of(cls, identity: Identity, wiring: Wiring) -> Service:
+    def of(cls, identity: Identity, wiring: Wiring, boot: BootFile | None = None) -> Service:
         dns = wiring.nameserver if wiring.needs_forwarder else None
         stable = wiring.stable_nameserver if dns else None
         original = dns_names.search_domains(identity, serves_hosts=False)
@@ -116,6 +119,7 @@ class Service:
             hosts=servable(identity.hosts),
             ntp=_servers(identity.ntp),
             not_carried=gaps(identity, wiring),
+            boot=boot,
         )
         oversized = tuple(_oversized(service, [interface.name for interface, _, _ in served]))
         return evolve(service, not_carried=service.not_carried + oversized)
@@ -203,6 +207,8 @@ def _lease_lines(lease: Lease, service: Service) -> Iterator[str]:
     words = (lease.mac, "tag:!decline", f"set:{lease.device}", str(address.ip), name, "infinite")
     yield f"dhcp-host={','.join(filter(None, words))}"
     # dnsmasq sends the last option first, and omits options that do not fit into a small packet.
+    if service.boot:
+        yield service.boot.line(f"tag:{lease.device}")
     for option in reversed(tuple(_options(lease, service))):
         parts = (f"tag:{lease.device}", option.tag, option.code, option.value)
         yield f"dhcp-option={','.join(filter(None, parts))}"
@@ -231,7 +237,9 @@ def _options(lease: Lease, service: Service) -> Iterator[Option]:
 def _oversized(service: Service, interfaces: Iterable[str]) -> Iterator[str]:
     """Yield a line for each interface whose options do not fit into the smallest packet."""
     for lease, name in zip(service.leases, interfaces, strict=True):
-        untagged = (option for option in _options(lease, service) if not option.tag)
+        untagged = [option for option in _options(lease, service) if not option.tag]
+        if service.boot:
+            untagged.insert(0, service.boot.option)
         lost = [option.label for option in options.lost(untagged) if option.label]
         if lost:
             yield (

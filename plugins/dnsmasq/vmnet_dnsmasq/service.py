@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.api import (
+    BOOT,
     IPAM,
     RUN_DIR,
     Daemon,
@@ -23,7 +24,7 @@ from vmnet.api import (
     engine_files,
     process,
 )
-from vmnet_dnsmasq import account, config, gaps, leases, refresh
+from vmnet_dnsmasq import account, boot_file, config, gaps, leases, refresh
 
 _log = logging.getLogger(__name__)
 # Bytes of a file that dnsmasq writes. Its log grows by about 300 for each lease.
@@ -35,9 +36,17 @@ _SEEDS = "cloudinit"
 def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
     """Deliver dnsmasq for IPv4 and DNS, and the responder for the rest, each if needed.
 
-    :raises DeliveryError: dnsmasq or prlimit is not installed
+    :raises DeliveryError: dnsmasq or prlimit is not installed, or the guest boots from the network
+        without a boot file
     """
-    service = config.Service.of(identity, wiring)
+    service = config.Service.of(identity, wiring, boot_file.of(settings))
+    if service.leases and service.boot is None and "network" in settings[BOOT]:
+        raise DeliveryError(
+            f"VMNET_BOOT={settings.given[BOOT.name]}: dnsmasq does not know what the guest loads "
+            "from the network",
+            "set VMNET_BOOT_URL, such as tftp://192.0.2.1/boot.ipxe; or set NO_DHCP=true if the "
+            "network's own DHCP server knows it",
+        )
     delivery = Delivery(strategy="dnsmasq", not_carried=service.not_carried)
     if service.is_needed:
         delivery = _with_dnsmasq(delivery, service, settings, identity)

@@ -93,7 +93,7 @@ def further() -> Case:
 def options() -> Case:
     """Every QEMU option that a variable sets, a firmware image, and a NIC on a socket."""
     nic = Nic("net0", "02:42:ac:11:00:02", 1500, Stream(Path("/run/vm,net/passt.sock")))
-    other = Nic("net1", "02:42:ac:12:00:02", 1500, Tap("tap1", (100,)), model="e1000")
+    other = Nic("net1", "02:42:ac:12:00:02", 1500, Tap("tap1", (100,)), model="e1000", boot=0)
     image = Firmware("image", "VMNET_FIRMWARE", Path("/OVMF.fd"))
     return testing.machine(nics=(nic, other), firmware=image), given(
         *("-device", "usb-tablet"),

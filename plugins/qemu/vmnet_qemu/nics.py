@@ -31,10 +31,14 @@ def arguments(nics: Sequence[Nic], places: slots.Places, version: tuple[int, int
 
 
 def device(nic: Nic) -> Mapping[str, object]:
-    """Return the properties of a NIC without its place; the driver is the first."""
+    """Return the properties of a NIC without its place; the driver is the first.
+
+    Only a NIC to boot from has QEMU's boot program (iPXE), which delays the start of any machine.
+    """
     mtu = {"host_mtu": nic.mtu} if nic.model == "virtio" else {}
+    boot: dict[str, object] = {"romfile": ""} if nic.boot is None else {"bootindex": nic.boot}
     driver = _DRIVERS.get(nic.model, nic.model)
-    return {"driver": driver, "netdev": nic.name, "mac": nic.mac, **mtu, "romfile": ""}
+    return {"driver": driver, "netdev": nic.name, "mac": nic.mac, **mtu, **boot}
 
 
 def _backend(nic: Nic, version: tuple[int, int]) -> str:

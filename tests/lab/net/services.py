@@ -18,16 +18,23 @@ def web_server(where: Namespace, page: str = "hello\n", port: int = 80) -> Itera
     """Serve *page* at / on every address of a namespace, over IPv4 and IPv6."""
     with tempfile.TemporaryDirectory(prefix="vmt-web-") as folder:
         Path(folder, "index.html").write_text(page)
-        server = (sys.executable, "-m", "http.server", str(port), "--bind", "::", "-d", folder)
-        with where.popen(*server) as process:
-
-            def listens() -> bool:
-                process.require_running()
-                listing = run("ss", "-Hnlt", f"sport = :{port}", netns=where.name)
-                return bool(listing.stdout.strip())
-
-            until(listens, WAIT, f"a web server on port {port}", detail=process.output)
+        with file_server(where, Path(folder), port) as process:
             yield process
+
+
+@contextmanager
+def file_server(where: Namespace, folder: Path, port: int = 80) -> Iterator[Process]:
+    """Serve the files of a folder as :func:`web_server` serves a page."""
+    server = (sys.executable, "-m", "http.server", str(port), "--bind", "::", "-d", folder)
+    with where.popen(*server) as process:
+
+        def listens() -> bool:
+            process.require_running()
+            listing = run("ss", "-Hnlt", f"sport = :{port}", netns=where.name)
+            return bool(listing.stdout.strip())
+
+        until(listens, WAIT, f"a web server on port {port}", detail=process.output)
+        yield process
 
 
 @contextmanager

@@ -22,4 +22,5 @@ def words(cdrom: Cdrom, number: int, files: tuple[Opened, ...], target: int) -> 
     yield from opened.add(files, number)
     file = opened.words(cdrom.path, number, files, block=cdrom.block)
     yield from ("-drive", f"if=none,id=cd{number},{file},format=raw,readonly=on")
-    yield from ("-device", f"scsi-cd,bus=scsi.0,scsi-id={target},drive=cd{number}")
+    boot = "" if cdrom.boot is None else f",bootindex={cdrom.boot}"
+    yield from ("-device", f"scsi-cd,bus=scsi.0,scsi-id={target},drive=cd{number}{boot}")
