@@ -37,6 +37,21 @@ def test_the_guest_cannot_write_the_header_of_a_larger_disk(
     assert disk.read_bytes()[:4] == b"TEXT"
 
 
+def test_a_raw_disk_stays_raw_at_every_later_start(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    """The guest writes a qcow2 header to a disk that its first start declares raw."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"OLD!".ljust(64 * _MIB, b"\0"))
+    container = network.container("db")
+    _planter_output(container, machine, disk, tmp_path, VMNET_DISK_FORMAT="raw", append="only")
+    with disk.open("rb") as file:
+        assert file.read(4) == b"QFI\xfb"
+    output = _planter_output(container, machine, disk, tmp_path)
+    assert f"sectors: {64 * _MIB // 512}\n" in output
+    assert "is a raw disk, as at earlier starts" in output
+
+
 def test_a_vmdk_is_written_in_its_format(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
     """The guest may write any header, because it cannot reach the header of the image itself."""
     disk = tmp_path / "disk.vmdk"
@@ -73,13 +88,19 @@ def test_an_overlay_keeps_the_guests_writes_and_the_image_stays(
 
 
 def _planter_output(
-    container: Namespace, machine: DemoVm, disk: Path, folder: Path, **environ: str
+    container: Namespace,
+    machine: DemoVm,
+    disk: Path,
+    folder: Path,
+    append: str = "",
+    **environ: str,
 ) -> str:
     """Boot a guest that writes a qcow2 header to its disk, and return its output."""
     header = folder / "header"
     run("qemu-img", "create", "-q", "-f", "qcow2", header, "1T")
     settings = booting(machine, _PLANTER / "init", folder, header=header)
     settings |= {"VMNET_DISK": str(disk), **environ}
+    settings["VMNET_APPEND"] += f" {append}"
     with machine.booted(container, **settings) as guest:
         guest.says("planter: done")
         guest.process.wait(WAIT)

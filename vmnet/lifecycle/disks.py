@@ -12,6 +12,7 @@ from vmnet import process
 from vmnet.errors import MachineError
 from vmnet.lifecycle import files
 from vmnet.model.devices import Device, Disk, Preparation
+from vmnet.planning.image import record
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,13 @@ def prepare(devices: Iterable[Device], undo: ExitStack) -> None:
     for device in devices:
         if isinstance(device, Disk) and device.preparation is not None:
             _prepare(device.path, device.preparation, undo)
+
+
+def record_use(devices: Iterable[Device], vm: str) -> None:
+    """Record the format of each image to which the VM writes, and the VM's name."""
+    for device in devices:
+        if isinstance(device, Disk) and not (device.ephemeral or device.readonly or device.block):
+            record.write(device.path, device.format, vm)
 
 
 def _prepare(image: Path, preparation: Preparation, undo: ExitStack) -> None:

@@ -21,8 +21,9 @@ from vmnet.lifecycle import (
     uplink_record,
     vm_record,
 )
-from vmnet.model.devices import Device, Disk
+from vmnet.model.devices import Disk
 from vmnet.model.firmware import Firmware
+from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
@@ -59,7 +60,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     if plan.command.user is not None:
         privileges.refuse_new()
     run_directory.make(hooks.settings[RUN_DIR])
-    _prepare_disks(plan.machine.devices, undo)
+    _prepare_disks(plan.machine, undo)
     _prepare_firmware(plan.machine.firmware, undo)
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
     undo.callback(_restore, hooks, plan.wiring)
@@ -84,11 +85,12 @@ def _announce(plan: Plan) -> None:
             announcement.announce(port.uplink, port.tap.fds[0], port.guest_mac, addresses)
 
 
-def _prepare_disks(devices: Iterable[Device], undo: ExitStack) -> None:
-    if any(isinstance(device, Disk) and device.preparation for device in devices):
+def _prepare_disks(machine: Machine, undo: ExitStack) -> None:
+    if any(isinstance(device, Disk) for device in machine.devices):
         from vmnet.lifecycle import disks
 
-        disks.prepare(devices, undo)
+        disks.prepare(machine.devices, undo)
+        disks.record_use(machine.devices, machine.name)
 
 
 def _prepare_firmware(chosen: Firmware, undo: ExitStack) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vmnet.errors import MachineError
-from vmnet.planning.image import magic
+from vmnet.planning.image import magic, record
 from vmnet.planning.image.magic import Content
 from vmnet.planning.image.reading import Read, opened
 
 SERVED = ("qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc", "qed", "qcow", "parallels")
 """Formats that QEMU reads and writes, by QEMU's names."""
+
+_FORGET = "setfattr -x user.vmnet.format {}"
 
 
 class Choice(NamedTuple):
@@ -77,6 +79,8 @@ def disk(
         if requested == "auto" and found is None:
             _require_sectors(image)
             return Choice("raw", guessed=not ephemeral)
+        if requested == "auto" and found is not None and record.is_raw(path):
+            return Choice("raw", note=_kept(image, found))
         if requested == "auto" and found is not None and not _is_trusted(found):
             raise _not_served(image, found)
         if found is None or requested not in ("auto", found.format):
@@ -179,6 +183,17 @@ def _require_sectors(image: _Image) -> None:
             f"its size of {image.length} bytes is not a multiple of {magic.SECTOR}",
             f"download or unpack it again; {image.format_setting}=raw serves it unchanged",
         )
+
+
+def _kept(image: _Image, found: Content) -> str:
+    """Return the note about a raw disk whose guest has written the mark of another format."""
+    remedy = f"run {_command(image.path, found._replace(advice=_FORGET))}"
+    if found.format == "qcow2":
+        remedy = f"set {image.format_setting}=qcow2"
+    return (
+        f"a raw disk, as at earlier starts, although it contains {found.title}; if you have "
+        f"replaced the image, {remedy}"
+    )
 
 
 def _not_served(image: _Image, found: Content) -> MachineError:

@@ -40,9 +40,12 @@ def require_free(disks: Iterable[Disk], own: Mapping[Path, str] | None = None) -
                 engine.mount(Path(error.filename or disk.path)),
             ) from None
         if locked is not None:
+            from vmnet.planning.image import users
+
             used = name if locked == disk.path else f"{locked}, to which {name} refers,"
+            user = users.described(locked)
             raise MachineError(
-                f"{used} is in use by another VM",
+                f"{used} is in use by another VM" + (f": {user}" if user else ""),
                 "stop that VM first, or give each VM a copy of the image",
             )
 
