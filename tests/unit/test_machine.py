@@ -9,7 +9,7 @@ import pytest
 
 from vmnet import testing
 from vmnet.errors import MachineError
-from vmnet.model.devices import Cdrom, Channel, Disk
+from vmnet.model.devices import Balloon, Cdrom, Channel, Disk
 from vmnet.model.machine import Nic
 from vmnet.model.wiring import Tap
 from vmnet.planning import accelerator
@@ -37,11 +37,13 @@ def test_the_machine_gets_its_nics_from_the_wiring() -> None:
         Nic("net1", "02:42:ac:12:00:02", 1400, Tap("tap1", (101,))),
     )
     agent = Channel("org.qemu.guest_agent.0", Path("/tmp/x/agent.sock"))
-    assert machine.devices == (disk, seed, agent), "a plugin's devices follow the user's"
+    own = (agent, Balloon())
+    assert machine.devices == (disk, seed, *own), "a plugin's devices follow the user's"
 
 
-def test_without_the_agent_the_machine_has_no_channel() -> None:
-    identity, settings = testing.identity(), testing.settings({"VMNET_AGENT": "off"})
+def test_the_machines_own_devices_can_be_left_out() -> None:
+    environ = {"VMNET_AGENT": "off", "VMNET_BALLOON": "off"}
+    identity, settings = testing.identity(), testing.settings(environ)
     assert assemble(settings, identity, testing.wiring(identity), Boot(), ()).devices == ()
 
 

@@ -10,7 +10,7 @@ from tests.unit import recorder, recorder_second
 from vmnet import pipeline, testing
 from vmnet.errors import DeliveryError, LaunchError, MachineError, SettingsError
 from vmnet.hooks.facade import Hooks
-from vmnet.model.devices import Channel
+from vmnet.model.devices import Balloon, Channel
 from vmnet.model.wiring import Requirements
 
 INSTALLED = Path(__file__).with_name("installed")
@@ -43,8 +43,8 @@ def test_planning(tmp_path: Path) -> None:
         "recorder",
         "second",
     ]
-    assert plan.machine.devices[:-1] == (recorder.SEED,)
-    assert isinstance(plan.machine.devices[-1], Channel)
+    assert plan.machine.devices[:-2] == (recorder.SEED,)
+    assert [type(device) for device in plan.machine.devices[-2:]] == [Channel, Balloon]
     assert plan.command.argv == ("/bin/true", "-S")
     assert plan.not_carried == ("recorder: the weather",)
 

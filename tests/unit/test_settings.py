@@ -49,6 +49,7 @@ BAD: dict[str, str] = {
     "VMNET_FIRMWARE": "OVMF.fd",
     "VMNET_BOOT": "floppy",
     "VMNET_MEMORY": "lots",
+    "VMNET_BALLOON": "half",
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",
     "VMNET_NIC_MODEL": "ne2000",

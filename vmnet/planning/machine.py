@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from vmnet.model.devices import AGENT_CHANNEL, Channel, Device
+from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
@@ -28,6 +28,7 @@ def assemble(
 
     :param contributed: the plugins' devices, which follow the user's
     """
+    own: tuple[Device, ...] = (*_agent(settings), *_balloon(settings))
     return Machine(
         name=identity.hostname,
         memory=_memory(sizing.memory_size(settings)),
@@ -35,11 +36,16 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=nics.of(settings, identity, wiring),
-        devices=(*boot_order.disks(settings, boot.devices), *contributed, *_agent(settings)),
+        devices=(*boot_order.disks(settings, boot.devices), *contributed, *own),
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
         firmware=firmware.choose(settings, boot),
     )
+
+
+def _balloon(settings: Settings) -> Iterator[Balloon]:
+    if settings[core.BALLOON]:
+        yield Balloon()
 
 
 def _agent(settings: Settings) -> Iterator[Channel]:

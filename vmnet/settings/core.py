@@ -175,6 +175,12 @@ MEMORY = setting(
     "auto",
     "the guest's memory; auto: the container's limit without 300 MiB for QEMU, or else 512 MiB",
 )
+BALLOON = setting(
+    "VMNET_BALLOON",
+    values.boolean,
+    "on",
+    "a memory balloon, by which the guest returns free memory to the host",
+)
 CPUS = setting(
     "VMNET_CPUS",
     values.cpus,

@@ -216,6 +216,15 @@ def test_a_machine_without_ide_refuses_an_ide_disk() -> None:
     assert "VMNET_MACHINE=pc, or bus=sata" in caught.value.hint
 
 
+def test_the_balloon_of_the_user_replaces_vmnets() -> None:
+    """QEMU exits if there are two."""
+    machine = testing.machine(devices=(Balloon(),))
+    assert len(places(machine, given(), "virtio-balloon-pci")) == 1
+    assert places(
+        machine, given("-device", "virtio-balloon-pci,id=mine"), "virtio-balloon-pci"
+    ) == [""]
+
+
 def test_more_nics_than_there_are_slots_are_refused() -> None:
     with pytest.raises(MachineError, match="65 network interfaces") as caught:
         arguments(testing.machine(nics=nics(65)), given())

@@ -39,4 +39,5 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
             case Tpm():
                 yield from tpm.words(device)
             case Balloon():
-                yield from balloon.words(places.small("balloon"))
+                if not balloon.is_among(places.extra):
+                    yield from balloon.words(places.small("balloon"))
