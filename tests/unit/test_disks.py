@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.images import create
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Base, Disk
@@ -93,6 +94,18 @@ def test_each_disk_has_its_own_overlay(tmp_path: Path) -> None:
     )
     assert [disk.path.name for disk in found] == ["overlay.qcow2", "overlay2.qcow2"]
     assert [disk.base for disk in found] == [Base(first, "raw"), Base(second, "raw")]
+
+
+def test_a_folder_of_backing_files_counts_for_all_disks(tmp_path: Path) -> None:
+    for name in ("own", "bases"):
+        (tmp_path / name).mkdir()
+    base = create(tmp_path / "bases" / "base", "-f", "raw", "1M")
+    disk = create(tmp_path / "own" / "disk", "-f", "qcow2", "-b", str(base), "-F", "raw", "1M")
+    environ = {"VMNET_DISK2": f"{disk},format=qcow2"}
+    with pytest.raises(MachineError, match="is in another folder"):
+        planned(**environ)
+    (found,) = planned(**environ, VMNET_DISK_BACKING=f"/images,{tmp_path}/bases")
+    assert found.backed
 
 
 def test_a_further_disk_can_be_created(tmp_path: Path) -> None:

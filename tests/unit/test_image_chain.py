@@ -85,10 +85,56 @@ def test_a_circular_chain(tmp_path: Path) -> None:
     assert error.message == f"the backing file {first} of {second} depends on {second} itself"
 
 
-@pytest.mark.parametrize("name", ["nbd://[::1]/disk", "json:{}"])
-def test_a_backing_name_that_is_not_a_file_is_left_to_qemu(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nbd://[::1]/disk", "https://192.0.2.1/disk"])
+def test_a_backing_name_on_the_network_is_left_to_qemu(name: str, tmp_path: Path) -> None:
     disk = overlay(tmp_path / "disk", name, "raw")
     assert choose.disk(disk, "qcow2") == Choice("qcow2", backed=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'json:{"driver":"file","filename":"/etc/shadow"}',
+        "fat:/etc",
+        "host_device:/dev/sda",
+        "nbd+unix:///disk?socket=/run/nbd",
+        "blkdebug::/etc/shadow",
+    ],
+)
+def test_a_backing_name_that_may_name_any_file_is_refused(name: str, tmp_path: Path) -> None:
+    error = refused(overlay(tmp_path / "disk", name, "raw"), "qcow2")
+    assert error.message == (
+        f"the disk image {tmp_path / 'disk'} refers to {name}, which may name any file"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["{}/other/base", "link", "sub/../../other/base", "file:{}/other/base"]
+)
+def test_a_file_in_another_folder_needs_a_permission(name: str, tmp_path: Path) -> None:
+    """Its content would be the guest's disk; the image may come from elsewhere."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own / "sub", other):
+        folder.mkdir(parents=True)
+    base = create(other / "base", "-f", "raw", "1M")
+    (own / "link").symlink_to(base)
+    disk = overlay(own / "disk", name.format(tmp_path), "raw")
+    error = refused(disk, "qcow2")
+    assert error.message == f"the disk image {disk} refers to {base}, which is in another folder"
+    assert error.hint.endswith(f"set VMNET_DISK_BACKING={other}")
+    allowed = choose.disk(disk, "qcow2", folders=(other,))
+    assert allowed == Choice("qcow2", backed=True)
+
+
+def test_each_image_of_the_chain_and_a_data_file_need_the_permission(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    base = create(other / "base", "-f", "raw", "1M")
+    middle = overlay(own / "middle", base, "raw")
+    assert f"{middle} refers to {base}" in refused(overlay(own / "top", middle), "qcow2").message
+    apart = create(own / "disk", "-f", "qcow2", "-o", f"data_file={other / 'data'}", "1M")
+    assert f"refers to {other / 'data'}" in refused(apart, "qcow2").message
 
 
 def test_an_external_data_file(tmp_path: Path) -> None:

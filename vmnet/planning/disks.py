@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from attrs import evolve
 
@@ -74,7 +73,7 @@ def _disk(variable: str, value: DiskValue, settings: Settings) -> Disk:
             f"unset readonly in {variable}, or {option(variable, 'mode')} and "
             f"{option(variable, 'size')}",
         )
-    disk = _image(variable, value, settings[core.DISK_STATE])
+    disk = _image(variable, value, settings)
     return evolve(
         disk,
         bus=value.bus,
@@ -99,9 +98,10 @@ def _aio(variable: str, wanted: str) -> str:
     return wanted
 
 
-def _image(variable: str, value: DiskValue, state: Path) -> Disk:
+def _image(variable: str, value: DiskValue, settings: Settings) -> Disk:
     """Return the disk without the options for QEMU."""
     path, size, mode = value.path, value.size, value.mode
+    folders = settings[core.DISK_BACKING]
     if size is not None and mode == "ephemeral":
         raise SettingsError(
             f"{option(variable, 'size')} can't enlarge a disk that is only read",
@@ -113,7 +113,13 @@ def _image(variable: str, value: DiskValue, state: Path) -> Disk:
     reads_only = mode != "persistent" or value.readonly
     remedy = f"set {option(variable, 'mode')}=overlay or ephemeral, which only read it"
     files.require(variable, path, writable_unless="" if reads_only else remedy)
-    choice = choose.disk(path, value.format, ephemeral=reads_only, variable=variable)
+    choice = choose.disk(
+        path,
+        value.format,
+        ephemeral=reads_only,
+        variable=variable,
+        folders=folders or (),
+    )
     if choice.note:
         _log.info("%s=%s is %s", variable, path, choice.note)
     if choice.guessed:
@@ -131,7 +137,7 @@ def _image(variable: str, value: DiskValue, state: Path) -> Disk:
                 f"{variable}={path} refers to another file, and can't be below an overlay",
                 f"make one image of both: `qemu-img convert -O qcow2 {path.name} whole.qcow2`",
             )
-        made = overlay.plan(path, choice.format, state, size, variable)
+        made = overlay.plan(path, choice.format, settings[core.DISK_STATE], size, variable)
         return evolve(made, uefi=uefi)
     disk = Disk(
         path,

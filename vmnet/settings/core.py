@@ -126,6 +126,11 @@ DISK_FORMAT = setting(
     "format of VMNET_DISK; auto detects it; vpc is VHD",
     needs=DISK,
 )
+DISK_BACKING = optional(
+    "VMNET_DISK_BACKING",
+    values.listed(values.absolute_path),
+    "comma-separated folders of backing files, in addition to the folder of the disk itself",
+)
 DISK_MODE = setting(
     "VMNET_DISK_MODE",
     values.choice(*disk_values.MODES),

@@ -9,6 +9,7 @@ from shlex import quote
 
 from vmnet import engine
 from vmnet.errors import MachineError
+from vmnet.model.names import shown
 from vmnet.planning.image import qcow2
 from vmnet.planning.image.magic import HEAD, recognise
 from vmnet.planning.image.reading import Read, opened
@@ -16,16 +17,21 @@ from vmnet.planning.image.reading import Read, opened
 # Names for which QEMU uses another driver: `nbd://…`, `json:{…}`. After a slash, a colon is part of
 # a file name.
 _PROTOCOL = re.compile(r"[^/:]*:")
+# Other protocols can name files of the container: json, fat, host_device, nbd+unix and others.
+_NETWORK = re.compile(r"(nbd|https?|ftps?|ssh|iscsi|nfs)://")
 
 
-def require(image: Path, read: Read) -> None:
-    """Check that a chain of images is complete.
+def require(image: Path, read: Read, folders: tuple[Path, ...] = ()) -> None:
+    """Check that a chain of images is complete, and refers to no other files.
 
     :param image: the first image, which has already been checked
     :param read: reads this image
-    :raises MachineError: a file of the chain is missing, unreadable, damaged or in it twice
+    :param folders: where its files may be, in addition to its own folder
+    :raises MachineError: a file of the chain is missing, unreadable, damaged, in it twice, or in
+        another folder
     """
-    _follow(image, read, (image.resolve(),))
+    allowed = tuple(folder.resolve() for folder in (image.resolve().parent, *folders))
+    _follow(image, read, (image.resolve(),), allowed)
 
 
 def files(image: Path, *, writable: bool) -> Iterator[tuple[Path, bool]]:
@@ -58,16 +64,21 @@ def _is_remote(backing: str) -> bool:
     return bool(_PROTOCOL.match(backing.removeprefix("file:")))
 
 
-def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
+def _follow(image: Path, read: Read, seen: tuple[Path, ...], allowed: tuple[Path, ...]) -> None:
     header = qcow2.header(read)
     assert header is not None  # the image has already been checked
     backing, backing_format, data = qcow2.names(read, header)
     if header.data_is_apart:
+        _require_allowed(image, data or "?", allowed)
         _length(image, data or "?")
     if backing and not backing_format and not backing.startswith("json:"):
         raise _undeclared(image, backing)
-    if not backing or _is_remote(backing):
+    if not backing:
         return
+    if _is_remote(backing):
+        _require_network(image, backing)
+        return
+    _require_allowed(image, backing, allowed)
     path = _path(image, backing)
     length = _length(image, backing)
     if path.resolve() in seen:
@@ -82,7 +93,26 @@ def _follow(image: Path, read: Read, seen: tuple[Path, ...]) -> None:
         if found is None or found.format != "qcow2":
             _require(path, image, "it is declared as qcow2, but is not a qcow2 image")
         _require(path, image, qcow2.fault(read_next, length))
-        _follow(path, read_next, (*seen, path.resolve()))
+        _follow(path, read_next, (*seen, path.resolve()), allowed)
+
+
+def _require_allowed(image: Path, name: str, allowed: tuple[Path, ...]) -> None:
+    """Refuse a file in another folder, whose content the guest could read as its disk."""
+    path = _path(image, name).resolve()
+    if not any(path.is_relative_to(folder) for folder in allowed):
+        raise MachineError(
+            f"the disk image {image} refers to {shown(str(path))}, which is in another folder",
+            f"if this is right, set VMNET_DISK_BACKING={path.parent}",
+        )
+
+
+def _require_network(image: Path, name: str) -> None:
+    if not _NETWORK.match(name):
+        raise MachineError(
+            f"the disk image {image} refers to {shown(name)}, which may name any file",
+            "name the backing file by its path: `qemu-img rebase -u -f qcow2 -F FORMAT -b FILE "
+            f"{quote(image.name)}`",
+        )
 
 
 def _undeclared(image: Path, backing: str) -> MachineError:

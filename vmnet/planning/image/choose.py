@@ -62,13 +62,19 @@ def option(variable: str, name: str) -> str:
 
 
 def disk(
-    path: Path, requested: str, *, ephemeral: bool = False, variable: str = "VMNET_DISK"
+    path: Path,
+    requested: str,
+    *,
+    ephemeral: bool = False,
+    variable: str = "VMNET_DISK",
+    folders: tuple[Path, ...] = (),
 ) -> Choice:
     """Choose the format for a disk.
 
     :param requested: VMNET_DISK_FORMAT: a format, or ``auto`` to detect it
     :param variable: the variable that names the disk
     :param ephemeral: QEMU only reads the image
+    :param folders: where the files to which the image refers may be, in addition to its own folder
     :raises MachineError: QEMU can't serve the image, or ``requested`` is auto and it refers to
         other files
     """
@@ -90,7 +96,7 @@ def disk(
                 f"unset {image.format_setting}, and vmnet detects the format",
             )
         if found.format == "qcow2":
-            return _qcow2(image, found, may_refer=requested != "auto")
+            return _qcow2(image, found, folders if requested != "auto" else None)
         return _other(image, found, ephemeral)
 
 
@@ -125,22 +131,26 @@ def _is_trusted(found: Content) -> bool:
     return found.format in SERVED and not found.forgeable
 
 
-def _qcow2(image: _Image, found: Content, *, may_refer: bool) -> Choice:
+def _qcow2(image: _Image, found: Content, folders: tuple[Path, ...] | None) -> Choice:
+    """Choose qcow2.
+
+    :param folders: where its files may be; None: it may not refer to files
+    """
     from vmnet.planning.image import qcow2
 
     header = qcow2.header(image.read)
     refers = header is not None and header.refers
-    if refers and not may_refer:
+    if refers and folders is None:
         raise MachineError(
             f"{image} is a qcow2 image that refers to another file",
             f"if you created it like this, set {image.format_setting}=qcow2 and mount that file "
             "too",
         )
     _require_whole(image, found, qcow2.fault(image.read, image.length))
-    if refers:
+    if refers and folders is not None:
         from vmnet.planning.image import chain
 
-        chain.require(image.path, image.read)
+        chain.require(image.path, image.read, folders)
     return Choice("qcow2", backed=refers)
 
 

@@ -55,7 +55,8 @@ def plan(
 
 def _require_made_on(path: Path, record: File, base: Base | None, variable: str) -> None:
     assert base is not None
-    choose.disk(path, "qcow2")  # its header and tables are consistent, and the base is there
+    # Its header and tables are consistent, and the base is there.
+    choose.disk(path, "qcow2", folders=(base.path.parent,))
     with opened(path) as (read, _):
         header = qcow2.header(read)
         assert header is not None
