@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from vmnet.model.serial import to_json as to_json
     from vmnet.net import arp as arp
     from vmnet.net import device as device
+    from vmnet.net import guest_addresses as guest_addresses
     from vmnet.net import inet_sockets as inet_sockets
     from vmnet.net import links as links
     from vmnet.net import localhost as localhost
@@ -239,6 +240,7 @@ LATE = {
     "engine_files": ("vmnet.supervision.engine_files", None),
     "files": ("vmnet.lifecycle.files", None),
     "from_json": ("vmnet.model.serial", "from_json"),
+    "guest_addresses": ("vmnet.net.guest_addresses", None),
     "inet_sockets": ("vmnet.net.inet_sockets", None),
     "kept_ports": ("vmnet.net.kept.service", None),
     "links": ("vmnet.net.links", None),

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.lab.command import Process, run
+from tests.lab.net.frames import heard
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
+from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
-from tests.netns.conftest import VMNET, Vmnet
+from tests.netns.conftest import VMNET, Vmnet, bridge_address, hypervisor
 from tests.unit.qmp import Qemu, qemu
 
 CONNECTED, DISCONNECTED = "eth1 was connected", "eth1 was disconnected: the guest's NIC is removed"
@@ -120,32 +124,172 @@ def test_a_network_without_a_free_slot(network: Lan, vmnet: Vmnet) -> None:
             _await(process, "eth3 was connected")
 
 
-def test_a_replaced_nic_joins_the_guests_nic(network: Lan, vmnet: Vmnet) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "kind"), [("bridge", "veth"), ("redirect", "veth"), ("auto", "macvlan")]
+)
+def test_a_replaced_nic_joins_the_guests_nic(
+    network: Lan, vmnet: Vmnet, strategy: str, kind: str
+) -> None:
     """containerlab does this when it rebuilds a link. The new NIC has another MAC."""
-    web = network.container("web")
-    first = web.nic()
-    with running(vmnet, web) as (process, stand_in):
-        network.host.ip("link", "delete", first.port)
+    web = network.container("web", kind=kind, resolv_conf="nameserver 127.0.0.11\n")
+    first, station = web.nic(), network.station()
+    with running(vmnet, web, VMNET_BRIDGE=strategy) as (process, stand_in):
+        web.ip("link", "delete", "eth0")
         _await(process, "eth0 is gone, and the VM is off its network")
         until(lambda: "set_link" in stand_in.told, WAIT, "the carrier to go", detail=process.output)
-        network.attach(web, "eth0", address=first.address, mac="02:42:00:00:00:07")
+        network.attach(web, "eth0", address=first.address, mac="02:42:00:00:00:07", kind=kind)
         _await(process, "eth0 was replaced: the guest's NIC is on its network again")
         assert stand_in.told.count("set_link") == 2
-        assert _master(web, "eth0") == _master(web, "tap0") == "br0"
+        if strategy == "bridge":
+            assert _master(web, "eth0") == _master(web, "tap0") == "br0"
         reason = _ask(vmnet, process, "health", "--json")["reason"]
         assert "eth0 is gone" not in reason
+        assert not web.addresses("eth0")
+        _require_reach(web, first.mac, first.address, station)
     with vmnet.running(web) as process:
         assert f"{first.address}/24" in process.output()
 
 
-def test_a_replaced_nic_with_another_address_is_blocked(network: Lan, vmnet: Vmnet) -> None:
-    web = network.container("web")
+def test_a_replaced_nic_brings_another_address(network: Lan, vmnet: Vmnet) -> None:
+    """``docker network disconnect`` and ``connect`` do this."""
+    web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+    before = web.nic()
     with running(vmnet, web) as (process, _):
-        network.host.ip("link", "delete", web.nic().port)
+        network.host.ip("link", "delete", before.port)
         _await(process, "eth0 is gone")
-        network.attach(web, "eth0", address="172.30.1.99")
-        _await(process, "eth0 can't become a NIC of the guest: it has other addresses")
-        _await(process, "eth0 was added, but the VM is not on that network: vmnet blocks it")
+        network.attach(web, "eth0", address="172.30.1.99", mtu=1400)
+        _await(process, "eth0 was replaced: the guest's NIC is on its network again, with 172.30.1")
+        (interface,) = _ask(vmnet, process, "status", "--json")["identity"]["interfaces"]
+        own = interface["mac"], interface["addresses"], interface["mtu"]
+        assert own == (before.mac, ["172.30.1.99/24"], 1400)
+        config = (vmnet.run_dir / "dnsmasq.conf").read_text()
+        assert f"dhcp-host={before.mac},tag:!decline,set:br0,172.30.1.99," in config
+        assert before.address not in config
+        assert web.run("ip", "neigh", "show", "dev", "br0").stdout.split()[0] == "172.30.1.99"
+    with vmnet.running(web) as process:
+        assert "172.30.1.99/24" in process.output()
+
+
+@pytest.mark.parametrize("strategy", ["bridge", "redirect"])
+def test_an_address_is_added_and_withdrawn(network: Lan, vmnet: Vmnet, strategy: str) -> None:
+    web = network.container("web", ipv6=True)
+    first, station = web.nic(), network.station(ipv6=True)
+    with running(vmnet, web, VMNET_BRIDGE=strategy) as (process, stand_in):
+        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        web.sysctl(net__ipv6__conf__eth0__disable_ipv6=0)
+        web.ip("address", "add", "fd00:30:1::77/64", "dev", "eth0", "nodad")
+        both = f"{first.address}/24 172.30.1.77/24"
+        _await(process, "fd00:30:1::77/64, MTU 1500")
+        assert stand_in.told.count("set_link") % 2 == 0
+        assert not [own for own in web.addresses("eth0") if own["scope"] == "global"]
+        withdrawn = (f"{first.address}/24", "dev", "eth0", "preferred_lft", "0")
+        web.ip("address", "add", *withdrawn)
+        _await(process, "eth0 was changed: the guest gets 172.30.1.77/24")
+        config = (vmnet.run_dir / "dnsmasq.conf").read_text()
+        assert "172.30.1.77" in config
+        assert first.address not in config
+        ipv6 = json.loads((vmnet.run_dir / "responder.json").read_text())["nics"][0]
+        assert ipv6["addresses"] == [first.address6, "fd00:30:1::77"]
+        changes = _ask(vmnet, process, "status", "--json")["changes"]
+        assert changes[-1].endswith("MTU 1500")
+        _require_reach(web, first.mac, "172.30.1.77", station)
+    with vmnet.running(web, VMNET_BRIDGE=strategy) as process:
+        assert "172.30.1.77/24" in process.output()
+        assert both not in process.output()
+
+
+def test_a_smaller_mtu_and_a_route_reach_the_guest(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    own = f"{web.address}/24"
+    with running(vmnet, web) as (process, _):
+        web.ip("link", "set", "eth0", "mtu", "1400")
+        _await(process, f"eth0 was changed: the guest gets {own}, MTU 1400")
+        assert [(web.link(name) or {})["mtu"] for name in ("br0", "tap0")] == [1400, 1400]
+        assert "option:mtu,1400" in (vmnet.run_dir / "dnsmasq.conf").read_text()
+        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        web.ip("route", "add", "10.9.0.0/16", "via", network.gateway, "dev", "eth0")
+        _await(process, "172.30.1.77/24, MTU 1400")
+        (interface,) = _ask(vmnet, process, "status", "--json")["identity"]["interfaces"]
+        assert "10.9.0.0/16" in [route["destination"] for route in interface["routes"]]
+        assert not web.run("ip", "route", "show", "dev", "eth0").stdout
+        web.ip("link", "set", "eth0", "mtu", "1500")
+        _await(process, "172.30.1.77/24, MTU 1500")
+    with vmnet.running(web):
+        routes = _captured_routes(vmnet)
+        assert "10.9.0.0/16" in routes
+        assert "0.0.0.0/0" in routes
+
+
+def test_addresses_that_a_guest_cannot_have(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host) as second:
+        web = network.container("web")
+        second.attach(web, "eth1", gateway=False)
+        other = web.nics["eth1"].address
+        with running(vmnet, web) as (process, stand_in):
+            before = (vmnet.run_dir / "dnsmasq.conf").read_text()
+            bad = ("169.254.7.7/16", "127.9.9.9/8", f"{other}/24", f"{network.gateway}/24")
+            for own in bad:
+                web.ip("address", "add", own, "dev", "eth0", "scope", "global")
+            for own in bad:
+                _await(process, f"eth0: {own} can't be an address of the guest: ignored")
+            until(lambda: not web.addresses("eth0"), WAIT, "the addresses to go")
+            assert (vmnet.run_dir / "dnsmasq.conf").read_text() == before
+            assert "set_link" not in stand_in.told
+
+
+def test_a_change_that_the_running_vm_cannot_follow(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with running(vmnet, web, VMNET_KEEP_PORTS="8006") as (process, _):
+        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        _await(process, "eth0 was changed; the guest sees it after a restart: the rules of VMNET_K")
+        assert process.output().count("eth0 was changed") == 1
+        assert not web.addresses("eth0")
+    with vmnet.running(web) as process:
+        assert f"{web.address}/24 172.30.1.77/24" in process.output()
+
+
+def test_a_failed_change_is_undone(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with running(vmnet, web) as (process, stand_in):
+        before = (vmnet.run_dir / "dnsmasq.conf").read_text()
+        stand_in.refused.add("set_link")
+        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        _await(process, "eth0 was changed; the guest sees it after a restart: QEMU does not carry")
+        assert (vmnet.run_dir / "dnsmasq.conf").read_text() == before
+
+
+def test_a_network_that_is_connected_while_the_vm_starts(network: Lan, vmnet: Vmnet) -> None:
+    """``docker run -d …; docker network connect …`` does this."""
+    with lan(2, host=network.host) as second:
+        web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+        probed = network.station("probed")
+        probing = {"NO_DHCP": "true", "VMNET_BRIDGE_ADDRESS": "spare", "VMNET_HOTPLUG": "4"}
+        with (
+            heard(probed) as card,
+            web.popen(*VMNET, "run", env={**vmnet.environ, **probing}, pid=True) as process,
+        ):
+            while card.recv(2048)[12:14] != b"\x08\x06":  # an ARP probe for a spare address
+                pass
+            late = second.attach(web, "eth1", gateway=False)
+            path = vmnet.run_dir / "qmp.sock"
+            until(path.exists, WAIT, "the control socket", detail=process.output)
+            path.unlink()
+            with qemu(path):
+                _await(process, f"{CONNECTED}: the guest has a new NIC, {late.mac}")
+
+
+def test_the_containers_default_route_survives_a_new_network(network: Lan, vmnet: Vmnet) -> None:
+    """An engine moves the default route to the new network. The DNS forwarder still needs it."""
+    with lan(2, host=network.host) as second:
+        web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+        with running(vmnet, web) as (process, _):
+            bridge_address(web)
+            web.ip("route", "delete", "default")
+            second.attach(web, "eth1")
+            _await(process, CONNECTED)
+            _await(process, f"br0 has the container's default route again, by {network.gateway}")
+            shown = web.run("ip", "route", "show", "default").stdout
+            assert shown.startswith(f"default via {network.gateway} dev br0")
 
 
 def test_the_container_keeps_its_ports_on_a_network_that_comes(network: Lan, vmnet: Vmnet) -> None:
@@ -169,6 +313,19 @@ def test_the_container_keeps_its_ports_on_a_network_that_comes(network: Lan, vmn
 
 def _await(process: Process, word: str) -> None:
     until(lambda: word in process.output(), WAIT, repr(word), detail=process.output)
+
+
+def _require_reach(web: Namespace, mac: str, own: str, station: Namespace) -> None:
+    """Require that the guest reaches a station from one of its addresses."""
+    with behind_tap(hypervisor(web), mac) as guest:
+        guest.ip("address", "add", f"{own}/24", "dev", "eth0")
+        guest.run("ping", "-c1", "-w9", station.address)
+
+
+def _captured_routes(vmnet: Vmnet) -> list[str]:
+    state = json.loads((vmnet.run_dir / "state.json").read_text())
+    (interface,) = state["identity"]["interfaces"]
+    return [route["destination"] for route in interface["routes"]]
 
 
 def _master(container: Namespace, name: str) -> str:

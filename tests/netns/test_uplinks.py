@@ -138,15 +138,6 @@ def test_a_network_that_appears_during_planning_is_shut_too(network: Lan, vmnet:
             assert process.output().count("eth1 was added") == 1
 
 
-def test_a_moved_default_route_is_logged(network: Lan, vmnet: Vmnet) -> None:
-    with lan(2, host=network.host) as second:
-        web = network.container("web")
-        with vmnet.running(web) as process:
-            second.attach(web, "eth1")
-            _await_word(process, "eth1 was added")
-            assert "It took the default route" in process.output()
-
-
 def test_an_excluded_network_stays_with_the_container(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second:
         web, station = network.container("web"), second.station()

@@ -27,6 +27,7 @@ GOOD: Mapping[str, Hook] = {
     "vmnet_ipam_deliver": lambda settings, identity, wiring: Delivery("fake"),
     "vmnet_bridge_plan": lambda settings, identity, requirements: testing.wiring(identity),
     "vmnet_bridge_extend": lambda settings, identity, requirements, wiring: wiring,
+    "vmnet_bridge_change": lambda settings, identity, requirements, wiring: wiring,
     "vmnet_bridge_rejoin": lambda settings, wiring: True,
     "vmnet_bridge_build": lambda settings, wiring: True,
     "vmnet_bridge_restore": lambda settings, wiring: True,

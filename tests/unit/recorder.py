@@ -141,6 +141,15 @@ def vmnet_bridge_extend(
 
 
 @hookimpl
+def vmnet_bridge_change(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    given = {"identity": identity, "requirements": requirements, "wiring": wiring}
+    record("vmnet_bridge_change", settings=settings, **given)
+    return testing.wiring(identity)
+
+
+@hookimpl
 def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
     record("vmnet_bridge_rejoin", settings=settings, wiring=wiring)
     return True

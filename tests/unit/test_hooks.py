@@ -77,6 +77,11 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
         WIRING,
         WIRING,
     ),
+    "vmnet_bridge_change": (
+        lambda it: it.change_bridge(IDENTITY, Requirements(), WIRING),
+        WIRING,
+        WIRING,
+    ),
     "vmnet_bridge_rejoin": (lambda it: it.rejoin_bridge(WIRING), True, None),
     "vmnet_bridge_build": (lambda it: it.build_bridge(WIRING), True, None),
     "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING, "fake"), True, None),

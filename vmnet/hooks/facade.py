@@ -151,6 +151,21 @@ class Hooks:
             raise self._wrong_value(name, hook, fault)
         return evolve(extended, strategy=name)
 
+    def change_bridge(
+        self, identity: Identity, requirements: Requirements, wiring: Wiring
+    ) -> Wiring:
+        """Return the wiring with ports that correspond to the changed interfaces.
+
+        :raises PluginError: the strategy failed, or planned a wiring that cannot work
+        """
+        name, hook = wiring.strategy, "vmnet_bridge_change"
+        changed = self._required(
+            name, hook, Wiring, identity=identity, requirements=requirements, wiring=wiring
+        )
+        if fault := validation.wiring_fault(changed, identity):
+            raise self._wrong_value(name, hook, fault)
+        return evolve(changed, strategy=name)
+
     def deliver(self, identity: Identity, wiring: Wiring) -> tuple[Delivery, ...]:
         """Return the deliveries of the bridge, of the IPAM strategies, and of a needed forwarder.
 
@@ -210,7 +225,7 @@ class Hooks:
         self._required(wiring.strategy, "vmnet_bridge_build", bool, wiring=wiring)
 
     def rejoin_bridge(self, wiring: Wiring) -> None:
-        """Connect the new uplinks of existing ports."""
+        """Make ports correspond to their plan, and connect new uplinks."""
         self._required(wiring.strategy, "vmnet_bridge_rejoin", bool, wiring=wiring)
 
     def restore_bridge(self, wiring: Wiring, name: str) -> None:

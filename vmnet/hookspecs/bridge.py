@@ -53,13 +53,30 @@ def vmnet_bridge_extend(
 
 
 @hookspec(firstresult=True)
+def vmnet_bridge_change(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    """Plan existing ports for interfaces whose addresses, routes or MTU have changed.
+
+    Called for the same strategy while the VM runs. vmnet then passes the changed port to
+    :func:`vmnet_bridge_rejoin`. Without this hook, such changes reach the guest at the next start.
+
+    :param identity: all interfaces of the VM, as the guest must see them from now on
+    :param wiring: the existing ports
+    :return: the same ports, changed as the interfaces require
+    :raises vmnet.errors.BridgeError: the running VM can't follow the change
+    """
+
+
+@hookspec(firstresult=True)
 def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
-    """Connect new NICs to existing ports, in the place of NICs that are gone.
+    """Make a port of the running VM correspond to its new plan.
 
     Called for the same strategy when a NIC of the start was replaced by another NIC with the same
-    name, addresses, routes and MTU. Without this hook, vmnet blocks the new NIC.
+    name, and when :func:`vmnet_bridge_change` has changed a port. The guest's NIC has no carrier
+    meanwhile. Without this hook, vmnet blocks a new NIC.
 
-    :param wiring: all ports, with the state of the new uplinks
+    :param wiring: the port alone, with the state of its uplink
     :return: True
     :raises vmnet.errors.BridgeError: the kernel refused a step
     """

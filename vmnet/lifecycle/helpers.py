@@ -36,6 +36,7 @@ def start(
     daemons: Iterable[Daemon],
     settings: Settings,
     undo: ExitStack,
+    known: frozenset[int] | None = None,
 ) -> list[Helper]:
     """Start the keeper and the guard; the daemons run already, or the keeper starts them.
 
@@ -43,6 +44,7 @@ def start(
     signals are blocked from then on, and the guard acts on them: blocked signals survive the exec.
 
     :param accelerator: ``kvm`` or ``tcg``
+    :param known: the network devices of the start and its own; the guest gets others at once
     :returns: all helpers of the VM
     :raises LaunchError: the keeper can't be started
     """
@@ -53,7 +55,7 @@ def start(
     ]
     with ExitStack() as opened:
         inherited = []
-        for watch in _watches(kept, settings):
+        for watch in _watches(kept, settings, known):
             if (fd := _open(watch, opened)) is not None:
                 inherited.append(fd)
                 orders.append(keeper.watch(watch.name, fd, watch.argv))
@@ -112,12 +114,14 @@ def keep_further(daemon: Daemon, settings: Settings) -> None:
     vm_record.save(run_dir, evolve(record, helpers=(*record.helpers, *added)))
 
 
-def _watches(daemons: Iterable[Daemon], settings: Settings) -> Iterator[Watch]:
-    """Yield the daemons' watches, and the watch of the network devices."""
+def _watches(
+    daemons: Iterable[Daemon], settings: Settings, known: frozenset[int] | None
+) -> Iterator[Watch]:
+    """Yield the daemons' watches, and the watch of the network."""
     for daemon in daemons:
         yield from watches.watch_of(daemon)
     argv = program.command("vmnet.lifecycle.uplink_changes", settings[RUN_DIR])
-    yield Watch("uplinks", argv)
+    yield Watch("uplinks", argv, known=known)
 
 
 def _open(watch: Watch, opened: ExitStack) -> int | None:

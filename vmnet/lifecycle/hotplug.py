@@ -24,12 +24,11 @@ from vmnet.errors import BridgeError, CaptureError, MachineError, VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import command_record, helpers, redeliver, state, vm_record
 from vmnet.model.base import frozen
-from vmnet.model.identity import Identity, Interface
+from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, NicChange
 from vmnet.model.wiring import Port, Wiring
-from vmnet.net import announcement, device, links, rtnl
+from vmnet.net import announcement, device, links
 from vmnet.net.kernel_errors import step
-from vmnet.net.restore import snapshot
 from vmnet.planning import nics
 from vmnet.settings.core import HOST_NETWORK, INTERFACES, INTERFACES_TIMEOUT, RUN_DIR
 
@@ -95,8 +94,8 @@ def plug(vm: Vm, name: str, slot: int) -> Vm:
     """
     _refuse_fixed(vm)
     with step(f"follow the setup of {name}"):
-        _await_setup(name)
-    identity = _with_interface(vm.identity, _capture(vm.hooks, name))
+        await_setup(name)
+    identity = _with_interface(vm.identity, capture(vm.hooks, name))
     requirements = vm.hooks.requirements(identity)
     wiring = vm.hooks.extend_bridge(identity, requirements, vm.wiring)
     new = evolve(vm, identity=identity, wiring=wiring)
@@ -106,7 +105,7 @@ def plug(vm: Vm, name: str, slot: int) -> Vm:
         new.save()
         undo.callback(vm.hooks.restore_bridge, _alone(wiring, port), vm.wiring.strategy)
         vm.hooks.build_bridge(_alone(wiring, port))
-        _deliver(vm, new, undo)
+        deliver(vm, new, undo)
         if port.tap is not None and not requirements.any_address:
             addresses = (own.ip for own in identity.interfaces[-1].addresses)
             announcement.announce(name, port.tap.fds[0], port.guest_mac, addresses)
@@ -129,7 +128,7 @@ def unplug(vm: Vm, name: str, slot: int) -> str:
         return ""
     left = _without(vm, name)
     with ExitStack() as undo:
-        _deliver(vm, left, undo)
+        deliver(vm, left, undo)
         undo.pop_all()
     trouble = ""
     try:
@@ -154,54 +153,6 @@ def _without(vm: Vm, name: str) -> Vm:
     )
 
 
-def rejoin(vm: Vm, name: str) -> Vm:
-    """Connect a new NIC in the place of a NIC of the start that is gone, and return the new state.
-
-    :raises VmnetError: a step failed, or the new NIC has other addresses, routes or another MTU
-    """
-    interface, port = _of(vm, name)
-    with step(f"follow the setup of {name}"):
-        _await_setup(name)
-        (found,) = _capture(vm.hooks, name).interfaces
-        if _settings(found) != _settings(interface):
-            raise BridgeError(
-                "it has other addresses, routes or another MTU than the NIC that is gone", ""
-            )
-        with rtnl.Rtnl() as kernel:
-            (saved,) = snapshot.take(kernel, [name])
-    renewed = evolve(port, saved=saved)
-    ports = tuple(renewed if own == port else own for own in vm.wiring.ports)
-    new = evolve(vm, wiring=evolve(vm.wiring, ports=ports))
-    new.save()
-    vm.hooks.rejoin_bridge(new.wiring)
-    set_carrier(new, name, up=True)
-    if not vm.hooks.requirements(vm.identity).any_address:
-        addresses = (own.ip for own in interface.addresses)
-        announcement.announce_by_uplink(name, port.guest_mac, addresses)
-    return new
-
-
-def set_carrier(vm: Vm, name: str, *, up: bool) -> None:
-    """Set the carrier of a guest's NIC of the start.
-
-    A guest asks for its addresses again when a carrier returns.
-
-    :raises VmnetError: the hypervisor refused
-    """
-    interface, port = _of(vm, name)
-    number = vm.wiring.ports.index(port)
-    nic = nics.nic(vm.hooks.settings, f"net{number}", interface, port)
-    vm.hooks.change_nic(vm.command, NicChange("up" if up else "down", nic))
-
-
-def _of(vm: Vm, name: str) -> tuple[Interface, Port]:
-    return next(pair for pair in vm.wiring.pairs(vm.identity) if pair[0].name == name)
-
-
-def _settings(interface: Interface) -> tuple[object, ...]:
-    return interface.addresses, interface.routes, interface.mtu
-
-
 def nic_name(slot: int) -> str:
     """Return the hypervisor's name of a NIC that was added while the VM runs."""
     return f"hotplug{slot}"
@@ -219,20 +170,20 @@ def _refuse_fixed(vm: Vm) -> None:
         raise MachineError(f"{allocators[0]} allocates addresses only at a start", "")
 
 
-def _await_setup(name: str) -> None:
+def await_setup(name: str) -> None:
     """Wait until the engine has set up a NIC: its address, if it gets one, and then its routes."""
     index, end = links.index(name), time.monotonic() + _SETUP_SECONDS
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as changes:
         changes.bind((0, _GROUPS))
         while (left := end - time.monotonic()) > 0:
-            limit = min(left, _QUIET_SECONDS) if device.has_global_address(index) else left
+            limit = min(left, _QUIET_SECONDS) if index in device.addressed() else left
             if not select.select([changes], [], [], limit)[0]:
                 return
             with suppress(OSError):  # the kernel has dropped messages
                 changes.recv(1 << 16)
 
 
-def _capture(hooks: Hooks, name: str) -> Identity:
+def capture(hooks: Hooks, name: str) -> Identity:
     """Return the identity of a container with this interface alone."""
     settings = (
         hooks.settings.replaced(INTERFACES, (name,))
@@ -256,7 +207,8 @@ def _with_interface(identity: Identity, captured: Identity) -> Identity:
     )
 
 
-def _deliver(before: Vm, after: Vm, undo: ExitStack) -> None:
+def deliver(before: Vm, after: Vm, undo: ExitStack) -> None:
+    """Replace the deliveries of a running VM, as far as they differ."""
     hooks = before.hooks
     old = hooks.deliver(before.identity, before.wiring) if before.wiring.ports else ()
     new = hooks.deliver(after.identity, after.wiring) if after.wiring.ports else ()

@@ -38,6 +38,9 @@ def redeliver(
         if not delivery.daemons:
             _log.warning("%s reaches the guest only at its start", delivery.strategy)
             continue
+        for line in delivery.not_carried:
+            if line not in old.not_carried:
+                _log.warning("not carried: %s", line)
         undo.callback(_replace, delivery, old)
         added += _replace(old, delivery)
     return tuple(added)
@@ -54,7 +57,7 @@ def _replace(old: Delivery, new: Delivery) -> Iterable[Daemon]:
         if daemon.pidfile not in known:
             deliver.launch_daemon(daemon)
         elif words & set(_files_of(daemon, new)):
-            _restart(daemon)
+            restart(daemon)
     return [daemon for daemon in new.daemons if daemon.pidfile not in known]
 
 
@@ -66,7 +69,7 @@ def _files_of(daemon: Daemon, delivery: Delivery) -> Iterator[str]:
             yield path
 
 
-def _restart(daemon: Daemon) -> None:
+def restart(daemon: Daemon) -> None:
     """Make the keeper restart a daemon, and wait until the new process is ready.
 
     :raises DeliveryError: the keeper does not restart it in time

@@ -27,7 +27,7 @@ from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
-from vmnet.settings.core import INTERFACES, RUN_DIR
+from vmnet.settings.core import HOTPLUG, INTERFACES, RUN_DIR
 from vmnet.settings.table import Settings
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     for daemon in plan.device_daemons:
         deliver.start(daemon, undo)
     accelerator = plan.machine.accelerator
-    started = helpers.start(plan.command, accelerator, plan.daemons, hooks.settings, undo)
+    known = device_indexes() - late | _own_indexes(plan.wiring)
+    started = helpers.start(plan.command, accelerator, plan.daemons, hooks.settings, undo, known)
     _write_records(plan, started, hooks.settings, late, undo)
     _announce(plan)
     hooks.launch(plan.command)
@@ -120,11 +121,29 @@ def _write_records(
     firmware = plan.machine.firmware.described
     described = vm_record.describe(plan.command, plan.wiring, addresses, helpers, firmware)
     vm_record.save(run_dir, described)
-    if uplink_record.added_nics(record, devices, settings[INTERFACES]):
-        # Connected during planning. The keeper handles NICs that appear later.
+    wanted = settings[INTERFACES]
+    is_given = settings[HOTPLUG] > 0 and not record.is_user_mode
+    if not is_given and uplink_record.appeared(record, devices, wanted):
+        # Connected during planning. The keeper handles NICs that the guest gets, or appear later.
         from vmnet.lifecycle import uplink_changes
 
         uplink_changes.log_changes(run_dir, os.environ)
+
+
+def _own_indexes(wiring: Wiring) -> frozenset[int]:
+    """Return the indexes of the devices that the start has made."""
+    own = {
+        name
+        for port in wiring.ports
+        for name in (
+            port.tap.name if port.tap else "",
+            port.local.device if port.local else "",
+            port.way_out.device if port.way_out else "",
+        )
+    }
+    with _reading_devices():
+        found = device.devices().values()
+    return frozenset(nic.index for nic in found if nic.name in own)
 
 
 def device_indexes() -> frozenset[int]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from vmnet.lifecycle import files
+from vmnet.lifecycle import files, way_out
+from vmnet.lifecycle.way_out import WayOut
 from vmnet.model.base import frozen
 from vmnet.model.serial import plain
 from vmnet.net import device
@@ -41,7 +42,10 @@ class Uplink:
         set up. Only then is a missing carrier a trouble.
     :param logged: the trouble that was logged last, or an empty string
     :param slot: the slot of the guest's NIC, if it was added while the VM runs
-    :param is_cut: whether the guest's NIC has no carrier because this NIC is gone
+    :param is_cut: whether the guest's NIC has no carrier because this NIC is gone, or is changed
+    :param mtu: the NIC's MTU that was delivered, in bytes
+    :param most_mtu: the largest MTU that the guest's NIC can have
+    :param has_addresses: whether the strategy leaves or gives the NIC addresses
     """
 
     name: str
@@ -54,6 +58,9 @@ class Uplink:
     is_cut: bool = False
     tap: str = ""
     tap_index: int = 0
+    mtu: int = 0
+    most_mtu: int = 0
+    has_addresses: bool = False
 
 
 @frozen
@@ -66,6 +73,7 @@ class UplinkRecord:
     :param blocked: slots with a NIC that the guest did not release
     :param events: the last changes, as ``vmnet status`` prints them
     :param is_user_mode: whether the guest uses the container's own network, later NICs included
+    :param way_out: the container's own default route; None without one
     """
 
     uplinks: tuple[Uplink, ...]
@@ -76,11 +84,18 @@ class UplinkRecord:
     blocked: tuple[int, ...] = ()
     events: tuple[str, ...] = ()
     is_user_mode: bool = False
+    way_out: WayOut | None = None
 
     def with_event(self, text: str) -> UplinkRecord:
         """Return the record with a change that happens now."""
         now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         return evolve(self, events=(*self.events, f"{now} {text}")[-_EVENTS:])
+
+    @property
+    def has_lost_way_out(self) -> bool:
+        """Whether the container lacks its own default route, though its NIC is there."""
+        cut, way_out = [own.name for own in self.uplinks if own.is_cut], self.way_out
+        return way_out is not None and way_out.uplink not in cut and way_out.is_lost
 
     def free_slot(self, slots: int) -> int | None:
         """Return the first free slot, or None.
@@ -110,12 +125,16 @@ def describe(
                 had_carrier=by_name[port.uplink].has_carrier,
                 tap=(tap := _redirected_to(port)),
                 tap_index=by_name[tap].index if tap in by_name else 0,
+                mtu=by_name[port.uplink].mtu,
+                most_mtu=port.mtu,
+                has_addresses=_has_addresses(port),
             )
             for port, bridge in zip(wiring.ports, map(_bridge, wiring.ports), strict=True)
             if port.uplink in by_name and (not bridge or bridge in by_name)
         ),
         known=tuple(sorted(index for index in devices if index not in late or index in planned)),
         is_user_mode=bool(wiring.ports) and all(port.tap is None for port in wiring.ports),
+        way_out=way_out.plan(wiring),
     )
 
 
@@ -125,6 +144,13 @@ def _bridge(port: Port) -> str:
 
     is_bridged = isinstance(port.path, Bridge)
     return port.local.device if is_bridged and port.local is not None else ""
+
+
+def _has_addresses(port: Port) -> bool:
+    from vmnet.model.wiring import Redirect
+
+    path = port.path
+    return isinstance(path, Redirect) and (path.shares_mac or port.kept is not None)
 
 
 def _redirected_to(port: Port) -> str:
@@ -174,8 +200,46 @@ def added_nics(
 
     :param wanted: the names of the NICs to hand over; None for all
     """
-    if record.is_user_mode:
-        return []
+    return [] if record.is_user_mode else appeared(record, devices, wanted)
+
+
+def unserved_nics(
+    record: UplinkRecord, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
+) -> list[Device]:
+    """Return the NICs connected since the start of a VM with user-mode networking."""
+    return appeared(record, devices, wanted) if record.is_user_mode else []
+
+
+def to_cut(record: UplinkRecord, devices: Mapping[int, Device]) -> Iterator[Uplink]:
+    """Yield the NICs of the start that are gone, while the guest's NICs have a carrier."""
+    for uplink in record.uplinks:
+        if uplink.slot is None and uplink.index not in devices and not uplink.is_cut:
+            yield uplink
+
+
+def changed(
+    record: UplinkRecord, devices: Mapping[int, Device], addressed: Container[int]
+) -> Iterator[Uplink]:
+    """Yield the NICs to which the engine has assigned an address or another MTU.
+
+    :param addressed: the indexes of the devices with an address
+    """
+    for uplink in () if record.is_user_mode else record.uplinks:
+        now = devices.get(uplink.index)
+        if now is None or uplink.has_addresses:
+            continue
+        # A carrier that is still off is left from a program that was interrupted.
+        if uplink.is_cut or now.index in addressed or uplink.mtu not in (0, now.mtu):
+            yield uplink
+
+
+def appeared(
+    record: UplinkRecord, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
+) -> list[Device]:
+    """Return the NICs connected since the start.
+
+    :param wanted: the names of the NICs to hand over; None for all
+    """
     return [
         found
         for index, found in sorted(devices.items())
@@ -214,6 +278,7 @@ def _record(document: Mapping[str, Any]) -> UplinkRecord:
         blocked=tuple(document["blocked"]),
         events=tuple(document["events"]),
         is_user_mode=document["is_user_mode"],
+        way_out=WayOut(**document["way_out"]) if document["way_out"] else None,
     )
 
 

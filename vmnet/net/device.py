@@ -13,7 +13,7 @@ _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _SCOPE_UNIVERSE = 0
 _TRAFFIC = struct.Struct("=BxxxiIII")  # struct tcmsg
 _INGRESS, _TCA_KIND = 0xFFFFFFF2, 1
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 10, 18, 1
+_IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 4, 10, 18, 1
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_ETHER = 1
 
@@ -25,6 +25,7 @@ class Device:
     :param index: the kernel's index, which the namespace never reuses
     :param master: the index of the bridge that the device is a port of; 0 if it is no port
     :param kind: veth, bridge, tun …; empty for hardware
+    :param mtu: in bytes
     """
 
     index: int
@@ -34,6 +35,7 @@ class Device:
     has_carrier: bool
     master: int
     kind: str
+    mtu: int = 0
 
 
 def numbers() -> frozenset[int]:
@@ -54,14 +56,14 @@ def devices() -> dict[int, Device]:
     return {device.index: device for device in found}
 
 
-def has_global_address(index: int) -> bool:
-    """Return whether a device has an address that other hosts reach, of either family.
+def addressed() -> frozenset[int]:
+    """Return the index of each device with an address that other hosts reach, of either family.
 
     :raises OSError: the kernel refused
     """
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     found = (_ADDRESS.unpack_from(body) for body in dump.bodies(dump.RTM_GETADDR, request))
-    return any((scope, of) == (_SCOPE_UNIVERSE, index) for _, _, _, scope, of in found)
+    return frozenset(index for _, _, _, scope, index in found if scope == _SCOPE_UNIVERSE)
 
 
 def has_filter(index: int) -> bool:
@@ -88,6 +90,7 @@ def _device(body: bytes) -> Device:
         has_carrier=bool(flags & _IFF_LOWER_UP),
         master=struct.unpack("=I", master)[0] if master else 0,
         kind=_text(info.get(_IFLA_INFO_KIND, b"")),
+        mtu=struct.unpack("=I", attributes[_IFLA_MTU])[0],
     )
 
 

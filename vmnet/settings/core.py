@@ -214,7 +214,7 @@ HOTPLUG = setting(
     "VMNET_HOTPLUG",
     values.integer(0, 8),
     "4",
-    "slots for networks that are connected while the VM runs; 0: the VM never gets them",
+    "slots for networks that are connected while the VM runs; 0: it never gets them, nor changes",
 )
 RESTORE_NETWORK = setting(
     "VMNET_RESTORE_NETWORK",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from vmnet.model.base import frozen
@@ -18,7 +19,10 @@ from vmnet.model.delivery import Daemon
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_TO, _CREATE = 0x2, 0x4, 0x8, 0x80, 0x100
 _FILE_EVENTS = _MODIFY | _ATTRIB | _CLOSE_WRITE
 _FOLDER_EVENTS = _MOVED_TO | _CREATE | _CLOSE_WRITE
-_RTMGRP_LINK, _RTMGRP_TC = 1, 8  # rtnetlink(7)
+# rtnetlink(7): links, their filters, IPv4 addresses and routes, IPv6 addresses
+_NETWORK_GROUPS = 0x1 | 0x8 | 0x10 | 0x40 | 0x100
+# RTM_GETLINK for the first device. The kernel's answer makes the socket readable.
+_GET_LOOPBACK = struct.pack("=IHHIIBxHiII", 32, 18, 1, 0, 0, 0, 0, 1, 0, 0)
 
 
 @frozen
@@ -27,19 +31,21 @@ class Watch:
 
     :param name: names the program in the log
     :param argv: a program that ends within ten seconds
-    :param files: the files to watch; empty: the network devices
+    :param files: the files to watch; empty: the network
+    :param known: the network devices that need no run of the program; None: all
     """
 
     name: str
     argv: tuple[str, ...]
     files: tuple[Path, ...] = ()
+    known: frozenset[int] | None = None
 
     def open(self) -> int:
         """Return a descriptor that becomes readable when something changes.
 
         :raises OSError: the kernel refused
         """
-        return files(self.files) if self.files else links()
+        return files(self.files) if self.files else network(self.known)
 
 
 def watch_of(daemon: Daemon) -> Iterator[Watch]:
@@ -71,12 +77,16 @@ def files(paths: Iterable[Path]) -> int:
     return fd
 
 
-def links() -> int:
-    """Return a descriptor that becomes readable when a network device or its filter changes.
+def network(known: Container[int] | None = None) -> int:
+    """Return a descriptor that becomes readable when a network device, address or route changes.
 
+    :param known: the indexes of devices; if there is another one, the descriptor is readable at
+        once. None: any device is known
     :raises OSError: the kernel refused
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.bind((0, _RTMGRP_LINK | _RTMGRP_TC))
+        netlink.bind((0, _NETWORK_GROUPS))
         netlink.setblocking(False)
+        if known is not None and not all(index in known for index, _ in socket.if_nameindex()):
+            netlink.send(_GET_LOOPBACK)
         return netlink.detach()

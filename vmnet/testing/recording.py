@@ -56,6 +56,7 @@ class Recorder:
             "vmnet_ipam_deliver": Delivery(NAME),
             "vmnet_bridge_plan": testing.wiring(identity),
             "vmnet_bridge_extend": testing.wiring(identity),
+            "vmnet_bridge_change": testing.wiring(identity),
             "vmnet_bridge_rejoin": True,
             "vmnet_bridge_build": True,
             "vmnet_bridge_restore": True,

@@ -27,6 +27,7 @@ _HOP = struct.Struct("=HBBi")  # struct rtnexthop
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 _F_TEMPORARY, _F_NODAD, _F_DADFAILED = 0x01, 0x02, 0x08
+_F_SECONDARY, _F_DEPRECATED = 0x01, 0x20
 _F_STATE = 0x04 | _F_DADFAILED | 0x20 | 0x40  # OPTIMISTIC, DADFAILED, DEPRECATED, TENTATIVE
 
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
@@ -141,6 +142,32 @@ class Message:
         if self.kind == rtnl.RTM_NEWADDR:
             return self.is_ipv6 and not self._flags() & 0x80  # IFA_F_PERMANENT
         return False
+
+    @property
+    def metric(self) -> int:
+        """The metric of a route."""
+        return _number(self.attributes.get(_RTA_PRIORITY, b""))
+
+    @property
+    def is_onlink(self) -> bool:
+        """Whether a route's gateway counts as a neighbour, whatever the NIC's addresses are."""
+        return bool(_number(self.fixed[8:12]) & _RTNH_F_ONLINK)
+
+    @property
+    def is_deprecated(self) -> bool:
+        """Whether it is an address whose preferred lifetime has ended (RFC 4862 section 5.5.4)."""
+        return bool(self._flags() & _F_DEPRECATED)
+
+    def with_source(self, address: bytes) -> Message:
+        """Return the route with another preferred source address."""
+        return Message(self.kind, self.fixed, {**self.attributes, _RTA_PREFSRC: address})
+
+    def ranked(self, *, secondary: bool) -> Message:
+        """Return the IPv4 address as a primary or a secondary address of its subnet."""
+        flags = self._flags() & ~(_F_SECONDARY | _F_DEPRECATED)
+        flags |= _F_SECONDARY if secondary else 0
+        fixed = self.fixed[:2] + bytes((flags & 0xFF,)) + self.fixed[3:]
+        return Message(self.kind, fixed, {**self.attributes, _IFA_FLAGS: _packed(flags)})
 
     # -- comparison
 

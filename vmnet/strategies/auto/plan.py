@@ -11,7 +11,6 @@ from attrs import evolve
 
 from vmnet.api import (
     Bridge,
-    BridgeError,
     Identity,
     Interface,
     Redirect,
@@ -58,11 +57,19 @@ def _choose(interface: Interface) -> Method:
 
 
 @hookimpl
+def vmnet_bridge_change(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    return bridge.vmnet_bridge_change(settings, identity, requirements, wiring)
+
+
+@hookimpl
 def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
-    for port in wiring.ports:
-        if not isinstance(port.path, Bridge):
-            raise BridgeError(f"{port.uplink} has no bridge", "restart the container")
-    return bridge.vmnet_bridge_rejoin(settings, wiring)
+    if bridged := _only(wiring, Bridge):
+        bridge.vmnet_bridge_rejoin(settings, bridged)
+    if redirected := _only(wiring, Redirect):
+        redirect.vmnet_bridge_rejoin(settings, redirected)
+    return True
 
 
 @hookimpl

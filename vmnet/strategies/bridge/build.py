@@ -11,6 +11,7 @@ from vmnet.api import (
     Wiring,
     antispoof,
     containment,
+    guest_addresses,
     links,
     neighbours,
     reception,
@@ -42,19 +43,36 @@ def build(wiring: Wiring) -> None:
 
 
 def rejoin(wiring: Wiring) -> None:
-    """Move the uplinks that are outside of their bridges, because they are new, to the bridges.
+    """Make bridges that exist correspond to their ports, whose uplinks may be new.
 
     :raises BridgeError: the kernel refused a step
     """
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for bridged in map(Bridged.of, wiring.ports):
-            with step(f"filter {bridged.port.uplink}"):
-                link = links.find(kernel, bridged.port.uplink)
-                if link is None or link.get_attr("IFLA_MASTER"):
-                    continue
-                containment.contain(kernel, bridged.port)
-            _move_uplink(kernel, bridged)
+            _rejoin_port(kernel, bridged)
     _load_kept_ports(wiring)  # the rules of a device go with it
+
+
+def _rejoin_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
+    port, bridge = bridged.port, bridged.bridge.device
+    with step(f"filter {port.uplink} and {bridged.tap.name}"):
+        for name in (port.uplink, bridged.tap.name):
+            containment.remove(kernel, name)
+        containment.contain(kernel, port)
+        antispoof.filter_tap(kernel, port)
+    with step(f"set the MTU of {bridge}"):
+        for name in (bridged.tap.name, bridge):
+            links.change(kernel, name, mtu=port.mtu)
+    if links.get(kernel, port.uplink).get_attr("IFLA_MASTER"):
+        with step(f"take the addresses from {port.uplink}"):
+            links.delete_addresses(kernel, port.uplink)
+            links.delete_routes(kernel, port.uplink)
+    else:
+        _move_uplink(kernel, bridged)
+    if port.kept is None and port.localhost is None:
+        with step(f"change the routes to the guest on {bridge}"):
+            own = port.owned, port.guest_addresses
+            guest_addresses.replace(kernel, bridge, port.guest_mac, *own)
 
 
 def _load_rules(wiring: Wiring) -> None:

@@ -52,6 +52,15 @@ def vmnet_bridge_extend(
 
 
 @hookimpl
+def vmnet_bridge_change(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    from vmnet.strategies.ports import change
+
+    return change.changed(settings, identity, requirements, wiring)
+
+
+@hookimpl
 def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
     from vmnet.strategies.bridge import build
 

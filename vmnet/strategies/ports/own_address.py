@@ -65,7 +65,7 @@ def spare(
 
     :param setting: VMNET_BRIDGE_ADDRESS
     """
-    gateway = _gateway(interface)
+    gateway = gateway_of(interface)
     if isinstance(setting, IPv4Interface):
         _require_free(setting, identity)
         return Spare(setting, gateway=gateway)
@@ -115,6 +115,7 @@ def _require_free(address: IPv4Interface, identity: Identity) -> None:
             )
 
 
-def _gateway(interface: Interface) -> IPv4Address | None:
+def gateway_of(interface: Interface) -> IPv4Address | None:
+    """Return the gateway of an interface's IPv4 default route; None without one."""
     route = interface.default_route(4)
     return route.gateway if route and isinstance(route.gateway, IPv4Address) else None

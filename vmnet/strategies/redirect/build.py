@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from vmnet.api import (
     Outside,
     Wiring,
+    containment,
+    guest_addresses,
     links,
     neighbours,
     redirection,
@@ -33,10 +36,59 @@ def build(wiring: Wiring) -> None:
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for each in redirected:
             _build_port(kernel, each)
+    _load_kept_ports(wiring)
+
+
+def _load_kept_ports(wiring: Wiring) -> None:
     if any(port.kept is not None for port in wiring.ports):
         from vmnet.api import kept_ports
 
         kept_ports.load(wiring.ports)
+
+
+def rejoin(wiring: Wiring) -> None:
+    """Make redirections correspond to their ports, whose uplinks may be new.
+
+    A device next to an uplink goes with it.
+
+    :raises BridgeError: the kernel refused a step, or lacks a module
+    """
+    with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
+        for each in map(Ends.of, wiring.ports):
+            _rejoin_port(kernel, each)
+    _load_kept_ports(wiring)  # the rules of a device go with it
+
+
+def _rejoin_port(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    port, outside = ends.port, ends.path.outside
+    is_gone = outside is not None and not links.exists(outside.device)
+    with step(f"remove the filters of {port.uplink} and {ends.tap.name}"):
+        for name in (port.uplink, ends.tap.name, *_present(outside)):
+            containment.remove(kernel, name)
+    with step(f"set the MAC and the MTU of {port.uplink}"):
+        links.change(kernel, ends.tap.name, mtu=port.mtu)
+        if links.get(kernel, port.uplink).get_attr("IFLA_ADDRESS") != port.guest_mac:
+            links.change(kernel, port.uplink, up=False)
+            links.change(kernel, port.uplink, mac=port.guest_mac)
+    if outside is not None and is_gone:
+        _add_outside(kernel, ends, outside)
+    join(kernel, ends)
+    _clear_uplink(kernel, ends)
+    if port.kept is None:
+        with step(f"change the routes to the guest on {ends.own.device}"):
+            own = port.owned, port.guest_addresses
+            guest_addresses.replace(kernel, ends.own.device, port.guest_mac, *own)
+    if outside is not None and is_gone:
+        with step(f"take the spare address from {ends.own.device}"):
+            links.delete_addresses(kernel, ends.own.device)
+            for address in ends.own.addresses:
+                links.add_address(kernel, ends.own.device, address)
+        _address_outside(kernel, outside)
+
+
+def _present(outside: Outside | None) -> Iterator[str]:
+    if outside is not None and links.exists(outside.device):
+        yield outside.device
 
 
 def _build_port(kernel: rtnl.Rtnl, ends: Ends) -> None:

@@ -50,6 +50,23 @@ def vmnet_bridge_extend(
 
 
 @hookimpl
+def vmnet_bridge_change(
+    settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
+) -> Wiring:
+    from vmnet.strategies.ports import change
+
+    return change.changed(settings, identity, requirements, wiring)
+
+
+@hookimpl
+def vmnet_bridge_rejoin(settings: Settings, wiring: Wiring) -> bool:
+    from vmnet.strategies.redirect import build
+
+    build.rejoin(wiring)
+    return True
+
+
+@hookimpl
 def vmnet_bridge_build(settings: Settings, wiring: Wiring) -> bool:
     from vmnet.strategies.redirect import build
 

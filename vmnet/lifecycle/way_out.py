@@ -1,0 +1,84 @@
+"""The default route of the container itself, by which its DNS forwarder reaches the network.
+
+An engine moves the default route when a network is connected or disconnected. The new route is then
+the guest's, or leads to a blocked NIC.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from vmnet.model.base import frozen
+from vmnet.net import default_route
+
+if TYPE_CHECKING:
+    from vmnet.model.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+
+
+@frozen
+class WayOut:
+    """The planned default route.
+
+    :param uplink: the NIC through which the device reaches the network
+    :param device: the container's own device on a network of the guest
+    :param subnet: of the address that the device has, or takes
+    """
+
+    uplink: str
+    device: str
+    gateway: str
+    subnet: str
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the device has its address, but the preferred default route is another."""
+        subnet, found = IPv4Network(self.subnet), default_route.routes()
+        if not any((name, to) == (self.device, subnet[0].packed) for name, to, _ in found):
+            return False
+        wanted = self.device, IPv4Address(self.gateway).packed
+        return default_route.defaults()[:1] != [wanted]
+
+
+def plan(wiring: Wiring) -> WayOut | None:
+    """Return the container's planned default route; None if it has none."""
+    for port in wiring.ports:
+        own = port.way_out
+        if own is not None and own.gateway is not None:
+            subnet = own.candidates[0].network
+            return WayOut(port.uplink, own.device, str(own.gateway), str(subnet))
+    return None
+
+
+def withdraw(planned: WayOut) -> None:
+    """Remove the default route while its NIC is gone: an engine could not add another one.
+
+    :raises VmnetError: the kernel refused
+    """
+    from vmnet.net import rtnl
+    from vmnet.net.kernel_errors import step
+
+    gateway = IPv4Address(planned.gateway).packed
+    with step(f"remove the default route of {planned.device}"), rtnl.Rtnl() as kernel:
+        if (planned.device, gateway) in default_route.defaults():
+            default_route.delete(kernel, socket.if_nametoindex(planned.device), gateway)
+
+
+def put_right(planned: WayOut) -> None:
+    """Make the planned default route the preferred one, and log this.
+
+    :raises VmnetError: the kernel refused
+    """
+    from vmnet.net import rtnl
+    from vmnet.net.kernel_errors import step
+
+    gateway = IPv4Address(planned.gateway)
+    is_outside = gateway not in IPv4Network(planned.subnet)
+    with step(f"set the default route of {planned.device}"), rtnl.Rtnl() as kernel:
+        index = socket.if_nametoindex(planned.device)
+        default_route.prefer(kernel, index, gateway.packed, onlink=is_outside)
+    _log.info("%s has the container's default route again, by %s", planned.device, gateway)

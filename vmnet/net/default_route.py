@@ -1,0 +1,59 @@
+"""The IPv4 default route of this network namespace, read without netlink (proc_net(5))."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from pathlib import Path
+
+from vmnet.net import rtnl
+from vmnet.net.netlink import attribute
+
+_FILE = Path("/proc/self/net/route")
+_RTMSG = struct.Struct("=8BI")
+_MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4
+_RTA_OIF, _RTA_GATEWAY = 4, 5
+
+
+def routes() -> list[tuple[str, bytes, bytes]]:
+    """Return device, destination and gateway of each route, the preferred one first.
+
+    The addresses are packed; a default route has the destination 0.0.0.0.
+    """
+    lines = _FILE.read_text().splitlines()[1:]
+    return [
+        (name, _packed(to), _packed(gateway)) for name, to, gateway, *_ in map(str.split, lines)
+    ]
+
+
+def defaults() -> list[tuple[str, bytes]]:
+    """Return device and gateway of each default route, the preferred one first."""
+    return [(name, gateway) for name, to, gateway in routes() if to == bytes(4)]
+
+
+def prefer(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> None:
+    """Add a default route before all others without a metric.
+
+    :param index: of the device
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    """
+    flags = rtnl.NLM_F_CREATE  # without APPEND: as the first
+    kernel.send_body(rtnl.RTM_NEWROUTE, flags, _body(index, gateway, _ONLINK if onlink else 0))
+
+
+def delete(kernel: rtnl.Rtnl, index: int, gateway: bytes) -> None:
+    """Delete a default route.
+
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    """
+    kernel.send_body(rtnl.RTM_DELROUTE, 0, _body(index, gateway, 0))
+
+
+def _body(index: int, gateway: bytes, flags: int) -> bytes:
+    body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _MAIN, _STATIC, 0, _UNICAST, flags)
+    return body + attribute(_RTA_OIF, struct.pack("=I", index)) + attribute(_RTA_GATEWAY, gateway)
+
+
+def _packed(text: str) -> bytes:
+    return int(text, 16).to_bytes(4, sys.byteorder)
