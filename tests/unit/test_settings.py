@@ -49,6 +49,7 @@ BAD: dict[str, str] = {
     "VMNET_DEMO": "demo",
     "VMNET_FIRMWARE": "OVMF.fd",
     "VMNET_BOOT": "floppy",
+    "VMNET_TPM": "2.0",
     "VMNET_MEMORY": "lots",
     "VMNET_BALLOON": "half",
     "VMNET_CPUS": "0",

@@ -78,7 +78,12 @@ def _pass_on(fds: Iterable[int]) -> None:
 
 def _open(file: Opened) -> None:
     try:
-        fd = os.open(file.path, (os.O_RDWR if file.writable else os.O_RDONLY) | os.O_CLOEXEC)
+        if file.path.is_socket():
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(file.path))
+                fd = client.detach()
+        else:
+            fd = os.open(file.path, (os.O_RDWR if file.writable else os.O_RDONLY) | os.O_CLOEXEC)
         _move(fd, file.fd)
     except OSError as error:
         raise MachineError(

@@ -110,7 +110,8 @@ class Channel:
 class Tpm:
     """A Trusted Platform Module 2.0.
 
-    :param socket: the control socket of the daemon that emulates it
+    :param socket: the control socket of the daemon that emulates it; vmnet connects to it for the
+        hypervisor
     :param daemon: this daemon
     """
 

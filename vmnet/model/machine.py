@@ -94,6 +94,8 @@ class User:
 class Opened:
     """A file that vmnet opens for the hypervisor before it gives up root.
 
+    To a Unix socket, vmnet connects.
+
     :param fd: the descriptor's number in the hypervisor
     """
 

@@ -51,3 +51,11 @@ def require(variable: str, path: Path, writable_unless: str = "") -> None:
             f"{variable}={path} is neither a file nor a block device",
             engine.no_file(),
         )
+
+
+def obstacle(path: Path) -> str:
+    """Return why the file can't be written; empty if it can."""
+    there = next(step for step in (path, *path.parents) if step.exists())
+    if there != path and not there.is_dir():
+        return f"{there} is not a folder"
+    return "" if os.access(there, os.W_OK) else f"{there} is not writable"

@@ -10,7 +10,7 @@ from vmnet import engine
 from vmnet.errors import MachineError
 from vmnet.model.devices import Disk
 from vmnet.model.firmware import Firmware, FirmwareVariables
-from vmnet.planning import firmware_files
+from vmnet.planning import files, firmware_files
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -39,8 +39,8 @@ def choose(settings: Settings, boot: Boot) -> Firmware:
         )
     if kind in ("bios", "none"):
         return Firmware(kind, reason)
-    files = firmware_files.find(architecture, secure=kind == "secureboot")
-    if files is None:
+    found = firmware_files.find(architecture, secure=kind == "secureboot")
+    if found is None:
         package = _PACKAGES.get(architecture, "with UEFI firmware for QEMU")
         raise MachineError(
             f"the VM needs UEFI firmware{_with_secure_boot(kind)} ({reason}), and none is "
@@ -48,8 +48,8 @@ def choose(settings: Settings, boot: Boot) -> Firmware:
             f"the image has it; elsewhere install the package {package}, or set "
             "VMNET_FIRMWARE to a firmware image",
         )
-    variables = _variables(settings, boot, kind, files.template)
-    return Firmware(kind, reason, files.code, variables, files.smm)
+    variables = _variables(settings, boot, kind, found.template)
+    return Firmware(kind, reason, found.code, variables, found.smm)
 
 
 def _suitable(boot: Boot, architecture: str) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> Fir
     if disk is not None and disk.ephemeral:
         return FirmwareVariables(settings[core.RUN_DIR] / name, template, kept=False)
     path = settings[core.DISK_STATE] / name
-    obstacle = _obstacle(path)
+    obstacle = files.obstacle(path)
     if obstacle and not settings.is_given(core.DISK_STATE):
         _log.warning(
             "%s: boot entries that the guest makes are lost when the VM ends",
@@ -97,14 +97,6 @@ def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> Fir
             f"another version of the firmware made it; `rm {path}` discards the boot entries",
         )
     return FirmwareVariables(path, template)
-
-
-def _obstacle(path: Path) -> str:
-    """Return why the file can't be written; empty if it can."""
-    there = next(step for step in (path, *path.parents) if step.exists())
-    if there != path and not there.is_dir():
-        return f"{there} is not a folder"
-    return "" if os.access(there, os.W_OK) else f"{there} is not writable"
 
 
 def _require_readable(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device
+from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device, Tpm
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
@@ -28,7 +28,7 @@ def assemble(
 
     :param contributed: the plugins' devices, which follow the user's
     """
-    own: tuple[Device, ...] = (*_agent(settings), *_balloon(settings))
+    own: tuple[Device, ...] = (*_agent(settings), *_balloon(settings), *_tpm(settings, boot))
     return Machine(
         name=identity.hostname,
         memory=_memory(sizing.memory_size(settings)),
@@ -51,6 +51,13 @@ def _balloon(settings: Settings) -> Iterator[Balloon]:
 def _agent(settings: Settings) -> Iterator[Channel]:
     if settings[core.AGENT]:
         yield Channel(AGENT_CHANNEL, settings[core.RUN_DIR] / "agent.sock")
+
+
+def _tpm(settings: Settings, boot: Boot) -> Iterator[Tpm]:
+    if settings[core.TPM]:
+        from vmnet.planning import tpm
+
+        yield tpm.plan(settings, boot)
 
 
 def _memory(wanted: int) -> int:

@@ -142,7 +142,7 @@ DISK_STATE = setting(
     "VMNET_DISK_STATE",
     values.folder,
     "/var/lib/vmnet",
-    "folder of overlays and UEFI's variables, which must survive as long as the guest's data",
+    "folder of overlays, UEFI's variables and the TPM's state, which must survive with the disks",
 )
 DISK_SIZE = optional(
     "VMNET_DISK_SIZE",
@@ -173,6 +173,12 @@ BOOT = setting(
     "disk",
     "what to boot, in this order: disk (and CD), network (PXE on the first NIC)",
     unless=(KERNEL,),
+)
+TPM = setting(
+    "VMNET_TPM",
+    values.boolean,
+    "off",
+    "give the guest a TPM 2.0, whose state is kept in VMNET_DISK_STATE",
 )
 MEMORY = setting(
     "VMNET_MEMORY",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Cdrom, Channel, Device, Disk, Listener, Machine, Opened, Tap
+from vmnet.api import Cdrom, Channel, Device, Disk, Listener, Machine, Opened, Tap, Tpm
 
 
 def taps(machine: Machine) -> tuple[int, ...]:
@@ -63,7 +63,7 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
     """Yield each device's files.
 
     A writable disk needs two: QEMU opens it for reading, and then again for writing. An overlay
-    needs the image below it as well.
+    needs the image below it as well. A TPM needs the connection to its daemon.
     """
     fd = _first_file(machine)
     for device in machine.devices:
@@ -74,6 +74,8 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
                 needed += (Opened(device.path, fd + 1, writable=True),)
             if isinstance(device, Disk) and device.base is not None:
                 needed += (Opened(device.base.path, fd + 2),)
+        elif isinstance(device, Tpm):
+            needed = (Opened(device.socket, fd, writable=True),)
         fd += len(needed)
         yield needed
 

@@ -37,7 +37,7 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
                 yield from channel.words(device, channels, listeners[channels])
                 channels += 1
             case Tpm():
-                yield from tpm.words(device)
+                yield from tpm.words(files)
             case Balloon():
                 if not balloon.is_among(places.extra):
                     yield from balloon.words(places.small("balloon"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from vmnet.api import Tpm
-from vmnet_qemu.quoting import escape
+from vmnet.api import Opened
 
 
-def words(tpm: Tpm) -> Iterator[str]:
-    """Yield the arguments of a TPM that a daemon such as swtpm emulates."""
-    yield from ("-chardev", f"socket,id=tpm,path={escape(str(tpm.socket))}")
+def words(files: tuple[Opened, ...]) -> Iterator[str]:
+    """Yield the arguments of a TPM that a daemon such as swtpm emulates.
+
+    :param files: the connection to the daemon
+    """
+    (connection,) = files
+    yield from ("-chardev", f"socket,id=tpm,fd={connection.fd}")
     yield from ("-tpmdev", "emulator,id=tpm,chardev=tpm")
     yield from ("-device", f"{_interface()},tpmdev=tpm")
 

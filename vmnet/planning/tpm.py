@@ -1,0 +1,42 @@
+"""Plan the machine's TPM, which swtpm(8) emulates."""
+
+from __future__ import annotations
+
+from vmnet import process, program
+from vmnet.errors import MachineError
+from vmnet.model.delivery import Daemon
+from vmnet.model.devices import Disk, Tpm
+from vmnet.planning import files
+from vmnet.planning.boot import Boot
+from vmnet.settings import core
+from vmnet.settings.table import Settings
+
+_FOLDER = "tpm"
+
+
+def plan(settings: Settings, boot: Boot) -> Tpm:
+    """Return the TPM of VMNET_TPM, with its state in the state folder.
+
+    With an ephemeral disk, the TPM is new at each start, too.
+
+    :raises MachineError: swtpm is not installed, or the state can't be kept
+    """
+    swtpm = process.find("swtpm")
+    if swtpm is None:
+        raise MachineError(
+            "VMNET_TPM=on needs swtpm, which is not installed",
+            "the image contains it; elsewhere `apt-get install swtpm`",
+        )
+    run_dir = settings[core.RUN_DIR]
+    disk = next((device for device in boot.devices if isinstance(device, Disk)), None)
+    is_kept = disk is None or not disk.ephemeral
+    state = (settings[core.DISK_STATE] if is_kept else run_dir) / _FOLDER
+    if obstacle := files.obstacle(state):
+        raise MachineError(
+            f"VMNET_DISK_STATE={state.parent} can't keep the state of the TPM: {obstacle}",
+            "mount it writable, or set VMNET_DISK_STATE to another folder",
+        )
+    socket, pidfile, log = (run_dir / f"swtpm.{kind}" for kind in ("sock", "pid", "log"))
+    words = (swtpm, pidfile, socket, state, log, "kept" if is_kept else "new")
+    argv = program.command("vmnet.supervision.swtpm", *words, light=True)
+    return Tpm(socket, Daemon("swtpm", argv, pidfile, log))

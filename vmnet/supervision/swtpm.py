@@ -1,0 +1,121 @@
+"""Start swtpm(8), which emulates a TPM, as an unprivileged user.
+
+This program, which is root, listens on the control socket for it, so that only root can connect:
+vmnet connects for QEMU. It exits as soon as swtpm answers. The keeper runs it again when swtpm has
+ended, so it imports little.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import sys
+
+_USERS = "tss", "nobody"  # Debian's packages create the former
+_GET_CAPABILITY = b"\0\0\0\1"  # swtpm_ioctls(3), CMD_GET_CAPABILITY
+_SECONDS = 20
+
+
+def main(program: str, pidfile: str, path: str, state: str, log: str, lasting: str) -> None:
+    """Start swtpm in the background.
+
+    :param program: swtpm
+    :param pidfile: to which the PID is written
+    :param path: the control socket
+    :param state: the folder for the TPM's state
+    :param log: swtpm's log
+    :param lasting: ``kept`` to keep the state of an earlier start, or ``new``
+    """
+    os.umask(0o077)
+    if lasting == "new":
+        shutil.rmtree(state, ignore_errors=True)
+    uid, gid = _user()
+    os.makedirs(state, mode=0o700, exist_ok=True)  # noqa: PTH103
+    for name in (state, *(os.path.join(state, entry) for entry in os.listdir(state))):  # noqa: PTH118, PTH208
+        _give(name, uid, gid)
+    server = _listening(path)
+    pid = os.fork()
+    if pid == 0:
+        _execute(program, server, state, log, (uid, gid))
+    server.close()
+    _write(pidfile, pid)
+    if not _answers(path):
+        with open(log, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            sys.exit(f"swtpm does not start: {file.read(2000).strip()}")
+
+
+def _user() -> tuple[int, int]:
+    for name in _USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return entry.pw_uid, entry.pw_gid
+    return 0, 0
+
+
+def _give(path: str, uid: int, gid: int) -> None:
+    """Give a file to swtpm's user, unless root lacks the capability."""
+    try:
+        os.chown(path, uid, gid, follow_symlinks=False)
+    except PermissionError as error:
+        print(f"{path}: {error.strerror}", file=sys.stderr)
+
+
+def _listening(path: str) -> socket.socket:
+    if os.path.lexists(path):
+        os.unlink(path)  # noqa: PTH108
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    os.chmod(path, 0o600)  # noqa: PTH101
+    server.listen()
+    return server
+
+
+def _execute(
+    program: str, server: socket.socket, state: str, log: str, user: tuple[int, int]
+) -> None:
+    """Become swtpm, as its user if root may change the user."""
+    try:
+        os.setsid()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.set_inheritable(server.fileno(), True)
+        os.chdir(state)  # whose parents may be closed to other users
+        try:
+            os.setgroups(())
+            os.setgid(user[1])
+            os.setuid(user[0])
+        except PermissionError as error:
+            print(f"swtpm runs as root: {error.strerror}", file=sys.stderr)
+        words = (
+            *(program, "socket", "--tpm2", "--tpmstate", "dir=.,mode=0600"),
+            *("--ctrl", f"type=unixio,fd={server.fileno()}"),
+        )
+        os.execv(program, words)
+    except OSError as error:
+        print(f"{program}: {error.strerror}", file=sys.stderr)
+    finally:
+        os._exit(1)
+
+
+def _answers(path: str) -> bool:
+    """Return whether swtpm answers on its control socket."""
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(_SECONDS)
+            client.connect(path)
+            client.sendall(_GET_CAPABILITY)
+            return bool(client.recv(64))
+    except OSError:
+        return False
+
+
+def _write(pidfile: str, pid: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(pidfile, flags, 0o644), "w") as file:
+        file.write(f"{pid}\n")
