@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,40 @@ def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) ->
         inside("exec", "--", "ip", "address", "add", "198.51.100.8/32", "dev", "eth0")
         (differing,) = inside("status", "--json").json()["in_guest"]
         assert (differing["verdict"], differing["others"]) == ("differ", ["198.51.100.8"])
+
+
+def test_a_snapshot_brings_memory_disk_and_clock_back(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    web = network.container("web")
+    disk = {"VMNET_DISK": str(tmp_path / "disk.qcow2"), "VMNET_DISK_SIZE": "64M"}
+    with machine.booted(web, **settings(machine, tmp_path), **disk) as guest:
+        inside = Inside(guest, machine)
+        guest.says(f"vmnet-guest: eth0 {web.address}/24")
+        inside.await_agent()
+
+        def shell(script: str) -> str:
+            done = inside("exec", "--", "sh", "-c", script)
+            assert done.returncode == 0, done
+            return done.stdout
+
+        write = "echo {0} >/tmp/memory; echo {0} | dd of=/dev/vda conv=fsync 2>/dev/null"
+        read = "cat /tmp/memory; head -c 6 /dev/vda"
+        shell(write.format("first"))
+        created = inside("snapshot", "create", "one")
+        assert created.returncode == 0, created.stderr
+        assert "froze 0 of the guest's file systems" in created.stderr
+        shell(write.format("other"))
+        (listed,) = inside("snapshot", "list", "--json").json()
+        assert (listed["name"], listed["complete"]) == ("one", True)
+        assert listed["memory"] > 1 << 20
+
+        restored = inside("snapshot", "restore", "one")
+        assert restored.returncode == 0, restored.stderr
+        assert shell(read) == "first\nfirst\n"
+        assert abs(int(shell("date +%s")) - time.time()) < WAIT
+        assert inside("status", "--json").json()["qemu"]["state"] == "running"
+
+        assert inside("snapshot", "delete", "one").returncode == 0
+        assert inside("snapshot", "list", "--json").json() == []
+    run("qemu-img", "check", "-q", tmp_path / "disk.qcow2")

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "host-bridge": "print a script that puts guests on the host's own network",
     "exec": "run a command in the guest, by its agent",
     "status": "show the running VM",
+    "snapshot": "save the running VM, and return to it",
     "stop": "power off the running VM",
     "config": "list every environment variable",
     "precompile": "make starts faster (when building an image)",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from attrs import frozen
-from vmnet_cloudinit import vendordata
+from vmnet_cloudinit import login, vendordata
 
 from tests.lab.command import CommandError, Completed, run
 from tests.lab.images.debian_host import debian_host
@@ -159,6 +159,13 @@ def test_the_schema_accepts_the_user_data(cloud_init: CloudInit, case: str) -> N
 def test_the_schema_accepts_the_time_servers(cloud_init: CloudInit) -> None:
     identity = testing.identity(ntp=testing.resolver("192.0.2.1", "2001:db8::1").nameservers)
     kinds, contents = cloud_init.processed(vendordata.vendor_data(identity, None))
+    cloud_init.accepts(contents[kinds.index("text/cloud-config")])
+
+
+def test_the_schema_accepts_the_password_and_the_agent(cloud_init: CloudInit) -> None:
+    config = login.config("$6$salt$hash", installs_agent=True)
+    vendor_data = vendordata.vendor_data(testing.identity(), None, config)
+    kinds, contents = cloud_init.processed(vendor_data)
     cloud_init.accepts(contents[kinds.index("text/cloud-config")])
 
 

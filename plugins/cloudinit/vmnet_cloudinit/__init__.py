@@ -18,6 +18,8 @@ from vmnet.api import (
     Wiring,
     hookimpl,
     optional,
+    setting,
+    values,
 )
 
 
@@ -42,10 +44,28 @@ VENDOR_DATA = optional(
     secret=True,
 )
 
+SSH_KEY = optional(
+    "VMNET_SSH_KEY",
+    path_or_content,
+    "public SSH keys of the guest's default user: an absolute path, or the keys, one a line",
+)
+PASSWORD = optional(
+    "VMNET_PASSWORD",
+    values.text,
+    "hash of the password of the guest's default user, as from `openssl passwd -6`",
+    secret=True,
+)
+INSTALL_AGENT = setting(
+    "VMNET_INSTALL_AGENT",
+    values.boolean,
+    "off",
+    "install qemu-guest-agent at the guest's first boot, from its distribution by the network",
+)
+
 
 @hookimpl
 def vmnet_settings() -> Sequence[Setting[Any]]:
-    return (USER_DATA, VENDOR_DATA)
+    return (USER_DATA, VENDOR_DATA, SSH_KEY, PASSWORD, INSTALL_AGENT)
 
 
 @hookimpl
@@ -58,11 +78,14 @@ def vmnet_ipam_requirements(settings: Settings, identity: Identity) -> Requireme
 
 @hookimpl
 def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
-    from vmnet_cloudinit import content, seed
+    from vmnet_cloudinit import content, login, seed
 
+    password = login.password_hash(settings.origin(PASSWORD), settings[PASSWORD])
     own = content.UserContent(
         user_data=content.load(settings.origin(USER_DATA), settings[USER_DATA]),
         vendor_data=content.load(settings.origin(VENDOR_DATA), settings[VENDOR_DATA]),
+        ssh_keys=login.keys(settings.origin(SSH_KEY), settings[SSH_KEY]),
+        config=login.config(password, installs_agent=settings[INSTALL_AGENT]),
     )
     return seed.deliver(_seed(settings), identity, wiring, own)
 

@@ -10,10 +10,11 @@ import gzip
 import io
 import stat
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from vmnet.api import SettingsError, engine
 
@@ -47,10 +48,16 @@ _MIME_WITHIN = 4096  # bytes, see cloudinit.user_data.convert_string
 
 @frozen
 class UserContent:
-    """The user's own content, unchanged; None if the user set nothing."""
+    """The user's own content, unchanged; None if the user set nothing.
+
+    :param ssh_keys: the public keys of the guest's default user
+    :param config: further keys of a cloud-config, for the vendor-data
+    """
 
     user_data: bytes | None = None
     vendor_data: bytes | None = None
+    ssh_keys: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(factory=dict)
 
 
 def load(variable: str, source: Path | str | None) -> bytes | None:
@@ -68,6 +75,19 @@ def load(variable: str, source: Path | str | None) -> bytes | None:
         content = source.encode("utf-8", "surrogateescape")  # the environment's bytes
     _refuse_unknown(shown, content)
     return content
+
+
+def read_text(variable: str, path: Path) -> str:
+    """Return the text of a file that a variable names.
+
+    :raises SettingsError: vmnet can't read it
+    """
+    shown = f"{variable}={path}"
+    content = _read(shown, path)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{shown} is not UTF-8 text", "name the right file") from None
 
 
 def expand(content: bytes) -> bytes:

@@ -12,9 +12,16 @@ import attrs
 from vmnet.api import Identity, Wiring, is_domain, is_label
 
 
-def metadata(identity: Identity, wiring: Wiring) -> dict[str, str]:
-    """Return the content of the file meta-data."""
-    found = {"instance-id": instance_id(identity, wiring)}
+def metadata(
+    identity: Identity, wiring: Wiring, ssh_keys: tuple[str, ...] = ()
+) -> dict[str, object]:
+    """Return the content of the file meta-data.
+
+    :param ssh_keys: here the user's own keys in user-data don't replace them
+    """
+    found: dict[str, object] = {"instance-id": instance_id(identity, wiring)}
+    if ssh_keys:
+        found["public-keys"] = list(ssh_keys)
     if is_label(identity.hostname):
         found["local-hostname"] = full_name(identity)
     return found

@@ -37,8 +37,8 @@ def files(identity: Identity, wiring: Wiring, own: UserContent) -> dict[str, byt
     """Return the content of the image's files by name."""
     network = Network.of(identity, wiring).config
     return {
-        "meta-data": _HEADER + document.dump(metadata.metadata(identity, wiring)),
+        "meta-data": _HEADER + document.dump(metadata.metadata(identity, wiring, own.ssh_keys)),
         "network-config": _HEADER + document.dump(network),
         "user-data": _NO_USER_DATA if own.user_data is None else own.user_data,
-        "vendor-data": vendordata.vendor_data(identity, own.vendor_data),
+        "vendor-data": vendordata.vendor_data(identity, own.vendor_data, own.config),
     }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -50,12 +51,16 @@ class Part:
     body: bytes
 
 
-def vendor_data(identity: Identity, own: bytes | None) -> bytes:
+def vendor_data(
+    identity: Identity, own: bytes | None, config: Mapping[str, Any] | None = None
+) -> bytes:
     """Return the script for the hosts file, the time servers, and the user's own document.
 
     The user's document is last, because the last of several cloud-configs wins.
+
+    :param config: further keys of a cloud-config
     """
-    return combine(tuple(_parts(identity, own)))
+    return combine(tuple(_parts(identity, own, config or {})))
 
 
 def not_carried(identity: Identity) -> tuple[str, ...]:
@@ -96,14 +101,17 @@ def combine(parts: tuple[Part, ...]) -> bytes:
     return b"%s%s--%s--\n" % (head, body, boundary)
 
 
-def _parts(identity: Identity, own: bytes | None) -> Iterator[Part]:
+def _parts(identity: Identity, own: bytes | None, config: Mapping[str, Any]) -> Iterator[Part]:
     # Without links, the script still removes the links of an earlier container.
     script = _HOSTS.replace("@LINKS@", "".join(hosts(identity)))
     yield Part("text/cloud-boothook", "vmnet-hosts", script.encode())
     if identity.ntp:
         servers = list(map(addresses.text, identity.ntp))
-        config = document.dump({"ntp": {"enabled": True, "servers": servers}})
-        yield Part("text/cloud-config", "vmnet-ntp", b"#cloud-config\n" + config)
+        ntp = document.dump({"ntp": {"enabled": True, "servers": servers}})
+        yield Part("text/cloud-config", "vmnet-ntp", b"#cloud-config\n" + ntp)
+    if config:
+        body = b"#cloud-config\n" + document.dump(dict(config))
+        yield Part("text/cloud-config", "vmnet-login", body)
     if own is not None:
         # For text/plain, cloud-init recognises the type by the beginning of the content.
         yield Part("text/plain", "vendor-data", content.expand(own))

@@ -1,0 +1,82 @@
+"""SSH keys and the password of the guest's default user, and the guest's agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import vmnet_cloudinit
+import yaml
+from vmnet_cloudinit import login, metadata, seed, vendordata
+from vmnet_cloudinit.content import UserContent
+
+from tests.lab.command import run
+from vmnet import testing
+from vmnet.api import SettingsError
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGR4dmF1bHQga2V5IG9mIGEgdGVzdA user@host"
+HASH = "$6$salt$Tc3eT6Y1xn/SuOrKFyOXuFkX3hO2K3UPRX8xUOPWdYvj8fWUBqxZ0vLb9P"
+
+
+def refused(**environ: str) -> str:
+    given = testing.settings(environ, *vmnet_cloudinit.vmnet_settings())
+    identity = testing.identity()
+    with pytest.raises(SettingsError) as caught:
+        vmnet_cloudinit.vmnet_ipam_deliver(given, identity, testing.wiring(identity))
+    return f"{caught.value.message}; {caught.value.hint}"
+
+
+def test_keys_inline_and_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"# mine\n{KEY}\n\necdsa-sha2-nistp256 {'A' * 40}\n")
+    assert login.keys("VMNET_SSH_KEY", KEY) == (KEY,)
+    assert login.keys("VMNET_SSH_KEY", path) == (KEY, f"ecdsa-sha2-nistp256 {'A' * 40}")
+    assert login.keys("VMNET_SSH_KEY", None) == ()
+
+
+def test_a_key_of_ssh_keygen_is_accepted(tmp_path: Path) -> None:
+    for kind in ("ed25519", "rsa", "ecdsa"):
+        run("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", tmp_path / kind)
+        assert login.keys("VMNET_SSH_KEY", tmp_path / f"{kind}.pub")
+        assert "is a private key" in refused(VMNET_SSH_KEY=str(tmp_path / kind))
+
+
+@pytest.mark.parametrize("value", ["AAAA", f"{KEY}\nother", "# nothing", f'command="x" {KEY}'])
+def test_what_is_no_key_is_refused(value: str) -> None:
+    assert "VMNET_SSH_KEY is not a public SSH key a line" in refused(VMNET_SSH_KEY=value)
+
+
+def test_a_missing_file_of_keys_is_refused() -> None:
+    assert refused(VMNET_SSH_KEY="/nowhere").startswith("VMNET_SSH_KEY=/nowhere: ")
+
+
+@pytest.mark.parametrize("value", ["secret", "$y$j9T$abc$def", "$6$only", "$6$a$b:c"])
+def test_a_password_that_is_no_hash_is_refused_and_not_quoted(value: str) -> None:
+    """cloud-init would set a hash that it does not know as the password itself."""
+    message = refused(VMNET_PASSWORD=value)
+    assert "VMNET_PASSWORD is not the hash of a password; make one by `openssl" in message
+    assert value not in message
+
+
+def test_a_hash_of_openssl_is_accepted() -> None:
+    made = run("openssl", "passwd", "-6", "secret").stdout.strip()
+    assert login.password_hash("VMNET_PASSWORD", made) == made
+
+
+def test_the_seed_has_keys_in_its_meta_data_and_the_rest_in_its_vendor_data() -> None:
+    identity = testing.identity()
+    own = UserContent(ssh_keys=(KEY,), config=login.config(HASH, installs_agent=True))
+    files = seed.files(identity, testing.wiring(identity), own)
+    assert yaml.safe_load(files["meta-data"])["public-keys"] == [KEY]
+    assert HASH.encode() in files["vendor-data"]
+    assert b"qemu-guest-agent" in files["vendor-data"]
+    assert metadata.metadata(identity, testing.wiring(identity)).keys() == {
+        "instance-id",
+        "local-hostname",
+    }
+
+
+def test_without_settings_the_vendor_data_is_unchanged() -> None:
+    identity = testing.identity()
+    config = login.config(None, installs_agent=False)
+    assert vendordata.vendor_data(identity, None, config) == vendordata.vendor_data(identity, None)
