@@ -33,6 +33,8 @@ _VENDOR_DATA = """\
 #!/bin/sh
 echo "grüße" >/root/from-vendor
 """
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGR4dmF1bHQga2V5IG9mIGEgdGVzdA user@host"
+_HASH = "$6$salt$Tc3eT6Y1xn/SuOrKFyOXuFkX3hO2K3UPRX8xUOPWdYvj8fWUBqxZ0vLb9P"
 _CONFIG = (
     "cloud-config",
     '#cloud-config\nwrite_files: [{path: /root/from-config, content: "a part of its own\\n"}]\n',
@@ -106,6 +108,8 @@ def test_the_whole_identity(network: Lan, debian: DebianGuest, tmp_path: Path) -
             "VMNET_NTP": network.gateway,
             "VMNET_USER_DATA": _USER_DATA,
             "VMNET_VENDOR_DATA": _VENDOR_DATA,
+            "VMNET_SSH_KEY": _KEY,
+            "VMNET_PASSWORD": _HASH,
             **debian.settings(),
         }
         engine = ("--listen-address=127.0.0.11", "--address=/wiki.corp.example/192.0.2.80")
@@ -142,6 +146,8 @@ def test_the_whole_identity(network: Lan, debian: DebianGuest, tmp_path: Path) -
             assert guest.ask("getent ahostsv4 wiki").split()[0] == "192.0.2.80"
             assert guest.ask("cat /root/from-user") == "the user's own\n"
             assert guest.ask("cat /root/from-vendor") == "grüße\n"
+            assert _KEY in guest.ask("cat /home/debian/.ssh/authorized_keys")
+            assert guest.ask("getent shadow debian").split(":")[1] == _HASH
             ntp = guest.ask("timedatectl show-timesync -p SystemNTPServers")
             assert ntp == f"SystemNTPServers={network.gateway}\n"
             schema = guest.ask("cloud-init schema --system")

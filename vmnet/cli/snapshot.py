@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "Save the running VM's memory and disks within its qcow2 images, or return to them. The "
         "guest pauses meanwhile.",
     )
-    parser.add_argument("action", choices=("create", "list", "restore", "delete", "thaw"))
+    actions = ("create", "list", "restore", "delete", "thaw")
+    parser.add_argument("action", nargs="?", default="list", choices=actions)
     parser.add_argument("name", nargs="?", metavar="NAME")
     return parser
 
