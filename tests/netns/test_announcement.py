@@ -13,9 +13,11 @@ from tests.lab.command import Process, run
 from tests.lab.net.frames import heard, waiting
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
+from tests.lab.net.stream_guest import behind_stream
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
 from tests.netns import test_hotplug as hotplug
+from tests.netns import test_passt
 from tests.netns.conftest import Vmnet, hypervisor
 from vmnet.net.packets import mac_bytes
 
@@ -81,15 +83,39 @@ def test_a_question_gets_exactly_one_answer(
     web = network.container("web", ipv6=True, kind=kind, resolv_conf="nameserver 127.0.0.11\n")
     station = network.station(ipv6=True)
     with vmnet.running(web, VMNET_BRIDGE=strategy), behind_tap(hypervisor(web), web.mac) as vm:
-        udhcpc(vm).configure(vm)
-        address6 = str(web.nic().address6)
-        vm.ip("address", "add", f"{address6}/64", "dev", "eth0", "nodad")
-        with heard(station) as card:
-            station.run("arping", "-c3", "-w10", "-I", "eth0", web.address)
-            for _ in range(3):
-                station.ip("neighbour", "flush", "dev", "eth0")
-                station.run("ping", "-6", "-c1", "-W5", address6)
-            frames = waiting(card)
+        _require_one_answer(station, web, vm)
+
+
+def test_passt_leaves_the_answers_and_the_place_to_the_container(
+    network: Lan, vmnet: Vmnet
+) -> None:
+    """Nothing is announced, because neither the MAC nor its port at the switch has changed."""
+    web, station = network.container("web", ipv6=True), network.station(ipv6=True)
+    socket = vmnet.run_dir / "passt" / "passt.sock"
+    station.run("arping", "-c1", "-w10", "-I", "eth0", web.address)
+    before = _place(network, web)
+    with test_passt.running(web, vmnet), behind_stream(web, socket) as vm:
+        _require_one_answer(station, web, vm)
+        assert _place(network, web) == before == web.nic().port
+
+
+def _place(network: Lan, web: Namespace) -> str:
+    """Return the port of the switch at which it has learned the container's MAC."""
+    learned = run("bridge", "-n", network.host.name, "fdb", "show", "br", network.bridge).stdout
+    (port,) = {line.split()[2] for line in learned.splitlines() if line.startswith(web.mac)}
+    return port
+
+
+def _require_one_answer(station: Namespace, web: Namespace, vm: Namespace) -> None:
+    udhcpc(vm).configure(vm)
+    address6 = str(web.nic().address6)
+    vm.ip("address", "add", f"{address6}/64", "dev", "eth0", "nodad")
+    with heard(station) as card:
+        station.run("arping", "-c3", "-w10", "-I", "eth0", web.address)
+        for _ in range(3):
+            station.ip("neighbour", "flush", "dev", "eth0")
+            station.run("ping", "-6", "-c1", "-W5", address6)
+        frames = waiting(card)
     replies = [frame for frame in frames if _is_reply(frame, web)]
     advertisements = [frame for frame in frames if _is_advertisement(frame, address6)]
     assert len(replies) == 3
