@@ -111,6 +111,13 @@ def require_tools() -> None:
         )
 
 
+def load() -> str:
+    """Return a line about the machine's load: other programs make the figures worthless."""
+    last, _, earlier = os.getloadavg()
+    cpus = os.cpu_count()
+    return f"load of the last minute {last:.1f}, of the last 15 minutes {earlier:.1f}; {cpus} CPUs"
+
+
 def measure(entry: Entry) -> Timing:
     """Measure a start in a new container.
 
@@ -234,7 +241,7 @@ def _address(address: Any) -> str:
 
 def _filters(container: Namespace) -> Iterator[str]:
     """Yield the position, kind and protocol of each tc filter, but not its content."""
-    for interface in ("eth0", "br0", "tap0"):
+    for interface in filter(container.link, ("eth0", "br0", "tap0")):
         for parent in ("ingress", "egress"):
             shown = container.run("tc", "-j", "filter", "show", "dev", interface, parent)
             for entry in shown.json():
@@ -243,6 +250,8 @@ def _filters(container: Namespace) -> Iterator[str]:
 
 
 def _knobs(container: Namespace) -> Iterator[str]:
+    if container.link("br0") is None:  # a redirection
+        return
     arp = container.run("sysctl", "-n", "net.ipv4.conf.br0.arp_ignore").stdout.strip()
     yield f"arp_ignore {arp}"
     for line in container.run("ethtool", "-k", "br0").stdout.splitlines():

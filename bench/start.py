@@ -84,7 +84,9 @@ def _entries(python: Path) -> tuple[Entry, ...]:
 def _networks(python: Path) -> tuple[Entry, ...]:
     """Return vmnet on both kinds of network: on the second, the resolver is on loopback."""
     default = arena.vmnet(python, "default bridge", guard=True)
-    return default, evolve(default, name="own network", nameserver="127.0.0.11")
+    own = evolve(default, name="own network", nameserver="127.0.0.11")
+    redirected = {**own.environ, "VMNET_BRIDGE": "redirect"}
+    return default, own, evolve(own, name="the same, redirect", environ=redirected)
 
 
 def compare(entries: Sequence[Entry], rounds: int, *, same_state: bool = True) -> list[Result]:
@@ -133,7 +135,7 @@ def table(results: Sequence[Result]) -> str:
             f"{ratio(results[0], result):>8.2f}"
         )
     lines.append(f"{len(results[0].milliseconds)} rounds; ratio: the median of the rounds' ratios")
-    return "\n".join(lines)
+    return "\n".join((*lines, arena.load()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -23,7 +24,6 @@ from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace, namespace
 from vmnet.net.packets import ETHERNET, mac_bytes
 
-_SECONDS = 0.5  # of each measurement
 _PROGRAM = Path(__file__).with_name("tap_program.py")
 _PORT = 5201
 
@@ -43,9 +43,6 @@ class Plugged:
     fd: int
 
 
-Path_ = Callable[[], "Iterator[Plugged]"]
-
-
 @frozen
 class Figures:
     """The results of a path in a round.
@@ -63,12 +60,13 @@ class Figures:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__)
     parser.add_argument("-n", "--rounds", type=int, default=5, help="number of rounds (5)")
+    parser.add_argument("--seconds", type=float, default=1, help="duration of each measurement (1)")
     parser.add_argument("--json", action="store_true", help="print every figure as JSON")
     installed.add_option(parser)
     options = parser.parse_args(arguments)
     try:
         arena.require_tools()
-        found = measure(options.python or installed.python(), options.rounds)
+        found = measure(options.python or installed.python(), options.rounds, options.seconds)
     except (BenchmarkError, CommandError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -83,19 +81,27 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def measure(python: Path, rounds: int) -> dict[str, list[Figures]]:
+def measure(python: Path, rounds: int, seconds: float) -> dict[str, list[Figures]]:
     """Measure all paths in turn."""
-    found: dict[str, list[Figures]] = {}
-    for _ in range(rounds):
-        for name, enter in tap_paths.by_hand().items():
-            with _by_hand(enter) as plugged:
-                found.setdefault(name, []).append(_measure(plugged))
-        for strategy in ("bridge", "redirect"):
-            for filtered in ("on", "off"):
-                with _by_vmnet(python, strategy, filtered) as plugged:
-                    name = f"vmnet's {strategy}, filter {filtered}"
-                    found.setdefault(name, []).append(_measure(plugged))
+    paths = _paths(python)
+    found: dict[str, list[Figures]] = {name: [] for name in paths}
+    for number in range(-1, rounds):  # round -1 warms up and is not counted
+        for name, enter in paths.items():
+            with enter() as plugged:
+                figures = _measure(plugged, seconds if number >= 0 else 0.1)
+            if number >= 0:
+                found[name].append(figures)
     return found
+
+
+def _paths(python: Path) -> dict[str, Callable[[], AbstractContextManager[Plugged]]]:
+    by_hand = {name: partial(_by_hand, enter) for name, enter in tap_paths.by_hand().items()}
+    by_vmnet = {
+        f"vmnet's {strategy}, filter {filtered}": partial(_by_vmnet, python, strategy, filtered)
+        for strategy in ("bridge", "redirect")
+        for filtered in ("on", "off")
+    }
+    return {**by_hand, **by_vmnet}
 
 
 @contextmanager
@@ -125,12 +131,12 @@ def _by_vmnet(python: Path, strategy: str, filtered: str) -> Iterator[Plugged]:
         yield Plugged(network, start.container, station, start.process.pid, 100)
 
 
-def _measure(plugged: Plugged) -> Figures:
+def _measure(plugged: Plugged, seconds: float) -> Figures:
     with _guest(plugged) as guest:
         guest.run("ping", "-c1", "-W5", plugged.station.address)
-        sending = _tcp(guest, plugged.station, plugged.station.address)
-        receiving = _tcp(plugged.station, guest, plugged.container.address)
-    return Figures(_packets(plugged), sending, receiving)
+        sending = _tcp(guest, plugged.station, plugged.station.address, seconds)
+        receiving = _tcp(plugged.station, guest, plugged.container.address, seconds)
+    return Figures(_packets(plugged, seconds), sending, receiving)
 
 
 @contextmanager
@@ -148,14 +154,14 @@ def _guest(plugged: Plugged) -> Iterator[Namespace]:
             yield made
 
 
-def _packets(plugged: Plugged) -> float:
+def _packets(plugged: Plugged, seconds: float) -> float:
     """Return how many packets reach the station in a second of the sending program's CPU time."""
     frame = ETHERNET.pack(mac_bytes(plugged.station.mac), mac_bytes(plugged.container.mac), 0x0800)
     argv = (sys.executable, "-I", "-S", str(_PROGRAM), str(plugged.pid), str(plugged.fd))
-    words = (frame.hex(), plugged.container.address, plugged.station.address, str(_SECONDS))
+    words = (frame.hex(), plugged.container.address, plugged.station.address, str(seconds))
     before = _received(plugged.station)
-    seconds = float(plugged.container.run(*argv, "send", *words).stdout)
-    return (_received(plugged.station) - before) / seconds
+    spent = float(plugged.container.run(*argv, "send", *words).stdout)
+    return (_received(plugged.station) - before) / spent
 
 
 def _received(station: Namespace) -> int:
@@ -163,12 +169,12 @@ def _received(station: Namespace) -> int:
     return int(link["stats64"]["rx"]["packets"])
 
 
-def _tcp(sender: Namespace, receiver: Namespace, address: str) -> float:
+def _tcp(sender: Namespace, receiver: Namespace, address: str, seconds: float) -> float:
     """Return the Mbit/s of a TCP connection."""
     program = (sys.executable, "-I", "-S", str(_PROGRAM), "0", "0")
     with receiver.popen(*program, "receive", str(_PORT), pipe=True) as process:
         arena.await_word(process, "ready")
-        sender.run(*program, "stream", address, str(_PORT), str(_SECONDS))
+        sender.run(*program, "stream", address, str(_PORT), str(seconds))
         return float(process.stdout.readline())
 
 
@@ -189,7 +195,7 @@ def table(found: dict[str, list[Figures]]) -> str:
             words.append(f"{statistics.median(ratios):>7.2f}")
         lines.append("".join(words))
     lines.append(f"{len(base)} rounds; ratio: the median of the rounds' ratios to the first path")
-    return "\n".join(lines)
+    return "\n".join((*lines, arena.load()))
 
 
 if __name__ == "__main__":
