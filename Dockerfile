@@ -42,8 +42,9 @@ ARG DEBIAN_FRONTEND=noninteractive
 LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs, for
-# confidential VMs and for tests. The certificates are for pip, and for plugins that connect to services.
+# Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs and
+# for tests; on arm64 also that for secure boot, whose files have 64 MiB each. The certificates are for pip, and
+# for plugins that connect to services.
 RUN case "$(dpkg --print-architecture)" in \
         amd64) qemu="qemu-system-x86 ovmf" ;; \
         arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
@@ -60,8 +61,8 @@ RUN case "$(dpkg --print-architecture)" in \
     && cd /usr/share/qemu \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all \
     && rm -rf /usr/share/ovmf /usr/share/qemu/OVMF.fd \
-    && find /usr/share/OVMF ! -type d ! -name 'OVMF_CODE_4M*' ! -name 'OVMF_VARS_4M*' -delete \
-    && find /usr/share/OVMF -name '*snakeoil*' -delete
+    && cd /usr/share \
+    && rm -f OVMF/*snakeoil* OVMF/*strictnx* AAVMF/*snakeoil* AAVMF/*.ms.fd AAVMF/AAVMF_CODE.secboot*
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 # Write the modules of a start to one file, which records the current dates of their sources.

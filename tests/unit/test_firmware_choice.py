@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import struct
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +23,7 @@ from vmnet.model.machine import Kernel
 from vmnet.planning import firmware, firmware_files
 from vmnet.planning.boot import Boot
 
+_F_OFD_SETLK = 37  # fcntl(2)
 FOR_UEFI = Boot((Disk(Path("/disk"), "raw", uefi=True),))
 FOR_BIOS = Boot((Disk(Path("/disk"), "raw"),))
 KERNEL = Boot((), Kernel(Path("/vmlinuz")))
@@ -192,6 +195,10 @@ def test_a_start_makes_the_variables_once(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
     assert not path.exists()
     path.write_text("kept")
+    with path.open() as other, ExitStack() as undo:
+        fcntl.fcntl(other, _F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 101, 1, 0))
+        with pytest.raises(MachineError, match="another VM uses the variables"):
+            making.prepare(variables, undo)
     with ExitStack() as undo:
         making.prepare(variables, undo)
     assert path.read_text() == "kept"

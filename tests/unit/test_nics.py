@@ -9,8 +9,10 @@ import pytest
 from vmnet import testing
 from vmnet.errors import MachineError
 from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.firmware import Firmware
 from vmnet.planning import boot_order, nics
 
+BIOS = Firmware()
 IDENTITY = testing.identity(
     testing.interface("10.0.0.2/24", mtu=1450),
     testing.interface("172.18.0.2/16", name="eth1"),
@@ -63,11 +65,11 @@ def test_only_the_first_nic_boots(environ: dict[str, str], places: list[int | No
     assert [nic.boot for nic in found] == places
 
 
-def places(**environ: str) -> list[int | None]:
+def places(firmware: Firmware = BIOS, **environ: str) -> list[int | None]:
     """Return the places of three disks and CDs in the boot order, and of the first NIC."""
     settings = testing.settings(environ)
     devices = (Disk(Path("/a"), "raw"), Disk(Path("/b"), "raw", boot=1), Cdrom(Path("/c")))
-    listed = [device.boot for device in boot_order.disks(settings, devices)]
+    listed = [device.boot for device in boot_order.disks(settings, devices, firmware)]
     return [*listed, boot_order.network(settings)]
 
 
@@ -76,3 +78,8 @@ def test_every_bootable_device_has_a_place_if_the_network_has_one() -> None:
     assert places(VMNET_BOOT="network") == [100, 1, 152, 0]
     assert places(VMNET_BOOT="network,disk") == [100, 1, 152, 0]
     assert places(VMNET_BOOT="disk,network") == [100, 1, 152, 200]
+
+
+def test_uefi_does_not_try_the_network_by_itself() -> None:
+    uefi = Firmware("uefi", "VMNET_FIRMWARE", Path("/OVMF/CODE.fd"))
+    assert places(uefi) == [100, 1, 152, None]

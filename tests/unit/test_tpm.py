@@ -65,6 +65,8 @@ def test_swtpm_answers_when_its_start_ends(tmp_path: Path) -> None:
     done = start(planned)
     assert (done.returncode, done.stderr) == (0, "")
     pid = int(planned.daemon.pidfile.read_text())
+    again = start(planned)
+    assert (again.returncode, "another VM uses the TPM's state" in again.stderr) == (1, True)
     status = Path(f"/proc/{pid}/status").read_text()
     os.kill(pid, signal.SIGTERM)
     assert "\nUid:\t0" not in status

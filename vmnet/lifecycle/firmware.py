@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from vmnet.errors import MachineError
 from vmnet.lifecycle import files
 from vmnet.model.firmware import FirmwareVariables
+from vmnet.planning.image import lock
 
 _log = logging.getLogger(__name__)
 
@@ -15,10 +16,15 @@ _log = logging.getLogger(__name__)
 def prepare(variables: FirmwareVariables, undo: ExitStack) -> None:
     """Copy the template, unless a kept copy exists. The undo removes a copy that was made now.
 
-    :raises MachineError: the template can't be read
+    :raises MachineError: the template can't be read, or another VM uses the copy
     :raises StateError: the copy can't be written
     """
     if variables.kept and variables.path.exists():
+        if lock.is_used(variables.path):
+            raise MachineError(
+                f"another VM uses the variables of UEFI in {variables.path}",
+                "stop that VM first, or set VMNET_DISK_STATE to a folder of its own for each VM",
+            )
         return
     try:
         content = variables.template.read_bytes()

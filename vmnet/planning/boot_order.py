@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from attrs import evolve
 
 from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.firmware import Firmware
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -22,12 +23,16 @@ def network(settings: Settings) -> int | None:
     return _BEFORE_DISKS if order[0] == "network" else _AFTER_DISKS
 
 
-def disks(settings: Settings, devices: Sequence[Disk | Cdrom]) -> Iterator[Disk | Cdrom]:
-    """Yield the user's disks and CDs, each with a place if the order has a NIC.
+def disks(
+    settings: Settings, devices: Sequence[Disk | Cdrom], firmware: Firmware
+) -> Iterator[Disk | Cdrom]:
+    """Yield the user's disks and CDs, each with a place if the order has a NIC or with UEFI.
 
-    A firmware tries devices without a place last (SeaBIOS) or not at all (OVMF).
+    A firmware tries devices without a place last (SeaBIOS) or not at all (OVMF). If no device has
+    a place, UEFI tries the network as well: minutes, and anybody there could answer.
     """
+    is_ordered = network(settings) is not None or firmware.code is not None
     for number, device in enumerate(devices):
         first = _DISKS if isinstance(device, Disk) else _CDROMS
-        is_listed = device.boot is not None or network(settings) is None
-        yield device if is_listed else evolve(device, boot=first + number)
+        needs_place = is_ordered and device.boot is None
+        yield evolve(device, boot=first + number) if needs_place else device

@@ -28,6 +28,7 @@ def assemble(
 
     :param contributed: the plugins' devices, which follow the user's
     """
+    chosen = firmware.choose(settings, boot)
     own: tuple[Device, ...] = (*_agent(settings), *_balloon(settings), *_tpm(settings, boot))
     return Machine(
         name=identity.hostname,
@@ -36,10 +37,10 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=nics.of(settings, identity, wiring),
-        devices=(*boot_order.disks(settings, boot.devices), *contributed, *own),
+        devices=(*boot_order.disks(settings, boot.devices, chosen), *contributed, *own),
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
-        firmware=firmware.choose(settings, boot),
+        firmware=chosen,
     )
 
 

@@ -7,6 +7,7 @@ ended, so it imports little.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -35,10 +36,11 @@ def main(program: str, pidfile: str, path: str, state: str, log: str, lasting: s
     os.makedirs(state, mode=0o700, exist_ok=True)  # noqa: PTH103
     for name in (state, *(os.path.join(state, entry) for entry in os.listdir(state))):  # noqa: PTH118, PTH208
         _give(name, uid, gid)
+    lock = _locked(state)
     server = _listening(path)
     pid = os.fork()
     if pid == 0:
-        _execute(program, server, state, log, (uid, gid))
+        _execute(program, (server.fileno(), lock), state, log, (uid, gid))
     server.close()
     _write(pidfile, pid)
     if not _answers(path):
@@ -64,6 +66,16 @@ def _give(path: str, uid: int, gid: int) -> None:
         print(f"{path}: {error.strerror}", file=sys.stderr)
 
 
+def _locked(state: str) -> int:
+    """Lock the state, which swtpm does only since 0.8. swtpm inherits the lock."""
+    fd = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another VM uses the TPM's state in {state}")
+    return fd
+
+
 def _listening(path: str) -> socket.socket:
     if os.path.lexists(path):
         os.unlink(path)  # noqa: PTH108
@@ -75,16 +87,20 @@ def _listening(path: str) -> socket.socket:
 
 
 def _execute(
-    program: str, server: socket.socket, state: str, log: str, user: tuple[int, int]
+    program: str, inherited: tuple[int, int], state: str, log: str, user: tuple[int, int]
 ) -> None:
-    """Become swtpm, as its user if root may change the user."""
+    """Become swtpm, as its user if root may change the user.
+
+    :param inherited: the control socket, and the lock of the state
+    """
     try:
         os.setsid()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.set_inheritable(server.fileno(), True)
+        for fd in inherited:
+            os.set_inheritable(fd, True)
         os.chdir(state)  # whose parents may be closed to other users
         try:
             os.setgroups(())
@@ -94,7 +110,7 @@ def _execute(
             print(f"swtpm runs as root: {error.strerror}", file=sys.stderr)
         words = (
             *(program, "socket", "--tpm2", "--tpmstate", "dir=.,mode=0600"),
-            *("--ctrl", f"type=unixio,fd={server.fileno()}"),
+            *("--ctrl", f"type=unixio,fd={inherited[0]}"),
         )
         os.execv(program, words)
     except OSError as error:

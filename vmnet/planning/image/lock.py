@@ -50,6 +50,14 @@ def require_free(disks: Iterable[Disk], own: Mapping[Path, str] | None = None) -
             )
 
 
+def is_used(path: Path) -> bool:
+    """Return whether another VM has locked a file that this VM writes to.
+
+    :raises OSError: it can't be read
+    """
+    return _is_locked(path, writable=True)
+
+
 def _files(disk: Disk) -> Iterator[tuple[Path, bool]]:
     """Yield the files of a disk, and whether this VM writes to them."""
     writable = not (disk.ephemeral or disk.readonly)
