@@ -91,7 +91,9 @@ from vmnet.settings.core import (
     LOG,
     LOST_ROUTES,
     NTP,
+    QUEUES,
     RUN_DIR,
+    VHOST,
 )
 from vmnet.settings.table import Setting, Settings, optional, setting
 
@@ -127,6 +129,7 @@ if TYPE_CHECKING:
     from vmnet.net.restore import replay as replay
     from vmnet.net.restore import snapshot as snapshot
     from vmnet.planning import capabilities as capabilities
+    from vmnet.planning import queues as queues
     from vmnet.process import Answer as Answer
     from vmnet.running import qmp_session as qmp_session
     from vmnet.supervision import engine_files as engine_files
@@ -152,7 +155,9 @@ __all__ = [
     "LOG",
     "LOST_ROUTES",
     "NTP",
+    "QUEUES",
     "RUN_DIR",
+    "VHOST",
     "AllocationError",
     "Balloon",
     "Base",
@@ -252,6 +257,7 @@ LATE = {
     "process": ("vmnet.process", None),
     "program": ("vmnet.program", None),
     "program_log": ("vmnet.supervision.program_log", None),
+    "queues": ("vmnet.planning.queues", None),
     "qmp_session": ("vmnet.running.qmp_session", None),
     "reception": ("vmnet.net.filters.reception", None),
     "redirection": ("vmnet.net.filters.redirection", None),

@@ -55,6 +55,8 @@ BAD: dict[str, str] = {
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",
     "VMNET_NIC_MODEL": "ne2000",
+    "VMNET_VHOST": "maybe",
+    "VMNET_QUEUES": "17",
     "VMNET_AGENT": "maybe",
     "VMNET_HOTPLUG": "9",
     "VMNET_GUARD": "enabled",

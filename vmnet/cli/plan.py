@@ -15,6 +15,7 @@ from vmnet.model.machine import Command
 from vmnet.model.serial import plain
 from vmnet.model.wiring import Port
 from vmnet.pipeline import Plan
+from vmnet.planning import nics
 from vmnet.settings.core import RUN_DIR
 from vmnet.terminal.colours import heading
 from vmnet.terminal.documents import print_json
@@ -70,6 +71,8 @@ def _show(plan: Plan) -> None:
     for daemon in plan.device_daemons:
         heading(f"\nDaemon {daemon.name}")
         print(shlex.join(daemon.argv))
+    heading("\nMachine")
+    print(table(("part", "value"), list(_machine(plan))))
     heading("\nFirmware")
     print(plan.machine.firmware.described)
     heading("\nCommand")
@@ -92,6 +95,16 @@ def _path(port: Port) -> tuple[str, ...]:
         port_words.addresses(port),
         port_words.uplink(port),
     )
+
+
+def _machine(plan: Plan) -> Iterator[tuple[str, str]]:
+    machine = plan.machine
+    yield "CPUs", str(machine.cpus)
+    yield "memory", f"{machine.memory >> 20} MiB"
+    pairs = plan.wiring.pairs(plan.identity)
+    for (interface, _), nic in zip(pairs, machine.nics, strict=True):
+        boots = "" if nic.boot is None else ", boots from the network"
+        yield interface.name, f"{nics.described(nic)}{boots}"
 
 
 def _inherited(command: Command) -> Iterator[str]:

@@ -42,8 +42,9 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
     yield "", f"{process.name}, process {process.pid}, for {duration(found.uptime)}"
     yield "firmware", found.firmware
     yield "host name", ".".join(filter(None, (found.identity.hostname, found.identity.domain)))
-    for (interface, port), local, trouble, answers, in_guest in zip(
+    for (interface, port), nic, local, trouble, answers, in_guest in zip(
         found.wiring.pairs(found.identity),
+        found.nics,
         found.local,
         found.uplinks,
         found.guest,
@@ -51,7 +52,7 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
         strict=True,
     ):
         yield interface.name, f"{interface.mac} {_addresses(interface)}"
-        yield "", _path(port, local)
+        yield "", f"{nic}, {_path(port, local)}"
         yield from (("", line) for line in port_words.further(port))
         if trouble:
             yield "", _marked(False, f"{trouble}: restart the container")

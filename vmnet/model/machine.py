@@ -19,6 +19,7 @@ class Nic:
 
     :param mtu: in bytes; virtio's ``host_mtu`` announces it to the guest
     :param model: ``virtio``, ``e1000``, ``e1000e``, ``rtl8139`` or ``vmxnet3``
+    :param vhost: the kernel carries the packets (vhost-net)
     :param boot: the place in the boot order; None if the machine never boots from this NIC
     """
 
@@ -28,6 +29,7 @@ class Nic:
     backend: Tap | Stream
     model: str = "virtio"
     boot: int | None = None
+    vhost: bool = False
 
 
 @frozen

@@ -17,14 +17,16 @@ from vmnet.net.kernel_errors import step
 TUN = Path("/dev/net/tun")
 _TUN_DEVICE = os.makedev(10, 200)
 _TUNSETIFF = 0x400454CA
-_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+_IFF_TAP, _IFF_MULTI_QUEUE, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x0100, 0x1000, 0x4000
 _IFREQ = struct.Struct("16sH22x")
 
 
-def open_tap(name: str, fd: int) -> None:
-    """Create a tap that exists while its descriptor is open, with the given descriptor number.
+def open_tap(name: str, *fds: int) -> None:
+    """Create a tap that exists while its descriptors are open, each of which is a queue.
 
-    Child processes do not inherit the descriptor. The hypervisor does, by ``Command.keep_fds``.
+    Child processes do not inherit the descriptors. The hypervisor does, by ``Command.keep_fds``.
+
+    :param fds: the numbers of the descriptors
 
     Its frames have virtio-net headers (IFF_VNET_HDR), which the guest's checksum and segmentation
     offloads require.
@@ -32,17 +34,19 @@ def open_tap(name: str, fd: int) -> None:
     :raises PrivilegeError: the device or the capability is missing
     :raises BridgeError: the name is in use, or the kernel refused for another reason
     """
-    control = _open_tun()
-    try:
-        with step(f"create the tap {name}"):
-            _attach(control, name)
-            os.dup2(control, fd, inheritable=False)
-    finally:
-        os.close(control)
+    flags = _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR | (_IFF_MULTI_QUEUE if len(fds) > 1 else 0)
+    for fd in fds:
+        control = _open_tun()
+        try:
+            with step(f"create the tap {name}"):
+                _attach(control, name, flags)
+                os.dup2(control, fd, inheritable=False)
+        finally:
+            os.close(control)
 
 
-def _attach(control: int, name: str) -> None:
-    request = _IFREQ.pack(name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)
+def _attach(control: int, name: str, flags: int) -> None:
+    request = _IFREQ.pack(name.encode(), flags)
     try:
         fcntl.ioctl(control, _TUNSETIFF, request)
     except OSError as error:

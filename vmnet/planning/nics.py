@@ -10,8 +10,8 @@ from vmnet.errors import MachineError
 from vmnet.model.identity import Identity, Interface
 from vmnet.model.machine import Nic
 from vmnet.model.nic_models import VIRTIO
-from vmnet.model.wiring import Port, Wiring
-from vmnet.planning import boot_order
+from vmnet.model.wiring import Port, Tap, Wiring
+from vmnet.planning import boot_order, vhost
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -51,7 +51,16 @@ def nic(settings: Settings, name: str, interface: Interface, port: Port) -> Nic:
     :param name: the hypervisor's name of its back end
     """
     model = settings[core.NIC_MODEL].of(interface.name)
-    return Nic(name, port.guest_mac, interface.guest_mtu, port.backend, model)
+    has_vhost = model == VIRTIO and isinstance(port.backend, Tap) and vhost.is_used(settings)
+    backend = port.backend
+    return Nic(name, port.guest_mac, interface.guest_mtu, backend, model, vhost=has_vhost)
+
+
+def described(nic: Nic) -> str:
+    """Return the model and how its packets are carried, in words."""
+    queues = len(nic.backend.fds) if isinstance(nic.backend, Tap) else 1
+    shown = f"{queues} queues" if queues > 1 else ""
+    return ", ".join(filter(None, (nic.model, shown, "vhost" if nic.vhost else "")))
 
 
 def _check_names(settings: Settings, names: list[str]) -> None:

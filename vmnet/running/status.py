@@ -14,6 +14,7 @@ from vmnet.model.base import frozen
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
 from vmnet.net import device
+from vmnet.planning import nics
 from vmnet.running import guest_answers, guest_network, local_state, qmp_session
 from vmnet.running.guest_answers import GuestAnswers
 from vmnet.running.guest_network import GuestAddresses
@@ -71,6 +72,7 @@ class Handed:
 class Status:
     """The status of a running VM.
 
+    :param nics: each NIC's model, and how its packets are carried, in words
     :param firmware: in words, with the reason for it
     :param uptime: seconds since QEMU's process was started
     :param local: each NIC's own end in the container in its current state; ``wiring`` has the state
@@ -87,6 +89,7 @@ class Status:
     firmware: str
     identity: Identity
     wiring: Wiring
+    nics: tuple[str, ...]
     handovers: tuple[Handed, ...]
     local: tuple[LocalState, ...]
     uplinks: tuple[str, ...]
@@ -117,6 +120,10 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
         firmware=record.firmware,
         identity=identity,
         wiring=wiring,
+        nics=tuple(
+            nics.described(nics.nic(hooks.settings, "", interface, port))
+            for interface, port in wiring.pairs(identity)
+        ),
         handovers=tuple(
             Handed(name, handover.interface, handover.done, handover.detail)
             for name, handover in hooks.status(identity, wiring)

@@ -216,6 +216,19 @@ AGENT = setting(
     "on",
     "a channel to qemu-guest-agent in the guest, for `vmnet exec`, `status` and `snapshot`",
 )
+VHOST = setting(
+    "VMNET_VHOST",
+    values.choice("auto", "on", "off"),
+    "auto",
+    "let the kernel carry the packets of virtio NICs; auto: with KVM, if /dev/vhost-net opens",
+    by_bridge=True,
+)
+QUEUES = optional(
+    "VMNET_QUEUES",
+    values.integer(1, 16),
+    "queues of a virtio NIC; unset: as many as CPUs, at most 4, with vhost, or else 1",
+    by_bridge=True,
+)
 HOTPLUG = setting(
     "VMNET_HOTPLUG",
     values.integer(0, 8),

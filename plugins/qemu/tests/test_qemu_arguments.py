@@ -59,7 +59,7 @@ def disks() -> Case:
         Cdrom(Path("/dev/sr0"), block=True),
         Cdrom(Path("/run/vmnet/seed.iso")),
     )
-    nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, Tap("tap1", (101, 102))))
+    nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, Tap("tap1", (101, 102)), vhost=True))
     return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), given()
 
 
@@ -225,6 +225,14 @@ def test_the_balloon_of_the_user_replaces_vmnets() -> None:
     ) == [""]
 
 
+def test_the_topology_of_the_user_replaces_vmnets() -> None:
+    """QEMU merges both options, and exits if the product of their numbers is not that of CPUs."""
+    machine = testing.machine(cpus=4)
+    assert "4,sockets=1,cores=4,threads=1" in arguments(machine, given())
+    words = arguments(machine, given("-smp", "4,sockets=2"))
+    assert words[words.index("-smp") + 1] == "4"
+
+
 def test_more_nics_than_there_are_slots_are_refused() -> None:
     with pytest.raises(MachineError, match="65 network interfaces") as caught:
         arguments(testing.machine(nics=nics(65)), given())
@@ -250,6 +258,9 @@ def test_each_file_has_its_own_descriptor_which_is_in_the_arguments() -> None:
     numbers = [*taps(machine), qmp(machine).fd]
     numbers += [file.fd for file in files]
     assert len(set(numbers)) == len(numbers)
+    vhost = [file for file in files if file.path == Path("/dev/vhost-net")]
+    assert f"vhostfds={':'.join(str(file.fd) for file in vhost)}" in words
+    files = tuple(file for file in files if file not in vhost)
     assert all(f"fd={file.fd},set=" in words for file in files)
     writable = {str(file.path) for file in files if file.writable}
     assert writable == {"/disk.qcow2", "/dev/sdb", "/state/overlay.qcow2"}

@@ -51,7 +51,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *("-machine", firmware.machine_type(machine.firmware, kind)),
         *_accelerator(machine, options),
         *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
-        *("-smp", str(machine.cpus)),
+        *("-smp", _processors(machine.cpus, options.extra)),
         *("-m", f"{-(-machine.memory // _MIB)}M"),
         *("-device", f"virtio-rng-pci,{places.small('entropy')}"),
         *firmware.arguments(machine),
@@ -62,7 +62,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_exit_devices(kind, guarded=settings[GUARD]),
         *_firmware_log(machine, kind),
         *devices.arguments(machine, places),
-        *nics.arguments(machine.nics, places, options.version),
+        *nics.arguments(machine, places, options.version),
         *hotplug.ports(machine.spare_nics, kind),
         *(_kernel(machine.kernel) if machine.kernel else ()),
         *options.extra,
@@ -79,6 +79,15 @@ def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
     if not _user_sets_accelerator(options):
         bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
         yield from ("-accel", machine.accelerator + bound)
+
+
+def _processors(count: int, extra: tuple[str, ...]) -> str:
+    """Return the CPUs as cores of one socket: some systems use only one socket or two.
+
+    QEMU merges the user's own ``-smp`` with this, so then it has no topology.
+    """
+    is_given = any(word in ("-smp", "--smp") for word in extra)
+    return str(count) if is_given else f"{count},sockets=1,cores={count},threads=1"
 
 
 def _user_sets_accelerator(options: Options) -> bool:

@@ -5,12 +5,13 @@ QEMU gets the tap's descriptor through its control socket, so it needs no privil
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from vmnet_qemu import nics, slots
+from vmnet_qemu import inherited, nics, slots
 
 if TYPE_CHECKING:
     from vmnet.api import Command, Nic, NicChange, qmp_session
@@ -73,10 +74,32 @@ def _backend(qemu: qmp_session.QmpSession, nic: Nic) -> dict[str, object]:
     if isinstance(nic.backend, Stream):
         address = {"type": "unix", "path": str(nic.backend.path)}
         return {"type": "stream", "server": False, "addr": address}
-    names = [f"{nic.name}-{number}" for number in range(len(nic.backend.fds))]
-    for name, fd in zip(names, nic.backend.fds, strict=True):
-        qemu.ask("getfd", {"fdname": name}, fds=(fd,))
-    return {"type": "tap", **({"fd": names[0]} if len(names) == 1 else {"fds": ":".join(names)})}
+    with ExitStack() as opened:
+        own = _passed(qemu, nic.name, nic.backend.fds)
+        words = nics.descriptors("", own)
+        if nic.vhost:
+            fds = [_vhost(opened) for _ in own]
+            words |= nics.descriptors("vhost", _passed(qemu, f"{nic.name}-vhost", fds))
+    return {"type": "tap", **words}
+
+
+def _passed(qemu: qmp_session.QmpSession, name: str, fds: Sequence[int]) -> list[str]:
+    """Give QEMU copies of descriptors, and return the names that it knows them by."""
+    names = [f"{name}-{number}" for number in range(len(fds))]
+    for each, fd in zip(names, fds, strict=True):
+        qemu.ask("getfd", {"fdname": each}, fds=(fd,))
+    return names
+
+
+def _vhost(opened: ExitStack) -> int:
+    from vmnet.api import GuestError
+
+    try:
+        fd = os.open(inherited.VHOST, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise GuestError(f"{inherited.VHOST} can't be opened: {error.strerror}", "") from None
+    opened.callback(os.close, fd)
+    return fd
 
 
 def _unplug(qemu: qmp_session.QmpSession, nic: Nic) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from vmnet.api import Cdrom, Channel, Device, Disk, Listener, Machine, Opened, Tap, Tpm
+
+VHOST = Path("/dev/vhost-net")
 
 
 def taps(machine: Machine) -> tuple[int, ...]:
@@ -42,7 +45,8 @@ def channels(machine: Machine) -> tuple[Listener, ...]:
 def opened(machine: Machine) -> tuple[Opened, ...]:
     """Return the files that vmnet opens for QEMU, which then needs no permission for them."""
     of_devices = tuple(file for of_device in files(machine) for file in of_device)
-    return (*of_devices, *variables(machine))
+    of_nics = tuple(file for of_nic in vhost(machine) for file in of_nic)
+    return (*of_devices, *variables(machine), *of_nics)
 
 
 def variables(machine: Machine) -> tuple[Opened, ...]:
@@ -52,6 +56,15 @@ def variables(machine: Machine) -> tuple[Opened, ...]:
         return ()
     fd = _first_file(machine) + sum(map(len, files(machine)))
     return Opened(found.path, fd), Opened(found.path, fd + 1, writable=True)
+
+
+def vhost(machine: Machine) -> Iterator[tuple[Opened, ...]]:
+    """Yield for each NIC the devices by which the kernel carries its packets, one for a queue."""
+    fd = _first_file(machine) + sum(map(len, files(machine))) + len(variables(machine))
+    for nic in machine.nics:
+        queues = len(nic.backend.fds) if nic.vhost and isinstance(nic.backend, Tap) else 0
+        yield tuple(Opened(VHOST, fd + queue, writable=True) for queue in range(queues))
+        fd += queues
 
 
 def is_opened_by_name(device: Device) -> bool:

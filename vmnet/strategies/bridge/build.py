@@ -34,8 +34,7 @@ def build(wiring: Wiring) -> None:
     """
     bridged = [Bridged.of(port) for port in wiring.ports]
     for each in bridged:
-        for fd in each.tap.fds:
-            tap.open_tap(each.tap.name, fd)
+        tap.open_tap(each.tap.name, *each.tap.fds)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for each in bridged:
             _build_port(kernel, each)

@@ -13,6 +13,8 @@ from vmnet.api import (
     FILTER,
     KEEP_PORTS,
     LOCALHOST,
+    QUEUES,
+    VHOST,
     BridgeError,
     CaptureError,
     Identity,
@@ -31,7 +33,7 @@ from vmnet.strategies.ports.method import Choose, Method
 
 # The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
 _FIRST_FD = 100
-SETTINGS = (BRIDGE_ADDRESS, FILTER, KEEP_PORTS, LOCALHOST)
+SETTINGS = (BRIDGE_ADDRESS, FILTER, KEEP_PORTS, LOCALHOST, QUEUES, VHOST)
 """The settings that strategies with these ports carry out."""
 
 
@@ -122,7 +124,16 @@ def _planned(
     with step("read the network"), rtnl.Rtnl() as kernel:
         saved = snapshot.take(kernel, [interface.name for _, interface in chosen])
         ports = [
-            _port(kernel, number, interface, identity, requirements, state, choose(interface))
+            _port(
+                kernel,
+                number,
+                interface,
+                identity,
+                requirements,
+                state,
+                choose(interface),
+                _fds(settings, number, interface),
+            )
             for (number, interface), state in zip(chosen, saved, strict=True)
         ]
     if not settings[FILTER]:
@@ -141,6 +152,7 @@ def _port(
     requirements: Requirements,
     saved: Saved,
     method: Method,
+    fds: tuple[int, ...],
 ) -> Port:
     from vmnet.api import links
 
@@ -158,7 +170,7 @@ def _port(
         guest_mac=interface.mac,
         mtu=interface.mtu,
         saved=saved,
-        backend=Tap(tap, (_FIRST_FD + number,)),
+        backend=Tap(tap, fds),
         path=path,
         local=local,
         guest_addresses=tuple(own.ip for own in interface.ipv4) if requirements.dns else (),
@@ -167,6 +179,14 @@ def _port(
         owned=senders.owned(interface, requirements),
         neighbours=interface.neighbours,
     )
+
+
+def _fds(settings: Settings, number: int, interface: Interface) -> tuple[int, ...]:
+    """Return the descriptors of a tap, one for each queue."""
+    from vmnet.api import queues
+
+    first = _FIRST_FD + number * queues.most(settings)
+    return tuple(range(first, first + queues.count(settings, interface.name)))
 
 
 def _free_numbers() -> Iterator[int]:

@@ -31,8 +31,7 @@ def build(wiring: Wiring) -> None:
     """
     redirected = [Ends.of(port) for port in wiring.ports]
     for each in redirected:
-        for fd in each.tap.fds:
-            tap.open_tap(each.tap.name, fd)
+        tap.open_tap(each.tap.name, *each.tap.fds)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         for each in redirected:
             _build_port(kernel, each)
