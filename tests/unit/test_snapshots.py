@@ -11,7 +11,8 @@ import pytest
 from tests.unit import qmp, running
 from vmnet import cli
 from vmnet.errors import GuestError, UsageError
-from vmnet.running import snapshots
+from vmnet.running import health, snapshot_lock, snapshots
+from vmnet.running.health import Health
 from vmnet.running.snapshots import Snapshot
 
 TAKEN = {"name": "one", "date-sec": 1000, "vm-state-size": 5 << 20}
@@ -162,3 +163,15 @@ def test_the_list(tmp_path: Path, capsys: Capture) -> None:
     _, line = capsys.readouterr().out.splitlines()
     assert line.startswith("one   1970-01-01")
     assert line.endswith("5 MiB")
+
+
+def test_a_snapshot_at_work_prevents_another_and_is_healthy(tmp_path: Path) -> None:
+    """The guest is paused and does not answer."""
+    assert not snapshot_lock.is_locked(tmp_path)
+    with snapshot_lock.locked(tmp_path):
+        with pytest.raises(GuestError, match="another `vmnet snapshot` is at work"):
+            vmnet_snapshot(tmp_path, "delete", "one")
+        assert health.examine(tmp_path, 0) == Health(
+            "healthy", "the guest is paused for a snapshot"
+        )
+    assert not snapshot_lock.is_locked(tmp_path)

@@ -12,8 +12,10 @@ from vmnet import engine
 from vmnet.errors import GuestError, UsageError
 from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.serial import plain
-from vmnet.running import qmp_session, quiescence, snapshots
+from vmnet.running import qmp_session, quiescence, snapshot_lock, snapshots
 from vmnet.running.find_vm import find_vm
+from vmnet.settings.core import RUN_DIR
+from vmnet.settings.table import value
 from vmnet.terminal.documents import print_json
 from vmnet.terminal.options import Parser
 from vmnet.terminal.tables import table
@@ -38,7 +40,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     record = find_vm(environ)
     for number in (signal.SIGTERM, signal.SIGHUP):  # raise, so that the guest is thawed
         signal.signal(number, signal.default_int_handler)
-    _act(record, options)
+    if options.action in ("create", "restore", "delete"):
+        with snapshot_lock.locked(value(environ, RUN_DIR)):
+            _act(record, options)
+    else:
+        _act(record, options)
     return 0
 
 

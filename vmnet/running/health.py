@@ -17,7 +17,7 @@ from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import files, uplink_record, vm_record
 from vmnet.lifecycle.vm_record import GuestNic, VmRecord
 from vmnet.model.base import frozen
-from vmnet.running import guest_answers, local_state, run_state
+from vmnet.running import guest_answers, local_state, run_state, snapshot_lock
 from vmnet.running.guest_answers import GuestAnswers
 
 _FILE = "answered"
@@ -52,6 +52,8 @@ def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
     record = vm_record.load(run_dir)
     if record is None:
         return Health("starting", "QEMU has not been started yet")
+    if snapshot_lock.is_locked(run_dir):
+        return Health("healthy", "the guest is paused for a snapshot")
     if lost := uplink_record.troubles(run_dir):
         return Health("unhealthy", "; ".join(lost))
     for helper in record.helpers:

@@ -1,0 +1,40 @@
+"""The lock of `vmnet snapshot` while the guest may be paused, which `vmnet health` looks at."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vmnet.errors import GuestError
+
+_FILE = "snapshot.lock"
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep the lock during the context.
+
+    :raises GuestError: another program has it
+    """
+    with (run_dir / _FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GuestError(
+                "another `vmnet snapshot` is at work on this VM", "try again when it is done"
+            ) from None
+        yield
+
+
+def is_locked(run_dir: Path) -> bool:
+    """Return whether a program has the lock."""
+    try:
+        with (run_dir / _FILE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
