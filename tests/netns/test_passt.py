@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import Completed, Process
@@ -17,7 +19,7 @@ from tests.lab.net.snapshot import require_same
 from tests.lab.net.stream_guest import behind_stream
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from vmnet.errors import BridgeError, PrivilegeError
+from vmnet.errors import PrivilegeError
 
 UNPRIVILEGED = ("setpriv", "--bounding-set", "-net_admin,-net_raw,-mknod", "--inh-caps", "-all")
 
@@ -182,14 +184,72 @@ def test_settings_without_effect_are_named(network: Lan, vmnet: Vmnet) -> None:
         assert "VMNET_FILTER has no effect, because passt" in process.output()
 
 
-def test_several_interfaces_are_refused(network: Lan, vmnet: Vmnet) -> None:
-    web = network.container("web")
+def test_each_interface_has_a_passt(network: Lan, vmnet: Vmnet) -> None:
+    web, station = network.container("web"), network.station()
     network.attach(web, "eth1", gateway=False)
-    refused = unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt")
-    assert refused.returncode == BridgeError.exit_code
-    assert "set VMNET_INTERFACES=eth0" in refused.stderr
-    planned = unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt", VMNET_INTERFACES="eth0")
-    assert "eth0 by passt" in planned.stdout
+    for command in ("plan", "check"):
+        refused = unprivileged(web, vmnet, command, VMNET_BRIDGE="passt", VMNET_LOCALHOST="on")
+        text = refused.stdout + refused.stderr
+        assert "VMNET_LOCALHOST=on needs a single interface" in " ".join(text.split())
+    first, second = web.nic("eth0"), web.nic("eth1")
+    with ExitStack() as stack:
+        process = stack.enter_context(running(web, vmnet))
+        guests = [
+            stack.enter_context(behind_stream(web, vmnet.run_dir / folder / "passt.sock"))
+            for folder in ("passt", "passt1")
+        ]
+        for nic, vm in zip((first, second), guests, strict=True):
+            lease = udhcpc(vm)
+            assert str(lease.address) == f"{nic.address}/{nic.prefix}"
+            lease.configure(vm)
+            stack.enter_context(web_server(vm, f"the guest at {nic.address}\n"))
+        for nic in (first, second):
+            assert fetch(station, nic.address) == f"the guest at {nic.address}\n"
+        with web_server(network.world(), "the world\n"):
+            for vm in guests:
+                assert fetch(vm, WORLD) == "the world\n"
+        assert_refused(web, "127.0.0.1")
+        shown = inside(web, process, vmnet, "status")
+        assert "eth0 by passt" in shown
+        assert "eth1 by passt" in shown
+
+
+@pytest.mark.parametrize("choice", ["off", "on", "auto"])
+def test_the_containers_localhost(network: Lan, vmnet: Vmnet, choice: str) -> None:
+    web, station = network.container("web"), network.station()
+    socket = vmnet.run_dir / "passt" / "passt.sock"
+    with running(web, vmnet, VMNET_LOCALHOST=choice), behind_stream(web, socket) as vm:
+        udhcpc(vm).configure(vm)
+        with web_server(vm, "the guest\n"):
+            assert fetch(station, web.address) == "the guest\n"
+            if choice == "off":
+                assert_refused(web, "127.0.0.1")
+            else:
+                assert fetch(web, "127.0.0.1") == "the guest\n"
+
+
+def assert_refused(where: Namespace, address: str) -> None:
+    url = f"http://{address}/"
+    refused = where.run("curl", "-sS", "--max-time", "20", url, check=False)
+    assert "Failed to connect" in refused.stderr or "Couldn't connect" in refused.stderr
+
+
+def test_ports_stay_with_the_container(network: Lan, vmnet: Vmnet) -> None:
+    """Those of its programs, and those that a program may use later."""
+    web, station = network.container("web"), network.station()
+    socket = vmnet.run_dir / "passt" / "passt.sock"
+    with web_server(web, "the container\n", 2081):
+        planned = unprivileged(
+            web, vmnet, "plan", VMNET_BRIDGE="passt", VMNET_PASST_PORTS="2080-2090"
+        )
+        assert "VMNET_PASST_PORTS contains 2081/tcp" in planned.stderr
+        kept = {"VMNET_KEEP_PORTS": "2082", "VMNET_RESTORE_NETWORK": "off"}
+        with running(web, vmnet, **kept) as process, behind_stream(web, socket):
+            assert "connections to 2081/tcp, on which programs" in process.output()
+            with web_server(web, "the later program\n", 2082):
+                for port, answer in ((2081, "the container\n"), (2082, "the later program\n")):
+                    asked = ("curl", "-sS", "--max-time", "20", f"http://{web.address}:{port}/")
+                    assert station.run(*asked).stdout == answer
 
 
 def test_the_guest_is_not_configured_if_another_system_does_it(network: Lan, vmnet: Vmnet) -> None:

@@ -21,6 +21,7 @@ LINK = Link(
     mac="06:00:00:00:00:01",
     forwards=None,
     ports=Ports(((80, 80),), ()),
+    listen="",
     serves=True,
     options=frozenset((HOSTNAME, DNS_HOST)),
     user=(65534, 65534),
@@ -67,6 +68,7 @@ def test_the_automatic_ports_leave_descriptors_for_connections() -> None:
     assert ports.parse("auto") is None
     assert ports.automatic(1 << 20).tcp == ((1, 10000),)
     assert ports.automatic(1024).tcp == ((1, 384),)
+    assert ports.automatic(1 << 20, interfaces=2).tcp == ((1, 5000),)
     assert ports.automatic(1024).count == ports.fitting(1024) == 768
 
 
@@ -82,6 +84,36 @@ def test_the_automatic_ports_leave_descriptors_for_connections() -> None:
 )
 def test_ports_as_an_option(ranges: tuple[ports.Range, ...], weak: bool, option: str) -> None:
     assert ports.option(ranges, weak) == option
+
+
+@pytest.mark.parametrize(
+    ("ranges", "weak", "option"),
+    [
+        ((), False, "none"),
+        (((22, 22), (80, 90)), False, "192.0.2.1/22,80-90"),
+        (((1, 10000),), True, "192.0.2.1/~10001-65535"),
+        (((1, 65535),), True, "192.0.2.1/~0"),
+    ],
+)
+def test_ports_of_an_address_as_an_option(
+    ranges: tuple[ports.Range, ...], weak: bool, option: str
+) -> None:
+    assert ports.option(ranges, weak, "192.0.2.1") == option
+
+
+def test_an_interface_is_listened_at_for_both_families_or_at_its_address() -> None:
+    dual = testing.interface("192.0.2.2/24", "2001:db8::2/64")
+    new = frozenset((HOSTNAME, DNS_HOST))
+    assert arguments.listen(dual, new) == "%eth0"
+    assert arguments.listen(dual, frozenset()) == "192.0.2.2"
+    assert arguments.listen(testing.interface("192.0.2.2/24"), new) == "192.0.2.2"
+    assert arguments.listen(testing.interface("2001:db8::2/64"), new) == "2001:db8::2"
+
+
+def test_ports_of_the_containers_programs() -> None:
+    chosen = Ports(((1, 100),), ((53, 53),))
+    listening = (PortRange("tcp", 80, 80), PortRange("tcp", 8080, 8080), PortRange("udp", 80, 80))
+    assert ports.occupied(chosen, listening) == (PortRange("tcp", 80, 80),)
 
 
 @pytest.mark.parametrize(
@@ -158,10 +190,12 @@ def test_the_router_is_link_local(router: Router | None, gateway: str) -> None:
 
 def test_without_a_default_route_passt_is_the_router() -> None:
     interface = evolve(testing.identity().interfaces[0], routes=())
-    assert words(testing.identity(interface))["--gateway"] == ["169.254.2.2"]
+    assert words(testing.identity(interface))["--gateway"] == ["172.17.0.1"]
+    for own, router in (("172.17.0.1/16", "172.17.0.2"), ("172.17.0.2/32", "169.254.2.2")):
+        assert words(testing.identity(testing.interface(own)))["--gateway"] == [router]
     via_ipv6 = Route(testing.route("0.0.0.0/0").destination, IPv6Address("fe80::1"))
     interface = evolve(interface, routes=(via_ipv6,))
-    assert words(testing.identity(interface))["--gateway"] == ["169.254.2.2"]
+    assert words(testing.identity(interface))["--gateway"] == ["172.17.0.1"]
 
 
 PRETENDING = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from vmnet.api import Identity, Interface, frozen, is_domain, is_label
@@ -13,6 +13,7 @@ from vmnet.strategies.passt.ports import Ports
 # Options that older releases lack; `passt --help` lists the options.
 HOSTNAME, DNS_HOST = "--hostname", "--dns-host"
 MAX_NAMESERVERS, MAX_SEARCH = 3, 6  # of each family: MAXNS and MAXDNSRCH of resolver(5)
+_MAX_PREFIX = 30  # longer prefixes have no further address for a router
 # A router for the guest where the container has none. passt answers for it.
 _ROUTER4, _ROUTER6 = "169.254.2.2", "fe80::1"
 
@@ -27,8 +28,9 @@ class Paths:
     log: Path
 
     @classmethod
-    def below(cls, run_dir: Path) -> Paths:
-        folder = run_dir / "passt"
+    def below(cls, run_dir: Path, number: int = 0) -> Paths:
+        """Return the files for an interface, by its position in the identity."""
+        folder = run_dir / f"passt{number or ''}"
         return cls(folder, folder / "passt.sock", folder / "passt.pid", folder / "passt.log")
 
 
@@ -39,6 +41,7 @@ class Link:
     :param mac: the MAC of passt's end
     :param forwards: the address at which passt forwards DNS queries to the container's own
         resolver; None if the guest asks the nameservers itself
+    :param listen: the address or interface of the sockets for ``ports``; empty for all
     :param serves: whether passt answers DHCP, DHCPv6 and router solicitations
     :param options: the options that this release of passt has
     :param user: the user and group that passt runs as
@@ -47,6 +50,7 @@ class Link:
     mac: str
     forwards: IPv4Address | None
     ports: Ports
+    listen: str
     serves: bool
     options: frozenset[str]
     user: tuple[int, int]
@@ -74,14 +78,34 @@ def arguments(identity: Identity, interface: Interface, link: Link, paths: Paths
         yield from _names(identity, link)
     else:
         yield from ("--no-dhcp", "--no-dhcpv6", "--no-ra")
-    yield from ("--tcp-ports", ports.option(link.ports.tcp, link.ports.weak))
-    yield from ("--udp-ports", ports.option(link.ports.udp, link.ports.weak))
+    yield from ("--tcp-ports", ports.option(link.ports.tcp, link.ports.weak, link.listen))
+    yield from ("--udp-ports", ports.option(link.ports.udp, link.ports.weak, link.listen))
+
+
+def listen(interface: Interface, options: frozenset[str]) -> str:
+    """Return where passt listens so that only connections to an interface's addresses arrive.
+
+    An older release can listen at an address of one family.
+    """
+    if interface.ipv4 and interface.ipv6 and DNS_HOST in options:
+        return f"%{interface.name}"
+    return str((interface.ipv4 or interface.ipv6)[0].ip)
 
 
 def _gateway(interface: Interface) -> str:
+    """Return the IPv4 gateway. Without it, passt does not answer DHCP."""
     route = interface.default_route(4)
-    is_usable = route is not None and isinstance(route.gateway, IPv4Address)
-    return str(route.gateway) if route is not None and is_usable else _ROUTER4
+    if route is not None and isinstance(route.gateway, IPv4Address):
+        return str(route.gateway)
+    return _substitute(interface.ipv4[0])
+
+
+def _substitute(own: IPv4Interface) -> str:
+    """Return an address of the subnet, because older releases widen the prefix to the gateway's."""
+    if own.network.prefixlen > _MAX_PREFIX:
+        return _ROUTER4
+    first = own.network.network_address + 1
+    return str(first if first != own.ip else first + 1)
 
 
 def _router(interface: Interface) -> str:

@@ -18,7 +18,6 @@ from vmnet.api import (
     BridgeError,
     Delivery,
     Identity,
-    Interface,
     Port,
     Requirements,
     Saved,
@@ -30,14 +29,14 @@ from vmnet.api import (
     hookimpl,
     setting,
 )
-from vmnet.strategies.passt import ports
+from vmnet.strategies.passt.ports import parse
 
 NAME = "passt"
 STATIC = "static"
 """The strategy data of a port whose guest gets its addresses from another system."""
 PORTS = setting(
     "VMNET_PASST_PORTS",
-    ports.parse,
+    parse,
     "auto",
     "ports at which the guest can be reached: auto (1 to 10000), all, none, or a list such as "
     "22,53/udp,5000-6000",
@@ -54,18 +53,22 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     from vmnet.strategies.passt import service
     from vmnet.strategies.passt.arguments import Paths
 
-    interface = _only(identity)
+    _require_addresses(identity)
     passt = service.find()
-    port = Port(
-        uplink=interface.name,
-        guest_mac=interface.mac,
-        mtu=interface.mtu,
-        saved=Saved(up=True, queue_length=0, addr_gen_mode=None, messages=()),
-        backend=Stream(Paths.below(settings[RUN_DIR]).socket),
-        path=UserMode(NAME),
-        strategy_data=STATIC if requirements.any_address else "",
+    _refuse_localhost(settings, identity)
+    ports = tuple(
+        Port(
+            uplink=interface.name,
+            guest_mac=interface.mac,
+            mtu=interface.mtu,
+            saved=Saved(up=True, queue_length=0, addr_gen_mode=None, messages=()),
+            backend=Stream(Paths.below(settings[RUN_DIR], number).socket),
+            path=UserMode(NAME),
+            strategy_data=STATIC if requirements.any_address else "",
+        )
+        for number, interface in enumerate(identity.interfaces)
     )
-    return Wiring((port,), nameserver=_nameserver(identity, interface, passt.forwards))
+    return Wiring(ports, nameserver=_nameserver(identity, passt.forwards))
 
 
 @hookimpl
@@ -85,32 +88,33 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
     return True
 
 
-def _only(identity: Identity) -> Interface:
-    """Return the only interface.
+def _require_addresses(identity: Identity) -> None:
+    """:raises BridgeError: an interface has no address"""
+    for interface in identity.interfaces:
+        if not interface.addresses:
+            raise BridgeError(
+                f"{interface.name} has no address, which VMNET_BRIDGE=passt requires",
+                "connect the container to a network that assigns addresses, or leave the "
+                "interface out of VMNET_INTERFACES",
+            )
 
-    :raises BridgeError: there are several, or it has no address
-    """
-    first, *others = identity.interfaces
-    if others:
-        names = ", ".join(interface.name for interface in identity.interfaces)
+
+def _refuse_localhost(settings: Settings, identity: Identity) -> None:
+    """:raises BridgeError: 127.0.0.1 would have to lead to several NICs of the guest"""
+    if settings[LOCALHOST] == "on" and len(identity.interfaces) > 1:
         raise BridgeError(
-            f"VMNET_BRIDGE=passt hands over a single interface, and the container has {names}",
-            f"set VMNET_INTERFACES={first.name}; through it, the guest reaches all networks that "
-            "the container reaches",
+            "with VMNET_BRIDGE=passt, VMNET_LOCALHOST=on needs a single interface, and the "
+            f"container has {', '.join(interface.name for interface in identity.interfaces)}",
+            f"set VMNET_INTERFACES={identity.interfaces[0].name}, or unset VMNET_LOCALHOST",
         )
-    if not first.addresses:
-        raise BridgeError(
-            f"{first.name} has no address, which VMNET_BRIDGE=passt requires",
-            "connect the container to a network that assigns addresses",
-        )
-    return first
 
 
-def _nameserver(identity: Identity, interface: Interface, forwards: bool) -> IPv4Address | None:
+def _nameserver(identity: Identity, forwards: bool) -> IPv4Address | None:
     """Return the address at which passt forwards to the container's own resolver, if needed."""
     from vmnet.strategies.ports import addressing
 
     loopback = [server for server in identity.resolver.nameservers if server.is_loopback]
-    if forwards and interface.ipv4 and any(server.version == 4 for server in loopback):
-        return addressing.link_local(interface.mac, identity).ip
-    return None
+    if not forwards or not any(server.version == 4 for server in loopback):
+        return None
+    macs = (interface.mac for interface in identity.interfaces if interface.ipv4)
+    return next((addressing.link_local(mac, identity).ip for mac in macs), None)

@@ -64,9 +64,12 @@ def parse(value: str) -> Ports | None:
     return Ports(_joined(tcp), _joined(udp))
 
 
-def automatic(open_files: int) -> Ports:
-    """Return the first ports of TCP and UDP, as many as a limit of open files allows."""
-    last = min(AUTO_LAST, fitting(open_files) // 2)
+def automatic(open_files: int, interfaces: int = 1) -> Ports:
+    """Return the first ports of TCP and UDP, as many as a limit of open files allows.
+
+    :param interfaces: their number; they share the memory that the sockets of one may take
+    """
+    last = min(AUTO_LAST // interfaces, fitting(open_files) // 2)
     return Ports(((1, last),), ((1, last),), weak=True)
 
 
@@ -88,8 +91,20 @@ def without(chosen: Ports, kept: Iterable[PortRange]) -> Ports:
     return evolve(chosen, tcp=by_protocol["tcp"], udp=by_protocol["udp"])
 
 
-def option(ranges: Iterable[Range], weak: bool) -> str:
+def occupied(chosen: Ports, listening: Iterable[PortRange]) -> tuple[PortRange, ...]:
+    """Return the ports on which programs of the container listen, and passt cannot."""
+    by_protocol = {"tcp": chosen.tcp, "udp": chosen.udp}
+    return tuple(
+        own
+        for own in listening
+        if any(first <= own.first <= last for first, last in by_protocol[own.protocol])
+    )
+
+
+def option(ranges: Iterable[Range], weak: bool, listen: str = "") -> str:
     """Return passt's specification of ports, for ``--tcp-ports`` and ``--udp-ports``.
+
+    :param listen: the address or the interface of the sockets; empty for all
 
     passt requires every port that is given, and skips what it cannot bind if only the ports that
     it must leave out are given. It then also leaves out the ports of outgoing connections.
@@ -98,9 +113,16 @@ def option(ranges: Iterable[Range], weak: bool) -> str:
     if not chosen:
         return "none"
     if weak:
-        left_out = _words(_gaps(chosen))
-        return ",".join(f"~{word}" for word in left_out) or "all"
-    return ",".join(_words(chosen))
+        left_out = tuple(_words(_gaps(chosen)))
+        if not (left_out or listen):
+            return "all"
+        # passt does not accept `all` with an address. Port 0 does not exist.
+        return _listen(listen) + ",".join(f"~{word}" for word in left_out or ("0",))
+    return _listen(listen) + ",".join(_words(chosen))
+
+
+def _listen(where: str) -> str:
+    return where and f"{where}/"
 
 
 def _gaps(ranges: Iterable[Range]) -> Iterator[Range]:
