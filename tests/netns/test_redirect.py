@@ -258,6 +258,36 @@ def mac_of(container: Namespace, device: str) -> str:
     return str(link["address"]).upper()
 
 
+@pytest.mark.parametrize("mode", ["private", "vepa", "passthru"])
+def test_other_modes_of_macvlan(network: Lan, vmnet: Vmnet, mode: str) -> None:
+    """In all but passthru, the container has a second device, whatever the mode of the NIC."""
+    kind = f"macvlan mode {mode}"
+    web = network.container("web", ipv6=True, kind=kind, resolv_conf=ON_LOOPBACK)
+    station, world = network.station(ipv6=True), network.world()
+    before = web.dump()
+    with (
+        resolver(web, {"db": "192.0.2.7"}),
+        vmnet.running(web) as process,
+        guest(web) as vm,
+    ):
+        address6 = str(web.nic().address6)
+        vm.ip("address", "add", f"{address6}/64", "dev", "eth0", "nodad")
+        vm.run("ping", "-c1", "-W5", WORLD)
+        world.run("ping", "-c1", "-W5", web.address)
+        station.run("ping", "-6", "-c1", "-W5", address6)
+        replies = station.run("arping", "-c3", "-w5", "-I", "eth0", web.address).stdout
+        assert (replies.count("reply from"), replies.count(web.mac.upper())) == (3, 3)
+        assert resolve(vm, "db.internal.test", own_address(web)) == {"192.0.2.7"}
+        if mode == "passthru":
+            assert "eth0 is a macvlan interface in mode passthru" in process.output()
+            assert web.link("out0") is None
+        else:
+            spare_address(web, process)
+            web.run("ping", "-c1", "-W5", WORLD)
+    vmnet(web, "run", VMNET_QEMU="/nonexistent")
+    require_same(before, web.dump())
+
+
 def test_a_neighbour_reaches_only_the_guest(network: Lan, vmnet: Vmnet, kind: str) -> None:
     """The container's way out gives the network no service of the container's forwarder."""
     web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
