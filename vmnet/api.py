@@ -111,7 +111,6 @@ if TYPE_CHECKING:
     from vmnet.net import guest_addresses as guest_addresses
     from vmnet.net import inet_sockets as inet_sockets
     from vmnet.net import links as links
-    from vmnet.net import localhost as localhost
     from vmnet.net import neighbours as neighbours
     from vmnet.net import packet_socket as packet_socket
     from vmnet.net import packets as packets
@@ -249,7 +248,7 @@ LATE = {
     "inet_sockets": ("vmnet.net.inet_sockets", None),
     "kept_ports": ("vmnet.net.kept.service", None),
     "links": ("vmnet.net.links", None),
-    "localhost": ("vmnet.net.localhost", None),
+    "localhost": ("vmnet.net.localhost.service", None),
     "neighbours": ("vmnet.net.neighbours", None),
     "packet_socket": ("vmnet.net.packet_socket", None),
     "packets": ("vmnet.net.packets", None),

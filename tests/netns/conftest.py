@@ -112,3 +112,29 @@ def vmnet(tmp_path: Path) -> Vmnet:
             "VMNET_HOTPLUG": "0",  # the program that waits has no control socket
         },
     )
+
+
+@pytest.fixture(params=["bridge", "redirect", "macvlan"])
+def strategy(request: pytest.FixtureRequest) -> str:
+    """The bridge strategy for a veth, or a macvlan, for which ``auto`` chooses ``redirect``."""
+    return str(request.param)
+
+
+@pytest.fixture
+def kind(strategy: str) -> str:
+    """The kind of the container's interface."""
+    return "macvlan" if strategy == "macvlan" else "veth"
+
+
+@pytest.fixture
+def chosen(strategy: str) -> dict[str, str]:
+    """The setting that selects the strategy."""
+    return {} if strategy == "macvlan" else {"VMNET_BRIDGE": strategy}
+
+
+@pytest.fixture
+def web(network: Lan, kind: str) -> Namespace:
+    """A container whose engine allows IPv6 on new interfaces."""
+    made = network.container("web", ipv6=True, kind=kind)
+    made.sysctl(net__ipv6__conf__default__disable_ipv6=0)
+    return made

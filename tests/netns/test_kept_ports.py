@@ -101,32 +101,6 @@ def tables(container: Namespace) -> str:
     return container.run("nft", "list", "tables").stdout
 
 
-@pytest.fixture(params=["bridge", "redirect", "macvlan"])
-def strategy(request: pytest.FixtureRequest) -> str:
-    """The bridge strategy for a veth, or a macvlan, for which ``auto`` chooses ``redirect``."""
-    return str(request.param)
-
-
-@pytest.fixture
-def kind(strategy: str) -> str:
-    """The kind of the container's interface."""
-    return "macvlan" if strategy == "macvlan" else "veth"
-
-
-@pytest.fixture
-def chosen(strategy: str) -> dict[str, str]:
-    """The setting that selects the strategy."""
-    return {} if strategy == "macvlan" else {"VMNET_BRIDGE": strategy}
-
-
-@pytest.fixture
-def web(network: Lan, kind: str) -> Namespace:
-    """A container whose engine allows IPv6 on new interfaces."""
-    made = network.container("web", ipv6=True, kind=kind)
-    made.sysctl(net__ipv6__conf__default__disable_ipv6=0)
-    return made
-
-
 def test_kept_ports_end_in_the_container_and_all_others_in_the_guest(
     network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Interface, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -11,18 +11,21 @@ import pytest
 from vmnet import engine, testing
 from vmnet.model.kept import StandIn
 from vmnet.model.ports import PortRange
-from vmnet.model.wiring import Local
-from vmnet.net import localhost
+from vmnet.net.localhost import rules
 
 GOLDEN = Path(__file__).with_name("golden_localhost.txt")
-BRIDGE = Local("br0", "06:aa:bb:cc:dd:ee", IPv4Interface("169.254.7.7/32"))
-STAND_IN = StandIn(ip_address("172.17.0.2"), ip_address("169.254.9.9"))
+END = rules.End("tap0", "br0", "06:aa:bb:cc:dd:ee")
+STAND_INS = (
+    StandIn(ip_address("172.17.0.2"), ip_address("169.254.9.9")),
+    StandIn(ip_address("fd00::2"), ip_address("fe80::9")),
+)
+KEPT = (PortRange("tcp", 8006, 8006), PortRange("udp", 161, 161))
 
 
 def test_golden() -> None:
     """A line for each command of libnftables-json(5)."""
-    ruleset = localhost.ruleset("tap0", BRIDGE, STAND_IN, (PortRange("tcp", 8006, 8006),))
-    text = "".join(f"{json.dumps(command)}\n" for command in ruleset["nftables"])
+    commands = rules.tables(END, STAND_INS, KEPT)
+    text = "".join(f"{json.dumps(command)}\n" for command in commands)
     assert text == testing.golden(GOLDEN, text)
 
 

@@ -234,7 +234,7 @@ class Port:
     :param neighbours: hosts behind the uplink for which the own end answers the guest's ARP
     :param kept: ports of the guest's addresses that the container keeps
     :param localhost: the guest's address that programs of the container reach at 127.0.0.1, and the
-        address from which they do; None if they don't
+        address from which they do; the same for ::1
     :param strategy_data: text of the bridge strategy, such as JSON, which is saved with the wiring
         for the restoration; vmnet does not read it
     """
@@ -252,7 +252,7 @@ class Port:
     owned: tuple[IPv4Address | IPv6Address, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     kept: Kept | None = None
-    localhost: StandIn | None = None
+    localhost: tuple[StandIn, ...] = ()
     strategy_data: str = ""
 
     @property

@@ -26,7 +26,6 @@ _LAST_SMALL_TABLE = 255
 _IFLA_AF_SPEC, _IFLA_INET_CONF = 26, 1
 _IPV4_DEVCONF_FORWARDING, _IPV4_DEVCONF_ARP_IGNORE = 1, 19
 _IPV4_DEVCONF_ARP_NOTIFY, _IPV4_DEVCONF_ACCEPT_LOCAL = 22, 23
-_IPV4_DEVCONF_ROUTE_LOCALNET = 26
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK = 1, 3, 4, 5
 _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 18, 1, 2
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 4, 5
@@ -326,11 +325,6 @@ def disable_ipv4_forwarding(kernel: rtnl.Rtnl, name: str) -> None:
 def accept_own_addresses(kernel: rtnl.Rtnl, name: str) -> None:
     """Accept packets from this link whose source is an address of the container."""
     _set_sysctl(kernel, name, _IPV4_DEVCONF_ACCEPT_LOCAL, 1)
-
-
-def route_loopback(kernel: rtnl.Rtnl, name: str) -> None:
-    """Accept IPv4 packets to loopback addresses that arrive on this link."""
-    _set_sysctl(kernel, name, _IPV4_DEVCONF_ROUTE_LOCALNET, 1)
 
 
 def _set_sysctl(kernel: rtnl.Rtnl, name: str, setting: int, value: int) -> None:

@@ -12,7 +12,7 @@ from vmnet.errors import BridgeError, PrivilegeError
 _NEEDS = {
     "VMNET_KEEP_PORTS": "ingress and egress of devices (Linux 5.16, CONFIG_NETFILTER_EGRESS), "
     "nft_fwd_netdev, nft_dup_netdev",
-    "VMNET_LOCALHOST": "ingress of devices, nft_socket, nft_dup_ipv4",
+    "VMNET_LOCALHOST": "ingress of devices, nft_socket, nft_dup_ipv4, nft_dup_ipv6",
 }
 
 

@@ -90,7 +90,7 @@ LOCALHOST = setting(
     "VMNET_LOCALHOST",
     values.choice("auto", "on", "off"),
     "auto",
-    "programs of the container reach the guest at 127.0.0.1 (TCP); auto: in Kubernetes' pods",
+    "programs of the container reach the guest at 127.0.0.1 and ::1; auto: in Kubernetes' pods",
     by_bridge=True,
 )
 DNS = optional(

@@ -22,14 +22,17 @@ from vmnet.net import rtnl
 from vmnet.net.filters import clsact
 from vmnet.net.filters.cbpf import (
     JEQ,
+    JGE,
     JSET,
     JUMP,
     LD,
+    LD_LENGTH,
     LDB,
     LDB_X,
     LDH,
     LDH_X,
     VLAN_TAG_PRESENT,
+    Instruction,
     Program,
 )
 from vmnet.net.filters.matching import (
@@ -81,15 +84,18 @@ def program(port: Port, bridge: Local) -> Program:
             *require(LD, VLAN_TAG_PRESENT, 0),
             (LDH, 12, 0, 0),  # EtherType
             *jump_if(ARP, "pass"),
-            *(jump_if(IPV6, "ipv6") if _kept6(port) else ()),
+            *(jump_if(IPV6, "ipv6") if _kept6(port) or localhost6(port) else ()),
             *require_value(IPV4),
             *require_length(14 + 20),
             *jump_if_ipv4(LD, 30, _destinations(port, bridge), "to the bridge"),
+            *jump_if_ipv4(LD, 30, localhost(port), "to localhost"),
             DROP,
         ],
+        "to localhost": [*jump_if_from(port.guest_mac, "answers to localhost"), DROP],
         "to the bridge": [*jump_if_from(port.guest_mac, "from the guest")],
         **from_network(),
         **from_guest(),
+        **answers(),
         **_ipv6(port),
         "pass": [PASS],
         "drop": [DROP],
@@ -138,12 +144,85 @@ def from_guest() -> Program:
     }
 
 
+def answers() -> Program:
+    """Return the part of a program for the guest's answers to programs that reach it at localhost.
+
+    The rules for localhost check the rest.
+    """
+    return {
+        "answers to localhost": [
+            *ipv4_payload(LATER_FRAGMENT, "pass"),
+            *jump_if(UDP, "pass"),
+            *require_value(TCP),
+            (LDB_X, 14 + 13, 0, 0),
+            (JSET, _TCP_ACK, "pass", "drop"),  # the first segment of a connection has no ACK
+        ],
+    }
+
+
+def answers6(port: Port, other: Instruction) -> Program:
+    """Return :func:`answers` for IPv6, from the label ``ipv6 from the guest`` on, with neighbour
+    solicitations for the container's address.
+
+    :param other: the instruction for other packets
+    """
+    own = localhost6(port)
+    return {
+        "ipv6 from the guest": [
+            *((LD_LENGTH, 0, 0, 0), (JGE, 14 + 40 + 8, 1, 0), other),
+            (LDB, 20, 0, 0),  # next header
+            *jump_if(ICMP6, "icmpv6 from the guest"),
+            *(step for each in own for step in jump_if_ipv6(LD, 38, each, "answers by ipv6")),
+            other,
+        ],
+        "icmpv6 from the guest": [
+            (LDB, 14 + 40, 0, 0),
+            (JEQ, NS6, 1, 0),
+            other,
+            *((LD_LENGTH, 0, 0, 0), (JGE, 14 + 40 + 24, 1, 0), other),
+            *(step for each in own for step in jump_if_ipv6(LD, 62, each, "pass")),  # target
+            other,
+        ],
+        "answers by ipv6": [
+            (LDB, 20, 0, 0),
+            *jump_if(UDP, "pass"),
+            *require_value(TCP),
+            *require_length(14 + 40 + 14),
+            (LDB, 14 + 40 + 13, 0, 0),
+            (JSET, _TCP_ACK, "pass", "drop"),
+        ],
+    }
+
+
+def localhost(port: Port) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Return the addresses from which programs reach the guest at localhost."""
+    return tuple(each.own for each in port.localhost)
+
+
+def localhost6(port: Port) -> tuple[IPv6Address, ...]:
+    """Return the IPv6 address among :func:`localhost`."""
+    return tuple(each for each in localhost(port) if isinstance(each, IPv6Address))
+
+
 def _ipv6(port: Port) -> Program:
     """Return the filter for IPv6 packets, from the label ``ipv6`` on."""
+    if not (_kept6(port) or localhost6(port)):
+        return {}
+    return {
+        "ipv6": [
+            *require_length(14 + 40 + 8),
+            *jump_if_from(port.guest_mac, "ipv6 from the guest"),
+            *(() if _kept6(port) else (DROP,)),
+        ],
+        **_kept_ipv6(port),
+        **answers6(port, DROP),
+    }
+
+
+def _kept_ipv6(port: Port) -> Program:
     if port.kept is None or not _kept6(port):
         return {}
     return {
-        "ipv6": [*require_length(14 + 40 + 8), *jump_if_from(port.guest_mac, "drop")],
         "ipv6 from the network": [
             (LDB, 20, 0, 0),  # next header
             *jump_if(ICMP6, "icmpv6"),
@@ -199,6 +278,4 @@ def _destinations(port: Port, bridge: Local) -> Iterator[IPv4Address]:
     for stand_in in port.kept.stand_ins if port.kept is not None else ():
         if isinstance(stand_in.own, IPv4Address):
             yield stand_in.own
-    if port.localhost is not None and isinstance(port.localhost.own, IPv4Address):
-        yield port.localhost.own
     yield BROADCAST

@@ -30,6 +30,7 @@ from vmnet.net.filters.matching import (
     DHCP_SERVER,
     DROP,
     IPV4,
+    IPV6,
     PASS,
     UDP,
     ipv4_payload,
@@ -112,6 +113,7 @@ def filter_outside(kernel: rtnl.Rtnl, port: Port, path: Redirect, outside: Outsi
 def for_container(port: Port, tap: Local) -> Program:
     """Return the program that keeps frames from the guest for the container's stack."""
     own = [address.ip for address in tap.addresses if address.ip.is_link_local]
+    localhost = reception.localhost(port)
     spares = [address.ip for address in tap.candidates]
     return {
         "start": [
@@ -121,17 +123,19 @@ def for_container(port: Port, tap: Local) -> Program:
             (LDH, 12, 0, 0),  # EtherType
             *jump_if(ARP, "arp"),
             *jump_if(IPV4, "ipv4"),
+            *(jump_if(IPV6, "ipv6 from the guest") if reception.localhost6(port) else ()),
             PASS,
         ],
         "arp": [
             *require_length(14 + 28),
-            *jump_if_ipv4(LD, 38, own, "pass"),  # the target's address (RFC 826)
+            *jump_if_ipv4(LD, 38, [*own, *localhost], "pass"),  # the target's address (RFC 826)
             *jump_if_to(tap.mac, "pass"),
             PASS,
         ],
         "ipv4": [
             *require_length(14 + 20),
             *jump_if_ipv4(LD, 30, own, "from the guest"),
+            *jump_if_ipv4(LD, 30, localhost, "answers to localhost"),
             *(jump_if(int(reception.BROADCAST), "broadcast") if port.contain else ()),
             *jump_if_to(tap.mac, "to the tap"),
             PASS,
@@ -144,6 +148,8 @@ def for_container(port: Port, tap: Local) -> Program:
             (JEQ, DHCP_SERVER, "pass", "on"),
         ],
         **reception.from_guest(),
+        **reception.answers(),
+        **(reception.answers6(port, PASS) if reception.localhost6(port) else {}),
         "pass": [keeping.KEEP],
         "on": [PASS],
         "drop": [DROP],

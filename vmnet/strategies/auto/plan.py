@@ -37,7 +37,7 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan a bridge for each interface, or a redirection if its kind cannot be bridged."""
     chosen = [own for own in identity.interfaces if own.kind in bridge.UNBRIDGEABLE]
-    wiring = redirect.without_rules(plan.plan(settings, identity, requirements, _choose))
+    wiring = plan.plan(settings, identity, requirements, _choose)
     for own in chosen:
         _log.info("%s is a %s interface: VMNET_BRIDGE=redirect applies to it", own.name, own.kind)
     return wiring
@@ -48,8 +48,7 @@ def vmnet_bridge_extend(
     settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
 ) -> Wiring:
     """Plan a bridge for each new interface, or a redirection if its kind cannot be bridged."""
-    extended = plan.extend(settings, identity, requirements, wiring, _choose)
-    return redirect.without_rules(extended)
+    return plan.extend(settings, identity, requirements, wiring, _choose)
 
 
 def _choose(interface: Interface) -> Method:

@@ -76,7 +76,7 @@ def _rejoin_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
 
 def _load_rules(wiring: Wiring) -> None:
     _load_kept_ports(wiring)
-    if any(port.localhost is not None for port in wiring.ports):
+    if any(port.localhost for port in wiring.ports):
         from vmnet.api import localhost
 
         localhost.load(wiring.ports)
@@ -164,10 +164,10 @@ def _address_bridge(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
             from vmnet.api import kept_ports
 
             kept_ports.add_addresses(kernel, port, bridge, port.kept)
-        if port.localhost is not None:
+        if port.localhost:
             from vmnet.api import localhost
 
-            localhost.add_address(kernel, port, bridge, port.localhost)
+            localhost.add_addresses(kernel, port, bridge)
 
 
 def _filter(kernel: rtnl.Rtnl, bridged: Bridged) -> None:

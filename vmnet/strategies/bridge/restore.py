@@ -43,7 +43,7 @@ def _remove_rules(wiring: Wiring) -> None:
         from vmnet.api import kept_ports
 
         kept_ports.remove(wiring.ports)
-    if any(port.localhost is not None for port in wiring.ports):
+    if any(port.localhost for port in wiring.ports):
         from vmnet.api import localhost
 
         localhost.remove(wiring.ports)

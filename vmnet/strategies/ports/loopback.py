@@ -1,8 +1,9 @@
-"""Plan how programs of the container reach the guest at 127.0.0.1."""
+"""Plan how programs of the container reach the guest at 127.0.0.1 and ::1."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from attrs import evolve
 
@@ -12,6 +13,7 @@ from vmnet.api import (
     Identity,
     Interface,
     Port,
+    Redirect,
     Requirements,
     Settings,
     SettingsError,
@@ -30,24 +32,41 @@ def with_localhost(
     identity: Identity,
     requirements: Requirements,
 ) -> Port:
-    """Return the port with the address that 127.0.0.1 stands for, if the settings ask for it.
+    """Return the port with the addresses that 127.0.0.1 and ::1 stand for, if the settings ask for
+    it.
 
-    :raises SettingsError: the guest's IPv4 address is not known
+    :raises SettingsError: no address of the guest is known
     :raises BridgeError: the setting is ``on``, and nft is missing or the kernel lacks a module
     """
     wanted = settings[LOCALHOST]
     if wanted == "off" or (wanted == "auto" and not engine.is_pod()):
         return port
-    if requirements.any_address or not interface.ipv4:
+    stand_ins = tuple(_stand_ins(port, interface, identity))
+    if requirements.any_address or not stand_ins:
         if wanted == "auto":
             return port
         raise SettingsError(
-            f"{LOCALHOST.name}=on needs an IPv4 address of the guest that vmnet knows",
+            f"{LOCALHOST.name}=on needs an address of the guest that vmnet knows",
             "use VMNET_IPAM=dnsmasq or cloudinit on a network with IPv4, or unset VMNET_LOCALHOST",
         )
-    own = addressing.link_local(interface.mac, identity, "localhost")
-    served = evolve(port, localhost=StandIn(interface.ipv4[0].ip, own.ip))
+    served = evolve(port, localhost=stand_ins)
     return served if _is_possible(served, wanted) else port
+
+
+def _stand_ins(port: Port, interface: Interface, identity: Identity) -> Iterator[StandIn]:
+    """Yield the first address of each family, if the container can reach it on its own end.
+
+    An ipvlan interface keeps its IPv6 addresses, so they are the container's.
+    """
+    from vmnet.api import links
+
+    if interface.ipv4:
+        own = addressing.link_local(interface.mac, identity, "localhost")
+        yield StandIn(interface.ipv4[0].ip, own.ip)
+    keeps_ipv6 = isinstance(port.path, Redirect) and port.path.shares_mac
+    if interface.ipv6 and not keeps_ipv6 and links.has_ipv6("default"):
+        mac = addressing.new_mac(interface.mac, "localhost")
+        yield StandIn(interface.ipv6[0].ip, addressing.ipv6_link_local(mac))
 
 
 def _is_possible(port: Port, wanted: str) -> bool:

@@ -43,6 +43,10 @@ def _load_kept_ports(wiring: Wiring) -> None:
         from vmnet.api import kept_ports
 
         kept_ports.load(wiring.ports)
+    if any(port.localhost for port in wiring.ports):
+        from vmnet.api import localhost
+
+        localhost.load(wiring.ports)
 
 
 def rejoin(wiring: Wiring) -> None:
@@ -175,6 +179,10 @@ def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
                 neighbours.add_neighbour(kernel, own.device, address, port.guest_mac)
         for address in port.guest_addresses:
             links.add_host_route(kernel, own.device, address)
+        if port.localhost:
+            from vmnet.api import localhost
+
+            localhost.add_addresses(kernel, port, own)
 
 
 def _address_outside(kernel: rtnl.Rtnl, outside: Outside) -> None:

@@ -38,7 +38,7 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 @hookimpl
 def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requirements) -> Wiring:
     """Plan tap0 for the first interface, tap1 for the second, and so on."""
-    return without_rules(plan.plan(settings, identity, requirements, _choose))
+    return plan.plan(settings, identity, requirements, _choose)
 
 
 @hookimpl
@@ -46,7 +46,7 @@ def vmnet_bridge_extend(
     settings: Settings, identity: Identity, requirements: Requirements, wiring: Wiring
 ) -> Wiring:
     """Plan the lowest free numbers for the new interfaces."""
-    return without_rules(plan.extend(settings, identity, requirements, wiring, _choose))
+    return plan.extend(settings, identity, requirements, wiring, _choose)
 
 
 @hookimpl
@@ -80,21 +80,6 @@ def vmnet_bridge_restore(settings: Settings, wiring: Wiring) -> bool:
 
     restore.restore(wiring)
     return True
-
-
-def without_rules(wiring: Wiring) -> Wiring:
-    """Return the wiring without the nftables rules that a redirected port cannot have."""
-    return evolve(wiring, ports=tuple(map(_without_rules, wiring.ports)))
-
-
-def _without_rules(port: Port) -> Port:
-    if not isinstance(port.path, Redirect):
-        return port
-    if port.localhost is not None:
-        _log.warning(
-            "127.0.0.1 does not lead to the guest: the frames of %s are redirected", port.uplink
-        )
-    return evolve(port, localhost=None)
 
 
 def _choose(_: Interface) -> Method:

@@ -15,6 +15,10 @@ def restore(wiring: Wiring) -> None:
         from vmnet.api import kept_ports
 
         kept_ports.remove(wiring.ports)
+    if any(port.localhost for port in wiring.ports):
+        from vmnet.api import localhost
+
+        localhost.remove(wiring.ports)
     with step("open an rtnetlink socket"), rtnl.Rtnl() as kernel:
         present, gone = {}, []
         for ends in map(Ends.of, wiring.ports):

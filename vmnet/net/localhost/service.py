@@ -1,0 +1,64 @@
+"""Give the container what it needs to reach the guest at loopback addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
+
+from vmnet.model.identity import Route
+from vmnet.model.wiring import Local, Port
+from vmnet.net import links, neighbours, nft, rtnl
+from vmnet.net.localhost import rules
+
+_SETTING = "VMNET_LOCALHOST"
+
+
+def check(port: Port) -> None:
+    """Let the kernel check a port's rules without loading them.
+
+    :raises vmnet.errors.BridgeError: nft is missing, or the kernel lacks what the rules need
+    :raises vmnet.errors.PrivilegeError: the capability NET_ADMIN is missing
+    """
+    if port.localhost and port.local is not None:
+        # The devices of the rules do not exist yet.
+        commands = rules.tables(rules.End("lo", "lo", port.local.mac), port.localhost, ())
+        nft.check({"nftables": commands}, _SETTING)
+
+
+def load(ports: Sequence[Port]) -> None:
+    """Load the rules of the port that serves localhost, if there is one.
+
+    :raises vmnet.errors.BridgeError: nft is missing, or the kernel lacks what the rules need
+    """
+    for port in ports:
+        if port.localhost and port.local is not None and port.tap is not None:
+            end = rules.End(port.tap.name, port.local.device, port.local.mac)
+            kept = port.kept.ports if port.kept is not None else ()
+            nft.load({"nftables": rules.tables(end, port.localhost, kept)}, _SETTING)
+
+
+def remove(ports: Sequence[Port]) -> None:
+    """Remove the rules, if there are any.
+
+    :raises vmnet.errors.BridgeError: nft is missing, or refuses
+    """
+    if any(port.localhost for port in ports):
+        nft.load({"nftables": rules.no_tables()}, _SETTING)
+
+
+def add_addresses(kernel: rtnl.Rtnl, port: Port, local: Local) -> None:
+    """Give a port's own end the addresses from which the guest is reached, and the ways to it.
+
+    Without the IPv4 route, a strict reverse path filter drops the guest's answers.
+    """
+    for stand_in in port.localhost:
+        guest, own = stand_in.guest, stand_in.own
+        if guest.version == 4:
+            if guest not in port.guest_addresses:
+                links.add_route(kernel, local.device, Route(ip_network(guest)))
+            links.add_address(kernel, local.device, IPv4Interface(str(own)))
+        else:
+            links.add_address(kernel, local.device, IPv6Interface(str(own)))
+            links.add_route(kernel, local.device, Route(ip_network(guest)))
+            # The guest's answer to a solicitation would not pass the filter.
+            neighbours.add_neighbour(kernel, local.device, guest, port.guest_mac)
