@@ -14,10 +14,11 @@ from attrs import frozen
 
 from tests.lab.clients.dhcp4 import Lease, udhcpc
 from tests.lab.clients.dhcp6 import dhclient6
+from tests.lab.command import run
 from tests.lab.net.frames import forged, heard, send, waiting
 from tests.lab.net.lan import WORLD, WORLD6, Lan
 from tests.lab.net.namespace import Namespace
-from tests.lab.net.services import web_server
+from tests.lab.net.services import dnsmasq, web_server
 from tests.lab.net.stream_guest import behind_stream
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
@@ -94,6 +95,33 @@ def test_the_guest_gets_the_containers_ipv6_address_and_a_router(guest: Guest) -
 def test_connections_reach_the_guest_at_the_containers_address(guest: Guest) -> None:
     with web_server(guest.vm, "the guest\n"):
         assert test_passt.fetch(guest.station, guest.container.address) == "the guest\n"
+
+
+@pytest.mark.parametrize(("strategy", "kind"), WAYS)
+def test_a_resolver_on_loopback_answers_the_guest(
+    network: Lan, vmnet: Vmnet, strategy: str, kind: str
+) -> None:
+    """An older passt cannot forward to it, which the start names."""
+    web = network.container("web", kind=kind, resolv_conf="nameserver 127.0.0.11\n")
+    web.ip("link", "set", "lo", "up")
+    network.world()
+    bound = ("--listen-address=127.0.0.11", "--bind-interfaces", "--address=/db.test/192.0.2.7")
+    with dnsmasq(web, *bound), _plugged(web, vmnet, strategy) as vm:
+        lease = udhcpc(vm)
+        lease.configure(vm)
+        if strategy == "passt" and not _forwards():
+            planned = test_passt.unprivileged(web, vmnet, "plan", VMNET_BRIDGE="passt")
+            assert "resolver: this passt cannot forward to it (set VMNET_DNS)" in planned.stdout
+            assert lease.dns == ()
+        else:
+            (server,) = lease.dns
+            asked = ("busybox", "nslookup", "-type=a", "db.test", str(server))
+            assert "192.0.2.7" in vm.run(*asked).stdout
+
+
+def _forwards() -> bool:
+    helped = run("passt", "--help", check=False)
+    return "--dns-host" in helped.stdout + helped.stderr
 
 
 def test_the_network_sees_the_guests_mac(guest: Guest) -> None:
