@@ -51,6 +51,7 @@ BAD: dict[str, str] = {
     "VMNET_BOOT": "floppy",
     "VMNET_TPM": "2.0",
     "VMNET_MEMORY": "lots",
+    "VMNET_HUGEPAGES": "1G",
     "VMNET_BALLOON": "half",
     "VMNET_CPUS": "0",
     "VMNET_ACCEL": "hvf",

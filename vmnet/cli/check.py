@@ -18,10 +18,11 @@ from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, state, vm_record
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Redirect, Wiring
-from vmnet.planning import accelerator, memory, preflight, sizing, takeover
+from vmnet.planning import accelerator, huge_pages, memory, preflight, sizing, takeover
 from vmnet.planning.boot import Boot, boot_devices, disk_variables
 from vmnet.planning.machine import assemble
-from vmnet.settings.core import ACCEL, RUN_DIR
+from vmnet.settings.core import ACCEL, HUGEPAGES, RUN_DIR
+from vmnet.settings.table import Settings
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
@@ -70,7 +71,7 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     conditions = [_try(*check) for check in preflight.before_planning(cpus)]
     yield from conditions
     yield _try("run dir", lambda: _run_dir(hooks.settings[RUN_DIR]))
-    machine = (_accelerator(hooks), _memory(sizing.memory_size(hooks.settings)))
+    machine = (_accelerator(hooks), _memory(hooks.settings))
     yield from machine
     try:
         boot = boot_devices(hooks.settings)
@@ -135,8 +136,12 @@ def _accelerator(hooks: Hooks) -> Finding:
     return Finding("accelerator", result, f"no KVM ({obstacle}): QEMU emulates the CPU", remedy)
 
 
-def _memory(wanted: int) -> Finding:
+def _memory(settings: Settings) -> Finding:
+    wanted = sizing.memory_size(settings)
     try:
+        if settings[HUGEPAGES]:
+            wanted, page = huge_pages.require(wanted)
+            return Finding("memory", "ok", f"{wanted // page} huge pages of {page >> 20} MiB")
         memory.require(wanted)
     except VmnetError as error:
         return Finding("memory", "missing", error.message, error.hint)

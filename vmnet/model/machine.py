@@ -66,6 +66,7 @@ class Machine:
     :param accelerator: ``kvm`` or ``tcg``
     :param run_dir: the folder for control sockets
     :param spare_nics: slots for NICs that are added while the VM runs
+    :param huge_page: the size in bytes of the huge pages of the memory; 0 for ordinary pages
     """
 
     name: str
@@ -77,6 +78,7 @@ class Machine:
     devices: tuple[Device, ...] = ()
     kernel: Kernel | None = None
     spare_nics: int = 0
+    huge_page: int = 0
     firmware: Firmware = Firmware()
 
 

@@ -33,6 +33,17 @@ def cpus() -> float | None:
     return min(limits, default=None)
 
 
+def huge_pages(size: int) -> int | None:
+    """Return the lowest limit of memory in huge pages, in bytes; None without a limit.
+
+    :param size: of a page, in bytes
+    """
+    name = f"{size >> 30}GB" if size >= 1 << 30 else f"{size >> 20}MB"
+    texts = [_read(group / f"hugetlb.{name}.max") for group in _groups("")]
+    texts += [_read(group / f"hugetlb.{name}.limit_in_bytes") for group in _groups("hugetlb")]
+    return min((int(text) for text in texts if text.isdecimal()), default=None)
+
+
 def usable_cpus() -> int:
     """Return the number of CPUs on which the container's processes may run (cpuset(7))."""
     return len(os.sched_getaffinity(0))

@@ -30,9 +30,10 @@ def assemble(
     """
     chosen = firmware.choose(settings, boot)
     own: tuple[Device, ...] = (*_agent(settings), *_balloon(settings), *_tpm(settings, boot))
+    size, huge_page = _memory(settings)
     return Machine(
         name=identity.hostname,
-        memory=_memory(sizing.memory_size(settings)),
+        memory=size,
         cpus=sizing.cpu_count(settings),
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
@@ -41,11 +42,13 @@ def assemble(
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
         firmware=chosen,
+        huge_page=huge_page,
     )
 
 
 def _balloon(settings: Settings) -> Iterator[Balloon]:
-    if settings[core.BALLOON]:
+    """Yield the balloon. A huge page that it returned could be taken when the guest needs it."""
+    if settings[core.BALLOON] and not settings[core.HUGEPAGES]:
         yield Balloon()
 
 
@@ -61,8 +64,14 @@ def _tpm(settings: Settings, boot: Boot) -> Iterator[Tpm]:
         yield tpm.plan(settings, boot)
 
 
-def _memory(wanted: int) -> int:
+def _memory(settings: Settings) -> tuple[int, int]:
+    """Return the size of the memory, and of its huge pages; huge pages count for no other limit."""
+    wanted = sizing.memory_size(settings)
+    if settings[core.HUGEPAGES]:
+        from vmnet.planning import huge_pages
+
+        return huge_pages.require(wanted)
     memory.require(wanted)
     if shortage := memory.shortage(wanted):
         _log.warning("%s: if they need more, the kernel swaps or kills QEMU", shortage)
-    return wanted
+    return wanted, 0

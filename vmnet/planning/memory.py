@@ -54,6 +54,18 @@ def installed() -> int:
     return _meminfo().get("MemTotal", 0)
 
 
+def huge_pages() -> tuple[int, int]:
+    """Return the number of the host's free huge pages, and their size in bytes; 0 if unknown."""
+    fields = _meminfo()
+    counts = {
+        words[0].rstrip(":"): int(words[1])
+        for words in map(str.split, _read(_MEMINFO).splitlines())
+        if words[0].startswith("HugePages_")
+    }
+    free = counts.get("HugePages_Free", 0) - counts.get("HugePages_Rsvd", 0)
+    return free, fields.get("Hugepagesize", 0)
+
+
 def _granted() -> int | None:
     """Return the most that the kernel grants a program (proc_sys_vm(5)); None if it never refuses.
 

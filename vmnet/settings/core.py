@@ -186,11 +186,18 @@ MEMORY = setting(
     "auto",
     "the guest's memory; auto: the container's limit without 300 MiB for QEMU, or else 512 MiB",
 )
+HUGEPAGES = setting(
+    "VMNET_HUGEPAGES",
+    values.boolean,
+    "off",
+    "take the guest's memory from the host's huge pages, all of it at the start",
+)
 BALLOON = setting(
     "VMNET_BALLOON",
     values.boolean,
     "on",
     "a memory balloon, by which the guest returns free memory to the host",
+    unless=(HUGEPAGES,),
 )
 CPUS = setting(
     "VMNET_CPUS",

@@ -60,7 +60,8 @@ def disks() -> Case:
         Cdrom(Path("/run/vmnet/seed.iso")),
     )
     nics = (NIC, Nic("net1", "02:42:ac:12:00:02", 9000, Tap("tap1", (101, 102)), vhost=True))
-    return testing.machine(devices=devices, nics=nics, accelerator="kvm", cpus=4), given()
+    changes = {"accelerator": "kvm", "cpus": 4, "huge_page": 2 << 20}
+    return testing.machine(devices=devices, nics=nics, **changes), given()
 
 
 def buses() -> Case:

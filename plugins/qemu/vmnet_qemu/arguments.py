@@ -15,10 +15,9 @@ from vmnet.api import (
     Settings,
     frozen,
 )
-from vmnet_qemu import devices, firmware, hotplug, inherited, nics, rows, slots
+from vmnet_qemu import devices, firmware, hotplug, inherited, memory, nics, rows, slots
 from vmnet_qemu.quoting import escape
 
-_MIB = 1 << 20
 _TRANSLATED_MIB = 128
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _ACCELERATED = ("-accel", "--accel", "-enable-kvm", "--enable-kvm")
@@ -48,11 +47,11 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *("-name", f"guest={escape(machine.name)}"),
         *("-nodefaults", "-no-user-config"),
         *("-sandbox", _SANDBOX),
-        *("-machine", firmware.machine_type(machine.firmware, kind)),
+        *("-machine", memory.machine_type(machine, firmware.machine_type(machine.firmware, kind))),
         *_accelerator(machine, options),
         *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
         *("-smp", _processors(machine.cpus, options.extra)),
-        *("-m", f"{-(-machine.memory // _MIB)}M"),
+        *memory.arguments(machine),
         *("-device", f"virtio-rng-pci,{places.small('entropy')}"),
         *firmware.arguments(machine),
         *_display(settings[rows.VNC], options),
