@@ -12,7 +12,7 @@ from tests.unit.interpreter import run
 from vmnet import testing
 from vmnet.model.identity import Identity, Resolver, Route, Router
 from vmnet.model.ports import PortRange
-from vmnet.strategies.passt import arguments, launcher, ports
+from vmnet.strategies.passt import arguments, gaps, launcher, ports
 from vmnet.strategies.passt.arguments import DNS_HOST, HOSTNAME, Link, Paths
 from vmnet.strategies.passt.ports import Ports
 
@@ -220,3 +220,19 @@ def test_refused_namespaces_seem_to_be_made() -> None:
 def test_every_machine_has_a_filter() -> None:
     for machine in ("x86_64", "aarch64"):
         assert len(launcher.program(machine)) % 8 == 0
+
+
+def test_connections_that_do_not_reach_the_guest_are_named() -> None:
+    dual = testing.interface("192.0.2.2/24", "2001:db8::2/64")
+    listening = (PortRange("tcp", 80, 80), PortRange("tcp", 443, 443))
+    identity = testing.identity(dual, listening=listening)
+    at_one_address = evolve(LINK, listen=arguments.listen(dual, frozenset()))
+    named = list(gaps.of_ports(identity, dual, at_one_address))
+    assert named == [
+        "connections to 80/tcp, on which programs of the container listen",
+        "IPv6 connections to eth0: this passt listens at one address only",
+    ]
+    at_the_nic = evolve(LINK, listen=arguments.listen(dual, LINK.options))
+    assert list(gaps.of_ports(testing.identity(dual), dual, at_the_nic)) == []
+    ipv6 = testing.interface("2001:db8::2/64")
+    assert list(gaps.of_ports(testing.identity(ipv6), ipv6, LINK)) == []

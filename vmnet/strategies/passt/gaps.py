@@ -61,5 +61,5 @@ def of_ports(identity: Identity, interface: Interface, link: Link) -> Iterator[s
     if taken := ports.occupied(chosen, identity.listening):
         listed = ", ".join(map(str, taken))
         yield f"connections to {listed}, on which programs of the container listen"
-    if interface.ipv6 and link.listen == str(interface.ipv4[0].ip if interface.ipv4 else ""):
+    if interface.ipv4 and interface.ipv6 and link.listen == str(interface.ipv4[0].ip):
         yield f"IPv6 connections to {interface.name}: this passt listens at one address only"
