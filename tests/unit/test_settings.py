@@ -39,6 +39,7 @@ BAD: dict[str, str] = {
     **{f"VMNET_DISK{number}": "/disk,bus=usb" for number in range(2, 9)},
     "VMNET_DISK_FORMAT": "vmdk",
     "VMNET_DISK_BACKING": "images",
+    "VMNET_DISK_SHA256": "abc",
     "VMNET_DISK_MODE": "temporary",
     "VMNET_DISK_SIZE": "-1",
     "VMNET_DISK_STATE": "state",

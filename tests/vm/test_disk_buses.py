@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from tests.lab.net.lan import Lan
+from tests.lab.net.services import file_server
 from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, booting
 
@@ -56,6 +58,27 @@ def test_the_firmware_boots_from_the_chosen_disk(
     settings["VMNET_DISK2"] += ",boot=1"
     with machine.booted(container, **settings) as guest:
         assert guest.process.wait(WAIT) == 11
+
+
+def test_a_vm_boots_from_a_url_and_keeps_what_it_downloaded(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    image = _exiting(site / "disk.img", 5)
+    station, container = network.station(), network.container("web")
+    settings = {
+        "VMNET_DISK": f"http://{station.address}/disk.img",
+        "VMNET_DISK_SHA256": hashlib.sha256(image.read_bytes()).hexdigest(),
+        "VMNET_DISK_FORMAT": "raw",
+        "VMNET_DISK_STATE": str(tmp_path / "state"),
+        "VMNET_MEMORY": "64M",
+    }
+    with file_server(station, site), machine.booted(container, **settings) as guest:
+        assert guest.process.wait(WAIT) == 11
+        assert "downloading http://" in guest.output()
+    with machine.booted(container, **settings) as guest:
+        assert guest.process.wait(WAIT) == 11, "the server is gone"
 
 
 def test_a_guest_sees_sizes_serial_numbers_and_which_disk_is_read_only(

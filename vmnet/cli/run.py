@@ -12,8 +12,9 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import boot, preflight, sizing, stop_time
+from vmnet.planning import boot, disk_settings, preflight, sizing, stop_time
 from vmnet.settings.core import GUARD, STOP_TIMEOUT
+from vmnet.settings.table import Settings
 
 _log = logging.getLogger(__name__)
 _HELP = """\
@@ -45,6 +46,7 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     hooks = pipeline.select(environ)
     preflight.require(preflight.before_planning(sizing.cpu_count(hooks.settings)))
     recovery.recover(hooks)
+    _download(hooks.settings)
     devices = start.device_indexes()
     reason = shared_network.reason_to_restore(hooks.settings)
     if not hooks.allocators and not reason:
@@ -62,6 +64,14 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except VmnetError as error:
         log.report(error)  # the exit status remains that of the machine
     return status
+
+
+def _download(settings: Settings) -> None:
+    disks = disk_settings.disks(settings)
+    if any(disk.url for disk in disks.values()):
+        from vmnet.lifecycle import download
+
+        download.fetch(disks)
 
 
 def _plan(hooks: Hooks, arguments: Sequence[str]) -> Plan:

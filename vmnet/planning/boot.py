@@ -10,7 +10,7 @@ from vmnet.errors import MachineError, SettingsError
 from vmnet.model.base import frozen
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.machine import Kernel
-from vmnet.planning import files
+from vmnet.planning import disk_settings, files
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -51,8 +51,7 @@ def boot_devices(settings: Settings) -> Boot:
 
 def disk_variables(settings: Settings) -> dict[Path, str]:
     """Return the variables of the user's disks."""
-    found = ((row.name, settings[row]) for row in (core.DISK, *core.FURTHER_DISKS))
-    return {value.path: name for name, value in found if value is not None}
+    return {value.path: name for name, value in disk_settings.disks(settings).items()}
 
 
 def _kernel(settings: Settings) -> Kernel | None:

@@ -8,9 +8,9 @@ from attrs import evolve
 
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Disk
-from vmnet.planning import files
+from vmnet.planning import disk_settings, files
+from vmnet.planning.disk_settings import option
 from vmnet.planning.image import boot_sector, choose, overlay, resize
-from vmnet.planning.image.choose import option
 from vmnet.settings import core
 from vmnet.settings.disk_values import DiskValue
 from vmnet.settings.table import Settings
@@ -27,7 +27,7 @@ def plan(settings: Settings) -> list[Disk]:
     :raises MachineError: a disk is missing, unreadable or in an unsafe format
     :raises SettingsError: options contradict each other
     """
-    values = named(settings)
+    values = disk_settings.disks(settings)
     _refuse_repeated(values)
     disks = [_disk(variable, value, settings) for variable, value in values.items()]
     if len(disks) > 1:
@@ -36,20 +36,6 @@ def plan(settings: Settings) -> list[Disk]:
             for number, disk in enumerate(disks)
         ]
     return disks
-
-
-def named(settings: Settings) -> dict[str, DiskValue]:
-    """Return the disks that the settings describe, by their variables."""
-    found = {row.name: settings[row] for row in (core.DISK, *core.FURTHER_DISKS)}
-    values = {variable: value for variable, value in found.items() if value is not None}
-    if core.DISK.name in values:
-        values[core.DISK.name] = evolve(
-            values[core.DISK.name],
-            format=settings[core.DISK_FORMAT],
-            mode=settings[core.DISK_MODE],
-            size=settings[core.DISK_SIZE],
-        )
-    return values
 
 
 def _refuse_repeated(values: dict[str, DiskValue]) -> None:
@@ -107,9 +93,14 @@ def _image(variable: str, value: DiskValue, settings: Settings) -> Disk:
             f"{option(variable, 'size')} can't enlarge a disk that is only read",
             f"unset it, or set {option(variable, 'mode')}=overlay",
         )
-    if size is not None and mode == "persistent" and not path.exists():
+    if size is not None and mode == "persistent" and not (value.url or path.exists()):
         image_format = "raw" if value.format == "raw" else "qcow2"
         return resize.blank(path, image_format, size, variable)
+    if value.url and not path.exists():
+        raise MachineError(
+            f"{variable}={value} has not been downloaded to {path} yet",
+            "`vmnet run` downloads and verifies it; `vmnet plan` and `vmnet check` do not",
+        )
     reads_only = mode != "persistent" or value.readonly
     remedy = f"set {option(variable, 'mode')}=overlay or ephemeral, which only read it"
     files.require(variable, path, writable_unless="" if reads_only else remedy)

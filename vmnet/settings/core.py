@@ -108,13 +108,13 @@ NTP = optional(
 DISK = optional(
     "VMNET_DISK",
     disk_values.first,
-    "disk image or block device to boot, with options such as `/disk.img,bus=sata,serial=abc`",
+    "disk image, block device or URL to boot, with options such as `/disk.img,bus=sata,boot=1`",
 )
 DISK2, DISK3, DISK4, DISK5, DISK6, DISK7, DISK8 = (
     optional(
         f"VMNET_DISK{number}",
         disk_values.further,
-        "a further disk, as VMNET_DISK; also with format=, mode= and size=",
+        "a further disk, as VMNET_DISK; also with format=, mode=, size= and sha256=",
     )
     for number in range(2, 9)
 )
@@ -124,6 +124,12 @@ DISK_FORMAT = setting(
     values.choice(*disk_values.FORMATS),
     "auto",
     "format of VMNET_DISK; auto detects it; vpc is VHD",
+    needs=DISK,
+)
+DISK_SHA256 = optional(
+    "VMNET_DISK_SHA256",
+    disk_values.sha256,
+    "the checksum of VMNET_DISK if it is a URL, which a start downloads and verifies",
     needs=DISK,
 )
 DISK_BACKING = optional(

@@ -20,6 +20,8 @@ FORMATS = ("auto", "qcow2", "raw", "vpc")
 MODES = ("persistent", "ephemeral", "overlay")
 _UNCACHED = ("none", "directsync")
 _READ_ONLY_BUSES = ("virtio", "scsi", "nvme")
+_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[!-~]*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SERIAL = re.compile(r"[A-Za-z0-9_.-]{1,20}", re.ASCII)
 
 
@@ -31,9 +33,11 @@ class DiskValue:
     :param aio: how QEMU waits for the disk: ``threads``, ``native``, or ``io_uring``, which falls
         back to threads
     :param boot: the place in the boot order, from 1; None if the variable does not name it
+    :param url: from where a start downloads the image; empty for a file
     :param format: as VMNET_DISK_FORMAT
     :param mode: as VMNET_DISK_MODE
     :param size: as VMNET_DISK_SIZE, in bytes
+    :param sha256: as VMNET_DISK_SHA256
     """
 
     path: Path
@@ -47,9 +51,11 @@ class DiskValue:
     format: str = "auto"
     mode: str = "persistent"
     size: int | None = None
+    url: str = ""
+    sha256: str = ""
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.url or str(self.path)
 
 
 def first(value: str) -> DiskValue:
@@ -64,7 +70,8 @@ def further(value: str) -> DiskValue:
 
 def _parse(value: str, known: Mapping[str, Callable[[str], Any]]) -> DiskValue:
     path, *options = _split(value)
-    found: dict[str, Any] = {"path": values.absolute_path(path)}
+    is_url = path.startswith(("http://", "https://"))
+    found: dict[str, Any] = _from(path) if is_url else {"path": values.absolute_path(path)}
     for option in options:
         name, equals, text = option.partition("=")
         if name not in known or not equals:
@@ -79,6 +86,12 @@ def _parse(value: str, known: Mapping[str, Callable[[str], Any]]) -> DiskValue:
     if fault := _fault(disk):
         raise ValueError(fault)
     return disk
+
+
+def _from(url: str) -> dict[str, Any]:
+    if not _URL.fullmatch(url):
+        raise ValueError("a URL such as https://example.org/disk.qcow2, without a password")
+    return {"url": url, "path": Path()}
 
 
 def _split(value: str) -> list[str]:
@@ -105,6 +118,14 @@ def _fault(disk: DiskValue) -> str:
     return ""
 
 
+def sha256(value: str) -> str:
+    """Parse a SHA-256 checksum."""
+    lowered = value.strip().lower()
+    if not _SHA256.fullmatch(lowered):
+        raise ValueError("a SHA-256 checksum of 64 hexadecimal digits")
+    return lowered
+
+
 def _serial(value: str) -> str:
     if not _SERIAL.fullmatch(value):
         raise ValueError("at most 20 letters, digits, '.', '-' and '_'")
@@ -124,4 +145,5 @@ _FURTHER_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "format": values.choice(*FORMATS),
     "mode": values.choice(*MODES),
     "size": values.size,
+    "sha256": sha256,
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vmnet.errors import MachineError
+from vmnet.planning.disk_settings import option
 from vmnet.planning.image import magic, record
 from vmnet.planning.image.magic import Content
 from vmnet.planning.image.reading import Read, opened
@@ -54,11 +55,6 @@ class _Image(NamedTuple):
     @property
     def format_setting(self) -> str:
         return option(self.variable, "format")
-
-
-def option(variable: str, name: str) -> str:
-    """Return how hints name an option of a disk: ``VMNET_DISK_MODE``, or ``VMNET_DISK2's mode``."""
-    return f"VMNET_DISK_{name.upper()}" if variable == "VMNET_DISK" else f"{variable}'s {name}"
 
 
 def disk(

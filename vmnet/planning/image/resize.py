@@ -11,8 +11,8 @@ from attrs import evolve
 from vmnet import process
 from vmnet.errors import MachineError
 from vmnet.model.devices import Disk, Preparation
+from vmnet.planning.disk_settings import option
 from vmnet.planning.image import qcow2
-from vmnet.planning.image.choose import option
 from vmnet.planning.image.reading import opened
 
 _log = logging.getLogger(__name__)
