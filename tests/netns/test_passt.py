@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import Completed, Process
-from tests.lab.net.lan import WORLD, WORLD6, Lan
+from tests.lab.net.lan import WORLD, WORLD6, Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import dns_server, web_server
 from tests.lab.net.snapshot import require_same
@@ -51,6 +51,18 @@ def inside(container: Namespace, process: Process, vmnet: Vmnet, *command: str) 
     """Run a command in the container of a running VM, and return its output."""
     enter = ("nsenter", "-t", str(process.pid), "-p", "-m")
     return container.run(*enter, *VMNET, *command, env=vmnet.environ, check=False).stdout
+
+
+def test_a_network_that_comes_later_is_named_once(network: Lan, vmnet: Vmnet) -> None:
+    with lan(2, host=network.host) as second:
+        web = network.container("web")
+        with running(web, vmnet) as process:
+            second.attach(web, "eth1", gateway=False)
+            text = "eth1 was added: with passt, a running VM gets no NIC for it"
+            until(lambda: text in process.output(), WAIT, "a warning", detail=process.output)
+            web.ip("link", "set", "eth1", "mtu", "1400")
+            until(lambda: text in inside(web, process, vmnet, "status"), WAIT, "a row of status")
+            assert process.output().count(text) == 1
 
 
 def test_the_guest_is_the_container_and_the_network_stays_as_it_is(

@@ -26,3 +26,36 @@ def test_a_network_comes_and_goes(network: Lan, machine: DemoVm) -> None:
             again = second.attach(web, "eth1", address=nic.address, mac="02:42:00:00:00:07")
             guest.says("has a new NIC, 02:42:00:00:00:07")
             identity = ask(station, again.address, "identity")
+
+
+def test_an_address_and_an_mtu_change_while_the_vm_runs(network: Lan, machine: DemoVm) -> None:
+    """The guest asks again when its carrier returns, and has the new settings then."""
+    web, station = network.container("web", ipv6=True), network.station()
+    first = web.nic()
+    with machine.booted(web) as guest:
+        guest.says(f"vmnet-guest: eth0 {first.address6}")
+        web.ip("link", "set", "eth0", "mtu", "1400")
+        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        guest.says(
+            f"the guest gets {first.address}/24 172.30.1.77/24 {first.address6}/64, MTU 1400"
+        )
+        web.ip("address", "add", f"{first.address}/24", "dev", "eth0", "preferred_lft", "0")
+        guest.says("vmnet-guest: eth0 172.30.1.77/24")
+        (eth0,) = ask(station, "172.30.1.77", "identity")["interfaces"]
+        assert (eth0["mac"], eth0["mtu"]) == (first.mac, 1400)
+        assert eth0["ipv4"] == ["172.30.1.77/24"]
+        assert first.address6 in " ".join(eth0["ipv6"])
+
+
+def test_a_nic_that_is_replaced_brings_another_address(network: Lan, machine: DemoVm) -> None:
+    """``docker network disconnect`` and ``connect`` do this."""
+    web, station = network.container("web"), network.station()
+    with machine.booted(web) as guest:
+        guest.says(f"vmnet-guest: eth0 {web.address}/24")
+        mac = web.nic().mac
+        network.host.ip("link", "delete", web.nic().port)
+        guest.says("eth0 is gone, and the VM is off its network")
+        network.attach(web, "eth0", address="172.30.1.99")
+        guest.says("vmnet-guest: eth0 172.30.1.99/24")
+        (eth0,) = ask(station, "172.30.1.99", "identity")["interfaces"]
+        assert eth0["mac"] == mac

@@ -101,11 +101,23 @@ start_nic() {
         -O search -O staticroutes -O mtu -O ntpsrv >"/run/$1.dhcp4.log" 2>&1
 }
 
-# Stop the clients of NIC $1, which is gone, and forget what they have learned.
-stop_nic() {
+# Stop the clients of NIC $1, and forget what they have learned.
+stop_clients() {
     for client in dhcp4 dhcp6; do
         [ ! -e "/run/$1.$client.pid" ] || kill "$(cat "/run/$1.$client.pid")"
     done
     rm -rf "/run/$1".* "/run/ntp.$1" "/run/resolver.$1".*
+}
+
+# Forget NIC $1, which is gone.
+stop_nic() {
+    stop_clients "$1"
     say "$1 is gone"
+}
+
+# Request the addresses of NIC $1 again.
+restart_nic() {
+    stop_clients "$1"
+    ip addr flush dev "$1" scope global
+    start_nic "$1"
 }
