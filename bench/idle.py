@@ -21,7 +21,7 @@ from attrs import asdict, frozen
 from bench import arena, installed
 from bench.arena import BenchmarkError
 from tests.lab.command import CommandError, Process, run
-from tests.lab.net.lan import lan
+from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import TimedOutError, until
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         arena.require_tools()
         python = options.python or installed.python()
-        with _idling(python.with_name("vmnet")) as (container, vm):
+        with idling(python.with_name("vmnet")) as (_, container, vm):
             costs = _measure(container, vm, options.seconds)
     except (BenchmarkError, CommandError, TimedOutError) as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -74,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 @contextmanager
-def _idling(vmnet: Path) -> Iterator[tuple[Namespace, Process]]:
+def idling(vmnet: Path) -> Iterator[tuple[Lan, Namespace, Process]]:
     """Run a VM whose guest has its addresses and is idle."""
     with tempfile.TemporaryDirectory(prefix="vmnet-bench-") as name, lan(ipv6=True) as network:
         folder = Path(name)
@@ -96,7 +96,7 @@ def _idling(vmnet: Path) -> Iterator[tuple[Namespace, Process]]:
                 return f"eth0 {own6}" in output and "vmnet-guest# " in output
 
             until(is_up, _BOOT_SECONDS, "the guest to be up", detail=vm.output)
-            yield container, vm
+            yield network, container, vm
 
 
 def _measure(container: Namespace, vm: Process, seconds: int) -> list[Cost]:
