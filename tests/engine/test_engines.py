@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ import pytest
 
 from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, Vms
 from tests.engine.test_restart import require_identity
+from tests.lab.command import background
 from tests.lab.engines.docker import Engine, own_engine
 from tests.lab.engines.dockerd import BIP
-from tests.lab.engines.podman import CRI_O, PODMAN, podman
+from tests.lab.engines.podman import CRI_O, PODMAN, Container, podman
 from tests.lab.net.namespace import namespace
 from tests.lab.wait import WAIT, until
 from vmnet.errors import PrivilegeError
@@ -118,6 +120,35 @@ def test_the_pod_on_podman(
         assert eth0["mac"] == network["MacAddress"]
         vm.stop(20)
         assert BUTTON in vm.logs()
+
+
+def test_the_systemd_service_of_podman(saved: Path, image: str) -> None:
+    """Podman's generator accepts deploy/podman/vm.container, and its commands run the VM."""
+    with namespace("podman") as host, podman(host, saved, current=True) as engine:
+        engine("tag", image, "registry.example/vmnet")
+        service = engine.quadlet(ROOT / "deploy" / "podman" / "vm.container")
+        assert int(service["TimeoutStopSec"]) > 70
+        (start, stop) = (
+            shlex.split(service[key].replace("%t", str(engine.folder)).replace("%N", "vm"))
+            for key in ("ExecStart", "ExecStop")
+        )
+        assert {"net_admin", "net_raw", "/dev/net/tun"} < set(start)
+        assert start[start.index("--stop-timeout") + 1] == "70"
+        # Only systemd gives a service a control group that Podman can divide.
+        start.remove("--cgroups=split")
+        engine(*start[1:])
+        vm = Container(engine, "vm")
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
+        healthy = ("healthcheck", "run", "vm")
+        until(
+            lambda: not engine(*healthy, check=False).returncode,
+            WAIT,
+            "the health check to pass",
+            detail=lambda: str(engine("exec", "vm", "vmnet", "health", check=False)),
+        )
+        with background(*engine.command("logs", "--follow", "vm"), env=engine.env) as log:
+            engine(*stop[1:], timeout=70 + WAIT)
+            until(lambda: BUTTON in log.output(), WAIT, "the power button", detail=log.output)
 
 
 def test_podman_as_root(saved: Path, image: str) -> None:

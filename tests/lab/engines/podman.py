@@ -63,24 +63,43 @@ class Podman:
     """Podman in a namespace.
 
     :param argv: the command with the options for its folders
+    :param inside: the words that run a program in its root folder
+    :param folder: a folder with the same path inside
     """
 
     host: Namespace
     argv: tuple[Argument, ...]
     env: dict[str, str]
+    inside: tuple[str, ...]
+    folder: Path
 
     def __call__(
         self, *argv: Argument, check: bool = True, timeout: float = WAIT, input: str = ""
     ) -> Completed:
         """Run any podman command until it ends."""
-        enter = ("nsenter", f"--net={self.host.path}")
-        command = (*enter, *self.argv, *argv)
+        command = self.command(*argv)
         return run(*command, env=self.env, check=check, timeout=timeout, input=input)
+
+    def command(self, *argv: Argument) -> tuple[Argument, ...]:
+        """Return the words of a podman command, for the environment :attr:`env`."""
+        return ("nsenter", f"--net={self.host.path}", *self.argv, *argv)
 
     def play(self, pod: Path, container: str) -> Container:
         """Run ``podman kube play``, and return a container of the pod by name."""
         self("kube", "play", "-", input=pod.read_text())
         return Container(self, container)
+
+    def quadlet(self, unit: Path) -> dict[str, str]:
+        """Return the service that Podman's systemd generator makes of a unit, by its keys."""
+        units = self.folder / "units"
+        units.mkdir()
+        shutil.copy(unit, units)
+        generator = (*self.inside, "/usr/libexec/podman/quadlet", "--dryrun", "--no-kmsg-log")
+        made = run(*generator, env={**self.env, "QUADLET_UNIT_DIRS": str(units)})
+        messages = made.stderr.splitlines()
+        assert all("Loading source unit file" in message for message in messages), made.stderr
+        lines = [line for line in made.stdout.splitlines() if "=" in line and line[0] not in "#-"]
+        return dict(line.split("=", 1) for line in lines)
 
     def infra(self, pod: str) -> Container:
         """Return the container that owns a pod's network."""
@@ -161,7 +180,7 @@ def podman(
             "CONTAINERS_CONF": str(conf),
             "CONTAINERS_STORAGE_CONF": str(storage),
         }
-        made = Podman(host, (*inside, "podman", "--tmpdir", folder / "tmp"), env)
+        made = Podman(host, (*inside, "podman", "--tmpdir", folder / "tmp"), env, inside, folder)
         try:
             with step("podman load"):
                 if current:  # its root contains only this folder of the machine's

@@ -24,6 +24,7 @@ _PIP_SETTINGS = ("index-url", "proxy", "timeout", "default-timeout")
 _DOCKERFILE = """\
 FROM {minimal}
 COPY machine/ /
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV {environment}
 CMD ["bash"]
 """
