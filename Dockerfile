@@ -52,7 +52,7 @@ RUN case "$(dpkg --print-architecture)" in \
     esac \
     && apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates dnsmasq-base nftables passt python3 \
-        swtpm qemu-utils $qemu \
+        swtpm qemu-utils virtiofsd $qemu \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/* \
     && cd /usr/bin \

@@ -41,7 +41,9 @@ from vmnet.model.devices import (
     Device,
     Disk,
     Preparation,
+    SharedFolder,
     Tpm,
+    folder_tag,
 )
 from vmnet.model.firmware import Firmware, FirmwareVariables
 from vmnet.model.identity import (
@@ -55,7 +57,16 @@ from vmnet.model.identity import (
     Router,
 )
 from vmnet.model.kept import Kept, StandIn
-from vmnet.model.machine import Command, Kernel, Listener, Machine, Nic, NicChange, Opened, User
+from vmnet.model.machine import (
+    Command,
+    Kernel,
+    Listener,
+    Machine,
+    Nic,
+    NicChange,
+    Opened,
+    User,
+)
 from vmnet.model.names import is_domain, is_label, shown
 from vmnet.model.ports import PortRange
 from vmnet.model.wiring import (
@@ -93,6 +104,7 @@ from vmnet.settings.core import (
     NTP,
     QUEUES,
     RUN_DIR,
+    SHARE,
     VHOST,
 )
 from vmnet.settings.table import Setting, Settings, optional, setting
@@ -156,6 +168,7 @@ __all__ = [
     "NTP",
     "QUEUES",
     "RUN_DIR",
+    "SHARE",
     "VHOST",
     "AllocationError",
     "Balloon",
@@ -208,6 +221,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "SharedFolder",
     "StandIn",
     "StateError",
     "Stream",
@@ -217,6 +231,7 @@ __all__ = [
     "UserMode",
     "VmnetError",
     "Wiring",
+    "folder_tag",
     "frozen",
     "hookimpl",
     "is_domain",

@@ -83,6 +83,13 @@ def mount(path: Path, mode: str = "") -> str:
     return f"mount it: `-v /path/on/the/host:{path}{mode}`"
 
 
+def mount_folder(path: Path) -> str:
+    """Return how to mount a folder."""
+    if name() == "kubernetes":
+        return f"mount a volume there: `volumeMounts: [{{mountPath: {path}}}]`"
+    return f"mount it: `-v /path/on/the/host:{path}`"
+
+
 def no_file() -> str:
     """Return where to look if the container has a folder in place of a mounted file."""
     if name() == "docker":

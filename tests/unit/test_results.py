@@ -38,7 +38,7 @@ def daemon(*argv: str, refresh: tuple[str, ...] = ()) -> Delivery:
             "vmnet_devices",
             ("disk",),
             lambda hooks: hooks.devices(IDENTITY, WIRING),
-            "the result[0] is str, not Disk or Cdrom or Channel or Tpm or Balloon",
+            "the result[0] is str, not Disk or Cdrom or Channel or Tpm or SharedFolder or Balloon",
         ),
         (
             "vmnet_ipam_status",

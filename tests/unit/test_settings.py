@@ -44,6 +44,7 @@ BAD: dict[str, str] = {
     "VMNET_DISK_SIZE": "-1",
     "VMNET_DISK_STATE": "state",
     "VMNET_CDROM": "./seed.iso",
+    "VMNET_SHARE": "data",
     "VMNET_KERNEL": "vmlinuz",
     "VMNET_INITRD": "initrd",
     "VMNET_APPEND": "quiet\tsplash",

@@ -51,7 +51,9 @@ def start(
     kept = [daemon for daemon in daemons if daemon.late or pidfiles.read(str(daemon.pidfile))]
     helpers = [Helper(daemon.name, daemon.pidfile) for daemon in kept]
     orders: list[Order] = [
-        keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv) for daemon in kept
+        keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv)
+        for daemon in kept
+        if daemon.resumes
     ]
     with ExitStack() as opened:
         inherited = []

@@ -39,6 +39,7 @@ class Daemon:
         ``NET_RAW``
     :param may_end: whether the program may exit with status 0 and write no process ID, because it
         has nothing to do
+    :param resumes: whether the keeper starts it again when it ends; otherwise the VM is unhealthy
     :param late: the start does not wait for it: the keeper starts it next to the VM, and starts it
         again if that fails
     """
@@ -52,6 +53,7 @@ class Daemon:
     capabilities: tuple[str, ...] = ()
     may_end: bool = False
     late: bool = False
+    resumes: bool = True
 
 
 @frozen

@@ -120,13 +120,33 @@ class Tpm:
 
 
 @frozen
+class SharedFolder:
+    """A folder of the container that the guest can mount (virtiofs).
+
+    :param tag: its name in the guest, at most 36 bytes (virtio 1.2 section 5.11.4)
+    :param socket: the Unix socket of the daemon, to which vmnet connects the hypervisor
+    :param daemon: the daemon, a vhost-user back end such as virtiofsd
+    """
+
+    folder: Path
+    tag: str
+    socket: Path
+    daemon: Daemon
+
+
+@frozen
 class Balloon:
     """A memory balloon, by which an idle guest returns free pages to the host."""
 
 
-Device = Disk | Cdrom | Channel | Tpm | Balloon
+def folder_tag(folder: Path) -> str:
+    """Return the tag of a shared folder: its path, with ``-`` for ``/``."""
+    return str(folder).lstrip("/").replace("/", "-")
+
+
+Device = Disk | Cdrom | Channel | Tpm | SharedFolder | Balloon
 
 
 def daemon_of(device: Device) -> Daemon | None:
     """Return the daemon that serves a device, if there is one."""
-    return device.daemon if isinstance(device, Tpm) else None
+    return device.daemon if isinstance(device, Tpm | SharedFolder) else None

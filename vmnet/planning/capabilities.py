@@ -28,6 +28,7 @@ class Capability(NamedTuple):
     without: str
 
 
+_SHARING, _NO_SHARING = "folders shared with the guest (`VMNET_SHARE`)", "no start with these"
 NEEDED: Mapping[str, Capability] = {
     "NET_ADMIN": Capability(
         12, "bridges, taps and filters", "no start, unless with `VMNET_BRIDGE=passt`"
@@ -42,6 +43,12 @@ NEEDED: Mapping[str, Capability] = {
     "SETGID": Capability(6, "QEMU and `dnsmasq` as users other than root", "they are root"),
     "SETPCAP": Capability(8, "bounding sets without capabilities", "the sets remain"),
     "MKNOD": Capability(27, "making /dev/net/tun", "no start, unless the device is there"),
+    "SYS_CHROOT": Capability(18, _SHARING, _NO_SHARING),
+    "CHOWN": Capability(0, _SHARING, _NO_SHARING),
+    "DAC_OVERRIDE": Capability(1, _SHARING, _NO_SHARING),
+    "FOWNER": Capability(3, _SHARING, _NO_SHARING),
+    "FSETID": Capability(4, _SHARING, _NO_SHARING),
+    "SETFCAP": Capability(31, "file capabilities in shared folders", "the guest can't set them"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device, Tpm
+from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device, SharedFolder, Tpm
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
@@ -29,7 +29,13 @@ def assemble(
     :param contributed: the plugins' devices, which follow the user's
     """
     chosen = firmware.choose(settings, boot)
-    own: tuple[Device, ...] = (*_agent(settings), *_balloon(settings), *_tpm(settings, boot))
+    disks = tuple(boot_order.disks(settings, boot.devices, chosen))
+    own: tuple[Device, ...] = (
+        *_agent(settings),
+        *_balloon(settings),
+        *_tpm(settings, boot),
+        *_shared(settings, (*disks, *contributed)),
+    )
     size, huge_page = _memory(settings)
     return Machine(
         name=identity.hostname,
@@ -38,7 +44,7 @@ def assemble(
         accelerator=accelerator.choose(settings[core.ACCEL]),
         run_dir=settings[core.RUN_DIR],
         nics=nics.of(settings, identity, wiring),
-        devices=(*boot_order.disks(settings, boot.devices, chosen), *contributed, *own),
+        devices=(*disks, *contributed, *own),
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
         firmware=chosen,
@@ -62,6 +68,14 @@ def _tpm(settings: Settings, boot: Boot) -> Iterator[Tpm]:
         from vmnet.planning import tpm
 
         yield tpm.plan(settings, boot)
+
+
+def _shared(settings: Settings, devices: tuple[Device, ...]) -> tuple[SharedFolder, ...]:
+    if not settings[core.SHARE]:
+        return ()
+    from vmnet.planning import shared_folders
+
+    return shared_folders.plan(settings, devices)
 
 
 def _memory(settings: Settings) -> tuple[int, int]:

@@ -157,6 +157,11 @@ DISK_SIZE = optional(
     needs=DISK,
 )
 CDROM = optional("VMNET_CDROM", values.absolute_path, "ISO image in the guest's CD drive")
+SHARE = optional(
+    "VMNET_SHARE",
+    values.listed(values.folder),
+    "comma-separated folders of the container that the guest can mount, such as /data",
+)
 KERNEL = optional("VMNET_KERNEL", values.absolute_path, "kernel to boot directly")
 INITRD = optional("VMNET_INITRD", values.absolute_path, "initial ramdisk for VMNET_KERNEL")
 APPEND = optional("VMNET_APPEND", values.text, "kernel command line for VMNET_KERNEL")

@@ -51,6 +51,15 @@ def test_time_servers_are_a_cloud_config() -> None:
     }
 
 
+def test_shared_folders_are_mounted_at_every_boot() -> None:
+    folders = (Path("/srv/data"), Path("/media"))
+    message = email.message_from_bytes(vendor_data(testing.identity(), None, None, folders))
+    _, script = [part.get_payload() for part in message.walk() if not part.is_multipart()]
+    assert isinstance(script, str)
+    assert script.startswith("#cloud-boothook\n#!/bin/sh\n")
+    assert script.endswith("share srv-data /srv/data\nshare media /media\n")
+
+
 @pytest.mark.parametrize(
     "own",
     [

@@ -9,6 +9,7 @@ from typing import Any
 from vmnet.api import (
     FORWARDER,
     RUN_DIR,
+    SHARE,
     Cdrom,
     Delivery,
     Identity,
@@ -81,11 +82,13 @@ def vmnet_ipam_deliver(settings: Settings, identity: Identity, wiring: Wiring) -
     from vmnet_cloudinit import content, login, seed
 
     password = login.password_hash(settings.origin(PASSWORD), settings[PASSWORD])
+    folders = settings[SHARE]
     own = content.UserContent(
         user_data=content.load(settings.origin(USER_DATA), settings[USER_DATA]),
         vendor_data=content.load(settings.origin(VENDOR_DATA), settings[VENDOR_DATA]),
         ssh_keys=login.keys(settings.origin(SSH_KEY), settings[SSH_KEY]),
         config=login.config(password, installs_agent=settings[INSTALL_AGENT]),
+        shared_folders=folders or (),
     )
     return seed.deliver(_seed(settings), identity, wiring, own)
 

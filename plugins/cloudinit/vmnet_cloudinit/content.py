@@ -52,12 +52,14 @@ class UserContent:
 
     :param ssh_keys: the public keys of the guest's default user
     :param config: further keys of a cloud-config, for the vendor-data
+    :param shared_folders: the folders that the guest mounts
     """
 
     user_data: bytes | None = None
     vendor_data: bytes | None = None
     ssh_keys: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(factory=dict)
+    shared_folders: tuple[Path, ...] = ()
 
 
 def load(variable: str, source: Path | str | None) -> bytes | None:

@@ -40,5 +40,7 @@ def files(identity: Identity, wiring: Wiring, own: UserContent) -> dict[str, byt
         "meta-data": _HEADER + document.dump(metadata.metadata(identity, wiring, own.ssh_keys)),
         "network-config": _HEADER + document.dump(network),
         "user-data": _NO_USER_DATA if own.user_data is None else own.user_data,
-        "vendor-data": vendordata.vendor_data(identity, own.vendor_data, own.config),
+        "vendor-data": vendordata.vendor_data(
+            identity, own.vendor_data, own.config, own.shared_folders
+        ),
     }

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from vmnet.api import Identity, is_domain, is_label
+from vmnet.api import Identity, folder_tag, is_domain, is_label
 from vmnet_cloudinit import addresses, content, document, metadata
 
 # A boothook runs at every boot before the user's scripts. Lists under `write_files` or `bootcmd`
@@ -36,6 +37,13 @@ for file in /etc/hosts /etc/cloud/templates/hosts.*.tmpl; do
     [ "$new" = "$old" ] || printf '%s\\n' "$new" >"$file"
 done
 """
+# A failed mount must not stop the boot, so its exit status only reaches cloud-init's log.
+_SHARED_FOLDERS = """\
+#cloud-boothook
+#!/bin/sh
+# Written by vmnet: mounts the folders that the container shares.
+share() { mkdir -p "$2" && { mountpoint -q "$2" || mount -t virtiofs "$1" "$2"; }; }
+"""
 
 
 @frozen
@@ -52,15 +60,18 @@ class Part:
 
 
 def vendor_data(
-    identity: Identity, own: bytes | None, config: Mapping[str, Any] | None = None
+    identity: Identity,
+    own: bytes | None,
+    config: Mapping[str, Any] | None = None,
+    shared_folders: Iterable[Path] = (),
 ) -> bytes:
-    """Return the script for the hosts file, the time servers, and the user's own document.
+    """Return the scripts for hosts file and mounts, the time servers, and the user's own document.
 
     The user's document is last, because the last of several cloud-configs wins.
 
     :param config: further keys of a cloud-config
     """
-    return combine(tuple(_parts(identity, own, config or {})))
+    return combine(tuple(_parts(identity, own, config or {}, tuple(shared_folders))))
 
 
 def not_carried(identity: Identity) -> tuple[str, ...]:
@@ -101,10 +112,15 @@ def combine(parts: tuple[Part, ...]) -> bytes:
     return b"%s%s--%s--\n" % (head, body, boundary)
 
 
-def _parts(identity: Identity, own: bytes | None, config: Mapping[str, Any]) -> Iterator[Part]:
+def _parts(
+    identity: Identity, own: bytes | None, config: Mapping[str, Any], folders: tuple[Path, ...]
+) -> Iterator[Part]:
     # Without links, the script still removes the links of an earlier container.
     script = _HOSTS.replace("@LINKS@", "".join(hosts(identity)))
     yield Part("text/cloud-boothook", "vmnet-hosts", script.encode())
+    if folders:
+        mounts = "".join(f"share {folder_tag(folder)} {folder}\n" for folder in folders)
+        yield Part("text/cloud-boothook", "vmnet-shares", (_SHARED_FOLDERS + mounts).encode())
     if identity.ntp:
         servers = list(map(addresses.text, identity.ntp))
         ntp = document.dump({"ntp": {"enabled": True, "servers": servers}})

@@ -21,6 +21,7 @@ from vmnet.api import (
     Base,
     Cdrom,
     Channel,
+    Daemon,
     Disk,
     Firmware,
     FirmwareVariables,
@@ -28,6 +29,7 @@ from vmnet.api import (
     Machine,
     MachineError,
     Nic,
+    SharedFolder,
     Stream,
     Tap,
     Tpm,
@@ -80,12 +82,14 @@ def buses() -> Case:
 
 
 def further() -> Case:
-    """Two channels with a disk behind them, a TPM, and a balloon."""
+    """Two channels with a disk behind them, a TPM, a shared folder, and a balloon."""
+    daemon = Daemon("virtiofsd", ("/usr/libexec/virtiofsd",), Path("/run/vmnet/virtiofsd.pid"))
     devices = (
         Channel("org.qemu.guest_agent.0", Path("/run/vmnet/agent.sock")),
         Disk(Path("/disk.qcow2"), "qcow2"),
         Channel("org.example,1", Path("/run/vmnet/example.sock")),
         Tpm(Path("/run/vm,net/tpm.sock")),
+        SharedFolder(Path("/srv/data"), "srv-data", Path("/run/vmnet/virtiofsd.sock"), daemon),
         Balloon(),
     )
     return testing.machine(devices=devices), given()

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmnet.api import Cdrom, Channel, Device, Disk, Listener, Machine, Opened, Tap, Tpm
+from vmnet.api import (
+    Cdrom,
+    Channel,
+    Device,
+    Disk,
+    Listener,
+    Machine,
+    Opened,
+    SharedFolder,
+    Tap,
+    Tpm,
+)
 
 VHOST = Path("/dev/vhost-net")
 
@@ -76,7 +87,7 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
     """Yield each device's files.
 
     A writable disk needs two: QEMU opens it for reading, and then again for writing. An overlay
-    needs the image below it as well. A TPM needs the connection to its daemon.
+    needs the image below it as well. TPMs and shared folders need a connection to their daemon.
     """
     fd = _first_file(machine)
     for device in machine.devices:
@@ -87,7 +98,7 @@ def files(machine: Machine) -> Iterator[tuple[Opened, ...]]:
                 needed += (Opened(device.path, fd + 1, writable=True),)
             if isinstance(device, Disk) and device.base is not None:
                 needed += (Opened(device.base.path, fd + 2),)
-        elif isinstance(device, Tpm):
+        elif isinstance(device, SharedFolder | Tpm):
             needed = (Opened(device.socket, fd, writable=True),)
         fd += len(needed)
         yield needed

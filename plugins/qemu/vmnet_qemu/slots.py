@@ -17,8 +17,7 @@ MAX_NICS = _NIC_SLOTS + _SHARED_NIC_SLOTS * _FUNCTIONS
 MAX_DISKS = _FUNCTIONS
 MAX_SPARE_NICS = _FUNCTIONS
 DISPLAY, CDROMS, PANIC = "addr=0x1a", "addr=0x1b", "addr=0x1c"
-# By function. A further device is added at the end.
-_SMALL = ("entropy", "balloon", "channels", "scsi", "sata")
+_SMALL = ("entropy", "balloon", "channels", "scsi", "sata", "share0", "share1", "share2")
 _OTHER_SMALL = 0x1E
 # QEMU creates the devices of these options first, in the lowest free slot.
 _EARLY_OPTIONS = frozenset(

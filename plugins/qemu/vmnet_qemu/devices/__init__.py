@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Balloon, Cdrom, Channel, Disk, Machine, Tpm
+from vmnet.api import Balloon, Cdrom, Channel, Disk, Machine, SharedFolder, Tpm
 from vmnet_qemu import inherited
-from vmnet_qemu.devices import balloon, buses, cdrom, channel, disk, tpm
+from vmnet_qemu.devices import balloon, buses, cdrom, channel, disk, shared_folder, tpm
 from vmnet_qemu.slots import Places
 
 
@@ -15,7 +15,7 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
 
     :raises MachineError: there are more disks than places, or the machine lacks a disk's bus
     """
-    cdroms, channels = 0, 0
+    cdroms, channels, shares = 0, 0, 0
     disks = [device for device in machine.devices if isinstance(device, Disk)]
     disk_places = iter(buses.places(disks, places))
     listeners = inherited.channels(machine)
@@ -36,6 +36,10 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
                     yield from channel.controller(places.small("channels"))
                 yield from channel.words(device, channels, listeners[channels])
                 channels += 1
+            case SharedFolder():
+                place = places.small(f"share{shares}")
+                yield from shared_folder.words(device, shares, files, place)
+                shares += 1
             case Tpm():
                 yield from tpm.words(files)
             case Balloon():
