@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.clients.dhcp4 import udhcpc
+from tests.lab.clients.dhcp6 import dhclient6
 from tests.lab.command import Completed, Process
 from tests.lab.net.lan import WORLD, WORLD6, Lan, lan
 from tests.lab.net.namespace import Namespace
@@ -197,33 +198,37 @@ def test_settings_without_effect_are_named(network: Lan, vmnet: Vmnet) -> None:
 
 
 def test_each_interface_has_a_passt(network: Lan, vmnet: Vmnet) -> None:
-    web, station = network.container("web"), network.station()
-    network.attach(web, "eth1", gateway=False)
-    for command in ("plan", "check"):
-        refused = unprivileged(web, vmnet, command, VMNET_BRIDGE="passt", VMNET_LOCALHOST="on")
-        text = refused.stdout + refused.stderr
-        assert "VMNET_LOCALHOST=on needs a single interface" in " ".join(text.split())
-    first, second = web.nic("eth0"), web.nic("eth1")
+    web = network.container("web", ipv6=True)
+    with lan(2, ipv6=True, host=network.host) as second:
+        second.attach(web, "eth1", ipv6=True, gateway=False)
+        for command in ("plan", "check"):
+            refused = unprivileged(web, vmnet, command, VMNET_BRIDGE="passt", VMNET_LOCALHOST="on")
+            text = refused.stdout + refused.stderr
+            assert "VMNET_LOCALHOST=on needs a single interface" in " ".join(text.split())
+        with running(web, vmnet) as process:
+            _require_two_nics(web, vmnet, (network.station(), second.station()), network)
+            assert_refused(web, "127.0.0.1")
+            shown = inside(web, process, vmnet, "status")
+            assert "eth0 by passt" in shown
+            assert "eth1 by passt" in shown
+
+
+def _require_two_nics(
+    web: Namespace, vmnet: Vmnet, stations: tuple[Namespace, Namespace], network: Lan
+) -> None:
+    nics = web.nic("eth0"), web.nic("eth1")
+    sockets = (vmnet.run_dir / folder / "passt.sock" for folder in ("passt", "passt1"))
     with ExitStack() as stack:
-        process = stack.enter_context(running(web, vmnet))
-        guests = [
-            stack.enter_context(behind_stream(web, vmnet.run_dir / folder / "passt.sock"))
-            for folder in ("passt", "passt1")
-        ]
-        for nic, vm in zip((first, second), guests, strict=True):
+        guests = [stack.enter_context(behind_stream(web, socket)) for socket in sockets]
+        stack.enter_context(web_server(network.world(), "the world\n"))
+        for nic, vm, station in zip(nics, guests, stations, strict=True):
             lease = udhcpc(vm)
             assert str(lease.address) == f"{nic.address}/{nic.prefix}"
+            assert str(dhclient6(vm).address) == nic.address6
             lease.configure(vm)
             stack.enter_context(web_server(vm, f"the guest at {nic.address}\n"))
-        for nic in (first, second):
             assert fetch(station, nic.address) == f"the guest at {nic.address}\n"
-        with web_server(network.world(), "the world\n"):
-            for vm in guests:
-                assert fetch(vm, WORLD) == "the world\n"
-        assert_refused(web, "127.0.0.1")
-        shown = inside(web, process, vmnet, "status")
-        assert "eth0 by passt" in shown
-        assert "eth1 by passt" in shown
+            assert fetch(vm, WORLD) == "the world\n"
 
 
 @pytest.mark.parametrize("choice", ["off", "on", "auto"])
