@@ -25,6 +25,7 @@ paths = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=2
         ),
         ("/x,cache=none,aio=native", DiskValue(Path("/x"), cache="none", aio="native")),
         ("/x,aio=io_uring", DiskValue(Path("/x"), aio="io_uring")),
+        ("/x,iothread=on", DiskValue(Path("/x"), iothread=True)),
     ],
 )
 def test_a_path_with_options(value: str, disk: DiskValue) -> None:
@@ -59,6 +60,7 @@ def test_any_path_can_be_written(path: str) -> None:
         ("/disk,serial=" + "x" * 21, "a disk whose serial is at most 20 letters"),
         ("/disk,boot=0", "a disk whose boot is a whole number from 1 to 99"),
         ("/disk,bus=sata,readonly=on", "with readonly=on, bus is virtio or scsi or nvme"),
+        ("/disk,bus=scsi,iothread=on", "with iothread=on, bus is virtio"),
         ("/disk,aio=native", "with aio=native, cache is none or directsync"),
         ("/disk,readonly=on,mode=overlay", "readonly=on excludes mode= and size="),
         ("/disk,readonly=on,size=1G", "readonly=on excludes mode= and size="),

@@ -33,17 +33,17 @@ def test_a_single_disk_leaves_the_boot_order_to_the_firmware(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(io_uring, "obstacle", str)
-    options = "bus=scsi,serial=abc,cache=none,aio=io_uring,discard=off"
+    options = "serial=abc,cache=none,aio=io_uring,discard=off,iothread=on"
     assert planned(VMNET_DISK=f"{image},{options}") == [
         Disk(
             image,
             "raw",
             guessed=True,
-            bus="scsi",
             serial="abc",
             cache="none",
             aio="io_uring",
             discard=False,
+            iothread=True,
         )
     ]
 

@@ -92,7 +92,7 @@ def test_a_guest_sees_sizes_serial_numbers_and_which_disk_is_read_only(
         disk.write_bytes(bytes(number << 20))
     settings = {
         **booting(machine, init, tmp_path),
-        "VMNET_DISK": str(disks[0]),
+        "VMNET_DISK": f"{disks[0]},iothread=on",
         "VMNET_DISK2": f"{tmp_path}/with,,comma,serial=data-1,cache=none",
         "VMNET_DISK3": f"{disks[2]},serial=archive,readonly=on,aio=io_uring",
     }

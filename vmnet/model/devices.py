@@ -49,6 +49,7 @@ class Disk:
     :param cache: QEMU's name of the cache mode
     :param aio: how the hypervisor waits for the file: ``threads``, ``native`` or ``io_uring``
     :param discard: what the guest discards is freed in the file
+    :param iothread: a thread of the hypervisor serves this disk alone
     :param boot: the place in the boot order; None if the firmware decides
     :param block: ``path`` is a block device, not a file
     :param backed: a qcow2 image that names other files, which only the hypervisor can follow
@@ -74,6 +75,7 @@ class Disk:
     cache: str = "writeback"
     aio: str = "threads"
     discard: bool = True
+    iothread: bool = False
     boot: int | None = None
 
 

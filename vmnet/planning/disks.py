@@ -68,6 +68,7 @@ def _disk(variable: str, value: DiskValue, settings: Settings) -> Disk:
         cache=value.cache,
         aio=_aio(variable, value.aio),
         discard=value.discard,
+        iothread=value.iothread,
         boot=value.boot,
     )
 

@@ -32,6 +32,7 @@ class DiskValue:
     :param cache: QEMU's name of the cache mode
     :param aio: how QEMU waits for the disk: ``threads``, ``native``, or ``io_uring``, which falls
         back to threads
+    :param iothread: a thread of QEMU serves this disk alone
     :param boot: the place in the boot order, from 1; None if the variable does not name it
     :param url: from where a start downloads the image; empty for a file
     :param format: as VMNET_DISK_FORMAT
@@ -47,6 +48,7 @@ class DiskValue:
     cache: str = "writeback"
     aio: str = "threads"
     discard: bool = True
+    iothread: bool = False
     boot: int | None = None
     format: str = "auto"
     mode: str = "persistent"
@@ -113,6 +115,8 @@ def _fault(disk: DiskValue) -> str:
         return f"a possible disk: with readonly=on, bus is {' or '.join(_READ_ONLY_BUSES)}"
     if disk.readonly and (disk.mode != "persistent" or disk.size is not None):
         return "a possible disk: readonly=on excludes mode= and size="
+    if disk.iothread and disk.bus != "virtio":
+        return "a possible disk: with iothread=on, bus is virtio"
     if disk.aio == "native" and disk.cache not in _UNCACHED:
         return f"a possible disk: with aio=native, cache is {' or '.join(_UNCACHED)}"
     return ""
@@ -139,6 +143,7 @@ _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "cache": values.choice(*CACHES),
     "aio": values.choice("threads", "native", "io_uring"),
     "discard": values.boolean,
+    "iothread": values.boolean,
     "boot": values.integer(1, 99),
 }
 _FURTHER_OPTIONS: Mapping[str, Callable[[str], Any]] = {

@@ -73,7 +73,7 @@ def buses() -> Case:
         Disk(path, "raw", bus="nvme", boot=1),
         Disk(path, "raw", bus="sata", serial="one", cache="none", aio="native"),
         Disk(path, "raw", bus="scsi", discard=False),
-        Disk(path, "raw", serial="two", readonly=True, boot=100),
+        Disk(path, "raw", serial="two", readonly=True, iothread=True, boot=100),
         Disk(path, "raw", bus="nvme", serial="three", aio="io_uring"),
         Disk(path, "raw", bus="sata"),
         Disk(path, "raw", bus="scsi"),

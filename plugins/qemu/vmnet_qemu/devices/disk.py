@@ -21,6 +21,8 @@ def words(disk: Disk, number: int, files: tuple[Opened, ...], device: str) -> It
     yield from opened.add(tuple(file for file in files if file not in base), number)
     yield from opened.add(base, _BASES + number)
     yield from ("-drive", ",".join(_drive(disk, number, files)))
+    if disk.iothread:
+        yield from ("-object", f"iothread,id=thread{number}")
     yield from ("-device", ",".join(_device(disk, number, device)))
 
 
@@ -48,6 +50,8 @@ def _device(disk: Disk, number: int, device: str) -> Iterator[str]:
     serial = disk.serial or (f"disk{number}" if disk.bus == "nvme" else "")  # NVMe requires one
     if serial:
         yield f"serial={escape(serial)}"
+    if disk.iothread:
+        yield f"iothread=thread{number}"
     if disk.boot is not None:
         yield f"bootindex={disk.boot}"
     yield place
