@@ -258,6 +258,19 @@ def test_check_looks_at_the_disks_of_plugins(
 
 
 @pytest.mark.usefixtures("able")
+def test_an_image_that_a_start_will_download_does_not_fail_the_check(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    environ["VMNET_DISK"] = "https://192.0.2.1/disk.img"
+    environ["VMNET_DISK_SHA256"] = "0" * 64
+    environ["VMNET_DISK_STATE"] = str(tmp_path / "state")
+    assert run("check", "--json", **environ) == 0
+    (finding,) = (f for f in json.loads(capsys.readouterr().out) if f["what"] == "to boot")
+    assert finding["result"] == "warning"
+    assert "`vmnet run` downloads" in finding["remedy"]
+
+
+@pytest.mark.usefixtures("able")
 def test_check_goes_on_after_an_earlier_start(
     environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -11,7 +11,10 @@ import vmnet
 from vmnet.errors import FAMILY, VmnetError
 
 # These classes have the exit code of their base class.
-WITHOUT_CODE = {"AgentError", "BusyError", "DemoError", "InvalidError", "NoAgentError"}
+WITHOUT_CODE = {
+    *("AgentError", "BusyError", "DemoError", "InvalidError", "NoAgentError"),
+    "NotDownloadedError",
+}
 
 
 def descendants(kind: type[VmnetError]) -> set[type[VmnetError]]:

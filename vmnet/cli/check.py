@@ -20,6 +20,7 @@ from vmnet.model.identity import Identity
 from vmnet.model.wiring import Redirect, Wiring
 from vmnet.planning import accelerator, huge_pages, memory, preflight, sizing, takeover
 from vmnet.planning.boot import Boot, boot_devices, disk_variables
+from vmnet.planning.disk_settings import NotDownloadedError
 from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, HUGEPAGES, RUN_DIR
 from vmnet.settings.table import Settings
@@ -78,7 +79,8 @@ def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("to boot", "ok", _described(boot))
     except VmnetError as error:
         boot = None
-        yield Finding("to boot", "missing", error.message, error.hint)
+        result = "warning" if isinstance(error, NotDownloadedError) else "missing"
+        yield Finding("to boot", result, error.message, error.hint)
     is_complete = boot and all(finding.result != "missing" for finding in machine)
     # With too low a limit of open files, for example, a tap fails with another error.
     may_try = all(finding.result == "ok" for finding in conditions)

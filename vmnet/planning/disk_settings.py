@@ -7,13 +7,17 @@ from pathlib import Path, PurePosixPath
 
 from attrs import evolve
 
-from vmnet.errors import SettingsError
+from vmnet.errors import MachineError, SettingsError
 from vmnet.settings import core
 from vmnet.settings.disk_values import DiskValue
 from vmnet.settings.table import Settings
 
 _DOWNLOADS = "downloads"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class NotDownloadedError(MachineError):
+    """Only a start downloads an image."""
 
 
 def disks(settings: Settings) -> dict[str, DiskValue]:

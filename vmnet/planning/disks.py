@@ -9,7 +9,7 @@ from attrs import evolve
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Disk
 from vmnet.planning import disk_settings, files
-from vmnet.planning.disk_settings import option
+from vmnet.planning.disk_settings import NotDownloadedError, option
 from vmnet.planning.image import boot_sector, choose, overlay, resize
 from vmnet.settings import core
 from vmnet.settings.disk_values import DiskValue
@@ -98,7 +98,7 @@ def _image(variable: str, value: DiskValue, settings: Settings) -> Disk:
         image_format = "raw" if value.format == "raw" else "qcow2"
         return resize.blank(path, image_format, size, variable)
     if value.url and not path.exists():
-        raise MachineError(
+        raise NotDownloadedError(
             f"{variable}={value} has not been downloaded to {path} yet",
             "`vmnet run` downloads and verifies it; `vmnet plan` and `vmnet check` do not",
         )
