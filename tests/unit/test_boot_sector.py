@@ -67,6 +67,22 @@ def test_a_gpt_needs_a_system_partition(tmp_path: Path, content: bytes, expected
     assert boot_sector.needs_uefi(image, "qcow2") is expected
 
 
+@pytest.mark.parametrize("image_format", ["vmdk", "vdi", "vhdx", "vpc"])
+@pytest.mark.parametrize(("kind", "expected"), [(SYSTEM_PARTITION, True), (LINUX, False)])
+def test_other_formats(tmp_path: Path, image_format: str, kind: str, expected: bool) -> None:
+    raw, image = tmp_path / "raw", tmp_path / "image"
+    raw.write_bytes(gpt(kind).ljust(SIZE, b"\0"))
+    run("qemu-img", "convert", "-f", "raw", "-O", image_format, raw, image)
+    assert boot_sector.needs_uefi(image, image_format) is expected
+
+
+def test_a_backing_file_has_the_first_sector(tmp_path: Path) -> None:
+    raw, image = tmp_path / "raw", tmp_path / "qcow2"
+    raw.write_bytes(gpt(SYSTEM_PARTITION).ljust(SIZE, b"\0"))
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", raw, image)
+    assert boot_sector.needs_uefi(image, "qcow2")
+
+
 def test_tiny_clusters_hide_the_partitions(tmp_path: Path) -> None:
     raw, image = tmp_path / "raw", tmp_path / "qcow2"
     raw.write_bytes(gpt(LINUX).ljust(SIZE, b"\0"))
@@ -74,7 +90,7 @@ def test_tiny_clusters_hide_the_partitions(tmp_path: Path) -> None:
     assert boot_sector.needs_uefi(image, "qcow2")
 
 
-def test_other_formats_and_unreadable_files_are_left_to_qemu(tmp_path: Path) -> None:
+def test_unreadable_files_are_left_to_qemu(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(sector())
     assert not boot_sector.needs_uefi(disk, "vmdk")

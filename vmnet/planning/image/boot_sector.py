@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from pathlib import Path
 
+from vmnet import process
 from vmnet.planning.image import qcow2
 from vmnet.planning.image.reading import little_endian, opened
 
@@ -24,18 +26,46 @@ def needs_uefi(path: Path, image_format: str) -> bool:
 
     A BIOS would run the empty boot sector, and hang.
 
-    :param image_format: qcow2 or raw; False for other formats, and for a disk that can't be read,
-        which QEMU reports
+    :param image_format: QEMU's name
+    :returns: False also for a disk that can't be read, which QEMU reports
     """
     try:
-        with opened(path) as (read, _):
-            if image_format == "qcow2":
-                start = qcow2.first_bytes(read, _TABLE)
-            else:
-                start = read(0, _TABLE) if image_format == "raw" else b""
-            return is_empty(start[:_SECTOR]) and may_boot(start)
-    except OSError:
+        start = _first_bytes(path, image_format)
+    except OSError:  # TimeoutError included
         return False
+    return is_empty(start[:_SECTOR]) and may_boot(start)
+
+
+def _first_bytes(path: Path, image_format: str) -> bytes:
+    """Return the first bytes of the guest's disk, or none if they can't be found.
+
+    :raises OSError: it can't be read
+    """
+    if image_format in ("raw", "qcow2"):
+        with opened(path) as (read, _):
+            start = read(0, _TABLE) if image_format == "raw" else qcow2.first_bytes(read, _TABLE)
+        if start:
+            return start
+    return _converted(path, image_format)
+
+
+def _converted(path: Path, image_format: str) -> bytes:
+    """Return the first bytes of a disk that only QEMU can read."""
+    program = process.find("qemu-img")
+    if program is None:
+        return b""
+    output = os.memfd_create("sectors")
+    try:
+        process.run(
+            (
+                *(str(program), "dd", "-U", "-f", image_format, "-O", "raw"),
+                *(f"bs={_SECTOR}", f"count={_TABLE // _SECTOR}"),
+                *(f"if={path}", f"of=/proc/{os.getpid()}/fd/{output}"),
+            )
+        )
+        return os.pread(output, _TABLE, 0)
+    finally:
+        os.close(output)
 
 
 def is_empty(sector: bytes) -> bool:
