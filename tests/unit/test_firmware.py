@@ -25,10 +25,15 @@ def test_the_messages_are_read_in_the_first_minute_after_each_start() -> None:
 
 def test_a_failure_ends_the_reading() -> None:
     firmware = Firmware(0.0)
-    assert not firmware.has_failed({"id": "firmware", "return": "Booting from Hard Disk..."})
+    assert not firmware.failure({"id": "firmware", "return": "Booting from Hard Disk..."})
     assert firmware.must_read(10.0)
-    assert firmware.has_failed({"id": "firmware", "return": FAILED})
+    assert firmware.failure({"id": "firmware", "return": FAILED}) == LOGGED
     assert not reads(firmware, 10, 100)
+
+
+def test_a_debug_build_of_uefi_reports_a_failed_boot() -> None:
+    answer = {"id": "firmware", "return": "[Bds] Unable to boot!\nBdsDxe: No bootable option"}
+    assert Firmware(0.0).failure(answer) == "UEFI found nothing to boot"
 
 
 def test_a_machine_without_the_buffer_is_not_asked_again() -> None:
@@ -37,7 +42,7 @@ def test_a_machine_without_the_buffer_is_not_asked_again() -> None:
     assert firmware.must_read(5.0)
     answer = {"id": "firmware", "error": {"class": "GenericError", "desc": "not found"}}
     assert firmware.is_answer(answer)
-    assert not firmware.has_failed(answer)
+    assert not firmware.failure(answer)
     assert not reads(firmware, 5, 100)
 
 

@@ -1,7 +1,9 @@
-"""Log that the BIOS found nothing to boot, which it shows only on a screen that few guests have.
+"""Log that the firmware found nothing to boot.
 
-SeaBIOS writes its messages to a debug port, too. The launch strategy connects the port to a ring
-buffer of QEMU, and the guard reads it in the first minute after the start and after each reset.
+SeaBIOS shows this only on a screen that few guests have, but writes its messages to a debug port,
+too. OVMF shows it on the serial console, and only a debug build of it writes to the port. The
+launch strategy connects the port to a ring buffer of QEMU, and the guard reads it in the first
+minute after the start and after each reset.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ READ = (
     b'{"execute": "ringbuf-read", "id": "firmware", '
     b'"arguments": {"device": "firmware", "size": 2048}}',
 )
-NOTHING_TO_BOOT = "No bootable device"  # SeaBIOS, src/boot.c
-LOGGED = "the BIOS found nothing to boot; a disk for UEFI needs VMNET_FIRMWARE"
+LOGGED = "the BIOS found nothing to boot; a disk for UEFI needs VMNET_FIRMWARE=uefi"
+_FAILURES = {
+    "No bootable device": LOGGED,  # SeaBIOS, src/boot.c
+    "[Bds] Unable to boot!": "UEFI found nothing to boot",  # EDK II, BdsEntry.c
+}
 _INTERVAL_SECONDS, _WATCHED_SECONDS = 5.0, 60.0
 
 
@@ -52,10 +57,12 @@ class Firmware:
             self._until = 0.0
         return True
 
-    def has_failed(self, message: Mapping[str, object]) -> bool:
-        """Return whether the answer shows that there was nothing to boot."""
+    def failure(self, message: Mapping[str, object]) -> str:
+        """Return what to log if the answer shows that there was nothing to boot; else empty."""
         text = message.get("return")
-        has_failed = isinstance(text, str) and NOTHING_TO_BOOT in text
-        if has_failed:
-            self._until = 0.0
-        return has_failed
+        if isinstance(text, str):
+            for mark, logged in _FAILURES.items():
+                if mark in text:
+                    self._until = 0.0
+                    return logged
+        return ""

@@ -28,7 +28,7 @@ from . import process_name
 from .clock import Clock
 from .disk_errors import QUERY, RESUME, DiskErrors
 from .exit_port import FORCED_STATUS, PANIC_STATUS, ending
-from .firmware import LOGGED, READ, Firmware
+from .firmware import READ, Firmware
 from .hypervisor import Hypervisor
 from .keeper_watch import KeeperWatch
 from .log import Log
@@ -206,8 +206,8 @@ class Guard:
                 if message["return"]["status"] == "guest-panicked":
                     self._note_panic(is_paused=True)
             elif self._firmware.is_answer(message):
-                if self._firmware.has_failed(message):
-                    self._log_limited(LOGGED, is_error=True)
+                if failure := self._firmware.failure(message):
+                    self._log_limited(failure, is_error=True)
             elif isinstance(error := message.get("error"), dict):
                 self._log.error(f"QEMU refused a command: {error.get('desc')}")
 
