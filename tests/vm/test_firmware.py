@@ -34,6 +34,7 @@ def on(disk: Path, **settings: str) -> dict[str, str]:
         "VMNET_DISK": str(disk),
         "VMNET_DISK_FORMAT": "raw",
         "VMNET_DISK_STATE": state,
+        "VMNET_MEMORY": "512M",  # with 256 MiB and secure boot, the kernel resets the machine
     } | settings
 
 
