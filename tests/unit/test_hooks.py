@@ -84,7 +84,7 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
     ),
     "vmnet_bridge_rejoin": (lambda it: it.rejoin_bridge(WIRING), True, None),
     "vmnet_bridge_build": (lambda it: it.build_bridge(WIRING), True, None),
-    "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING, "fake"), True, None),
+    "vmnet_bridge_restore": (lambda it: it.restore_bridge(WIRING), True, None),
     "vmnet_launch": (lambda it: it.launch(COMMAND), None, None),
     "vmnet_launch_change": (lambda it: it.change_nic(COMMAND, CHANGE), True, None),
 }

@@ -254,7 +254,7 @@ def test_a_second_signal_does_not_disturb_the_undo(
 ) -> None:
     steps: list[str] = []
 
-    def restore(hooks: Hooks, wiring: object, name: str) -> None:
+    def restore(hooks: Hooks, wiring: object) -> None:
         steps.append("begun")
         os.kill(os.getpid(), signal.SIGTERM)
         steps.append("done")

@@ -228,11 +228,12 @@ class Hooks:
         """Make ports correspond to their plan, and connect new uplinks."""
         self._required(wiring.strategy, "vmnet_bridge_rejoin", bool, wiring=wiring)
 
-    def restore_bridge(self, wiring: Wiring, name: str) -> None:
-        """Restore the network with the strategy, selected or not, that built the bridges.
+    def restore_bridge(self, wiring: Wiring) -> None:
+        """Restore the network with the strategy, selected or not, that planned the wiring.
 
         :raises PluginError: the strategy is not installed, or it failed
         """
+        name = wiring.strategy
         if name not in self.plugins.names:
             raise PluginError(
                 f"the bridge strategy {name}, which wired this network to a VM, is not installed",

@@ -103,7 +103,7 @@ def plug(vm: Vm, name: str, slot: int) -> Vm:
     with ExitStack() as undo:
         undo.callback(vm.save)
         new.save()
-        undo.callback(vm.hooks.restore_bridge, _alone(wiring, port), vm.wiring.strategy)
+        undo.callback(vm.hooks.restore_bridge, _alone(wiring, port))
         vm.hooks.build_bridge(_alone(wiring, port))
         deliver(vm, new, undo)
         if port.tap is not None and not requirements.any_address:
@@ -137,7 +137,7 @@ def unplug(vm: Vm, name: str, slot: int) -> str:
         vm.hooks.change_nic(vm.command, NicChange("unplug", nic, slot))
     except VmnetError as error:
         trouble = error.message
-    vm.hooks.restore_bridge(_alone(vm.wiring, port), vm.wiring.strategy)
+    vm.hooks.restore_bridge(_alone(vm.wiring, port))
     left.save()
     left.save_nics(vm.hooks.requirements(vm.identity).any_address)
     return trouble

@@ -33,7 +33,7 @@ def recover(hooks: Hooks) -> None:
             )
         _log.info("restoring the network that a start left in this namespace")
         _reopen(run_dir)
-        hooks.restore_bridge(left.wiring, left.wiring.strategy)
+        hooks.restore_bridge(left.wiring)
         state.discard(run_dir)
     if state.allocations_path(run_dir).exists():
         from vmnet.lifecycle import allocation

@@ -170,7 +170,7 @@ def _reading_devices() -> Iterator[None]:
 def _restore(hooks: Hooks, wiring: Wiring) -> None:
     """Restore the network, and keep the saved state for the next start if that fails."""
     try:
-        hooks.restore_bridge(wiring, wiring.strategy)
+        hooks.restore_bridge(wiring)
     except PrivilegeError:
         # Without this privilege the start changed nothing. Its own error is reported.
         _log.debug("nothing to restore")
