@@ -108,6 +108,25 @@ def test_a_refusal_or_an_invalid_answer_is_an_error(tmp_path: Path, answer: Any,
         session.ask("guest-info")
 
 
+@pytest.mark.parametrize(
+    ("why", "hint"),
+    [
+        ("Command guest-exec has been disabled", "/etc/qemu/qemu-ga.conf"),
+        ("Failed to execute child process “x” (No such file or directory)", "sh -c"),
+        ("The command guest-exec has not been found", "newer qemu-guest-agent"),
+        ("something else", "log in the guest"),
+    ],
+)
+def test_a_refusal_has_a_remedy(tmp_path: Path, why: str, hint: str) -> None:
+    with (
+        agent_at(tmp_path / "agent.sock", lambda *_: {"error": {"desc": why}}),
+        agent.session(tmp_path / "agent.sock") as session,
+        pytest.raises(AgentError) as refused,
+    ):
+        session.ask("guest-exec")
+    assert hint in refused.value.hint
+
+
 def test_silence_and_a_flood_end_in_time() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) ->
         assert inside("exec", "-i", "--", "wc", "-c", given="hello").stdout == "5\n"
         assert inside("exec", "--", "wc", "-c", given="hello").stdout == "0\n"
         assert inside("exec", "--json", "--", "hostname").json()["stdout"] == "web\n"
+
+        # The sessions of several commands take turns.
+        with ThreadPoolExecutor() as pool:
+            scripts = [f"sleep 1; echo {number}" for number in range(4)]
+            done = pool.map(lambda script: inside("exec", "--", "sh", "-c", script), scripts)
+            assert [each.stdout + each.stderr for each in done] == ["0\n", "1\n", "2\n", "3\n"]
 
         late = inside("exec", "--timeout", "1", "--", "sh", "-c", "echo begun; sleep 300")
         assert (late.stdout, late.returncode) == ("begun\n", 124)

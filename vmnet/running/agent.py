@@ -36,6 +36,13 @@ _INSTALL = (
     "install and start qemu-guest-agent in the guest: `apt install qemu-guest-agent`, or `dnf` or "
     "`apk add`; on Windows from the CD of virtio-win"
 )
+# By words of the agent.
+_HINTS = {
+    "has been disabled": "the guest's configuration forbids it: see block-rpcs and allow-rpcs in "
+    "/etc/qemu/qemu-ga.conf or /etc/sysconfig/qemu-ga",
+    "execute child process": "name a program of the guest; a shell's words need `sh -c '…'`",
+    "not been found": "the guest needs a newer qemu-guest-agent",
+}
 
 
 class NoAgentError(GuestError):
@@ -206,7 +213,8 @@ def _silent(command: str) -> AgentError:
 
 
 def _failed(command: str, why: str) -> AgentError:
+    hints = (hint for words, hint in _HINTS.items() if words in why)
     return AgentError(
         f"the guest's qemu-guest-agent does not carry out {command}: {why}",
-        "the agent's own log in the guest may contain more",
+        next(hints, "the agent's own log in the guest may contain more"),
     )
