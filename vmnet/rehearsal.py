@@ -19,6 +19,7 @@ _IMPORTED_LATE = (
     "vmnet.planning.image.choose",
     "vmnet.planning.image.boot_sector",
     "vmnet.planning.image.qcow2",
+    "vmnet.planning.queues",
     "vmnet.lifecycle.become",
     "vmnet.net.filters.antispoof",
     "vmnet.net.arp",

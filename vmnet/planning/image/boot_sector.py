@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 from vmnet import process
@@ -17,7 +16,8 @@ _PARTITIONS = range(446, 510, 16)
 _PROTECTIVE = 0xEE  # type of the partition that covers a GPT disk (section 5.2.3)
 _GPT = b"EFI PART"  # the header in the second sector (section 5.3.2)
 _ENTRIES_AT, _COUNT_AT, _SIZE_AT, _HEADER = 72, 80, 84, 92
-_SYSTEM_PARTITION = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b").bytes_le
+# C12A7328-F81F-11D2-BA4B-00A0C93EC93B, with its first three numbers in little-endian order.
+_SYSTEM_PARTITION = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
 _TABLE = 34 * _SECTOR  # the sectors of the usual GPT, with 128 entries
 
 
