@@ -44,7 +44,7 @@ LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs and
 # for tests; on arm64 also that for secure boot, whose files have 64 MiB each. The certificates are for pip, and
-# for plugins that connect to services.
+# for plugins that connect to services. swtpm runs as the user tss.
 RUN case "$(dpkg --print-architecture)" in \
         amd64) qemu="qemu-system-x86 ovmf" ;; \
         arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
@@ -62,7 +62,8 @@ RUN case "$(dpkg --print-architecture)" in \
     && rm -f hppa-* openbios-* palcode-* s390-* skiboot.lid slof.bin u-boot* trace-events-all \
     && rm -rf /usr/share/ovmf /usr/share/qemu/OVMF.fd \
     && cd /usr/share \
-    && rm -f OVMF/*snakeoil* OVMF/*strictnx* AAVMF/*snakeoil* AAVMF/*.ms.fd AAVMF/AAVMF_CODE.secboot*
+    && rm -f OVMF/*snakeoil* OVMF/*strictnx* AAVMF/*snakeoil* AAVMF/*.ms.fd AAVMF/AAVMF_CODE.secboot* \
+    && useradd --system --no-create-home --shell /usr/sbin/nologin tss
 COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 # Write the modules of a start to one file, which records the current dates of their sources.
