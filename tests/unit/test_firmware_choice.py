@@ -83,6 +83,7 @@ def choose(boot: Boot, **environ: str) -> Firmware:
         (Boot((Cdrom(Path("/cd")),)), "bios"),
         (Boot((Cdrom(Path("/cd")), *FOR_UEFI.devices)), "uefi"),
         (Boot((*FOR_BIOS.devices, *FOR_UEFI.devices)), "bios"),
+        (Boot((*FOR_BIOS.devices, Disk(Path("/b"), "raw", uefi=True, boot=1))), "uefi"),
         (Boot(FOR_UEFI.devices, KERNEL.kernel), "bios"),
     ],
 )

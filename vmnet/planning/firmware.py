@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def _suitable(boot: Boot, architecture: str) -> tuple[str, str]:
 
 
 def _first_disk(boot: Boot) -> Disk | None:
-    return next((device for device in boot.devices if isinstance(device, Disk)), None)
+    """Return the disk that boots first: disks without a place in the boot order come last."""
+    disks = (device for device in boot.devices if isinstance(device, Disk))
+    return min(disks, key=lambda disk: math.inf if disk.boot is None else disk.boot, default=None)
 
 
 def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> FirmwareVariables:
