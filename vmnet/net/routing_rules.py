@@ -20,12 +20,16 @@ _PRIORITY = 32000  # before the main table
 
 
 def add(kernel: rtnl.Rtnl, source: IPv4Address, table: int) -> None:
-    """Make packets from an address use a table of routes.
+    """Make packets from an address use a table of routes, if they do not yet.
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused the request
     """
     flags = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
-    kernel.send_body(_RTM_NEWRULE, flags, _body(source, table))
+    try:
+        kernel.send_body(_RTM_NEWRULE, flags, _body(source, table))
+    except rtnl.RtnlError as error:
+        if error.errno != errno.EEXIST:
+            raise
 
 
 def remove(kernel: rtnl.Rtnl, source: IPv4Address, table: int) -> None:

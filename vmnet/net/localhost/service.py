@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import IPv4Interface, IPv6Interface, ip_network
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import ip_interface, ip_network
 
 from vmnet.model.identity import Route
 from vmnet.model.wiring import Local, Port
@@ -53,12 +55,23 @@ def add_addresses(kernel: rtnl.Rtnl, port: Port, local: Local) -> None:
     """
     for stand_in in port.localhost:
         guest, own = stand_in.guest, stand_in.own
-        if guest.version == 4:
-            if guest not in port.guest_addresses:
+        address = ip_interface(own)
+        if guest not in port.guest_addresses:
+            with _unless_there():
                 links.add_route(kernel, local.device, Route(ip_network(guest)))
-            links.add_address(kernel, local.device, IPv4Interface(str(own)))
-        else:
-            links.add_address(kernel, local.device, IPv6Interface(str(own)))
-            links.add_route(kernel, local.device, Route(ip_network(guest)))
+        with _unless_there():
+            links.add_address(kernel, local.device, address)
+        if guest.version == 6:
             # The guest's answer to a solicitation would not pass the filter.
-            neighbours.add_neighbour(kernel, local.device, guest, port.guest_mac)
+            with _unless_there():
+                neighbours.add_neighbour(kernel, local.device, guest, port.guest_mac)
+
+
+@contextmanager
+def _unless_there() -> Iterator[None]:
+    """Add something to a device that may have it: its uplink may be a new one."""
+    try:
+        yield
+    except rtnl.RtnlError as error:
+        if error.errno != errno.EEXIST:
+            raise

@@ -68,7 +68,7 @@ def _rejoin_port(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
             links.delete_routes(kernel, port.uplink)
     else:
         _move_uplink(kernel, bridged)
-    if port.kept is None and port.localhost is None:
+    if port.kept is None and not port.localhost:
         with step(f"change the routes to the guest on {bridge}"):
             own = port.owned, port.guest_addresses
             guest_addresses.replace(kernel, bridge, port.guest_mac, *own)

@@ -57,7 +57,7 @@ def _changed(
 
 
 def _refuse_kept(port: Port) -> None:
-    if port.kept is not None or port.localhost is not None:
+    if port.kept is not None or port.localhost:
         setting = "VMNET_KEEP_PORTS" if port.kept is not None else "VMNET_LOCALHOST"
         raise BridgeError(
             f"the rules of {setting} are for the present addresses of {port.uplink}", _REMEDY

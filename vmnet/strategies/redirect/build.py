@@ -77,16 +77,17 @@ def _rejoin_port(kernel: rtnl.Rtnl, ends: Ends) -> None:
         _add_outside(kernel, ends, outside)
     join(kernel, ends)
     _clear_uplink(kernel, ends)
-    if port.kept is None:
-        with step(f"change the routes to the guest on {ends.own.device}"):
-            own = port.owned, port.guest_addresses
-            guest_addresses.replace(kernel, ends.own.device, port.guest_mac, *own)
     if outside is not None and is_gone:
         with step(f"take the spare address from {ends.own.device}"):
             links.delete_addresses(kernel, ends.own.device)
             for address in ends.own.addresses:
                 links.add_address(kernel, ends.own.device, address)
+            _serve_localhost(kernel, ends)
         _address_outside(kernel, outside)
+    with step(f"change the routes to the guest on {ends.own.device}"):
+        reached = (*port.guest_addresses, *(each.guest for each in port.localhost))
+        own = port.owned, [each for each in reached if isinstance(each, IPv4Address)]
+        guest_addresses.replace(kernel, ends.own.device, port.guest_mac, *own)
 
 
 def _present(outside: Outside | None) -> Iterator[str]:
@@ -179,10 +180,14 @@ def _address_tap(kernel: rtnl.Rtnl, ends: Ends) -> None:
                 neighbours.add_neighbour(kernel, own.device, address, port.guest_mac)
         for address in port.guest_addresses:
             links.add_host_route(kernel, own.device, address)
-        if port.localhost:
-            from vmnet.api import localhost
+        _serve_localhost(kernel, ends)
 
-            localhost.add_addresses(kernel, port, own)
+
+def _serve_localhost(kernel: rtnl.Rtnl, ends: Ends) -> None:
+    if ends.port.localhost:
+        from vmnet.api import localhost
+
+        localhost.add_addresses(kernel, ends.port, ends.own)
 
 
 def _address_outside(kernel: rtnl.Rtnl, outside: Outside) -> None:
