@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.title="vmnet" \
 # for plugins that connect to services. swtpm runs as the user tss.
 RUN case "$(dpkg --print-architecture)" in \
         amd64) qemu="qemu-system-x86 ovmf" ;; \
-        arm64) qemu="qemu-system-arm qemu-efi-aarch64" ;; \
+        arm64) qemu="qemu-system-arm qemu-efi-aarch64 ipxe-qemu" ;; \
         *) echo "vmnet supports only amd64 and arm64" >&2; exit 1 ;; \
     esac \
     && apt-get update \

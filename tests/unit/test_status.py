@@ -45,7 +45,7 @@ def test_the_text_output(environ: dict[str, str], tmp_path: Path, capsys: Captur
     assert qemu.split(maxsplit=1) == ["QEMU", "running, emulation (TCG), version 10.0.2"]
     assert process.strip().startswith("qemu-system-x86_64, process ")
     text = "\n".join(lines)
-    assert "tap0, br0 172.17.255.253/16, eth0 " in text
+    assert "virtio, tap0, br0 172.17.255.253/16, eth0 " in text
     assert "br0 has lost 169.254.1.2, and has 172.17.255.253 instead" in text
     assert "nodhcp: another system gives the guest its address" in text
     assert f"the guest answers for 172.17.0.2, does not answer for {OTHER}" in text

@@ -1,4 +1,4 @@
-"""A guest without a disk boots from a server on the container's network (PXE)."""
+"""A guest boots from a server on the container's network (PXE)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def boot_server(network: Lan, folder: Path, *commands: str) -> Iterator[Process]
         yield web
 
 
-def test_the_guest_boots_from_the_network(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
+def test_a_guest_with_an_empty_disk_boots_from_the_network(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
     for name in ("vmlinuz", "initrd"):
         (tmp_path / name).symlink_to(Path(machine.environ["VMNET_DEMO"], name))
     base = f"http://{network.gateway}"
@@ -35,11 +39,13 @@ def test_the_guest_boots_from_the_network(network: Lan, machine: DemoVm, tmp_pat
         f"initrd {base}/initrd",
         "boot",
     )
-    web, url = network.container("web"), f"tftp://{network.gateway}/boot.ipxe"
-    with (
-        boot_server(network, tmp_path, *commands),
-        machine.booted(web, VMNET_BOOT="network", VMNET_BOOT_URL=url) as guest,
-    ):
+    settings = {
+        "VMNET_DISK": str(disk),
+        "VMNET_BOOT": "disk,network",
+        "VMNET_BOOT_URL": f"tftp://{network.gateway}/boot.ipxe",
+    }
+    web = network.container("web")
+    with boot_server(network, tmp_path, *commands), machine.booted(web, **settings) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
 
 
