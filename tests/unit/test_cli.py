@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,8 +172,10 @@ def test_plan_shows_everything_and_changes_nothing(
     environ: dict[str, str], tmp_path: Path, capsys: Capture
 ) -> None:
     recorder.CALLS.clear()
-    assert run("plan", **environ) == 0
+    chosen = {"VMNET_NIC_MODEL": "e1000", "VMNET_CPUS": "2", "VMNET_MEMORY": "64M"}
+    assert run("plan", **chosen, **environ) == 0
     text = capsys.readouterr().out
+    assert re.search(r"\nCPUs +2\nmemory +64 MiB\neth0 +e1000\n", text)
     for part in (
         "web",
         "02:42:ac:11:00:02",
