@@ -18,6 +18,7 @@ from vmnet.lifecycle import (
     run_directory,
     state,
     stop_signals,
+    uplink_description,
     uplink_record,
     vm_record,
 )
@@ -113,7 +114,7 @@ def _write_records(
     undo.callback(uplink_record.discard, run_dir)
     with _reading_devices():
         devices = device.devices()
-    record = uplink_record.describe(plan.wiring, devices, late)
+    record = uplink_description.describe(plan.wiring, devices, late)
     uplink_record.save(run_dir, record)
     undo.callback(command_record.discard, run_dir)
     command_record.save(run_dir, plan.command)

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.errors import VmnetError
-from vmnet.lifecycle import hotplug, new_nics, readdress, uplink_record, way_out
+from vmnet.lifecycle import hotplug, new_nics, readdress, uplink_description, uplink_record, way_out
 from vmnet.lifecycle.uplink_record import Uplink, UplinkRecord
 from vmnet.net import device
 from vmnet.net.device import Device
@@ -86,7 +86,7 @@ def _rejoin(
     text += f", with {readdress.describe(interface)}"
     _log.info("%s", text)
     devices = device.devices()
-    described = uplink_record.describe(vm.wiring, devices)
+    described = uplink_description.describe(vm.wiring, devices)
     (new,) = (found for found in described.uplinks if found.name == nic.name)
     record = _replaced(record, uplink, evolve(new, most_mtu=uplink.most_mtu))
     known = (*record.known, *(index for index in devices if index not in before))
@@ -161,7 +161,7 @@ def plug_added(
         addresses = " ".join(map(str, interface.addresses)) or "no address"
         text = f"{nic.name} was connected: the guest has a new NIC, {interface.mac} {addresses}"
         _log.info("%s", text)
-        described = uplink_record.describe(vm.wiring, now)
+        described = uplink_description.describe(vm.wiring, now)
         (uplink,) = (uplink for uplink in described.uplinks if uplink.name == nic.name)
         record = evolve(
             record,

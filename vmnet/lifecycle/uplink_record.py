@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
 
-from vmnet.lifecycle import files, way_out
+from vmnet.lifecycle import files
 from vmnet.lifecycle.way_out import WayOut
 from vmnet.model.base import frozen
 from vmnet.model.serial import plain
 from vmnet.net import device
 from vmnet.net.device import Device
-
-if TYPE_CHECKING:
-    from vmnet.model.wiring import Port, Wiring
 
 _FILE = "uplinks.json"
 _EVENTS = 16
@@ -104,60 +101,6 @@ class UplinkRecord:
         """
         taken = {*self.blocked, *(uplink.slot for uplink in self.uplinks)}
         return next((slot for slot in range(slots) if slot not in taken), None)
-
-
-def describe(
-    wiring: Wiring, devices: Mapping[int, Device], late: Collection[int] = ()
-) -> UplinkRecord:
-    """Return the record of a start that has built its bridges.
-
-    :param late: the indexes of devices that appeared during planning
-    """
-    by_name = {device.name: device for device in devices.values()}
-    planned = {by_name[port.uplink].index for port in wiring.ports if port.uplink in by_name}
-    return UplinkRecord(
-        uplinks=tuple(
-            Uplink(
-                name=port.uplink,
-                index=by_name[port.uplink].index,
-                bridge=bridge,
-                bridge_index=by_name[bridge].index if bridge else 0,
-                had_carrier=by_name[port.uplink].has_carrier,
-                tap=(tap := _redirected_to(port)),
-                tap_index=by_name[tap].index if tap in by_name else 0,
-                mtu=by_name[port.uplink].mtu,
-                most_mtu=port.mtu,
-                has_addresses=_has_addresses(port),
-            )
-            for port, bridge in zip(wiring.ports, map(_bridge, wiring.ports), strict=True)
-            if port.uplink in by_name and (not bridge or bridge in by_name)
-        ),
-        known=tuple(sorted(index for index in devices if index not in late or index in planned)),
-        is_user_mode=bool(wiring.ports) and all(port.tap is None for port in wiring.ports),
-        way_out=way_out.plan(wiring),
-    )
-
-
-def _bridge(port: Port) -> str:
-    """Return the name of a port's bridge, or an empty string."""
-    from vmnet.model.wiring import Bridge  # takes longer than the rest of this module's imports
-
-    is_bridged = isinstance(port.path, Bridge)
-    return port.local.device if is_bridged and port.local is not None else ""
-
-
-def _has_addresses(port: Port) -> bool:
-    from vmnet.model.wiring import Redirect
-
-    path = port.path
-    return isinstance(path, Redirect) and (path.shares_mac or port.kept is not None)
-
-
-def _redirected_to(port: Port) -> str:
-    """Return the name of the tap to which a port is redirected, or an empty string."""
-    from vmnet.model.wiring import Redirect
-
-    return port.tap.name if isinstance(port.path, Redirect) and port.tap is not None else ""
 
 
 def trouble(uplink: Uplink, devices: Mapping[int, Device]) -> str:
