@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from tests.lab.net.lan import Lan
-from tests.lab.wait import WAIT
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import DemoVm, booting
+from tests.vm.test_least_privilege import NOTHING, STOPPED, capabilities, statuses
 
 pytestmark = pytest.mark.vm
 
@@ -27,8 +31,8 @@ def test_the_state_of_the_tpm_is_kept(network: Lan, machine: DemoVm, tmp_path: P
     for _ in range(2):
         with machine.booted(container, **settings) as guest:
             guest.says("resets: ")
-            socket = tmp_path / "run" / "swtpm.sock"
-            assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+            control = tmp_path / "run" / "swtpm.sock"
+            assert stat.S_IMODE(control.stat().st_mode) == 0o600
             assert guest.process.wait(WAIT) == 0
             found = re.search(r"resets: ([0-9a-f]{8})\r?\n", guest.output())
             assert found, guest.output()
@@ -37,3 +41,33 @@ def test_the_state_of_the_tpm_is_kept(network: Lan, machine: DemoVm, tmp_path: P
     state = tmp_path / "state" / "tpm"
     assert state.stat().st_uid != 0
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+def test_swtpm_has_no_privileges_and_is_kept_alive(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    container = network.container("web")
+    settings = {"VMNET_TPM": "on", "VMNET_DISK_STATE": str(tmp_path / "state")}
+    pidfile = tmp_path / "run" / "swtpm.pid"
+    with machine.booted(container, STOPPED, **settings) as guest:
+        _await_main_loop(tmp_path / "run" / "qmp.sock")
+        first = statuses(container)["swtpm"]
+        os.kill(int(first["Pid"]), signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{first['Pid']}").exists(), WAIT, "the end of swtpm")
+        until(pidfile.exists, WAIT, "another swtpm", detail=guest.output)
+        second = statuses(container)["swtpm"]
+    for swtpm in (first, second):
+        assert {**capabilities(swtpm), "CapBnd": 0} == NOTHING
+        assert "0" not in swtpm["Uid"].split()
+        assert swtpm["NoNewPrivs"] == "1"
+
+
+def _await_main_loop(path: Path) -> None:
+    """Await QEMU's answer, which it gives when it has reset the devices."""
+    with socket.socket(socket.AF_UNIX) as qmp, qmp.makefile("rwb") as file:
+        qmp.settimeout(WAIT)
+        qmp.connect(str(path))
+        file.readline()
+        file.write(b'{"execute": "qmp_capabilities"}\n')
+        file.flush()
+        assert b"return" in file.readline()
