@@ -26,8 +26,9 @@ def boot_server(network: Lan, folder: Path, *commands: str) -> Iterator[Process]
         yield web
 
 
+@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.long)])
 def test_a_guest_with_an_empty_disk_boots_from_the_network(
-    network: Lan, machine: DemoVm, tmp_path: Path
+    network: Lan, machine: DemoVm, tmp_path: Path, firmware: str
 ) -> None:
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(1 << 20))
@@ -35,12 +36,14 @@ def test_a_guest_with_an_empty_disk_boots_from_the_network(
         (tmp_path / name).symlink_to(Path(machine.environ["VMNET_DEMO"], name))
     base = f"http://{network.gateway}"
     commands = (
-        f"kernel {base}/vmlinuz console=ttyS0 quiet panic=-1",
+        # UEFI's boot programs tell Linux the name of its initrd.
+        f"kernel {base}/vmlinuz initrd=initrd console=ttyS0 quiet panic=-1",
         f"initrd {base}/initrd",
         "boot",
     )
     settings = {
         "VMNET_DISK": str(disk),
+        "VMNET_FIRMWARE": firmware,
         "VMNET_BOOT": "disk,network",
         "VMNET_BOOT_URL": f"tftp://{network.gateway}/boot.ipxe",
     }
