@@ -17,6 +17,7 @@ from tests.lab.net.services import web_server
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, bridge_address, hypervisor
+from tests.netns.test_kept_ports import page
 from tests.unit.qmp import Qemu, qemu
 
 CONNECTED, DISCONNECTED = "eth1 was connected", "eth1 was disconnected: the guest's NIC is removed"
@@ -309,6 +310,44 @@ def test_the_container_keeps_its_ports_on_a_network_that_comes(network: Lan, vmn
             second.host.ip("link", "delete", late.port)
             _await(process, DISCONNECTED)
             assert page(network.host, web.address) == "container"
+
+
+@pytest.mark.parametrize("strategy", ["bridge", "redirect"])
+def test_a_replaced_nic_keeps_ports_and_localhost(
+    network: Lan, vmnet: Vmnet, strategy: str
+) -> None:
+    web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+    first, world = web.nic(), network.world()
+    # Otherwise the host's bridge takes another MAC with its ports, which others learn later.
+    network.host.ip("link", "set", network.bridge, "address", "02:42:00:00:00:01")
+    with (
+        running(
+            vmnet,
+            web,
+            VMNET_KEEP_PORTS="8006",
+            VMNET_LOCALHOST="on",
+            VMNET_BRIDGE=strategy,
+        ) as (process, _),
+        web_server(web, "container", 8006),
+        behind_tap(hypervisor(web), first.mac) as vm,
+    ):
+        vm.ip("address", "add", f"{first.address}/24", "dev", "eth0")
+        vm.ip("route", "add", "default", "via", network.gateway)
+        with web_server(vm, "guest", 80):
+            assert page(world, first.address, 8006) == "container"
+            assert page(web, "127.0.0.1", 80) == "guest"
+            network.host.ip("link", "delete", first.port)
+            _await(process, "eth0 is gone")
+            # An engine could not add a second one.
+            default = "the default route to go"
+            until(lambda: not web.run("ip", "route", "show", "default").stdout, WAIT, default)
+            network.attach(web, "eth0", address=first.address, mac="02:42:00:00:00:07")
+            _await(process, "eth0 was replaced: the guest's NIC is on its network again")
+            if strategy == "bridge":
+                _await(process, "br0 has the container's default route again")
+            assert page(world, first.address, 8006) == "container"
+            assert page(world, first.address, 80) == "guest"
+            assert page(web, "127.0.0.1", 80) == "guest"
 
 
 def _await(process: Process, word: str) -> None:

@@ -307,6 +307,20 @@ def test_a_start_says_what_kept_ports_lack(network: Lan, vmnet: Vmnet) -> None:
     assert "VMNET_KEEP_PORTS=8006/tcp needs the guest's addresses" in outside.stderr
 
 
+def test_kept_ports_and_localhost_are_shown(
+    network: Lan, vmnet: Vmnet, web: Namespace, chosen: dict[str, str]
+) -> None:
+    settings = {"VMNET_KEEP_PORTS": "8006,161/udp", "VMNET_LOCALHOST": "on", **chosen}
+    kept = "the container keeps 8006/tcp, 161/udp: the guest can't serve these ports"
+    localhost = "127.0.0.1 and ::1 in the container: the guest, where nothing in the container"
+    for command in ("plan", "check"):
+        shown = vmnet(web, command, **settings).stdout
+        assert (command, kept in shown, localhost in shown) == (command, True, True), shown
+    with vmnet.running(web, **settings) as process:
+        said = process.output()
+        assert (said.count(kept), said.count(localhost)) == (1, 1), said
+
+
 def test_a_program_nft_that_the_kernel_refuses_changes_nothing(
     network: Lan, vmnet: Vmnet, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 
 from attrs import evolve
 
@@ -36,5 +36,15 @@ def test_the_ports_that_the_container_keeps() -> None:
     stand_in = StandIn(IPv4Address("172.17.0.2"), IPv4Address("169.254.7.7"))
     kept = Kept((PortRange("tcp", 8006, 8006), PortRange("udp", 9000, 9010)), (stand_in,))
     assert list(port_words.further(evolve(PORT, kept=kept))) == [
-        "the container keeps 8006/tcp, 9000-9010/udp of the guest's addresses on eth0"
+        "the container keeps 8006/tcp, 9000-9010/udp: the guest can't serve these ports on eth0"
+    ]
+
+
+def test_localhost() -> None:
+    served = (
+        StandIn(IPv4Address("172.17.0.2"), IPv4Address("169.254.7.7")),
+        StandIn(IPv6Address("fd00::2"), IPv6Address("fe80::7")),
+    )
+    assert list(port_words.further(evolve(PORT, localhost=served))) == [
+        "127.0.0.1 and ::1 in the container: the guest, where nothing in the container listens"
     ]

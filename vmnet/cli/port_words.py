@@ -45,8 +45,10 @@ def further(port: Port) -> Iterator[str]:
             own = str(outside.address or f"{outside.spares[0]} or another free address")
             yield f"{device} {mac} {own}: the container's way to the network of {port.uplink}"
     if port.kept is not None:
-        ports = ", ".join(map(str, port.kept.ports))
-        yield f"the container keeps {ports} of the guest's addresses on {port.uplink}"
+        yield f"the container keeps {port.kept}: the guest can't serve these ports on {port.uplink}"
+    if port.localhost:
+        addresses = " and ".join(str(each.loopback) for each in port.localhost)
+        yield f"{addresses} in the container: the guest, where nothing in the container listens"
 
 
 def own_end(port: Port) -> str:

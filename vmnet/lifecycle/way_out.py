@@ -15,7 +15,7 @@ from vmnet.model.base import frozen
 from vmnet.net import default_route
 
 if TYPE_CHECKING:
-    from vmnet.model.wiring import Wiring
+    from vmnet.model.wiring import Port, Wiring
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,28 @@ def plan(wiring: Wiring) -> WayOut | None:
         if own is not None and own.gateway is not None:
             subnet = own.candidates[0].network
             return WayOut(port.uplink, own.device, str(own.gateway), str(subnet))
+        if (planned := _of_kept_ports(port)) is not None:
+            return planned
+    return None
+
+
+def _of_kept_ports(port: Port) -> WayOut | None:
+    """Return the default route of a bridge that serves kept ports.
+
+    That of a redirected NIC goes with the NIC.
+    """
+    from vmnet.model.wiring import Bridge
+
+    if port.kept is None or port.local is None or not isinstance(port.path, Bridge):
+        return None
+    routes = port.kept.routes
+    for default in routes:
+        gateway = default.gateway
+        if default.is_default and isinstance(gateway, IPv4Address):
+            for route in routes:
+                if route.gateway is None and gateway in route.destination:
+                    subnet = str(route.destination)
+                    return WayOut(port.uplink, port.local.device, str(gateway), subnet)
     return None
 
 

@@ -107,7 +107,7 @@ def _detour(end: End, stand_in: StandIn) -> list[Object]:
 def _to_guest(end: End, stand_in: StandIn, kept: tuple[PortRange, ...]) -> Iterator[list[Object]]:
     protocol = _protocol(stand_in)
     yield [unequal(meta("iifname"), "lo"), ACCEPT]
-    yield [unequal(field(protocol, "daddr"), _loopback(stand_in)), ACCEPT]
+    yield [unequal(field(protocol, "daddr"), str(stand_in.loopback)), ACCEPT]
     yield [unequal(meta("l4proto"), members(("tcp", "udp"))), ACCEPT]
     for each in ("tcp", "udp"):
         if ports := [ports for ports in kept if ports.protocol == each]:
@@ -130,7 +130,7 @@ def _to_guest(end: End, stand_in: StandIn, kept: tuple[PortRange, ...]) -> Itera
 
 def _answers(end: End, stand_in: StandIn) -> Iterator[list[Object]]:
     """Yield the rules for input, because routing refuses packets with loopback addresses."""
-    protocol, loopback = _protocol(stand_in), _loopback(stand_in)
+    protocol, loopback = _protocol(stand_in), str(stand_in.loopback)
     source, destination = field(protocol, "saddr"), field(protocol, "daddr")
     to_own = equal(destination, str(stand_in.own))
     from_guest = equal(meta("iifname"), end.device)
@@ -148,7 +148,3 @@ def _answers(end: End, stand_in: StandIn) -> Iterator[list[Object]]:
 
 def _protocol(stand_in: StandIn) -> str:
     return "ip" if isinstance(stand_in.guest, IPv4Address) else "ip6"
-
-
-def _loopback(stand_in: StandIn) -> str:
-    return "127.0.0.1" if isinstance(stand_in.guest, IPv4Address) else "::1"

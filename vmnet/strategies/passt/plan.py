@@ -7,6 +7,7 @@ any kind. The network itself stays as it is: there is nothing to build or to res
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Any
@@ -18,6 +19,7 @@ from vmnet.api import (
     BridgeError,
     Delivery,
     Identity,
+    Kept,
     Port,
     Requirements,
     Saved,
@@ -31,6 +33,7 @@ from vmnet.api import (
 )
 from vmnet.strategies.passt.ports import parse
 
+_log = logging.getLogger(__name__)
 NAME = "passt"
 STATIC = "static"
 """The strategy data of a port whose guest gets its addresses from another system."""
@@ -56,6 +59,10 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     _require_addresses(identity)
     passt = service.find()
     _refuse_localhost(settings, identity)
+    kept = settings[KEEP_PORTS]
+    if kept:
+        listed = ", ".join(map(str, kept))
+        _log.info("the container keeps %s: the guest can't serve these ports", listed)
     ports = tuple(
         Port(
             uplink=interface.name,
@@ -64,6 +71,7 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
             saved=Saved(up=True, queue_length=0, addr_gen_mode=None, messages=()),
             backend=Stream(Paths.below(settings[RUN_DIR], number).socket),
             path=UserMode(NAME),
+            kept=Kept(kept) if kept else None,
             strategy_data=STATIC if requirements.any_address else "",
         )
         for number, interface in enumerate(identity.interfaces)

@@ -50,7 +50,11 @@ def with_localhost(
             "use VMNET_IPAM=dnsmasq or cloudinit on a network with IPv4, or unset VMNET_LOCALHOST",
         )
     served = evolve(port, localhost=stand_ins)
-    return served if _is_possible(served, wanted) else port
+    if not _is_possible(served, wanted):
+        return port
+    addresses = " and ".join(str(each.loopback) for each in stand_ins)
+    _log.info("%s in the container: the guest, where nothing in the container listens", addresses)
+    return served
 
 
 def _stand_ins(port: Port, interface: Interface, identity: Identity) -> Iterator[StandIn]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ from vmnet.api import (
 from vmnet.strategies.ports import addressing, loopback, own_address, senders
 from vmnet.strategies.ports.method import Choose, Method
 
+_log = logging.getLogger(__name__)
 # The first tap's descriptor, well above the descriptors inherited from an engine or a shell.
 _FIRST_FD = 100
 SETTINGS = (BRIDGE_ADDRESS, FILTER, KEEP_PORTS, LOCALHOST, QUEUES, VHOST)
@@ -57,6 +59,8 @@ def plan(
         ports[default] = choose(interface).give(ports[default], default, interface, spare)
     if ranges := settings[KEEP_PORTS]:
         ports = _keep(ranges, ports, identity.interfaces, identity, requirements)
+        keeps = ", ".join(map(str, ranges))
+        _log.info("the container keeps %s: the guest can't serve these ports", keeps)
     ports[default] = loopback.with_localhost(
         settings, ports[default], interface, identity, requirements
     )
