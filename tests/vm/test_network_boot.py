@@ -52,7 +52,10 @@ def test_a_guest_with_an_empty_disk_boots_from_the_network(
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
 
 
-@pytest.mark.parametrize("model", ["e1000", "e1000e", "rtl8139"])
+@pytest.mark.parametrize(
+    "model",
+    ["e1000", *(pytest.param(name, marks=pytest.mark.long) for name in ("e1000e", "rtl8139"))],
+)
 def test_an_emulated_nic_carries_packets(
     network: Lan, machine: DemoVm, tmp_path: Path, model: str
 ) -> None:
