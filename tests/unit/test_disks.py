@@ -11,6 +11,7 @@ from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Base, Disk
 from vmnet.planning import disks, io_uring
+from vmnet.planning.image import record
 from vmnet.settings import core
 
 
@@ -106,6 +107,16 @@ def test_a_folder_of_backing_files_counts_for_all_disks(tmp_path: Path) -> None:
         planned(**environ)
     (found,) = planned(**environ, VMNET_DISK_BACKING=f"/images,{tmp_path}/bases")
     assert found.backed
+
+
+def test_a_raw_disk_that_looks_like_another_image_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user may have replaced the image, and the guest does not boot."""
+    disk = create(tmp_path / "disk", "-f", "qcow2", "1M")
+    record.write(disk, "raw", "db")
+    assert [found.format for found in planned(VMNET_DISK=str(disk))] == ["raw"]
+    assert "if you have replaced the image, set VMNET_DISK_FORMAT=qcow2" in caplog.text
 
 
 def test_a_further_disk_can_be_created(tmp_path: Path) -> None:

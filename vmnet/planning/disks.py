@@ -113,7 +113,8 @@ def _image(variable: str, value: DiskValue, settings: Settings) -> Disk:
         folders=folders or (),
     )
     if choice.note:
-        _log.info("%s=%s is %s", variable, path, choice.note)
+        level = logging.WARNING if choice.format == "raw" else logging.INFO
+        _log.log(level, "%s=%s is %s", variable, path, choice.note)
     if choice.guessed:
         _log.info(
             "%s=%s is served as a raw disk, because its format is unknown: QEMU prevents "
