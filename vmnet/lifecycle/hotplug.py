@@ -170,13 +170,17 @@ def _refuse_fixed(vm: Vm) -> None:
         raise MachineError(f"{allocators[0]} allocates addresses only at a start", "")
 
 
-def await_setup(name: str) -> None:
-    """Wait until the engine has set up a NIC: its address, if it gets one, and then its routes."""
+def await_setup(name: str, *, has_address: bool = False) -> None:
+    """Wait until the engine has set up a NIC: its address, if it gets one, and then its routes.
+
+    :param has_address: do not wait for an address
+    """
     index, end = links.index(name), time.monotonic() + _SETUP_SECONDS
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as changes:
         changes.bind((0, _GROUPS))
         while (left := end - time.monotonic()) > 0:
-            limit = min(left, _QUIET_SECONDS) if index in device.addressed() else left
+            has_address = has_address or index in device.addressed()
+            limit = min(left, _QUIET_SECONDS) if has_address else left
             if not select.select([changes], [], [], limit)[0]:
                 return
             with suppress(OSError):  # the kernel has dropped messages

@@ -80,7 +80,7 @@ def change(vm: Vm, name: str, most_mtu: int, slot: int | None = None) -> tuple[V
     """
     interface, port = _of(vm, name)
     with step(f"read the addresses of {name}"):
-        hotplug.await_setup(name)
+        hotplug.await_setup(name, has_address=True)
         with rtnl.Rtnl() as kernel:
             found = assigned.read(kernel, name)
             mtu = min(links.get(kernel, name).get_attr("IFLA_MTU"), most_mtu)
