@@ -203,11 +203,13 @@ def test_a_thousand_routes_and_two_default_gateways(
 
 
 def _link_local(container: Namespace) -> str:
-    """Return the second IPv4 address of the first bridge."""
-    _, second = (
-        address["local"] for address in container.addresses("br0") if address["family"] == "inet"
+    """Return the link-local IPv4 address of the first bridge, which may have another one."""
+    (found,) = (
+        address["local"]
+        for address in container.addresses("br0")
+        if address["local"].startswith("169.254.")
     )
-    return str(second)
+    return str(found)
 
 
 def _multipart(*parts: tuple[str, str]) -> bytes:
