@@ -171,6 +171,23 @@ def test_a_replaced_nic_brings_another_address(network: Lan, vmnet: Vmnet) -> No
         assert "172.30.1.99/24" in process.output()
 
 
+def test_a_replaced_nic_has_another_name(network: Lan, vmnet: Vmnet) -> None:
+    """Docker numbers the NICs of a container on when it connects a network again."""
+    web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+    first, station = web.nic(), network.station()
+    with running(vmnet, web) as (process, stand_in):
+        network.host.ip("link", "delete", first.port)
+        _await(process, "eth0 is gone")
+        until(lambda: "set_link" in stand_in.told, WAIT, "the carrier to go", detail=process.output)
+        network.attach(web, "eth1", address=first.address, mac=first.mac)
+        _await(process, "eth0 was replaced by eth1: the guest's NIC is on its network again")
+        assert "device_add" not in stand_in.told
+        assert _master(web, "eth1") == _master(web, "tap0") == "br0"
+        _require_reach(web, first.mac, first.address, station)
+        network.host.ip("link", "delete", web.nics["eth1"].port)
+        _await(process, "eth1 is gone")
+
+
 @pytest.mark.parametrize("strategy", ["bridge", "redirect"])
 def test_an_address_is_added_and_withdrawn(network: Lan, vmnet: Vmnet, strategy: str) -> None:
     web = network.container("web", ipv6=True)

@@ -36,28 +36,64 @@ _MOST_ADDRESSES, _MOST_ROUTES, _LEAST_MTU = 32, 64, 576
 _ALL_ONES = IPv4Address("255.255.255.255")
 
 
-def rejoin(vm: Vm, name: str, slot: int | None = None) -> Vm:
+def replaced_by(vm: Vm, gone: Iterable[str], name: str) -> str:
+    """Return the NIC of the start in whose place a new NIC is; empty if there is none.
+
+    Docker gives the NIC of a network that is connected again another name, and the same MAC or an
+    address of the same subnet.
+
+    :param gone: the names of the NICs of the start that are gone
+    :raises VmnetError: the new NIC can't be read
+    """
+    names = tuple(gone)
+    if not names or name in names:
+        return name if names else ""
+    with step(f"follow the setup of {name}"):
+        hotplug.await_setup(name)
+    (found,) = hotplug.capture(vm.hooks, name).interfaces
+    for interface in vm.identity.interfaces:
+        if interface.name in names and (interface.mac == found.mac or _meet(interface, found)):
+            return interface.name
+    return ""
+
+
+def _meet(one: Interface, other: Interface) -> bool:
+    """Whether two interfaces have addresses of the same subnet."""
+    subnets = {own.network for own in other.addresses}
+    return any(own.network in subnets for own in one.addresses)
+
+
+def rejoin(vm: Vm, gone: str, name: str) -> Vm:
     """Connect a new NIC in the place of a NIC that is gone, and return the changed VM.
 
     The guest's NIC has no carrier until then.
 
+    :param gone: the name of the NIC that is gone
     :raises VmnetError: a step failed, or the guest can't follow the settings of the new NIC
     """
-    before, port = _of(vm, name)
+    old, port = _of(vm, gone)
     with step(f"follow the setup of {name}"):
         hotplug.await_setup(name)
         (found,) = hotplug.capture(vm.hooks, name).interfaces
         with rtnl.Rtnl() as kernel:
             (saved,) = snapshot.take(kernel, [name])
     interface = evolve(found, mac=port.guest_mac, mtu=min(found.mtu, port.mtu))
-    new = _planned(vm, before, interface, saved)
+    before = evolve(old, name=name)
+    interfaces = tuple(before if own == old else own for own in vm.identity.interfaces)
+    ports = tuple(evolve(own, uplink=name) if own == port else own for own in vm.wiring.ports)
+    renamed = evolve(
+        vm,
+        identity=evolve(vm.identity, interfaces=interfaces),
+        wiring=evolve(vm.wiring, ports=ports),
+    )
+    new = _planned(renamed, before, interface, saved)
     with ExitStack() as undo:
         undo.callback(vm.save)
         new.save()
         vm.hooks.rejoin_bridge(_alone(new, name))
         _serve(vm, new, name, undo)
         _restart_outside(new, name)
-        set_carrier(new, name, slot, up=True)
+        set_carrier(new, name, up=True)
         undo.pop_all()
     return new
 

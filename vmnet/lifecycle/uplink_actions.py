@@ -77,12 +77,13 @@ def _rejoin(
     """Connect a NIC in the place of a NIC of the start that is gone."""
     before = device.numbers() - {nic.index}
     try:
-        vm = readdress.rejoin(hotplug.find(environ, run_dir), nic.name)
+        vm = readdress.rejoin(hotplug.find(environ, run_dir), uplink.name, nic.name)
     except VmnetError as error:
         _refuse(nic, error.message)
         return record
     interface = next(own for own in vm.identity.interfaces if own.name == nic.name)
-    text = f"{nic.name} was replaced: the guest's NIC is on its network again"
+    by = f" by {nic.name}" if nic.name != uplink.name else ""
+    text = f"{uplink.name} was replaced{by}: the guest's NIC is on its network again"
     text += f", with {readdress.describe(interface)}"
     _log.info("%s", text)
     devices = device.devices()
@@ -127,6 +128,20 @@ def put_way_out_right(record: UplinkRecord) -> None:
             _log.warning("%s: names outside don't resolve through the bridge", error.message)
 
 
+def _replaced_by(
+    run_dir: Path, record: UplinkRecord, environ: Mapping[str, str], nic: Device
+) -> Uplink | None:
+    """Return the NIC of the start in whose place a new NIC is; None if there is none."""
+    gone = {own.name: own for own in record.uplinks if own.is_cut}
+    if not gone:
+        return None
+    try:
+        return gone.get(readdress.replaced_by(hotplug.find(environ, run_dir), gone, nic.name))
+    except VmnetError as error:
+        _log.debug("%s: %s", nic.name, error.message)
+        return None
+
+
 def _replaced(record: UplinkRecord, old: Uplink, new: Uplink) -> UplinkRecord:
     uplinks = tuple(new if uplink == old else uplink for uplink in record.uplinks)
     return evolve(record, uplinks=uplinks)
@@ -141,9 +156,9 @@ def plug_added(
     """
     before = device.devices()
     for nic in uplink_record.added_nics(record, before, value(environ, INTERFACES)):
-        gone = [own for own in record.uplinks if own.name == nic.name and own.is_cut]
-        if gone:
-            record = _rejoin(run_dir, record, environ, gone[0], nic)
+        gone = _replaced_by(run_dir, record, environ, nic)
+        if gone is not None:
+            record = _rejoin(run_dir, record, environ, gone, nic)
             continue
         slot = record.free_slot(slots)
         if slot is None:
