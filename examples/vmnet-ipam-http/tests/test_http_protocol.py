@@ -321,7 +321,8 @@ def test_every_answer_gives_a_valid_identity_or_is_refused(answer: Any) -> None:
 
 def _deliver(identity: Identity) -> None:
     """Check that the strategies that deliver can write the identity."""
-    settings, wiring = testing.settings({}), testing.wiring(identity)
+    settings = testing.settings({}, *vmnet_dnsmasq.vmnet_settings())
+    wiring = testing.wiring(identity)
     cloudinit_settings = testing.settings({}, *vmnet_cloudinit.vmnet_settings())
     vmnet_cloudinit.vmnet_ipam_deliver(cloudinit_settings, identity, wiring)
     delivery = vmnet_dnsmasq.vmnet_ipam_deliver(settings, identity, wiring)
