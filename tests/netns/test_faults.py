@@ -142,7 +142,7 @@ def _is_survived(effect: Effect, ended: Completed) -> bool:
     # when it is imported. ioctl FIONCLEX: Python has a fallback. write to 100: the announcement of
     # the guest's addresses by the tap.
     # Without sock_diag, the sockets come from /proc.
-    optional = ("AF_PACKET", "SIOCGIF", "nl_groups=0x000009", "FIONCLEX", *SOCK_DIAG)
+    optional = ("AF_PACKET", "SIOCGIF", "nl_groups=0x", "FIONCLEX", *SOCK_DIAG)
     is_optional = any(word in effect.arguments for word in optional)
     is_announcement = effect.call == "write" and effect.arguments.startswith("100,")
     is_try = effect.call in ("setgroups", "setresgid", "setresuid") and effect.number == 1
