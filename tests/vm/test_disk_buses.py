@@ -10,7 +10,8 @@ import pytest
 from tests.lab.net.lan import Lan
 from tests.lab.net.services import file_server
 from tests.lab.wait import WAIT
-from tests.vm.conftest import DemoVm, booting
+from tests.vm.conftest import VMNET, DemoVm, booting
+from vmnet.errors import MachineError
 
 pytestmark = pytest.mark.vm
 
@@ -79,6 +80,23 @@ def test_a_vm_boots_from_a_url_and_keeps_what_it_downloaded(
         assert "downloading http://" in guest.output()
     with machine.booted(container, **settings) as guest:
         assert guest.process.wait(WAIT) == 11, "the server is gone"
+
+
+def test_a_second_vm_is_told_which_vm_uses_the_disk(
+    network: Lan, machine: DemoVm, tmp_path: Path
+) -> None:
+    """It has its own container, and so sees no process of the first."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))  # jmp $
+    settings = {"VMNET_DISK": str(disk), "VMNET_MEMORY": "64M", "VMNET_STOP_TIMEOUT": "1"}
+    other = {**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")}
+    with machine.booted(network.container("db"), **settings):
+        second = network.container("copy").run(
+            *VMNET, "run", env=other, pid=True, check=False, timeout=WAIT
+        )
+    assert second.returncode == MachineError.exit_code
+    message = f"VMNET_DISK={disk} is in use by another VM: db, which was last started with it"
+    assert message in second.stderr
 
 
 def test_a_guest_sees_sizes_serial_numbers_and_which_disk_is_read_only(
