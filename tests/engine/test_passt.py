@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.engine.conftest import FETCH, Vms
+from tests.engine.test_ending import attached
 from tests.lab.command import run
 from tests.lab.engines.docker import Container
 from tests.lab.wait import WAIT, until
@@ -33,7 +34,7 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
             *("-m", "http.server", "80"),
             options=("--network", network, "--name", "vmt-peer", "--entrypoint", "python3"),
         )
-        vm = start(vms, "--network", network, "-p", "80")
+        vm = start(vms, "--network", network, "-p", "80", "-p", "5000/udp", "-it")
         vms.await_log(vm, "serves a web page on port 80")
         assert "not wired by auto: the container lacks the capability NET_ADMIN" in vm.logs()
         published = f"127.0.0.1:{vm.port('80/tcp')}"
@@ -48,6 +49,7 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
         found = vms.query(published, "lookup?name=vmt-peer")["addresses"]
         assert found == [web.address(network)]
 
+        _require_datagrams(vms, vm)
         assert healthy(vm)
         vm.exec("sh", "-c", "kill $(cat /run/vmnet/passt/passt.pid)")
         vms.await_log(vm, "passt: ended before the VM")
@@ -57,6 +59,21 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
         assert vm.wait() == 0
         for container in (vm, web):
             container.rm()
+
+
+def _require_datagrams(vms: Vms, vm: Container) -> None:
+    """Send datagrams to a published port. The guest has no UDP server: its kernel counts them."""
+    with attached(vms, vm) as console:
+
+        def counted() -> int:
+            console.send_line("echo no-ports $(awk '/^Udp:/ {print $3}' /proc/net/snmp)")
+            return int(console.expect(r"^no-ports NoPorts (\d+)$")[1])
+
+        before = counted()
+        to = f"/dev/udp/127.0.0.1/{vm.port('5000/udp')}"
+        for _ in range(3):
+            vms.docker.on_host("bash", "-c", f"echo datagram > {to}")
+        until(lambda: counted() >= before + 3, WAIT, "the datagrams in the guest")
 
 
 @contextmanager
