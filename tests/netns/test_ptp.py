@@ -18,11 +18,13 @@ from tests.lab.images.debian_host import debian_host
 from tests.lab.net import ptp, snapshot
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.namespace import Namespace, namespace
+from tests.lab.net.services import web_server
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet
 from tests.netns.test_host_systems import NETWORKD
 from tests.netns.test_ipv6 import machine, routers
+from tests.netns.test_kept_ports import page
 from vmnet.errors import LaunchError
 from vmnet.model.identity import Identity
 from vmnet.model.serial import from_json
@@ -80,6 +82,20 @@ def test_an_off_link_subnet_has_no_spare_address(
     plan = vmnet(web, "plan", "--json", VMNET_BRIDGE_ADDRESS="spare")
     (port,) = plan.json()["wiring"]["ports"]
     assert IPv4Interface(port["local"]["address"]).ip.is_link_local
+
+
+@pytest.mark.parametrize("strategy", ["bridge", "redirect"])
+def test_kept_ports_are_reached_through_the_router(
+    containers: tuple[Namespace, Namespace], vmnet: Vmnet, strategy: str
+) -> None:
+    """The kernel lists the default route before the route that leads to its gateway."""
+    web, db = containers
+    with (
+        vmnet.running(web, VMNET_BRIDGE=strategy, VMNET_KEEP_PORTS="8006"),
+        web_server(web, "container", 8006),
+    ):
+        assert page(db, web.address, 8006) == "container"
+        assert page(db, str(web.nic().address6), 8006) == "container"
 
 
 def test_a_restart_in_the_same_namespace_converges(

@@ -104,9 +104,13 @@ def _has_ipv6() -> bool:
 
 
 def _routes(interface: Interface, stand_ins: Sequence[StandIn]) -> Iterator[Route]:
-    """Yield the routes to the interface's subnets, then its other routes."""
+    """Yield the routes to the interface's subnets, then its other routes.
+
+    The kernel accepts a gateway only after the route that leads to it.
+    """
     versions = {stand_in.guest.version for stand_in in stand_ins}
     on_link = (interface.on_link(own).network for own in interface.addresses)
     subnets = (Route(network) for network in on_link if network.prefixlen < network.max_prefixlen)
-    routes = (*dict.fromkeys(subnets), *interface.routes)
+    others = sorted(interface.routes, key=lambda route: route.gateway is not None)
+    routes = (*dict.fromkeys(subnets), *others)
     return (route for route in routes if route.destination.version in versions)
