@@ -262,8 +262,16 @@ def test_a_change_that_the_running_vm_cannot_follow(network: Lan, vmnet: Vmnet) 
         _await(process, "eth0 was changed; the guest sees it after a restart: the rules of VMNET_K")
         assert process.output().count("eth0 was changed") == 1
         assert not web.addresses("eth0")
+        web.ip("link", "set", "eth0", "mtu", "1400")
+        until(
+            lambda: process.output().count("eth0 was changed") == 2,
+            WAIT,
+            "the second change",
+            detail=process.output,
+        )
     with vmnet.running(web) as process:
         assert f"{web.address}/24 172.30.1.77/24" in process.output()
+        assert (web.link("eth0") or {})["mtu"] == 1400
 
 
 def test_a_failed_change_is_undone(network: Lan, vmnet: Vmnet) -> None:

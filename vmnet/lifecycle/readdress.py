@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from ipaddress import IPv4Address
 
@@ -124,7 +124,8 @@ def change(vm: Vm, name: str, most_mtu: int, slot: int | None = None) -> tuple[V
     if changed == interface:
         _clear(name)
         return vm, ""
-    saved = assigned.merged(port.saved, found.messages, changed.addresses)
+    addresses = (*changed.addresses, *_waiting(interface, port.saved, found))
+    saved = assigned.merged(port.saved, found.messages, addresses)
     at_next_start = _with(vm, evolve(port, saved=saved))
     at_next_start.save()
     try:
@@ -145,6 +146,14 @@ def change(vm: Vm, name: str, most_mtu: int, slot: int | None = None) -> tuple[V
         set_carrier(new, name, slot, up=True)
         undo.pop_all()
     return new, f"{name} was changed: the guest gets {describe(changed)}"
+
+
+def _waiting(interface: Interface, saved: Saved, found: Assigned) -> Iterator[Own]:
+    """Yield the addresses that earlier changes brought and that wait for the next start."""
+    replaced = {own.ip for own in (*found.addresses, *found.withdrawn)}
+    for own in assigned.addresses(saved):
+        if own not in interface.addresses and own.ip not in replaced:
+            yield own
 
 
 def describe(interface: Interface) -> str:

@@ -61,6 +61,11 @@ def read(kernel: rtnl.Rtnl, name: str) -> Assigned:
     )
 
 
+def addresses(saved: Saved) -> list[Own]:
+    """Return the global addresses of a NIC's saved state."""
+    return [_address(message) for message in snapshot.messages(saved) if _is_global(message)]
+
+
 def merged(saved: Saved, found: Sequence[Message], addresses: Iterable[Own]) -> Saved:
     """Return the state of a NIC that has these addresses, and the saved and found routes.
 
