@@ -22,7 +22,7 @@ from vmnet.lifecycle import hotplug, redeliver
 from vmnet.lifecycle.hotplug import Vm
 from vmnet.model.identity import Interface, Route
 from vmnet.model.machine import NicChange
-from vmnet.model.wiring import Outside, Port, Saved, Wiring
+from vmnet.model.wiring import Outside, Port, Redirect, Saved, Wiring
 from vmnet.net import announcement, links, rtnl
 from vmnet.net.kernel_errors import step
 from vmnet.net.restore import assigned, snapshot
@@ -119,10 +119,12 @@ def change(vm: Vm, name: str, most_mtu: int, slot: int | None = None) -> tuple[V
         hotplug.await_setup(name, has_address=True)
         with rtnl.Rtnl() as kernel:
             found = assigned.read(kernel, name)
+            if _has_own_addresses(port):
+                found = found.addresses_alone
             mtu = min(links.get(kernel, name).get_attr("IFLA_MTU"), most_mtu)
     changed = merged(interface, _acceptable(interface, found, vm.identity.interfaces), mtu)
     if changed == interface:
-        _clear(name)
+        _clear(vm, name)
         return vm, ""
     addresses = (*changed.addresses, *_waiting(interface, port.saved, found))
     saved = assigned.merged(port.saved, found.messages, addresses)
@@ -131,7 +133,7 @@ def change(vm: Vm, name: str, most_mtu: int, slot: int | None = None) -> tuple[V
     try:
         new = _planned(vm, interface, changed, saved)
     except VmnetError:
-        _clear(name)
+        _clear(vm, name)
         raise
     with ExitStack() as undo:
         undo.callback(set_carrier, vm, name, slot, up=True)
@@ -265,8 +267,16 @@ def _serve(before: Vm, after: Vm, name: str, undo: ExitStack) -> None:
         announcement.announce_by_uplink(name, port.guest_mac, addresses)
 
 
-def _clear(name: str) -> None:
-    """Take addresses and routes from a NIC that was handed over."""
+def _has_own_addresses(port: Port) -> bool:
+    """Whether vmnet has given the NIC addresses and routes, to serve kept ports."""
+    return isinstance(port.path, Redirect) and port.kept is not None
+
+
+def _clear(vm: Vm, name: str) -> None:
+    """Take what was assigned from a NIC that was handed over."""
+    if _has_own_addresses(_of(vm, name)[1]):
+        vm.hooks.rejoin_bridge(_alone(vm, name))
+        return
     with step(f"take the addresses from {name}"), rtnl.Rtnl() as kernel:
         links.delete_addresses(kernel, name)
         links.delete_routes(kernel, name)

@@ -50,7 +50,7 @@ def _bridge(port: Port) -> str:
 
 def _has_addresses(port: Port) -> bool:
     path = port.path
-    return isinstance(path, Redirect) and (path.shares_mac or port.kept is not None)
+    return isinstance(path, Redirect) and path.shares_mac
 
 
 def _redirected_to(port: Port) -> str:

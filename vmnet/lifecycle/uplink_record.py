@@ -42,7 +42,7 @@ class Uplink:
     :param is_cut: whether the guest's NIC has no carrier because this NIC is gone, or is changed
     :param mtu: the NIC's MTU that was delivered, in bytes
     :param most_mtu: the largest MTU that the guest's NIC can have
-    :param has_addresses: whether the strategy leaves or gives the NIC addresses
+    :param has_addresses: whether the strategy leaves the NIC its addresses
     """
 
     name: str

@@ -11,6 +11,7 @@ from vmnet.net import dump, netlink
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _SCOPE_UNIVERSE = 0
+_IFA_LOCAL, _LINK_LOCAL = 2, bytes((169, 254))
 _TRAFFIC = struct.Struct("=BxxxiIII")  # struct tcmsg
 _INGRESS, _TCA_KIND = 0xFFFFFFF2, 1
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 4, 10, 18, 1
@@ -59,11 +60,19 @@ def devices() -> dict[int, Device]:
 def addressed() -> frozenset[int]:
     """Return the index of each device with an address that other hosts reach, of either family.
 
+    Link-local addresses do not count. vmnet gives them to NICs that serve kept ports.
+
     :raises OSError: the kernel refused
     """
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    found = (_ADDRESS.unpack_from(body) for body in dump.bodies(dump.RTM_GETADDR, request))
-    return frozenset(index for _, _, _, scope, index in found if scope == _SCOPE_UNIVERSE)
+    return frozenset(filter(None, map(_addressed, dump.bodies(dump.RTM_GETADDR, request))))
+
+
+def _addressed(body: bytes) -> int:
+    """Return the index of an address's device; 0 if other hosts don't reach the address."""
+    *_, scope, index = _ADDRESS.unpack_from(body)
+    local = dict(netlink.attributes(body[_ADDRESS.size :])).get(_IFA_LOCAL, b"")
+    return index if scope == _SCOPE_UNIVERSE and not local.startswith(_LINK_LOCAL) else 0
 
 
 def has_filter(index: int) -> bool:

@@ -44,6 +44,21 @@ class Assigned:
     routes: tuple[Route, ...]
     messages: tuple[Message, ...]
 
+    @property
+    def addresses_alone(self) -> Assigned:
+        """Without routes, nor what is link-local: that is vmnet's on a NIC with kept ports."""
+        own = tuple(
+            message
+            for message in self.messages
+            if _is_global(message) and not _address(message).is_link_local
+        )
+        return Assigned(
+            tuple(_address(message) for message in own if not message.is_deprecated),
+            tuple(_address(message) for message in own if message.is_deprecated),
+            (),
+            own,
+        )
+
 
 def read(kernel: rtnl.Rtnl, name: str) -> Assigned:
     """Return what was assigned to a NIC.
