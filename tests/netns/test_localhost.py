@@ -155,6 +155,14 @@ def test_off_by_default_and_on_in_pods(network: Lan, vmnet: Vmnet) -> None:
     assert tables(web) == ""
 
 
+def test_a_container_whose_kernel_lacks_ipv6_on_new_interfaces(network: Lan, vmnet: Vmnet) -> None:
+    """Docker disables it."""
+    web = network.container("web", ipv6=True)
+    plan = vmnet(web, "plan", VMNET_LOCALHOST="on")
+    assert "127.0.0.1 in the container: the guest" in plan.stdout
+    assert "::1 in the container does not lead to the guest, because IPv6 is" in plan.stderr
+
+
 def test_a_guest_whose_address_is_unknown(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     refused = vmnet(web, "run", VMNET_LOCALHOST="on", NO_DHCP="true")

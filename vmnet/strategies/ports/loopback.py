@@ -68,9 +68,18 @@ def _stand_ins(port: Port, interface: Interface, identity: Identity) -> Iterator
         own = addressing.link_local(interface.mac, identity, "localhost")
         yield StandIn(interface.ipv4[0].ip, own.ip)
     keeps_ipv6 = isinstance(port.path, Redirect) and port.path.shares_mac
-    if interface.ipv6 and not keeps_ipv6 and links.has_ipv6("default"):
+    if not interface.ipv6 or keeps_ipv6:
+        return
+    if links.has_ipv6("default"):
         mac = addressing.new_mac(interface.mac, "localhost")
         yield StandIn(interface.ipv6[0].ip, addressing.ipv6_link_local(mac))
+    else:
+        hint = "run the container with `--sysctl net.ipv6.conf.default.disable_ipv6=0`"
+        _log.warning(
+            "::1 in the container does not lead to the guest, because IPv6 is disabled on new "
+            "interfaces",
+            extra={"hint": hint},
+        )
 
 
 def _is_possible(port: Port, wanted: str) -> bool:
