@@ -17,7 +17,7 @@ from tests.lab.net.services import web_server
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, bridge_address, hypervisor
-from tests.netns.test_kept_ports import page
+from tests.netns.test_kept_ports import page, tables
 from tests.unit.qmp import Qemu, qemu
 
 CONNECTED, DISCONNECTED = "eth1 was connected", "eth1 was disconnected: the guest's NIC is removed"
@@ -171,11 +171,12 @@ def test_a_replaced_nic_brings_another_address(network: Lan, vmnet: Vmnet) -> No
         assert "172.30.1.99/24" in process.output()
 
 
-def test_a_replaced_nic_has_another_name(network: Lan, vmnet: Vmnet) -> None:
+@pytest.mark.parametrize("kept", ["", "8006"])
+def test_a_replaced_nic_has_another_name(network: Lan, vmnet: Vmnet, kept: str) -> None:
     """Docker numbers the NICs of a container on when it connects a network again."""
     web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
     first, station = web.nic(), network.station()
-    with running(vmnet, web) as (process, stand_in):
+    with running(vmnet, web, VMNET_KEEP_PORTS=kept) as (process, stand_in):
         network.host.ip("link", "delete", first.port)
         _await(process, "eth0 is gone")
         until(lambda: "set_link" in stand_in.told, WAIT, "the carrier to go", detail=process.output)
@@ -184,6 +185,7 @@ def test_a_replaced_nic_has_another_name(network: Lan, vmnet: Vmnet) -> None:
         assert "device_add" not in stand_in.told
         assert _master(web, "eth1") == _master(web, "tap0") == "br0"
         _require_reach(web, first.mac, first.address, station)
+        assert tables(web) == ("table netdev vmnet-eth1\n" if kept else "")
         network.host.ip("link", "delete", web.nics["eth1"].port)
         _await(process, "eth1 is gone")
 

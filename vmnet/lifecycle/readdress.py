@@ -24,6 +24,7 @@ from vmnet.model.identity import Interface, Route
 from vmnet.model.machine import NicChange
 from vmnet.model.wiring import Outside, Port, Redirect, Saved, Wiring
 from vmnet.net import announcement, links, rtnl
+from vmnet.net.kept import service as kept_ports
 from vmnet.net.kernel_errors import step
 from vmnet.net.restore import assigned, snapshot
 from vmnet.net.restore.assigned import Assigned, Own
@@ -90,6 +91,8 @@ def rejoin(vm: Vm, gone: str, name: str) -> Vm:
     with ExitStack() as undo:
         undo.callback(vm.save)
         new.save()
+        if port.kept is not None and name != gone:
+            kept_ports.remove([port])  # the table has the old name
         vm.hooks.rejoin_bridge(_alone(new, name))
         _serve(vm, new, name, undo)
         _restart_outside(new, name)
