@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import random
 import re
@@ -20,6 +21,7 @@ from vmnet.cli import run
 from vmnet.errors import MachineError, SettingsError
 from vmnet.lifecycle import download
 from vmnet.planning import disk_settings, disks
+from vmnet.settings.disk_values import DiskValue
 
 IMAGE = random.Random(1).randbytes(3 << 20)
 SHA256 = hashlib.sha256(IMAGE).hexdigest()
@@ -48,6 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range", "")
         self.site.asked.append(asked)
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "http://[/")
+            self.end_headers()
+            return
         if self.path == "/missing":
             self.send_error(404)
             return
@@ -180,6 +187,59 @@ def test_two_starts_do_not_write_to_the_same_file(site: Site, tmp_path: Path) ->
         pytest.raises(MachineError, match="another start is downloading VMNET_DISK"),
     ):
         fetch(site, tmp_path)
+
+
+def test_an_image_that_another_start_has_completed_is_left_alone(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its VM may write to the image already. Both starts found it missing."""
+    site.ranges = False
+    image = tmp_path / "downloads" / f"{SHA256[:16]}-disk.img"
+    part = image.with_name(f"{image.name}.part")
+    image.parent.mkdir()
+    lock, content = fcntl.flock, b"the guest".ljust(512)
+
+    def rename(file: int, operation: int) -> None:
+        part.rename(image)
+        image.write_bytes(content)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", rename)
+    assert fetch(site, tmp_path).read_bytes() == content
+
+    def create(file: int, operation: int) -> None:
+        image.write_bytes(content)
+        lock(file, operation)
+
+    image.unlink()
+    monkeypatch.setattr(fcntl, "flock", create)
+    assert fetch(site, tmp_path).read_bytes() == content
+    assert list(image.parent.iterdir()) == [image]
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("url", ["https://[/a", f"https://{'a' * 64}.example/a"])
+def test_an_invalid_url_is_an_error(url: str, tmp_path: Path) -> None:
+    disk = DiskValue(tmp_path / "a", url=url, sha256=SHA256)
+    with pytest.raises(MachineError, match=r"VMNET_DISK=.* can't be downloaded"):
+        download.fetch({"VMNET_DISK": disk})
+
+
+def test_an_invalid_redirect_is_an_error(site: Site, tmp_path: Path) -> None:
+    site.url = site.url.replace("disk.img", "moved")
+    with pytest.raises(MachineError, match=r"VMNET_DISK=.* can't be downloaded"):
+        fetch(site, tmp_path)
+
+
+def test_a_long_name_is_shortened(tmp_path: Path) -> None:
+    environ = {
+        "VMNET_DISK": f"https://192.0.2.1/{'a' * 300}.img",
+        "VMNET_DISK_SHA256": SHA256,
+        "VMNET_DISK_STATE": str(tmp_path),
+    }
+    (value,) = disk_settings.disks(testing.settings(environ)).values()
+    assert not value.path.exists()
+    assert value.path.name.endswith("aaa.img")
 
 
 def test_a_plan_does_not_download(site: Site, tmp_path: Path) -> None:

@@ -137,6 +137,28 @@ def test_each_image_of_the_chain_and_a_data_file_need_the_permission(tmp_path: P
     assert f"refers to {other / 'data'}" in refused(apart, "qcow2").message
 
 
+def test_a_backing_file_of_several_files_is_refused(tmp_path: Path) -> None:
+    """Its descriptor could name any file of the container."""
+    base = tmp_path / "base.vmdk"
+    base.write_text(
+        "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
+        'createType="monolithicFlat"\nRW 2048 FLAT "/etc/shadow" 0\n'
+    )
+    error = refused(overlay(tmp_path / "disk", base, "vmdk"), "qcow2")
+    assert error.message.startswith(f"{base}, the backing file of {tmp_path / 'disk'}, refers to")
+    lower = create(tmp_path / "lower", "-f", "raw", "1M")
+    middle = create(tmp_path / "middle", "-f", "qed", "-u", "-b", str(lower), "-F", "raw", "1M")
+    error = refused(overlay(tmp_path / "upper", middle, "qed"), "qcow2")
+    assert "refers to other files" in error.message
+
+
+def test_a_backing_file_is_in_its_declared_format(tmp_path: Path) -> None:
+    base = create(tmp_path / "base", "-f", "raw", "1M")
+    for declared in ("vmdk", "luks", "host_device"):
+        disk = overlay(tmp_path / declared, base, declared)
+        assert f"is declared as {declared}, but is not" in refused(disk, "qcow2").message
+
+
 def test_an_external_data_file(tmp_path: Path) -> None:
     data = tmp_path / "data"
     disk = create(tmp_path / "disk", "-f", "qcow2", "-o", f"data_file={data}", "1M")

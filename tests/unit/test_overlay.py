@@ -106,6 +106,19 @@ def test_an_overlay_without_a_record_is_refused(tmp_path: Path) -> None:
         planned(image, tmp_path / "state", **OVERLAY)
 
 
+def test_an_overlay_that_cannot_be_used(tmp_path: Path) -> None:
+    image = raw(tmp_path / "image")
+    overlay = made(image, tmp_path / "state", **OVERLAY).path
+    overlay.write_bytes(bytes(1 << 16))
+    with pytest.raises(MachineError, match=f"{overlay} of VMNET_DISK={image} can't be") as caught:
+        planned(image, tmp_path / "state", **OVERLAY)
+    assert f"`rm {overlay}` discards what the guest has written" in caught.value.hint
+    overlay.write_bytes(b"")
+    with pytest.raises(MachineError, match="is empty: the start that made it was killed") as caught:
+        planned(image, tmp_path / "state", **OVERLAY)
+    assert caught.value.hint.startswith(f"`rm {overlay}`")
+
+
 def test_an_image_that_refers_to_another_has_no_overlay(tmp_path: Path) -> None:
     base, top = raw(tmp_path / "base"), tmp_path / "top.qcow2"
     qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, top)

@@ -8,7 +8,7 @@ import pytest
 
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError, VmnetError
-from vmnet.model.devices import Disk, SharedFolder
+from vmnet.model.devices import Base, Disk, SharedFolder
 from vmnet.planning import capabilities, shared_folders
 
 
@@ -64,6 +64,12 @@ def test_what_is_never_shared(installed: Path, tmp_path: Path) -> None:
     run_dir.mkdir(parents=True)
     message = refusal(MachineError, tmp_path / "data", VMNET_RUN_DIR=str(run_dir))
     assert f"would give the guest {run_dir}" in message
+    for name in ("etc", "usr", "usr/lib"):  # a guest could replace the container's programs
+        assert "would give the guest" in refusal(MachineError, Path("/", name)), name
+    downloads = tmp_path / "state/downloads"
+    downloads.mkdir(parents=True)
+    message = refusal(MachineError, downloads, VMNET_DISK_STATE=str(tmp_path / "state"))
+    assert f"would give the guest {downloads}" in message
     link = tmp_path / "link"
     link.symlink_to("/proc")
     assert "would give the guest /proc" in refusal(MachineError, link)
@@ -73,6 +79,9 @@ def test_a_guest_cannot_replace_its_own_disk(installed: Path, tmp_path: Path) ->
     settings = testing.settings({"VMNET_SHARE": str(tmp_path)})
     with pytest.raises(MachineError, match=r"would give the guest .*disk\.img"):
         shared_folders.plan(settings, (Disk(tmp_path / "disk.img", "raw"),))
+    overlay = Disk(Path("/overlay"), "qcow2", base=Base(tmp_path / "disk.img", "raw"))
+    with pytest.raises(MachineError, match=r"would give the guest .*disk\.img"):
+        shared_folders.plan(settings, (overlay,))
 
 
 def test_names_in_the_guest(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

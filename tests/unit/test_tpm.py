@@ -30,10 +30,15 @@ def plan(tmp_path: Path, boot: Boot = BOOT) -> Tpm:
     return tpm.plan(testing.settings(environ), boot)
 
 
-def start(planned: Tpm) -> subprocess.CompletedProcess[str]:
+def start(planned: Tpm, without: str = "") -> subprocess.CompletedProcess[str]:
+    """Start swtpm.
+
+    :param without: capabilities that root then lacks
+    """
     assert planned.daemon is not None
+    limits = ("setpriv", f"--bounding-set={without}", f"--inh-caps={without}") if without else ()
     return subprocess.run(
-        planned.daemon.argv, capture_output=True, text=True, timeout=WAIT, check=False
+        (*limits, *planned.daemon.argv), capture_output=True, text=True, timeout=WAIT, check=False
     )
 
 
@@ -73,6 +78,23 @@ def test_swtpm_answers_when_its_start_ends(tmp_path: Path) -> None:
     assert "\nCapEff:\t0000000000000000" in status
     assert planned.socket.stat().st_mode & 0o777 == 0o600
     assert planned.socket.stat().st_uid == 0
+
+
+def test_without_chown_swtpm_is_root_and_can_write_its_state(tmp_path: Path) -> None:
+    planned = plan(tmp_path)
+    assert planned.daemon is not None
+    done = start(planned, "-chown")
+    assert (done.returncode, "swtpm runs as root" in done.stderr) == (0, True)
+    pid = int(planned.daemon.pidfile.read_text())
+    status = Path(f"/proc/{pid}/status").read_text()
+    os.kill(pid, signal.SIGTERM)
+    assert "\nUid:\t0\t0" in status
+
+
+def test_without_dac_override_the_error_names_it(tmp_path: Path) -> None:
+    done = start(plan(tmp_path), "-dac_override,-dac_read_search")
+    assert done.returncode == 1
+    assert done.stderr.endswith("state/tpm without the capability DAC_OVERRIDE\n")
 
 
 def test_swtpm_that_ends_is_an_error(tmp_path: Path) -> None:

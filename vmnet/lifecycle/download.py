@@ -41,7 +41,7 @@ def fetch(disks: Mapping[str, DiskValue]) -> None:
         if disk.url and not disk.path.exists():
             try:
                 _fetch(variable, disk)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # the latter: an invalid URL, also of a redirect
                 raise _failed(variable, disk, error) from None
 
 
@@ -49,6 +49,9 @@ def _fetch(variable: str, disk: DiskValue) -> None:
     disk.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = disk.path.with_name(f"{disk.path.name}.part")
     with _locked(part, variable) as file:
+        if disk.path.exists():  # another start has just completed it, and its VM may use the image
+            _discard_new(part, file)
+            return
         _complete(file, disk)
         _log.info("%s: verifying %s", variable, part)
         found = _sha256(file)
@@ -75,6 +78,12 @@ def _locked(part: Path, variable: str) -> Iterator[BufferedRandom]:
                 "wait for it, or give each VM a VMNET_DISK_STATE of its own",
             ) from None
         yield file
+
+
+def _discard_new(part: Path, file: BufferedRandom) -> None:
+    """Remove the incomplete file, unless it is the image that another start has renamed."""
+    if part.exists() and os.path.samestat(part.stat(), os.fstat(file.fileno())):
+        part.unlink()
 
 
 def _complete(file: BufferedRandom, disk: DiskValue) -> None:
@@ -142,8 +151,8 @@ def _sha256(file: BufferedRandom) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _failed(variable: str, disk: DiskValue, error: OSError) -> MachineError:
-    reason = getattr(error, "reason", None) or error.strerror or error
+def _failed(variable: str, disk: DiskValue, error: OSError | ValueError) -> MachineError:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     return MachineError(
         f"{variable}={disk.url} can't be downloaded: {reason}",
         f"check the URL, the container's network, and the room in {disk.path.parent}; the next "

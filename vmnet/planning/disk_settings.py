@@ -14,6 +14,7 @@ from vmnet.settings.table import Settings
 
 _DOWNLOADS = "downloads"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME = 100
 
 
 class NotDownloadedError(MachineError):
@@ -50,7 +51,7 @@ def _located(variable: str, value: DiskValue, folder: Path) -> DiskValue:
     setting = option(variable, "sha256")
     if bool(value.url) == bool(value.sha256):
         name = _UNSAFE.sub("-", PurePosixPath(value.url.partition("?")[0]).name) or "disk"
-        path = folder / f"{value.sha256[:16]}-{name}"
+        path = folder / f"{value.sha256[:16]}-{name[-_LONGEST_NAME:]}"
         return evolve(value, path=path) if value.url else value
     if value.url:
         raise SettingsError(

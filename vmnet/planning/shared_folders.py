@@ -19,6 +19,8 @@ _TAG_BYTES = 36
 _NEEDED = ("SYS_CHROOT", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID")
 _OPTIONAL = ("MKNOD", "SETFCAP")
 _SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
+_PROGRAMS = tuple(map(Path, ("/etc", "/usr/bin", "/usr/lib")))
+_STATES = ("downloads", "tpm")  # in VMNET_DISK_STATE, with content that only vmnet may change
 # QEMU's own virtiofsd, up to QEMU 7.2, has other options than its successor.
 _LEGACY = Path("/usr/lib/qemu/virtiofsd")
 _PLACES = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/virtiofsd"), _LEGACY)
@@ -34,10 +36,11 @@ def plan(settings: Settings, devices: Iterable[Device]) -> tuple[SharedFolder, .
     folders = settings[core.SHARE] or ()
     if not folders:
         return ()
-    files = [device.path for device in devices if isinstance(device, Disk | Cdrom)]
-    own = (settings[core.RUN_DIR], settings[core.DISK_STATE], *files)
+    state = settings[core.DISK_STATE]
+    closed = (*_SYSTEM, settings[core.RUN_DIR], *(state / name for name in _STATES))
+    own = (*_PROGRAMS, state, *_files(devices))
     for folder in folders:
-        _require_shareable(folder, own)
+        _require_shareable(folder, own, closed)
     _require_names(folders)
     path = _find()
     return tuple(_shared(settings[core.RUN_DIR], path, folder) for folder in folders)
@@ -102,16 +105,28 @@ def _require_names(folders: tuple[Path, ...]) -> None:
         names[name] = folder
 
 
-def _require_shareable(folder: Path, own: Iterable[Path]) -> None:
+def _files(devices: Iterable[Device]) -> Iterator[Path]:
+    for device in devices:
+        if isinstance(device, Disk | Cdrom):
+            yield device.path
+        if isinstance(device, Disk) and device.base is not None:
+            yield device.base.path
+
+
+def _require_shareable(folder: Path, own: Iterable[Path], closed: tuple[Path, ...]) -> None:
+    """Refuse a folder that contains one of the container's own files.
+
+    :param closed: folders within which nothing is shared either
+    """
     given = f"VMNET_SHARE={folder}"
     if not folder.is_dir():
         raise MachineError(
             f"{given}: there is no such folder in the container", engine.mount_folder(folder)
         )
     real = folder.resolve()
-    for path in (*_SYSTEM, *own):
+    for path in (*closed, *own):
         inner = path.resolve()
-        if real == inner or real in inner.parents or (path in _SYSTEM and inner in real.parents):
+        if real == inner or real in inner.parents or (path in closed and inner in real.parents):
             raise MachineError(
                 f"{given} would give the guest {path} of the container",
                 "share a folder that contains only the guest's data",

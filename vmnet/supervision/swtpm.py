@@ -32,15 +32,16 @@ def main(program: str, pidfile: str, path: str, state: str, log: str, lasting: s
     os.umask(0o077)
     if lasting == "new":
         shutil.rmtree(state, ignore_errors=True)
-    uid, gid = _user()
     os.makedirs(state, mode=0o700, exist_ok=True)  # noqa: PTH103
-    for name in (state, *(os.path.join(state, entry) for entry in os.listdir(state))):  # noqa: PTH118, PTH208
-        _give(name, uid, gid)
-    lock = _locked(state)
+    try:
+        user = _prepared(state)
+        lock = _locked(state)
+    except PermissionError as error:
+        sys.exit(f"root can't open {error.filename} without the capability DAC_OVERRIDE")
     server = _listening(path)
     pid = os.fork()
     if pid == 0:
-        _execute(program, (server.fileno(), lock), state, log, (uid, gid))
+        _execute(program, (server.fileno(), lock), state, log, user)
     server.close()
     _write(pidfile, pid)
     if not _answers(path):
@@ -58,12 +59,19 @@ def _user() -> tuple[int, int]:
     return 0, 0
 
 
-def _give(path: str, uid: int, gid: int) -> None:
-    """Give a file to swtpm's user, unless root lacks the capability."""
-    try:
-        os.chown(path, uid, gid, follow_symlinks=False)
-    except PermissionError as error:
-        print(f"{path}: {error.strerror}", file=sys.stderr)
+def _prepared(state: str) -> tuple[int, int]:
+    """Give the state to swtpm's user, and return the user: root if it lacks the capability."""
+    user = _user()
+    for name in (state, *(os.path.join(state, entry) for entry in os.listdir(state))):  # noqa: PTH118, PTH208
+        status = os.lstat(name)
+        if (status.st_uid, status.st_gid) == user:
+            continue
+        try:
+            os.chown(name, *user, follow_symlinks=False)
+        except PermissionError:
+            print(f"swtpm runs as root, which can't change the owner of {name}", file=sys.stderr)
+            return 0, 0
+    return user
 
 
 def _locked(state: str) -> int:

@@ -10,8 +10,9 @@ from shlex import quote
 from vmnet import engine
 from vmnet.errors import MachineError
 from vmnet.model.names import shown
-from vmnet.planning.image import qcow2
-from vmnet.planning.image.magic import HEAD, recognise
+from vmnet.planning.image import other_formats, qcow2
+from vmnet.planning.image.magic import DESCRIPTOR, HEAD, TAIL, Content, recognise
+from vmnet.planning.image.other_formats import Facts
 from vmnet.planning.image.reading import Read, opened
 
 # Names for which QEMU uses another driver: `nbd://…`, `json:{…}`. After a slash, a colon is part of
@@ -86,14 +87,31 @@ def _follow(image: Path, read: Read, seen: tuple[Path, ...], allowed: tuple[Path
             f"the backing file {path} of {image} depends on {image} itself",
             f"set the right backing file: `qemu-img rebase -u -f qcow2 -b FILE {image.name}`",
         )
-    if backing_format != "qcow2":
+    if backing_format == "raw":
         return
     with opened(path) as (read_next, _):
-        found = recognise(read_next(0, HEAD), b"")
-        if found is None or found.format != "qcow2":
-            _require(path, image, "it is declared as qcow2, but is not a qcow2 image")
+        tail = read_next(max(length - TAIL, 0), TAIL)
+        found = recognise(read_next(0, HEAD), tail)
+        if found is None or found.format != backing_format:
+            title = shown(backing_format)
+            _require(path, image, f"it is declared as {title}, but is not a {title} image")
+        if backing_format != "qcow2":
+            _require_alone(
+                path, image, found, other_formats.facts(backing_format, read_next, length)
+            )
+            return
         _require(path, image, qcow2.fault(read_next, length))
         _follow(path, read_next, (*seen, path.resolve()), allowed)
+
+
+def _require_alone(path: Path, image: Path, found: Content | None, facts: Facts) -> None:
+    """Refuse a backing file that refers to further files, which may be any of the container."""
+    if facts.refers or found is DESCRIPTOR:
+        raise MachineError(
+            f"{path}, the backing file of {image}, refers to other files",
+            f"make one image of them: `qemu-img convert -O qcow2 {quote(path.name)} whole.qcow2`",
+        )
+    _require(path, image, facts.fault)
 
 
 def _require_allowed(image: Path, name: str, allowed: tuple[Path, ...]) -> None:

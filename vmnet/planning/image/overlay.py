@@ -55,8 +55,20 @@ def plan(
 
 def _require_made_on(path: Path, record: File, base: Base | None, variable: str) -> None:
     assert base is not None
-    # Its header and tables are consistent, and the base is there.
-    choose.disk(path, "qcow2", folders=(base.path.parent,))
+    if not path.stat().st_size:
+        raise MachineError(
+            f"the overlay {path} of {variable}={base.path} is empty: "
+            "the start that made it was killed",
+            f"`rm {path}`, and the next start makes it again",
+        )
+    try:  # Its header and tables are consistent, and the base is there.
+        choose.disk(path, "qcow2", folders=(base.path.parent,))
+    except MachineError as error:
+        raise MachineError(
+            f"the overlay {path} of {variable}={base.path} can't be used: {error.message}",
+            f"restore both from a backup. `rm {path}` discards what the guest has written, and the "
+            "next start makes a new overlay",
+        ) from None
     with opened(path) as (read, _):
         header = qcow2.header(read)
         assert header is not None
