@@ -87,6 +87,19 @@ def test_a_killed_daemon_is_restarted_and_ends_with_the_vm(
     )
 
 
+def test_a_daemon_that_ends_just_before_the_vm_is_no_fault(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Swtpm ends when QEMU disconnects, and QEMU exits afterwards."""
+    monkeypatch.setattr(keeping, "_LAST_SECONDS", WAIT)
+    subprocess.run(daemon_in(tmp_path), check=True)
+    with kept(daemon(tmp_path)):
+        os.kill(pid_in(tmp_path), signal.SIGKILL)
+        until(lambda: not (tmp_path / "pid").exists(), WAIT, "the keeper's notice")
+    assert starts(tmp_path) == 1
+    assert capfd.readouterr().err == ""
+
+
 def test_a_requested_restart_is_no_fault(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     subprocess.run(daemon_in(tmp_path), check=True)
     first = pid_in(tmp_path)

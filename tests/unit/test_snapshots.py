@@ -152,6 +152,15 @@ def test_a_failed_job_is_an_error(
     assert hint in failed.value.hint
 
 
+@pytest.mark.parametrize("words", [("create", "two"), ("restore", "one")])
+def test_a_device_that_prevents_snapshots(tmp_path: Path, words: tuple[str, str]) -> None:
+    """It is found before the guest's file systems are frozen, and before the disks change."""
+    blocked = {"blocked-reasons": ["non-migratable device: vhost-user-fs"]}
+    with pytest.raises(GuestError, match=r"can't have snapshots: .*vhost-user-fs") as refused:
+        vmnet_snapshot(tmp_path, *words, query_migrate=blocked)
+    assert "VMNET_SHARE" in refused.value.hint
+
+
 def test_jobs_are_dismissed(tmp_path: Path) -> None:
     job = {"id": f"vmnet-snapshot-{os.getpid()}", "status": "concluded"}
     told = vmnet_snapshot(tmp_path, "delete", "one", query_jobs=[job])

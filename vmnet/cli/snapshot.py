@@ -68,7 +68,7 @@ def _act(record: VmRecord, options: argparse.Namespace) -> None:
     match options.action:
         case "create":
             with qmp_session.session(record.qmp) as qemu:
-                snapshots.usable(snapshots.disks(qemu.ask("query-block")))
+                snapshots.possible(qemu)
             with quiescence.frozen(record), qmp_session.session(record.qmp) as qemu:
                 snapshots.create(qemu, options.name)
             quiescence.set_clock(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from attrs import evolve
 
@@ -43,10 +44,11 @@ def _refuse_repeated(values: dict[str, DiskValue]) -> None:
     for what in ("path", "serial", "boot"):
         seen: dict[object, str] = {}
         for variable, value in values.items():
-            found = getattr(value, what)
+            given = getattr(value, what)
+            found = os.path.realpath(given) if what == "path" else given
             if found and found in seen:
                 raise SettingsError(
-                    f"{seen[found]} and {variable} have the same {what}: {found}",
+                    f"{seen[found]} and {variable} have the same {what}: {given}",
                     f"change it in {variable}",
                 )
             seen[found] = variable

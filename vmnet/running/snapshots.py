@@ -129,12 +129,26 @@ def snapshots(found: Sequence[BlockNode]) -> tuple[Snapshot, ...]:
     return tuple(sorted(made, key=lambda snapshot: (snapshot.created, snapshot.name)))
 
 
+def possible(qemu: QmpSession) -> Sequence[BlockNode]:
+    """Return the disks that the guest can write if the VM can have snapshots with its memory.
+
+    :raises GuestError: it can't
+    """
+    if reasons := qemu.ask("query-migrate").get("blocked-reasons"):
+        raise GuestError(
+            f"this VM can't have snapshots: {'; '.join(reasons)}",
+            "start it without the device, such as shared folders (VMNET_SHARE) or a disk with "
+            "bus=nvme",
+        )
+    return usable(disks(qemu.ask("query-block")))
+
+
 def create(qemu: QmpSession, name: str) -> None:
     """Take a snapshot.
 
-    :raises GuestError: a disk can't contain it, the name is in use, or QEMU fails
+    :raises GuestError: a disk or the VM can't have it, the name is in use, or QEMU fails
     """
-    found = usable(disks(qemu.ask("query-block")))
+    found = possible(qemu)
     if any(name in disk.snapshots for disk in found):
         raise GuestError(
             f"there is a snapshot {name} already", "delete it first, or choose another name"
@@ -148,7 +162,7 @@ def restore(qemu: QmpSession, name: str) -> None:
 
     :raises GuestError: there is no such snapshot, or QEMU fails
     """
-    found = usable(disks(qemu.ask("query-block")))
+    found = possible(qemu)
     snapshot = _require(found, name)
     if not snapshot.complete or not snapshot.memory:
         raise GuestError(

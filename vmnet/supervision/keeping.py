@@ -32,6 +32,7 @@ RUN_SECONDS = 10.0
 SETTLE_SECONDS = 0.3  # a file changes in several steps
 REST_SECONDS = 1.0
 _END_SECONDS = 5.0
+_LAST_SECONDS = 0.5  # for the hypervisor to end
 _READ_BYTES, _MAX_READS = 1 << 16, 64
 _SIGTERM, _SIGKILL = 15, 9
 _LOG_FD = 3  # daemons expect the container's log here, see vmnet.process.run
@@ -119,11 +120,13 @@ def keep_alive(
         pid = None
         pidfiles.remove(pidfile)
         pause = next(remaining, None)
+        # A daemon that serves only the hypervisor, such as swtpm, ends just before it.
+        yield -1, _LAST_SECONDS
         if pause is None:
             log.error(f"{failure}: giving up", _STAYS_DOWN)
             return
         log.error(f"{failure}: {action}")
-        yield -1, pause
+        yield -1, max(pause - _LAST_SECONDS, 0)
 
 
 def _await_end(pid: int, finish: Callable[[int, int], None]) -> Task[float]:
