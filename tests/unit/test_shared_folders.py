@@ -70,6 +70,9 @@ def test_what_is_never_shared(installed: Path, tmp_path: Path) -> None:
     downloads.mkdir(parents=True)
     message = refusal(MachineError, downloads, VMNET_DISK_STATE=str(tmp_path / "state"))
     assert f"would give the guest {downloads}" in message
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    assert planned(Path("/opt"), VMNET_DISK_STATE=str(loop))
     link = tmp_path / "link"
     link.symlink_to("/proc")
     assert "would give the guest /proc" in refusal(MachineError, link)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -123,9 +124,9 @@ def _require_shareable(folder: Path, own: Iterable[Path], closed: tuple[Path, ..
         raise MachineError(
             f"{given}: there is no such folder in the container", engine.mount_folder(folder)
         )
-    real = folder.resolve()
+    real = Path(os.path.realpath(folder))
     for path in (*closed, *own):
-        inner = path.resolve()
+        inner = Path(os.path.realpath(path))  # unlike resolve(), of a symlink loop, too
         if real == inner or real in inner.parents or (path in closed and inner in real.parents):
             raise MachineError(
                 f"{given} would give the guest {path} of the container",
