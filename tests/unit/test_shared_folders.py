@@ -36,10 +36,13 @@ def refusal(error: type[VmnetError], *folders: Path, **environ: str) -> str:
 def test_a_daemon_for_each_folder(installed: Path) -> None:
     first, second = planned(Path("/usr/share"), Path("/opt"), VMNET_RUN_DIR="/run/vm")
     assert (first.tag, first.folder) == ("usr-share", Path("/usr/share"))
-    assert first.socket == Path("/run/vm/virtiofsd-usr-share.sock")
+    assert first.socket == Path("/run/vm/virtiofsd0.sock")
     words = first.daemon.argv
     assert {str(installed), "--shared-dir=/usr/share", "--sandbox=chroot"} < set(words)
     assert second.tag == "opt"
+    run_dir = "/run/" + "x" * 85  # as long as it may be
+    (third,) = planned(Path("/usr/local/share"), VMNET_RUN_DIR=run_dir)
+    assert len(str(third.socket)) <= 107
     own, others = ({d.pidfile, d.log} for d in (first.daemon, second.daemon))
     assert not own & others
 

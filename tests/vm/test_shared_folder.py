@@ -46,7 +46,7 @@ def test_the_guest_reads_and_writes_a_folder(
 
         # QEMU connects only once: without its daemon, the folder is lost until the next start.
         inside = Inside(guest, machine, settings)
-        pidfile = run_dir / f"virtiofsd-tmp-{folder.name}.pid"
+        pidfile = run_dir / "virtiofsd0.pid"
         kill(inside, int(pidfile.read_text()))
         inside.becomes("unhealthy")
         assert f"virtiofsd of {folder}" in inside("health").stdout

@@ -19,6 +19,7 @@ RESERVED = frozenset(
         *("guard.pid", "keeper.pid", "qmp.sock", "guard.sock", "console.sock", "agent.sock"),
         *("swtpm.pid", "swtpm.sock", "swtpm.log", "tpm"),
         *("uefi-variables.fd", "secureboot-variables.fd"),
+        *(f"virtiofsd{number}.{kind}" for number in range(3) for kind in ("pid", "sock", "log")),
     )
 )
 

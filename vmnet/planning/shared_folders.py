@@ -44,12 +44,13 @@ def plan(settings: Settings, devices: Iterable[Device]) -> tuple[SharedFolder, .
         _require_shareable(folder, own, closed)
     _require_names(folders)
     path = _find()
-    return tuple(_shared(settings[core.RUN_DIR], path, folder) for folder in folders)
+    run_dir = settings[core.RUN_DIR]
+    return tuple(_shared(run_dir, number, path, folder) for number, folder in enumerate(folders))
 
 
-def _shared(run_dir: Path, path: Path, folder: Path) -> SharedFolder:
+def _shared(run_dir: Path, number: int, path: Path, folder: Path) -> SharedFolder:
     tag = folder_tag(folder)
-    name = f"virtiofsd-{tag}"
+    name = f"virtiofsd{number}"  # short, because the path of a socket is limited
     socket, pidfile, log = (run_dir / f"{name}.{ending}" for ending in ("sock", "pid", "log"))
     words = (socket, pidfile, log, path, *_options(path, folder))
     daemon = Daemon(
