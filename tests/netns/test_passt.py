@@ -66,6 +66,22 @@ def test_a_network_that_comes_later_is_named_once(network: Lan, vmnet: Vmnet) ->
             assert process.output().count(text) == 1
 
 
+def test_a_change_of_the_interface_is_named_once(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    with running(web, vmnet) as process:
+
+        def is_named(mtu: int) -> bool:
+            both = "172.30.1.2/24 172.30.1.77/24"
+            text = f"eth0 has {both}, MTU {mtu} now: with passt, a running VM keeps those of its"
+            shown = inside(web, process, vmnet, "status")
+            return process.output().count(text) == shown.count(text) == 1
+
+        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
+        until(lambda: is_named(1500), WAIT, "a new address", detail=process.output)
+        web.ip("link", "set", "eth0", "mtu", "1400")
+        until(lambda: is_named(1400), WAIT, "another MTU", detail=process.output)
+
+
 def test_the_guest_is_the_container_and_the_network_stays_as_it_is(
     network: Lan, vmnet: Vmnet
 ) -> None:

@@ -17,9 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import evolve
-
-from vmnet.lifecycle import new_nics, uplink_record, vm_record
+from vmnet.lifecycle import new_nics, uplink_record, user_mode, vm_record
 from vmnet.lifecycle.uplink_record import Uplink, UplinkRecord
 from vmnet.net import device
 from vmnet.net.device import Device
@@ -107,10 +105,8 @@ def _log_changes(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]
     for nic in new:
         new_nics.shut(nic)
     before = record
-    for nic in uplink_record.unserved_nics(record, devices, value(environ, INTERFACES)):
-        text = f"{nic.name} was added: with passt, a running VM gets no NIC for it"
-        _log.warning("%s", text, extra={"hint": new_nics.REMEDY})
-        record = evolve(record, known=(*record.known, nic.index)).with_event(text)
+    if record.is_user_mode:
+        record = user_mode.log_changes(record, devices, value(environ, INTERFACES))
     changed = uplink_record.with_news(record, troubles, [nic.index for nic in new], devices)
     if changed != before:
         uplink_record.save(run_dir, changed)

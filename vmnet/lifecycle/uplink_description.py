@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from vmnet.lifecycle import way_out
+from vmnet.lifecycle import user_mode, way_out
 from vmnet.lifecycle.uplink_record import Uplink, UplinkRecord
-from vmnet.model.wiring import Bridge, Port, Redirect, Wiring
+from vmnet.model.wiring import Bridge, Port, Redirect, UserMode, Wiring
 from vmnet.net.device import Device
 
 
@@ -32,6 +32,7 @@ def describe(
                 mtu=by_name[port.uplink].mtu,
                 most_mtu=port.mtu,
                 has_addresses=_has_addresses(port),
+                configured=_configured(port, by_name[port.uplink]),
             )
             for port, bridge in zip(wiring.ports, map(_bridge, wiring.ports), strict=True)
             if port.uplink in by_name and (not bridge or bridge in by_name)
@@ -51,6 +52,10 @@ def _bridge(port: Port) -> str:
 def _has_addresses(port: Port) -> bool:
     path = port.path
     return isinstance(path, Redirect) and path.shares_mac
+
+
+def _configured(port: Port, nic: Device) -> str:
+    return user_mode.configuration(nic) if isinstance(port.path, UserMode) else ""
 
 
 def _redirected_to(port: Port) -> str:

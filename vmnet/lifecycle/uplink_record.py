@@ -43,6 +43,7 @@ class Uplink:
     :param mtu: the NIC's MTU that was delivered, in bytes
     :param most_mtu: the largest MTU that the guest's NIC can have
     :param has_addresses: whether the strategy leaves the NIC its addresses
+    :param configured: the configuration that was logged last, if the guest does not follow changes
     """
 
     name: str
@@ -58,6 +59,7 @@ class Uplink:
     mtu: int = 0
     most_mtu: int = 0
     has_addresses: bool = False
+    configured: str = ""
 
 
 @frozen
@@ -144,13 +146,6 @@ def added_nics(
     :param wanted: the names of the NICs to hand over; None for all
     """
     return [] if record.is_user_mode else appeared(record, devices, wanted)
-
-
-def unserved_nics(
-    record: UplinkRecord, devices: Mapping[int, Device], wanted: tuple[str, ...] | None
-) -> list[Device]:
-    """Return the NICs connected since the start of a VM with user-mode networking."""
-    return appeared(record, devices, wanted) if record.is_user_mode else []
 
 
 def to_cut(record: UplinkRecord, devices: Mapping[int, Device]) -> Iterator[Uplink]:

@@ -11,7 +11,8 @@ from vmnet.net import dump, netlink
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _SCOPE_UNIVERSE = 0
-_IFA_LOCAL, _LINK_LOCAL = 2, bytes((169, 254))
+_IFA_ADDRESS, _IFA_LOCAL, _LINK_LOCAL = 1, 2, bytes((169, 254))
+_IFA_F_PERMANENT = 0x80
 _TRAFFIC = struct.Struct("=BxxxiIII")  # struct tcmsg
 _INGRESS, _TCA_KIND = 0xFFFFFFF2, 1
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 4, 10, 18, 1
@@ -73,6 +74,26 @@ def _addressed(body: bytes) -> int:
     *_, scope, index = _ADDRESS.unpack_from(body)
     local = dict(netlink.attributes(body[_ADDRESS.size :])).get(_IFA_LOCAL, b"")
     return index if scope == _SCOPE_UNIVERSE and not local.startswith(_LINK_LOCAL) else 0
+
+
+def permanent_addresses(index: int) -> tuple[str, ...]:
+    """Return a device's addresses with their prefix lengths, without those that may expire.
+
+    :raises OSError: the kernel refused
+    """
+    request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    found = (_permanent(body, index) for body in dump.bodies(dump.RTM_GETADDR, request))
+    return tuple(sorted(filter(None, found)))
+
+
+def _permanent(body: bytes, wanted: int) -> str:
+    """Return an address; empty if it is another device's, or may expire."""
+    family, prefix, flags, scope, index = _ADDRESS.unpack_from(body)
+    if index != wanted or not flags & _IFA_F_PERMANENT or scope != _SCOPE_UNIVERSE:
+        return ""
+    attributes = dict(netlink.attributes(body[_ADDRESS.size :]))
+    packed = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
+    return f"{socket.inet_ntop(family, packed)}/{prefix}"
 
 
 def has_filter(index: int) -> bool:
