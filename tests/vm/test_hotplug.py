@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.net.lan import Lan, lan
+from tests.lab.wait import WAIT, until
 from tests.vm.conftest import DemoVm, ask
 
 pytestmark = pytest.mark.vm
@@ -44,7 +45,12 @@ def test_an_address_and_an_mtu_change_while_the_vm_runs(network: Lan, machine: D
         (eth0,) = ask(station, "172.30.1.77", "identity")["interfaces"]
         assert (eth0["mac"], eth0["mtu"]) == (first.mac, 1400)
         assert eth0["ipv4"] == ["172.30.1.77/24"]
-        assert [own.split("/")[0] for own in eth0["ipv6"]] == [first.address6]
+
+        def has_ipv6() -> bool:
+            (eth0,) = ask(station, "172.30.1.77", "identity")["interfaces"]
+            return [own.split("/")[0] for own in eth0["ipv6"]] == [first.address6]
+
+        until(has_ipv6, WAIT, "the answer to DHCPv6", interval=0.5, detail=guest.output)
 
 
 def test_a_nic_that_is_replaced_brings_another_address(network: Lan, machine: DemoVm) -> None:
