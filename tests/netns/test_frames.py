@@ -119,6 +119,7 @@ def test_a_guest_receives_no_frames_for_other_machines(network: Lan, vmnet: Vmne
     """Neither unknown unicast from the network nor frames from the container to a station."""
     web, station = network.container("web", resolv_conf=ON_LOOPBACK), network.station()
     with vmnet.running(web), guest(web) as vm, heard(vm) as card:
+        bridge_address(web)
         send(station, mac_bytes("02:42:00:00:00:77") + forged(station.mac)[6:])
         web.run("ping", "-c1", "-W5", station.address)
         last = forged(station.mac, b"last")

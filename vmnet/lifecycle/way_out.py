@@ -86,12 +86,15 @@ def withdraw(planned: WayOut) -> None:
 
     gateway = IPv4Address(planned.gateway).packed
     with step(f"remove the default route of {planned.device}"), rtnl.Rtnl() as kernel:
-        if (planned.device, gateway) in default_route.defaults():
+        while (planned.device, gateway) in default_route.defaults():  # an engine may have added one
             default_route.delete(kernel, socket.if_nametoindex(planned.device), gateway)
 
 
 def put_right(planned: WayOut) -> None:
     """Make the planned default route the preferred one, and log this.
+
+    If there is no other, it gets a metric: Docker adds its own without one when a network goes or
+    comes, and would find that such a route exists.
 
     :raises VmnetError: the kernel refused
     """
@@ -102,5 +105,6 @@ def put_right(planned: WayOut) -> None:
     is_outside = gateway not in IPv4Network(planned.subnet)
     with step(f"set the default route of {planned.device}"), rtnl.Rtnl() as kernel:
         index = socket.if_nametoindex(planned.device)
-        default_route.prefer(kernel, index, gateway.packed, onlink=is_outside)
+        change = default_route.prefer if default_route.defaults() else default_route.add_last
+        change(kernel, index, gateway.packed, onlink=is_outside)
     _log.info("%s has the container's default route again, by %s", planned.device, gateway)

@@ -13,7 +13,8 @@ from vmnet.net.netlink import attribute
 _FILE = Path("/proc/self/net/route")
 _RTMSG = struct.Struct("=8BI")
 _MAIN, _STATIC, _UNICAST, _ONLINK = 254, 4, 1, 4
-_RTA_OIF, _RTA_GATEWAY = 4, 5
+_RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 4, 5, 6
+_METRIC = 1024
 
 
 def routes() -> list[tuple[str, bytes, bytes]]:
@@ -40,6 +41,17 @@ def prefer(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> No
     """
     flags = rtnl.NLM_F_CREATE  # without APPEND: as the first
     kernel.send_body(rtnl.RTM_NEWROUTE, flags, _body(index, gateway, _ONLINK if onlink else 0))
+
+
+def add_last(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> None:
+    """Add a default route with a metric, so that another program can add one without a metric.
+
+    :param index: of the device
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    """
+    body = _body(index, gateway, _ONLINK if onlink else 0)
+    metric = attribute(_RTA_PRIORITY, struct.pack("=I", _METRIC))
+    kernel.send_body(rtnl.RTM_NEWROUTE, rtnl.NLM_F_CREATE, body + metric)
 
 
 def delete(kernel: rtnl.Rtnl, index: int, gateway: bytes) -> None:

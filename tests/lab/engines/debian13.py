@@ -17,6 +17,7 @@ _VERSION = 1
 """Number of this list of packages. Increase it with every change of the list."""
 
 # Writes go to memory, except those to the kept folder: engines cannot mount an overlay on another.
+# With chroot(1), `podman exec` would find the machine's files: it enters the mount namespace's root.
 _BOOT = """\
 set -eu
 mount -t tmpfs tmpfs /mnt
@@ -30,7 +31,9 @@ mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mkdir -p ".$2"
 mount --bind "$2" ".$2"
-exec chroot . sh -c 'trap "exit 0" TERM; touch /run/booted; sleep infinity & wait'
+pivot_root . mnt
+umount -l /mnt
+exec sh -c 'trap "exit 0" TERM; touch /run/booted; sleep infinity & wait'
 """
 
 
