@@ -17,7 +17,7 @@ _VERSION = 1
 """Number of this list of packages. Increase it with every change of the list."""
 
 # Writes go to memory, except those to the kept folder: engines cannot mount an overlay on another.
-# With chroot(1), `podman exec` would find the machine's files: it enters the mount namespace's root.
+# With chroot(1), `podman exec` would find the files of the machine: it enters the namespace's root.
 _BOOT = """\
 set -eu
 mount -t tmpfs tmpfs /mnt
