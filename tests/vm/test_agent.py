@@ -16,7 +16,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.wait import WAIT, until
 from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 
 @frozen

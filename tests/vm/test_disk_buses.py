@@ -13,7 +13,7 @@ from tests.lab.wait import WAIT
 from tests.vm.conftest import VMNET, DemoVm, booting
 from vmnet.errors import MachineError
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 _INIT = """\
 #!/bin/sh

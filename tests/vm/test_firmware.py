@@ -13,7 +13,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.wait import WAIT
 from tests.vm.conftest import VMNET, DemoVm
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.long]
 
 _SCRIPT = """\
 @echo -off
