@@ -86,7 +86,9 @@ def machine(container: Namespace) -> Iterator[Namespace]:
         vm.ip("route", "add", "default", "via", "172.30.1.1")
         if nic.address6:
             vm.ip("address", "add", f"{nic.address6}/64", "dev", "eth0", "nodad")
-            vm.ip("-6", "route", "add", "default", "via", "fd00:30:1::1")
+            # A router advertisement may have come first, or may come later.
+            vm.sysctl(net__ipv6__conf__eth0__accept_ra=0)
+            vm.ip("-6", "route", "replace", "default", "via", "fd00:30:1::1")
         with web_server(vm, "guest", GUESTS), web_server(vm, "guest", KEPT):
             yield vm
 
