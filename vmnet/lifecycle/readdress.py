@@ -73,6 +73,7 @@ def rejoin(vm: Vm, gone: str, name: str) -> Vm:
     :raises VmnetError: a step failed, or the guest can't follow the settings of the new NIC
     """
     old, port = _of(vm, gone)
+    end = time.monotonic() + _DOWN_SECONDS
     with step(f"follow the setup of {name}"):
         hotplug.await_setup(name)
         (found,) = hotplug.capture(vm.hooks, name).interfaces
@@ -96,6 +97,7 @@ def rejoin(vm: Vm, gone: str, name: str) -> Vm:
         vm.hooks.rejoin_bridge(_alone(new, name))
         _serve(vm, new, name, undo)
         _restart_outside(new, name)
+        time.sleep(max(end - time.monotonic(), 0))
         set_carrier(new, name, up=True)
         undo.pop_all()
     return new

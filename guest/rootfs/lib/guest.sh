@@ -92,6 +92,8 @@ start_nic() {
     # The address was the container's, so there is no duplicate to detect.
     echo 0 >"/proc/sys/net/ipv6/conf/$1/accept_dad"
     ip link set "$1" up
+    # From here on, /lib/carrier compares: it may look for the first time when a carrier has been away.
+    cat "/sys/class/net/$1/carrier_down_count" >"/run/$1.downs"
     case " $(cat /proc/cmdline) " in
     *" vmnet.dhcp=off "*) return ;;
     esac
