@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from typing import IO, Any
 
@@ -123,7 +123,9 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless the program has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # A program that unshare runs may have ended before unshare, whose status poll() reads.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def wait(self, timeout: float = WAIT) -> int:
         """Wait at most *timeout* seconds for the program to end, and return its exit status."""

@@ -72,7 +72,7 @@ def test_stages_and_hooks_in_the_order_of_the_calls() -> None:
 def test_active_strategies_their_reason_and_the_alternatives() -> None:
     _, found = document(NO_DHCP="true")
     ipam = stage(found, "ipam")
-    own = {"distribution": "vmnet", "version": __version__}
+    own = {"distribution": "vmnet-entrypoint", "version": __version__}
     assert ipam["active"] == [{"name": "nodhcp", "module": "vmnet_nodhcp", **own}]
     assert ipam["why"] == "NO_DHCP=true"
     assert {"VMNET_IPAM=cloudinit", "NO_DHCP=false VMNET_IPAM=dnsmasq"} <= {
@@ -101,7 +101,8 @@ def test_the_text_output(tmp_path: Path) -> None:
     assert (status, error) == (0, "")
     assert max(map(len, output.splitlines())) <= 100
     lines = [line.strip() for line in output.splitlines()]
-    assert f"active  cloudinit (vmnet {__version__}), dnsmasq (vmnet {__version__})" in lines
+    ours = f"(vmnet-entrypoint {__version__})"
+    assert f"active  cloudinit {ours}, dnsmasq {ours}" in lines
     assert "why     VMNET_IPAM=cloudinit,dnsmasq" in lines
     assert "vmnet_ipam_deliver       cloudinit, dnsmasq" in lines
     assert "vmnet_devices  cloudinit" in lines

@@ -7,6 +7,7 @@ import sys
 import tomllib
 import zipfile
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,29 @@ def test_the_root_offers_what_the_folders_offer() -> None:
     }
 
 
+def test_nothing_installs_another_project_s_vmnet() -> None:
+    """The package index has a distribution named vmnet that is somebody else's."""
+    ours = project(ROOT)["name"]
+    tables = [path.read_text() for path in ROOT.glob("*/*/pyproject.toml")]
+    guide = (ROOT / "docs" / "writing-a-plugin.md").read_text()
+    tables += [
+        text for text in re.findall(r"```toml\n(.*?)```", guide, re.S) if "[project]" in text
+    ]
+    for found in (tomllib.loads(table)["project"] for table in tables):
+        lines = [*found["dependencies"], *chain(*found.get("optional-dependencies", {}).values())]
+        assert {ours} == {name for name in map(_name, lines) if name in ("vmnet", ours)}
+    foreign = re.compile(r"pip install [^`\n]*(?<![\w./-])vmnet(?![\w-])")
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*/Dockerfile")):
+        assert not foreign.search(path.read_text()), path
+
+
+def _name(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_what_a_plugin_needs_the_root_needs_too(plugin: str) -> None:
-    needed = set(project(ROOT / "plugins" / plugin)["dependencies"]) - {"vmnet"}
+    needed = set(project(ROOT / "plugins" / plugin)["dependencies"]) - {project(ROOT)["name"]}
     assert needed <= set(project(ROOT)["dependencies"])
 
 

@@ -13,7 +13,7 @@ from vmnet.testing.conformance.checks import needs
 from vmnet.testing.subject import Subject
 
 # The plugins of this distribution need no prefix of their own for their settings.
-_OWN_DISTRIBUTION = "vmnet"
+_OWN_DISTRIBUTION = "vmnet-entrypoint"
 _ODD_VALUES = ("\n", "\0", "'", "é", "-1", "/", "{{", "a,a", ",", "9" * 5000, "\u2028", "%s")
 
 
