@@ -12,8 +12,20 @@ from ..net.namespace import Namespace
 from ..wait import WAIT, until
 
 _RELEASE = "trixie"
-_PACKAGES = ("ca-certificates", "catatonit", "iptables", "netavark", "nftables", "podman", "runc")
-_VERSION = 1
+_PACKAGES = (
+    "ca-certificates",
+    "catatonit",
+    "containerd",
+    "containernetworking-plugins",
+    "docker-cli",
+    "docker.io",
+    "iptables",
+    "netavark",
+    "nftables",
+    "podman",
+    "runc",
+)
+_VERSION = 2
 """Number of this list of packages. Increase it with every change of the list."""
 
 # Writes go to memory, except those to the kept folder: engines cannot mount an overlay on another.
