@@ -219,4 +219,4 @@ def test_check_and_hooks_in_the_image(vms: Vms) -> None:
     ready = vms.docker.run(vms.image, "check", options=NET_ADMIN)
     assert "ready to run" in ready.stdout
     hooks = vms.docker.run(vms.image, "hooks")
-    assert "dnsmasq (vmnet " in hooks.stdout
+    assert "dnsmasq (vmnet-entrypoint " in hooks.stdout
