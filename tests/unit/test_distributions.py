@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from readme_renderer import markdown
 
 from tests.lab.command import run
 from tests.lab.wait import WAIT
@@ -44,8 +46,13 @@ def wheel(folder: Path, into: Path) -> set[str]:
     """The names in a wheel of a folder, built with what is installed."""
     options = ("--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(into))
     run(sys.executable, "-m", "pip", "wheel", *options, str(folder), timeout=WAIT)
+    with zipfile.ZipFile(_made(into)) as archive:
+        return set(archive.namelist())
+
+
+def _made(into: Path) -> Path:
     (made,) = into.glob("*.whl")
-    return set(zipfile.ZipFile(made).namelist())
+    return made
 
 
 def test_the_root_offers_what_the_folders_offer() -> None:
@@ -111,6 +118,13 @@ def test_the_root_s_wheel_holds_everything(tmp_path: Path) -> None:
         files = {path for path in (base / package).rglob("*") if path.suffix in (".py", ".j2")}
         assert {str(path.relative_to(base)) for path in files} <= names
     assert "vmnet/py.typed" in names
+    with zipfile.ZipFile(_made(tmp_path)) as archive:
+        (path,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        described = Metadata.from_email(archive.read(path), validate=True)
+    assert described.description_content_type == "text/markdown"
+    rendered = markdown.render(described.description or "")
+    assert rendered is not None, "the package index would show the README's source"
+    assert "<table>" in rendered
 
 
 @pytest.mark.parametrize(
