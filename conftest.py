@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("vmnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("vmnet"), max_examples=20)
 settings.load_profile("vmnet")
+_STATE = Path("/var/lib/vmnet")  # the default of VMNET_DISK_STATE
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.chmod(0o755)
         config.option.basetemp = folder / "run"
         config.add_cleanup(lambda: shutil.rmtree(folder))
+
+
+@pytest.fixture(autouse=True)
+def _own_state() -> Iterator[None]:
+    """Fail a test whose VM keeps state in the machine's own folder, where the next VM finds it."""
+    existed = _STATE.exists()
+    yield
+    assert existed or not _STATE.exists(), f"{_STATE} is new: set VMNET_DISK_STATE in the test"
 
 
 def _stop_ignoring_signals() -> None:

@@ -106,6 +106,7 @@ def vmnet(tmp_path: Path) -> Vmnet:
         {
             **inherited,
             "VMNET_RUN_DIR": str(tmp_path / "run"),
+            "VMNET_DISK_STATE": str(tmp_path / "state"),
             "VMNET_QEMU": str(hypervisor),
             "VMNET_KERNEL": str(kernel),
             "VMNET_GUARD": "off",

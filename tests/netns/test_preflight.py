@@ -16,7 +16,9 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
-from vmnet.errors import LaunchError, PrivilegeError, StateError
+from vmnet.errors import LaunchError, MachineError, PrivilegeError, StateError
+from vmnet.planning import state_folder
+from vmnet.planning.state_folder import StateFolder
 
 
 def test_without_setuid_and_setgid_dnsmasq_stays_root(network: Lan, vmnet: Vmnet) -> None:
@@ -109,6 +111,28 @@ def test_check_refuses_what_a_restarted_start_refuses(
     assert "the container lacks the capability NET_BIND_SERVICE" in ended.stdout
     assert "the network itself is not checked" in ended.stdout
     assert "can create taps and bridges" in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_the_state_folder_of_another_vm(
+    network: Lan, vmnet: Vmnet, tmp_path: Path, command: str
+) -> None:
+    """Only the hypervisor has the lock, so it ends with the VM."""
+    image, state = tmp_path / "image", StateFolder(tmp_path / "state", is_used=True)
+    image.write_bytes(bytes(1 << 20))
+    settings = {"VMNET_DISK": str(image), "VMNET_DISK_MODE": "overlay"}
+    web = network.container("web")
+    before = web.dump()
+    with vmnet.running(network.container("db"), **settings) as process:
+        other = tmp_path / "other"
+        ended = vmnet(web, command, VMNET_RUN_DIR=str(other), **settings)
+        assert ended.returncode == (1 if command == "check" else MachineError.exit_code)
+        used = f"VMNET_DISK_STATE={state.path} is in use by another VM: "
+        assert used in ended.stdout + ended.stderr
+        process.signal(signal.SIGTERM)
+        process.wait()
+    state_folder.require_free(state)
+    require_same(before, web.dump())
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

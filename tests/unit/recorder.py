@@ -49,6 +49,7 @@ def select(tmp_path: Path, **changed: str) -> Hooks:
             "VMNET_KERNEL": str(kernel),
             "VMNET_ACCEL": "tcg",
             "VMNET_RUN_DIR": str(tmp_path / "run"),
+            "VMNET_DISK_STATE": str(tmp_path / "state"),
             **changed,
         }
     )

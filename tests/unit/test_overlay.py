@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vmnet.lifecycle import disks
 from vmnet.model.devices import Disk
 from vmnet.planning.boot import boot_devices
 from vmnet.planning.image import lock
+from vmnet.process import Outcome
 
 _MIB = 1 << 20
 
@@ -187,9 +189,57 @@ def test_a_failed_start_removes_only_what_it_created(tmp_path: Path) -> None:
 def test_an_image_that_appeared_since_is_not_replaced(tmp_path: Path) -> None:
     disk = planned(tmp_path / "disk", tmp_path, VMNET_DISK_SIZE="8M")
     raw(disk.path)
-    with pytest.raises(MachineError, match="File exists"), ExitStack() as undo:
+    message = f"another start has just created the disk {disk.path}"
+    with pytest.raises(MachineError, match=message), ExitStack() as undo:
         disks.prepare((disk,), undo)
     assert disk.path.stat().st_size == 4 * _MIB
+    assert list(tmp_path.iterdir()) == [disk.path]
+
+
+def test_an_image_has_its_name_only_when_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that is killed meanwhile leaves nothing that the next start would take for a disk."""
+    run = process.run
+    seen: list[str] = []
+
+    def killed(argv: Sequence[str]) -> Outcome:
+        run(argv)
+        seen.extend(path.name for path in (tmp_path / "state").iterdir())
+        raise KeyboardInterrupt
+
+    image = raw(tmp_path / "image")
+    disk = planned(image, tmp_path / "state", **OVERLAY)
+    monkeypatch.setattr(process, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        disks.prepare((disk,), ExitStack())
+    (name,) = seen
+    assert name.startswith(".vmnet-")
+    monkeypatch.setattr(process, "run", run)
+    assert info(made(image, tmp_path / "state", **OVERLAY).path)["format"] == "qcow2"
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    disk = planned(tmp_path / "disk", tmp_path, VMNET_DISK_SIZE="8M")
+    disks.prepare((disk,), ExitStack())
+    assert info(disk.path)["virtual-size"] == 8 * _MIB
+    assert list(tmp_path.iterdir()) == [disk.path]
+    with pytest.raises(MachineError, match="another start has just created"):
+        disks.prepare((disk,), ExitStack())
+
+
+def test_a_failed_start_leaves_a_new_image_that_another_vm_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = planned(tmp_path / "disk", tmp_path, VMNET_DISK_SIZE="8M")
+    with ExitStack() as undo:
+        disks.prepare((disk,), undo)
+        monkeypatch.setattr(lock, "is_used", lambda path: path == disk.path)
+    assert disk.path.exists()
 
 
 def test_the_reason_of_qemu_img_is_reported(tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ from tests.unit.test_image_chain import overlay
 from vmnet import engine
 from vmnet.errors import MachineError, PluginError, PrivilegeError
 from vmnet.model.delivery import Daemon, Delivery, File
-from vmnet.model.devices import Disk
+from vmnet.model.devices import Base, Disk
 from vmnet.planning import capabilities, preflight
+from vmnet.planning.state_folder import StateFolder
 
 # QEMU's locks of a disk that it writes: it uses permissions 0, 1 and 3, and denies 1 and 3.
 WRITER, READER = (100, 101, 103, 201, 203), (100, 201)
 LOCK = struct.Struct("hhqqi4x")
+UNUSED = StateFolder(Path("/var/lib/vmnet"))
 
 
 @pytest.fixture
@@ -50,13 +52,22 @@ def failures(*capability: str) -> list[str]:
     delivery = Delivery("test", daemons=(daemon,))
     for _, check in (
         *preflight.before_planning(1),
-        *preflight.after_planning((delivery,), (), {}),
+        *after_planning((delivery,), (), {}),
     ):
         try:
             check()
         except PrivilegeError as error:
             found.append(f"{error.message}; {error.hint}")
     return found
+
+
+def after_planning(
+    deliveries: tuple[Delivery, ...],
+    devices: tuple[Disk, ...],
+    own: dict[Path, str],
+    state: StateFolder = UNUSED,
+) -> Iterator[preflight.Check]:
+    return preflight.after_planning(deliveries, devices, own, state)
 
 
 def named(path: Path) -> dict[Path, str]:
@@ -144,7 +155,7 @@ def test_a_disk_that_another_vm_uses(
 ) -> None:
     path = tmp_path / "disk"
     path.write_bytes(bytes(512))
-    checks = preflight.after_planning((), (Disk(path, "raw", ephemeral),), named(path))
+    checks = after_planning((), (Disk(path, "raw", ephemeral),), named(path))
     with locked(path, locks):
         if is_refused:
             with pytest.raises(MachineError, match=f"VMNET_DISK={path} is in use by another VM"):
@@ -166,11 +177,11 @@ def test_a_backing_file_that_another_vm_uses(
     path = (base, middle)[level]
     with locked(path, locks):
         if locks is READER:
-            preflight.require(preflight.after_planning((), (disk,), named(top)))
+            preflight.require(after_planning((), (disk,), named(top)))
             return
         message = f"{path}, to which VMNET_DISK={top} refers, is in use by another VM"
         with pytest.raises(MachineError, match=f"^{message}"):
-            preflight.require(preflight.after_planning((), (disk,), named(top)))
+            preflight.require(after_planning((), (disk,), named(top)))
 
 
 def test_a_data_file_is_written_like_its_image(tmp_path: Path) -> None:
@@ -178,38 +189,32 @@ def test_a_data_file_is_written_like_its_image(tmp_path: Path) -> None:
     top = create(tmp_path / "top", "-f", "qcow2", "-o", f"data_file={data}", "1M")
     with locked(data, READER):
         preflight.require(
-            preflight.after_planning(
-                (), (Disk(top, "qcow2", ephemeral=True, backed=True),), named(top)
-            )
+            after_planning((), (Disk(top, "qcow2", ephemeral=True, backed=True),), named(top))
         )
         with pytest.raises(MachineError, match=f"^{data}, to which "):
-            preflight.require(
-                preflight.after_planning((), (Disk(top, "qcow2", backed=True),), named(top))
-            )
+            preflight.require(after_planning((), (Disk(top, "qcow2", backed=True),), named(top)))
 
 
 def test_a_disk_that_the_start_writes_is_not_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     delivery = Delivery("test", files=(File(path, b""),))
-    checks = dict(preflight.after_planning((delivery,), (Disk(path, "raw"),), {}))
+    checks = dict(after_planning((delivery,), (Disk(path, "raw"),), {}))
     assert checks["disk"]() == "none"
 
 
 def test_a_disk_of_a_plugin_is_named_without_the_setting(tmp_path: Path) -> None:
     path = tmp_path / "disk"
     with pytest.raises(MachineError, match=f"^the disk {path} can't be read: No such file"):
-        preflight.require(preflight.after_planning((), (Disk(path, "raw"),), {}))
+        preflight.require(after_planning((), (Disk(path, "raw"),), {}))
     path.write_bytes(bytes(512))
     with locked(path, WRITER), pytest.raises(MachineError, match=f"^the disk {path} is in use"):
-        preflight.require(
-            preflight.after_planning((), (Disk(path, "raw"),), named(tmp_path / "own"))
-        )
+        preflight.require(after_planning((), (Disk(path, "raw"),), named(tmp_path / "own")))
 
 
 def test_an_image_that_depends_on_itself(tmp_path: Path) -> None:
     """Only a plugin's disk can: vmnet checks the chain of VMNET_DISK before."""
     top = overlay(tmp_path / "top", "top")
-    preflight.require(preflight.after_planning((), (Disk(top, "qcow2", backed=True),), {}))
+    preflight.require(after_planning((), (Disk(top, "qcow2", backed=True),), {}))
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP])
@@ -222,4 +227,31 @@ def test_a_file_system_without_locks(
     path = tmp_path / "disk"
     path.write_bytes(bytes(512))
     monkeypatch.setattr(fcntl, "fcntl", refuse)
-    preflight.require(preflight.after_planning((), (Disk(path, "raw"),), named(path)))
+    preflight.require(after_planning((), (Disk(path, "raw"),), named(path)))
+
+
+def test_a_locked_overlay_names_its_variables_and_a_folder_for_each_vm(tmp_path: Path) -> None:
+    base, path = tmp_path / "base", tmp_path / "state/overlay2.qcow2"
+    path.parent.mkdir()
+    for file in (base, path):
+        file.write_bytes(bytes(512))
+    disk = Disk(path, "qcow2", base=Base(base, "raw"))
+    checks = after_planning((), (disk,), {base: "VMNET_DISK2"}, StateFolder(path.parent))
+    with locked(path, WRITER), pytest.raises(MachineError) as caught:
+        preflight.require(checks)
+    assert caught.value.message.startswith(
+        f"the overlay {path} of VMNET_DISK2={base} is in use by another VM"
+    )
+    assert caught.value.hint == (
+        f"stop that VM first, or give each VM another folder than VMNET_DISK_STATE={path.parent}"
+    )
+
+
+def test_a_downloaded_disk_in_use_names_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "downloads/disk"
+    path.parent.mkdir()
+    path.write_bytes(bytes(512))
+    checks = after_planning((), (Disk(path, "raw"),), named(path), StateFolder(tmp_path))
+    with locked(path, WRITER), pytest.raises(MachineError) as caught:
+        preflight.require(checks)
+    assert f"VMNET_DISK_STATE={tmp_path}" in caught.value.hint

@@ -128,6 +128,7 @@ def machine(demo_guest: Path, tmp_path: Path) -> DemoVm:
             **inherited,
             "VMNET_DEMO": str(demo_guest),
             "VMNET_RUN_DIR": str(tmp_path / "run"),
+            "VMNET_DISK_STATE": str(tmp_path / "state"),
             "VMNET_MEMORY": "256M",
         }
     )

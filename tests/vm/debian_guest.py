@@ -124,6 +124,7 @@ def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> I
     shell = folder / "shell"
     own = {
         "VMNET_RUN_DIR": str(folder / "run"),
+        "VMNET_DISK_STATE": str(folder / "state"),
         "VMNET_QEMU_ARGS": f"-serial unix:{shell},server=on,wait=off",
     }
     vmnet = (sys.executable, "-m", "vmnet", "run")

@@ -15,10 +15,19 @@ from vmnet.cli import port_words
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
-from vmnet.lifecycle import files, run_directory, state, vm_record
+from vmnet.lifecycle import files, run_directory, vm_record
+from vmnet.lifecycle import state as saved_state
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Redirect, Wiring
-from vmnet.planning import accelerator, huge_pages, memory, preflight, sizing, takeover
+from vmnet.planning import (
+    accelerator,
+    huge_pages,
+    memory,
+    preflight,
+    sizing,
+    state_folder,
+    takeover,
+)
 from vmnet.planning.boot import Boot, boot_devices, disk_variables
 from vmnet.planning.disk_settings import NotDownloadedError
 from vmnet.planning.machine import assemble
@@ -166,7 +175,7 @@ def _network(hooks: Hooks, boot: Boot | None, *, may_try: bool) -> Iterator[Find
     """
     run_dir = hooks.settings[RUN_DIR]
     try:
-        saved = state.load(run_dir)
+        saved = saved_state.load(run_dir)
         if saved is None:
             planned = yield from _planned(hooks)
         elif vm_record.load(run_dir) is not None:
@@ -219,13 +228,19 @@ def _machine(
         for line in delivery.not_carried:
             yield Finding("not carried", "warning", f"{delivery.strategy}: {line}")
     devices = hooks.devices(identity, wiring)
-    attached = (boot.devices if boot else ()) + devices
-    own = disk_variables(hooks.settings)
-    for what, check in preflight.after_planning(deliveries, attached, own):
+    own, firmware = disk_variables(hooks.settings), None
+    machine = None
+    try:
+        if boot is not None:
+            machine = assemble(hooks.settings, identity, wiring, boot, devices)
+            devices, firmware = machine.devices, machine.firmware
+    except VmnetError as error:
+        yield Finding("machine", "missing", error.message, error.hint)
+    state = state_folder.of(hooks.settings, devices, firmware)
+    for what, check in preflight.after_planning(deliveries, devices, own, state):
         yield _try(what, check)
-    if boot is None:
+    if machine is None:
         return
-    machine = assemble(hooks.settings, identity, wiring, boot, devices)
     yield Finding("firmware", "ok", machine.firmware.described)
     command = hooks.launch_command(machine, ())
     yield Finding("hypervisor", "ok", command.argv[0])

@@ -12,7 +12,7 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import boot, disk_settings, preflight, sizing, stop_time
+from vmnet.planning import boot, disk_settings, preflight, sizing, state_folder, stop_time
 from vmnet.settings.core import GUARD, STOP_TIMEOUT
 from vmnet.settings.table import Settings
 
@@ -83,11 +83,9 @@ def _plan(hooks: Hooks, arguments: Sequence[str]) -> Plan:
 
 
 def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
-    preflight.require(
-        preflight.after_planning(
-            plan.deliveries, plan.machine.devices, boot.disk_variables(hooks.settings)
-        )
-    )
+    machine, own = plan.machine, boot.disk_variables(hooks.settings)
+    state = state_folder.of(hooks.settings, machine.devices, machine.firmware)
+    preflight.require(preflight.after_planning(plan.deliveries, machine.devices, own, state))
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac
         if plan.outside:

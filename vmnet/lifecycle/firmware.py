@@ -6,7 +6,7 @@ import logging
 from contextlib import ExitStack
 
 from vmnet.errors import MachineError
-from vmnet.lifecycle import files
+from vmnet.lifecycle import files, state_folder
 from vmnet.model.firmware import FirmwareVariables
 from vmnet.planning.image import lock
 
@@ -16,8 +16,9 @@ _log = logging.getLogger(__name__)
 def prepare(variables: FirmwareVariables, undo: ExitStack) -> None:
     """Copy the template, unless a kept copy exists. The undo removes a copy that was made now.
 
-    :raises MachineError: the template can't be read, or another VM uses the copy
-    :raises StateError: the copy can't be written
+    :raises MachineError: the template can't be read, another VM uses the copy, or it can't be
+        written to the state folder
+    :raises StateError: it can't be written to the run directory
     """
     if variables.kept and variables.path.exists():
         if lock.is_used(variables.path):
@@ -33,6 +34,6 @@ def prepare(variables: FirmwareVariables, undo: ExitStack) -> None:
             f"{variables.template} can't be read: {error.strerror}",
             "it belongs to the firmware's package; install the package again",
         ) from None
-    files.write(variables.path, content, durable=variables.kept)
+    (state_folder if variables.kept else files).write(variables.path, content)
     undo.callback(variables.path.unlink, missing_ok=True)
     _log.debug("created %s", variables.path)

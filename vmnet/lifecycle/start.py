@@ -28,6 +28,7 @@ from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
+from vmnet.planning import state_folder
 from vmnet.settings.core import HOTPLUG, INTERFACES, RUN_DIR
 from vmnet.settings.table import Settings
 
@@ -61,6 +62,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     if plan.command.user is not None:
         privileges.refuse_new()
     run_directory.make(hooks.settings[RUN_DIR])
+    lock = _lock_state(plan.machine, hooks.settings, undo)
     _prepare_disks(plan.machine, undo)
     _prepare_firmware(plan.machine.firmware, undo)
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
@@ -75,6 +77,8 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     started = helpers.start(plan.command, accelerator, plan.daemons, hooks.settings, undo, known)
     _write_records(plan, started, hooks.settings, late, undo)
     _announce(plan)
+    if lock is not None:
+        os.set_inheritable(lock, True)  # by the hypervisor alone, not by the helpers
     hooks.launch(plan.command)
     raise LaunchError("the launch strategy returned instead of executing the hypervisor")
 
@@ -85,6 +89,16 @@ def _announce(plan: Plan) -> None:
         if port.tap is not None and interface.addresses and not plan.outside:
             addresses = (address.ip for address in interface.addresses)
             announcement.announce(port.uplink, port.tap.fds[0], port.guest_mac, addresses)
+
+
+def _lock_state(machine: Machine, settings: Settings, undo: ExitStack) -> int | None:
+    """Lock the folder of VMNET_DISK_STATE if the machine uses it, and return the descriptor."""
+    folder = state_folder.of(settings, machine.devices, machine.firmware)
+    if not folder.is_used:
+        return None
+    from vmnet.lifecycle import state_folder as folders
+
+    return folders.hold(folder, machine.name, undo)
 
 
 def _prepare_disks(machine: Machine, undo: ExitStack) -> None:

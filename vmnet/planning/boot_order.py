@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import evolve
 
-from vmnet.model.devices import Cdrom, Disk
+from vmnet.model.devices import Cdrom, Device, Disk
 from vmnet.model.firmware import Firmware
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -36,3 +37,15 @@ def disks(
         first = _DISKS if isinstance(device, Disk) else _CDROMS
         needs_place = is_ordered and device.boot is None
         yield evolve(device, boot=first + number) if needs_place else device
+
+
+def first_disk(devices: Iterable[Device]) -> Disk | None:
+    """Return the disk that boots first: disks without a place in the boot order come last."""
+    disks = (device for device in devices if isinstance(device, Disk))
+    return min(disks, key=lambda disk: math.inf if disk.boot is None else disk.boot, default=None)
+
+
+def is_ephemeral(devices: Iterable[Device]) -> bool:
+    """Return whether the disk that boots first is new at each start, and with it all state."""
+    disk = first_disk(devices)
+    return disk is not None and disk.ephemeral

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from pathlib import Path
 
 from vmnet import engine
 from vmnet.errors import MachineError
-from vmnet.model.devices import Disk
 from vmnet.model.firmware import Firmware, FirmwareVariables
-from vmnet.planning import files, firmware_files
+from vmnet.planning import boot_order, files, firmware_files
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -60,7 +58,7 @@ def _suitable(boot: Boot, architecture: str) -> tuple[str, str]:
         return kind, "QEMU loads the kernel itself"
     if architecture != "x86_64":
         return "uefi", f"the only firmware for {architecture}"
-    disk = _first_disk(boot)
+    disk = boot_order.first_disk(boot.devices)
     if disk is None:
         return "bios", "default"
     if disk.uefi:
@@ -68,16 +66,10 @@ def _suitable(boot: Boot, architecture: str) -> tuple[str, str]:
     return "bios", f"{disk.path} does not require UEFI"
 
 
-def _first_disk(boot: Boot) -> Disk | None:
-    """Return the disk that boots first: disks without a place in the boot order come last."""
-    disks = (device for device in boot.devices if isinstance(device, Disk))
-    return min(disks, key=lambda disk: math.inf if disk.boot is None else disk.boot, default=None)
-
-
 def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> FirmwareVariables:
     """Return the file of the variables: in the state folder, unless no write survives."""
-    disk, name = _first_disk(boot), f"{kind}-variables.fd"
-    if disk is not None and disk.ephemeral:
+    name = f"{kind}-variables.fd"
+    if boot_order.is_ephemeral(boot.devices):
         return FirmwareVariables(settings[core.RUN_DIR] / name, template, kept=False)
     path = settings[core.DISK_STATE] / name
     obstacle = files.obstacle(path)

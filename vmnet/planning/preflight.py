@@ -11,7 +11,8 @@ from pathlib import Path
 
 from vmnet.model.delivery import Delivery
 from vmnet.model.devices import Device, Disk, daemon_of
-from vmnet.planning import capabilities, host
+from vmnet.planning import capabilities, host, state_folder
+from vmnet.planning.state_folder import StateFolder
 
 # The name of the check, and a function that returns a detail, or raises VmnetError.
 Check = tuple[str, Callable[[], str]]
@@ -27,14 +28,18 @@ def before_planning(cpus: int) -> Iterator[Check]:
 
 
 def after_planning(
-    deliveries: Sequence[Delivery], devices: Sequence[Device], own: Mapping[Path, str]
+    deliveries: Sequence[Delivery],
+    devices: Sequence[Device],
+    own: Mapping[Path, str],
+    state: StateFolder,
 ) -> Iterator[Check]:
     """Yield the checks of a plan's daemons and devices.
 
     :param own: the variables of the user's disks
     """
     yield "daemons", lambda: _daemons(deliveries, devices)
-    yield "disk", lambda: _disk(deliveries, devices, own)
+    yield "state", lambda: state_folder.require_free(state)
+    yield "disk", lambda: _disk(deliveries, devices, own, state)
 
 
 def require(checks: Iterable[Check]) -> None:
@@ -66,7 +71,10 @@ def _daemons(deliveries: Sequence[Delivery], devices: Iterable[Device]) -> str:
 
 
 def _disk(
-    deliveries: Sequence[Delivery], devices: Sequence[Device], own: Mapping[Path, str]
+    deliveries: Sequence[Delivery],
+    devices: Sequence[Device],
+    own: Mapping[Path, str],
+    state: StateFolder,
 ) -> str:
     written = {file.path for delivery in deliveries for file in delivery.files}  # by the start
     disks = [d for d in devices if isinstance(d, Disk) and d.path not in written]
@@ -74,5 +82,5 @@ def _disk(
         return "none"
     from vmnet.planning.image import lock
 
-    lock.require_free(disks, own)
+    lock.require_free(disks, own, state.path)
     return f"no other VM uses {', '.join(str(disk.path) for disk in disks)}"

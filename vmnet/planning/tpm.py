@@ -5,8 +5,8 @@ from __future__ import annotations
 from vmnet import process, program
 from vmnet.errors import MachineError
 from vmnet.model.delivery import Daemon
-from vmnet.model.devices import Disk, Tpm
-from vmnet.planning import files
+from vmnet.model.devices import Tpm
+from vmnet.planning import boot_order, files
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
@@ -28,8 +28,7 @@ def plan(settings: Settings, boot: Boot) -> Tpm:
             "the image contains it; elsewhere `apt-get install swtpm`",
         )
     run_dir = settings[core.RUN_DIR]
-    disk = next((device for device in boot.devices if isinstance(device, Disk)), None)
-    is_kept = disk is None or not disk.ephemeral
+    is_kept = not boot_order.is_ephemeral(boot.devices)
     state = (settings[core.DISK_STATE] if is_kept else run_dir) / _FOLDER
     if obstacle := files.obstacle(state):
         raise MachineError(

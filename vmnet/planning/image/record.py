@@ -28,11 +28,20 @@ def last_vm(image: Path) -> str:
 
 def write(image: Path, image_format: str, vm: str) -> None:
     """Record the format of an image and the VM that uses it, as far as the file system allows."""
+    _write(image, _FORMAT, image_format)
+    write_vm(image, vm)
+
+
+def write_vm(path: Path, vm: str) -> None:
+    """Record the VM that uses a file, as far as the file system allows."""
+    _write(path, _VM, vm)
+
+
+def _write(path: Path, name: str, value: str) -> None:
     try:
-        os.setxattr(image, _FORMAT, image_format.encode())
-        os.setxattr(image, _VM, vm.encode(errors="replace")[:_MOST])
+        os.setxattr(path, name, value.encode(errors="replace")[:_MOST])
     except OSError as error:
-        _log.debug("%s: can't record the format and the VM: %s", image, error.strerror)
+        _log.debug("%s: can't record %s: %s", path, name, error.strerror)
 
 
 def _read(image: Path, name: str) -> str:
