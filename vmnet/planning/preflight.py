@@ -38,7 +38,8 @@ def after_planning(
     :param own: the variables of the user's disks
     """
     yield "daemons", lambda: _daemons(deliveries, devices)
-    yield "state", lambda: state_folder.require_free(state)
+    if state.is_used:
+        yield "state", lambda: state_folder.require_free(state)
     yield "disk", lambda: _disk(deliveries, devices, own, state)
 
 

@@ -51,8 +51,6 @@ def require_free(folder: StateFolder) -> str:
 
     :raises MachineError: another VM has
     """
-    if not folder.is_used:
-        return f"the VM keeps nothing in {folder.path}"
     from vmnet.planning.image import lock
 
     try:
