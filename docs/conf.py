@@ -41,7 +41,7 @@ NAVIGATION = {
         "examples/vmnet-ipam-http/README",
         "examples/vmnet-ipam-cni/README",
     ),
-    "About": ("CHANGELOG",),
+    "About": ("docs/comparison", "CHANGELOG"),
 }
 
 project = "vmnet"
