@@ -14,12 +14,14 @@ import pytest
 
 from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, Vms
 from tests.engine.test_restart import require_identity
+from tests.lab import kustomize
 from tests.lab.engines.docker import Engine, own_engine
 from tests.lab.engines.dockerd import BIP
-from tests.lab.engines.podman import CRI_O, PODMAN, Container, podman
+from tests.lab.engines.podman import CRI_O, PODMAN, Container, Podman, podman
 from tests.lab.net.namespace import namespace
 from tests.lab.wait import WAIT, until
 from vmnet.errors import PrivilegeError
+from vmnet.planning.capabilities import NEEDED
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -101,7 +103,7 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
 def test_the_pod_on_podman(
     saved: Path, image: str, current: bool, capabilities: tuple[str, ...]
 ) -> None:
-    """deploy/pod.yaml runs as it is, with the few capabilities that Podman and CRI-O grant.
+    """The file runs as it is, with the few capabilities that it names, whatever the engine grants.
 
     CRI-O grants some of Podman's, so Podman 5 runs the pod only with CRI-O's.
     """
@@ -110,15 +112,36 @@ def test_the_pod_on_podman(
         podman(host, saved, current=current, capabilities=capabilities) as engine,
     ):
         engine("tag", image, "registry.example/vmnet")
-        vm = engine.play(ROOT / "deploy" / "pod.yaml", "vm-vm")
-        until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
-        infra = engine.infra("vm").inspect()
-        (network,) = infra["NetworkSettings"]["Networks"].values()
-        url = f"http://{network['IPAddress']}/cgi-bin/identity"
-        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
-        assert eth0["mac"] == network["MacAddress"]
-        vm.stop(20)
+        vm = engine.play((kustomize.FOLDER / "base" / "pod.yaml").read_text(), "vm-vm")
+        require_identity_in_pod(engine, vm, "vm")
+        status = dict(
+            line.split(":", 1)
+            for line in engine("exec", "vm-vm", "cat", "/proc/self/status").stdout.splitlines()
+        )
+        (container,) = kustomize.as_pod(kustomize.render())["spec"]["containers"]
+        added = container["securityContext"]["capabilities"]["add"]
+        assert int(status["CapBnd"], 16) == sum(1 << NEEDED[name].number for name in added)
+        assert status["NoNewPrivs"].strip() == "1"
+        vm.stop(70)
         assert BUTTON in vm.logs()
+
+
+def require_identity_in_pod(engine: Podman, vm: Container, pod: str) -> None:
+    """Require that the guest has the pod's address and MAC, and that its probe succeeds."""
+    until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
+    networks = engine.infra(pod).inspect()["NetworkSettings"]["Networks"]
+    network = networks["podman-default-kube-network"]
+    url = f"http://{network['IPAddress']}/cgi-bin/identity"
+    found = engine.host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
+    assert network["MacAddress"] in {interface["mac"] for interface in found}
+    (probed,) = kustomize.as_pod(kustomize.render())["spec"]["containers"]
+    probe = probed["startupProbe"]["exec"]["command"]
+    until(
+        lambda: not engine("exec", vm.id, *probe, check=False).returncode,
+        WAIT,
+        "the probe to succeed",
+        detail=vm.report,
+    )
 
 
 def test_the_systemd_service_of_podman(saved: Path, image: str) -> None:

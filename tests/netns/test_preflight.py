@@ -21,16 +21,39 @@ from vmnet.planning import state_folder
 from vmnet.planning.state_folder import StateFolder
 
 
-def test_without_setuid_and_setgid_dnsmasq_stays_root(network: Lan, vmnet: Vmnet) -> None:
+@pytest.mark.parametrize("more", ["", ",+setuid,+setgid"])
+def test_without_privileges_for_another_user_dnsmasq_stays_root(
+    network: Lan, vmnet: Vmnet, more: str
+) -> None:
     """The engine drops all capabilities but those that the network needs."""
     web = network.container("web")
-    granted = "-all,+net_admin,+net_raw,+net_bind_service,+mknod"
+    granted = f"-all,+net_admin,+net_raw,+net_bind_service,+mknod{more}"
     only = ("setpriv", "--bounding-set", granted, "--inh-caps", "-all")
     with web.popen(*only, *VMNET, "run", env=vmnet.environ, pid=True) as process:
         until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         assert _owner(web, "dnsmasq") == "root"
         with guest(web, "br0", web.mac) as vm:
             assert str(udhcpc(vm).address.ip) == f"{web.address}"
+
+
+@pytest.mark.parametrize("more", ["", ",+setuid,+setgid", ",+setuid,+setgid,+kill"])
+def test_a_failed_start_ends_dnsmasq_with_few_capabilities(
+    network: Lan, vmnet: Vmnet, tmp_path: Path, more: str
+) -> None:
+    """The hypervisor can't be executed, which is the last step of a start."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"no program")
+    broken.chmod(0o755)
+    web = network.container("web")
+    before = web.dump()
+    granted = f"-all,+net_admin,+net_raw,+net_bind_service,+setpcap,+mknod{more}"
+    only = ("setpriv", "--bounding-set", granted, "--inh-caps", "-all")
+    environ = {**vmnet.environ, "VMNET_QEMU": str(broken)}
+    ended = web.run(*only, *VMNET, "run", env=environ, check=False)
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    assert "Exec format error" in ended.stderr
+    until(lambda: not web.pids_of("dnsmasq"), WAIT, "dnsmasq to end")
+    require_same(before, web.dump())
 
 
 def test_dnsmasq_runs_as_its_own_user(network: Lan, vmnet: Vmnet) -> None:

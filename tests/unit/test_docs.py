@@ -203,12 +203,9 @@ def test_deployments_set_existing_variables_to_valid_values(page: Path) -> None:
 
 
 def _environments(node: Any) -> Iterator[Mapping[str, str]]:
-    """Find the mappings of Compose files, and the lists of names and values of Kubernetes."""
-    if isinstance(node, dict):
-        if "environment" in node:
-            yield node["environment"]
-        if "env" in node:
-            yield {variable["name"]: variable["value"] for variable in node["env"]}
+    """Find the mappings of Compose files."""
+    if isinstance(node, dict) and "environment" in node:
+        yield node["environment"]
     if isinstance(node, dict | list):
         for child in node.values() if isinstance(node, dict) else node:
             yield from _environments(child)

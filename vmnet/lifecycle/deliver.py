@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from contextlib import ExitStack, suppress
@@ -11,6 +12,8 @@ from vmnet import process
 from vmnet.errors import DeliveryError
 from vmnet.lifecycle import files
 from vmnet.model.delivery import Daemon, Delivery
+
+_log = logging.getLogger(__name__)
 
 
 def deliver(delivery: Delivery, undo: ExitStack) -> None:
@@ -65,8 +68,12 @@ def launch_daemon(daemon: Daemon) -> None:
 def _stop(daemon: Daemon) -> None:
     """End a daemon if it runs."""
     if pid := _pid(daemon):
-        with suppress(ProcessLookupError):
+        try:
             os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        except PermissionError:  # it runs as another user
+            _log.warning("without the capability KILL, %s ends with the container", daemon.name)
     _remove(daemon.pidfile)
 
 

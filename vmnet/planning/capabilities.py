@@ -41,6 +41,7 @@ NEEDED: Mapping[str, Capability] = {
     ),
     "SETUID": Capability(7, "QEMU and `dnsmasq` as users other than root", "they are root"),
     "SETGID": Capability(6, "QEMU and `dnsmasq` as users other than root", "they are root"),
+    "KILL": Capability(5, "signals to QEMU and `dnsmasq` if they are not root", "they are root"),
     "SETPCAP": Capability(8, "bounding sets without capabilities", "the sets remain"),
     "MKNOD": Capability(27, "making /dev/net/tun", "no start, unless the device is there"),
     "SYS_CHROOT": Capability(18, _SHARING, _NO_SHARING),
@@ -104,6 +105,11 @@ def require_all(needs: Iterable[tuple[str, str]]) -> None:
 def has(name: str) -> bool:
     """Return whether this process has a capability, a key of :data:`NEEDED`."""
     return bool(held() >> NEEDED[name].number & 1)
+
+
+def can_run_as_another_user() -> bool:
+    """Return whether this process can run a program as another user, and then signal it."""
+    return all(has(name) for name in ("SETUID", "SETGID", "KILL"))
 
 
 def held() -> int:

@@ -16,7 +16,7 @@ def options() -> tuple[str, ...]:
     By default, dnsmasq becomes the user nobody, which other programs may also use. It
     exits if it can't change to that user, so without the capabilities for this it stays root.
     """
-    if not (capabilities.has("SETUID") and capabilities.has("SETGID")):
+    if not capabilities.can_run_as_another_user():
         return "--user=root", "--group="
     try:
         user = pwd.getpwnam(_NAME)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmnet.api import Disk, Machine, MachineError, User, privileges
+from vmnet.api import Disk, Machine, MachineError, User, capabilities, privileges
 from vmnet_qemu import rows
 from vmnet_qemu.arguments import Options
 from vmnet_qemu.inherited import is_opened_by_name
@@ -99,13 +99,13 @@ def _groups(named: list[_Named]) -> set[int]:
 
 def _obstacle(user: User, named: list[_Named]) -> str:
     """Return why QEMU can't run as a user; empty if it can."""
+    if not capabilities.can_run_as_another_user():
+        return "the container lacks one of the capabilities SETUID, SETGID and KILL"
     try:
         with privileges.tried(user):
             for path, mode in named:
                 if not os.access(path, mode, effective_ids=True):
                     return f"user {user.uid} cannot access {path}"
-    except PermissionError:
-        return "the container lacks the capabilities SETUID and SETGID"
     except OSError:
         return f"the container's user namespace does not map user {user.uid}"
     return ""

@@ -84,9 +84,12 @@ class Podman:
         """Return the words of a podman command, for the environment :attr:`env`."""
         return ("nsenter", f"--net={self.host.path}", *self.argv, *argv)
 
-    def play(self, pod: Path, container: str) -> Container:
-        """Run ``podman kube play``, and return a container of the pod by name."""
-        self("kube", "play", "-", input=pod.read_text())
+    def play(self, manifests: str, container: str, *options: str) -> Container:
+        """Run ``podman kube play``, and return a container of the pod by name.
+
+        :param manifests: YAML documents
+        """
+        self("kube", "play", *options, "-", input=manifests)
         return Container(self, container)
 
     def quadlet(self, unit: Path) -> dict[str, str]:

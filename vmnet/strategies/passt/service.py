@@ -143,7 +143,7 @@ def _user() -> tuple[int, int]:
 
     Only certain groups may send pings (icmp(7)).
     """
-    if not (capabilities.has("SETUID") and capabilities.has("SETGID")):
+    if not capabilities.can_run_as_another_user():
         return 0, 0
     nobody = pwd.getpwnam("nobody")
     lowest, highest = sysctls.ping_groups()
