@@ -20,6 +20,7 @@ NAVIGATION = {
         "docs/machine",
         "docs/networking",
         "docs/operations",
+        "docs/kubernetes",
         "docs/environment",
         "docs/performance",
         "SECURITY",
