@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 
 def guard_command(
-    pid: int, qmp: object, deadline: float, form: str, alarm: Sequence[int], remedy: str = "wait"
+    pid: int,
+    qmp: object,
+    deadline: float,
+    form: str,
+    alarm: Sequence[int],
+    remedy: str = "wait",
+    resumed: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    words = guard.arguments(pid, qmp, deadline, remedy, form, alarm)
+    words = guard.arguments(pid, qmp, deadline, remedy, form, alarm, resumed)
     return program.command("vmnet.supervision.guard", *words, light=True)
 
 

@@ -24,7 +24,7 @@ from vmnet import process, program
 from vmnet.supervision import alarm, guard, keeper, signals
 signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
 with alarm.opened() as fds:
-    words = guard.arguments(os.getpid(), "/nonexistent", 60, "wait", "text", fds)
+    words = guard.arguments(os.getpid(), "/nonexistent", 60, "wait", "text", fds, ())
     argv = program.command("vmnet.supervision.guard", *words, light=True)
     order = keeper.keep_guard(sys.argv[1] + "/guard.pid", fds, argv)
     words = keeper.arguments(os.getpid(), "text", sys.argv[1] + "/keeper.pid", order)

@@ -24,6 +24,7 @@ from vmnet import process
 from vmnet.supervision import clock, guard, hypervisor, keeper, signals
 from vmnet.supervision.exit_port import FORCED_STATUS, ending
 from vmnet.supervision.log import Log
+from vmnet.supervision.resumption import Resumption
 
 STATUS = Path("/proc/self/status").read_bytes()
 CONNECT = ("qmp_capabilities", "query-status")
@@ -126,7 +127,12 @@ class FakeTime:
     def __init__(self, *pauses: float) -> None:
         self._now, self._pauses = 1000.0, list(pauses)
 
+    CLOCK_BOOTTIME = 0
+
     def monotonic(self) -> float:
+        return self._now
+
+    def clock_gettime(self, clock: int) -> float:
         return self._now
 
     def poll(self, milliseconds: int) -> None:
@@ -171,7 +177,8 @@ def test_the_deadline_leaves_out_pauses_of_the_container(
     """The guard presses the button at 0, 3 and 6 of 8 seconds, however long the engine froze it."""
     fake, qemu = FakeTime(*pauses), cast("Any", FakeQemu())
     monkeypatch.setattr(clock, "time", fake)
-    watching = guard.Guard(qemu, qemu, None, qemu, 8, "wait", Log("text", "guard"))
+    log = Log("text", "guard")
+    watching = guard.Guard(qemu, qemu, None, qemu, Resumption((), log), 8, "wait", log)
     monkeypatch.setattr(watching, "_sleep", lambda seconds: watching._clock.wait(fake, seconds))
     watching.run()
     assert [command for command in qemu.commands if b"powerdown" in command] == [
@@ -179,23 +186,29 @@ def test_the_deadline_leaves_out_pauses_of_the_container(
     ] * 3
 
 
-def guard_of(process: subprocess.Popen[bytes], qmp: Path, deadline: float, form: str) -> list[str]:
+def guard_of(
+    process: subprocess.Popen[bytes],
+    qmp: Path,
+    deadline: float,
+    form: str,
+    resumed: Sequence[str] = ("/bin/true",),
+) -> list[str]:
     """Return the command line of a keeper that keeps only a guard alive."""
-    words = guard_command(process.pid, qmp, deadline, form, ())
+    words = guard_command(process.pid, qmp, deadline, form, (), resumed=resumed)
     order = keeper.keep_guard(qmp.with_name("guard.pid"), (), words)
     return list(keeper_command(process.pid, form, qmp.with_name("keeper.pid"), order))
 
 
 @contextmanager
 def connected(
-    process: subprocess.Popen[bytes], path: Path
+    process: subprocess.Popen[bytes], path: Path, resumed: Sequence[str] = ("/bin/true",)
 ) -> Iterator[tuple[subprocess.Popen[str], socket.socket, IO[bytes]]]:
     """Run a guard, and yield its keeper, the socket to the guard and the guard's commands."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         listener.settimeout(WAIT)
-        argv = guard_of(process, path, 8, "text")
+        argv = guard_of(process, path, 8, "text", resumed)
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as running:
             theirs, _ = listener.accept()
             with theirs, theirs.makefile("rb") as commands:

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
-from tests.lab.command import Completed, run
-from tests.lab.images.agent import with_agent
+from tests.lab.command import run
 from tests.lab.images.bootable import convert
 from tests.lab.net.lan import Lan
-from tests.lab.wait import WAIT, until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest
+from tests.vm.agent_guest import Inside, settings
+from tests.vm.conftest import DemoVm
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
-
-
-@frozen
-class Inside:
-    """Runs vmnet's commands in the namespaces of a VM, as `docker exec` does."""
-
-    guest: Guest
-    machine: DemoVm
-
-    def __call__(self, *arguments: str, given: str = "") -> Completed:
-        entered = ("nsenter", "-t", str(self.guest.process.pid), "--net", "--pid", "--mount")
-        command = (*entered, *VMNET, *arguments)
-        return run(*command, env=self.machine.environ, check=False, timeout=WAIT, input=given)
-
-    def await_agent(self) -> None:
-        ready = lambda: self("exec", "true").returncode == 0  # noqa: E731
-        detail = lambda: self.guest.output() + self("exec", "true").stderr  # noqa: E731
-        until(ready, BOOT_SECONDS, "the agent", interval=0.5, detail=detail)
-
-
-def settings(machine: DemoVm, folder: Path) -> dict[str, str]:
-    """Return settings that boot the demonstration Linux with the agent."""
-    demo = Path(machine.environ["VMNET_DEMO"])
-    return {
-        "VMNET_KERNEL": str(demo / "vmlinuz"),
-        "VMNET_INITRD": str(with_agent(demo / "initrd", folder / "initrd")),
-        "VMNET_APPEND": "console=ttyS0 quiet panic=-1",
-    }
 
 
 def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
@@ -104,11 +73,7 @@ def test_a_snapshot_brings_memory_disk_and_clock_back(
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
         inside.await_agent()
 
-        def shell(script: str) -> str:
-            done = inside("exec", "--", "sh", "-c", script)
-            assert done.returncode == 0, done
-            return done.stdout
-
+        shell = inside.shell
         shell("mkdir /mnt && mount -t ext4 /dev/vda /mnt")
         write = "echo {0} >/tmp/memory; echo {0} >/mnt/disk; sync"
         shell(write.format("first"))
@@ -124,7 +89,7 @@ def test_a_snapshot_brings_memory_disk_and_clock_back(
         assert restored.returncode == 0, restored.stderr
         assert shell("cat /tmp/memory /mnt/disk") == "first\nfirst\n"
         shell(write.format("thawed"))
-        assert abs(int(shell("date +%s")) - time.time()) < WAIT
+        assert inside.clock_error() < 2
         assert inside("status", "--json").json()["qemu"]["state"] == "running"
 
         assert inside("snapshot", "delete", "one").returncode == 0

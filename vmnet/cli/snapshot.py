@@ -12,7 +12,7 @@ from vmnet import engine
 from vmnet.errors import GuestError, UsageError
 from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.serial import plain
-from vmnet.running import qmp_session, quiescence, snapshot_lock, snapshots
+from vmnet.running import guest_clock, qmp_session, quiescence, snapshot_lock, snapshots
 from vmnet.running.find_vm import find_vm
 from vmnet.settings.core import RUN_DIR
 from vmnet.settings.table import value
@@ -71,13 +71,13 @@ def _act(record: VmRecord, options: argparse.Namespace) -> None:
                 snapshots.possible(qemu)
             with quiescence.frozen(record), qmp_session.session(record.qmp) as qemu:
                 snapshots.create(qemu, options.name)
-            quiescence.set_clock(record)
+            guest_clock.set_right(record)
             _log.info("created snapshot %s", options.name)
         case "restore":
             with qmp_session.session(record.qmp) as qemu:
                 snapshots.restore(qemu, options.name)
             quiescence.thaw(record)  # as they were when the snapshot was taken
-            quiescence.set_clock(record)
+            guest_clock.set_right(record)
             _log.info("the VM is as it was in snapshot %s", options.name)
         case "delete":
             with qmp_session.session(record.qmp) as qemu:

@@ -72,7 +72,9 @@ def start(
                 inherited += (fds := opened.enter_context(alarm.opened()))
                 deadline = stop_time.choose(settings[STOP_TIMEOUT], accelerator)
                 remedy = stop_time.remedy(deadline)
-                words = guard.arguments(os.getpid(), qmp, deadline, remedy, settings[LOG], fds)
+                resumed = program.command("vmnet.running.guest_clock", settings[RUN_DIR])
+                form = settings[LOG]
+                words = guard.arguments(os.getpid(), qmp, deadline, remedy, form, fds, resumed)
                 argv = program.command(guard.__name__, *words, light=True)
                 if has_privileges:
                     argv = program.command("vmnet.supervision.unprivileged", *argv, light=True)

@@ -1,9 +1,8 @@
-"""Freeze the guest's file systems during a snapshot, and set its clock afterwards, by its agent."""
+"""Freeze the guest's file systems during a snapshot, by its agent."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,14 +62,3 @@ def thaw(record: VmRecord) -> None:
             f"the guest's file systems may still be frozen: {error.message}",
             "`vmnet snapshot thaw` tries it again; else restart the VM",
         ) from None
-
-
-def set_clock(record: VmRecord) -> None:
-    """Set the guest's clock, which stood still while it was paused."""
-    try:
-        with agent.session(agent.require(record)) as session:
-            session.ask("guest-set-time", {"time": time.time_ns()})
-    except NoAgentError:
-        _log.info("the guest's clock is late, unless it corrects itself: it has no agent")
-    except GuestError as error:
-        _log.warning("the guest's clock may be late: %s", error.message)

@@ -5,7 +5,8 @@ power failed. So vmnet blocks the stop signals before it executes QEMU: a blocke
 the exec, stays pending and is visible in /proc/PID/status. The guard, which is started before the
 exec, finds it there. It presses the power button through QMP until QEMU ends, and at the deadline
 makes QEMU write back its disks and quit. It also logs why QEMU ends, resumes the guest after a full
-disk (:mod:`vmnet.supervision.disk_errors`), and logs that there was nothing to boot
+disk (:mod:`vmnet.supervision.disk_errors`), sets its clock right after a pause
+(:mod:`vmnet.supervision.resumption`), and logs that there was nothing to boot
 (:mod:`vmnet.supervision.firmware`). At a panic of the guest QEMU pauses, and the guard logs the
 panic and then ends QEMU: if QEMU ended by itself as PID 1, the kernel would kill the guard as well.
 
@@ -33,6 +34,7 @@ from .hypervisor import Hypervisor
 from .keeper_watch import KeeperWatch
 from .log import Log
 from .qmp import Connection
+from .resumption import Resumption
 from .signals import ALARM_SIGNAL, signal_name
 
 TYPE_CHECKING = False
@@ -93,12 +95,13 @@ class Guard:
         qmp: Connection,
         alarm: Alarm | None,
         keeper: KeeperWatch,
+        resumption: Resumption,
         deadline: float,
         remedy: str,
         log: Log,
     ) -> None:
         self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
-        self._keeper, self._log = keeper, log
+        self._keeper, self._resumption, self._log = keeper, resumption, log
         self._deadline, self._remedy = deadline, remedy
         self._clock, self._disks = Clock(), DiskErrors(log)
         self._firmware = Firmware(self._clock.now())
@@ -122,7 +125,9 @@ class Guard:
             self._handle(self._qmp.messages())
             self._end_after_panic()
             self._log_flood()
-            self._sleep(min(self._keeper.check(), self._seconds_to_sleep(connected)))
+            now = self._clock.now()
+            due = self._resumption.check(now) - now
+            self._sleep(min(self._keeper.check(), due, self._seconds_to_sleep(connected)))
         self._handle(self._qmp.last_messages())
 
     def _check_signals(self) -> None:
@@ -173,12 +178,14 @@ class Guard:
 
     def _sleep(self, seconds: float) -> None:
         poll = select.poll()
-        for fd in (self._hypervisor.end, self._keeper.fileno(), self._qmp.fileno()):
+        others = (self._keeper, self._qmp, self._resumption)
+        for fd in (self._hypervisor.end, *(other.fileno() for other in others)):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         if self._alarm is not None:
             poll.register(self._alarm, select.POLLIN)
-        self._clock.wait(poll, seconds)
+        if self._clock.wait(poll, seconds):
+            self._resumption.slept(self._clock.now())
         if self._alarm is not None:
             self._alarm.acknowledge()
 
@@ -197,12 +204,15 @@ class Guard:
                     self._disks.report(data, self._clock.now())
                 case "STOP":
                     self._is_paused = True
+                    self._resumption.stopped()
                 case "RESUME":
                     self._is_paused = False
                     self._disks.resumed(self._clock.now())
+                    self._resumption.resumed(self._clock.now())
                 case "SHUTDOWN" if not self._is_forced and data.get("reason") != "guest-panic":
                     self._log_end(str(data.get("reason", "")))
             if self._disks.is_answer(message, self._clock.now()):
+                self._resumption.note(message["return"], self._clock.now())
                 if message["return"]["status"] == "guest-panicked":
                     self._note_panic(is_paused=True)
             elif self._firmware.is_answer(message):
@@ -250,7 +260,13 @@ class Guard:
 
 
 def arguments(
-    pid: int, qmp: object, deadline: float, remedy: str, form: str, alarm: Sequence[int]
+    pid: int,
+    qmp: object,
+    deadline: float,
+    remedy: str,
+    form: str,
+    alarm: Sequence[int],
+    resumed: Sequence[str],
 ) -> tuple[object, ...]:
     """Return the arguments of :func:`main`. The keeper appends its own PID and command line.
 
@@ -260,22 +276,18 @@ def arguments(
     :param remedy: how to give the guest more time
     :param form: of the log: text or json
     :param alarm: the descriptors of :func:`vmnet.supervision.alarm.opened`
+    :param resumed: the program of :class:`vmnet.supervision.resumption.Resumption`
     """
-    return (pid, qmp, deadline, remedy, form, alarm[0] if alarm else -1)
+    epoll = alarm[0] if alarm else -1
+    return (pid, qmp, deadline, remedy, form, epoll, len(resumed), *resumed)
 
 
 def main(
-    pid: str,
-    qmp: str,
-    deadline: str,
-    remedy: str,
-    form: str,
-    alarm: str,
-    keeper: str,
-    *keepers: str,
+    pid: str, qmp: str, deadline: str, remedy: str, form: str, alarm: str, count: str, *words: str
 ) -> None:
     """Guard a hypervisor until it ends. :func:`arguments` describes its arguments."""
     process_name.set_own("vmnet-guard")
+    resumed, (keeper, *keepers) = words[: int(count)], words[int(count) :]
     try:
         hypervisor = Hypervisor(int(pid))
         watched = KeeperWatch(int(keeper), keepers, Log(form, "keeper"))
@@ -283,5 +295,5 @@ def main(
         return
     inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
     log = Log(form, "guard")
-    connection = Connection(qmp, QUERY)
-    Guard(hypervisor, connection, inherited, watched, float(deadline), remedy, log).run()
+    followed = Connection(qmp, QUERY), inherited, watched, Resumption(resumed, log)
+    Guard(hypervisor, *followed, float(deadline), remedy, log).run()
