@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
 
-from tests.lab.engines.docker import Container, Engine, engine
+from tests.lab.engines.docker import Container, Engine, engine, own_engine
+from tests.lab.engines.dockerd import BIP
 from tests.lab.wait import WAIT, until
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +33,12 @@ class Vms:
         return self.docker.start(
             self.image, *command, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *options)
         )
+
+    def remove(self) -> None:
+        """Remove the containers that a test left."""
+        own = ("--filter", f"label={self.docker.label}")
+        if left := self.docker.docker("ps", "-a", "-q", *own).stdout.split():
+            self.docker.docker("rm", "-f", "-v", *left)
 
     def await_log(self, vm: Container, text: str) -> str:
         """Wait for a text in a VM's log, and return the log."""
@@ -61,9 +70,31 @@ def image(docker: Engine) -> str:
     return docker.build(ROOT, "vmnet-tests/vmnet")
 
 
+@pytest.fixture(scope="session")
+def saved(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image as a file that other engines load."""
+    file = tmp_path_factory.mktemp("image") / "vmnet.tar"
+    docker.docker("save", "-o", file, image, timeout=300)
+    return file
+
+
+@contextmanager
+def another(
+    saved: Path, image: str, config: Mapping[str, object], *, current: bool = False
+) -> Iterator[Vms]:
+    """
+    Run a private engine.
+
+    :param config: settings in its daemon.json.
+    :param current: run Docker 26 instead of the machine's own.
+    """
+    with own_engine(config=json.dumps({"bip": BIP, **config}), current=current) as made:
+        made.docker("load", "-i", saved, timeout=300)
+        yield Vms(made, image)
+
+
 @pytest.fixture
 def vms(docker: Engine, image: str) -> Iterator[Vms]:
-    yield Vms(docker, image)
-    left = docker.docker("ps", "-a", "-q", "--filter", f"label={docker.label}").stdout.split()
-    if left:
-        docker.docker("rm", "-f", "-v", *left)
+    made = Vms(docker, image)
+    yield made
+    made.remove()

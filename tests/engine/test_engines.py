@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, Vms
+from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, another
 from tests.engine.test_restart import require_identity
 from tests.lab import kustomize
-from tests.lab.engines.docker import Engine, own_engine
-from tests.lab.engines.dockerd import BIP
 from tests.lab.engines.podman import CRI_O, PODMAN, Container, Podman, podman
 from tests.lab.net.namespace import namespace
 from tests.lab.wait import WAIT, until
@@ -29,24 +24,8 @@ BUTTON = "vmnet-guest: power button, shutting down"
 TUN = ("--device", "/dev/net/tun")
 
 
-@pytest.fixture(scope="module")
-def saved(docker: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image as a file that other engines load."""
-    file = tmp_path_factory.mktemp("image") / "vmnet.tar"
-    docker.docker("save", "-o", file, image, timeout=300)
-    return file
-
-
-@contextmanager
-def another(saved: Path, image: str, **config: object) -> Iterator[Vms]:
-    """Run a private engine with settings in its daemon.json."""
-    with own_engine(config=json.dumps({"bip": BIP, **config})) as engine:
-        engine.docker("load", "-i", saved, timeout=300)
-        yield Vms(engine, image)
-
-
 def test_vms_survive_a_killed_engine_and_start_after_a_power_loss(saved: Path, image: str) -> None:
-    with another(saved, image, **{"live-restore": True}) as vms:
+    with another(saved, image, {"live-restore": True}) as vms:
         assert vms.docker.daemon is not None
         vm = vms.start()
         kept = vms.start("--restart", "unless-stopped")
@@ -82,7 +61,7 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
     tun = tmp_path / "tun"
     os.mknod(tun, stat.S_IFCHR, os.makedev(10, 200))
     tun.chmod(0o666)
-    with another(saved, image, **{"userns-remap": "nobody:nogroup"}) as vms:
+    with another(saved, image, {"userns-remap": "nobody:nogroup"}) as vms:
         vm = vms.start("-v", f"{tun}:/dev/net/tun", "--device-cgroup-rule", "c 10:200 rwm")
         vms.await_log(vm, "vmnet-guest: eth0 ")
         require_identity(vms, vm)

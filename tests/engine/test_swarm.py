@@ -18,10 +18,8 @@ PUBLISHED = 18080
 
 
 @pytest.fixture
-def cluster(vms: Vms, tmp_path: Path) -> Iterator[Swarm]:
-    images = tmp_path / "images.tar"
-    vms.docker.docker("save", "-o", images, vms.image, timeout=300)
-    with swarm(images) as made:
+def cluster(saved: Path) -> Iterator[Swarm]:
+    with swarm(saved) as made:
         yield made
 
 

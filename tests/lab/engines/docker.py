@@ -213,9 +213,11 @@ def engine() -> Iterator[Engine]:
 
 
 @contextmanager
-def own_engine(host: Namespace | None = None, config: str = "") -> Iterator[Engine]:
-    """Run a private engine. *host* and *config* are those of :func:`dockerd.dockerd`."""
-    with dockerd(host, config) as daemon:
+def own_engine(
+    host: Namespace | None = None, config: str = "", *, current: bool = False
+) -> Iterator[Engine]:
+    """Run a private engine. The parameters are those of :func:`dockerd.dockerd`."""
+    with dockerd(host, config, current=current) as daemon:
         folder = daemon.socket.parent
         env = {
             **os.environ,

@@ -1,4 +1,7 @@
-"""Run a private Docker daemon, with its own network, mounts and files."""
+"""Run a private Docker daemon, with its own network, mounts and files.
+
+The daemon is the machine's own, or that of Debian 13.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from ..command import Argument, Process, background, run
 from ..net.namespace import Namespace, namespace
 from ..progress import step
 from ..wait import WAIT, until
+from .debian13 import debian13
 
 ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
 """A command that succeeds if the client reaches a daemon."""
@@ -88,7 +92,9 @@ class Daemon:
 
 
 @contextmanager
-def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]:
+def dockerd(
+    host: Namespace | None = None, config: str = "", *, current: bool = False
+) -> Iterator[Daemon]:
     """
     Run a daemon until the context exits, then stop it and remove all its data.
 
@@ -97,14 +103,18 @@ def dockerd(host: Namespace | None = None, config: str = "") -> Iterator[Daemon]
     :param host: the namespace to run it in, such as a node of a cluster. The default is a new
         namespace with the machine's network access, because image builds download packages.
     :param config: the text of its daemon.json, which must then set ``bip``.
+    :param current: run Docker 26 of Debian 13, instead of the machine's own. It can't crash.
     """
     _sweep()
     with ExitStack() as stack:
         folder = stack.enter_context(_folder())
         host = host or stack.enter_context(outward())
         socket = folder / "docker.sock"
+        enter: tuple[str, ...] = ("nsenter", f"--net={host.path}")
+        if current:
+            enter = stack.enter_context(debian13(host, folder))
         argv = (
-            *("nsenter", f"--net={host.path}"),
+            *enter,
             *("unshare", "--mount", "sh", "-c", _REPLACE, "sh", _make_replacements(folder)),
             *(*_END_WITH_PARENT, "dockerd"),
             *("--host", f"unix://{socket}"),
