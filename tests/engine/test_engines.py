@@ -156,6 +156,28 @@ def test_the_systemd_service_of_podman(saved: Path, image: str) -> None:
         assert BUTTON in "".join(line.split(" ", 3)[3] for line in log.read_text().splitlines())
 
 
+@pytest.mark.parametrize("current", [False, True], ids=["podman", "podman5"])
+def test_a_network_with_ipv6_only(saved: Path, image: str, current: bool) -> None:
+    """Podman's networks may have no IPv4. Docker's always have it until Docker 27."""
+    with namespace("podman") as host, podman(host, saved, current=current) as engine:
+        engine("network", "create", "--disable-dns", "--subnet", "fd00:214:6::/64", "six")
+        capabilities = ("--cap-add", "NET_ADMIN,NET_RAW")
+        options = ("--network", "six", *capabilities, *TUN, "-e", "VMNET_MEMORY=256M")
+        vm = engine.start(image, options=options)
+        endpoint = vm.inspect()["NetworkSettings"]["Networks"]["six"]
+        assert not endpoint["IPAddress"]
+        address = endpoint["GlobalIPv6Address"]
+        lease = f"vmnet-guest: eth0 {address}/128"
+        until(lambda: lease in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
+        url = f"http://[{address}]/cgi-bin/identity"
+        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
+        assert (eth0["mac"], eth0["ipv4"]) == (endpoint["MacAddress"], [])
+        assert eth0["ipv6"] == [f"{address}/128"]
+        vm.stop(20)
+        assert vm.wait() == 0
+        assert BUTTON in vm.logs()
+
+
 def test_podman_as_root(saved: Path, image: str) -> None:
     """Podman's containers have fewer capabilities than Docker's, and cannot create devices."""
     with namespace("podman") as host, podman(host, saved) as engine:
