@@ -21,6 +21,7 @@ NAVIGATION = {
         "docs/networking",
         "docs/operations",
         "docs/kubernetes",
+        "docs/metrics",
         "docs/environment",
         "docs/performance",
         "SECURITY",

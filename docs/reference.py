@@ -25,6 +25,7 @@ from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.stages import STAGES, Stage
 from vmnet.planning import capabilities
+from vmnet.running.metrics.table import METRICS
 from vmnet.settings import core
 from vmnet.settings.table import Setting
 
@@ -85,6 +86,21 @@ def needed_capabilities() -> str:
     return _table(("capability", "needed for", "without it"), rows)
 
 
+def metrics() -> str:
+    """Return the table of the metrics."""
+    head = ("metric", "type", "labels", "meaning")
+    rows = (
+        (
+            f"`{metric.name}`",
+            metric.kind,
+            ", ".join(f"`{label}`" for label in metric.labels) or "-",
+            metric.help,
+        )
+        for metric in METRICS
+    )
+    return _table(head, rows)
+
+
 def signatures() -> dict[str, str]:
     """Return the signature of each hook, and the plugins that implement the hook."""
     plugins = loading.load(shipped())
@@ -111,6 +127,7 @@ def render(page: Path) -> str:
         **signatures(),
         "exit codes": exit_codes(),
         "capabilities": needed_capabilities(),
+        "metrics": metrics(),
         "public names": public_names.page(),
     }
     return _MARK.sub(lambda mark: f"{mark[1]}{parts[mark[2]]}{mark[3]}", page.read_text())

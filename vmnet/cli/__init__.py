@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "host-bridge": "print a script that puts guests on the host's own network",
     "exec": "run a command in the guest, by its agent",
     "status": "show the running VM",
+    "metrics": "print the running VM's metrics, for Prometheus",
     "snapshot": "save the running VM, and return to it",
     "stop": "power off the running VM",
     "config": "list every environment variable",

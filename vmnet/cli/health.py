@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--grace",
         type=seconds,
-        default=120,
+        default=health.GRACE_SECONDS,
         metavar="SECONDS",
         help="time after QEMU's start during which a silent guest counts as starting (120)",
     )

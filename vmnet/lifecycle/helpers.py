@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -50,6 +51,8 @@ def start(
     """
     kept = [daemon for daemon in daemons if daemon.late or pidfiles.read(str(daemon.pidfile))]
     helpers = [Helper(daemon.name, daemon.pidfile) for daemon in kept]
+    for helper in helpers:
+        pidfiles.reset_restarts(str(helper.pidfile))
     orders: list[Order] = [
         keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv)
         for daemon in kept
@@ -106,6 +109,8 @@ def keep_further(daemon: Daemon, settings: Settings) -> None:
     if record is None or not (daemon.late or pidfiles.read(str(daemon.pidfile))):
         return
     pidfile = daemon.pidfile.with_name(f"keeper-{daemon.pidfile.name}")
+    _forget(pidfile)
+    pidfiles.reset_restarts(str(daemon.pidfile))
     order = keeper.keep_daemon(daemon.name, daemon.pidfile, daemon.argv)
     words = keeper.arguments(record.hypervisor.pid, settings[LOG], pidfile, order)
     try:
@@ -143,9 +148,15 @@ def _open(watch: Watch, opened: ExitStack) -> int | None:
 def _core_helper(name: str, settings: Settings, undo: ExitStack) -> Helper:
     """Return a helper of the core, after removing its PID file of an earlier start."""
     helper = Helper(name, settings[RUN_DIR] / f"{name.removeprefix('the ')}.pid")
-    helper.pidfile.unlink(missing_ok=True)
+    _forget(helper.pidfile)
     undo.callback(helper.pidfile.unlink, missing_ok=True)
     return helper
+
+
+def _forget(pidfile: Path) -> None:
+    """Remove what an earlier start has left."""
+    pidfile.unlink(missing_ok=True)
+    pidfiles.reset_restarts(str(pidfile))
 
 
 def _block_stop_signals(undo: ExitStack) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vmnet.net import netlink
 
-RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETTFILTER = 18, 22, 26, 46
+RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETQDISC, RTM_GETTFILTER = 18, 22, 26, 38, 46
 _SECONDS, _BUFFER = 2.0, 1 << 16
 
 

@@ -24,6 +24,7 @@ _FILE = "answered"
 # For all answers together: with the interpreter's start, a check takes less than half a second.
 # kubelet's default limit is one second.
 _SECONDS = 0.3
+GRACE_SECONDS = 120
 _HELPERS_SECONDS = 10.0  # after QEMU's start, for the helpers to start
 
 

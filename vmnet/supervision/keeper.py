@@ -94,7 +94,10 @@ def keep_guard(pidfile: object, fds: Iterable[int], argv: Iterable[str]) -> Orde
 def main(hypervisor: str, form: str, pidfile: str, *words: str) -> None:
     """Keep a VM's helpers alive until the hypervisor ends; see :func:`arguments`."""
     process_name.set_own("vmnet-keeper")
-    pidfiles.write(pidfile, os.getpid(), Log(form, "keeper"))
+    log = Log(form, "keeper")
+    if pidfiles.read(pidfile) is not None:  # of the keeper that this process replaces
+        pidfiles.count_restart(pidfile, log)
+    pidfiles.write(pidfile, os.getpid(), log)
     try:
         end = os.pidfd_open(int(hypervisor))
     except ProcessLookupError:  # the hypervisor has ended already

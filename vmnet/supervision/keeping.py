@@ -126,6 +126,7 @@ def keep_alive(
             log.error(f"{failure}: giving up", _STAYS_DOWN)
             return
         log.error(f"{failure}: {action}")
+        pidfiles.count_restart(pidfile, log)
         yield -1, max(pause - _LAST_SECONDS, 0)
 
 

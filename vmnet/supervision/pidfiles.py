@@ -1,10 +1,10 @@
-"""PID files."""
+"""PID files, and files next to them that count restarts."""
 
 from __future__ import annotations
 
 import os
 
-_REQUEST = ".restart"
+_REQUEST, _RESTARTS = ".restart", ".restarts"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,3 +57,28 @@ def take_request(pidfile: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def count_restart(pidfile: str, log: Log) -> None:
+    """Count a restart, in a file of one byte for each. A failure is only logged."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    try:
+        fd = os.open(pidfile + _RESTARTS, flags, 0o644)
+        try:
+            os.write(fd, b".")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        log.error(f"can't write {pidfile}{_RESTARTS}: {error.strerror}")
+
+
+def restarts(pidfile: str) -> int:
+    """Return how often a process has been restarted since :func:`reset_restarts`."""
+    try:
+        return os.stat(pidfile + _RESTARTS).st_size  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+def reset_restarts(pidfile: str) -> None:
+    remove(pidfile + _RESTARTS)

@@ -1,0 +1,60 @@
+"""`vmnet metrics` for a real VM, whose guest uses its disk and forges an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import run
+from tests.lab.net.lan import Lan
+from tests.lab.openmetrics import Samples, samples
+from tests.lab.wait import WAIT, until
+from tests.vm.conftest import VMNET, DemoVm
+from tests.vm.test_filter_guest import PROMPT_LINE, received, shell
+
+pytestmark = pytest.mark.vm
+
+FORGED = "172.30.1.77"
+
+
+def test_the_metrics_of_a_vm(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
+    web = network.container("web")
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(bytes(1 << 20))
+    demo = Path(machine.environ["VMNET_DEMO"])
+    settings = {
+        "VMNET_KERNEL": str(demo / "vmlinuz"),
+        "VMNET_INITRD": str(demo / "initrd"),
+        "VMNET_APPEND": "console=ttyS0 quiet panic=-1",
+        "VMNET_DISK": str(disk),
+        "VMNET_DISK_FORMAT": "raw",
+    }
+
+    def measured() -> Samples:
+        environ = {**machine.environ, **settings}
+        (pid,) = web.pids_of("qemu-system-x86")
+        entered = ("nsenter", "-t", str(pid), "--net", "--pid", "--mount")
+        return samples(run(*entered, *VMNET, "metrics", env=environ, timeout=WAIT).stdout)
+
+    with shell(web, machine, **settings) as console:
+        until(lambda: measured()["vmnet_health", "healthy"], WAIT, "a healthy guest")
+        first = measured()
+        assert first["vmnet_up",] == first["vmnet_guest_running",] == 1
+        assert first["vmnet_guest_answers", "eth0"] == 1
+        assert first["vmnet_guest_identity_received", "eth0", "dnsmasq"] == 1
+        assert first["vmnet_guest_agent_up",] == 0
+        assert first["vmnet_guest_memory_bytes",] == 256 << 20
+        assert first["vmnet_process_resident_memory_bytes", "qemu"] > 32 << 20
+        assert first["vmnet_process_restarts_total", "guard"] == 0
+        console.command("dd if=/dev/vda of=/dev/null bs=64k count=4 iflag=direct", PROMPT_LINE)
+        assert received(console, f"arping -c 3 -w 3 -I eth0 -s {FORGED} {network.gateway}") == 0
+        second = measured()
+    counters = {
+        ("vmnet_disk_read_bytes_total", "disk0"): 4 << 16,
+        ("vmnet_filter_dropped_packets_total", "tap", "eth0"): 3,
+        ("vmnet_network_transmit_packets_total", "eth0"): 3,
+        ("vmnet_process_cpu_seconds_total", "qemu"): 0.01,
+    }
+    for key, least in counters.items():
+        assert second[key] - first[key] >= least, key
