@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit import recorder
 from vmnet.lifecycle import stop_signals
+from vmnet.net import namespace_record
 from vmnet.supervision import signals
 
 INSTALLED = Path(__file__).with_name("installed")
@@ -26,3 +27,17 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     stop_signals._arrived.clear()
     for number, handler in kept.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def namespace_records(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The record of the network namespace, in memory: the tests run in that of the machine."""
+    records: list[bytes] = []
+
+    def save(data: bytes) -> None:
+        records[:] = [data]
+
+    monkeypatch.setattr(namespace_record, "save", save)
+    monkeypatch.setattr(namespace_record, "load", lambda: records[0] if records else None)
+    monkeypatch.setattr(namespace_record, "remove", records.clear)
+    return records

@@ -44,10 +44,10 @@ def recover(hooks: Hooks) -> None:
 def _reopen(run_dir: Path) -> None:
     """Remove the filters from NICs that appeared while the VM ran, so that they can be captured."""
     record = uplink_record.load(run_dir)
-    if record is not None and record.shut:
+    if record is None or record.shut:
         from vmnet.net.filters import drop_all
 
-        drop_all.reopen(record.shut)
+        drop_all.reopen(drop_all.find() if record is None else record.shut)
     uplink_record.discard(run_dir)
 
 

@@ -7,14 +7,13 @@ import struct
 
 from vmnet.model.base import frozen
 from vmnet.net import dump, netlink
+from vmnet.net.filters import attached
 
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg
 _SCOPE_UNIVERSE = 0
 _IFA_ADDRESS, _IFA_LOCAL, _LINK_LOCAL = 1, 2, bytes((169, 254))
 _IFA_F_PERMANENT = 0x80
-_TRAFFIC = struct.Struct("=BxxxiIII")  # struct tcmsg
-_INGRESS, _TCA_KIND = 0xFFFFFFF2, 1
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 4, 10, 18, 1
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _ARPHRD_ETHER = 1
@@ -97,14 +96,11 @@ def _permanent(body: bytes, wanted: int) -> str:
 
 
 def has_filter(index: int) -> bool:
-    """Return whether a device has a BPF filter for the frames that it receives (tc-bpf(8)).
+    """Return whether a device has a classic BPF filter for the frames that it receives (tc-bpf(8)).
 
     :raises OSError: the kernel refused
     """
-    request = _TRAFFIC.pack(socket.AF_UNSPEC, index, 0, _INGRESS, 0)
-    found = dump.bodies(dump.RTM_GETTFILTER, request)
-    kinds = (dict(netlink.attributes(body[_TRAFFIC.size :])).get(_TCA_KIND) for body in found)
-    return any(kind is not None and _text(kind) == "bpf" for kind in kinds)
+    return bool(attached.programs(index))
 
 
 def _device(body: bytes) -> Device:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from vmnet.net import rtnl
-from vmnet.net.filters import clsact
+from vmnet.net import device, rtnl
+from vmnet.net.filters import attached, cbpf, clsact
 from vmnet.net.filters.matching import DROP
 
 _log = logging.getLogger(__name__)
-_DROP_ALL: list[clsact.Step] = [{"start": [DROP]}]
+_PROGRAM: cbpf.Program = {"start": [DROP]}
+_DROP_ALL: list[clsact.Step] = [_PROGRAM]
 
 
 def shut(device: str) -> str | None:
@@ -21,6 +22,15 @@ def shut(device: str) -> str | None:
             return "the kernel lacks clsact or cls_bpf"
     except OSError as error:
         return str(error.strerror or error)
+
+
+def find() -> tuple[int, ...]:
+    """Return the indexes of the devices that are shut.
+
+    :raises OSError: the kernel refused
+    """
+    shut = cbpf.assemble(_PROGRAM)
+    return tuple(index for index in device.devices() if attached.programs(index) == [shut])
 
 
 def reopen(indexes: tuple[int, ...]) -> None:

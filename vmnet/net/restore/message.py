@@ -17,7 +17,8 @@ from attrs import frozen
 from vmnet.net import rtnl
 from vmnet.net.netlink import attribute, attributes
 
-_FIXED = {
+# The length of the fixed part, by kind.
+FIXED = {
     rtnl.RTM_NEWADDR: 8,  # struct ifaddrmsg
     rtnl.RTM_NEWROUTE: 12,  # struct rtmsg
     rtnl.RTM_NEWNEIGH: 12,  # struct ndmsg
@@ -66,8 +67,8 @@ class Message:
 
     @classmethod
     def parse(cls, kind: int, body: bytes) -> Message:
-        fixed = body[: _FIXED[kind]]
-        return cls(kind, fixed, dict(attributes(body[_FIXED[kind] :])))
+        fixed = body[: FIXED[kind]]
+        return cls(kind, fixed, dict(attributes(body[FIXED[kind] :])))
 
     @property
     def family(self) -> int:
@@ -288,6 +289,8 @@ class Message:
         data = self.attributes.get(_RTA_MULTIPATH, b"")
         while len(data) >= _HOP.size:
             length, flags, weight, index = _HOP.unpack_from(data)
+            if length < _HOP.size:
+                raise ValueError("a hop of the route is incomplete")
             yield flags, weight, index, data[_HOP.size : length]
             data = data[(length + 3) & ~3 :]
 

@@ -106,6 +106,6 @@ def _refuse_used(link: Any, links: list[Any]) -> None:
     if fault:
         raise BridgeError(
             fault,
-            "another VM uses this network namespace, or used it and its VMNET_RUN_DIR is lost: "
-            "start in a container or pod with its own network",
+            "another VM uses this network namespace, or used it and its saved state is lost: start "
+            "in a container or pod with its own network, and mount a volume at VMNET_RUN_DIR",
         )
