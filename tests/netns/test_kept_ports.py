@@ -21,6 +21,7 @@ from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import Vmnet, hypervisor
 from vmnet.net import ndp, packets
+from vmnet.net.namespace_record import TABLE
 from vmnet.net.packets import mac_bytes
 
 KEPT, GUESTS = 8006, 80
@@ -100,7 +101,13 @@ def page(where: Namespace, address: str, port: int) -> str:
 
 
 def tables(container: Namespace) -> str:
+    """Return the container's tables of nftables."""
     return container.run("nft", "list", "tables").stdout
+
+
+def rules(container: Namespace) -> str:
+    """Return the tables without the copy of the saved state, which exists while a VM runs."""
+    return tables(container).replace(f"table ip {TABLE}\n", "")
 
 
 def test_kept_ports_end_in_the_container_and_all_others_in_the_guest(
@@ -291,7 +298,7 @@ def test_the_network_is_put_back(
     require_same(before, web.dump())
     assert tables(web) == ""
     with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen):
-        assert tables(web) == "table netdev vmnet-eth0\n"
+        assert rules(web) == "table netdev vmnet-eth0\n"
     again = vmnet(web, "run", VMNET_QEMU="/nonexistent")
     assert again.returncode
     require_same(before, web.dump())
