@@ -17,7 +17,7 @@ from tests.lab.net.services import web_server
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, bridge_address, hypervisor
-from tests.netns.test_kept_ports import page, rules
+from tests.netns.test_kept_ports import filtering, page
 from tests.unit.qmp import Qemu, qemu
 
 CONNECTED, DISCONNECTED = "eth1 was connected", "eth1 was disconnected: the guest's NIC is removed"
@@ -185,7 +185,7 @@ def test_a_replaced_nic_has_another_name(network: Lan, vmnet: Vmnet, kept: str) 
         assert "device_add" not in stand_in.told
         assert _master(web, "eth1") == _master(web, "tap0") == "br0"
         _require_reach(web, first.mac, first.address, station)
-        assert rules(web) == ("table netdev vmnet-eth1\n" if kept else "")
+        assert filtering(web) == ("table netdev vmnet-eth1\n" if kept else "")
         network.host.ip("link", "delete", web.nics["eth1"].port)
         _await(process, "eth1 is gone")
 

@@ -105,7 +105,7 @@ def tables(container: Namespace) -> str:
     return container.run("nft", "list", "tables").stdout
 
 
-def rules(container: Namespace) -> str:
+def filtering(container: Namespace) -> str:
     """Return the tables without the copy of the saved state, which exists while a VM runs."""
     return tables(container).replace(f"table ip {TABLE}\n", "")
 
@@ -298,7 +298,7 @@ def test_the_network_is_put_back(
     require_same(before, web.dump())
     assert tables(web) == ""
     with vmnet.running(web, VMNET_KEEP_PORTS=str(KEPT), **chosen):
-        assert rules(web) == "table netdev vmnet-eth0\n"
+        assert filtering(web) == "table netdev vmnet-eth0\n"
     again = vmnet(web, "run", VMNET_QEMU="/nonexistent")
     assert again.returncode
     require_same(before, web.dump())

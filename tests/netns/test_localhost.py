@@ -17,6 +17,7 @@ from tests.netns.test_kept_ports import (
     GUESTS,
     KEPT,
     TRANSFER,
+    filtering,
     machine,
     page,
     tables,
@@ -143,7 +144,7 @@ def test_off_by_default_and_on_in_pods(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web", hosts="# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
     before = web.dump()
     with vmnet.running(web):
-        assert rules(web) == ""
+        assert filtering(web) == ""
     recovered = vmnet(web, "run", VMNET_QEMU="/nonexistent")
     assert recovered.returncode
     pod = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
