@@ -13,13 +13,10 @@ import yaml
 
 from .command import run
 from .images.cache import cached
+from .images.packages import RELEASE, unpack
 from .wait import WAIT
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
-
-_RELEASE = "trixie"
-_SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {release} main\n"
-_MIRROR = "http://deb.debian.org/debian"  # debootstrap's default, too
 
 
 def render(*components: str, settings: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
@@ -75,26 +72,10 @@ def _rendered(kustomization: str) -> str:
 
 def kubectl() -> Path:
     """Return the program, from the cache or from Debian 13's package."""
-    return cached(f"kubectl-{_RELEASE}", f"kubectl of Debian {_RELEASE}", _unpack)
+    return cached(f"kubectl-{RELEASE}", f"kubectl of Debian {RELEASE}", _unpack)
 
 
 def _unpack(program: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="vmnet-kubectl-") as name:
-        folder = Path(name)
-        for needed in ("state/lists/partial", "cache/archives/partial"):
-            (folder / needed).mkdir(parents=True)
-        (folder / "sources.list").write_text(_SOURCE.format(mirror=_MIRROR, release=_RELEASE))
-        settings = (
-            f"Dir::Etc::SourceList={folder}/sources.list",
-            "Dir::Etc::SourceParts=/dev/null",
-            f"Dir::State={folder}/state",
-            "Dir::State::Status=/dev/null",
-            f"Dir::Cache={folder}/cache",
-            "APT::Sandbox::User=root",
-        )
-        apt = ("apt-get", "-qq", *(word for setting in settings for word in ("-o", setting)))
-        run(*apt, "update", timeout=300)
-        run(*apt, "download", "kubectl", cwd=folder, timeout=300)
-        (package,) = folder.glob("kubectl_*.deb")
-        run("dpkg-deb", "--extract", package, folder / "files")
-        shutil.move(folder / "files/usr/bin/kubectl", program)
+        files = unpack(Path(name), "kubectl")
+        shutil.move(files / "usr/bin/kubectl", program)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..command import background, run
@@ -19,13 +21,14 @@ _PACKAGES = (
     "containernetworking-plugins",
     "docker-cli",
     "docker.io",
+    "iproute2",
     "iptables",
     "netavark",
     "nftables",
     "podman",
     "runc",
 )
-_VERSION = 2
+_VERSION = 3
 """Number of this list of packages. Increase it with every change of the list."""
 
 # Writes go to memory, except those to the kept folder: engines cannot mount an overlay on another.
@@ -69,7 +72,12 @@ def debian13(host: Namespace, kept: Path) -> Iterator[tuple[str, ...]]:
             return pid if pid and Path(f"/proc/{pid}/root/run/booted").exists() else None
 
         pid = until(booted, WAIT, "Debian 13", detail=process.output)
-        yield ("nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--root", "--wd")
+        try:
+            yield ("nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--root", "--wd")
+        finally:
+            # With its first process all others end. unshare(1) ignores SIGTERM.
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
 
 
 def _tree() -> Path:

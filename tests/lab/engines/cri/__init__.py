@@ -1,0 +1,1 @@
+"""containerd, driven through Kubernetes' Container Runtime Interface (CRI)."""
