@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import random
 import re
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from vmnet.cli import run
 from vmnet.errors import MachineError, SettingsError
 from vmnet.lifecycle import download
 from vmnet.planning import disk_settings, disks
+from vmnet.planning.image import record
 from vmnet.settings.disk_values import DiskValue
 
 IMAGE = random.Random(1).randbytes(3 << 20)
@@ -229,6 +233,50 @@ def test_an_invalid_redirect_is_an_error(site: Site, tmp_path: Path) -> None:
     site.url = site.url.replace("disk.img", "moved")
     with pytest.raises(MachineError, match=r"VMNET_DISK=.* can't be downloaded"):
         fetch(site, tmp_path)
+
+
+def test_another_image_does_not_replace_the_disk_of_earlier_starts(
+    site: Site, tmp_path: Path
+) -> None:
+    """Its name may be another one, too. What the guest has written would seem to be lost."""
+    disk = fetch(site, tmp_path)
+    record.write(disk, "raw", "web")
+    site.image = IMAGE[:-1] + b"x"
+    sha256 = hashlib.sha256(site.image).hexdigest()
+    environ = {
+        "VMNET_DISK": site.url,
+        "VMNET_DISK_SHA256": sha256,
+        "VMNET_DISK_STATE": str(tmp_path),
+    }
+    asked = list(site.asked)
+    for act in (run._download, disks.plan):
+        with pytest.raises(MachineError) as caught:
+            act(testing.settings(environ))
+        assert caught.value.message == (
+            f"VMNET_DISK={site.url} would be a new disk; the disk of earlier starts is {disk}"
+        )
+        assert f"or VMNET_DISK={disk}" in caught.value.hint
+    assert site.asked == asked
+    with writing(disk):  # by another VM, whose disk it is
+        fetch(site, tmp_path, sha256)
+    disk.rename(tmp_path / "moved")
+    assert fetch(site, tmp_path, sha256).read_bytes() == site.image
+    assert (tmp_path / "moved").read_bytes() == IMAGE
+
+
+def test_another_image_of_disks_that_the_guest_only_reads(site: Site, tmp_path: Path) -> None:
+    fetch(site, tmp_path)  # without the record of a start whose guest writes
+    site.image = IMAGE[:-1] + b"x"
+    assert fetch(site, tmp_path, hashlib.sha256(site.image).hexdigest()).exists()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Lock a file as QEMU does when it writes to it."""
+    query = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0)
+    with path.open("r+b") as file:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, query)
+        yield
 
 
 def test_a_long_name_is_shortened(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from vmnet.errors import MachineError
+from vmnet.planning import downloads
 from vmnet.settings.disk_values import DiskValue
 
 _log = logging.getLogger(__name__)
@@ -35,10 +36,12 @@ def fetch(disks: Mapping[str, DiskValue]) -> None:
     """Download each disk from a URL that is not there yet.
 
     :param disks: by variable
-    :raises MachineError: a download fails, or the image has another checksum
+    :raises MachineError: a download fails, the image has another checksum, or it would replace a
+        disk of earlier starts
     """
     for variable, disk in disks.items():
         if disk.url and not disk.path.exists():
+            downloads.require_no_former(variable, disk, disks.values())
             try:
                 _fetch(variable, disk)
             except (OSError, ValueError) as error:  # the latter: an invalid URL, also of a redirect
@@ -47,7 +50,7 @@ def fetch(disks: Mapping[str, DiskValue]) -> None:
 
 def _fetch(variable: str, disk: DiskValue) -> None:
     disk.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = disk.path.with_name(f"{disk.path.name}.part")
+    part = disk.path.with_name(f"{disk.path.name}{downloads.PART}")
     with _locked(part, variable) as file:
         if disk.path.exists():  # another start has just completed it, and its VM may use the image
             _discard_new(part, file)

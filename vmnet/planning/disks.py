@@ -9,7 +9,7 @@ from attrs import evolve
 
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Disk
-from vmnet.planning import disk_settings, files
+from vmnet.planning import disk_settings, downloads, files
 from vmnet.planning.disk_settings import NotDownloadedError, option
 from vmnet.planning.image import boot_sector, choose, overlay, resize
 from vmnet.settings import core
@@ -30,6 +30,9 @@ def plan(settings: Settings) -> list[Disk]:
     """
     values = disk_settings.disks(settings)
     _refuse_repeated(values)
+    for variable, value in values.items():
+        if value.url and not value.path.exists():
+            downloads.require_no_former(variable, value, values.values())
     disks = [_disk(variable, value, settings) for variable, value in values.items()]
     if len(disks) > 1:
         disks = [

@@ -6,6 +6,7 @@ next container. A guest cannot reach them. Block devices and some file systems h
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -19,6 +20,17 @@ RAW = "raw"
 def is_raw(image: Path) -> bool:
     """Return whether an earlier start has served the image as a raw disk."""
     return _read(image, _FORMAT) == RAW
+
+
+def may_be_disk(image: Path) -> bool:
+    """Return whether a start has served the image to a guest that could write to it.
+
+    On a file system without records, each image may be a disk.
+    """
+    try:
+        return bool(os.getxattr(image, _FORMAT))
+    except OSError as error:
+        return error.errno != errno.ENODATA
 
 
 def last_vm(image: Path) -> str:
