@@ -152,15 +152,6 @@ def test_two_disks_share_no_serial_and_no_place(
     assert caught.value.message == message
 
 
-def test_the_same_file_twice_is_refused(image: Path) -> None:
-    with pytest.raises(SettingsError, match="VMNET_DISK2 and VMNET_DISK3 have the same path"):
-        planned(VMNET_DISK2=str(image), VMNET_DISK3=f"{image},bus=sata")
-    link = image.with_name("link")
-    link.symlink_to(image)
-    with pytest.raises(SettingsError, match="VMNET_DISK and VMNET_DISK2 have the same path"):
-        planned(VMNET_DISK=str(image), VMNET_DISK2=str(link))
-
-
 def test_readonly_excludes_the_variables_of_the_first_disk(image: Path) -> None:
     with pytest.raises(SettingsError, match="is readonly, which excludes a mode and a size"):
         planned(VMNET_DISK=f"{image},readonly=on", VMNET_DISK_SIZE="2M")

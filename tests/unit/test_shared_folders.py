@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lab.wait import WAIT
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError, VmnetError
-from vmnet.model.devices import Base, Disk, SharedFolder
+from vmnet.model.devices import SharedFolder
 from vmnet.planning import capabilities, shared_folders
+from vmnet.planning.own_files import OwnFile
+from vmnet.settings import values
+from vmnet.settings.table import optional
 
 
 @pytest.fixture
@@ -81,13 +90,106 @@ def test_what_is_never_shared(installed: Path, tmp_path: Path) -> None:
     assert "would give the guest /proc" in refusal(MachineError, link)
 
 
-def test_a_guest_cannot_replace_its_own_disk(installed: Path, tmp_path: Path) -> None:
-    settings = testing.settings({"VMNET_SHARE": str(tmp_path)})
-    with pytest.raises(MachineError, match=r"would give the guest .*disk\.img"):
-        shared_folders.plan(settings, (Disk(tmp_path / "disk.img", "raw"),))
-    overlay = Disk(Path("/overlay"), "qcow2", base=Base(tmp_path / "disk.img", "raw"))
-    with pytest.raises(MachineError, match=r"would give the guest .*disk\.img"):
-        shared_folders.plan(settings, (overlay,))
+def test_secrets_of_the_engine_are_never_shared(installed: Path, tmp_path: Path) -> None:
+    for name in ("/run/secrets", "/var/run/secrets"):
+        assert shared_folders._SYSTEM.count(Path(name)) == 1
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A folder to share, with a file that the VM uses. Its path is short, as the guest's name."""
+    with tempfile.TemporaryDirectory(prefix="vmnet-") as folder:
+        made = Path(folder).resolve() / "data"
+        made.mkdir()
+        (made / "file").write_bytes(bytes(512))
+        yield made
+
+
+def refused(folder: Path, file: Path, **environ: str) -> str:
+    """Return the error for a shared folder with a file of the VM."""
+    settings = testing.settings({"VMNET_SHARE": str(folder), **environ})
+    with pytest.raises(MachineError) as caught:
+        shared_folders.plan(settings, [OwnFile("VMNET_DISK2", file)])
+    return caught.value.message
+
+
+def test_a_guest_cannot_replace_a_file_of_its_vm(installed: Path, data: Path) -> None:
+    message = f"VMNET_SHARE={data} would give the guest VMNET_DISK2={{}} of the container"
+    assert refused(data, data / "file") == message.format(data / "file")
+    assert refused(data, data / "new") == message.format(data / "new")  # a start makes it
+    symbolic, hard = data.with_name("symbolic"), data.with_name("hard")
+    symbolic.symlink_to(data / "file")
+    assert refused(data, symbolic) == message.format(symbolic)
+    (data / "below").mkdir()
+    (data / "below/link").hardlink_to(data / "file")
+    hard.hardlink_to(data / "file")
+    (data / "file").unlink()
+    assert refused(data, hard) == message.format(hard)
+    (data / "below/link").unlink()
+    assert shared_folders.plan(
+        testing.settings({"VMNET_SHARE": str(data)}), [OwnFile("VMNET_DISK2", hard)]
+    )
+
+
+def test_a_guest_cannot_read_what_an_argument_for_qemu_names(installed: Path, data: Path) -> None:
+    words = optional("VMNET_QEMU_ARGS", values.shell_words, "words")
+    environ = {
+        "VMNET_SHARE": str(data),
+        "VMNET_QEMU_ARGS": f"-object secret,id=a,file={data}/file -no-hpet",
+    }
+    with pytest.raises(MachineError, match=f"would give the guest VMNET_QEMU_ARGS={data}/file"):
+        shared_folders.plan(testing.settings(environ, words), ())
+
+
+_BOUND = """
+import sys
+from pathlib import Path
+from vmnet import testing
+from vmnet.errors import MachineError
+from vmnet.planning import shared_folders
+from vmnet.planning.own_files import OwnFile
+settings = testing.settings({"VMNET_SHARE": sys.argv[1]})
+try:
+    shared_folders.plan(settings, [OwnFile("VMNET_KERNEL", Path(sys.argv[2]))])
+except MachineError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mounts", "is_refused"),
+    [
+        ("mount -B data/file kernel", True),
+        ("mount -B data/below other", False),
+        ("mount -B data other; mount -B other/file kernel", True),
+        # The guest sees what is mounted in the shared folder.
+        (
+            "mount -t tmpfs tmpfs data/below; touch data/below/k; mount -B data/below/k kernel",
+            1,
+        ),
+        ("mount -t tmpfs tmpfs other; touch other/k; mount -B other/k kernel", False),
+    ],
+)
+def test_a_bind_mount_hides_nothing(
+    installed: Path, data: Path, mounts: str, is_refused: bool
+) -> None:
+    kernel = data.with_name("kernel")
+    kernel.touch()
+    for folder in (data / "below", data.with_name("other")):
+        folder.mkdir()
+    script = f"set -e; {mounts}; exec {sys.executable} - {data} {kernel}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        input=_BOUND,
+        cwd=data.parent,
+        env={"PATH": f"{installed.parent}:{os.defpath}:/usr/sbin:/sbin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=WAIT,
+    )
+    error = f"VMNET_SHARE={data} would give the guest VMNET_KERNEL={kernel} of the container\n"
+    assert done.stdout == (error if is_refused else "")
 
 
 def test_names_in_the_guest(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from attrs import evolve
 
@@ -43,18 +42,17 @@ def plan(settings: Settings) -> list[Disk]:
 
 
 def _refuse_repeated(values: dict[str, DiskValue]) -> None:
-    """Refuse a path, a serial number or a place in the boot order that two disks have."""
-    for what in ("path", "serial", "boot"):
+    """Refuse a serial number or a place in the boot order that two disks have."""
+    for what in ("serial", "boot"):
         seen: dict[object, str] = {}
         for variable, value in values.items():
             given = getattr(value, what)
-            found = os.path.realpath(given) if what == "path" else given
-            if found and found in seen:
+            if given and given in seen:
                 raise SettingsError(
-                    f"{seen[found]} and {variable} have the same {what}: {given}",
+                    f"{seen[given]} and {variable} have the same {what}: {given}",
                     f"change it in {variable}",
                 )
-            seen[found] = variable
+            seen[given] = variable
 
 
 def _disk(variable: str, value: DiskValue, settings: Settings) -> Disk:

@@ -9,8 +9,9 @@ from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device, SharedF
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import accelerator, boot_order, firmware, memory, nics, sizing
+from vmnet.planning import accelerator, boot_order, firmware, memory, nics, own_files, sizing
 from vmnet.planning.boot import Boot
+from vmnet.planning.own_files import OwnFile
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -30,11 +31,13 @@ def assemble(
     """
     chosen = firmware.choose(settings, boot)
     disks = tuple(boot_order.disks(settings, boot.devices, chosen))
+    files = own_files.of(settings, (*disks, *contributed), boot.kernel, chosen)
+    own_files.require_apart(files)
     own: tuple[Device, ...] = (
         *_agent(settings),
         *_balloon(settings),
         *_tpm(settings, boot),
-        *_shared(settings, (*disks, *contributed)),
+        *_shared(settings, files),
     )
     size, huge_page = _memory(settings)
     return Machine(
@@ -70,12 +73,12 @@ def _tpm(settings: Settings, boot: Boot) -> Iterator[Tpm]:
         yield tpm.plan(settings, boot)
 
 
-def _shared(settings: Settings, devices: tuple[Device, ...]) -> tuple[SharedFolder, ...]:
+def _shared(settings: Settings, files: tuple[OwnFile, ...]) -> tuple[SharedFolder, ...]:
     if not settings[core.SHARE]:
         return ()
     from vmnet.planning import shared_folders
 
-    return shared_folders.plan(settings, devices)
+    return shared_folders.plan(settings, files)
 
 
 def _memory(settings: Settings) -> tuple[int, int]:

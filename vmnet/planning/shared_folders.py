@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from vmnet import engine, process, program
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.delivery import Daemon
-from vmnet.model.devices import Cdrom, Device, Disk, SharedFolder, folder_tag
-from vmnet.planning import capabilities
+from vmnet.model.devices import SharedFolder, folder_tag
+from vmnet.planning import capabilities, own_files
+from vmnet.planning.mounts import Mounts
+from vmnet.planning.own_files import OwnFile
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -19,7 +23,8 @@ _TAG_BYTES = 36
 # Those that keep owners, modes and special files as the guest sets them.
 _NEEDED = ("SYS_CHROOT", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID")
 _OPTIONAL = ("MKNOD", "SETFCAP")
-_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
+# /run/secrets: of the engine, and of Kubernetes at /var/run/secrets.
+_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev", "/run/secrets", "/var/run/secrets")))
 _PROGRAMS = tuple(map(Path, ("/etc", "/usr/bin", "/usr/lib")))
 _STATES = ("downloads", "tpm")  # in VMNET_DISK_STATE, with content that only vmnet may change
 # QEMU's own virtiofsd, up to QEMU 7.2, has other options than its successor.
@@ -27,10 +32,10 @@ _LEGACY = Path("/usr/lib/qemu/virtiofsd")
 _PLACES = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/virtiofsd"), _LEGACY)
 
 
-def plan(settings: Settings, devices: Iterable[Device]) -> tuple[SharedFolder, ...]:
+def plan(settings: Settings, own: Iterable[OwnFile]) -> tuple[SharedFolder, ...]:
     """Return the shared folders of the settings.
 
-    :param devices: the other devices, whose files the guest must not be able to replace
+    :param own: the files of the VM, which the guest must not be able to read or replace there
     :raises MachineError: a folder is missing or must not be shared, or virtiofsd is missing
     :raises SettingsError: there are too many folders, or two have one name in the guest
     """
@@ -39,9 +44,15 @@ def plan(settings: Settings, devices: Iterable[Device]) -> tuple[SharedFolder, .
         return ()
     state = settings[core.DISK_STATE]
     closed = (*_SYSTEM, settings[core.RUN_DIR], *(state / name for name in _STATES))
-    own = (*_PROGRAMS, state, *_files(devices))
+    hidden = (
+        *(OwnFile("", path) for path in (*closed, *_PROGRAMS)),
+        OwnFile(core.DISK_STATE.name, state),
+        *own,
+        *own_files.mentioned(settings),
+    )
+    mounts = Mounts.read()
     for folder in folders:
-        _require_shareable(folder, own, closed)
+        _require_shareable(folder, mounts, hidden, closed)
     _require_names(folders)
     path = _find()
     run_dir = settings[core.RUN_DIR]
@@ -107,16 +118,10 @@ def _require_names(folders: tuple[Path, ...]) -> None:
         names[name] = folder
 
 
-def _files(devices: Iterable[Device]) -> Iterator[Path]:
-    for device in devices:
-        if isinstance(device, Disk | Cdrom):
-            yield device.path
-        if isinstance(device, Disk) and device.base is not None:
-            yield device.base.path
-
-
-def _require_shareable(folder: Path, own: Iterable[Path], closed: tuple[Path, ...]) -> None:
-    """Refuse a folder that contains one of the container's own files.
+def _require_shareable(
+    folder: Path, mounts: Mounts, own: Iterable[OwnFile], closed: tuple[Path, ...]
+) -> None:
+    """Refuse a folder in which the guest would see one of the container's own files.
 
     :param closed: folders within which nothing is shared either
     """
@@ -125,11 +130,36 @@ def _require_shareable(folder: Path, own: Iterable[Path], closed: tuple[Path, ..
         raise MachineError(
             f"{given}: there is no such folder in the container", engine.mount_folder(folder)
         )
-    real = Path(os.path.realpath(folder))
-    for path in (*closed, *own):
-        inner = Path(os.path.realpath(path))  # unlike resolve(), of a symlink loop, too
-        if real == inner or real in inner.parents or (path in closed and inner in real.parents):
-            raise MachineError(
-                f"{given} would give the guest {path} of the container",
-                "share a folder that contains only the guest's data",
-            )
+    real, place, seen = folder.resolve(), mounts.place(folder), tuple(mounts.below(folder))
+    for path in closed:
+        # By the path also if another file system is mounted there, as at /dev/shm.
+        is_below = real.is_relative_to(os.path.realpath(path))
+        if is_below or place.is_within(mounts.place(path)):
+            raise _refused(given, str(path))
+    for file in own:
+        inner = mounts.place(file.path)
+        if any(inner.is_within(outer) for outer in seen) or _is_linked_in(file.path, folder):
+            raise _refused(given, str(file))
+
+
+def _is_linked_in(path: Path, folder: Path) -> bool:
+    """Return whether a folder contains another hard link to a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):
+        return False
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # removed meanwhile
+                if os.path.samestat(os.lstat(os.path.join(parent, name)), status):  # noqa: PTH118
+                    return True
+    return False
+
+
+def _refused(given: str, what: str) -> MachineError:
+    return MachineError(
+        f"{given} would give the guest {what} of the container",
+        "share a folder that contains only the guest's data",
+    )
