@@ -13,7 +13,7 @@ from tests.lab.net.frames import forged, heard, send, until_seen
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT, until
-from tests.netns.conftest import VMNET, Vmnet, is_vm
+from tests.netns.conftest import VMNET, Vmnet, bridge_address, is_vm
 from vmnet.net.packets import mac_bytes
 
 Change = Callable[[Lan, Namespace], object]
@@ -89,6 +89,20 @@ def test_a_network_that_was_connected_again_keeps_its_addresses(
         _await_word(process, "eth0 was added")
     with vmnet.running(web) as process:
         assert f"eth0: the guest gets MAC {web.mac} and {web.address}/24" in process.output()
+
+
+def test_the_engine_can_connect_a_default_route_again(network: Lan, vmnet: Vmnet) -> None:
+    """The bridge's own default route goes with the NIC: the engine could not add another one."""
+    web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
+    with vmnet.running(web, VMNET_BRIDGE="bridge") as process:
+        bridge_address(web)
+        until(lambda: _default(web), WAIT, "br0 to have the default route")
+        network.host.ip("link", "delete", web.nic().port)
+        _await_word(process, "eth0 is gone")
+        until(lambda: not _default(web), WAIT, "br0 to lose the default route")
+        network.attach(web, "eth0", address=web.address)
+        _await_word(process, "eth0 was added")
+        assert _default(web) == ["eth0"], "the lost route is not added again"
 
 
 def test_a_later_network_gets_no_answers_from_the_container(network: Lan, vmnet: Vmnet) -> None:
@@ -169,3 +183,8 @@ def _ask(vmnet: Vmnet, process: Process, *arguments: str) -> Any:
 
 def _reason(vmnet: Vmnet, process: Process) -> str:
     return str(_ask(vmnet, process, "health", "--json")["reason"])
+
+
+def _default(container: Namespace) -> list[str]:
+    """Return the devices of the IPv4 default routes."""
+    return [route["dev"] for route in container.routes() if route["dst"] == "default"]

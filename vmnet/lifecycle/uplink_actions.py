@@ -64,8 +64,6 @@ def cut_gone(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]) ->
             readdress.set_carrier(hotplug.find(environ, run_dir), uplink.name, up=False)
         except VmnetError as error:
             _log.warning("%s: the guest's NIC keeps its carrier: %s", uplink.name, error.message)
-        if record.way_out is not None and record.way_out.uplink == uplink.name:
-            way_out.withdraw(record.way_out)
         record = _replaced(record, uplink, evolve(uplink, is_cut=True))
         uplink_record.save(run_dir, record)
     return record
@@ -119,11 +117,17 @@ def deliver_changed(
     return record
 
 
+def withdraw_way_out(record: UplinkRecord) -> None:
+    """Remove the container's own default route if its NIC is gone."""
+    if useless := record.useless_way_out(device.devices()):
+        way_out.withdraw(useless)
+
+
 def put_way_out_right(record: UplinkRecord) -> None:
     """Restore the container's own default route, which the engine has moved."""
-    if record.way_out is not None and record.has_lost_way_out:
+    if lost := record.lost_way_out(device.devices()):
         try:
-            way_out.put_right(record.way_out)
+            way_out.put_right(lost)
         except VmnetError as error:
             _log.warning("%s: names outside don't resolve through the bridge", error.message)
 

@@ -57,7 +57,9 @@ def follow(run_dir: Path, environ: Mapping[str, str]) -> None:
             if slots:
                 record = uplink_actions.cut_gone(run_dir, record, environ)
                 record = uplink_actions.deliver_changed(run_dir, record, environ)
-            record = uplink_actions.plug_added(run_dir, record, environ, slots)
+            uplink_actions.withdraw_way_out(record)
+            if slots:
+                record = uplink_actions.plug_added(run_dir, record, environ, slots)
             uplink_actions.put_way_out_right(record)
             _log_changes(run_dir, record, environ)
 
@@ -84,7 +86,8 @@ def _is_idle(record: UplinkRecord, environ: Mapping[str, str]) -> bool:
         or (has_slots and any(uplink_record.to_cut(record, devices)))
         or (has_slots and any(uplink_record.changed(record, devices, device.addressed())))
         or (has_slots and _added(record, devices, environ))
-        or record.has_lost_way_out
+        or record.lost_way_out(devices)
+        or record.useless_way_out(devices)
     )
 
 

@@ -90,11 +90,30 @@ class UplinkRecord:
         now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         return evolve(self, events=(*self.events, f"{now} {text}")[-_EVENTS:])
 
+    def lost_way_out(self, devices: Container[int]) -> WayOut | None:
+        """Return the container's own default route if it is missing though its NIC is there.
+
+        :param devices: the indexes of the devices that exist
+        """
+        planned, nic = self.way_out, self._way_out_nic
+        if planned is None or nic is None or nic.is_cut or nic.index not in devices:
+            return None
+        return planned if planned.is_lost else None
+
+    def useless_way_out(self, devices: Container[int]) -> WayOut | None:
+        """Return the container's own default route if it is there though its NIC is gone.
+
+        :param devices: the indexes of the devices that exist
+        """
+        planned, nic = self.way_out, self._way_out_nic
+        if planned is None or nic is None or nic.index in devices:
+            return None
+        return planned if planned.is_there else None
+
     @property
-    def has_lost_way_out(self) -> bool:
-        """Whether the container lacks its own default route, though its NIC is there."""
-        cut, way_out = [own.name for own in self.uplinks if own.is_cut], self.way_out
-        return way_out is not None and way_out.uplink not in cut and way_out.is_lost
+    def _way_out_nic(self) -> Uplink | None:
+        name = self.way_out.uplink if self.way_out is not None else ""
+        return next((own for own in self.uplinks if own.name == name), None)
 
     def free_slot(self, slots: int) -> int | None:
         """Return the first free slot, or None.

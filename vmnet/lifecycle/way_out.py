@@ -35,6 +35,11 @@ class WayOut:
     subnet: str
 
     @property
+    def is_there(self) -> bool:
+        """Whether the container has this default route, preferred or not."""
+        return (self.device, IPv4Address(self.gateway).packed) in default_route.defaults()
+
+    @property
     def is_lost(self) -> bool:
         """Whether the device has its address, but the preferred default route is another."""
         subnet, found = IPv4Network(self.subnet), default_route.routes()
@@ -86,7 +91,7 @@ def withdraw(planned: WayOut) -> None:
 
     gateway = IPv4Address(planned.gateway).packed
     with step(f"remove the default route of {planned.device}"), rtnl.Rtnl() as kernel:
-        while (planned.device, gateway) in default_route.defaults():  # an engine may have added one
+        while planned.is_there:  # an engine may have added another
             default_route.delete(kernel, socket.if_nametoindex(planned.device), gateway)
 
 
