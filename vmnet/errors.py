@@ -41,8 +41,17 @@ class PluginError(VmnetError):
 
 
 class PrivilegeError(VmnetError):
+    """A privilege is missing.
+
+    :param avoidable: a setting makes it unnecessary, so no other bridge strategy is tried instead
+    """
+
     exit_code = 12
     meaning = "the container lacks a capability or device"
+
+    def __init__(self, message: str, hint: str = "", *, avoidable: bool = False) -> None:
+        super().__init__(message, hint)
+        self.avoidable = avoidable
 
 
 class CaptureError(VmnetError):

@@ -25,6 +25,7 @@ from vmnet.model.devices import Balloon, Cdrom
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Nic, NicChange
 from vmnet.model.wiring import Requirements, Tap
+from vmnet.net import arp
 from vmnet.settings.table import optional, parse
 from vmnet.settings.values import text
 
@@ -329,6 +330,17 @@ def test_a_bridge_strategy_without_a_privilege_leaves_the_wiring_to_the_next(
     wiring = plans(monkeypatch, lacking).plan_bridge(IDENTITY, Requirements())
     assert wiring == WIRING
     assert "not wired by first: no NET_ADMIN" in caplog.text
+
+
+def test_a_missing_privilege_that_a_setting_makes_unnecessary_ends_the_start(
+    monkeypatch: Patch,
+) -> None:
+    """Otherwise the guest would lose the real NIC although NET_RAW alone is missing."""
+    with pytest.raises(PrivilegeError) as caught:
+        plans(monkeypatch, failing("vmnet_bridge_plan", arp.forbidden("eth0"))).plan_bridge(
+            IDENTITY, Requirements()
+        )
+    assert "--cap-add NET_RAW`, or set VMNET_BRIDGE_ADDRESS" in caught.value.hint
 
 
 def test_another_error_of_a_bridge_strategy_stops_the_start(monkeypatch: Patch) -> None:

@@ -107,13 +107,15 @@ class Hooks:
         """Return the wiring of the first bridge strategy that lacks no privilege.
 
         :raises PluginError: the strategy failed, or planned a wiring that cannot work
-        :raises PrivilegeError: every strategy lacks a privilege
+        :raises PrivilegeError: every strategy lacks a privilege, or one that can be avoided
         """
         *others, last = self.selection[stages.BRIDGE].names
         for name in others:
             try:
                 return self._plan_bridge(name, identity, requirements)
             except PrivilegeError as error:
+                if error.avoidable:
+                    raise
                 _log.info("not wired by %s: %s", name, error)
         return self._plan_bridge(last, identity, requirements)
 

@@ -18,7 +18,8 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     probes to check that an address is free (RFC 5227).
 
     :return: a port for each interface, with everything that :func:`vmnet_bridge_restore` needs
-    :raises vmnet.errors.PrivilegeError: a privilege is missing; vmnet calls the next strategy
+    :raises vmnet.errors.PrivilegeError: a privilege is missing; vmnet calls the next strategy,
+        unless the error is ``avoidable`` by a setting
     :raises vmnet.errors.BridgeError: the interfaces can't be wired
     """
 

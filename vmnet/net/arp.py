@@ -54,6 +54,7 @@ def forbidden(interface: str) -> PrivilegeError:
     return PrivilegeError(
         f"no permission to send ARP probes on {interface}",
         f"{engine.capability('NET_RAW')}, or set VMNET_BRIDGE_ADDRESS",
+        avoidable=True,
     )
 
 
