@@ -99,7 +99,8 @@ def plan(
         identity = takeover.examine(hooks.settings, identity, wiring)
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
-    machine = assemble(hooks.settings, identity, wiring, boot, devices)
+    own = hooks.own_firmware(arguments)
+    machine = assemble(hooks.settings, identity, wiring, boot, devices, own)
     command = hooks.launch_command(machine, arguments)
     unallocated = () if known or allocate else hooks.allocators
     return Plan(

@@ -127,6 +127,12 @@ def vmnet_devices(settings: Settings, identity: Identity, wiring: Wiring) -> tup
 
 
 @hookimpl
+def vmnet_launch_firmware(settings: Settings, arguments: Sequence[str]) -> str:
+    record("vmnet_launch_firmware", settings=settings, arguments=arguments)
+    return "-bios" if "-bios" in arguments else ""
+
+
+@hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     record("vmnet_launch_command", settings=settings, machine=machine, arguments=arguments)
     return Command(("/bin/true", *arguments))

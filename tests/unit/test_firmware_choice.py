@@ -91,6 +91,28 @@ def test_the_first_disk_decides(boot: Boot, kind: str, tmp_path: Path) -> None:
     assert choose(boot, VMNET_DISK_STATE=str(tmp_path)).kind == kind
 
 
+def test_auto_gives_way_to_the_users_own_firmware(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where vmnet's own would be missing or unusable."""
+    caplog.set_level("INFO")
+    settings = testing.settings({"VMNET_DISK_STATE": "/proc/none"})
+    for descriptor in installed.glob("*.json"):
+        descriptor.write_text("")
+    for architecture in ("x86_64", "aarch64"):
+        monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine=architecture))  # noqa: B023
+        chosen = firmware.choose(settings, FOR_UEFI, "-bios")
+        assert (chosen.kind, chosen.code, chosen.variables) == ("own", None, None)
+        assert chosen.described == "the user's own (-bios in the arguments for the hypervisor)"
+    assert "the firmware is that of -bios in the arguments" in caplog.text
+
+
+def test_the_users_own_firmware_does_not_replace_a_chosen_one(tmp_path: Path) -> None:
+    """The launch strategy refuses both."""
+    settings = testing.settings({"VMNET_FIRMWARE": "uefi", "VMNET_DISK_STATE": str(tmp_path)})
+    assert firmware.choose(settings, FOR_BIOS, "-bios").kind == "uefi"
+
+
 def test_uefi_has_its_variables_in_the_state_folder(installed: Path, tmp_path: Path) -> None:
     chosen = choose(FOR_UEFI, VMNET_DISK_STATE=str(tmp_path))
     assert chosen.code == installed / "60-plain-code.fd"

@@ -72,6 +72,7 @@ CALLS: dict[str, tuple[Callable[[Hooks], Any], Any, Any]] = {
         (("fake", HANDOVER),),
     ),
     "vmnet_devices": (lambda it: it.devices(IDENTITY, WIRING), (SEED,), (SEED,)),
+    "vmnet_launch_firmware": (lambda it: it.own_firmware(("-S",)), "-bios", "-bios"),
     "vmnet_launch_command": (lambda it: it.launch_command(MACHINE, ("-S",)), COMMAND, COMMAND),
     "vmnet_bridge_extend": (
         lambda it: it.extend_bridge(IDENTITY, Requirements(), WIRING),
@@ -170,10 +171,10 @@ def test_a_vmnet_error_of_a_hook_is_raised_unchanged(hook: str, monkeypatch: Pat
 
 @pytest.mark.parametrize("hook", CALLS)
 def test_a_result_of_the_wrong_type_is_refused(hook: str, monkeypatch: Patch) -> None:
-    stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: "surprise")})
+    stages = fakes.stages(monkeypatch, **{hook: implementation(hook, lambda **_: b"surprise")})
     with pytest.raises(PluginError) as caught:
         CALLS[hook][0](stages)
-    assert caught.value.message == f"plugin fake (vmnet-fake 1.0) returned str from {hook}"
+    assert caught.value.message == f"plugin fake (vmnet-fake 1.0) returned bytes from {hook}"
     assert "docs/hooks.md" in caught.value.hint
 
 

@@ -23,6 +23,7 @@ PLANNING = [
     "vmnet_ipam_deliver",
     "second: vmnet_ipam_deliver",
     "vmnet_devices",
+    "vmnet_launch_firmware",
     "vmnet_launch_command",
 ]
 UNDONE = ["vmnet_bridge_build", "vmnet_launch", "vmnet_bridge_restore"]
@@ -47,6 +48,11 @@ def test_planning(tmp_path: Path) -> None:
     assert [type(device) for device in plan.machine.devices[-2:]] == [Channel, Balloon]
     assert plan.command.argv == ("/bin/true", "-S")
     assert plan.not_carried == ("recorder: the weather",)
+
+
+def test_the_users_own_firmware_replaces_the_chosen_one(tmp_path: Path) -> None:
+    plan = pipeline.plan(recorder.select(tmp_path), ["-bios"])
+    assert plan.machine.firmware.kind == "own"
 
 
 def test_later_stages_get_the_results_of_earlier_ones(tmp_path: Path) -> None:

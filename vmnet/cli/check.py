@@ -232,7 +232,8 @@ def _machine(
     machine = None
     try:
         if boot is not None:
-            machine = assemble(hooks.settings, identity, wiring, boot, devices)
+            own_firmware = hooks.own_firmware(())
+            machine = assemble(hooks.settings, identity, wiring, boot, devices, own_firmware)
             devices, firmware = machine.devices, machine.firmware
     except VmnetError as error:
         yield Finding("machine", "missing", error.message, error.hint)

@@ -216,6 +216,12 @@ class Hooks:
             found += items
         return tuple(found)
 
+    def own_firmware(self, arguments: Sequence[str]) -> str:
+        """Return the user's own argument that sets the firmware; empty if there is none."""
+        (name,) = self.selection[stages.LAUNCH].names
+        found: str | None = self._call(name, "vmnet_launch_firmware", str, arguments=arguments)
+        return found or ""
+
     def launch_command(self, machine: Machine, arguments: Sequence[str]) -> Command:
         choice, hook = self.selection[stages.LAUNCH], "vmnet_launch_command"
         command = self._strategy(choice, hook, Command, machine=machine, arguments=arguments)

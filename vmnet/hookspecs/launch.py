@@ -10,6 +10,19 @@ from vmnet.settings.table import Settings
 
 
 @hookspec(firstresult=True)
+def vmnet_launch_firmware(settings: Settings, arguments: Sequence[str]) -> str:
+    """Return what sets the machine's firmware in the user's own arguments; empty if nothing does.
+
+    Called for the strategy that ``VMNET_LAUNCH`` names, before the machine is planned. With
+    ``VMNET_FIRMWARE=auto``, the machine then has no firmware of vmnet's choice. Without this hook,
+    vmnet chooses it.
+
+    :param arguments: the user's arguments after ``vmnet run``, for the hypervisor
+    :return: the argument, for messages, such as ``-bios``
+    """
+
+
+@hookspec(firstresult=True)
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     """Return the command line for the machine, without changing anything.
 

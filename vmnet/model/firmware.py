@@ -6,7 +6,13 @@ from pathlib import Path
 
 from vmnet.model.base import frozen
 
-_KINDS = {"bios": "BIOS", "uefi": "UEFI", "secureboot": "UEFI with secure boot", "none": "none"}
+_KINDS = {
+    "bios": "BIOS",
+    "uefi": "UEFI",
+    "secureboot": "UEFI with secure boot",
+    "own": "the user's own",
+    "none": "none",
+}
 
 
 @frozen
@@ -26,8 +32,9 @@ class FirmwareVariables:
 class Firmware:
     """A machine's firmware.
 
-    :param kind: ``bios``, ``uefi``, ``secureboot``, ``image`` for a file of the user, or ``none``
-        if the hypervisor boots a kernel without firmware
+    :param kind: ``bios``, ``uefi``, ``secureboot``, ``image`` for a file of the user, ``own`` if
+        the user's arguments for the hypervisor set it, or ``none`` if the hypervisor boots a kernel
+        without firmware
     :param reason: why it was chosen
     :param code: the file with the firmware; None for the hypervisor's own
     :param variables: None if the firmware's file contains them

@@ -18,15 +18,20 @@ _log = logging.getLogger(__name__)
 _PACKAGES = {"x86_64": "ovmf", "aarch64": "qemu-efi-aarch64"}
 
 
-def choose(settings: Settings, boot: Boot) -> Firmware:
+def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
     """Return the firmware of VMNET_FIRMWARE, or that for which the disk has a boot loader.
 
+    :param own: the user's own argument for the hypervisor that sets the firmware, which ``auto``
+        leaves to it; empty if there is none
     :raises MachineError: the firmware is not installed, or its variables can't be kept
     """
     wanted, architecture = settings[core.FIRMWARE], os.uname().machine
     if isinstance(wanted, Path):
         _require_readable(wanted)
         return Firmware("image", "VMNET_FIRMWARE", wanted)
+    if wanted == "auto" and own:
+        _log.info("the firmware is that of %s in the arguments for the hypervisor", own)
+        return Firmware("own", f"{own} in the arguments for the hypervisor")
     if wanted == "auto":
         kind, reason = _suitable(boot, architecture)
     else:

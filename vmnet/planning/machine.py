@@ -24,12 +24,14 @@ def assemble(
     wiring: Wiring,
     boot: Boot,
     contributed: tuple[Device, ...],
+    own_firmware: str = "",
 ) -> Machine:
     """Return the machine, with its NICs in the order of the wiring.
 
     :param contributed: the plugins' devices, which follow the user's
+    :param own_firmware: the user's own argument that sets the firmware
     """
-    chosen = firmware.choose(settings, boot)
+    chosen = firmware.choose(settings, boot, own_firmware)
     disks = tuple(boot_order.disks(settings, boot.devices, chosen))
     files = own_files.of(settings, (*disks, *contributed), boot.kernel, chosen)
     own_files.require_apart(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import vmnet_qemu
 from attrs import evolve
 from vmnet_qemu import firmware, inherited
 
@@ -44,6 +45,25 @@ def test_no_warning_if_the_vm_can_boot(caplog: pytest.LogCaptureFixture) -> None
 def test_the_users_arguments_set_firmware_too(words: tuple[str, str]) -> None:
     with pytest.raises(MachineError, match=r"set firmware .* and so does VMNET_FIRMWARE: uefi"):
         check(testing.machine(firmware=UEFI), *words)
+    check(testing.machine(firmware=Firmware("own", "-bios"), devices=(DISK,)), *words)
+
+
+@pytest.mark.parametrize(
+    ("environ", "arguments", "expected"),
+    [
+        ({"VMNET_QEMU_ARGS": "-no-hpet -bios /b"}, (), "-bios"),
+        ({}, ("-pflash", "/f"), "-pflash"),
+        ({}, ("-drive", "if=pflash,file=/f"), "if=pflash,file=/f"),
+        ({"VMNET_MACHINE": "q35,pflash0=code"}, (), "VMNET_MACHINE=q35,pflash0=code"),
+        ({}, ("-machine", "firmware=/f"), "-machine=firmware=/f"),
+        ({"VMNET_MACHINE": "q35", "VMNET_QEMU_ARGS": "-fw_cfg name=firmware=a"}, (), ""),
+    ],
+)
+def test_what_sets_the_users_own_firmware(
+    environ: dict[str, str], arguments: tuple[str, ...], expected: str
+) -> None:
+    settings = testing.settings(environ, *vmnet_qemu.vmnet_settings())
+    assert vmnet_qemu.vmnet_launch_firmware(settings, arguments) == expected
 
 
 @pytest.mark.parametrize("kind", ["pc", "pc-i440fx-7.2", "virt", "q35,smm=off"])

@@ -15,6 +15,15 @@ def vmnet_settings() -> Sequence[Setting[Any]]:
 
 
 @hookimpl
+def vmnet_launch_firmware(settings: Settings, arguments: Sequence[str]) -> str:
+    from vmnet_qemu import firmware
+
+    return firmware.users_own(
+        (*(settings[rows.QEMU_ARGS] or ()), *arguments), settings[rows.MACHINE] or ""
+    )
+
+
+@hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
     from vmnet_qemu import binary, firmware, inherited, listeners, passwords, stdin, user

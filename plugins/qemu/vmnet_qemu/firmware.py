@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 
 from vmnet.api import Disk, Firmware, Machine, MachineError
@@ -12,8 +13,23 @@ from vmnet_qemu.quoting import escape
 _log = logging.getLogger(__name__)
 _VARIABLES = 200  # the number of the descriptor set with the file of UEFI's variables
 _OPTIONS = ("-bios", "--bios", "-pflash", "--pflash")
+_MACHINES = ("VMNET_MACHINE", "-machine", "--machine", "-M", "--M")
+_PROPERTY = re.compile(r"(^|,)(pflash0|firmware)=")
 # Types of machines whose flash memory is where UEFI firmware expects it.
 _WITH_FLASH = ("q35", "pc", "virt")
+
+
+def users_own(extra: Sequence[str], kind: str) -> str:
+    """Return the first of the user's own arguments that sets firmware; empty if there is none.
+
+    :param kind: the type of the machine that the user sets, with its properties
+    """
+    pairs = zip(("", *extra), extra, strict=False)
+    for option, word in (("VMNET_MACHINE", kind), *pairs):
+        is_machine = option in _MACHINES
+        if word in _OPTIONS or "if=pflash" in word or (is_machine and _PROPERTY.search(word)):
+            return f"{option}={word}" if is_machine else word
+    return ""
 
 
 def machine_type(firmware: Firmware, kind: str) -> str:
@@ -50,12 +66,12 @@ def check(machine: Machine, kind: str, extra: Sequence[str]) -> None:
     :raises MachineError: it can't
     """
     firmware = machine.firmware
-    own = next((word for word in extra if word in _OPTIONS or "if=pflash" in word), "")
+    own = users_own(extra, kind)
     if own and firmware.code is not None:
         raise MachineError(
             f"the arguments for QEMU set firmware ({own}), and so does VMNET_FIRMWARE: "
             f"{firmware.kind} ({firmware.reason})",
-            "remove these arguments, or set VMNET_FIRMWARE=bios to use their firmware",
+            "remove these arguments, or unset VMNET_FIRMWARE to use their firmware",
         )
     name, *properties = kind.split(",")
     if firmware.smm and ("smm=off" in properties or not name.startswith(("q35", "pc-q35"))):
