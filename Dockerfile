@@ -39,9 +39,6 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel /
 
 FROM $BASE
 ARG DEBIAN_FRONTEND=noninteractive
-LABEL org.opencontainers.image.title="vmnet" \
-      org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
-      org.opencontainers.image.licenses="Apache-2.0"
 # Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs and
 # for tests; on arm64 also that for secure boot, whose files have 64 MiB each. The certificates are for pip, and
 # for plugins that connect to services. swtpm runs as the user tss.
@@ -64,7 +61,7 @@ RUN case "$(dpkg --print-architecture)" in \
     && cd /usr/share \
     && rm -f OVMF/*snakeoil* OVMF/*strictnx* AAVMF/*snakeoil* AAVMF/*.ms.fd AAVMF/AAVMF_CODE.secboot* \
     && useradd --system --no-create-home --shell /usr/sbin/nologin tss
-COPY --from=guest /demo/vmlinuz /demo/initrd /usr/share/vmnet/demo/
+COPY --from=guest /demo/vmlinuz /demo/initrd /demo/stamp /usr/share/vmnet/demo/
 COPY --from=python /opt/vmnet /opt/vmnet
 # Write the modules of a start to one file, which records the current dates of their sources.
 RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \
@@ -73,5 +70,10 @@ RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \
 ENV VMNET_CONSOLE=on
 # The start period must cover the guest's boot: see `vmnet health --help`.
 HEALTHCHECK --interval=30s --timeout=15s --start-period=120s --retries=3 CMD ["vmnet", "health"]
+# `docker build --label` adds what only a release knows: CONTRIBUTING.md lists these labels.
+LABEL org.opencontainers.image.title="vmnet" \
+      org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 ENTRYPOINT ["vmnet"]
 CMD ["run"]

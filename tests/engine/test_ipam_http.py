@@ -13,6 +13,7 @@ from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
 from tests.lab.engines.docker import Container
 from tests.lab.ipam.http import FOLDER, TOKEN, Certificates
 from tests.lab.wait import WAIT, until
+from vmnet import __version__
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -61,7 +62,7 @@ def test_a_service_allocates_the_guest_s_address(vms: Vms, tmp_path: Path) -> No
     base = ("--build-arg", f"VMNET={vms.image}")
     image = vms.docker.build(FOLDER, "vmnet-tests/vmnet-ipam-http", options=base)
     hooks = vms.docker.run(image, "hooks").stdout
-    assert "http (vmnet-ipam-http 0.1.0)" in hooks
+    assert f"http (vmnet-ipam-http {__version__})" in hooks
     with site(vms, tmp_path) as made:
         environ = {
             "VMNET_MEMORY": "256M",

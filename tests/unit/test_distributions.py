@@ -19,6 +19,7 @@ from readme_renderer import markdown
 
 from tests.lab.command import run
 from tests.lab.wait import WAIT
+from vmnet import __version__
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
@@ -64,6 +65,14 @@ def test_the_root_offers_what_the_folders_offer() -> None:
     }
 
 
+def test_everything_has_one_version() -> None:
+    """A release changes the version in all of these files."""
+    for path in (*ROOT.glob("plugins/*/"), *ROOT.glob("examples/*/")):
+        assert project(path)["version"] == __version__, path
+    label = f'org.opencontainers.image.version="{__version__}"'
+    assert label in (ROOT / "Dockerfile").read_text()
+
+
 def test_nothing_installs_another_project_s_vmnet() -> None:
     """The package index has a distribution named vmnet that is somebody else's."""
     ours = project(ROOT)["name"]
@@ -105,7 +114,7 @@ def test_an_example_is_a_distribution(example: str, tmp_path: Path) -> None:
     (module,) = entry_points(folder).values()
     files = {path for path in (folder / module).rglob("*") if path.suffix == ".py"}
     assert {str(path.relative_to(folder)) for path in files} <= names
-    metadata = f"{example.replace('-', '_')}-0.1.0.dist-info"
+    metadata = f"{example.replace('-', '_')}-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {module, metadata}
 
 
