@@ -12,7 +12,11 @@ import pytest
 from attrs import frozen
 
 ROOT = Path(__file__).parents[2]
-PAGES = (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))
+PAGES = tuple(
+    path
+    for pattern in ("*.md", "docs/*.md", "[!.]*/README.md", "[!.]*/*/README.md")
+    for path in sorted(ROOT.glob(pattern))
+)
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"`([^`\n]+)`")
