@@ -170,9 +170,22 @@ def test_arm_has_no_bios(installed: Path, tmp_path: Path, monkeypatch: pytest.Mo
     describe(installed, "60-arm", architecture="aarch64")
     chosen = choose(FOR_BIOS, VMNET_DISK_STATE=str(tmp_path))
     assert (chosen.kind, chosen.code) == ("uefi", installed / "60-arm-code.fd")
-    assert choose(KERNEL).kind == "none"
+    for_kernel = choose(KERNEL)
+    assert (for_kernel.code, for_kernel.variables) == (chosen.code, None)
+    assert choose(KERNEL, VMNET_FIRMWARE="none").code is None
     with pytest.raises(MachineError, match="no machine of aarch64 has a BIOS"):
         choose(FOR_BIOS, VMNET_FIRMWARE="bios")
+    with pytest.raises(MachineError, match="VMNET_FIRMWARE=none: only a kernel"):
+        choose(FOR_BIOS, VMNET_FIRMWARE="none")
+
+
+def test_a_guest_of_another_architecture(installed: Path, tmp_path: Path) -> None:
+    settings = {"VMNET_ARCH": "arm64", "VMNET_DISK_STATE": str(tmp_path)}
+    with pytest.raises(MachineError, match="none is installed") as caught:
+        choose(FOR_BIOS, **settings)
+    assert caught.value.hint.startswith("install the package qemu-efi-aarch64")
+    describe(installed, "60-arm", architecture="aarch64")
+    assert choose(FOR_BIOS, **settings).code == installed / "60-arm-code.fd"
 
 
 def test_an_unwritable_state_folder(

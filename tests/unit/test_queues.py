@@ -19,7 +19,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "vhost-net"
     path.touch()
     monkeypatch.setattr(vhost, "DEVICE", path)
-    monkeypatch.setattr(accelerator, "obstacle", lambda: "")
+    monkeypatch.setattr(accelerator, "obstacle", lambda _: "")
     return path
 
 

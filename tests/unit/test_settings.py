@@ -49,6 +49,7 @@ BAD: dict[str, str] = {
     "VMNET_INITRD": "initrd",
     "VMNET_APPEND": "quiet\tsplash",
     "VMNET_DEMO": "demo",
+    "VMNET_ARCH": "riscv64",
     "VMNET_FIRMWARE": "OVMF.fd",
     "VMNET_BOOT": "floppy",
     "VMNET_TPM": "2.0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -111,6 +112,16 @@ def demo_guest() -> Path:
     with step("building the demonstration guest"):
         run(BUILDER, made, timeout=600)
     return made
+
+
+@pytest.fixture(scope="session")
+def arm_guest(demo_guest: Path) -> Path:
+    """The folder of the demonstration Linux, which now also has that for aarch64."""
+    with Path(demo_guest, "aarch64.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests that run in parallel build it once
+        with step("building the demonstration guest for aarch64"):
+            run(BUILDER, demo_guest / "aarch64", "arm64", timeout=600)
+    return demo_guest
 
 
 @pytest.fixture

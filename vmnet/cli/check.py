@@ -21,6 +21,7 @@ from vmnet.model.identity import Identity
 from vmnet.model.wiring import Redirect, Wiring
 from vmnet.planning import (
     accelerator,
+    architecture,
     huge_pages,
     memory,
     preflight,
@@ -139,10 +140,16 @@ def _run_dir(run_dir: Path) -> str:
 def _accelerator(hooks: Hooks) -> Finding:
     if hooks.settings[ACCEL] == "tcg":
         return Finding("accelerator", "ok", "emulation (TCG), because VMNET_ACCEL=tcg")
-    obstacle = accelerator.obstacle()
+    try:
+        guests = architecture.choose(hooks.settings)
+    except VmnetError as error:
+        return Finding("accelerator", "missing", error.message, error.hint)
+    obstacle = accelerator.obstacle(guests)
     if not obstacle:
         return Finding("accelerator", "ok", "KVM")
     remedy = f"on a host with virtualisation {engine.device(Path('/dev/kvm'))}"
+    if architecture.is_foreign(guests):
+        remedy = f"run the VM on a host with a processor for {guests.alias}"
     result = "missing" if hooks.settings[ACCEL] == "kvm" else "warning"
     return Finding("accelerator", result, f"no KVM ({obstacle}): QEMU emulates the CPU", remedy)
 

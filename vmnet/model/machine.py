@@ -65,6 +65,7 @@ class Machine:
     :param memory: in bytes
     :param accelerator: ``kvm`` or ``tcg``
     :param run_dir: the folder for control sockets
+    :param architecture: of its processor, ``x86_64`` or ``aarch64``
     :param spare_nics: slots for NICs that are added while the VM runs
     :param huge_page: the size in bytes of the huge pages of the memory; 0 for ordinary pages
     """
@@ -80,6 +81,7 @@ class Machine:
     spare_nics: int = 0
     huge_page: int = 0
     firmware: Firmware = Firmware()
+    architecture: str = "x86_64"
 
 
 @frozen

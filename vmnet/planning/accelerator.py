@@ -8,19 +8,24 @@ from pathlib import Path
 
 from vmnet import engine
 from vmnet.errors import MachineError
+from vmnet.model.architecture import Architecture
+from vmnet.planning.architecture import is_foreign
 
 _log = logging.getLogger(__name__)
 _KVM = Path("/dev/kvm")
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def choose(requested: str) -> str:
+def choose(requested: str, architecture: Architecture) -> str:
     """Return ``kvm`` or ``tcg``.
 
     :param requested: VMNET_ACCEL
+    :param architecture: of the guest
     :raises MachineError: ``requested`` is kvm, but KVM does not work
     """
-    fault = obstacle()
+    fault = obstacle(architecture)
+    if requested == "kvm" and is_foreign(architecture):
+        raise MachineError(f"VMNET_ACCEL=kvm, but {fault}", "unset VMNET_ACCEL or VMNET_ARCH")
     if requested == "kvm" and fault:
         raise MachineError(
             f"VMNET_ACCEL=kvm, but {fault}",
@@ -32,11 +37,15 @@ def choose(requested: str) -> str:
     return "tcg" if requested == "tcg" or fault else "kvm"
 
 
-def obstacle() -> str:
+def obstacle(architecture: Architecture) -> str:
     """Return why KVM does not work; empty if it works.
 
     /dev/kvm can open on a CPU that lacks the extension.
+
+    :param architecture: of the guest
     """
+    if is_foreign(architecture):
+        return f"the guest's processor is {architecture.name}, the host's {os.uname().machine}"
     try:
         os.close(os.open(_KVM, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from vmnet import engine
 from vmnet.errors import MachineError, SettingsError
+from vmnet.model.architecture import Architecture
 from vmnet.model.base import frozen
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.machine import Kernel
-from vmnet.planning import disk_settings, files
+from vmnet.planning import architecture, disk_settings, files
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
 _log = logging.getLogger(__name__)
-_DEMO_APPEND = "console=ttyS0 quiet panic=-1"
+_DEMO_APPEND = "console={console} quiet panic=-1"
 
 
 @frozen
@@ -45,7 +46,7 @@ def boot_devices(settings: Settings) -> Boot:
         devices.append(Cdrom(cdrom, cdrom.is_block_device()))
     kernel = _kernel(settings)
     if not devices and kernel is None and "network" not in settings[core.BOOT]:
-        kernel = _demonstration(settings[core.DEMO])
+        kernel = _demonstration(settings)
     return Boot(tuple(devices), kernel)
 
 
@@ -68,13 +69,24 @@ def _kernel(settings: Settings) -> Kernel | None:
     return None
 
 
-def _demonstration(folder: Path) -> Kernel:
+def _demonstration(settings: Settings) -> Kernel:
+    """Return the demonstration Linux, which has a subfolder for each foreign architecture."""
+    chosen = architecture.choose(settings)
+    folder = settings[core.DEMO]
+    if architecture.is_foreign(chosen):
+        folder /= chosen.name
     kernel, initrd = folder / "vmlinuz", folder / "initrd"
     if not (kernel.exists() and initrd.exists()):
         raise MachineError(
             f"there is nothing to boot: no VMNET_DISK, VMNET_CDROM or VMNET_KERNEL, "
             f"and no demonstration Linux in {folder}",
             f"{engine.mount(Path('/disk.qcow2'))}, and set "
-            f"{engine.assignment('VMNET_DISK', '/disk.qcow2')}",
+            f"{engine.assignment('VMNET_DISK', '/disk.qcow2')}{_or_build_it(chosen)}",
         )
-    return Kernel(kernel, initrd, _DEMO_APPEND)
+    return Kernel(kernel, initrd, _DEMO_APPEND.format(console=chosen.console))
+
+
+def _or_build_it(chosen: Architecture) -> str:
+    if not architecture.is_foreign(chosen):
+        return ""
+    return "; an image built with `--build-arg FOREIGN=on` has the demonstration Linux"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from vmnet import engine
 from vmnet.errors import MachineError
+from vmnet.model.architecture import Architecture
 from vmnet.model.firmware import Firmware, FirmwareVariables
-from vmnet.planning import boot_order, files, firmware_files
+from vmnet.planning import architecture, boot_order, files, firmware_files
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
 _log = logging.getLogger(__name__)
-_PACKAGES = {"x86_64": "ovmf", "aarch64": "qemu-efi-aarch64"}
 
 
 def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
@@ -25,7 +24,7 @@ def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
         leaves to it; empty if there is none
     :raises MachineError: the firmware is not installed, or its variables can't be kept
     """
-    wanted, architecture = settings[core.FIRMWARE], os.uname().machine
+    wanted, guests = settings[core.FIRMWARE], architecture.choose(settings)
     if isinstance(wanted, Path):
         _require_readable(wanted)
         return Firmware("image", "VMNET_FIRMWARE", wanted)
@@ -33,36 +32,52 @@ def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
         _log.info("the firmware is that of %s in the arguments for the hypervisor", own)
         return Firmware("own", f"{own} in the arguments for the hypervisor")
     if wanted == "auto":
-        kind, reason = _suitable(boot, architecture)
+        kind, reason = _suitable(boot, guests)
     else:
         kind, reason = wanted, "VMNET_FIRMWARE"
-    if kind == "bios" and architecture != "x86_64":
-        raise MachineError(
-            f"VMNET_FIRMWARE=bios: no machine of {architecture} has a BIOS",
-            "unset VMNET_FIRMWARE, or set it to uefi",
-        )
+    _require_possible(kind, boot, guests)
     if kind in ("bios", "none"):
         return Firmware(kind, reason)
-    found = firmware_files.find(architecture, secure=kind == "secureboot")
+    found = firmware_files.find(guests.name, secure=kind == "secureboot")
     if found is None:
-        package = _PACKAGES.get(architecture, "with UEFI firmware for QEMU")
         raise MachineError(
             f"the VM needs UEFI firmware{_with_secure_boot(kind)} ({reason}), and none is "
             "installed",
-            f"the image has it; elsewhere install the package {package}, or set "
+            f"{_where_firmware_is(guests)}install the package {guests.firmware}, or set "
             "VMNET_FIRMWARE to a firmware image",
         )
+    if wanted == "auto" and boot.kernel is not None:
+        return Firmware(kind, reason, found.code)  # it reads no boot entries
     variables = _variables(settings, boot, kind, found.template)
     return Firmware(kind, reason, found.code, variables, found.smm)
 
 
-def _suitable(boot: Boot, architecture: str) -> tuple[str, str]:
-    """Return the kind of firmware that can boot the machine, and why."""
+def _require_possible(kind: str, boot: Boot, guests: Architecture) -> None:
+    given = f"VMNET_FIRMWARE={kind}"
+    if kind == "bios" and not guests.has_bios:
+        raise MachineError(
+            f"{given}: no machine of {guests.name} has a BIOS",
+            "unset VMNET_FIRMWARE, or set it to uefi",
+        )
+    if kind == "none" and (guests.has_bios or boot.kernel is None):
+        raise MachineError(
+            f"{given}: only a kernel (VMNET_KERNEL) for aarch64 starts without firmware",
+            "unset VMNET_FIRMWARE",
+        )
+
+
+def _suitable(boot: Boot, guests: Architecture) -> tuple[str, str]:
+    """Return the kind of firmware that can boot the machine, and why.
+
+    Without firmware, an ARM machine has no ACPI, and its power button is a GPIO line, for which
+    Debian's cloud kernels have no driver.
+    """
+    if boot.kernel is not None and guests.has_bios:
+        return "bios", "QEMU loads the kernel itself"
     if boot.kernel is not None:
-        kind = "bios" if architecture == "x86_64" else "none"
-        return kind, "QEMU loads the kernel itself"
-    if architecture != "x86_64":
-        return "uefi", f"the only firmware for {architecture}"
+        return "uefi", "the power button needs ACPI"
+    if not guests.has_bios:
+        return "uefi", f"the only firmware for {guests.name}"
     disk = boot_order.first_disk(boot.devices)
     if disk is None:
         return "bios", "default"
@@ -102,6 +117,10 @@ def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> Fir
 def _require_readable(path: Path) -> None:
     if not path.is_file():
         raise MachineError(f"VMNET_FIRMWARE={path}: there is no such file", engine.mount(path))
+
+
+def _where_firmware_is(guests: Architecture) -> str:
+    return "" if architecture.is_foreign(guests) else "the image has it; elsewhere "
 
 
 def _with_secure_boot(kind: str) -> str:

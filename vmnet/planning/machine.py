@@ -9,7 +9,16 @@ from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device, SharedF
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import accelerator, boot_order, firmware, memory, nics, own_files, sizing
+from vmnet.planning import (
+    accelerator,
+    architecture,
+    boot_order,
+    firmware,
+    memory,
+    nics,
+    own_files,
+    sizing,
+)
 from vmnet.planning.boot import Boot
 from vmnet.planning.own_files import OwnFile
 from vmnet.settings import core
@@ -31,6 +40,7 @@ def assemble(
     :param contributed: the plugins' devices, which follow the user's
     :param own_firmware: the user's own argument that sets the firmware
     """
+    guests = architecture.choose(settings)
     chosen = firmware.choose(settings, boot, own_firmware)
     disks = tuple(boot_order.disks(settings, boot.devices, chosen))
     files = own_files.of(settings, (*disks, *contributed), boot.kernel, chosen)
@@ -46,13 +56,14 @@ def assemble(
         name=identity.hostname,
         memory=size,
         cpus=sizing.cpu_count(settings),
-        accelerator=accelerator.choose(settings[core.ACCEL]),
+        accelerator=accelerator.choose(settings[core.ACCEL], guests),
         run_dir=settings[core.RUN_DIR],
         nics=nics.of(settings, identity, wiring),
         devices=(*disks, *contributed, *own),
         kernel=boot.kernel,
         spare_nics=settings[core.HOTPLUG],
         firmware=chosen,
+        architecture=guests.name,
         huge_page=huge_page,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vmnet import engine
 from vmnet.errors import MachineError
-from vmnet.planning import accelerator
+from vmnet.planning import accelerator, architecture
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -33,7 +33,7 @@ def is_used(settings: Settings) -> bool:
 
 def _has_kvm(settings: Settings) -> bool:
     """Return whether KVM runs the guest. In emulation, vhost-net gains nothing."""
-    return settings[core.ACCEL] != "tcg" and not accelerator.obstacle()
+    return settings[core.ACCEL] != "tcg" and not accelerator.obstacle(architecture.choose(settings))
 
 
 def _obstacle() -> str:

@@ -172,11 +172,17 @@ DEMO = setting(
     "folder of the demonstration Linux, which boots if no disk, CD or kernel is set",
     unless=(DISK, CDROM, KERNEL),
 )
+ARCH = setting(
+    "VMNET_ARCH",
+    values.architecture,
+    "auto",
+    "the guest's processor: x86_64 or aarch64; auto: the container's; QEMU emulates the other",
+)
 FIRMWARE = setting(
     "VMNET_FIRMWARE",
     values.firmware,
     "auto",
-    "bios, uefi, secureboot, or a firmware image; auto: uefi for a disk that only UEFI can boot",
+    "bios, uefi, secureboot, none, or an image; auto: uefi if the disk or the processor needs it",
 )
 BOOT = setting(
     "VMNET_BOOT",

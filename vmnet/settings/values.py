@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from vmnet.model.architecture import ARCHITECTURES, named
 from vmnet.model.nic_models import MODELS, VIRTIO, NicModels
 from vmnet.model.ports import PortRange
 
@@ -136,15 +137,28 @@ def absolute_path(value: str) -> Path:
     return Path(value)
 
 
-def firmware(value: str) -> Path | str:
-    """Parse auto, bios, uefi, secureboot, or the absolute path of an image."""
+def architecture(value: str) -> str:
+    """Parse auto, or the name or alias of an architecture, and return the name."""
     lowered = value.strip().lower()
-    if lowered in ("auto", "bios", "uefi", "secureboot"):
+    if lowered == "auto":
+        return lowered
+    found = named(lowered)
+    if found is None:
+        known = tuple(name for each in ARCHITECTURES for name in (each.name, each.alias))
+        expected = ", ".join(f"{each.name} ({each.alias})" for each in ARCHITECTURES)
+        raise ValueError(f"{expected} or auto{nearest(lowered, known)}")
+    return found.name
+
+
+def firmware(value: str) -> Path | str:
+    """Parse auto, bios, uefi, secureboot, none, or the absolute path of an image."""
+    lowered = value.strip().lower()
+    if lowered in ("auto", "bios", "uefi", "secureboot", "none"):
         return lowered
     try:
         return absolute_path(value)
     except ValueError as error:
-        raise ValueError(f"auto, bios, uefi, secureboot, or {error}") from None
+        raise ValueError(f"auto, bios, uefi, secureboot, none, or {error}") from None
 
 
 def folder(value: str) -> Path:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -116,12 +115,22 @@ def secureboot() -> Case:
     return testing.machine(nics=(NIC,), devices=devices, firmware=firmware), given()
 
 
-CASES = (demonstration, disks, buses, further, options, secureboot)
+def arm() -> Case:
+    """A guest for arm64 with UEFI, a disk on each bus, a TPM, and a NIC for hot-plug."""
+    variables = FirmwareVariables(Path("/state/variables.fd"), Path("/AAVMF/VARS.fd"))
+    firmware = Firmware("uefi", "the only firmware", Path("/AAVMF/CODE.fd"), variables)
+    path = Path("/disk.img")
+    buses = ("virtio", "scsi", "sata", "nvme")
+    devices = (*(Disk(path, "raw", bus=bus) for bus in buses), Tpm(Path("/run/vmnet/tpm.sock")))
+    changes = {"architecture": "aarch64", "spare_nics": 1}
+    return testing.machine(nics=(NIC,), devices=devices, firmware=firmware, **changes), given()
+
+
+CASES = (demonstration, disks, buses, further, options, secureboot, arm)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_golden(case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
+def test_golden(case: Callable[[], Case]) -> None:
     words = arguments(*case())
     text = " ".join(words).replace(" -", "\n-") + "\n"
     assert text == golden(GOLDEN / f"{case.__name__}.argv", text)
@@ -181,13 +190,17 @@ def test_nics_are_in_order_and_never_move(kind: str) -> None:
         assert places(fewer, options, "virtio-net-pci") == every[:count]
 
 
-@pytest.mark.parametrize("kind", ["q35", "pc", "virt"])
-def test_no_two_devices_share_an_address(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "architecture", "others"),
+    [("q35", "x86_64", 3), ("pc", "x86_64", 3), ("virt", "aarch64", 4)],
+)
+def test_no_two_devices_share_an_address(kind: str, architecture: str, others: int) -> None:
     disk, cdrom = Disk(Path("/disk"), "raw"), Cdrom(Path("/cd"))
-    machine = testing.machine(nics=nics(64), devices=(disk, cdrom) * 8)
+    devices = (disk, cdrom) * 8
+    machine = testing.machine(nics=nics(64), devices=devices, architecture=architecture)
     words = arguments(machine, given(VMNET_MACHINE=kind, VMNET_VNC="unix:/vnc"))
     found = [word.partition("addr=")[2] for word in words if "addr=0x" in word]
-    assert len(found) == len({key(place) for place in found}) == 64 + 8 + 3
+    assert len(found) == len({key(place) for place in found}) == 64 + 8 + others
     assert max(map(key, found)) < (0x1F, 0), "q35's own devices"
 
 

@@ -66,7 +66,7 @@ def test_what_sets_the_users_own_firmware(
     assert vmnet_qemu.vmnet_launch_firmware(settings, arguments) == expected
 
 
-@pytest.mark.parametrize("kind", ["pc", "pc-i440fx-7.2", "virt", "q35,smm=off"])
+@pytest.mark.parametrize("kind", ["pc", "pc-i440fx-7.2", "q35,smm=off"])
 def test_secure_boot_needs_system_management_mode(kind: str) -> None:
     with pytest.raises(MachineError, match="no system management mode"):
         check(testing.machine(firmware=SECURE), kind=kind)
@@ -76,7 +76,16 @@ def test_secure_boot_needs_system_management_mode(kind: str) -> None:
 def test_a_machine_without_flash_memory_has_no_uefi() -> None:
     with pytest.raises(MachineError, match="can't start UEFI firmware"):
         check(testing.machine(firmware=UEFI), kind="microvm")
-    check(testing.machine(firmware=UEFI), kind="virt")
+    check(testing.machine(firmware=UEFI, architecture="aarch64"), kind="virt")
+
+
+def test_a_machine_of_another_architecture() -> None:
+    with pytest.raises(MachineError, match=r"VMNET_MACHINE=virt-7\.2 is a machine of aarch64") as e:
+        check(testing.machine(), kind="virt-7.2")
+    assert "VMNET_ARCH=aarch64" in e.value.hint
+    with pytest.raises(MachineError, match=r"q35 is a machine of x86_64, but .* is aarch64"):
+        check(testing.machine(architecture="aarch64"), kind="q35")
+    check(testing.machine(architecture="aarch64"), kind="raspi3b")
 
 
 def test_secure_boot_sets_system_management_mode() -> None:

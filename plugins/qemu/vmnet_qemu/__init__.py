@@ -29,7 +29,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     from vmnet_qemu import binary, firmware, inherited, listeners, passwords, stdin, user
     from vmnet_qemu.devices import channel
 
-    path = binary.find(settings[rows.QEMU])
+    path = binary.find(settings[rows.QEMU], machine.architecture)
     has_stream = any(isinstance(nic.backend, Stream) for nic in machine.nics)
     options = make.Options(
         settings,
@@ -40,7 +40,7 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     machine = channel.without_users_own(machine, options.extra)
     listeners.check(options)
     passwords.check(options)
-    firmware.check(machine, make.machine_type(options), options.extra)
+    firmware.check(machine, make.machine_type(machine, options), options.extra)
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
     sockets = (qmp, guard, *((console,) if console else ()), *inherited.channels(machine))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from vmnet.api import (
@@ -15,13 +14,12 @@ from vmnet.api import (
     Settings,
     frozen,
 )
-from vmnet_qemu import devices, firmware, hotplug, inherited, memory, nics, rows, slots
+from vmnet_qemu import devices, firmware, hardware, hotplug, inherited, memory, nics, rows, slots
 from vmnet_qemu.quoting import escape
 
 _TRANSLATED_MIB = 128
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _ACCELERATED = ("-accel", "--accel", "-enable-kvm", "--enable-kvm")
-_MACHINE_TYPES = {"x86_64": "q35", "aarch64": "virt"}
 
 
 @frozen
@@ -41,7 +39,7 @@ class Options:
 
 def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
     """Return QEMU's arguments, without the program; qemu(1) documents them."""
-    settings, kind = options.settings, machine_type(options)
+    settings, kind = options.settings, machine_type(machine, options)
     places = slots.Places(kind, options.extra)
     return (
         *("-name", f"guest={escape(machine.name)}"),
@@ -49,7 +47,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *("-sandbox", _SANDBOX),
         *("-machine", memory.machine_type(machine, firmware.machine_type(machine.firmware, kind))),
         *_accelerator(machine, options),
-        *("-cpu", settings[rows.CPU] or ("host" if machine.accelerator == "kvm" else "max")),
+        *("-cpu", settings[rows.CPU] or _cpu(machine)),
         *("-smp", _processors(machine.cpus, options.extra)),
         *memory.arguments(machine),
         *("-device", f"virtio-rng-pci,{places.small('entropy')}"),
@@ -58,7 +56,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *_console(machine, options),
         *_monitor(inherited.qmp(machine)),
         *_monitor(inherited.guard(machine)),
-        *_exit_devices(kind, guarded=settings[GUARD]),
+        *_exit_devices(machine, kind, guarded=settings[GUARD]),
         *_firmware_log(machine, kind),
         *devices.arguments(machine, places),
         *nics.arguments(machine, places, options.version),
@@ -78,6 +76,11 @@ def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
     if not _user_sets_accelerator(options):
         bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
         yield from ("-accel", machine.accelerator + bound)
+
+
+def _cpu(machine: Machine) -> str:
+    is_native = machine.accelerator == "kvm"
+    return "host" if is_native else hardware.of(machine.architecture).emulated_cpu
 
 
 def _processors(count: int, extra: tuple[str, ...]) -> str:
@@ -100,9 +103,9 @@ def _user_sets_accelerator(options: Options) -> bool:
     )
 
 
-def machine_type(options: Options) -> str:
-    """Return QEMU's type of the machine, with the properties that the user sets."""
-    return options.settings[rows.MACHINE] or _MACHINE_TYPES.get(os.uname().machine, "virt")
+def machine_type(machine: Machine, options: Options) -> str:
+    """Return QEMU's type of the machine, with its properties."""
+    return options.settings[rows.MACHINE] or hardware.of(machine.architecture).machine
 
 
 def _display(vnc: str | None, options: Options) -> Iterator[str]:
@@ -135,30 +138,26 @@ def _monitor(socket: Listener) -> Iterator[str]:
     yield from ("-mon", f"chardev={name},mode=control")
 
 
-def _exit_devices(kind: str, *, guarded: bool) -> Iterator[str]:
+def _exit_devices(machine: Machine, kind: str, *, guarded: bool) -> Iterator[str]:
     """Yield the devices for QEMU's exit status: 1 after a panic, another after a forced stop.
 
     At a panic QEMU pauses if the guard can end it with this status, so that the guard logs the
     panic first.
     """
-    if _is_pc(kind):
+    is_pc = hardware.is_pc(machine.architecture, kind)
+    if is_pc:
         yield from ("-device", "pvpanic")
         yield from ("-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1")
-    elif os.uname().machine == "aarch64" and kind.startswith("virt"):
+    elif machine.architecture == "aarch64" and kind.startswith("virt"):
         yield from ("-device", f"pvpanic-pci,{slots.PANIC}")
-    yield from ("-action", f"panic={'pause' if guarded and _is_pc(kind) else 'exit-failure'}")
+    yield from ("-action", f"panic={'pause' if guarded and is_pc else 'exit-failure'}")
 
 
 def _firmware_log(machine: Machine, kind: str) -> Iterator[str]:
     """Yield a buffer for the messages of the BIOS, where the guard looks for a failed boot."""
-    if machine.kernel is None and _is_pc(kind):
+    if machine.kernel is None and hardware.is_pc(machine.architecture, kind):
         yield from ("-chardev", f"ringbuf,id={FIRMWARE_LOG},size=2048")
         yield from ("-device", f"isa-debugcon,iobase=0x402,chardev={FIRMWARE_LOG}")
-
-
-def _is_pc(kind: str) -> bool:
-    """Return whether the machine has ISA devices."""
-    return os.uname().machine == "x86_64" and kind.startswith(("q35", "pc"))
 
 
 def _kernel(kernel: Kernel) -> Iterator[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from vmnet.api import Disk, Firmware, Machine, MachineError
-from vmnet_qemu import inherited
+from vmnet_qemu import hardware, inherited
 from vmnet_qemu.quoting import escape
 
 _log = logging.getLogger(__name__)
@@ -74,6 +74,13 @@ def check(machine: Machine, kind: str, extra: Sequence[str]) -> None:
             "remove these arguments, or unset VMNET_FIRMWARE to use their firmware",
         )
     name, *properties = kind.split(",")
+    family = hardware.of_machine_type(name)
+    if family not in (None, machine.architecture):
+        raise MachineError(
+            f"VMNET_MACHINE={kind} is a machine of {family}, but the guest's processor is "
+            f"{machine.architecture}",
+            f"unset VMNET_MACHINE, or set VMNET_ARCH={family}",
+        )
     if firmware.smm and ("smm=off" in properties or not name.startswith(("q35", "pc-q35"))):
         raise MachineError(
             f"VMNET_MACHINE={kind} has no system management mode, which secure boot needs",

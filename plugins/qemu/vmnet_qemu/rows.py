@@ -11,7 +11,7 @@ QEMU_ARGS = optional(
     "VMNET_QEMU_ARGS", values.shell_words, "further arguments for QEMU", secret=True
 )
 MACHINE = optional(
-    "VMNET_MACHINE", values.text, "QEMU's machine type, `-machine`; unset: q35, or virt on arm64"
+    "VMNET_MACHINE", values.text, "QEMU's machine type, `-machine`; unset: q35, or virt for aarch64"
 )
 CPU = optional(
     "VMNET_CPU", values.text, "QEMU's CPU model, `-cpu`; unset: host, or max without KVM"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmnet.api import Balloon, Cdrom, Channel, Disk, Machine, SharedFolder, Tpm
-from vmnet_qemu import inherited
+from vmnet_qemu import hardware, inherited
 from vmnet_qemu.devices import balloon, buses, cdrom, channel, disk, shared_folder, tpm
 from vmnet_qemu.slots import Places
 
@@ -41,7 +41,7 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
                 yield from shared_folder.words(device, shares, files, place)
                 shares += 1
             case Tpm():
-                yield from tpm.words(files)
+                yield from tpm.words(files, hardware.of(machine.architecture).tpm)
             case Balloon():
                 if not balloon.is_among(places.extra):
                     yield from balloon.words(places.small("balloon"))

@@ -31,8 +31,9 @@ def _controller(bus: str, number: int, at: Places) -> tuple[str, ...]:
     """Return the controller before the first disk on it, unless the machine has it already."""
     if bus == "ide" and not at.has_ide:
         raise MachineError(
-            f"bus=ide: QEMU's machine {at.machine_type} has no IDE",
-            "set VMNET_MACHINE=pc, or bus=sata, which most guests with IDE know too",
+            f"bus=ide: QEMU's machine {at.machine_type.partition(',')[0]} has no IDE",
+            f"set {'VMNET_MACHINE=pc, or ' if at.has_sata else ''}bus=sata, which most guests with "
+            "IDE know too",
         )
     if number or bus not in _CONTROLLERS or (bus == "sata" and at.has_sata):
         return ()

@@ -1,0 +1,60 @@
+"""QEMU's machines for each architecture of the guest's processor. Pure data."""
+
+from __future__ import annotations
+
+from vmnet.api import frozen
+
+
+@frozen
+class Hardware:
+    """QEMU for an architecture.
+
+    :param package: Debian's package of the program
+    :param machine: the default machine type
+    :param families: the beginnings of its machine types
+    :param emulated_cpu: the CPU model without KVM
+    :param tpm: the driver of a TPM
+    """
+
+    package: str
+    machine: str
+    families: tuple[str, ...]
+    emulated_cpu: str
+    tpm: str
+
+
+_HARDWARE = {
+    "x86_64": Hardware(
+        package="qemu-system-x86",
+        machine="q35",
+        families=("q35", "pc", "isapc", "microvm"),
+        emulated_cpu="max",
+        tpm="tpm-crb",
+    ),
+    # An older interrupt controller, the default in emulation, is limited to 8 CPUs. Emulation of
+    # the architecture's own algorithm for pointer authentication halves the speed of Linux.
+    "aarch64": Hardware(
+        package="qemu-system-arm",
+        machine="virt,gic-version=max",
+        families=("virt", "sbsa-ref"),
+        emulated_cpu="max,pauth-impdef=on",
+        tpm="tpm-tis-device",
+    ),
+}
+
+
+def of(architecture: str) -> Hardware:
+    """Return QEMU's hardware for one of vmnet's architectures."""
+    return _HARDWARE[architecture]
+
+
+def is_pc(architecture: str, machine_type: str) -> bool:
+    """Return whether a machine has ISA devices."""
+    return architecture == "x86_64" and machine_type.startswith(("q35", "pc"))
+
+
+def of_machine_type(machine_type: str) -> str | None:
+    """Return the architecture of a machine type; None if it is of no known family."""
+    return next(
+        (name for name, each in _HARDWARE.items() if machine_type.startswith(each.families)), None
+    )
