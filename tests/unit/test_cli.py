@@ -175,7 +175,7 @@ def test_plan_shows_everything_and_changes_nothing(
     chosen = {"VMNET_NIC_MODEL": "e1000", "VMNET_CPUS": "2", "VMNET_MEMORY": "64M"}
     assert run("plan", **chosen, **environ) == 0
     text = capsys.readouterr().out
-    assert re.search(r"\nCPUs +2\nmemory +64 MiB\neth0 +e1000\n", text)
+    assert re.search(r"\narchitecture +\w+\nCPUs +2\nmemory +64 MiB\neth0 +e1000\n", text)
     for part in (
         "web",
         "02:42:ac:11:00:02",

@@ -99,7 +99,8 @@ def _path(port: Port) -> tuple[str, ...]:
 
 def _machine(plan: Plan) -> Iterator[tuple[str, str]]:
     machine = plan.machine
-    yield "CPUs", f"{machine.cpus}, {machine.architecture}"
+    yield "architecture", machine.architecture
+    yield "CPUs", str(machine.cpus)
     pages = f", in huge pages of {machine.huge_page >> 20} MiB" if machine.huge_page else ""
     yield "memory", f"{machine.memory >> 20} MiB{pages}"
     pairs = plan.wiring.pairs(plan.identity)
