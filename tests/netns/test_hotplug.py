@@ -183,6 +183,7 @@ def test_a_replaced_nic_has_another_name(network: Lan, vmnet: Vmnet, kept: str) 
         network.attach(web, "eth1", address=first.address, mac=first.mac)
         _await(process, "eth0 was replaced by eth1: the guest's NIC is on its network again")
         assert "device_add" not in stand_in.told
+        assert process.output().count("does not report the name of this network") == 2
         assert _master(web, "eth1") == _master(web, "tap0") == "br0"
         _require_reach(web, first.mac, first.address, station)
         assert filtering(web) == ("table netdev vmnet-eth1\n" if kept else "")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address
 
 from attrs import evolve
@@ -37,31 +37,12 @@ _MOST_ADDRESSES, _MOST_ROUTES, _LEAST_MTU = 32, 64, 576
 _ALL_ONES = IPv4Address("255.255.255.255")
 
 
-def replaced_by(vm: Vm, gone: Iterable[str], name: str) -> str:
-    """Return the NIC of the start in whose place a new NIC is; empty if there is none.
-
-    Docker gives the NIC of a network that is connected again another name, and the same MAC or an
-    address of the same subnet.
-
-    :param gone: the names of the NICs of the start that are gone
-    :raises VmnetError: the new NIC can't be read
-    """
-    names = tuple(gone)
-    if not names or name in names:
-        return name if names else ""
-    with step(f"follow the setup of {name}"):
-        hotplug.await_setup(name)
-    (found,) = hotplug.capture(vm.hooks, name).interfaces
-    for interface in vm.identity.interfaces:
-        if interface.name in names and (interface.mac == found.mac or _meet(interface, found)):
-            return interface.name
-    return ""
-
-
-def _meet(one: Interface, other: Interface) -> bool:
-    """Whether two interfaces have addresses of the same subnet."""
-    subnets = {own.network for own in other.addresses}
-    return any(own.network in subnets for own in one.addresses)
+@contextmanager
+def _without_carrier() -> Iterator[None]:
+    """Keep the guest's NIC without a carrier for at least so long that its driver notices."""
+    end = time.monotonic() + _DOWN_SECONDS
+    yield
+    time.sleep(max(end - time.monotonic(), 0))
 
 
 def rejoin(vm: Vm, gone: str, name: str) -> Vm:
@@ -72,8 +53,25 @@ def rejoin(vm: Vm, gone: str, name: str) -> Vm:
     :param gone: the name of the NIC that is gone
     :raises VmnetError: a step failed, or the guest can't follow the settings of the new NIC
     """
+    with ExitStack() as undo:
+        with _without_carrier():
+            new = _on_new_nic(vm, gone, name)
+            undo.callback(vm.save)
+            new.save()
+            _, port = _of(vm, gone)
+            if port.kept is not None and name != gone:
+                kept_ports.remove([port])  # the table has the old name
+            vm.hooks.rejoin_bridge(_alone(new, name))
+            _serve(vm, new, name, undo)
+            _restart_outside(new, name)
+        set_carrier(new, name, up=True)
+        undo.pop_all()
+    return new
+
+
+def _on_new_nic(vm: Vm, gone: str, name: str) -> Vm:
+    """Return the VM with a new NIC in the place of a NIC that is gone."""
     old, port = _of(vm, gone)
-    end = time.monotonic() + _DOWN_SECONDS
     with step(f"follow the setup of {name}"):
         hotplug.await_setup(name)
         (found,) = hotplug.capture(vm.hooks, name).interfaces
@@ -88,19 +86,7 @@ def rejoin(vm: Vm, gone: str, name: str) -> Vm:
         identity=evolve(vm.identity, interfaces=interfaces),
         wiring=evolve(vm.wiring, ports=ports),
     )
-    new = _planned(renamed, before, interface, saved)
-    with ExitStack() as undo:
-        undo.callback(vm.save)
-        new.save()
-        if port.kept is not None and name != gone:
-            kept_ports.remove([port])  # the table has the old name
-        vm.hooks.rejoin_bridge(_alone(new, name))
-        _serve(vm, new, name, undo)
-        _restart_outside(new, name)
-        time.sleep(max(end - time.monotonic(), 0))
-        set_carrier(new, name, up=True)
-        undo.pop_all()
-    return new
+    return _planned(renamed, before, interface, saved)
 
 
 def _restart_outside(vm: Vm, name: str) -> None:
@@ -145,11 +131,10 @@ def change(vm: Vm, name: str, most_mtu: int, slot: int | None = None) -> tuple[V
         undo.callback(at_next_start.save)
         undo.callback(vm.hooks.rejoin_bridge, _alone(vm, name))
         set_carrier(vm, name, slot, up=False)
-        end = time.monotonic() + _DOWN_SECONDS
-        new.save()
-        vm.hooks.rejoin_bridge(_alone(new, name))
-        _serve(vm, new, name, undo)
-        time.sleep(max(end - time.monotonic(), 0))
+        with _without_carrier():
+            new.save()
+            vm.hooks.rejoin_bridge(_alone(new, name))
+            _serve(vm, new, name, undo)
         set_carrier(new, name, slot, up=True)
         undo.pop_all()
     return new, f"{name} was changed: the guest gets {describe(changed)}"

@@ -9,7 +9,15 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.errors import VmnetError
-from vmnet.lifecycle import hotplug, new_nics, readdress, uplink_description, uplink_record, way_out
+from vmnet.lifecycle import (
+    hotplug,
+    new_nics,
+    readdress,
+    replaced_nic,
+    uplink_description,
+    uplink_record,
+    way_out,
+)
 from vmnet.lifecycle.uplink_record import Uplink, UplinkRecord
 from vmnet.net import device
 from vmnet.net.device import Device
@@ -140,7 +148,7 @@ def _replaced_by(
     if not gone:
         return None
     try:
-        return gone.get(readdress.replaced_by(hotplug.find(environ, run_dir), gone, nic.name))
+        return gone.get(replaced_nic.find(hotplug.find(environ, run_dir), gone, nic.name))
     except VmnetError as error:
         _log.debug("%s: %s", nic.name, error.message)
         return None
