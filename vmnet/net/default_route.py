@@ -1,4 +1,4 @@
-"""The IPv4 default route of this network namespace, read without netlink (proc_net(5))."""
+"""Add and delete IPv4 default routes, and read them without netlink (proc_net(5))."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def defaults() -> list[tuple[str, bytes]]:
     return [(name, gateway) for name, to, gateway in routes() if to == bytes(4)]
 
 
+def add(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> None:
+    """Add a default route where there is none without a metric.
+
+    :param index: of the device
+    :raises vmnet.net.rtnl.RtnlError: the kernel refused
+    """
+    flags = rtnl.NLM_F_CREATE | rtnl.NLM_F_EXCL
+    kernel.send_body(rtnl.RTM_NEWROUTE, flags, _body(index, gateway, onlink=onlink))
+
+
 def prefer(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> None:
     """Add a default route before all others without a metric.
 
@@ -40,7 +50,7 @@ def prefer(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> No
     :raises vmnet.net.rtnl.RtnlError: the kernel refused
     """
     flags = rtnl.NLM_F_CREATE  # without APPEND: as the first
-    kernel.send_body(rtnl.RTM_NEWROUTE, flags, _body(index, gateway, _ONLINK if onlink else 0))
+    kernel.send_body(rtnl.RTM_NEWROUTE, flags, _body(index, gateway, onlink=onlink))
 
 
 def add_last(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> None:
@@ -49,7 +59,7 @@ def add_last(kernel: rtnl.Rtnl, index: int, gateway: bytes, *, onlink: bool) -> 
     :param index: of the device
     :raises vmnet.net.rtnl.RtnlError: the kernel refused
     """
-    body = _body(index, gateway, _ONLINK if onlink else 0)
+    body = _body(index, gateway, onlink=onlink)
     metric = attribute(_RTA_PRIORITY, struct.pack("=I", _METRIC))
     kernel.send_body(rtnl.RTM_NEWROUTE, rtnl.NLM_F_CREATE, body + metric)
 
@@ -59,10 +69,11 @@ def delete(kernel: rtnl.Rtnl, index: int, gateway: bytes) -> None:
 
     :raises vmnet.net.rtnl.RtnlError: the kernel refused
     """
-    kernel.send_body(rtnl.RTM_DELROUTE, 0, _body(index, gateway, 0))
+    kernel.send_body(rtnl.RTM_DELROUTE, 0, _body(index, gateway))
 
 
-def _body(index: int, gateway: bytes, flags: int) -> bytes:
+def _body(index: int, gateway: bytes, *, onlink: bool = False) -> bytes:
+    flags = _ONLINK if onlink else 0
     body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _MAIN, _STATIC, 0, _UNICAST, flags)
     return body + attribute(_RTA_OIF, struct.pack("=I", index)) + attribute(_RTA_GATEWAY, gateway)
 

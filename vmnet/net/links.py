@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vmnet.model.identity import Route
-from vmnet.net import rtnl
+from vmnet.net import default_route, rtnl
 from vmnet.net.netlink import attribute
 from vmnet.net.packets import mac_bytes
 
@@ -239,7 +239,7 @@ def add_default_route(kernel: rtnl.Rtnl, name: str, gateway: IPv4Address, onlink
 
     :param onlink: the gateway is outside the link's subnets
     """
-    _add_route(kernel, name, flags=_RTNH_F_ONLINK if onlink else 0, RTA_GATEWAY=str(gateway))
+    default_route.add(kernel, index(name), gateway.packed, onlink=onlink)
 
 
 def add_host_route(kernel: rtnl.Rtnl, name: str, address: IPv4Address) -> None:
