@@ -22,6 +22,7 @@ NAVIGATION = {
         "docs/operations",
         "docs/kubernetes",
         "docs/metrics",
+        "docs/events",
         "docs/environment",
         "docs/performance",
         "SECURITY",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from docs import public_names
-from vmnet import errors
+from vmnet import errors, events
 from vmnet.hooks import discovery, loading
 from vmnet.hooks.discovery import Plugin
 from vmnet.hooks.stages import STAGES, Stage
@@ -86,6 +86,12 @@ def needed_capabilities() -> str:
     return _table(("capability", "needed for", "without it"), rows)
 
 
+def log_events() -> str:
+    """Return the table of the log's events."""
+    rows = ((f"`{name}`", meaning) for name, meaning in events.EVENTS.items())
+    return _table(("event", "meaning"), rows)
+
+
 def metrics() -> str:
     """Return the table of the metrics."""
     head = ("metric", "type", "labels", "meaning")
@@ -127,6 +133,7 @@ def render(page: Path) -> str:
         **signatures(),
         "exit codes": exit_codes(),
         "capabilities": needed_capabilities(),
+        "events": log_events(),
         "metrics": metrics(),
         "public names": public_names.page(),
     }

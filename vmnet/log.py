@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from vmnet import events
 from vmnet.errors import InterruptedStartError, VmnetError
 
 
@@ -26,10 +27,10 @@ def configure(environ: Mapping[str, str]) -> None:
     )
 
 
-def report(error: VmnetError | InterruptedStartError) -> None:
+def report(error: VmnetError | InterruptedStartError, event: str = "command.failed") -> None:
     """Log an error and its hint; with VMNET_LOG_LEVEL=debug, its traceback, too."""
     log = logging.getLogger("vmnet")
-    log.error("%s", error.message, extra={"hint": error.hint})
+    log.error("%s", error.message, extra={"event": event, "hint": error.hint})
     log.debug("the error was raised here:", exc_info=error)
 
 
@@ -50,6 +51,7 @@ class _JsonFormatter(logging.Formatter):
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
+            "event": getattr(record, "event", events.OTHER),
             "message": record.getMessage(),
         }
         if hint := getattr(record, "hint", ""):

@@ -72,5 +72,7 @@ def rehearse(recorder: Recorder, environ: Mapping[str, str]) -> None:
     except VmnetError as error:  # for example, a file that only the container has
         logging.disable(logging.NOTSET)
         _log.warning(
-            "the rehearsal ended early, so the file lacks later imports: %s", error.message
+            "the rehearsal ended early, so the file lacks later imports: %s",
+            error.message,
+            extra={"event": "precompile.incomplete"},
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.lab.wait import WAIT, until
 from tests.unit.test_guard import connected, machine
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
+from vmnet.supervision.log import Log
 
 FULL = {
     "device": "disk0",
@@ -29,10 +30,17 @@ BROKEN = {
 }
 
 
+class Captured(Log):
+    """A log whose lines pytest captures."""
+
+    def _write(self, level: str, text: str, hint: str, event: str) -> None:
+        getattr(logging.getLogger("guard"), level)(text)
+
+
 @pytest.fixture
 def disks(caplog: pytest.LogCaptureFixture) -> DiskErrors:
     caplog.set_level("INFO")
-    return DiskErrors(cast("Any", logging.getLogger("guard")))
+    return DiskErrors(Captured("text"))
 
 
 def test_a_full_disk_is_logged_once_and_the_guest_resumed_until_it_runs(

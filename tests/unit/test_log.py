@@ -74,7 +74,7 @@ def test_each_json_line_is_an_object(capsys: Capture) -> None:
     logging.getLogger("vmnet").warning("two\nlines of %s", "text")
     log.report(raised())
     first, second, third = map(json.loads, capsys.readouterr().err.splitlines())
-    assert first.keys() == {"time", "level", "message"}
+    assert first.keys() == {"time", "level", "event", "message"}
     assert (first["level"], first["message"]) == ("warning", "two\nlines of text")
     assert datetime.fromisoformat(first["time"]).tzinfo is not None
     assert (second["level"], second["hint"]) == ("error", ERROR.hint)

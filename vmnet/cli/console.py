@@ -29,7 +29,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     with _connect(record, take=options.take) as connection:
         # Without a terminal, `docker exec` does not pass Ctrl-C on.
         leave = "Ctrl-] leaves, Enter shows a prompt" if sys.stdin.isatty() else "SIGTERM ends it"
-        _log.info("attached to the console: %s", leave)
+        _log.info("attached to the console: %s", leave, extra={"event": "console.attached"})
         try:
             detached = console.attach(connection, sys.stdin.fileno(), sys.stdout.fileno())
         except console.Interrupted as interrupted:
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if sys.stdin.isatty():
         print(file=sys.stderr)  # the cursor may be in the middle of a line
     _log.info(
-        "detached: the VM keeps running" if detached else "the console has closed: QEMU has ended"
+        "detached: the VM keeps running" if detached else "the console has closed: QEMU has ended",
+        extra={"event": "console.detached"},
     )
     return 0
 

@@ -34,7 +34,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         outcome = guest_exec.run(path, argv, given, options.timeout or None)
     except guest_exec.InterruptedCommandError as interrupted:
-        _log.warning("the command still runs in the guest as process %s", interrupted.pid)
+        _log.warning(
+            "the command still runs in the guest as process %s",
+            interrupted.pid,
+            extra={"event": "exec.interrupted"},
+        )
         return 130
     _report(outcome, options.timeout, as_json=options.json)
     return outcome.status
@@ -90,8 +94,14 @@ def _report(outcome: Outcome, timeout: int, *, as_json: bool) -> None:
             stream.buffer.write(data)
             stream.buffer.flush()
     for name in outcome.truncated:
-        _log.warning("the rest of the command's %s is lost: the agent keeps 16 MiB", name)
+        _log.warning(
+            "the rest of the command's %s is lost: the agent keeps 16 MiB",
+            name,
+            extra={"event": "exec.output_lost"},
+        )
     if outcome.timed_out:
         still = f"still runs in the guest as process {outcome.running}"
         end = "was ended" if outcome.running is None else still
-        _log.warning("the command exceeded its %s s and %s", timeout, end)
+        _log.warning(
+            "the command exceeded its %s s and %s", timeout, end, extra={"event": "exec.timed_out"}
+        )

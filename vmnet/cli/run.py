@@ -57,12 +57,16 @@ def become_machine(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if status is None:
         plan = _plan(hooks, arguments)
         if reason and plan.wiring.takes_uplinks:
-            _log.info("%s: the network is put back when the VM ends", reason)
+            _log.info(
+                "%s: the network is put back when the VM ends",
+                reason,
+                extra={"event": "network.restore_planned"},
+            )
         _become(hooks, plan, devices)
     try:
         recovery.recover(hooks)
     except VmnetError as error:
-        log.report(error)  # the exit status remains that of the machine
+        log.report(error, "network.restore_failed")  # the exit status remains that of the machine
     return status
 
 
@@ -89,18 +93,31 @@ def _become(hooks: Hooks, plan: Plan, devices: frozenset[int]) -> NoReturn:
     for interface in plan.identity.interfaces:
         name, mac = interface.name, interface.mac
         if plan.outside:
-            _log.info("%s: the guest gets MAC %s; another system gives it an address", name, mac)
+            _log.info(
+                "%s: the guest gets MAC %s; another system gives it an address",
+                name,
+                mac,
+                extra={"event": "guest.identity"},
+            )
         else:
             addresses = " ".join(map(str, interface.addresses)) or "no address"
-            _log.info("%s: the guest gets MAC %s and %s", name, mac, addresses)
+            _log.info(
+                "%s: the guest gets MAC %s and %s",
+                name,
+                mac,
+                addresses,
+                extra={"event": "guest.identity"},
+            )
     for line in plan.unused_settings:
-        _log.warning("%s", line)
+        _log.warning("%s", line, extra={"event": "setting.unused"})
     for line in plan.not_carried:
-        _log.warning("not carried by %s", line)
+        _log.warning("not carried by %s", line, extra={"event": "identity.not_carried"})
     settings = hooks.settings
     accelerator = plan.machine.accelerator
     shortage = stop_time.shortage(settings[STOP_TIMEOUT], accelerator)
     if shortage and settings[GUARD]:
         seconds = stop_time.choose(None, accelerator)
-        _log.warning("%s", shortage, extra={"hint": stop_time.remedy(seconds)})
+        _log.warning(
+            "%s", shortage, extra={"event": "stop.time_short", "hint": stop_time.remedy(seconds)}
+        )
     start.start(hooks, plan, devices)

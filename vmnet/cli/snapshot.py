@@ -72,17 +72,21 @@ def _act(record: VmRecord, options: argparse.Namespace) -> None:
             with quiescence.frozen(record), qmp_session.session(record.qmp) as qemu:
                 snapshots.create(qemu, options.name)
             guest_clock.set_right(record)
-            _log.info("created snapshot %s", options.name)
+            _log.info("created snapshot %s", options.name, extra={"event": "snapshot.created"})
         case "restore":
             with qmp_session.session(record.qmp) as qemu:
                 snapshots.restore(qemu, options.name)
             quiescence.thaw(record)  # as they were when the snapshot was taken
             guest_clock.set_right(record)
-            _log.info("the VM is as it was in snapshot %s", options.name)
+            _log.info(
+                "the VM is as it was in snapshot %s",
+                options.name,
+                extra={"event": "snapshot.restored"},
+            )
         case "delete":
             with qmp_session.session(record.qmp) as qemu:
                 snapshots.delete(qemu, options.name)
-            _log.info("deleted snapshot %s", options.name)
+            _log.info("deleted snapshot %s", options.name, extra={"event": "snapshot.deleted"})
         case "thaw":
             quiescence.thaw(record)
     if options.action == "list" or options.json:

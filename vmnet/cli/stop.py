@@ -34,12 +34,16 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     else:
         for number in (signal.SIGTERM, signal.SIGHUP):  # raise, so that stop() resets QEMU
             signal.signal(number, signal.default_int_handler)
-        found = stop(machine, options.timeout, _log.info, force=options.force)
+        found = stop(machine, options.timeout, _report, force=options.force)
     if options.json:
         print_json(plain(found))
     else:
         print(_MESSAGES[found.result].format(found.seconds))
     return 0
+
+
+def _report(progress: str) -> None:
+    _log.info("%s", progress, extra={"event": "guest.stopping"})
 
 
 def _parser(timeout: int) -> argparse.ArgumentParser:

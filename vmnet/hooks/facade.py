@@ -116,7 +116,7 @@ class Hooks:
             except PrivilegeError as error:
                 if error.avoidable:
                     raise
-                _log.info("not wired by %s: %s", name, error)
+                _log.info("not wired by %s: %s", name, error, extra={"event": "strategy.skipped"})
         return self._plan_bridge(last, identity, requirements)
 
     def _plan_bridge(self, name: str, identity: Identity, requirements: Requirements) -> Wiring:

@@ -165,7 +165,9 @@ class _LoggedOutput(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
-            _log.warning("plugin %s printed: %s", self._plugin, line)
+            _log.warning(
+                "plugin %s printed: %s", self._plugin, line, extra={"event": "plugin.printed"}
+            )
         return len(text)
 
     def end(self) -> None:

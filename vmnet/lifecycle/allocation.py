@@ -57,7 +57,12 @@ def allocate(hooks: Hooks, identity: Identity) -> Identity:
         allocations = (*allocations, Allocation(name, identity))
         _save(path, allocations)
         identity = hooks.allocate(name, identity)
-        _log.info("allocated by %s: %s", name, _addresses(identity))
+        _log.info(
+            "allocated by %s: %s",
+            name,
+            _addresses(identity),
+            extra={"event": "addresses.allocated"},
+        )
     interfaces = tuple(map(_with_router, identity.interfaces))
     return evolve(identity, interfaces=interfaces)
 
@@ -92,7 +97,12 @@ def _release(hooks: Hooks, allocation: Allocation) -> None:
     if name not in hooks.plugins.names:
         raise PluginError(f"the plugin {name} is no longer installed", "install it again")
     hooks.release(name, identity)
-    _log.info("released by %s: the allocations for %s", name, identity.hostname)
+    _log.info(
+        "released by %s: the allocations for %s",
+        name,
+        identity.hostname,
+        extra={"event": "addresses.released"},
+    )
 
 
 def _addresses(identity: Identity) -> str:

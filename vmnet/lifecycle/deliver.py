@@ -73,7 +73,11 @@ def _stop(daemon: Daemon) -> None:
         except ProcessLookupError:
             pass
         except PermissionError:  # it runs as another user
-            _log.warning("without the capability KILL, %s ends with the container", daemon.name)
+            _log.warning(
+                "without the capability KILL, %s ends with the container",
+                daemon.name,
+                extra={"event": "privilege.missing"},
+            )
     _remove(daemon.pidfile)
 
 

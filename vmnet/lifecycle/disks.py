@@ -53,7 +53,12 @@ def _prepare(image: Path, preparation: Preparation, undo: ExitStack) -> None:
         ) from None
     except (OSError, TimeoutError) as error:
         raise _failed(image, str(error)) from None
-    _log.info("%s %s", "created" if preparation.creates else "enlarged", image)
+    _log.info(
+        "%s %s",
+        "created" if preparation.creates else "enlarged",
+        image,
+        extra={"event": "disk.prepared"},
+    )
 
 
 def _create(image: Path, preparation: Preparation, undo: ExitStack) -> None:

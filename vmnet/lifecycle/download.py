@@ -56,7 +56,7 @@ def _fetch(variable: str, disk: DiskValue) -> None:
             _discard_new(part, file)
             return
         _complete(file, disk)
-        _log.info("%s: verifying %s", variable, part)
+        _log.info("%s: verifying %s", variable, part, extra={"event": "disk.verifying"})
         found = _sha256(file)
         if found != disk.sha256:
             part.unlink()
@@ -105,7 +105,12 @@ def _complete(file: BufferedRandom, disk: DiskValue) -> None:
         failures = 1 if file.seek(0, os.SEEK_END) > before else failures + 1
         if failures >= _ATTEMPTS:
             raise OSError(None, reason)
-        _log.warning("downloading %s: %s; trying again", disk.url, reason)
+        _log.warning(
+            "downloading %s: %s; trying again",
+            disk.url,
+            reason,
+            extra={"event": "disk.download_retried"},
+        )
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -139,13 +144,25 @@ def _copy(
     answer: http.client.HTTPResponse, file: BufferedRandom, url: str, total: int | None
 ) -> None:
     of = f" of {total // _MIB}" if total else ""
-    _log.info("downloading %s: %d%s MiB", url, file.tell() // _MIB, of)
+    _log.info(
+        "downloading %s: %d%s MiB",
+        url,
+        file.tell() // _MIB,
+        of,
+        extra={"event": "disk.downloading"},
+    )
     reported = time.monotonic()
     while chunk := answer.read(_CHUNK):
         file.write(chunk)
         if time.monotonic() - reported >= _REPORT_SECONDS:
             reported = time.monotonic()
-            _log.info("downloading %s: %d%s MiB", url, file.tell() // _MIB, of)
+            _log.info(
+                "downloading %s: %d%s MiB",
+                url,
+                file.tell() // _MIB,
+                of,
+                extra={"event": "disk.downloading"},
+            )
     file.flush()
 
 

@@ -140,7 +140,12 @@ def _open(watch: Watch, opened: ExitStack) -> int | None:
         opened.callback(os.close, fd)
         os.set_inheritable(fd, True)
     except OSError as error:
-        _log.warning("%s: can't watch for changes: %s", watch.name, error.strerror)
+        _log.warning(
+            "%s: can't watch for changes: %s",
+            watch.name,
+            error.strerror,
+            extra={"event": "watch.failed"},
+        )
         return None
     return fd
 

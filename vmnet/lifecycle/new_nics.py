@@ -19,4 +19,4 @@ def shut(nic: Device) -> None:
         text += ": vmnet blocks it"
     else:
         text += f"; the container itself answers there: {obstacle}"
-    _log.warning("%s", text, extra={"hint": REMEDY})
+    _log.warning("%s", text, extra={"event": "network.blocked", "hint": REMEDY})

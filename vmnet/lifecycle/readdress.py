@@ -196,11 +196,21 @@ def _acceptable(interface: Interface, found: Assigned, all_: Iterable[Interface]
     good = []
     for own in found.addresses:
         if _is_special(own) or own.ip in taken or own.ip in gateways:
-            _log.warning("%s: %s can't be an address of the guest: ignored", name, own)
+            _log.warning(
+                "%s: %s can't be an address of the guest: ignored",
+                name,
+                own,
+                extra={"event": "network.address_ignored"},
+            )
         else:
             good.append(own)
     if len(good) > _MOST_ADDRESSES:
-        _log.warning("%s: more than %d new addresses: ignored", name, _MOST_ADDRESSES)
+        _log.warning(
+            "%s: more than %d new addresses: ignored",
+            name,
+            _MOST_ADDRESSES,
+            extra={"event": "network.address_ignored"},
+        )
     return evolve(found, addresses=tuple(good[:_MOST_ADDRESSES]))
 
 

@@ -31,7 +31,10 @@ def recover(hooks: Hooks) -> None:
                 "a VM already runs in this container and uses its network",
                 "`vmnet status` shows it, and `vmnet stop` stops it",
             )
-        _log.info("restoring the network that a start left in this namespace")
+        _log.info(
+            "restoring the network that a start left in this namespace",
+            extra={"event": "network.recovering"},
+        )
         _reopen(run_dir)
         hooks.restore_bridge(left.wiring)
         state.discard(run_dir)

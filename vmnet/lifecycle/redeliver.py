@@ -36,11 +36,15 @@ def redeliver(
         if (delivery.files, delivery.daemons) == (old.files, old.daemons):
             continue
         if not delivery.daemons:
-            _log.warning("%s reaches the guest only at its start", delivery.strategy)
+            _log.warning(
+                "%s reaches the guest only at its start",
+                delivery.strategy,
+                extra={"event": "identity.not_carried"},
+            )
             continue
         for line in delivery.not_carried:
             if line not in old.not_carried:
-                _log.warning("not carried: %s", line)
+                _log.warning("not carried: %s", line, extra={"event": "identity.not_carried"})
         undo.callback(_replace, delivery, old)
         added += _replace(old, delivery)
     return tuple(added)

@@ -190,7 +190,11 @@ def _restore(hooks: Hooks, wiring: Wiring) -> None:
         # Without this privilege the start changed nothing. Its own error is reported.
         _log.debug("nothing to restore")
     except VmnetError as error:
-        _log.error("the network could not be restored: %s", error, extra={"hint": error.hint})
+        _log.error(
+            "the network could not be restored: %s",
+            error,
+            extra={"event": "network.restore_failed", "hint": error.hint},
+        )
         return
     state.discard(hooks.settings[RUN_DIR])
-    _log.info("the network is as it was before the start")
+    _log.info("the network is as it was before the start", extra={"event": "network.restored"})

@@ -79,7 +79,10 @@ def _await_end(child: int, arrived: int, executed: int) -> int:
         if left is not None and left <= 0:
             kill_at = left = None
             if not _has_executed(child, executed):
-                _log.error("the start ignores the stop signal, and is killed")
+                _log.error(
+                    "the start ignores the stop signal, and is killed",
+                    extra={"event": "start.killed"},
+                )
                 os.kill(child, signal.SIGKILL)
         if not select.select([arrived], [], [], left)[0]:
             continue

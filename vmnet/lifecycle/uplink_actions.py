@@ -34,7 +34,8 @@ def abandon_pending(
     if not record.pending:
         return record
     name, slot = record.pending, record.pending_slot
-    _log.error("%s can't become a NIC of the guest: this took too long", name)
+    text = f"{name} can't become a NIC of the guest: this took too long"
+    _log.error("%s", text, extra={"event": "network.refused"})
     trouble = hotplug.unplug(hotplug.find(environ, run_dir), name, slot)
     blocked = (*record.blocked, slot) if trouble else record.blocked
     known = [*record.known]
@@ -58,7 +59,8 @@ def unplug_gone(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str])
         if trouble:
             text = f"{uplink.name} was disconnected: {trouble}"
             record = evolve(record, blocked=(*record.blocked, uplink.slot))
-        (_log.error if trouble else _log.info)("%s", text)
+        log = _log.error if trouble else _log.info
+        log("%s", text, extra={"event": "network.disconnected"})
         left = tuple(other for other in record.uplinks if other != uplink)
         record = evolve(record, uplinks=left).with_event(text)
         uplink_record.save(run_dir, record)
@@ -71,7 +73,8 @@ def cut_gone(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]) ->
         try:
             readdress.set_carrier(hotplug.find(environ, run_dir), uplink.name, up=False)
         except VmnetError as error:
-            _log.warning("%s: the guest's NIC keeps its carrier: %s", uplink.name, error.message)
+            text = f"{uplink.name}: the guest's NIC keeps its carrier: {error.message}"
+            _log.warning("%s", text, extra={"event": "network.carrier_kept"})
         record = _replaced(record, uplink, evolve(uplink, is_cut=True))
         uplink_record.save(run_dir, record)
     return record
@@ -91,7 +94,7 @@ def _rejoin(
     by = f" by {nic.name}" if nic.name != uplink.name else ""
     text = f"{uplink.name} was replaced{by}: the guest's NIC is on its network again"
     text += f", with {readdress.describe(interface)}"
-    _log.info("%s", text)
+    _log.info("%s", text, extra={"event": "network.replaced"})
     devices = device.devices()
     described = uplink_description.describe(vm.wiring, devices)
     (new,) = (found for found in described.uplinks if found.name == nic.name)
@@ -114,10 +117,11 @@ def deliver_changed(
             if uplink.is_cut:
                 readdress.set_carrier(vm, uplink.name, uplink.slot, up=True)
             vm, text = readdress.change(vm, uplink.name, uplink.most_mtu, uplink.slot)
-            _log.info("%s", text) if text else None
+            if text:
+                _log.info("%s", text, extra={"event": "network.changed"})
         except VmnetError as error:
             text = f"{uplink.name} was changed; the guest sees it after a restart: {error.message}"
-            _log.warning("%s", text)
+            _log.warning("%s", text, extra={"event": "network.change_deferred"})
         new = evolve(uplink, is_cut=False, mtu=devices[uplink.index].mtu)
         record = evolve(_replaced(record, uplink, new), way_out=way_out.plan(vm.wiring))
         record = record.with_event(text) if text else record
@@ -137,7 +141,8 @@ def put_way_out_right(record: UplinkRecord) -> None:
         try:
             way_out.put_right(lost)
         except VmnetError as error:
-            _log.warning("%s: names outside don't resolve through the bridge", error.message)
+            text = f"{error.message}: names outside don't resolve through the bridge"
+            _log.warning("%s", text, extra={"event": "network.way_out_lost"})
 
 
 def _replaced_by(
@@ -187,7 +192,7 @@ def plug_added(
         interface = vm.identity.interfaces[-1]
         addresses = " ".join(map(str, interface.addresses)) or "no address"
         text = f"{nic.name} was connected: the guest has a new NIC, {interface.mac} {addresses}"
-        _log.info("%s", text)
+        _log.info("%s", text, extra={"event": "network.connected"})
         described = uplink_description.describe(vm.wiring, now)
         (uplink,) = (uplink for uplink in described.uplinks if uplink.name == nic.name)
         record = evolve(
@@ -200,4 +205,5 @@ def plug_added(
 
 
 def _refuse(nic: Device, why: str) -> None:
-    _log.warning("%s can't become a NIC of the guest: %s", nic.name, why)
+    text = f"{nic.name} can't become a NIC of the guest: {why}"
+    _log.warning("%s", text, extra={"event": "network.refused"})

@@ -119,10 +119,12 @@ def _log_change(uplink: Uplink, devices: Mapping[int, Device]) -> str:
     """Log a change of an uplink's trouble, and return the trouble."""
     trouble = uplink_record.trouble(uplink, devices)
     if trouble and trouble != uplink.logged:
-        _log.error("%s", trouble, extra={"hint": new_nics.REMEDY})
+        _log.error("%s", trouble, extra={"event": "network.lost", "hint": new_nics.REMEDY})
     elif uplink.logged and not trouble:
         where = f" in {uplink.bridge}" if uplink.bridge else ""
-        _log.info("%s is back%s, with a carrier", uplink.name, where)
+        _log.info(
+            "%s is back%s, with a carrier", uplink.name, where, extra={"event": "network.back"}
+        )
     return trouble
 
 

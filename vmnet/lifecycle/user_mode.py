@@ -49,5 +49,5 @@ def log_changes(
 
 
 def _warn(record: UplinkRecord, text: str) -> UplinkRecord:
-    _log.warning("%s", text, extra={"hint": new_nics.REMEDY})
+    _log.warning("%s", text, extra={"event": "network.change_deferred", "hint": new_nics.REMEDY})
     return record.with_event(text)

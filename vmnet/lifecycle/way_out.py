@@ -112,4 +112,9 @@ def put_right(planned: WayOut) -> None:
         index = socket.if_nametoindex(planned.device)
         change = default_route.prefer if default_route.defaults() else default_route.add_last
         change(kernel, index, gateway.packed, onlink=is_outside)
-    _log.info("%s has the container's default route again, by %s", planned.device, gateway)
+    _log.info(
+        "%s has the container's default route again, by %s",
+        planned.device,
+        gateway,
+        extra={"event": "network.way_out_restored"},
+    )

@@ -41,7 +41,12 @@ def announce(uplink: str, tap: int, mac: str, addresses: Iterable[object]) -> No
         for frame in frames(mac, addresses):
             os.write(tap, _VIRTIO_HEADER + frame)
     except OSError as error:
-        _log.warning("%s: can't announce the guest's addresses: %s", uplink, error.strerror)
+        _log.warning(
+            "%s: can't announce the guest's addresses: %s",
+            uplink,
+            error.strerror,
+            extra={"event": "network.announcement_failed"},
+        )
 
 
 def announce_by_uplink(uplink: str, mac: str, addresses: Iterable[object]) -> None:
@@ -53,7 +58,12 @@ def announce_by_uplink(uplink: str, mac: str, addresses: Iterable[object]) -> No
             for frame in frames(mac, addresses):
                 link.send(frame)
     except OSError as error:
-        _log.warning("%s: can't announce the guest's addresses: %s", uplink, error.strerror)
+        _log.warning(
+            "%s: can't announce the guest's addresses: %s",
+            uplink,
+            error.strerror,
+            extra={"event": "network.announcement_failed"},
+        )
 
 
 def frames(mac: str, addresses: Iterable[object]) -> Iterator[bytes]:

@@ -54,6 +54,7 @@ def with_networks(
             "systemd-resolved cannot resolve the single-label names of other containers: pass the "
             "network's name with --dns-search",
             DOCKER,
+            extra={"event": "names.unavailable"},
         )
     added = tuple(name for name in networks if name not in configured.search)
     is_first = "ndots:0" in configured.options

@@ -33,7 +33,11 @@ def choose(requested: str, architecture: Architecture) -> str:
             "or set VMNET_ACCEL=auto",
         )
     if requested == "auto" and fault:
-        _log.warning("no KVM (%s): the guest runs in slow software emulation", fault)
+        _log.warning(
+            "no KVM (%s): the guest runs in slow software emulation",
+            fault,
+            extra={"event": "machine.emulated"},
+        )
     return "tcg" if requested == "tcg" or fault else "kvm"
 
 

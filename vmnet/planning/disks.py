@@ -83,7 +83,12 @@ def _aio(variable: str, wanted: str) -> str:
     from vmnet.planning import io_uring
 
     if obstacle := io_uring.obstacle():
-        _log.info("%s: threads instead of io_uring: %s", variable, obstacle)
+        _log.info(
+            "%s: threads instead of io_uring: %s",
+            variable,
+            obstacle,
+            extra={"event": "disk.threads"},
+        )
         return "threads"
     return wanted
 
@@ -117,7 +122,7 @@ def _image(variable: str, value: DiskValue, settings: Settings) -> Disk:
     )
     if choice.note:
         level = logging.WARNING if choice.format == "raw" else logging.INFO
-        _log.log(level, "%s=%s is %s", variable, path, choice.note)
+        _log.log(level, "%s=%s is %s", variable, path, choice.note, extra={"event": "disk.format"})
     if choice.guessed:
         _log.info(
             "%s=%s is served as a raw disk, because its format is unknown: QEMU prevents "
@@ -125,6 +130,7 @@ def _image(variable: str, value: DiskValue, settings: Settings) -> Disk:
             variable,
             path,
             option(variable, "format"),
+            extra={"event": "disk.format"},
         )
     uefi = boot_sector.needs_uefi(path, choice.format)
     if mode == "overlay":

@@ -97,7 +97,7 @@ def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> Fir
         _log.warning(
             "%s: boot entries that the guest makes are lost when the VM ends",
             obstacle,
-            extra={"hint": engine.mount(path.parent)},
+            extra={"event": "firmware.volatile", "hint": engine.mount(path.parent)},
         )
         return FirmwareVariables(settings[core.RUN_DIR] / name, template, kept=False)
     if obstacle:

@@ -103,5 +103,9 @@ def _memory(settings: Settings) -> tuple[int, int]:
         return huge_pages.require(wanted)
     memory.require(wanted)
     if shortage := memory.shortage(wanted):
-        _log.warning("%s: if they need more, the kernel swaps or kills QEMU", shortage)
+        _log.warning(
+            "%s: if they need more, the kernel swaps or kills QEMU",
+            shortage,
+            extra={"event": "machine.memory_short"},
+        )
     return wanted, 0

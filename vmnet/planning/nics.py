@@ -41,6 +41,7 @@ def of(settings: Settings, identity: Identity, wiring: Wiring) -> tuple[Nic, ...
             "only a virtio NIC announces its MTU; the guest must set the MTU of %s as DHCP, router "
             "advertisements or cloud-init say",
             ", ".join(small),
+            extra={"event": "nic.mtu"},
         )
     return tuple(found)
 
@@ -73,4 +74,9 @@ def _check_names(settings: Settings, names: list[str]) -> None:
                 f"VMNET_NIC_MODEL={given}: the guest gets no interface {name}",
                 f"the interfaces are {', '.join(names)}",
             )
-        _log.info("VMNET_NIC_MODEL=%s: the container has no interface %s yet", given, name)
+        _log.info(
+            "VMNET_NIC_MODEL=%s: the container has no interface %s yet",
+            given,
+            name,
+            extra={"event": "nic.model_unused"},
+        )

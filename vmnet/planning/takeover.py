@@ -31,7 +31,7 @@ def examine(settings: Settings, identity: Identity, wiring: Wiring) -> Identity:
         _refuse_bypass(identity)
     _warn_about_listeners(settings, identity)
     for line in identity.not_carried:
-        _log.warning("not carried: %s", line)
+        _log.warning("not carried: %s", line, extra={"event": "identity.not_carried"})
     return identity
 
 
@@ -65,7 +65,8 @@ def _warn_about_listeners(settings: Settings, identity: Identity) -> None:
         ", ".join(f"{own.protocol.upper()} port {own.first}" for own in cut_off),
         ", ".join(interface.name for interface in identity.interfaces),
         extra={
+            "event": "network.shared",
             "hint": "to keep them reachable from the network, set "
-            + engine.assignment("VMNET_KEEP_PORTS", ports)
+            + engine.assignment("VMNET_KEEP_PORTS", ports),
         },
     )

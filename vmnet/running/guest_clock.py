@@ -51,9 +51,17 @@ def set_right(record: VmRecord, *, is_silent: bool = False) -> None:
             _set(session)
     except NoAgentError as error:
         if not is_silent:
-            _log.info("the guest's clock may be late after the pause: %s", error.message)
+            _log.info(
+                "the guest's clock may be late after the pause: %s",
+                error.message,
+                extra={"event": "guest.clock_late"},
+            )
     except GuestError as error:
-        _log.warning("the guest's clock may be late after the pause: %s", error.message)
+        _log.warning(
+            "the guest's clock may be late after the pause: %s",
+            error.message,
+            extra={"event": "guest.clock_late"},
+        )
 
 
 def _channel(record: VmRecord) -> Path:
@@ -76,7 +84,12 @@ def _set(session: AgentSession) -> None:
             raise
         _log.debug("the hardware's clock in the guest: %s", error.message)
     way = "late" if before > 0 else "early"
-    _log.info("the guest's clock was %.0f s %s after the pause: it is set", abs(before), way)
+    _log.info(
+        "the guest's clock was %.0f s %s after the pause: it is set",
+        abs(before),
+        way,
+        extra={"event": "guest.clock_set"},
+    )
 
 
 def _seconds_late(session: AgentSession) -> float:

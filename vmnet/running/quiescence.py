@@ -33,16 +33,24 @@ def _freeze(record: VmRecord) -> bool:
     try:
         path = agent.require(record)
     except NoAgentError as error:
-        _log.info("the guest's file systems are not frozen: %s", error.message)
+        _log.info(
+            "the guest's file systems are not frozen: %s",
+            error.message,
+            extra={"event": "guest.not_frozen"},
+        )
         return False
     try:
         with agent.session(path) as session:
             count = session.ask("guest-fsfreeze-freeze", seconds=_SECONDS).integer(0, 1 << 31)
     except GuestError as error:
-        _log.warning("the guest's file systems are not frozen: %s", error.message)
+        _log.warning(
+            "the guest's file systems are not frozen: %s",
+            error.message,
+            extra={"event": "guest.not_frozen"},
+        )
         thaw(record)  # some of them may be, or all of them later
         return False
-    _log.info("froze %s of the guest's file systems", count)
+    _log.info("froze %s of the guest's file systems", count, extra={"event": "guest.frozen"})
     return True
 
 

@@ -39,13 +39,14 @@ class DiskErrors:
         disk = data.get("device") or data.get("node-name")
         what = f"{disk}: {data.get('operation')} failed: {data.get('reason')}"
         if data.get("action") != "stop":
-            self._write(f"{what}; the guest was informed")
+            self._write(f"{what}; the guest was informed", event="disk.failed")
         elif data.get("nospace"):
             full = f"{disk}: the host's disk is full"
             self._stopped(f"{full}: the guest is stopped until there is room", now)
         else:
             self._is_stopped = self._is_logged = False
-            self._write(f"{what}; QEMU stopped the guest, as its option werror or rerror requires")
+            text = f"{what}; QEMU stopped the guest, as its option werror or rerror requires"
+            self._write(text, event="disk.failed")
 
     def is_answer(self, message: Mapping[str, object], now: float) -> bool:
         """Return whether a message answers :data:`QUERY`, and note the guest's state.
@@ -66,7 +67,7 @@ class DiskErrors:
         self._is_stopped, self._check_at = True, now + RETRY_SECONDS
         if not self._is_logged:
             self._is_logged = True
-            self._write(text)
+            self._write(text, event="disk.full")
 
     def resumed(self, now: float) -> None:
         """Note that the guest was resumed, by the guard or another client."""
@@ -81,14 +82,16 @@ class DiskErrors:
             return False
         if not self._is_stopped:
             self._is_logged = False
-            self._write("the host's disk has room again: the guest runs", is_error=False)
+            text = "the host's disk has room again: the guest runs"
+            self._write(text, event="disk.has_room", is_error=False)
             return False
         self._check_at = now + RETRY_SECONDS
         return True
 
-    def _write(self, text: str, *, is_error: bool = True) -> None:
+    def _write(self, text: str, *, event: str, is_error: bool = True) -> None:
         self._lines_left -= 1
         if self._lines_left > 0:
-            (self._log.error if is_error else self._log.info)(text)
+            (self._log.error if is_error else self._log.info)(text, event=event)
         elif self._lines_left == 0:
-            self._log.warning(f"{text}; further errors of the disks are not logged")
+            text = f"{text}; further errors of the disks are not logged"
+            self._log.warning(text, event=event)

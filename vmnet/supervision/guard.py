@@ -52,11 +52,12 @@ _CONNECT_SECONDS = 0.1, 5.0
 _FORCE_SECONDS = float("inf")
 _MAX_LINES = 100
 _PRESS = (b'{"execute": "system_powerdown"}',)
+# By QAPI's ShutdownCause: the event, and its text.
 _ENDS = {
-    "guest-shutdown": "the guest powered off",
-    "guest-reset": "the guest rebooted, and QEMU quits instead",
-    "host-qmp-quit": "QEMU quits, as a client of its control socket requested",
-    "host-signal": "QEMU quits because of a signal",
+    "guest-shutdown": ("guest.powered_off", "the guest powered off"),
+    "guest-reset": ("guest.rebooted", "the guest rebooted, and QEMU quits instead"),
+    "host-qmp-quit": ("qemu.quit", "QEMU quits, as a client of its control socket requested"),
+    "host-signal": ("qemu.quit", "QEMU quits because of a signal"),
 }
 
 
@@ -133,7 +134,8 @@ class Guard:
     def _check_signals(self) -> None:
         if not self._force_at and (number := self._hypervisor.pending()):
             name = signal_name(number)
-            self._log.info(f"{name}: pressing the guest's power button")
+            text = f"{name}: pressing the guest's power button"
+            self._log.info(text, event="guest.stopping")
             self._press_at = self._clock.now()
             self._force_at = self._press_at + self._deadline
 
@@ -146,9 +148,11 @@ class Guard:
         if now >= self._force_at and not self._is_forced:
             self._is_forced = True
             text = f"the guest did not power off within {self._deadline:g} s"
-            self._log.warning(f"{text}: forcing QEMU to quit", self._remedy)
+            text += ": forcing QEMU to quit"
+            self._log.warning(text, self._remedy, event="guest.stop_forced")
             if not connected:
-                self._log.error(f"can't connect to QEMU's control socket: {self._qmp.obstacle}")
+                text = f"can't connect to QEMU's control socket: {self._qmp.obstacle}"
+                self._log.error(text, event="qemu.unreachable")
         if self._is_forced and not self._is_force_sent and connected:
             self._is_force_sent = self._qmp.send(ending(FORCED_STATUS), _FORCE_SECONDS)
         elif now >= self._press_at and connected and not self._is_forced:
@@ -198,7 +202,7 @@ class Guard:
                 case "GUEST_PANICKED":
                     self._note_panic(is_paused=data.get("action") == "pause")
                 case "RESET" if data.get("guest"):
-                    self._log_limited("the guest reboots")
+                    self._log_limited("the guest reboots", event="guest.rebooted")
                     self._firmware.restart(self._clock.now())
                 case "BLOCK_IO_ERROR":
                     self._disks.report(data, self._clock.now())
@@ -217,32 +221,35 @@ class Guard:
                     self._note_panic(is_paused=True)
             elif self._firmware.is_answer(message):
                 if failure := self._firmware.failure(message):
-                    self._log_limited(failure, is_error=True)
+                    self._log_limited(failure, event="firmware.nothing_to_boot", is_error=True)
             elif isinstance(error := message.get("error"), dict):
-                self._log.error(f"QEMU refused a command: {error.get('desc')}")
+                text = f"QEMU refused a command: {error.get('desc')}"
+                self._log.error(text, event="qemu.refused")
 
     def _note_panic(self, *, is_paused: bool) -> None:
         if is_paused and not self._has_panicked:
             self._has_panicked = True
-            self._log.error("the guest panicked")
+            self._log.error("the guest panicked", event="guest.panicked")
         elif not self._has_panicked:
-            self._log_limited("the guest panicked", is_error=True)
+            self._log_limited("the guest panicked", event="guest.panicked", is_error=True)
 
     def _log_flood(self) -> None:
         if self._qmp.floods and not self._is_flood_logged:
             self._is_flood_logged = True
             self._log.warning(
                 "the guest floods QEMU's control socket with events: the guard disconnects for "
-                "some seconds at a time, and may not log why the VM ends"
+                "some seconds at a time, and may not log why the VM ends",
+                event="guest.floods_qemu",
             )
 
-    def _log_limited(self, text: str, *, is_error: bool = False) -> None:
+    def _log_limited(self, text: str, *, event: str, is_error: bool = False) -> None:
         """Log an event that the guest can cause without limit, up to _MAX_LINES times."""
         self._lines_left -= 1
         if self._lines_left > 0:
-            (self._log.error if is_error else self._log.info)(text)
+            (self._log.error if is_error else self._log.info)(text, event=event)
         elif self._lines_left == 0:
-            self._log.warning(f"{text}; further reboots and panics are not logged")
+            text = f"{text}; further reboots and panics are not logged"
+            self._log.warning(text, event=event)
 
     def _log_end(self, reason: str) -> None:
         """Log why QEMU ends.
@@ -254,9 +261,11 @@ class Guard:
             return
         self._is_off = reason == "guest-shutdown"
         if self._is_off and self._is_paused:
-            self._log.warning("QEMU was forced to quit: the guest did not power off")
+            text = "QEMU was forced to quit: the guest did not power off"
+            self._log.warning(text, event="guest.stop_forced")
         else:
-            self._log.info(_ENDS.get(reason, f"QEMU ends: {reason}"))
+            event, text = _ENDS.get(reason, ("qemu.quit", f"QEMU ends: {reason}"))
+            self._log.info(text, event=event)
 
 
 def arguments(

@@ -54,13 +54,14 @@ class KeeperWatch:
         self._end, self._due = -1, time.monotonic() + self._pause
         self._pause = min(self._pause * 2, _PAUSES[1])
         status = ends.describe(ends.exit_status(self._pid))
-        self._log.error(f"ended before the VM ({status}): starting it again", _LESS_PRIVILEGED)
+        text = f"ended before the VM ({status}): starting it again"
+        self._log.error(text, _LESS_PRIVILEGED, event="helper.restarting")
 
     def _start(self) -> None:
         try:
             self._watch(spawning.spawn(self._argv, masked=STOP_SIGNALS, session=True))
         except OSError as error:
-            self._log.error(f"can't be started: {error}")
+            self._log.error(f"can't be started: {error}", event="helper.start_failed")
             self._due = time.monotonic() + _PAUSES[1]
 
     def _watch(self, pid: int) -> None:

@@ -76,7 +76,7 @@ def run_on_change(log: Log, fd: int, argv: Sequence[str]) -> Task[None]:
         try:
             yield from run(argv)
         except FailedError as failure:
-            log.error(str(failure))
+            log.error(str(failure), event="watch.failed")
         yield -1, REST_SECONDS
 
 
@@ -123,9 +123,9 @@ def keep_alive(
         # A daemon that serves only the hypervisor, such as swtpm, ends just before it.
         yield -1, _LAST_SECONDS
         if pause is None:
-            log.error(f"{failure}: giving up", _STAYS_DOWN)
+            log.error(f"{failure}: giving up", _STAYS_DOWN, event="helper.given_up")
             return
-        log.error(f"{failure}: {action}")
+        log.error(f"{failure}: {action}", event="helper.restarting")
         pidfiles.count_restart(pidfile, log)
         yield -1, max(pause - _LAST_SECONDS, 0)
 

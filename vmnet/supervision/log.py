@@ -21,22 +21,26 @@ class Log:
     def __init__(self, form: str, name: str = "", stream: int = 2) -> None:
         self._form, self._prefix, self._stream = form, f"{name}: " if name else "", stream
 
-    def info(self, text: str) -> None:
-        self._write("info", text, "")
+    def info(self, text: str, *, event: str = "message") -> None:
+        """Write a line.
 
-    def warning(self, text: str, hint: str = "") -> None:
-        self._write("warning", text, hint)
+        :param event: a name of :mod:`vmnet.events`, for programs that read JSON
+        """
+        self._write("info", text, "", event)
 
-    def error(self, text: str, hint: str = "") -> None:
-        self._write("error", text, hint)
+    def warning(self, text: str, hint: str = "", *, event: str = "message") -> None:
+        self._write("warning", text, hint, event)
 
-    def _write(self, level: str, text: str, hint: str) -> None:
+    def error(self, text: str, hint: str = "", *, event: str = "message") -> None:
+        self._write("error", text, hint, event)
+
+    def _write(self, level: str, text: str, hint: str, event: str) -> None:
         text = f"{self._prefix}{text}"
         if self._form == "json":
             import json
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            entry = {"time": now, "level": level, "message": text}
+            entry = {"time": now, "level": level, "event": event, "message": text}
             lines = json.dumps(entry | ({"hint": hint} if hint else {}))
         else:
             mark = "" if level == "info" else f"{level}: "

@@ -21,7 +21,7 @@ def write(pidfile: str, pid: int, log: Log) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        log.error(f"can't write {pidfile}: {error.strerror}")
+        log.error(f"can't write {pidfile}: {error.strerror}", event="file.write_failed")
 
 
 def read(pidfile: str) -> int | None:
@@ -69,7 +69,8 @@ def count_restart(pidfile: str, log: Log) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        log.error(f"can't write {pidfile}{_RESTARTS}: {error.strerror}")
+        path = pidfile + _RESTARTS
+        log.error(f"can't write {path}: {error.strerror}", event="file.write_failed")
 
 
 def restarts(pidfile: str) -> int:

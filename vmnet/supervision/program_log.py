@@ -17,4 +17,4 @@ def logged() -> Iterator[None]:
     try:
         yield
     except VmnetError as error:
-        log.report(error)
+        log.report(error, "watch.failed")

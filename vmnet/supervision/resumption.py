@@ -80,7 +80,8 @@ class Resumption:
         try:
             self._pid = spawning.spawn((*self._argv, self._silence), session=True)
         except OSError as error:
-            self._log.warning(f"the guest's clock may be late after a pause: {error}")
+            text = f"the guest's clock may be late after a pause: {error}"
+            self._log.warning(text, event="guest.clock_late")
             return
         self._end = os.pidfd_open(self._pid)
         self._silence = "silent"

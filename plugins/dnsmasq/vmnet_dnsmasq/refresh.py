@@ -80,11 +80,19 @@ def _report(change: str, served: bool, outdated: bool) -> None:
     :param outdated: whether the guest's own hosts file, which it reads first, lacks the change
     """
     if not served:
-        _log.warning("%s, but the guest asks the nameservers of its lease", change, extra=_HINT)
+        _log.warning(
+            "%s, but the guest asks the nameservers of its lease",
+            change,
+            extra=_HINT | {"event": "names.stale"},
+        )
     elif outdated:
-        _log.warning("%s, but the guest's own hosts file does not change", change, extra=_HINT)
+        _log.warning(
+            "%s, but the guest's own hosts file does not change",
+            change,
+            extra=_HINT | {"event": "names.stale"},
+        )
     else:
-        _log.info("dnsmasq: %s", change)
+        _log.info("dnsmasq: %s", change, extra={"event": "names.changed"})
 
 
 def _servers(nameservers: Sequence[IPv4Address | IPv6Address], served: bool) -> str:
@@ -134,6 +142,9 @@ def _reload(pidfile: Path) -> None:
             if Path(f"/proc/{pid}/comm").read_text() == "dnsmasq\n":
                 signal.pidfd_send_signal(process, signal.SIGHUP)
         except PermissionError:  # a keeper that the guard has started has no capabilities
-            _log.warning("dnsmasq cannot be reloaded: no privilege to signal it", extra=_HINT)
+            _log.warning(
+                "dnsmasq cannot be reloaded: no privilege to signal it",
+                extra=_HINT | {"event": "names.stale"},
+            )
         finally:
             os.close(process)

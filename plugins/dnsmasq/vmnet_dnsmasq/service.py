@@ -81,7 +81,10 @@ def _warn_if_closed(run_dir: Path) -> None:
                 "VMNET_RUN_DIR=%s: dnsmasq does not run as root and can't enter %s, so the guest "
                 "resolves no names",
                 *(run_dir, folder),
-                extra={"hint": f"`chmod o+x {folder}`, or name another folder, such as /run/vmnet"},
+                extra={
+                    "event": "names.unavailable",
+                    "hint": f"`chmod o+x {folder}`, or name another folder, such as /run/vmnet",
+                },
             )
 
 
@@ -92,7 +95,10 @@ def _needs_responder(identity: Identity, wiring: Wiring) -> bool:
     if has_spare and not capabilities.has("NET_RAW"):  # a fixed address needs no probe at the start
         _log.warning(
             "no permission to watch for address conflicts of the bridge",
-            extra={"hint": "leave the container its NET_RAW capability"},
+            extra={
+                "event": "privilege.missing",
+                "hint": "leave the container its NET_RAW capability",
+            },
         )
         return False
     return has_spare

@@ -96,5 +96,5 @@ def check(machine: Machine, kind: str, extra: Sequence[str]) -> None:
         _log.warning(
             "%s has a boot loader only for UEFI, but the VM's firmware is a BIOS",
             disk.path,
-            extra={"hint": "unset VMNET_FIRMWARE"},
+            extra={"event": "firmware.mismatch", "hint": "unset VMNET_FIRMWARE"},
         )

@@ -66,7 +66,7 @@ def _warn(listener: str, port: int | None, options: Options) -> None:
         "address belongs to the guest; if the bridge has a spare address, everyone on the network "
         "reaches it there",
         listener,
-        extra={"hint": remedy},
+        extra={"event": "port.unreachable", "hint": remedy},
     )
 
 

@@ -23,7 +23,7 @@ def check(options: Options) -> None:
         _log.warning(
             "%s contains a password: every user of the host can read it in the list of processes",
             option,
-            extra={"hint": _REMEDY},
+            extra={"event": "password.visible", "hint": _REMEDY},
         )
 
 

@@ -52,7 +52,11 @@ def choose(program: Path, machine: Machine, options: Options) -> User:
             "change the file's mode, name another user, or set VMNET_USER=root",
         )
     if obstacle:
-        _log.info("QEMU runs as root (without capabilities), because %s", obstacle)
+        _log.info(
+            "QEMU runs as root (without capabilities), because %s",
+            obstacle,
+            extra={"event": "qemu.user"},
+        )
         return _ROOT
     return user
 

@@ -53,7 +53,13 @@ def grown(disk: Disk, size: int | None, variable: str = "VMNET_DISK") -> Disk:
     now = virtual_size(disk.path, disk.format)
     if now >= size:
         if now > size:
-            _log.info("%s is less than the %d bytes of %s: it stays", setting, now, disk.path)
+            _log.info(
+                "%s is less than the %d bytes of %s: it stays",
+                setting,
+                now,
+                disk.path,
+                extra={"event": "disk.not_shrunk"},
+            )
         return disk
     argv = ("resize", "-q", "-f", disk.format, str(disk.path), str(size))
     return prepared(disk, Preparation(argv, creates=False))

@@ -39,7 +39,12 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     chosen = [own for own in identity.interfaces if own.kind in bridge.UNBRIDGEABLE]
     wiring = plan.plan(settings, identity, requirements, _choose)
     for own in chosen:
-        _log.info("%s is a %s interface: VMNET_BRIDGE=redirect applies to it", own.name, own.kind)
+        _log.info(
+            "%s is a %s interface: VMNET_BRIDGE=redirect applies to it",
+            own.name,
+            own.kind,
+            extra={"event": "strategy.chosen"},
+        )
     return wiring
 
 

@@ -181,7 +181,13 @@ def _filter(kernel: rtnl.Rtnl, bridged: Bridged) -> None:
         )
     if not is_filtered:
         lacks = "the kernel lacks clsact or cls_bpf"
-        _log.warning("%s is not filtered (%s): %s", port.uplink, lacks, "; ".join(_risks(port)))
+        _log.warning(
+            "%s is not filtered (%s): %s",
+            port.uplink,
+            lacks,
+            "; ".join(_risks(port)),
+            extra={"event": "filter.missing"},
+        )
 
 
 def _risks(port: Port) -> Iterator[str]:

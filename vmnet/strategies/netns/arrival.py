@@ -36,7 +36,10 @@ def wait_for(names: Iterable[str], seconds: int) -> None:
             return
         if seconds:
             _log.info(
-                "waiting %d s for %s, which VMNET_INTERFACES names", seconds, ", ".join(coming)
+                "waiting %d s for %s, which VMNET_INTERFACES names",
+                seconds,
+                ", ".join(coming),
+                extra={"event": "network.awaited"},
             )
         _wait(changes, coming, time.monotonic() + seconds)
     present = _states()

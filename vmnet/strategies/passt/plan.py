@@ -62,7 +62,11 @@ def vmnet_bridge_plan(settings: Settings, identity: Identity, requirements: Requ
     kept = settings[KEEP_PORTS]
     if kept:
         listed = ", ".join(map(str, kept))
-        _log.info("the container keeps %s: the guest can't serve these ports", listed)
+        _log.info(
+            "the container keeps %s: the guest can't serve these ports",
+            listed,
+            extra={"event": "port.kept"},
+        )
     ports = tuple(
         Port(
             uplink=interface.name,

@@ -87,7 +87,10 @@ def deliver(
     if not passt.spares_loopback:
         _log.warning(
             "this passt lets the guest connect to programs that listen on the container's loopback",
-            extra={"hint": "install passt 2024-11 or later, as the image has"},
+            extra={
+                "event": "localhost.exposed",
+                "hint": "install passt 2024-11 or later, as the image has",
+            },
         )
     user, is_bound = _user(), settings[LOCALHOST] == "off" or len(wiring.ports) > 1
     daemons: list[Daemon] = []

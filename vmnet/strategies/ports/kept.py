@@ -98,7 +98,10 @@ def _has_ipv6() -> bool:
     _log.warning(
         "the container serves kept ports over IPv4 only, because IPv6 is disabled on new "
         "interfaces",
-        extra={"hint": "run the container with `--sysctl net.ipv6.conf.default.disable_ipv6=0`"},
+        extra={
+            "event": "port.ipv4_only",
+            "hint": "run the container with `--sysctl net.ipv6.conf.default.disable_ipv6=0`",
+        },
     )
     return False
 

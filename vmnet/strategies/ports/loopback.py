@@ -53,7 +53,11 @@ def with_localhost(
     if not _is_possible(served, wanted):
         return port
     addresses = " and ".join(str(each.loopback) for each in stand_ins)
-    _log.info("%s in the container: the guest, where nothing in the container listens", addresses)
+    _log.info(
+        "%s in the container: the guest, where nothing in the container listens",
+        addresses,
+        extra={"event": "localhost.guest"},
+    )
     return served
 
 
@@ -78,7 +82,7 @@ def _stand_ins(port: Port, interface: Interface, identity: Identity) -> Iterator
         _log.warning(
             "::1 in the container does not lead to the guest, because IPv6 is disabled on new "
             "interfaces",
-            extra={"hint": hint},
+            extra={"event": "localhost.unavailable", "hint": hint},
         )
 
 
@@ -90,6 +94,10 @@ def _is_possible(port: Port, wanted: str) -> bool:
     except BridgeError as error:
         if wanted == "on":
             raise
-        _log.info("127.0.0.1 does not lead to the guest: %s", error.message)
+        _log.info(
+            "127.0.0.1 does not lead to the guest: %s",
+            error.message,
+            extra={"event": "localhost.unavailable"},
+        )
         return False
     return True

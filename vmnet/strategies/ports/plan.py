@@ -60,7 +60,11 @@ def plan(
     if ranges := settings[KEEP_PORTS]:
         ports = _keep(ranges, ports, identity.interfaces, identity, requirements)
         keeps = ", ".join(map(str, ranges))
-        _log.info("the container keeps %s: the guest can't serve these ports", keeps)
+        _log.info(
+            "the container keeps %s: the guest can't serve these ports",
+            keeps,
+            extra={"event": "port.kept"},
+        )
     ports[default] = loopback.with_localhost(
         settings, ports[default], interface, identity, requirements
     )

@@ -23,6 +23,7 @@ def owned(
             "%s has more than %d addresses, so the guest may send from any address",
             interface.name,
             _MAX_ADDRESSES,
+            extra={"event": "filter.limited"},
         )
         return ()
     return tuple(own.ip for own in interface.addresses)

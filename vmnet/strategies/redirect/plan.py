@@ -126,6 +126,7 @@ def _give(port: Port, number: int, interface: Interface, spare: Spare) -> Port:
             "%s is a macvlan interface in mode passthru, which has no siblings: DNS queries of "
             "this container do not reach the network",
             interface.name,
+            extra={"event": "names.unavailable"},
         )
         return port
     is_shared = interface.kind == "ipvlan"

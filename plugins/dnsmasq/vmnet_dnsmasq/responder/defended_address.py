@@ -125,7 +125,11 @@ class DefendedAddress:
             self._pause = _AT_ONCE
         bridge = self._config.bridge
         claim = f"{claimant} claims {_text(self._address)}, which was free when {bridge} took it"
-        self._log.warning(f"{claim}: {bridge} gives it up{self._consequence()}", _HINT)
+        self._log.warning(
+            f"{claim}: {bridge} gives it up{self._consequence()}",
+            _HINT,
+            event="bridge.address_lost",
+        )
         self._tried = 0
         self._seek_next(now + self._pause)
 
@@ -142,7 +146,9 @@ class DefendedAddress:
         if self._tried > len(self._addresses):
             if self._pause == _AT_ONCE:
                 self._log.warning(
-                    f"{self._config.bridge} finds no free address{self._consequence()}", _HINT
+                    f"{self._config.bridge} finds no free address{self._consequence()}",
+                    _HINT,
+                    event="bridge.no_address",
                 )
             self._tried = 1
             self._lengthen_pause()
@@ -157,7 +163,9 @@ class DefendedAddress:
         privileges.put_aside()
         if error:
             self._log.warning(
-                f"{self._config.bridge} cannot take {_text(self._address)}: {error}", _HINT
+                f"{self._config.bridge} cannot take {_text(self._address)}: {error}",
+                _HINT,
+                event="bridge.address_refused",
             )
             self._seek_next(now)
             return
@@ -170,7 +178,10 @@ class DefendedAddress:
             self._lengthen_pause()
         # A claim that arrived since the last probe waits, and counts as a conflict.
         self._bridge.select(link.claims(self._address, self._mac))
-        self._log.info(f"{self._config.bridge} now has the address {_text(self._address)}")
+        self._log.info(
+            f"{self._config.bridge} now has the address {_text(self._address)}",
+            event="bridge.address_taken",
+        )
 
     def _name_to_dnsmasq(self, nameserver: str) -> None:
         """Name the nameserver to dnsmasq, for later leases; see ``config.spare_option``."""
@@ -182,7 +193,7 @@ class DefendedAddress:
             os.write(file, line.encode())
             os.close(file)
         except OSError as error:
-            self._log.error(f"can't write {path}: {error.strerror}")
+            self._log.error(f"can't write {path}: {error.strerror}", event="file.write_failed")
 
     def _lengthen_pause(self) -> None:
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)

@@ -1,0 +1,116 @@
+"""The names of the log's events, which each line of ``VMNET_LOG=json`` has as ``event``.
+
+They are stable: a name keeps its meaning, whatever the text of its lines. The guard, the keeper and
+the responder import nothing of this; a test compares the names that all modules use with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OTHER = "message"
+"""The event of a line without a name of its own."""
+
+EVENTS: Mapping[str, str] = {
+    # The guest
+    "guest.identity": "A start hands a NIC's MAC and addresses to the guest.",
+    "guest.stopping": "The guest's power button is pressed, or vmnet waits for the power-off.",
+    "guest.powered_off": "The guest powered off.",
+    "guest.stop_forced": "The guest did not power off in time: QEMU is forced to quit.",
+    "guest.rebooted": "The guest reboots.",
+    "guest.panicked": "The guest's kernel panicked.",
+    "guest.clock_set": "The guest's clock was wrong after a pause, and was set.",
+    "guest.clock_late": "The guest's clock may be late after a pause.",
+    "guest.frozen": "The guest's file systems are frozen for a snapshot.",
+    "guest.not_frozen": "The guest's file systems are not frozen for a snapshot.",
+    "guest.floods_qemu": "The guest causes so many events of QEMU that the guard ignores some.",
+    # QEMU, its machine and firmware
+    "qemu.quit": "QEMU ends for another reason than the guest's power-off.",
+    "qemu.unreachable": "The guard can't connect to QEMU's control socket.",
+    "qemu.refused": "QEMU refused a command of the guard.",
+    "qemu.user": "QEMU runs as root, with the reason.",
+    "machine.emulated": "There is no KVM: QEMU emulates the CPU.",
+    "machine.memory_short": "The guest's memory may not suffice under the container's limit.",
+    "firmware.nothing_to_boot": "The firmware found nothing to boot.",
+    "firmware.mismatch": "A disk boots only with UEFI, but the firmware is a BIOS.",
+    "firmware.volatile": "Boot entries that the guest makes are lost when the VM ends.",
+    # Disks
+    "disk.prepared": "A disk was created or enlarged.",
+    "disk.downloading": "A disk is downloaded, with the progress.",
+    "disk.download_retried": "A download failed and is tried again.",
+    "disk.verifying": "A downloaded disk is compared with its checksum.",
+    "disk.format": "The format of a disk was detected or guessed.",
+    "disk.not_shrunk": "VMNET_DISK_SIZE is less than the disk's size, which stays.",
+    "disk.threads": "QEMU uses threads for a disk instead of io_uring.",
+    "disk.failed": "A read or a write of a disk failed.",
+    "disk.full": "The host's disk is full: the guest is stopped until there is room.",
+    "disk.has_room": "The host's disk has room again: the guest runs.",
+    # The helpers
+    "helper.restarting": "A daemon, the guard or the keeper has ended, and is started again.",
+    "helper.start_failed": "The keeper can't be started again.",
+    "helper.given_up": "A daemon ends again and again, and is not started again.",
+    "watch.failed": "A program that follows changes of the network or a file failed.",
+    "file.write_failed": "A helper can't write a file of the run directory.",
+    "privilege.missing": "A helper lacks a capability.",
+    # The network
+    "network.awaited": "A start waits for an interface.",
+    "network.shared": "Other programs listen in the network namespace that the guest takes over.",
+    "network.connected": "A network was connected: the guest has a new NIC.",
+    "network.disconnected": "A network was disconnected: the guest's NIC is removed.",
+    "network.replaced": "A new interface took the place of one that was gone.",
+    "network.changed": "An interface's addresses, routes or MTU changed, and so do the guest's.",
+    "network.change_deferred": "A change of the network reaches the guest at the next start.",
+    "network.refused": "An interface can't become a NIC of the guest.",
+    "network.blocked": "An interface that the guest does not get is blocked.",
+    "network.address_ignored": "A new address of an interface can't be the guest's.",
+    "network.lost": "An interface is gone, down, or without a carrier.",
+    "network.back": "An interface that was lost is back.",
+    "network.carrier_kept": "A NIC of the guest keeps its carrier, although its network is gone.",
+    "network.way_out_lost": "The container's own default route can't be restored.",
+    "network.way_out_restored": "The container's own default route was restored.",
+    "network.announcement_failed": "The guest's addresses can't be announced on the network.",
+    "network.recovering": "The network that an earlier start has left is restored.",
+    "network.restore_planned": "The network is restored when the VM ends.",
+    "network.restored": "The network is as it was before the start.",
+    "network.restore_failed": "The network can't be restored.",
+    "strategy.chosen": "The bridge strategy was chosen by the kind of an interface.",
+    "strategy.skipped": "A bridge strategy can't wire the guest, and the next is tried.",
+    "bridge.address_taken": "The bridge has taken a spare address.",
+    "bridge.address_lost": "Another machine claims the bridge's spare address.",
+    "bridge.address_refused": "The kernel refused a spare address of the bridge.",
+    "bridge.no_address": "The bridge finds no spare address that is free.",
+    "filter.missing": "The kernel has no filters, so the guest's frames are not filtered.",
+    "filter.limited": "The filter doesn't check the guest's addresses, because there are too many.",
+    "nic.mtu": "The guest must set the MTU of a NIC itself.",
+    "nic.model_unused": "VMNET_NIC_MODEL names an interface that does not exist yet.",
+    "port.kept": "The container keeps ports of the guest's addresses.",
+    "port.ipv4_only": "The container serves its kept ports over IPv4 only.",
+    "port.unreachable": "Published ports do not reach a listener of QEMU.",
+    "localhost.guest": "127.0.0.1 or ::1 in the container lead to the guest.",
+    "localhost.unavailable": "127.0.0.1 or ::1 in the container do not lead to the guest.",
+    "localhost.exposed": "The guest can connect to the container's loopback.",
+    # The identity
+    "identity.not_carried": "A part of the container's identity does not reach the guest.",
+    "addresses.allocated": "Another system has allocated the guest's addresses.",
+    "addresses.released": "The allocated addresses were released.",
+    "names.changed": "The container's names or nameservers changed, and dnsmasq serves them.",
+    "names.stale": "The container's names or nameservers changed, but not the guest's.",
+    "names.unavailable": "The guest can't resolve some names.",
+    # Commands
+    "command.failed": "A command, such as the start, failed: its error, with a hint.",
+    "start.killed": "A start ignored a stop signal, and was killed.",
+    "setting.unused": "A variable has no effect.",
+    "stop.time_short": "The guest may have too little time to power off.",
+    "password.visible": "A password is visible in QEMU's command line.",
+    "plugin.printed": "A plugin printed a line.",
+    "precompile.incomplete": "`vmnet precompile` has recorded only a part of the imports.",
+    "console.attached": "`vmnet console` is attached.",
+    "console.detached": "`vmnet console` is detached.",
+    "exec.interrupted": "`vmnet exec` was interrupted; its command still runs in the guest.",
+    "exec.timed_out": "A command in the guest exceeded its time.",
+    "exec.output_lost": "The agent has dropped a part of a command's output.",
+    "snapshot.created": "A snapshot was created.",
+    "snapshot.restored": "The VM was restored to a snapshot.",
+    "snapshot.deleted": "A snapshot was deleted.",
+    OTHER: "Any other line: of a plugin, or at the level debug.",
+}
