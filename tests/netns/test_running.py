@@ -107,7 +107,7 @@ def test_every_json_log_line_is_an_object(network: Lan, vmnet: Vmnet) -> None:
     for log in (lines, recovered.stderr.splitlines(), failed.stderr.splitlines()):
         entries = [json.loads(line) for line in log]
         assert entries
-        assert all(entry.keys() >= {"time", "level", "message"} for entry in entries)
+        assert all(entry.keys() >= {"time", "level", "event", "message"} for entry in entries)
     failures = map(json.loads, failed.stderr.splitlines())
     errors = [entry for entry in failures if entry["level"] == "error"]
     assert [error["message"] for error in errors] == [

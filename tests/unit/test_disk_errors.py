@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.wait import WAIT, until
+from tests.unit.captured_log import CapturedLog
 from tests.unit.test_guard import connected, machine
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
-from vmnet.supervision.log import Log
 
 FULL = {
     "device": "disk0",
@@ -30,17 +29,10 @@ BROKEN = {
 }
 
 
-class Captured(Log):
-    """A log whose lines pytest captures."""
-
-    def _write(self, level: str, text: str, hint: str, event: str) -> None:
-        getattr(logging.getLogger("guard"), level)(text)
-
-
 @pytest.fixture
 def disks(caplog: pytest.LogCaptureFixture) -> DiskErrors:
     caplog.set_level("INFO")
-    return DiskErrors(Captured("text"))
+    return DiskErrors(CapturedLog("text"))
 
 
 def test_a_full_disk_is_logged_once_and_the_guest_resumed_until_it_runs(

@@ -342,8 +342,8 @@ def test_an_end_that_another_client_causes_is_logged_once(
 def test_its_log_can_be_json(tmp_path: Path) -> None:
     done, _ = watched(tmp_path, "system_powerdown", signal.SIGTERM, form="json")
     (entry,) = map(json.loads, done.stderr.splitlines())
-    assert entry.keys() == {"time", "level", "message"}
-    assert entry["level"] == "info"
+    assert entry.keys() == {"time", "level", "event", "message"}
+    assert (entry["level"], entry["event"]) == ("info", "guest.stopping")
     assert entry["message"] == "guard: SIGTERM: pressing the guest's power button"
 
 

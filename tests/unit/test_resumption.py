@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from tests.lab.wait import WAIT, until
 from tests.unit import qmp, running
+from tests.unit.captured_log import CapturedLog
 from tests.unit.test_agent import agent_at
 from tests.unit.test_guard import FakeTime, connected, machine
 from vmnet.running import guest_clock, snapshot_lock
@@ -50,7 +50,7 @@ def runs(tmp_path: Path) -> Runs:
 
 @pytest.fixture
 def followed(runs: Runs) -> Resumption:
-    return Resumption(runs.argv, cast("Any", logging.getLogger("guard")))
+    return Resumption(runs.argv, CapturedLog("text"))
 
 
 def test_it_runs_once_for_each_pause_and_logs_a_missing_agent_once(
@@ -91,7 +91,7 @@ def test_what_is_no_end_of_a_pause(
 def test_a_program_that_can_not_be_started_is_a_warning(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    followed = Resumption((str(tmp_path / "none"),), cast("Any", logging.getLogger("guard")))
+    followed = Resumption((str(tmp_path / "none"),), CapturedLog("text"))
     followed.slept(0.0)
     assert followed.check(SETTLE_SECONDS) == float("inf")
     assert "clock may be late after a pause: [Errno 2]" in caplog.text

@@ -36,4 +36,5 @@ def prepare(variables: FirmwareVariables, undo: ExitStack) -> None:
         ) from None
     (state_folder if variables.kept else files).write(variables.path, content)
     undo.callback(variables.path.unlink, missing_ok=True)
-    _log.log(logging.INFO if variables.kept else logging.DEBUG, "created %s", variables.path)
+    level = logging.INFO if variables.kept else logging.DEBUG
+    _log.log(level, "created %s", variables.path, extra={"event": "firmware.created"})

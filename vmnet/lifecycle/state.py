@@ -105,7 +105,10 @@ def _read_copy() -> State | None:
         _log.warning(
             "the copy of the saved state in the network namespace is ignored: %s",
             error,
-            extra={"hint": f"`nft delete table ip {namespace_record.TABLE}` removes it"},
+            extra={
+                "event": "network.record_ignored",
+                "hint": f"`nft delete table ip {namespace_record.TABLE}` removes it",
+            },
         )
         return None
     return None if _is_in_use(found.wiring) else found

@@ -139,10 +139,10 @@ class Bridge:
         kind = "announces" if any(frame[28:32]) else "probes"
         self.sent.append(f"{kind} {socket.inet_ntoa(frame[38:42])}")
 
-    def warning(self, text: str, hint: str) -> None:
+    def warning(self, text: str, hint: str, *, event: str = "") -> None:
         self.logged.append(text)
 
-    def info(self, text: str) -> None:
+    def info(self, text: str, *, event: str = "") -> None:
         self.logged.append(text)
 
     def add(self, _config: BridgeAddress, packed: bytes) -> str:
