@@ -31,6 +31,7 @@ EVENTS: Mapping[str, str] = {
     "qemu.user": "QEMU runs as root, with the reason.",
     "machine.emulated": "There is no KVM: QEMU emulates the CPU.",
     "machine.memory_short": "The guest's memory may not suffice under the container's limit.",
+    "firmware.chosen": "QEMU's arguments choose the firmware.",
     "firmware.created": "The file of UEFI's variables was created.",
     "firmware.nothing_to_boot": "The firmware found nothing to boot.",
     "firmware.mismatch": "A disk boots only with UEFI, but the firmware is a BIOS.",

@@ -29,8 +29,9 @@ def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
         _require_readable(wanted)
         return Firmware("image", "VMNET_FIRMWARE", wanted)
     if wanted == "auto" and own:
-        _log.info("the firmware is that of %s in the arguments for the hypervisor", own)
-        return Firmware("own", f"{own} in the arguments for the hypervisor")
+        described = f"{own} in the arguments for the hypervisor"
+        _log.info("the firmware is that of %s", described, extra={"event": "firmware.chosen"})
+        return Firmware("own", described)
     if wanted == "auto":
         kind, reason = _suitable(boot, guests)
     else:
