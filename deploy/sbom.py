@@ -23,7 +23,10 @@ from cyclonedx.model.license import LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-_DPKG = r"${Package}\t${Version}\t${Architecture}\t${source:Package}\t${source:Version}\n"
+_DPKG = (
+    r"${db:Status-Status}\t${Package}\t${Version}\t${Architecture}"
+    r"\t${source:Package}\t${source:Version}\n"
+)
 _STAMP = "/usr/share/vmnet/demo/stamp"
 _NAMESPACE = uuid.UUID("0a3c5c5e-6f0b-5d0e-9f0c-3f0f5f1f7a11")
 
@@ -83,7 +86,9 @@ def document(contents: Contents) -> str:
 def _debian(contents: Contents) -> Iterator[Component]:
     """Yield the installed packages."""
     for line in contents.debian.splitlines():
-        name, version, architecture, source, source_version = line.split("\t")
+        status, name, version, architecture, source, source_version = line.split("\t")
+        if status != "installed":  # removed, but for its configuration
+            continue
         more = {"arch": architecture}
         if (source, source_version) != (name, version):
             more["upstream"] = f"{source}@{source_version}"

@@ -17,9 +17,10 @@ CONTENTS = sbom.Contents(
     },
     os_release='PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nVERSION_ID="13"\n\nID=debian\n',
     debian=(
-        "dnsmasq-base\t2.91-1\tamd64\tdnsmasq\t2.91-1\n"
-        "qemu-utils\t1:10.0.2+ds-2\tamd64\tqemu-utils\t1:10.0.2+ds-2\n"
-        "busybox-static\t1:1.37.0-6\tamd64\tbusybox\t1:1.37.0-6\n"
+        "config-files\tlibold1\t1-1\tamd64\tlibold\t1-1\n"
+        "installed\tdnsmasq-base\t2.91-1\tamd64\tdnsmasq\t2.91-1\n"
+        "installed\tqemu-utils\t1:10.0.2+ds-2\tamd64\tqemu-utils\t1:10.0.2+ds-2\n"
+        "installed\tbusybox-static\t1:1.37.0-6\tamd64\tbusybox\t1:1.37.0-6\n"
     ),
     python={
         "installed": [

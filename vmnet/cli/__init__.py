@@ -61,6 +61,7 @@ def usage() -> str:
             *lines,
             "",
             "`vmnet COMMAND --help` lists a command's options.",
+            "`vmnet --version` prints the version.",
             "",
         )
     )
