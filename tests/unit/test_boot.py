@@ -100,6 +100,15 @@ def test_nothing_to_boot(present: tuple[str, ...], tmp_path: Path) -> None:
     assert "-e VMNET_DISK=/disk.qcow2" in caught.value.hint
 
 
+def test_a_cd_has_its_own_bus_and_place(disk: Path, tmp_path: Path) -> None:
+    cd = tmp_path / "cd"
+    cd.write_bytes(bytes(512))
+    (device,) = boot(VMNET_CDROM=f"{cd},bus=sata,boot=2").devices
+    assert device == Cdrom(cd, boot=2, bus="sata")
+    with pytest.raises(SettingsError, match="VMNET_DISK2 and VMNET_CDROM have the same boot: 2"):
+        boot(VMNET_DISK2=f"{disk},boot=2", VMNET_CDROM=f"{cd},boot=2")
+
+
 FILES = ["VMNET_DISK", "VMNET_CDROM", "VMNET_KERNEL", "VMNET_INITRD"]
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmnet.settings import disk_values
+from vmnet.settings import cdrom_values, disk_values
+from vmnet.settings.cdrom_values import CdromValue
 from vmnet.settings.disk_values import DiskValue
 
 paths = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=20)
@@ -40,6 +41,38 @@ def test_further_disks_have_format_mode_and_size() -> None:
         disk_values.first(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "cdrom"),
+    [
+        ("/a.iso", CdromValue(Path("/a.iso"), bus="scsi", boot=None)),
+        ("/a,,b.iso,bus=sata,boot=1", CdromValue(Path("/a,b.iso"), "sata", 1)),
+        ("/a.iso,bus=ide", CdromValue(Path("/a.iso"), "ide")),
+    ],
+)
+def test_a_cd_has_a_bus_and_a_place_in_the_boot_order(value: str, cdrom: CdromValue) -> None:
+    assert cdrom_values.cdrom(value) == cdrom
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a.iso", "an absolute path"),
+        ("https://192.0.2.1/a.iso", "an absolute path"),
+        ("/a.iso,bus=virtio", "a CD whose bus is one of scsi, sata, ide"),
+        ("/a.iso,readonly=on", "a CD without readonly=: it has only bus and boot"),
+        ("/a.iso,format=raw", "a CD without format=: it has only bus and boot"),
+        ("/a.iso,size=1G", "a CD without size=: it has only bus and boot"),
+        ("/a.iso,bus", "a CD with a value of bus, such as bus=…"),
+        ("/a.iso,bos=sata", "did you mean 'bus'?"),
+        ("/a.iso,boot=1,boot=2", "a CD with boot= once"),
+    ],
+)
+def test_other_options_of_a_cd_are_refused(value: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        cdrom_values.cdrom(value)
+    assert expected in str(caught.value)
+
+
 @given(paths)
 def test_any_path_can_be_written(path: str) -> None:
     value = f"/{path}".replace(",", ",,")
@@ -53,7 +86,7 @@ def test_any_path_can_be_written(path: str) -> None:
         ("/disk,bus=usb", "a disk whose bus is one of virtio, scsi, sata, ide, nvme"),
         ("/disk,buss=sata", "did you mean 'bus'?"),
         ("/with,comma", "a comma in the path is written twice"),
-        ("/disk,readonly", "a path with the options bus=, serial="),
+        ("/disk,readonly", "a disk with a value of readonly, such as readonly=…"),
         ("/disk,", "a path with the options"),
         ("/disk,bus=sata,bus=ide", "a disk with bus= once"),
         ("/disk,serial=a b", "a disk whose serial is at most 20 letters"),

@@ -85,11 +85,13 @@ class Cdrom:
 
     :param block: ``path`` is a block device, not a file
     :param boot: the place in the boot order; None if the firmware decides
+    :param bus: ``scsi``, ``sata`` or ``ide``
     """
 
     path: Path
     block: bool = False
     boot: int | None = None
+    bus: str = "scsi"
 
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"

@@ -13,6 +13,7 @@ from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.machine import Kernel
 from vmnet.planning import architecture, disk_settings, files
 from vmnet.settings import core
+from vmnet.settings.cdrom_values import CdromValue
 from vmnet.settings.table import Settings
 
 _log = logging.getLogger(__name__)
@@ -38,12 +39,8 @@ def boot_devices(settings: Settings) -> Boot:
         from vmnet.planning import disks
 
         devices += disks.plan(settings)
-    cdrom = files.opened(settings, core.CDROM)
-    if cdrom:
-        from vmnet.planning.image import choose
-
-        choose.cdrom(cdrom)
-        devices.append(Cdrom(cdrom, cdrom.is_block_device()))
+    if cdrom := settings[core.CDROM]:
+        devices.append(_cdrom(settings, cdrom))
     kernel = _kernel(settings)
     if not devices and kernel is None and "network" not in settings[core.BOOT]:
         kernel = _demonstration(settings)
@@ -53,6 +50,20 @@ def boot_devices(settings: Settings) -> Boot:
 def disk_variables(settings: Settings) -> dict[Path, str]:
     """Return the variables of the user's disks."""
     return {value.path: name for name, value in disk_settings.disks(settings).items()}
+
+
+def _cdrom(settings: Settings, value: CdromValue) -> Cdrom:
+    from vmnet.planning.image import choose
+
+    files.require(core.CDROM.name, value.path)
+    choose.cdrom(value.path)
+    for name, disk in disk_settings.disks(settings).items():
+        if value.boot is not None and value.boot == disk.boot:
+            raise SettingsError(
+                f"{name} and VMNET_CDROM have the same boot: {value.boot}",
+                "change it in VMNET_CDROM",
+            )
+    return Cdrom(value.path, value.path.is_block_device(), value.boot, value.bus)
 
 
 def _kernel(settings: Settings) -> Kernel | None:

@@ -23,7 +23,7 @@ from vmnet.settings import core
 from vmnet.settings.table import Settings
 
 _PATH = re.compile(r"(?:^|=)(/[^,]*)")
-_APART = frozenset(row.name for row in (core.SHARE, core.DISK, *core.FURTHER_DISKS))
+_APART = frozenset(row.name for row in (core.SHARE, core.CDROM, core.DISK, *core.FURTHER_DISKS))
 
 
 @frozen
@@ -104,7 +104,8 @@ def _of_devices(settings: Settings, devices: Iterable[Device]) -> Iterator[OwnFi
     variables = iter(disk_settings.disks(settings))
     for device in devices:
         if isinstance(device, Cdrom):
-            is_own = device.path == settings[core.CDROM]
+            cdrom = settings[core.CDROM]
+            is_own = cdrom is not None and device.path == cdrom.path
             yield OwnFile(core.CDROM.name if is_own else "a plugin's CD", device.path)
         if isinstance(device, Disk):
             yield from _of_disk(device, next(variables, "a plugin's disk"))

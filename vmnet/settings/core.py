@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmnet.settings import disk_values, values
+from vmnet.settings import cdrom_values, disk_values, values
 from vmnet.settings.table import Setting, optional, setting
 
 NO_DHCP = setting(
@@ -156,7 +156,11 @@ DISK_SIZE = optional(
     "create VMNET_DISK with this size, or enlarge it, such as 20G; never shrinks it",
     needs=DISK,
 )
-CDROM = optional("VMNET_CDROM", values.absolute_path, "ISO image in the guest's CD drive")
+CDROM = optional(
+    "VMNET_CDROM",
+    cdrom_values.cdrom,
+    "ISO image in the guest's CD drive, with options such as `/a.iso,bus=sata,boot=1`",
+)
 SHARE = optional(
     "VMNET_SHARE",
     values.listed(values.folder),

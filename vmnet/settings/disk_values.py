@@ -7,7 +7,7 @@ a comma in the path is doubled.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +71,35 @@ def further(value: str) -> DiskValue:
 
 
 def _parse(value: str, known: Mapping[str, Callable[[str], Any]]) -> DiskValue:
-    path, *options = _split(value)
+    path, *given = split(value)
     is_url = path.startswith(("http://", "https://"))
-    found: dict[str, Any] = _from(path) if is_url else {"path": values.absolute_path(path)}
-    for option in options:
-        name, equals, text = option.partition("=")
-        if name not in known or not equals:
-            raise ValueError(_unknown(name, known))
-        if name in found:
-            raise ValueError(f"a disk with {name}= once")
-        try:
-            found[name] = known[name](text)
-        except ValueError as error:
-            raise ValueError(f"a disk whose {name} is {error}") from None
-    disk = DiskValue(**found)
+    named: dict[str, Any] = _from(path) if is_url else {"path": values.absolute_path(path)}
+    disk = DiskValue(**named, **options(given, known, "a disk"))
     if fault := _fault(disk):
         raise ValueError(fault)
     return disk
+
+
+def options(
+    given: Iterable[str], known: Mapping[str, Callable[[str], Any]], what: str
+) -> dict[str, Any]:
+    """Return the values of options such as ``bus=sata``.
+
+    :param known: their parsers
+    :param what: what has the options, for errors: ``a disk``
+    """
+    found: dict[str, Any] = {}
+    for option in given:
+        name, equals, text = option.partition("=")
+        if name not in known or not equals:
+            raise ValueError(_unknown(option, known, what))
+        if name in found:
+            raise ValueError(f"{what} with {name}= once")
+        try:
+            found[name] = known[name](text)
+        except ValueError as error:
+            raise ValueError(f"{what} whose {name} is {error}") from None
+    return found
 
 
 def _from(url: str) -> dict[str, Any]:
@@ -96,14 +108,19 @@ def _from(url: str) -> dict[str, Any]:
     return {"url": url, "path": Path()}
 
 
-def _split(value: str) -> list[str]:
+def split(value: str) -> list[str]:
     """Split at single commas, and make one comma of each doubled comma."""
     return [part.replace("\0", ",") for part in value.replace(",,", "\0").split(",")]
 
 
-def _unknown(name: str, known: Mapping[str, object]) -> str:
-    if name in _FURTHER_OPTIONS:
+def _unknown(option: str, known: Mapping[str, object], what: str) -> str:
+    name, equals, _ = option.partition("=")
+    if name in known and not equals:
+        return f"{what} with a value of {name}, such as {name}=…"
+    if name in _FURTHER_OPTIONS and what == "a disk":
         return f"a disk without {name}=: set VMNET_DISK_{name.upper()}"
+    if name in _OPTIONS or name in _FURTHER_OPTIONS:
+        return f"{what} without {name}=: it has only {' and '.join(known)}"
     return (
         f"a path with the options {', '.join(f'{option}=' for option in known)}"
         f"{values.nearest(name, tuple(known))}; a comma in the path is written twice"

@@ -125,6 +125,33 @@ def test_qemu_has_the_places_of_all_disks(kind: str, bus: str) -> None:
     assert len([block for block in blocks if block.get("inserted")]) == len(disks) + 1
 
 
+@pytest.mark.parametrize(("kind", "bus"), [("q35", "sata"), ("pc", "sata"), ("pc", "ide")])
+def test_qemu_has_the_places_of_cds(kind: str, bus: str) -> None:
+    """A CD takes a place after those of the disks, also of disks that follow it."""
+    devices = (
+        Cdrom(Path("/cd"), bus=bus, boot=1),
+        Disk(Path("/disk"), "raw", bus=bus),
+        Cdrom(Path("/seed")),
+        Disk(Path("/other"), "raw", bus=bus),
+    )
+    machine = testing.machine(devices=devices, nics=(NIC,))
+    options = Options(testing.settings({"VMNET_MACHINE": kind}, *ROWS))
+    words = _without_backends(arguments(machine, options))
+    (blocks,) = answers(words, "query-block", machine=kind)
+    drives = {block["device"]: block["qdev"] for block in blocks if block.get("inserted")}
+    assert sorted(drives) == ["cd0", "cd2", "disk1", "disk3"]
+    own = [word for word in words if word.startswith("ide-")]
+    places = ["bus=ide.1,unit=0", "bus=ide.0,unit=0", "bus=ide.0,unit=1"]
+    if bus == "sata":
+        sata = "ide" if kind == "q35" else "sata"
+        places = [f"bus={sata}.{number}" for number in (2, 0, 1)]
+    assert own == [
+        f"ide-cd,{places[0]},drive=cd0,bootindex=1",
+        f"ide-hd,drive=disk1,{places[1]}",
+        f"ide-hd,drive=disk3,{places[2]}",
+    ]
+
+
 @pytest.mark.parametrize("bus", ["virtio", "scsi", "nvme"])
 def test_qemu_opens_a_disk_that_the_guest_only_reads(bus: str, tmp_path: Path) -> None:
     path = tmp_path / "disk"

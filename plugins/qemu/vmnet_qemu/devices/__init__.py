@@ -15,21 +15,24 @@ def arguments(machine: Machine, places: Places) -> Iterator[str]:
 
     :raises MachineError: there are more disks than places, or the machine lacks a disk's bus
     """
+    found = buses.places(machine.devices, places)
     cdroms, channels, shares = 0, 0, 0
-    disks = [device for device in machine.devices if isinstance(device, Disk)]
-    disk_places = iter(buses.places(disks, places))
     listeners = inherited.channels(machine)
     pairs = zip(machine.devices, inherited.files(machine), strict=True)
     for number, (device, files) in enumerate(pairs):
         match device:
             case Disk():
-                controller, place = next(disk_places)
+                controller, place = found[number]
                 yield from controller
                 yield from disk.words(device, number, files, place)
+            case Cdrom() if number in found:
+                controller, place = found[number]
+                yield from controller
+                yield from cdrom.words(device, number, files, place)
             case Cdrom():
                 if not cdroms:
                     yield from cdrom.controller()
-                yield from cdrom.words(device, number, files, cdroms)
+                yield from cdrom.words(device, number, files, cdrom.on_scsi(cdroms))
                 cdroms += 1
             case Channel():
                 if not channels:

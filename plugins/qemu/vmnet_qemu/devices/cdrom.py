@@ -1,4 +1,4 @@
-"""The arguments for CDs, on a SCSI controller of their own. Pure functions."""
+"""The arguments for CDs, by default on a SCSI controller of their own. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ def controller() -> Iterator[str]:
     yield from ("-device", f"virtio-scsi-pci,id=scsi,{slots.CDROMS}")
 
 
-def words(cdrom: Cdrom, number: int, files: tuple[Opened, ...], target: int) -> Iterator[str]:
+def on_scsi(target: int) -> str:
+    """Return the driver of a drive on this controller, and its place.
+
+    :param target: the SCSI target, from 0
+    """
+    return f"scsi-cd,bus=scsi.0,scsi-id={target}"
+
+
+def words(cdrom: Cdrom, number: int, files: tuple[Opened, ...], device: str) -> Iterator[str]:
     """Yield the arguments of a CD.
 
     :param number: of the device in the machine
-    :param target: the SCSI target, from 0
+    :param device: the driver of the guest's drive, and its place
     """
     yield from opened.add(files, number)
     file = opened.words(cdrom.path, number, files, block=cdrom.block)
     yield from ("-drive", f"if=none,id=cd{number},{file},format=raw,readonly=on")
     boot = "" if cdrom.boot is None else f",bootindex={cdrom.boot}"
-    yield from ("-device", f"scsi-cd,bus=scsi.0,scsi-id={target},drive=cd{number}{boot}")
+    yield from ("-device", f"{device},drive=cd{number}{boot}")
