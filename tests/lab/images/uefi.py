@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..command import run
+from .cache import cached
 
 SIGNED_SHIM = Path("/usr/lib/shim/shimx64.efi.signed")
 SIGNED_GRUB = Path("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
@@ -14,6 +17,11 @@ _MIB = 1 << 20
 # Under load, an emulated timer ticks too late for the kernel, which checks it and panics.
 _CONFIG = """\
 linux /vmlinuz console=ttyS0 quiet panic=-1 no_timer_check
+initrd /initrd
+boot
+"""
+_ARM_CONFIG = """\
+linux /vmlinuz console=ttyAMA0 quiet panic=-1
 initrd /initrd
 boot
 """
@@ -43,6 +51,38 @@ def make_disk(path: Path, files: Mapping[str, Path], mib: int = 60) -> Path:
     run("sfdisk", "-q", path, input=table)
     partition.unlink()
     return path
+
+
+def make_arm_demonstration(path: Path, demo: Path) -> Path:
+    """Make a disk with the demonstration Linux for aarch64, which GRUB boots.
+
+    :param demo: the folder that guest/build has made, with the package lists of arm64
+    """
+    config = path.with_suffix(".cfg")
+    config.write_text(_ARM_CONFIG)
+    files = {
+        "/EFI/BOOT/BOOTAA64.EFI": _arm_grub(demo),
+        "/grub.cfg": config,
+        "/vmlinuz": demo / "vmlinuz",
+        "/initrd": demo / "initrd",
+    }
+    return make_disk(path, files)
+
+
+def _arm_grub(demo: Path) -> Path:
+    """Return GRUB for aarch64, which reads /grub.cfg of the partition that it was loaded from."""
+
+    def make(program: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="vmt-grub-") as name:
+            download = ("apt-get", "download", "-qq", "grub-efi-arm64-bin")
+            run(*download, cwd=name, env=os.environ | {"APT_CONFIG": f"{demo}/packages/apt.conf"})
+            (archive,) = Path(name).glob("*.deb")
+            run("dpkg-deb", "-x", archive, name)
+            modules = Path(name, "usr/lib/grub/arm64-efi")
+            make_image = ("grub-mkimage", "-O", "arm64-efi", "-d", modules, "-p", "/")
+            run(*make_image, "-o", program, "fat", "part_gpt", "linux", "normal")
+
+    return cached("grub-arm64.efi", "GRUB for aarch64", make)
 
 
 def make_demonstration(path: Path, demo: Path, loader: Path = SIGNED_SHIM) -> Path:
