@@ -6,6 +6,7 @@ import os
 import shlex
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
 def test_the_pod_on_podman(
     saved: Path, image: str, current: bool, capabilities: tuple[str, ...]
 ) -> None:
-    """The file runs as it is, with the few capabilities that it names, whatever the engine grants.
+    """The file runs as it is, and adds the capabilities that it needs to the engine's.
 
     CRI-O grants some of Podman's, so Podman 5 runs the pod only with CRI-O's.
     """
@@ -92,35 +93,41 @@ def test_the_pod_on_podman(
     ):
         engine("tag", image, "registry.example/vmnet")
         vm = engine.play((kustomize.FOLDER / "base" / "pod.yaml").read_text(), "vm-vm")
-        require_identity_in_pod(engine, vm, "vm")
-        status = dict(
-            line.split(":", 1)
-            for line in engine("exec", "vm-vm", "cat", "/proc/self/status").stdout.splitlines()
-        )
-        (container,) = kustomize.as_pod(kustomize.render())["spec"]["containers"]
-        added = container["securityContext"]["capabilities"]["add"]
-        assert int(status["CapBnd"], 16) == sum(1 << NEEDED[name].number for name in added)
-        assert status["NoNewPrivs"].strip() == "1"
+        require_pod(engine, vm, kustomize.render())
         vm.stop(70)
         assert BUTTON in vm.logs()
 
 
-def require_identity_in_pod(engine: Podman, vm: Container, pod: str) -> None:
-    """Require that the guest has the pod's address and MAC, and that its probe succeeds."""
-    until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
-    networks = engine.infra(pod).inspect()["NetworkSettings"]["Networks"]
-    network = networks["podman-default-kube-network"]
-    url = f"http://{network['IPAddress']}/cgi-bin/identity"
-    found = engine.host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
-    assert network["MacAddress"] in {interface["mac"] for interface in found}
-    (probed,) = kustomize.as_pod(kustomize.render())["spec"]["containers"]
-    probe = probed["startupProbe"]["exec"]["command"]
+def require_pod(engine: Podman, vm: Container, objects: list[dict[str, Any]]) -> None:
+    """Require that the guest is the pod on each network, and that its startup probe succeeds.
+
+    The container has exactly the capabilities that it adds, and its root is read-only.
+    """
+    until(lambda: "serves a web page" in vm.logs(), BOOT_SECONDS, "a guest", detail=vm.report)
+    pod = kustomize.as_pod(objects)
+    infra = engine.infra(pod["metadata"]["name"]).inspect()
+    networks = infra["NetworkSettings"]["Networks"].values()
+    for network in networks:
+        url = f"http://{network['IPAddress']}/cgi-bin/identity"
+        found = engine.host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
+        assert {interface["mac"] for interface in found} == {
+            network["MacAddress"] for network in networks
+        }
+    (container,) = pod["spec"]["containers"]
+    probe = container["startupProbe"]["exec"]["command"]
     until(
         lambda: not engine("exec", vm.id, *probe, check=False).returncode,
         WAIT,
-        "the probe to succeed",
+        "the startup probe to succeed",
         detail=vm.report,
     )
+    status = engine("exec", vm.id, "cat", "/proc/self/status").stdout
+    fields = dict(line.split(":\t", 1) for line in status.splitlines())
+    added = container["securityContext"]["capabilities"]["add"]
+    assert int(fields["CapBnd"], 16) == sum(1 << NEEDED[name].number for name in added)
+    assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
+    refused = engine("exec", vm.id, "touch", "/file", check=False)
+    assert "Read-only file system" in refused.stderr
 
 
 def test_the_systemd_service_of_podman(saved: Path, image: str) -> None:
