@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.errors import LaunchError, MachineError, PrivilegeError, StateError
-from vmnet.planning import state_folder
+from vmnet.planning import capabilities, state_folder
 from vmnet.planning.state_folder import StateFolder
 
 
@@ -100,6 +102,45 @@ def test_missing_capabilities(network: Lan, vmnet: Vmnet, granted: str, missing:
     (error,) = (line for line in ended.stderr.splitlines() if "error: " in line)
     details = [f["detail"] for f in json.loads(checked.stdout) if f["result"] == "missing"]
     assert error.partition("error: ")[2] in details
+
+
+@pytest.fixture
+def shared() -> Iterator[str]:
+    """A folder to share, with a short path: the guest's name for it has at most 36 bytes."""
+    with tempfile.TemporaryDirectory(prefix="vmnet-") as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("name", capabilities.needed_by(capabilities.SHARE))
+def test_a_missing_capability_of_shared_folders(
+    network: Lan, vmnet: Vmnet, shared: str, name: str
+) -> None:
+    """With all but this, as `docker run --cap-drop` starts it; check and run say the same."""
+    web = network.container("web")
+    environ = {**vmnet.environ, "VMNET_SHARE": shared}
+    only = ("setpriv", f"--bounding-set=-{name.lower()}", f"--inh-caps=-{name.lower()}")
+    ended = web.run(*only, *VMNET, "run", env=environ, check=False, pid=True)
+    checked = web.run(*only, *VMNET, "check", env=environ, check=False, pid=True)
+    message = f"the container lacks the capability {name}, which virtiofsd of "
+    assert ended.returncode == PrivilegeError.exit_code, ended.stderr
+    assert checked.returncode == 1
+    assert message in ended.stderr
+    assert message in checked.stdout
+
+
+def test_a_tpm_and_a_folder_with_the_capabilities_of_the_table(
+    network: Lan, vmnet: Vmnet, shared: str
+) -> None:
+    """No more than the table lists is needed."""
+    web = network.container("web")
+    environ = {**vmnet.environ, "VMNET_TPM": "on", "VMNET_SHARE": shared}
+    names = {name for part in ("vm", "share", "tpm") for name in capabilities.needed_by(part)}
+    granted = ",".join(("-all", *(f"+{name.lower()}" for name in sorted(names))))
+    only = ("setpriv", f"--bounding-set={granted}", "--inh-caps=-all")
+    with web.popen(*only, *VMNET, "run", env=environ, pid=True) as process:
+        until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
+        assert _owner(web, "swtpm") != "root"
+        assert web.pid_of("virtiofsd")
 
 
 def test_the_disk_of_a_plugin_need_not_exist_before_its_delivery(

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from tests.docs import pages
 from tests.docs.pages import ROOT
 from tests.lab.command import run
+from vmnet.planning import capabilities
 
 FILES = sorted(path for path in (ROOT / "deploy").rglob("*.*") if "__pycache__" not in path.parts)
 
@@ -56,3 +57,11 @@ CHECKS: Mapping[str, Callable[[str], object]] = {
 def test_a_file_is_well_formed(file: Path) -> None:
     assert file.suffix in CHECKS, "a new kind of file needs a check here"
     CHECKS[file.suffix](file.read_text())
+
+
+def test_the_pod_has_the_capabilities_of_the_table() -> None:
+    pod = yaml.safe_load((ROOT / "deploy/kubernetes/base/pod.yaml").read_text())
+    (container,) = pod["spec"]["containers"]
+    granted = container["securityContext"]["capabilities"]
+    assert granted["drop"] == ["ALL"]
+    assert set(granted["add"]) == set(capabilities.needed_by(capabilities.VM))

@@ -11,9 +11,9 @@ import pytest
 
 from tests.lab.wait import WAIT
 from vmnet import process, testing
-from vmnet.errors import MachineError
+from vmnet.errors import MachineError, PrivilegeError
 from vmnet.model.devices import Disk, Tpm
-from vmnet.planning import tpm
+from vmnet.planning import capabilities, tpm
 from vmnet.planning.boot import Boot
 
 BOOT = Boot((Disk(Path("/disk"), "raw"),))
@@ -46,7 +46,8 @@ def test_the_state_is_in_the_state_folder_unless_the_disk_is_ephemeral(tmp_path:
     for boot, folder, lasting in ((BOOT, "state", "kept"), (EPHEMERAL, "run", "new")):
         daemon = plan(tmp_path, boot).daemon
         assert daemon is not None
-        assert (str(tmp_path / folder / "tpm"), lasting) == (daemon.argv[-3], daemon.argv[-1])
+        state, _, kept, user = daemon.argv[-4:]
+        assert (state, kept, user) == (str(tmp_path / folder / "tpm"), lasting, "own")
 
 
 def test_without_swtpm_the_error_names_the_package(
@@ -80,10 +81,24 @@ def test_swtpm_answers_when_its_start_ends(tmp_path: Path) -> None:
     assert planned.socket.stat().st_uid == 0
 
 
-def test_without_chown_swtpm_is_root_and_can_write_its_state(tmp_path: Path) -> None:
+LIMITED = "-chown,-dac_override,-dac_read_search,-setuid,-setgid,-kill"
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    bits = sum(1 << capabilities.NEEDED[name].number for name in names)
+    monkeypatch.setattr(capabilities, "held", lambda: ~bits)
+
+
+@pytest.mark.parametrize("name", ["CHOWN", "DAC_OVERRIDE", "SETUID", "SETGID", "KILL"])
+def test_without_a_capability_swtpm_is_root_and_can_write_its_state(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several capabilities each alone is tested; the process lacks all of them."""
+    lacking(monkeypatch, name)
     planned = plan(tmp_path)
     assert planned.daemon is not None
-    done = start(planned, "-chown")
+    assert planned.daemon.capabilities == ()
+    done = start(planned, LIMITED)
     assert (done.returncode, "swtpm runs as root" in done.stderr) == (0, True)
     pid = int(planned.daemon.pidfile.read_text())
     status = Path(f"/proc/{pid}/status").read_text()
@@ -91,17 +106,35 @@ def test_without_chown_swtpm_is_root_and_can_write_its_state(tmp_path: Path) -> 
     assert "\nUid:\t0\t0" in status
 
 
-def test_without_dac_override_the_error_names_it(tmp_path: Path) -> None:
-    done = start(plan(tmp_path), "-dac_override,-dac_read_search")
-    assert done.returncode == 1
-    assert done.stderr.endswith("state/tpm without the capability DAC_OVERRIDE\n")
+@pytest.mark.parametrize("name", ["CHOWN", "DAC_OVERRIDE"])
+def test_the_state_of_another_user_needs_a_capability(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier start had all capabilities. `vmnet check` refuses what a start would."""
+    state = tmp_path / "state/tpm"
+    state.mkdir(mode=0o700, parents=True)
+    os.chown(state, 1, 1)
+    lacking(monkeypatch, name)
+    planned = plan(tmp_path)
+    assert planned.daemon is not None
+    needed = [(needed, planned.daemon.name) for needed in planned.daemon.capabilities]
+    if name == "DAC_OVERRIDE":
+        message = "lacks the capability DAC_OVERRIDE, which swtpm needs"
+        with pytest.raises(PrivilegeError, match=message):
+            capabilities.require_all(needed)
+        done = start(planned, LIMITED)
+        assert done.stderr.endswith("state/tpm without the capability DAC_OVERRIDE\n")
+        return
+    capabilities.require_all(needed)
+    assert start(planned, "-chown").returncode == 0
+    os.kill(int(planned.daemon.pidfile.read_text()), signal.SIGTERM)
 
 
 def test_swtpm_that_ends_is_an_error(tmp_path: Path) -> None:
     planned = plan(tmp_path)
     assert planned.daemon is not None
-    *words, program, pidfile, path, state, log, lasting = planned.daemon.argv
-    argv = (*words, "/bin/false", pidfile, path, state, log, lasting)
+    *words, program, pidfile, path, state, log, lasting, user = planned.daemon.argv
+    argv = (*words, "/bin/false", pidfile, path, state, log, lasting, user)
     done = start(Tpm(planned.socket, type(planned.daemon)("swtpm", argv, planned.daemon.pidfile)))
     assert program.endswith("swtpm")
     assert done.returncode == 1

@@ -21,14 +21,19 @@ class Capability(NamedTuple):
     :param number: its number in the kernel
     :param purpose: what needs it
     :param without: the consequence of its absence
+    :param parts: the parts of a VM that need it
     """
 
     number: int
     purpose: str
     without: str
+    parts: tuple[str, ...] = ("vm",)
 
 
+VM, SHARE, TPM = "vm", "share", "tpm"
 _SHARING, _NO_SHARING = "folders shared with the guest (`VMNET_SHARE`)", "no start with these"
+_OWN_USER, _ROOT = "QEMU, `dnsmasq` and `swtpm` as users other than root", "they are root"
+_SHARING_AND_TPM = f"{_SHARING}; `swtpm` (`VMNET_TPM`) as a user other than root"
 NEEDED: Mapping[str, Capability] = {
     "NET_ADMIN": Capability(
         12, "bridges, taps and filters", "no start, unless with `VMNET_BRIDGE=passt`"
@@ -39,18 +44,33 @@ NEEDED: Mapping[str, Capability] = {
     "NET_BIND_SERVICE": Capability(
         10, "DHCP and DNS by `dnsmasq`, if ports below 1024 are privileged", "no start with these"
     ),
-    "SETUID": Capability(7, "QEMU and `dnsmasq` as users other than root", "they are root"),
-    "SETGID": Capability(6, "QEMU and `dnsmasq` as users other than root", "they are root"),
-    "KILL": Capability(5, "signals to QEMU and `dnsmasq` if they are not root", "they are root"),
+    "SETUID": Capability(7, _OWN_USER, _ROOT, (VM, SHARE, TPM)),
+    "SETGID": Capability(6, _OWN_USER, _ROOT, (VM, SHARE, TPM)),
+    "KILL": Capability(5, "signals to these users' processes", _ROOT, (VM, TPM)),
     "SETPCAP": Capability(8, "bounding sets without capabilities", "the sets remain"),
     "MKNOD": Capability(27, "making /dev/net/tun", "no start, unless the device is there"),
-    "SYS_CHROOT": Capability(18, _SHARING, _NO_SHARING),
-    "CHOWN": Capability(0, _SHARING, _NO_SHARING),
-    "DAC_OVERRIDE": Capability(1, _SHARING, _NO_SHARING),
-    "FOWNER": Capability(3, _SHARING, _NO_SHARING),
-    "FSETID": Capability(4, _SHARING, _NO_SHARING),
-    "SETFCAP": Capability(31, "file capabilities in shared folders", "the guest can't set them"),
+    "SYS_CHROOT": Capability(18, _SHARING, _NO_SHARING, (SHARE,)),
+    "CHOWN": Capability(
+        0, _SHARING_AND_TPM, f"{_NO_SHARING} folders; `swtpm` is root", (SHARE, TPM)
+    ),
+    "DAC_OVERRIDE": Capability(
+        1,
+        _SHARING_AND_TPM,
+        f"{_NO_SHARING} folders, nor with a TPM's state that `swtpm` has had as another user; "
+        "otherwise `swtpm` is root",
+        (SHARE, TPM),
+    ),
+    "FOWNER": Capability(3, _SHARING, _NO_SHARING, (SHARE,)),
+    "FSETID": Capability(4, _SHARING, _NO_SHARING, (SHARE,)),
+    "SETFCAP": Capability(
+        31, "file capabilities in shared folders", "the guest can't set them", ()
+    ),
 }
+
+
+def needed_by(part: str) -> tuple[str, ...]:
+    """Return the capabilities that a part of a VM needs: :data:`VM`, :data:`SHARE`, :data:`TPM`."""
+    return tuple(name for name, entry in NEEDED.items() if part in entry.parts)
 
 
 def require_root() -> None:

@@ -20,8 +20,7 @@ from vmnet.settings.table import Settings
 
 MAX = 3  # places in the machine
 _TAG_BYTES = 36
-# Those that keep owners, modes and special files as the guest sets them.
-_NEEDED = ("SYS_CHROOT", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID")
+# Those that keep special files and file capabilities as the guest sets them.
 _OPTIONAL = ("MKNOD", "SETFCAP")
 # /run/secrets: of the engine, and of Kubernetes at /var/run/secrets.
 _SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev", "/run/secrets", "/var/run/secrets")))
@@ -69,7 +68,7 @@ def _shared(run_dir: Path, number: int, path: Path, folder: Path) -> SharedFolde
         program.command("vmnet.supervision.vhost_user", *words, light=True),
         pidfile,
         log,
-        capabilities=_NEEDED,
+        capabilities=capabilities.needed_by(capabilities.SHARE),
         resumes=False,  # QEMU connects only once
     )
     return SharedFolder(folder, tag, socket, daemon)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vmnet import process, program
 from vmnet.errors import MachineError
 from vmnet.model.delivery import Daemon
 from vmnet.model.devices import Tpm
-from vmnet.planning import boot_order, files
+from vmnet.planning import boot_order, capabilities, files
 from vmnet.planning.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
 _FOLDER = "tpm"
+_OWN_USER = capabilities.needed_by(capabilities.TPM)
+_REACHING = ("DAC_OVERRIDE",)
 
 
 def plan(settings: Settings, boot: Boot) -> Tpm:
@@ -36,6 +40,16 @@ def plan(settings: Settings, boot: Boot) -> Tpm:
             "mount it writable, or set VMNET_DISK_STATE to another folder",
         )
     socket, pidfile, log = (run_dir / f"swtpm.{kind}" for kind in ("sock", "pid", "log"))
-    words = (swtpm, pidfile, socket, state, log, "kept" if is_kept else "new")
+    user = "own" if all(map(capabilities.has, _OWN_USER)) else "root"
+    words = (swtpm, pidfile, socket, state, log, "kept" if is_kept else "new", user)
     argv = program.command("vmnet.supervision.swtpm", *words, light=True)
-    return Tpm(socket, Daemon("swtpm", argv, pidfile, log))
+    needed = _REACHING if user == "root" and _is_of_other_user(state) else ()
+    return Tpm(socket, Daemon("swtpm", argv, pidfile, log, capabilities=needed))
+
+
+def _is_of_other_user(state: Path) -> bool:
+    """Return whether an earlier start has given the state to another user than root."""
+    try:
+        return state.stat().st_uid != 0
+    except FileNotFoundError:
+        return False

@@ -19,7 +19,9 @@ _GET_CAPABILITY = b"\0\0\0\1"  # swtpm_ioctls(3), CMD_GET_CAPABILITY
 _SECONDS = 20
 
 
-def main(program: str, pidfile: str, path: str, state: str, log: str, lasting: str) -> None:
+def main(
+    program: str, pidfile: str, path: str, state: str, log: str, lasting: str, owner: str
+) -> None:
     """Start swtpm in the background.
 
     :param program: swtpm
@@ -28,16 +30,19 @@ def main(program: str, pidfile: str, path: str, state: str, log: str, lasting: s
     :param state: the folder for the TPM's state
     :param log: swtpm's log
     :param lasting: ``kept`` to keep the state of an earlier start, or ``new``
+    :param owner: ``own`` for swtpm's own user, or ``root`` if root lacks a capability for that
     """
     os.umask(0o077)
     if lasting == "new":
         shutil.rmtree(state, ignore_errors=True)
     os.makedirs(state, mode=0o700, exist_ok=True)  # noqa: PTH103
     try:
-        user = _prepared(state)
+        user = _prepared(state) if owner == "own" else (0, 0)
         lock = _locked(state)
     except PermissionError as error:
         sys.exit(f"root can't open {error.filename} without the capability DAC_OVERRIDE")
+    if not user[0]:
+        print("swtpm runs as root", file=sys.stderr)
     server = _listening(path)
     pid = os.fork()
     if pid == 0:
@@ -60,7 +65,7 @@ def _user() -> tuple[int, int]:
 
 
 def _prepared(state: str) -> tuple[int, int]:
-    """Give the state to swtpm's user, and return the user: root if it lacks the capability."""
+    """Give the state to swtpm's user, and return the user: root if the file system refuses."""
     user = _user()
     for name in (state, *(os.path.join(state, entry) for entry in os.listdir(state))):  # noqa: PTH118, PTH208
         status = os.lstat(name)
