@@ -22,6 +22,7 @@ NIC = GuestNic(
     addresses=("172.17.0.2",),
     confined=True,
     takes_spare=False,
+    device="virtio, 2 queues, vhost",
 )
 
 

@@ -45,7 +45,7 @@ def test_the_text_output(environ: dict[str, str], tmp_path: Path, capsys: Captur
     assert qemu.split(maxsplit=1) == ["QEMU", "running, emulation (TCG), version 10.0.2"]
     assert process.strip().startswith("qemu-system-x86_64, process ")
     text = "\n".join(lines)
-    assert "virtio, tap0, br0 172.17.255.253/16, eth0 " in text
+    assert "virtio, 2 queues, vhost, tap0, br0 172.17.255.253/16, eth0 " in text
     assert "br0 has lost 169.254.1.2, and has 172.17.255.253 instead" in text
     assert "nodhcp: another system gives the guest its address" in text
     assert f"the guest answers for 172.17.0.2, does not answer for {OTHER}" in text
@@ -84,6 +84,16 @@ def test_an_unreachable_qemu_is_reported_with_the_rest(
     found = json.loads(capsys.readouterr().out)
     assert "can't connect to " in found["qemu"]["unknown"]
     assert found["guest"]
+
+
+def test_the_vm_is_as_it_was_started_whatever_the_environment_says(
+    environ: dict[str, str], capsys: Capture
+) -> None:
+    """`docker exec -e`, or a device of the host that has come or gone since."""
+    others = {"VMNET_NIC_MODEL": "e1000", "VMNET_VHOST": "on", "VMNET_QUEUES": "9"}
+    assert cli.main(("status", "--json"), {**environ, **others}) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["nics"] == ["virtio, 2 queues, vhost"]
 
 
 def test_no_vm(tmp_path: Path) -> None:

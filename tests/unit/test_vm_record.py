@@ -86,15 +86,15 @@ def test_the_record_of_a_plan(tmp_path: Path) -> None:
     (port,) = wiring.ports
     wiring = evolve(wiring, ports=(evolve(port, sender=Sender((IPv4Address("172.17.0.2"),))),))
     command = Command(("/usr/bin/qemu",), qmp=tmp_path / "qmp.sock")
-    made = vm_record.describe(command, wiring, [["172.17.0.2"]], ())
+    made = vm_record.describe(command, wiring, [["172.17.0.2"]], (), devices=["e1000"])
     assert made.hypervisor == Process.with_pid("qemu", os.getpid())
     assert (made.qmp, made.console) == (tmp_path / "qmp.sock", None)
     (nic,) = made.nics
     assert (nic.mac, nic.addresses, nic.confined) == (port.guest_mac, ("172.17.0.2",), True)
-    assert (nic.local_device, nic.nameservers) == ("br0", ())
+    assert (nic.local_device, nic.nameservers, nic.device) == ("br0", (), "e1000")
     for sender in (None, Sender(None)):
         free = evolve(wiring, ports=(evolve(port, sender=sender),))
-        assert not vm_record.describe(command, free, [[]], ()).nics[0].confined
+        assert not vm_record.describe(command, free, [[]], (), devices=[""]).nics[0].confined
     vm_record.save(tmp_path, made)
     assert json.loads((tmp_path / "vm.json").read_text())["version"] == vm_record.VERSION
 
@@ -107,6 +107,6 @@ def test_the_record_contains_the_forwarding_addresses() -> None:
         ("169.254.7.7/32", ("169.254.7.7",)),
     ):
         wiring = testing.wiring(identity, nameserver=nameserver)
-        (nic,) = vm_record.describe(command, wiring, [[]], ()).nics
+        (nic,) = vm_record.describe(command, wiring, [[]], (), devices=[""]).nics
         assert nic.nameservers[:1] == expected[:1]
         assert len(nic.nameservers) == len(expected)

@@ -60,8 +60,15 @@ class Vm:
         record = vm_record.load(self.run_dir)
         if record is not None:
             addresses = vm_record.expected(self.identity, outside=outside)
-            nics = vm_record.guest_nics(self.wiring, addresses)
-            vm_record.save(self.run_dir, evolve(record, nics=nics))
+            found = vm_record.guest_nics(self.wiring, addresses, self._devices(record))
+            vm_record.save(self.run_dir, evolve(record, nics=found))
+
+    def _devices(self, record: vm_record.VmRecord) -> Iterator[str]:
+        """Yield each NIC in words: those of the record as they are, because the host may change."""
+        known = {nic.mac: nic.device for nic in record.nics}
+        for interface, port in self.wiring.pairs(self.identity):
+            new = nics.nic(self.hooks.settings, "", interface, port)
+            yield known.get(port.guest_mac) or nics.described(new)
 
 
 def find(environ: Mapping[str, str], run_dir: Path) -> Vm:

@@ -29,6 +29,7 @@ from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
 from vmnet.planning import state_folder
+from vmnet.planning.nics import described
 from vmnet.settings.core import HOTPLUG, INTERFACES, RUN_DIR
 from vmnet.settings.table import Settings
 
@@ -134,8 +135,9 @@ def _write_records(
     command_record.save(run_dir, plan.command)
     undo.callback(vm_record.discard, run_dir)
     firmware = plan.machine.firmware.described
-    described = vm_record.describe(plan.command, plan.wiring, addresses, helpers, firmware)
-    vm_record.save(run_dir, described)
+    nics = map(described, plan.machine.nics)
+    vm = vm_record.describe(plan.command, plan.wiring, addresses, helpers, firmware, devices=nics)
+    vm_record.save(run_dir, vm)
     wanted = settings[INTERFACES]
     is_given = settings[HOTPLUG] > 0 and not record.is_user_mode
     if not is_given and uplink_record.appeared(record, devices, wanted):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vmnet.model.machine import Command
     from vmnet.model.wiring import Port, Wiring
 
-VERSION = 6
+VERSION = 7
 _FILE = "vm.json"
 # States of proc_pid_stat(5) in which a helper does not work.
 _TROUBLE = {"T": "is stopped", "t": "is stopped", "X": "has ended", "Z": "has ended"}
@@ -89,6 +89,7 @@ class GuestNic:
     :param confined: whether a filter restricts the guest to these addresses
     :param takes_spare: whether the own end takes a spare address after the start
     :param stream: the socket of the helper that exchanges frames with it; empty with a tap
+    :param device: its model and how its packets are carried, in words
     """
 
     name: str
@@ -102,6 +103,7 @@ class GuestNic:
     confined: bool
     takes_spare: bool
     stream: str = ""
+    device: str = ""
 
 
 @frozen
@@ -150,15 +152,18 @@ def describe(
     addresses: Iterable[Iterable[object]],
     helpers: Iterable[Helper],
     firmware: str = "",
+    *,
+    devices: Iterable[str],
 ) -> VmRecord:
     """Return the record of a command that this process is about to execute.
 
     :param addresses: for each port the addresses that the guest should have
+    :param devices: for each port the guest's NIC in words
     """
     return VmRecord(
         hypervisor=Process.with_pid(Path(command.argv[0]).name, os.getpid()),
         helpers=tuple(helpers),
-        nics=guest_nics(wiring, addresses),
+        nics=guest_nics(wiring, addresses, devices),
         qmp=command.qmp,
         console=command.console,
         agent=command.agent,
@@ -175,18 +180,21 @@ def expected(identity: Identity, *, outside: bool) -> Iterator[list[object]]:
         yield [] if outside else [address.ip for address in interface.addresses]
 
 
-def guest_nics(wiring: Wiring, addresses: Iterable[Iterable[object]]) -> tuple[GuestNic, ...]:
+def guest_nics(
+    wiring: Wiring, addresses: Iterable[Iterable[object]], devices: Iterable[str]
+) -> tuple[GuestNic, ...]:
     """Return the guest's NICs.
 
     :param addresses: for each port the addresses that the guest should have
+    :param devices: for each port the guest's NIC in words
     """
     return tuple(
-        _nic(port, wiring, tuple(map(str, expected)))
-        for port, expected in zip(wiring.ports, addresses, strict=True)
+        _nic(port, wiring, tuple(map(str, expected)), device)
+        for port, expected, device in zip(wiring.ports, addresses, devices, strict=True)
     )
 
 
-def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...]) -> GuestNic:
+def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...], device: str) -> GuestNic:
     from vmnet.model.wiring import Stream  # the other commands do not need it
 
     own = port.local
@@ -202,6 +210,7 @@ def _nic(port: Port, wiring: Wiring, addresses: tuple[str, ...]) -> GuestNic:
         confined=port.sender is not None and port.sender.addresses is not None,
         takes_spare=own is not None and own.link_local is None and bool(own.spares),
         stream=str(port.backend.path) if isinstance(port.backend, Stream) else "",
+        device=device,
     )
 
 

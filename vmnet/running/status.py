@@ -14,7 +14,6 @@ from vmnet.model.base import frozen
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Wiring
 from vmnet.net import device
-from vmnet.planning import nics
 from vmnet.running import guest_answers, guest_network, local_state, qmp_session
 from vmnet.running.guest_answers import GuestAnswers
 from vmnet.running.guest_network import GuestAddresses
@@ -120,10 +119,7 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
         firmware=record.firmware,
         identity=identity,
         wiring=wiring,
-        nics=tuple(
-            nics.described(nics.nic(hooks.settings, "", interface, port))
-            for interface, port in wiring.pairs(identity)
-        ),
+        nics=tuple(nic.device for nic in record.nics),
         handovers=tuple(
             Handed(name, handover.interface, handover.done, handover.detail)
             for name, handover in hooks.status(identity, wiring)
