@@ -17,7 +17,7 @@ from vmnet.model.devices import daemon_of
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import takeover
+from vmnet.planning import network_boot, takeover
 from vmnet.planning.boot import boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings import core, table
@@ -97,6 +97,7 @@ def plan(
         requirements = hooks.requirements(identity)
         wiring, outside = hooks.plan_bridge(identity, requirements), requirements.any_address
         identity = takeover.examine(hooks.settings, identity, wiring)
+        network_boot.require(hooks.settings, identity, wiring, outside=outside)
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
     own = hooks.own_firmware(arguments)

@@ -24,6 +24,7 @@ from vmnet.planning import (
     architecture,
     huge_pages,
     memory,
+    network_boot,
     preflight,
     sizing,
     state_folder,
@@ -215,10 +216,12 @@ def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] |
         unchecked = "not checked: the container has no address before a start allocates it"
         yield Finding("network", "warning", unchecked)
         return None
-    wiring = hooks.plan_bridge(identity, hooks.requirements(identity))
+    requirements = hooks.requirements(identity)
+    wiring = hooks.plan_bridge(identity, requirements)
     further = (line for port in wiring.ports for line in port_words.further(port))
     yield Finding("bridge", "ok", ", ".join((*map(port_words.own_end, wiring.ports), *further)))
     identity = takeover.examine(hooks.settings, identity, wiring)
+    network_boot.require(hooks.settings, identity, wiring, outside=requirements.any_address)
     for line in identity.not_carried:
         yield Finding("not carried", "warning", line)
     return identity, wiring
