@@ -74,6 +74,6 @@ HEALTHCHECK --interval=30s --timeout=15s --start-period=120s --retries=3 CMD ["v
 LABEL org.opencontainers.image.title="vmnet" \
       org.opencontainers.image.description="Hands a container's network identity to a virtual machine" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.version="0.2.0"
 ENTRYPOINT ["vmnet"]
 CMD ["run"]

@@ -71,6 +71,9 @@ def test_everything_has_one_version() -> None:
         assert project(path)["version"] == __version__, path
     label = f'org.opencontainers.image.version="{__version__}"'
     assert label in (ROOT / "Dockerfile").read_text()
+    assert f"newTag: {__version__}\n" in (ROOT / "docs" / "kubernetes.md").read_text()
+    releases = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases[:2] == ["Unreleased", __version__]
 
 
 def test_nothing_installs_another_project_s_vmnet() -> None:
