@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from vmnet.lifecycle import vm_record
 from vmnet.model.serial import plain
 from vmnet.planning import stop_time
+from vmnet.running.save import save
 from vmnet.running.stop import Stopped, stop
 from vmnet.settings.core import RUN_DIR, STOP_TIMEOUT
 from vmnet.settings.table import value
@@ -21,6 +22,7 @@ _MESSAGES = {
     "powered-off": "the guest powered off after {0:g} s",
     "forced": "the guest did not power off within {0:g} s: QEMU writes back the disks and quits",
     "ended": "QEMU ended by itself after {0:g} s",
+    "saved": "the VM is saved after {0:g} s, and the next start resumes it",
     "not-running": "no VM runs here",
 }
 
@@ -28,13 +30,17 @@ _MESSAGES = {
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     timeout = value(environ, STOP_TIMEOUT) or stop_time.STOP_SECONDS
     options = _parser(timeout).parse_args(arguments)
-    machine = vm_record.load(value(environ, RUN_DIR))
+    run_dir = value(environ, RUN_DIR)
+    machine = vm_record.load(run_dir)
     if machine is None:
         found = Stopped("not-running", 0.0)
     else:
         for number in (signal.SIGTERM, signal.SIGHUP):  # raise, so that stop() resets QEMU
             signal.signal(number, signal.default_int_handler)
-        found = stop(machine, options.timeout, _report, force=options.force)
+        if options.save:
+            found = save(machine, run_dir)
+        else:
+            found = stop(machine, options.timeout, _report, force=options.force)
     if options.json:
         print_json(plain(found))
     else:
@@ -59,9 +65,15 @@ def _parser(timeout: int) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=f"time for the guest to power off (VMNET_STOP_TIMEOUT, {timeout})",
     )
-    parser.add_argument(
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
         "--force",
         action="store_true",
         help="after that time have QEMU write back the disks and quit, as `docker stop` does",
+    )
+    way.add_argument(
+        "--save",
+        action="store_true",
+        help="save memory and disks instead, for the container's next start to resume the guest",
     )
     return parser

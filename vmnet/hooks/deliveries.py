@@ -15,6 +15,7 @@ from vmnet.model.names import shown
 RESERVED = frozenset(
     (
         *("state.json", "allocations.json", "vm.json", "uplinks.json", "command.json"),
+        "saved.json",
         *("answered", ".check", "hotplug.lock", "snapshot.lock"),
         *("guard.pid", "keeper.pid", "qmp.sock", "guard.sock", "console.sock", "agent.sock"),
         *("swtpm.pid", "swtpm.sock", "swtpm.log", "tpm"),

@@ -16,6 +16,7 @@ from vmnet.lifecycle import (
     helpers,
     privileges,
     run_directory,
+    saved_vm,
     state,
     stop_signals,
     uplink_description,
@@ -138,6 +139,10 @@ def _write_records(
     nics = map(described, plan.machine.nics)
     vm = vm_record.describe(plan.command, plan.wiring, addresses, helpers, firmware, devices=nics)
     vm_record.save(run_dir, vm)
+    if saved_vm.exists(run_dir):
+        from vmnet.lifecycle import resume
+
+        resume.prepare(run_dir, plan.command, vm.nics, undo)
     wanted = settings[INTERFACES]
     is_given = settings[HOTPLUG] > 0 and not record.is_user_mode
     if not is_given and uplink_record.appeared(record, devices, wanted):

@@ -45,11 +45,13 @@ class BlockNode:
     """A disk of the VM, which the guest can write.
 
     :param node: QEMU's name of it
+    :param file: QEMU's name of its image
     :param snapshots: by name: the time and the bytes of memory
     """
 
     device: str
     node: str
+    file: str
     driver: str
     is_temporary: bool
     snapshots: dict[str, tuple[int, int]]
@@ -66,6 +68,7 @@ def disks(blocks: Iterable[dict[str, Any]]) -> tuple[BlockNode, ...]:
         BlockNode(
             block["device"],
             block["inserted"]["node-name"],
+            block["inserted"]["file"],
             block["inserted"]["drv"],
             _is_temporary(block["inserted"]),
             {
@@ -162,15 +165,7 @@ def restore(qemu: QmpSession, name: str) -> None:
 
     :raises GuestError: there is no such snapshot, or QEMU fails
     """
-    found = possible(qemu)
-    snapshot = _require(found, name)
-    if not snapshot.complete or not snapshot.memory:
-        raise GuestError(
-            f"snapshot {name} lacks the memory, or one of the VM's disks",
-            "restore it by `qemu-img snapshot -a` of each disk, while no VM uses them",
-        )
-    (vmstate,) = (disk.node for disk in found if disk.snapshots[name][1])
-    arguments = {"tag": name, "vmstate": vmstate, "devices": [disk.node for disk in found]}
+    arguments = _restorable(qemu, name)
     try:
         _run(qemu, "snapshot-load", arguments)
     except GuestError as error:
@@ -179,6 +174,30 @@ def restore(qemu: QmpSession, name: str) -> None:
             "its disks may have the snapshot's content already. Was the VM different at the time "
             "(memory, CPUs, devices, QEMU)? A restart of the container boots from the disks",
         ) from None
+
+
+def load(qemu: QmpSession, name: str) -> None:
+    """Return the VM to a snapshot, or leave it without a valid state, which a reset makes anew.
+
+    :raises GuestError: there is no such snapshot, or QEMU fails
+    """
+    _run(qemu, "snapshot-load", _restorable(qemu, name))
+
+
+def _restorable(qemu: QmpSession, name: str) -> dict[str, Any]:
+    """Return the arguments of the job that restores a snapshot.
+
+    :raises GuestError: it can't be restored
+    """
+    found = possible(qemu)
+    snapshot = _require(found, name)
+    if not snapshot.complete or not snapshot.memory:
+        raise GuestError(
+            f"snapshot {name} lacks the memory, or one of the VM's disks",
+            "restore it by `qemu-img snapshot -a` of each disk, while no VM uses them",
+        )
+    (vmstate,) = (disk.node for disk in found if disk.snapshots[name][1])
+    return {"tag": name, "vmstate": vmstate, "devices": [disk.node for disk in found]}
 
 
 def delete(qemu: QmpSession, name: str) -> None:

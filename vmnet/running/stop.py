@@ -30,7 +30,7 @@ class Stopped:
     """The result of stopping a VM.
 
     :param result: ``powered-off``; ``forced`` if the guest did not power off in time; ``ended`` if
-        QEMU ended by itself; ``not-running``
+        QEMU ended by itself; ``saved``; ``not-running``
     """
 
     result: str
@@ -66,7 +66,10 @@ def stop(
             f"the guest did not power off within {timeout:g} s and keeps running",
             "raise `--timeout`, or use `--force` to have QEMU write back the disks and quit",
         )
-    _send_after_exit(record.qmp, _QUIT if is_off else ending(FORCED_STATUS))
+    if is_off:
+        quit_after_exit(record.qmp)
+    else:
+        _send_after_exit(record.qmp, ending(FORCED_STATUS))
     return Stopped("powered-off" if is_off else "forced", seconds)
 
 
@@ -102,6 +105,14 @@ def _press(qemu: QmpSession, timeout: float, progress: Callable[[str], None]) ->
         if qemu.await_event(min(press_at, report_at, end) - now):
             return True
     return False
+
+
+def quit_after_exit(path: Path) -> None:
+    """Have QEMU quit when this process has ended.
+
+    :param path: of QEMU's control socket
+    """
+    _send_after_exit(path, _QUIT)
 
 
 def _send_after_exit(path: Path, commands: Sequence[bytes]) -> None:

@@ -1,0 +1,88 @@
+"""Save the running VM for the next start: ``vmnet stop --save``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from vmnet import engine
+from vmnet.errors import GuestError, StateError
+from vmnet.lifecycle import command_record, saved_vm
+from vmnet.lifecycle.vm_record import VmRecord
+from vmnet.model.machine import Command
+from vmnet.running import qmp_session, snapshot_lock, snapshots
+from vmnet.running.qmp_session import QmpSession
+from vmnet.running.snapshots import BlockNode
+from vmnet.running.stop import Stopped, quit_after_exit
+
+_SETS = "/dev/fdset/"
+
+
+def save(record: VmRecord, run_dir: Path) -> Stopped:
+    """Save memory and disks as a snapshot within the disks, and make QEMU quit.
+
+    QEMU quits after this process, so the caller sees this process's own exit status.
+
+    :raises GuestError: the VM can't be saved, and runs on
+    :raises StateError: the start's record can't be read, or the run directory not be written
+    """
+    if record.qmp is None:
+        raise GuestError(
+            "this VM's hypervisor has no control socket", f"{engine.stop()} ends the container"
+        )
+    begun = time.monotonic()
+    command = command_record.load(run_dir)
+    with snapshot_lock.locked(run_dir), qmp_session.session(record.qmp) as qemu:
+        images = _images(command, _savable(qemu))
+        version = describe_version(qemu.ask("query-version"))
+        is_done = False
+        qemu.ask("stop")
+        try:
+            snapshots.create(qemu, saved_vm.SNAPSHOT)
+            qemu.ask("stop")  # writes back what QEMU has cached of the images, too
+            saved_vm.save(run_dir, saved_vm.describe(command, version, record.nics, images))
+            is_done = True
+        except OSError as error:
+            raise StateError(f"can't read a disk: {error}", "the VM runs on") from None
+        finally:
+            if not is_done:
+                qemu.ask("cont")
+    quit_after_exit(record.qmp)
+    return Stopped("saved", round(time.monotonic() - begun, 1))
+
+
+def _savable(qemu: QmpSession) -> tuple[BlockNode, ...]:
+    """Return the disks that the guest can write.
+
+    :raises GuestError: the VM can't be saved
+    """
+    if (status := qemu.ask("query-status")["status"]) != "running":
+        raise GuestError(
+            f"only a running guest can be saved, and this one is {status}",
+            "`vmnet stop --force` ends it without saving",
+        )
+    found = snapshots.possible(qemu)
+    if any(saved_vm.SNAPSHOT in disk.snapshots for disk in found):
+        raise GuestError(
+            "an earlier saved state has not been resumed",
+            f"`vmnet snapshot delete {saved_vm.SNAPSHOT}` discards it",
+        )
+    return tuple(found)
+
+
+def _images(command: Command, found: tuple[BlockNode, ...]) -> list[Path]:
+    """Return the images of the disks, and what else QEMU writes: the variables of UEFI."""
+    paths = {file.path for file in command.opened if file.writable}
+    paths |= {Path(disk.file) for disk in found if not disk.file.startswith(_SETS)}
+    if others := [path for path in paths if path.is_block_device() or not path.exists()]:
+        raise GuestError(
+            f"{others[0]} is not an image file, whose changes vmnet could recognise",
+            "use a qcow2 image in a file, or `vmnet snapshot`",
+        )
+    return sorted(path for path in paths if path.is_file())
+
+
+def describe_version(version: dict[str, Any]) -> str:
+    """Return QEMU's answer to ``query-version`` as text."""
+    return "{major}.{minor}.{micro} {package}".format(**version["qemu"], package=version["package"])
