@@ -21,6 +21,8 @@ EVENTS: Mapping[str, str] = {
     "guest.panicked": "The guest's kernel panicked.",
     "guest.clock_set": "The guest's clock was wrong after a pause, and was set.",
     "guest.clock_late": "The guest's clock may be late after a pause.",
+    "guest.resumed": "The guest goes on where `vmnet stop --save` has saved it.",
+    "guest.not_resumed": "The guest boots, although it was saved.",
     "guest.frozen": "The guest's file systems are frozen for a snapshot.",
     "guest.not_frozen": "The guest's file systems are not frozen for a snapshot.",
     "guest.floods_qemu": "The guest causes so many events of QEMU that the guard ignores some.",

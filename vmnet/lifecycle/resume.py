@@ -32,7 +32,9 @@ def prepare(run_dir: Path, command: Command, nics: Sequence[GuestNic], undo: Exi
     try:
         saved = saved_vm.take(run_dir)
     except StateError as error:
-        _log.warning("the guest boots: %s", error.message, extra={"hint": KEPT})
+        _log.warning(
+            "the guest boots: %s", error.message, extra={"event": "guest.not_resumed", "hint": KEPT}
+        )
         return
     if saved is None:
         return
@@ -40,7 +42,7 @@ def prepare(run_dir: Path, command: Command, nics: Sequence[GuestNic], undo: Exi
         _log.warning(
             "the guest boots, and is not resumed as it was saved: %s",
             "; ".join(differences),
-            extra={"hint": KEPT},
+            extra={"event": "guest.not_resumed", "hint": KEPT},
         )
         return
     argv = program.command("vmnet.running.resume", run_dir, os.getpid(), saved.qemu)

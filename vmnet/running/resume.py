@@ -67,12 +67,12 @@ def resume(record: VmRecord, version: str) -> None:
             _log.error(
                 "the guest boots, and is not resumed as it was saved: %s",
                 error.message,
-                extra={"hint": KEPT},
+                extra={"event": "guest.not_resumed", "hint": KEPT},
             )
             return
         qemu.ask("cont")
         snapshots.delete(qemu, SNAPSHOT)
-    _log.info("the guest is resumed as it was saved")
+    _log.info("the guest is resumed as it was saved", extra={"event": "guest.resumed"})
     guest_clock.set_right(record)
 
 
