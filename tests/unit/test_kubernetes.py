@@ -18,7 +18,7 @@ from tests.lab.pod_security import level
 from tests.unit.test_docs import rows
 from vmnet.cli import health
 from vmnet.planning import memory, stop_time
-from vmnet.planning.capabilities import NEEDED
+from vmnet.planning.capabilities import NEEDED, VM
 from vmnet.settings import core, table, values
 
 Objects = list[dict[str, Any]]
@@ -117,8 +117,8 @@ def test_the_capabilities_are_those_of_the_table(variant: tuple[str, ...]) -> No
         return
     capabilities = context["capabilities"]
     assert capabilities["drop"] == ["ALL"]
-    # Only VMNET_SHARE needs the others, as the file says.
-    expected = {name for name, entry in NEEDED.items() if "shared" not in entry.purpose}
+    # Only VMNET_SHARE and VMNET_TPM need the others, as the file says.
+    expected = {name for name, entry in NEEDED.items() if VM in entry.parts}
     if "passt" in variant:  # no bridge, tap, or dnsmasq
         expected &= {"SETUID", "SETGID", "KILL", "SETPCAP"}
     assert set(capabilities["add"]) == expected
