@@ -46,6 +46,8 @@ _PID_1 = ("/bin/sh", "-c", '"$@"; exit $?', "pid-1")
 
 # SOCK_DIAG_BY_FAMILY, a query for sockets; strace(1) may know it only as a number.
 SOCK_DIAG = ("nlmsg_type=0x14 ", "SOCK_DIAG_BY_FAMILY")
+# NFNL_SUBSYS_NFTABLES in the type of a message, as a number and by its name.
+NFTABLES = ("nlmsg_type=0xa0", "NFNL_SUBSYS_NFTABLES")
 
 
 @frozen
