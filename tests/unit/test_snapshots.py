@@ -128,6 +128,18 @@ def test_an_incomplete_snapshot_is_not_restored(tmp_path: Path) -> None:
         vmnet_snapshot(tmp_path, "restore", "one", query_block=blocks)
 
 
+def test_disks_of_different_vms_are_not_restored(tmp_path: Path) -> None:
+    blocks = [block(), block("disk1")]
+    with pytest.raises(GuestError, match="2 disks have a memory named one") as refused:
+        vmnet_snapshot(tmp_path, "restore", "one", query_block=blocks)
+    assert "qemu-img snapshot -d one" in refused.value.hint
+
+
+def test_thawing_needs_an_agent(tmp_path: Path) -> None:
+    with pytest.raises(GuestError, match="may still be frozen: this VM has no channel"):
+        vmnet_snapshot(tmp_path, "thaw")
+
+
 def test_a_job_of_another_program_is_waited_for(tmp_path: Path) -> None:
     job = {"id": "vmnet-snapshot-1", "status": "running"}
     with pytest.raises(GuestError, match="still works on another snapshot"):

@@ -76,7 +76,8 @@ def _act(record: VmRecord, options: argparse.Namespace) -> None:
         case "restore":
             with qmp_session.session(record.qmp) as qemu:
                 snapshots.restore(qemu, options.name)
-            quiescence.thaw(record)  # as they were when the snapshot was taken
+            # They are frozen, as when the snapshot was taken, if the guest had an agent then.
+            quiescence.thaw(record, needs_agent=False)
             guest_clock.set_right(record)
             _log.info(
                 "the VM is as it was in snapshot %s",

@@ -54,18 +54,19 @@ def _freeze(record: VmRecord) -> bool:
     return True
 
 
-def thaw(record: VmRecord) -> None:
+def thaw(record: VmRecord, *, needs_agent: bool = True) -> None:
     """Thaw the guest's file systems if they are frozen.
 
-    :raises GuestError: they stay frozen
+    :param needs_agent: whether a missing agent is an error
+    :raises GuestError: they may stay frozen
     """
     try:
         with agent.session(agent.require(record), _SECONDS) as session:
             if session.ask("guest-fsfreeze-status", seconds=_SECONDS).text() == "frozen":
                 session.ask("guest-fsfreeze-thaw", seconds=_SECONDS)
-    except NoAgentError:
-        return
     except GuestError as error:
+        if isinstance(error, NoAgentError) and not needs_agent:
+            return
         raise GuestError(
             f"the guest's file systems may still be frozen: {error.message}",
             "`vmnet snapshot thaw` tries it again; else restart the VM",

@@ -196,7 +196,12 @@ def _restorable(qemu: QmpSession, name: str) -> dict[str, Any]:
             f"snapshot {name} lacks the memory, or one of the VM's disks",
             "restore it by `qemu-img snapshot -a` of each disk, while no VM uses them",
         )
-    (vmstate,) = (disk.node for disk in found if disk.snapshots[name][1])
+    vmstate, *others = (disk.node for disk in found if disk.snapshots[name][1])
+    if others:
+        raise GuestError(
+            f"{len(others) + 1} disks have a memory named {name}: they were disks of different VMs",
+            f"delete the wrong one while no VM uses the disk: `qemu-img snapshot -d {name} DISK`",
+        )
     return {"tag": name, "vmstate": vmstate, "devices": [disk.node for disk in found]}
 
 
