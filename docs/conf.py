@@ -43,6 +43,7 @@ NAVIGATION = {
         "plugins/qemu/README",
         "examples/vmnet-ipam-http/README",
         "examples/vmnet-ipam-cni/README",
+        "examples/vmnet-devices-channel/README",
     ),
     "About": ("docs/comparison", "CHANGELOG"),
 }
