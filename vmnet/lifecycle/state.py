@@ -56,7 +56,7 @@ def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
         try:
             namespace_record.save(packing.pack(document))
         except OSError as error:
-            _log.debug("no copy of the state in the network namespace: %s", error.strerror)
+            _log.debug("no copy of the state in the network namespace: %s", error.strerror or error)
 
 
 def load(run_dir: Path) -> State | None:
@@ -91,7 +91,7 @@ def _read_copy() -> State | None:
     try:
         packed = namespace_record.load()
     except OSError as error:
-        _log.debug("can't read the copy of the state: %s", error.strerror)
+        _log.debug("can't read the copy of the state: %s", error.strerror or error)
         return None
     if packed is None:
         return None
@@ -156,7 +156,7 @@ def discard(run_dir: Path) -> None:
     try:
         namespace_record.remove()
     except OSError as error:  # there was no permission, or no nftables, to write it either
-        _log.debug("can't remove the copy of the state: %s", error.strerror)
+        _log.debug("can't remove the copy of the state: %s", error.strerror or error)
 
 
 def allocations_path(run_dir: Path) -> Path:
