@@ -268,6 +268,15 @@ def test_reflected_and_forged_frames_are_dropped(frame: bytes, program: bytes) -
     assert bpf.run(program, frame[:6] + bridge + frame[12:]) == DROP
 
 
+@pytest.mark.parametrize("name", ENTERING)
+def test_what_the_guest_sends_to_itself_through_the_host_enters(name: str) -> None:
+    """br_netfilter translates the addresses, and keeps the source MAC."""
+    returned = MAC + frames.ipv4(OTHER4, TCP, bytes(20))[6:]
+    assert bpf.run(ENTERING[name], returned) == PASS
+    claim = MAC + arp(OWN4)[6:]
+    assert bpf.run(ENTERING[name], claim) == (PASS if name == "unknown" else DROP)
+
+
 @pytest.mark.parametrize("name", ["contained", "unfiltered", "outside"])
 @pytest.mark.parametrize("operation", [1, 2])
 def test_claims_of_the_guests_addresses_are_dropped(operation: int, name: str) -> None:

@@ -8,7 +8,9 @@ Frames from the network that have the MAC of the guest or of the container's own
 are reflected by a switch
 (hairpin mode) or forged. The filter drops them, and claims of the guest's addresses, which would
 deceive the bridge and the guest's duplicate address detection. It also drops claims of the
-own end's link-local address, where the guest may send its DNS queries.
+own end's link-local address, where the guest may send its DNS queries. Frames from the guest's MAC
+to the guest's MAC pass: a host whose bridge translates addresses (br_netfilter) returns what the
+guest sends to its own published port or Service, and keeps the source MAC.
 
 If the guest's frames are not filtered, the guest may use VLANs, and DHCP in a VLAN passes.
 """
@@ -53,6 +55,7 @@ from vmnet.net.filters.matching import (
     jump_if_from,
     jump_if_ipv4,
     jump_if_ipv6,
+    jump_if_to,
 )
 
 _Addresses = Iterable[IPv4Address | IPv6Address]
@@ -81,10 +84,14 @@ def entering(port: Port) -> Program:
     """Return the filter for frames from the network."""
     # Interfaces of kind ipvlan share their MAC with their neighbours.
     shares_mac = isinstance(port.path, Redirect) and port.path.shares_mac
-    start = [
-        *(() if shares_mac else jump_if_from(port.guest_mac, "drop")),
-        *(jump_if_from(port.local.mac, "drop") if port.local else ()),
-    ]
+    reflected = (
+        *jump_if_to(port.guest_mac, "to the guest"),
+        *jump_if_from(port.guest_mac, "drop"),
+    )
+    start: Program = {
+        "start": [] if shares_mac else [*reflected],
+        "to the guest": [*(jump_if_from(port.local.mac, "drop") if port.local else ())],
+    }
     return _program(start, port, (*port.owned, *_own_link_local(port)))
 
 
@@ -96,17 +103,18 @@ def _own_link_local(port: Port) -> tuple[IPv4Address, ...]:
 
 def leaving(port: Port) -> Program:
     """Return the filter for frames to the network."""
-    return _program([], port, ())
+    return _program({"start": []}, port, ())
 
 
-def _program(start: list[Instruction], port: Port, owned: _Addresses) -> Program:
+def _program(start: Program, port: Port, owned: _Addresses) -> Program:
     """:param owned: addresses that no sender may claim"""
     other_vlan = "pass" if port.sender is None else None
     own4 = [address for address in owned if isinstance(address, IPv4Address)]
     own6 = [address for address in owned if isinstance(address, IPv6Address)]
     payloads = {ICMP6: "icmpv6", UDP: "udp6"} if port.contain else {ICMP6: "icmpv6"}
     return {
-        "start": [*start, *_accelerated_vlan(other_vlan)],
+        **start,
+        "vlan": [*_accelerated_vlan(other_vlan)],
         **walking.tags("packet", other_vlan),
         "packet": [
             *(jump_if(ARP, "arp") if own4 else ()),

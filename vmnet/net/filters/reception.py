@@ -6,7 +6,8 @@ may not be on. Both can reach only the bridge's own addresses. Linux accepts a p
 address of the container on any interface, so the guest could otherwise reach services on networks
 that the container kept.
 
-The source MAC identifies the guest, because the uplink's filter drops frames with the guest's MAC.
+The source MAC identifies the guest, because the uplink's filter passes frames with the guest's MAC
+only to the guest itself.
 The filter drops frames with a VLAN tag. The bridge has IPv6 only for ports that the container
 keeps: only these, and neighbour discovery, pass from the network.
 """

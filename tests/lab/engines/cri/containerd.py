@@ -20,7 +20,7 @@ from ..debian13 import debian13
 from .interface import Interface, Json, UnavailableError, connect
 
 PAUSE = "docker.io/vmnet-tests/pause:1"
-"""The image of the container that keeps a pod's namespaces open. An archive must contain it."""
+"""The image of the container that keeps a pod's namespaces open: see tests/lab/images/pause.py."""
 
 # The machine may lack CAP_SYS_RESOURCE, with which containerd lowers the OOM score of a container.
 _CONFIG = """\
@@ -106,6 +106,11 @@ def containerd(
                     yield made
         finally:
             control_groups.remove(folder.name)
+
+
+def busybox(name: str, *command: str, **settings: object) -> Json:
+    """Return the manifest of a container that runs a program of busybox, from :data:`PAUSE`."""
+    return {"name": name, "image": PAUSE, "command": ["/bin/busybox", *command], **settings}
 
 
 def _write(folder: Path, networks: Mapping[str, Sequence[Json]]) -> None:

@@ -149,7 +149,8 @@ class Container:
     def logs(self) -> str:
         """Return the log, without the time and the name of the stream in each line."""
         log = Path(self.status()["log_path"]).read_text(errors="replace")
-        fields = (line.split(" ", 3) for line in log.splitlines())
+        complete, _, _ = log.rpartition("\n")
+        fields = (line.split(" ", 3) for line in complete.splitlines())
         # F or P: a full line, or a part that continues in the next line.
         return "".join(text + "\n" * (kind == "F") for _, _, kind, text in fields)
 
