@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, another
 from tests.engine.test_restart import require_identity
@@ -96,6 +97,36 @@ def test_the_pod_on_podman(
         require_pod(engine, vm, kustomize.render())
         vm.stop(70)
         assert BUTTON in vm.logs()
+
+
+def test_the_pods_of_kustomize_on_podman(saved: Path, image: str) -> None:
+    """The StatefulSet's pod with two networks and a claim, and a pod of the level Baseline."""
+    with namespace("podman") as host, podman(host, saved, current=True) as engine:
+        engine("tag", image, "registry.example/vmnet:latest")
+        # The demonstration guest has no disk, but a TPM has a state that must be kept.
+        objects = kustomize.render("multus", "statefulset", settings={"VMNET_TPM": "on"})
+        networks: list[str] = []
+        for name, interface in (("pods", "eth0"), ("lan", "net1")):
+            engine("network", "create", name)
+            networks += ["--network", f"{name}:interface_name={interface}"]
+        vm = engine.play(manifests(objects), "vm-0-vm", *networks)
+        require_pod(engine, vm, objects)
+        vm.stop(70)
+        assert BUTTON in vm.logs()
+        (volume,) = engine("volume", "inspect", "state-vm-0").json()
+        assert list(Path(volume["Mountpoint"], "tpm").iterdir())
+
+        objects = kustomize.render("passt")
+        vm = engine.play(manifests(objects), "vm-vm")
+        require_pod(engine, vm, objects)
+        vm.stop(70)
+        assert BUTTON in vm.logs()
+
+
+def manifests(objects: list[dict[str, Any]]) -> str:
+    """Return what Podman can run of the objects."""
+    maps = [made for made in objects if made["kind"] == "ConfigMap"]
+    return yaml.safe_dump_all([*maps, kustomize.as_pod(objects)])
 
 
 def require_pod(engine: Podman, vm: Container, objects: list[dict[str, Any]]) -> None:
