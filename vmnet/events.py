@@ -56,6 +56,7 @@ EVENTS: Mapping[str, str] = {
     "watch.failed": "A program that follows changes of the network or a file failed.",
     "file.write_failed": "A helper can't write a file of the run directory.",
     "privilege.missing": "A helper lacks a capability.",
+    "metrics.failed": "The exporter can't read the VM's metrics.",
     # The network
     "network.awaited": "A start waits for an interface.",
     "network.shared": "Other programs listen in the network namespace that the guest takes over.",

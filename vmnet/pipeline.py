@@ -17,10 +17,10 @@ from vmnet.model.devices import daemon_of
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import network_boot, takeover
+from vmnet.planning import exporter, network_boot, takeover
 from vmnet.planning.boot import boot_devices
 from vmnet.planning.machine import assemble
-from vmnet.settings import core, table
+from vmnet.settings import core, ports, table
 
 
 @frozen
@@ -31,6 +31,7 @@ class Plan:
         may differ from that of a start
     :param unused_settings: a line for each variable that is set and has no effect
     :param outside: another system gives the guest its addresses, which may differ from the identity
+    :param exporter: the daemon that serves the metrics
     """
 
     identity: Identity
@@ -41,6 +42,7 @@ class Plan:
     unallocated: tuple[str, ...] = ()
     outside: bool = False
     unused_settings: tuple[str, ...] = ()
+    exporter: Daemon | None = None
 
     @property
     def device_daemons(self) -> tuple[Daemon, ...]:
@@ -51,7 +53,7 @@ class Plan:
     def daemons(self) -> tuple[Daemon, ...]:
         """All daemons, in the order of their start."""
         delivered = (daemon for delivery in self.deliveries for daemon in delivery.daemons)
-        return (*delivered, *self.device_daemons)
+        return (*delivered, *self.device_daemons, *filter(None, (self.exporter,)))
 
     @property
     def not_carried(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def select(environ: Mapping[str, str]) -> Hooks:
     """
     seconds = table.value(environ, core.HOOK_TIMEOUT)
     plugins = loading.load(discovery.discover(), seconds)
-    parsed = table.parse(environ, plugins.settings())
+    parsed = ports.keep_for_metrics(table.parse(environ, plugins.settings()))
     return Hooks(plugins, selection.select_from(plugins, parsed), parsed)
 
 
@@ -113,6 +115,7 @@ def plan(
         unallocated=unallocated,
         outside=outside,
         unused_settings=(*hooks.unused_settings(), *hooks.unused_with(wiring)),
+        exporter=exporter.plan(hooks.settings, identity, wiring),
     )
 
 

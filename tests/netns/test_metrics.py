@@ -15,6 +15,7 @@ from tests.lab.net.tap_guest import behind_tap
 from tests.lab.openmetrics import Samples, samples
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, hypervisor
+from vmnet.errors import SettingsError
 from vmnet.net.packets import BROADCAST, mac_bytes
 
 ROGUE_MAC = "02:42:ac:1e:01:99"
@@ -74,3 +75,63 @@ def test_a_nic_without_a_tap_has_no_counters(
         found = measured(vmnet, process, **chosen)
     assert found["vmnet_up",] == 1
     assert not [key for key in found if key[0].startswith("vmnet_network_")]
+
+
+def scraped(where: Namespace, address: str, port: int = 9100) -> str:
+    host = f"[{address}]" if ":" in address else address
+    asked = ("curl", "-sS", "-g", "--noproxy", "*", "-m", "20", f"http://{host}:{port}/metrics")
+    return where.run(*asked, timeout=WAIT, check=False).stdout
+
+
+@pytest.mark.parametrize("strategy", ["bridge", "macvlan", "passt"], indirect=True)
+def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
+    network: Lan, web: Namespace, vmnet: Vmnet, chosen: dict[str, str]
+) -> None:
+    station = network.station()
+    settings = {**chosen, "VMNET_METRICS": "9100"}
+    shown = vmnet(web, "plan", **settings)
+    assert "Daemon metrics" in shown.stdout, shown.stderr
+    assert "9100" in vmnet(web, "check", **settings).stdout
+    with vmnet.running(web, **settings) as process:
+        found = until(
+            lambda: scraped(station, web.address), WAIT, "an answer", detail=process.output
+        )
+        assert samples(found)["vmnet_up",] == 1
+        assert samples(found)["vmnet_process_up", "metrics"] == 1
+        (pid,) = web.pids_of("vmnet-metrics")
+        (http,) = web.pids_of("vmnet-http")
+        os.kill(http, signal.SIGKILL)
+
+        def is_replaced() -> bool:
+            return bool(web.pids_of("vmnet-metrics")) and pid not in web.pids_of("vmnet-metrics")
+
+        until(is_replaced, WAIT, "another exporter", detail=process.output)
+        restarted = until(lambda: scraped(station, web.address), WAIT, "an answer")
+        assert samples(restarted)["vmnet_process_restarts_total", "metrics"] == 1
+
+
+def test_the_exporter_is_found_nowhere_else(network: Lan, vmnet: Vmnet) -> None:
+    """The bridge has a spare address, at which the network reaches no service of the container."""
+    web, station = network.container("web"), network.station()
+    settings = {"VMNET_METRICS": "9100", "VMNET_BRIDGE_ADDRESS": "172.30.1.200/24"}
+    with vmnet.running(web, **settings):
+        until(lambda: scraped(station, web.address), WAIT, "an answer")
+        assert not scraped(station, "172.30.1.200")
+        listening = web.run("ss", "-Hltn").stdout.split()
+        assert [place for place in listening if place.endswith(":9100")] == [
+            place for place in listening if place.startswith("169.254.") and ":9100" in place
+        ]
+
+
+def test_metrics_on_loopback_keep_no_port(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    web.ip("link", "set", "lo", "up")
+    with vmnet.running(web, VMNET_METRICS="127.0.0.1:9100"):
+        assert samples(scraped(web, "127.0.0.1"))["vmnet_up",] == 1
+
+
+def test_metrics_need_the_guests_address_or_loopback(network: Lan, vmnet: Vmnet) -> None:
+    web = network.container("web")
+    refused = vmnet(web, "plan", VMNET_METRICS="9100", NO_DHCP="true")
+    assert refused.returncode == SettingsError.exit_code
+    assert "VMNET_METRICS" in refused.stderr

@@ -43,7 +43,7 @@ def test_a_program_imports_nothing_from_the_environment_or_the_working_directory
     light: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ctypes.py").write_text("raise SystemExit('foreign')")
-    words = (sys.executable, "-c", "print(5)")
+    words = ("", sys.executable, "-c", "print(5)")
     argv = program.command("vmnet.supervision.unprivileged", *words, light=light)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)

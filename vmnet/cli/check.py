@@ -22,6 +22,7 @@ from vmnet.model.wiring import Redirect, Wiring
 from vmnet.planning import (
     accelerator,
     architecture,
+    exporter,
     huge_pages,
     memory,
     network_boot,
@@ -33,7 +34,7 @@ from vmnet.planning import (
 from vmnet.planning.boot import Boot, boot_devices, disk_variables
 from vmnet.planning.disk_settings import NotDownloadedError
 from vmnet.planning.machine import assemble
-from vmnet.settings.core import ACCEL, HUGEPAGES, RUN_DIR
+from vmnet.settings.core import ACCEL, HUGEPAGES, METRICS, RUN_DIR
 from vmnet.settings.table import Settings
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
@@ -233,6 +234,8 @@ def _machine(
     for line in hooks.unused_with(wiring):
         yield Finding("settings", "warning", line)
     deliveries = hooks.deliver(identity, wiring)
+    if exporter.plan(hooks.settings, identity, wiring) is not None:
+        yield Finding("metrics", "ok", f"TCP port {hooks.settings.given[METRICS.name]}")
     yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))
     for delivery in deliveries:
         for line in delivery.not_carried:

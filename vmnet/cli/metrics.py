@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vmnet import pipeline
 from vmnet.errors import UsageError
 from vmnet.terminal.options import Parser
 
@@ -18,7 +17,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     )
     parser.parse_args(arguments)
     try:
-        from vmnet.running.metrics import exposition, readings
+        from vmnet.running.metrics import page
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise
@@ -26,5 +25,5 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             "`vmnet metrics` needs the Python package prometheus-client",
             "`pip install 'vmnet-entrypoint[metrics]'`; the image has it",
         ) from None
-    print(exposition.text(readings.read(pipeline.select(environ))), end="")
+    print(page.text(environ), end="")
     return 0

@@ -68,7 +68,7 @@ def _show(plan: Plan) -> None:
         for daemon in delivery.daemons:
             heading(f"\nDaemon {daemon.name}")
             print(shlex.join(daemon.argv))
-    for daemon in plan.device_daemons:
+    for daemon in (*plan.device_daemons, *filter(None, (plan.exporter,))):
         heading(f"\nDaemon {daemon.name}")
         print(shlex.join(daemon.argv))
     heading("\nMachine")

@@ -80,7 +80,7 @@ def start(
                 words = guard.arguments(os.getpid(), qmp, deadline, remedy, form, fds, resumed)
                 argv = program.command(guard.__name__, *words, light=True)
                 if has_privileges:
-                    argv = program.command("vmnet.supervision.unprivileged", *argv, light=True)
+                    argv = program.command("vmnet.supervision.unprivileged", "", *argv, light=True)
                 orders.append(keeper.keep_guard(helpers[-1].pidfile, inherited, argv))
             if orders:
                 helpers.append(_core_helper("the keeper", settings, undo))

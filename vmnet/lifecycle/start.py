@@ -74,6 +74,8 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
         deliver.deliver(delivery, undo)
     for daemon in plan.device_daemons:
         deliver.start(daemon, undo)
+    if plan.exporter is not None:
+        deliver.start(plan.exporter, undo)
     accelerator = plan.machine.accelerator
     known = device_indexes() - late | _own_indexes(plan.wiring)
     started = helpers.start(plan.command, accelerator, plan.daemons, hooks.settings, undo, known)

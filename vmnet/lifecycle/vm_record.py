@@ -74,6 +74,13 @@ class Helper:
             return 0, "has ended"
         return pid, _TROUBLE.get(_stat(pid)[0], "")
 
+    @property
+    def is_vital(self) -> bool:
+        """Whether the VM needs it. Nothing of the VM depends on its metrics."""
+        from vmnet.supervision import exporter  # few commands need it
+
+        return self.name != exporter.NAME
+
 
 @frozen
 class GuestNic:

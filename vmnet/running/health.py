@@ -59,7 +59,11 @@ def examine(run_dir: Path, grace: float, *, strict: bool = True) -> Health:
         return Health("unhealthy", "; ".join(lost))
     for helper in record.helpers:
         pid, trouble = helper.state()
-        if trouble and not (pid == 0 and record.hypervisor.seconds < _HELPERS_SECONDS):
+        if (
+            trouble
+            and helper.is_vital
+            and not (pid == 0 and record.hypervisor.seconds < _HELPERS_SECONDS)
+        ):
             return Health("unhealthy", f"{helper.name} {trouble}: see the container's log")
     guests = _Guests(record.nics)
     try:

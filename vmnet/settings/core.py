@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmnet.settings import cdrom_values, disk_values, values
+from vmnet.settings import cdrom_values, disk_values, endpoint, values
 from vmnet.settings.table import Setting, optional, setting
 
 NO_DHCP = setting(
@@ -292,6 +292,11 @@ RUN_DIR = setting(
     values.folder,
     "/run/vmnet",
     "folder, owned by root, for saved state, rendered files and control sockets",
+)
+METRICS = optional(
+    "VMNET_METRICS",
+    endpoint.parse,
+    "serve the VM's metrics on this port, which the container keeps, such as 9100",
 )
 LOG = setting("VMNET_LOG", values.choice("text", "json"), "text", "format of the log on stderr")
 LOG_LEVEL = setting(

@@ -16,6 +16,7 @@ def spawn(
     masked: Iterable[int] = (),
     kept: Iterable[int] = (),
     session: bool = False,
+    output: int | None = None,
 ) -> int:
     """Start a program and return its PID.
 
@@ -23,6 +24,7 @@ def spawn(
     :param masked: signals that are blocked in the program
     :param kept: descriptors that it inherits under the same numbers
     :param session: whether it leads a new session
+    :param output: the descriptor of its standard output; its standard error is then discarded
     :raises OSError: it can't be executed
     """
     actions = [
@@ -30,6 +32,11 @@ def spawn(
         *((os.POSIX_SPAWN_DUP2, 2, number) for number in streams),
         *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in kept),
     ]
+    if output is not None:
+        actions += [
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
     words = list(argv)
     return os.posix_spawn(
         words[0], words, os.environ, file_actions=actions, setsigmask=masked, setsid=session

@@ -42,12 +42,12 @@ def require(ports: tuple[PortRange, ...], identity: Identity, requirements: Requ
     if requirements.any_address:
         raise SettingsError(
             f"{setting} needs the guest's addresses, which another system gives to it",
-            "use VMNET_IPAM=dnsmasq or cloudinit, or unset VMNET_KEEP_PORTS",
+            "use VMNET_IPAM=dnsmasq or cloudinit, or unset VMNET_KEEP_PORTS and VMNET_METRICS",
         )
     if not any(interface.addresses for interface in identity.interfaces):
         raise SettingsError(
             f"{setting} has no effect, because the container has no address",
-            "unset VMNET_KEEP_PORTS",
+            "unset VMNET_KEEP_PORTS and VMNET_METRICS",
         )
 
 
