@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -99,7 +100,12 @@ def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
         assert samples(found)["vmnet_up",] == 1
         assert samples(found)["vmnet_process_up", "metrics"] == 1
         (pid,) = web.pids_of("vmnet-metrics")
+        if chosen.get("VMNET_BRIDGE") != "passt":
+            assert scraped(station, str(web.nic().address6))
         (http,) = web.pids_of("vmnet-http")
+        status = Path(f"/proc/{http}/status").read_text()
+        assert "Uid:\t65534\t65534\t65534\t65534" in status
+        assert "CapPrm:\t0000000000000000" in status
         os.kill(http, signal.SIGKILL)
 
         def is_replaced() -> bool:

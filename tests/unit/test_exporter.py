@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from tests.lab.wait import WAIT
+from tests.lab.wait import WAIT, until
 from tests.unit.captured_log import CapturedLog
 from vmnet import testing
 from vmnet.errors import SettingsError
@@ -191,10 +191,18 @@ def serving(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[tuple[s
     assert not any(thread.is_alive() for thread in threads), "it ends with the collector"
 
 
-def fetch(place: tuple[str, int]) -> bytes:
-    with socket.create_connection(place, WAIT) as client:
-        client.sendall(GET)
-        return b"".join(iter(lambda: client.recv(1 << 16), b""))
+def require_service(place: tuple[str, int]) -> None:
+    """Await an answer. On a busy machine, a client may be too slow for the limit of the test."""
+
+    def is_answered() -> bool:
+        try:
+            with socket.create_connection(place, WAIT) as client:
+                client.sendall(GET)
+                return b"".join(iter(lambda: client.recv(1 << 16), b"")).endswith(TEXT)
+        except OSError:
+            return False
+
+    until(is_answered, WAIT, "the metrics")
 
 
 def test_a_client_gets_the_metrics_behind_as_many_silent_clients_as_there_may_be(
@@ -205,7 +213,7 @@ def test_a_client_gets_the_metrics_behind_as_many_silent_clients_as_there_may_be
         silent = [
             socket.create_connection(place, WAIT) for _ in range(2 * exporter_http.MAX_CONNECTIONS)
         ]
-        assert fetch(place).endswith(TEXT)
+        require_service(place)
         for client in silent:
             client.close()
 
@@ -223,20 +231,23 @@ def test_a_client_that_sends_slowly_is_closed_in_time(monkeypatch: pytest.Monkey
             else:
                 closed = False
         assert closed
-        assert fetch(place).endswith(TEXT)
+        require_service(place)
 
 
 def test_a_request_that_is_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(monkeypatch, WAIT) as place:
         with socket.create_connection(place, WAIT) as client:
             client.sendall(b"GET /metrics HTTP/1.1\r\nCookie: " + b"a" * 8000)
-            client.sendall(b"a" * exporter_http.MAX_REQUEST_BYTES)
             try:
+                client.sendall(b"a" * exporter_http.MAX_REQUEST_BYTES)
                 received = client.recv(1)
-            except ConnectionResetError:  # it closed before it had read everything
+            except (
+                BrokenPipeError,
+                ConnectionResetError,
+            ):  # it closed before it had read everything
                 received = b""
             assert received == b""
-        assert fetch(place).endswith(TEXT)
+        require_service(place)
 
 
 def collected(argv: tuple[str, ...], count: int = 1) -> list[bytes]:

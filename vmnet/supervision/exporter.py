@@ -103,8 +103,8 @@ def _become_nobody(log: Log) -> None:
         os.setgroups(())
         os.setgid(_NOBODY)
         os.setuid(_NOBODY)
-    except PermissionError as error:
-        text = f"requests are parsed by root without SETUID and SETGID: {error.strerror}"
+    except OSError as error:  # without the capabilities, or without this user in the namespace
+        text = f"requests for metrics are parsed by root, which can't become another user: {error}"
         log.warning(text, event="privilege.missing")
 
 
