@@ -88,7 +88,7 @@ def scraped(where: Namespace, address: str, port: int = 9100) -> str:
 def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
     network: Lan, web: Namespace, vmnet: Vmnet, chosen: dict[str, str]
 ) -> None:
-    station = network.station()
+    station = network.station(ipv6=True)
     settings = {**chosen, "VMNET_METRICS": "9100"}
     shown = vmnet(web, "plan", **settings)
     assert "Daemon metrics" in shown.stdout, shown.stderr

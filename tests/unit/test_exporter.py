@@ -244,7 +244,7 @@ def test_a_request_that_is_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -
             except (
                 BrokenPipeError,
                 ConnectionResetError,
-            ):  # it closed before it had read everything
+            ):  # before it had read all
                 received = b""
             assert received == b""
         require_service(place)
