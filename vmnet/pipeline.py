@@ -17,10 +17,11 @@ from vmnet.model.devices import daemon_of
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import exporter, network_boot, takeover
+from vmnet.planning import network_boot, takeover
 from vmnet.planning.boot import boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings import core, ports, table
+from vmnet.supervision import exporter_plan
 
 
 @frozen
@@ -115,7 +116,7 @@ def plan(
         unallocated=unallocated,
         outside=outside,
         unused_settings=(*hooks.unused_settings(), *hooks.unused_with(wiring)),
-        exporter=exporter.plan(hooks.settings, identity, wiring),
+        exporter=exporter_plan.plan(hooks.settings, identity, wiring),
     )
 
 

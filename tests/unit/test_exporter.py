@@ -22,10 +22,10 @@ from vmnet.errors import SettingsError
 from vmnet.model.kept import Kept, StandIn
 from vmnet.model.ports import PortRange
 from vmnet.model.wiring import UserMode, Wiring
-from vmnet.planning import exporter as planned
 from vmnet.settings import endpoint, ports
 from vmnet.settings.core import KEEP_PORTS
 from vmnet.supervision import exporter, exporter_http
+from vmnet.supervision import exporter_plan as planned
 
 IDENTITY = testing.identity()
 WIRING = testing.wiring(IDENTITY)

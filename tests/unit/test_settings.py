@@ -32,6 +32,7 @@ BAD: dict[str, str] = {
     "VMNET_HOST_NETWORK": "allow",
     "VMNET_BRIDGE_ADDRESS": "10.0.0.1",
     "VMNET_KEEP_PORTS": "8006/sctp",
+    "VMNET_METRICS": "on",
     "VMNET_LOCALHOST": "pods",
     "VMNET_DNS": "192.0.2.53,dns.example",
     "VMNET_NTP": "pool.ntp.org",

@@ -22,7 +22,6 @@ from vmnet.model.wiring import Redirect, Wiring
 from vmnet.planning import (
     accelerator,
     architecture,
-    exporter,
     huge_pages,
     memory,
     network_boot,
@@ -36,6 +35,7 @@ from vmnet.planning.disk_settings import NotDownloadedError
 from vmnet.planning.machine import assemble
 from vmnet.settings.core import ACCEL, HUGEPAGES, METRICS, RUN_DIR
 from vmnet.settings.table import Settings
+from vmnet.supervision import exporter_plan
 from vmnet.terminal.findings import Finding, report
 from vmnet.terminal.options import Parser
 
@@ -234,7 +234,7 @@ def _machine(
     for line in hooks.unused_with(wiring):
         yield Finding("settings", "warning", line)
     deliveries = hooks.deliver(identity, wiring)
-    if exporter.plan(hooks.settings, identity, wiring) is not None:
+    if exporter_plan.plan(hooks.settings, identity, wiring) is not None:
         yield Finding("metrics", "ok", f"TCP port {hooks.settings.given[METRICS.name]}")
     yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))
     for delivery in deliveries:
