@@ -114,6 +114,7 @@ def environ_of(folder: Path) -> dict[str, str]:
     return {
         **inherited,
         "VMNET_RUN_DIR": str(folder / "run"),
+        "VMNET_DISK_STATE": str(folder / "state"),
         "VMNET_QEMU": "/bin/true",
         "VMNET_KERNEL": str(folder / "kernel"),
         # Writing bytecode would change the system calls between runs.

@@ -6,6 +6,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,34 @@ def test_the_state_folder_of_another_vm(
         process.wait()
     state_folder.require_free(state)
     require_same(before, web.dump())
+
+
+def test_of_two_first_starts_at_once_one_is_refused(
+    network: Lan, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """Neither can replace what the other has made, whichever comes first."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    settings = {"VMNET_DISK": str(image), "VMNET_DISK_MODE": "overlay"}
+    with ExitStack() as stack:
+        starts = []
+        for name in ("one", "two"):
+            environ = {**vmnet.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / name)}
+            container = network.container(name)
+            started = container.popen(*VMNET, "run", env=environ, pid=True)
+            starts.append(stack.enter_context(started))
+
+        def are_decided() -> bool:
+            ended = [start for start in starts if start.poll() is not None]
+            return len(ended) == 1 and all(is_vm(start) for start in starts if start not in ended)
+
+        until(are_decided, WAIT, "the VM and the refusal")
+        statuses = sorted((start.poll() for start in starts), key=str)
+        output = "".join(start.output() for start in starts)
+        assert statuses == [MachineError.exit_code, None], output
+        assert "is in use by another VM" in output
+        names = sorted(path.name for path in (tmp_path / "state").iterdir())
+        assert names == ["lock", "overlay.json", "overlay.qcow2"]
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
