@@ -2,12 +2,23 @@
 # Builds on amd64 and arm64, with BuildKit and without. To pin Debian as well:
 # docker build --build-arg BASE=debian:trixie-slim@sha256:…
 ARG BASE=debian:trixie-slim
+# For guests of the other architecture, which QEMU emulates: docker build --build-arg FOREIGN=on
+ARG FOREIGN=off
 
 # The demonstration Linux, which boots if the user gives no disk or kernel.
 FROM $BASE AS guest
 ARG DEBIAN_FRONTEND=noninteractive
 COPY guest /src/guest
 RUN /src/guest/build /demo
+ARG FOREIGN
+RUN case "$FOREIGN $(dpkg --print-architecture)" in \
+        "off "*) exit 0 ;; \
+        "on amd64") foreign="aarch64 arm64" ;; \
+        "on arm64") foreign="x86_64 amd64" ;; \
+        *) echo "FOREIGN is on or off" >&2; exit 1 ;; \
+    esac \
+    && /src/guest/build "/demo/${foreign% *}" "${foreign#* }" \
+    && rm -r "/demo/${foreign% *}/packages"
 
 # vmnet and its dependencies, in a virtual environment into which pip also installs plugins.
 FROM $BASE AS python
@@ -42,9 +53,12 @@ ARG DEBIAN_FRONTEND=noninteractive
 # Remove unneeded parts of QEMU's packages: variants of the emulator, and firmware for other CPUs and
 # for tests; on arm64 also that for secure boot, whose files have 64 MiB each. The certificates are for pip, and
 # for plugins that connect to services. swtpm runs as the user tss.
-RUN case "$(dpkg --print-architecture)" in \
-        amd64) qemu="qemu-system-x86 ovmf" ;; \
-        arm64) qemu="qemu-system-arm qemu-efi-aarch64 ipxe-qemu" ;; \
+ARG FOREIGN
+RUN for_amd64="qemu-system-x86 ovmf" for_arm64="qemu-system-arm qemu-efi-aarch64 ipxe-qemu" \
+    && case "$FOREIGN $(dpkg --print-architecture)" in \
+        "off amd64") qemu=$for_amd64 ;; \
+        "off arm64") qemu=$for_arm64 ;; \
+        "on amd64" | "on arm64") qemu="$for_amd64 $for_arm64" ;; \
         *) echo "vmnet supports only amd64 and arm64" >&2; exit 1 ;; \
     esac \
     && apt-get update \
@@ -61,7 +75,7 @@ RUN case "$(dpkg --print-architecture)" in \
     && cd /usr/share \
     && rm -f OVMF/*snakeoil* OVMF/*strictnx* AAVMF/*snakeoil* AAVMF/*.ms.fd AAVMF/AAVMF_CODE.secboot* \
     && useradd --system --no-create-home --shell /usr/sbin/nologin tss
-COPY --from=guest /demo/vmlinuz /demo/initrd /demo/stamp /usr/share/vmnet/demo/
+COPY --from=guest /demo /usr/share/vmnet/demo
 COPY --from=python /opt/vmnet /opt/vmnet
 # Write the modules of a start to one file, which records the current dates of their sources.
 RUN ln -s /opt/vmnet/bin/vmnet /opt/vmnet/bin/pip /usr/local/bin/ \

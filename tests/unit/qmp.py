@@ -101,6 +101,7 @@ def qemu(
         {
             "query-status": {"status": status, "running": status == "running"},
             "query-kvm": {"enabled": False, "present": True},
+            "query-target": {"arch": "x86_64"},
             "query-chardev": [],
             "query-version": GREETING["QMP"]["version"],
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.machine import Kernel
+from vmnet.planning import kernel_image
 from vmnet.planning.boot import Boot, boot_devices
 
 
@@ -73,6 +75,41 @@ def test_a_kernel(disk: Path) -> None:
     assert boot(VMNET_KERNEL=disk, VMNET_INITRD=disk, VMNET_APPEND="quiet").kernel == Kernel(
         disk, disk, "quiet"
     )
+
+
+def pe(machine: int) -> bytes:
+    """Return the beginning of an EFI program, as kernels with an EFI stub have it."""
+    return b"MZ".ljust(60, b"\0") + struct.pack("<I4sH", 64, b"PE\0\0", machine)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (pe(0x8664), "x86_64"),
+        (pe(0x014C), "x86_64"),
+        (pe(0xAA64), "aarch64"),
+        (pe(0x5064), None),
+        (bytes(56) + b"ARM\x64", "aarch64"),
+        (bytes(0x202) + b"HdrS", "x86_64"),
+        (b"\x7fELF".ljust(18, b"\0") + b"\xb7\0", "aarch64"),
+        (b"\x1f\x8b", None),
+        (b"MZ".ljust(60, b"\0") + b"\xff\xff\xff\xff", None),
+        (b"", None),
+    ],
+)
+def test_the_architecture_of_a_kernel(content: bytes, expected: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(content)
+    assert kernel_image.architecture(path) == expected
+
+
+def test_a_kernel_for_another_architecture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(pe(0xAA64))
+    with pytest.raises(MachineError, match=r"is a kernel for aarch64, but .* is x86_64") as caught:
+        boot(VMNET_KERNEL=path, VMNET_ARCH="amd64")
+    assert "set VMNET_ARCH=aarch64" in caught.value.hint
+    assert boot(VMNET_KERNEL=path, VMNET_ARCH="arm64").kernel == Kernel(path)
 
 
 @pytest.mark.parametrize("variable", ["VMNET_INITRD", "VMNET_APPEND"])

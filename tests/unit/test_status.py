@@ -42,7 +42,7 @@ def test_the_text_output(environ: dict[str, str], tmp_path: Path, capsys: Captur
         assert cli.main(("status",), environ) == 0
     head, qemu, process, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["WHAT", "STATE"]
-    assert qemu.split(maxsplit=1) == ["QEMU", "running, emulation (TCG), version 10.0.2"]
+    assert qemu.split(maxsplit=1) == ["QEMU", "running, emulation (TCG), x86_64, version 10.0.2"]
     assert process.strip().startswith("qemu-system-x86_64, process ")
     text = "\n".join(lines)
     assert "virtio, 2 queues, vhost, tap0, br0 172.17.255.253/16, eth0 " in text
@@ -59,6 +59,7 @@ def test_the_json_output(environ: dict[str, str], tmp_path: Path, capsys: Captur
     assert found["qemu"] == {
         "state": "paused",
         "accelerator": "tcg",
+        "architecture": "x86_64",
         "version": "10.0.2",
         "unknown": "",
     }

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.folders import open_to_readers
 from tests.lab.images import uefi
-from tests.lab.net.lan import Lan
+from tests.lab.net.lan import Lan, lan
 from tests.lab.wait import WAIT
 from tests.vm.conftest import DemoVm, ask
 
@@ -19,7 +20,7 @@ ARM = {"VMNET_ARCH": "arm64"}
 
 def test_the_guest_is_the_container_and_stops(network: Lan, machine: DemoVm) -> None:
     web, station = network.container("web", mtu=1450), network.station()
-    with machine.booted(web, **ARM) as guest:
+    with machine.booted(web, VMNET_CPUS="9", **ARM) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
         identity = ask(station, web.address, "identity")
         guest.process.signal(signal.SIGTERM)
@@ -32,15 +33,46 @@ def test_the_guest_is_the_container_and_stops(network: Lan, machine: DemoVm) -> 
 
 
 @pytest.mark.long
-def test_a_disk_boots_with_uefi(
+def test_a_disk_boots_with_uefi_among_every_device(
     network: Lan, machine: DemoVm, arm_guest: Path, tmp_path: Path
 ) -> None:
     disk = uefi.make_arm_demonstration(tmp_path / "disk.raw", arm_guest / "aarch64")
-    state = tmp_path / "state"
-    settings = {"VMNET_DISK": str(disk), "VMNET_DISK_STATE": str(state), "VMNET_MEMORY": "512M"}
+    state, shared = tmp_path / "state", tmp_path / "shared"
+    shared.mkdir()
+    cdrom = tmp_path / "cd.iso"
+    cdrom.write_bytes(bytes(1 << 20))
+    open_to_readers(tmp_path)
+    others = {
+        f"VMNET_DISK{number}": f"{tmp_path}/{bus}.img,bus={bus},format=raw,size=1M"
+        for number, bus in enumerate(("scsi", "sata", "nvme"), 2)
+    }
+    settings = {
+        "VMNET_DISK": str(disk),
+        "VMNET_DISK_FORMAT": "raw",
+        "VMNET_DISK_STATE": str(state),
+        "VMNET_CDROM": f"{cdrom},bus=sata",
+        "VMNET_SHARE": str(shared),
+        "VMNET_TPM": "on",
+        "VMNET_VNC": f"unix:{tmp_path}/vnc",
+        "VMNET_NIC_MODEL": "vmxnet3",
+        "VMNET_MEMORY": "512M",
+    }
     web = network.container("web")
-    with machine.booted(web, VMNET_DISK_FORMAT="raw", **settings, **ARM) as guest:
+    with machine.booted(web, **settings, **others, **ARM) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
         guest.process.signal(signal.SIGTERM)
         assert guest.process.wait(WAIT) == 0
     assert (state / "uefi-variables.fd").exists()
+
+
+@pytest.mark.long
+def test_a_network_comes_and_goes(network: Lan, machine: DemoVm) -> None:
+    with lan(2, host=network.host) as second:
+        web = network.container("web")
+        with machine.booted(web, **ARM) as guest:
+            guest.says("vmnet-guest# ")
+            nic = second.attach(web, "eth1", gateway=False)
+            guest.says(f"vmnet-guest: eth1 {nic.address}/24")
+            second.host.ip("link", "delete", nic.port)
+            guest.says("vmnet-guest: eth1 is gone")
+            guest.says("eth1 was disconnected: the guest's NIC is removed")

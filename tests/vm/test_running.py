@@ -77,7 +77,7 @@ def test_status_and_health_from_boot_to_a_lost_helper(network: Lan, machine: Dem
         assert "dnsmasq" in names
         assert all(helper["runs"] for helper in found["helpers"])
         text = inside("status").stdout
-        assert "running, emulation (TCG), version " in text
+        assert "running, emulation (TCG), x86_64, version " in text
         assert f"the guest answers for {web.address}" in text
 
         killed = next(helper for helper in found["helpers"] if helper["name"] == "dnsmasq")

@@ -165,7 +165,7 @@ def _memory(settings: Settings) -> Finding:
         memory.require(wanted)
     except VmnetError as error:
         return Finding("memory", "missing", error.message, error.hint)
-    if shortage := memory.shortage(wanted):
+    if shortage := memory.shortage(wanted, sizing.qemu_memory(settings)):
         remedy = f"raise the limit ({engine.memory_limit()}) or lower VMNET_MEMORY"
         return Finding("memory", "warning", shortage, remedy)
     return Finding("memory", "ok", f"{wanted >> 20} MiB for the guest")

@@ -76,7 +76,8 @@ def _rows(found: Status) -> Iterator[tuple[str, str]]:
 def _state(qemu: Qemu) -> str:
     if qemu.unknown:
         return _marked(None, f"unknown: {qemu.unknown}")
-    text = f"{qemu.state}, {_ACCELERATORS[qemu.accelerator]}, version {qemu.version}"
+    accelerator = _ACCELERATORS[qemu.accelerator]
+    text = f"{qemu.state}, {accelerator}, {qemu.architecture}, version {qemu.version}"
     return _marked(qemu.state == "running", text)
 
 

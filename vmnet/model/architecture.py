@@ -14,6 +14,7 @@ class Architecture:
     :param console: Linux's name of the first serial port
     :param has_bios: its machines start without UEFI, too
     :param firmware: Debian's package with UEFI firmware for QEMU
+    :param flash: the bytes of flash memory that QEMU fills with UEFI firmware, if they are many
     """
 
     name: str
@@ -21,10 +22,16 @@ class Architecture:
     console: str
     has_bios: bool
     firmware: str
+    flash: int
 
 
-X86_64 = Architecture("x86_64", "amd64", "ttyS0", has_bios=True, firmware="ovmf")
-AARCH64 = Architecture("aarch64", "arm64", "ttyAMA0", has_bios=False, firmware="qemu-efi-aarch64")
+X86_64 = Architecture("x86_64", "amd64", "ttyS0", has_bios=True, firmware="ovmf", flash=0)
+AARCH64 = Architecture(
+    *("aarch64", "arm64", "ttyAMA0"),
+    has_bios=False,
+    firmware="qemu-efi-aarch64",
+    flash=128 << 20,
+)
 ARCHITECTURES = (X86_64, AARCH64)
 
 

@@ -11,7 +11,7 @@ from vmnet.model.architecture import Architecture
 from vmnet.model.base import frozen
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.machine import Kernel
-from vmnet.planning import architecture, disk_settings, files
+from vmnet.planning import architecture, disk_settings, files, kernel_image
 from vmnet.settings import core
 from vmnet.settings.cdrom_values import CdromValue
 from vmnet.settings.table import Settings
@@ -69,6 +69,7 @@ def _cdrom(settings: Settings, value: CdromValue) -> Cdrom:
 def _kernel(settings: Settings) -> Kernel | None:
     path = files.opened(settings, core.KERNEL)
     if path is not None:
+        _require_architecture(path, architecture.choose(settings))
         append = settings[core.APPEND] or ""
         return Kernel(path, files.opened(settings, core.INITRD), append)
     for row in (core.INITRD, core.APPEND):
@@ -78,6 +79,16 @@ def _kernel(settings: Settings) -> Kernel | None:
                 f"set VMNET_KERNEL, or unset {row.name} to boot from the disk",
             )
     return None
+
+
+def _require_architecture(kernel: Path, chosen: Architecture) -> None:
+    found = kernel_image.architecture(kernel)
+    if found not in (None, chosen.name):
+        raise MachineError(
+            f"VMNET_KERNEL={kernel} is a kernel for {found}, but the guest's processor is "
+            f"{chosen.name}",
+            f"set VMNET_ARCH={found}, or mount another kernel",
+        )
 
 
 def _demonstration(settings: Settings) -> Kernel:

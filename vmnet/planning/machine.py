@@ -102,7 +102,7 @@ def _memory(settings: Settings) -> tuple[int, int]:
 
         return huge_pages.require(wanted)
     memory.require(wanted)
-    if shortage := memory.shortage(wanted):
+    if shortage := memory.shortage(wanted, sizing.qemu_memory(settings)):
         _log.warning(
             "%s: if they need more, the kernel swaps or kills QEMU",
             shortage,

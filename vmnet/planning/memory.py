@@ -11,7 +11,7 @@ _MEMINFO = Path("/proc/meminfo")
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _ALWAYS, _NEVER = "1", "2"  # proc_sys_vm(5)
 # Bytes that QEMU needs in addition to the guest's memory, roughly: 60 MiB, its buffers, and in
-# emulation 128 MiB of translated code (vmnet_qemu.arguments).
+# emulation 128 MiB of translated code (vmnet_qemu.arguments). Larger flash memory comes on top.
 QEMU = 300 << 20
 
 
@@ -32,13 +32,14 @@ def require(wanted: int) -> None:
         )
 
 
-def shortage(wanted: int) -> str:
+def shortage(wanted: int, qemu: int = QEMU) -> str:
     """Return why the kernel may kill QEMU when the guest uses its memory; empty if it will not.
 
     :param wanted: the guest's memory in bytes
+    :param qemu: what QEMU needs in addition
     """
     lowest = limit()
-    if lowest is None or lowest >= wanted + QEMU:
+    if lowest is None or lowest >= wanted + qemu:
         return ""
     return f"the container's memory limit is {_shown(lowest)} for the guest and QEMU"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vmnet.planning import container_limits, memory
+from vmnet.planning import architecture, container_limits, memory
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 from vmnet.settings.values import Share
@@ -18,18 +18,23 @@ def memory_size(settings: Settings) -> int:
     Without a size in the settings it is the container's limit, less the room for QEMU, or 512 MiB
     without a limit. A percentage counts from the limit, or else from the host's memory.
     """
-    wanted, limit = settings[core.MEMORY], memory.limit()
+    wanted, limit, qemu = settings[core.MEMORY], memory.limit(), qemu_memory(settings)
     if isinstance(wanted, int):
         return wanted
     if isinstance(wanted, Share):
         whole = limit or memory.installed() or _DEFAULT_MEMORY
-        return _fitted(whole * wanted.percent // 100, whole)
-    return _DEFAULT_MEMORY if limit is None else _fitted(limit, limit)
+        return _fitted(whole * wanted.percent // 100, whole - qemu)
+    return _DEFAULT_MEMORY if limit is None else _fitted(limit, limit - qemu)
 
 
-def _fitted(size: int, whole: int) -> int:
-    """Return a size in whole MiB that leaves room for QEMU, but at least 64 MiB."""
-    return max(min(size, whole - memory.QEMU) // _MIB * _MIB, _LEAST_MEMORY)
+def qemu_memory(settings: Settings) -> int:
+    """Return the bytes that QEMU needs in addition to the guest's memory."""
+    return memory.QEMU + architecture.choose(settings).flash
+
+
+def _fitted(size: int, most: int) -> int:
+    """Return a size in whole MiB, at most what QEMU leaves, but at least 64 MiB."""
+    return max(min(size, most) // _MIB * _MIB, _LEAST_MEMORY)
 
 
 def cpu_count(settings: Settings) -> int:

@@ -29,11 +29,13 @@ class Qemu:
 
     :param state: of QAPI's RunState; empty if the query failed
     :param accelerator: ``kvm``, or ``tcg`` for emulation
+    :param architecture: of the guest's processor
     :param unknown: why the query failed
     """
 
     state: str = ""
     accelerator: str = ""
+    architecture: str = ""
     version: str = ""
     unknown: str = ""
 
@@ -158,9 +160,11 @@ def _ask(path: Path) -> Qemu:
     with qmp_session.session(path) as qemu:
         found = qemu.ask("query-status")
         kvm = qemu.ask("query-kvm")
+        architecture = qemu.ask("query-target")["arch"]
         version = (qemu.ask("query-version"))["qemu"]
     return Qemu(
         found["status"],
         _ACCELERATORS[kvm["enabled"]],
+        architecture,
         f"{version['major']}.{version['minor']}.{version['micro']}",
     )

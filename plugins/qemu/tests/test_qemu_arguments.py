@@ -123,7 +123,9 @@ def arm() -> Case:
     buses = ("virtio", "scsi", "sata", "nvme")
     devices = (*(Disk(path, "raw", bus=bus) for bus in buses), Tpm(Path("/run/vmnet/tpm.sock")))
     changes = {"architecture": "aarch64", "spare_nics": 1}
-    return testing.machine(nics=(NIC,), devices=devices, firmware=firmware, **changes), given()
+    return testing.machine(nics=(NIC,), devices=devices, firmware=firmware, **changes), given(
+        VMNET_VNC="unix:/vnc"
+    )
 
 
 CASES = (demonstration, disks, buses, further, options, secureboot, arm)
@@ -192,7 +194,7 @@ def test_nics_are_in_order_and_never_move(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "architecture", "others"),
-    [("q35", "x86_64", 3), ("pc", "x86_64", 3), ("virt", "aarch64", 4)],
+    [("q35", "x86_64", 3), ("pc", "x86_64", 3), ("virt", "aarch64", 5)],
 )
 def test_no_two_devices_share_an_address(kind: str, architecture: str, others: int) -> None:
     disk, cdrom = Disk(Path("/disk"), "raw"), Cdrom(Path("/cd"))

@@ -52,7 +52,7 @@ def arguments(machine: Machine, options: Options) -> tuple[str, ...]:
         *memory.arguments(machine),
         *("-device", f"virtio-rng-pci,{places.small('entropy')}"),
         *firmware.arguments(machine),
-        *_display(settings[rows.VNC], options),
+        *_display(machine, options),
         *_console(machine, options),
         *_monitor(inherited.qmp(machine)),
         *_monitor(inherited.guard(machine)),
@@ -108,13 +108,16 @@ def machine_type(machine: Machine, options: Options) -> str:
     return options.settings[rows.MACHINE] or hardware.of(machine.architecture).machine
 
 
-def _display(vnc: str | None, options: Options) -> Iterator[str]:
+def _display(machine: Machine, options: Options) -> Iterator[str]:
     """Yield the VNC display and its graphics card, unless the user chooses the card."""
+    vnc, found = options.settings[rows.VNC], hardware.of(machine.architecture)
     if not vnc:
         yield from ("-display", "none")
         return
     if "-vga" not in options.extra:
-        yield from ("-device", f"VGA,{slots.DISPLAY}")
+        yield from ("-device", found.display)
+    for device in found.input:
+        yield from ("-device", device)
     yield from ("-vnc", vnc)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmnet.api import frozen
+from vmnet_qemu import slots
 
 
 @frozen
@@ -14,6 +15,8 @@ class Hardware:
     :param families: the beginnings of its machine types
     :param emulated_cpu: the CPU model without KVM
     :param tpm: the driver of a TPM
+    :param display: the graphics card
+    :param input: a keyboard and a pointer for it, unless the machine has them
     """
 
     package: str
@@ -21,6 +24,8 @@ class Hardware:
     families: tuple[str, ...]
     emulated_cpu: str
     tpm: str
+    display: str
+    input: tuple[str, ...] = ()
 
 
 _HARDWARE = {
@@ -30,6 +35,7 @@ _HARDWARE = {
         families=("q35", "pc", "isapc", "microvm"),
         emulated_cpu="max",
         tpm="tpm-crb",
+        display=f"VGA,{slots.DISPLAY}",
     ),
     # An older interrupt controller, the default in emulation, is limited to 8 CPUs. Emulation of
     # the architecture's own algorithm for pointer authentication halves the speed of Linux.
@@ -39,6 +45,8 @@ _HARDWARE = {
         families=("virt", "sbsa-ref"),
         emulated_cpu="max,pauth-impdef=on",
         tpm="tpm-tis-device",
+        display=f"virtio-gpu-pci,multifunction=on,{slots.DISPLAY}.0",
+        input=(f"qemu-xhci,id=input,{slots.DISPLAY}.1", "usb-kbd", "usb-tablet"),
     ),
 }
 
