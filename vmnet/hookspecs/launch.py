@@ -50,7 +50,7 @@ def vmnet_launch_change(settings: Settings, command: Command, change: NicChange)
     """Change a NIC of the running hypervisor: add it, remove it, or change its carrier.
 
     Called for the same strategy by a program that the keeper runs when networks are connected to
-    the container or disconnected from it. It may take five seconds. For ``plug``, the descriptors
+    the container or disconnected from it. It may take ten seconds. For ``plug``, the descriptors
     of the NIC are open in this process, and the hypervisor must get copies. Without this hook, a
     running VM gets no further network.
 
