@@ -60,6 +60,17 @@ def test_a_guest_that_answers_is_healthy(tmp_path: Path, asked: list[GuestAnswer
     assert qemu.told == ["qmp_capabilities", "query-status"]
 
 
+def test_the_vm_is_healthy_without_its_metrics(
+    tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_HELPERS_SECONDS", 0)
+    for name, expected in (("metrics", "healthy"), ("dnsmasq", "unhealthy")):
+        running.machine(tmp_path, helpers=(Helper(name, tmp_path / "none.pid"),))
+        with qmp.qemu(tmp_path / "qmp.sock"):
+            assert verdict(tmp_path)[0] == expected
+        (tmp_path / "qmp.sock").unlink()
+
+
 @pytest.mark.parametrize("state", ["paused", "prelaunch", "io-error", "guest-panicked", "new-one"])
 def test_a_machine_that_does_not_run_is_unhealthy(
     tmp_path: Path, asked: list[GuestAnswers], state: str

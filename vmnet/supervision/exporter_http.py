@@ -22,11 +22,11 @@ CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 MAX_CONNECTIONS, MAX_REQUEST_BYTES = 16, 8192
 REQUEST_SECONDS = 5.0
 _SEND_SECONDS = 5.0
-_FRESH_SECONDS = 1.0
+_FRESH_SECONDS = 5.0  # a collection takes a quarter of a second of CPU time
 
 
 class Source:
-    """The metrics, at most a second old.
+    """The metrics, at most five seconds old.
 
     :param requests: the socket on which :func:`vmnet.supervision.exporter.collect` answers
     """

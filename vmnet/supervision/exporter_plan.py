@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from vmnet import program
 from vmnet.errors import DeliveryError, SettingsError
@@ -28,6 +27,8 @@ def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | Non
     endpoint = settings[METRICS]
     if endpoint is None:
         return None
+    from importlib.util import find_spec  # a start without metrics does not need it
+
     if find_spec("prometheus_client") is None:
         raise DeliveryError(
             "VMNET_METRICS needs the Python package prometheus-client",
