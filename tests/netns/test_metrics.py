@@ -18,6 +18,7 @@ from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, hypervisor
 from vmnet.errors import SettingsError
 from vmnet.net.packets import BROADCAST, mac_bytes
+from vmnet.supervision import pidfiles
 
 ROGUE_MAC = "02:42:ac:1e:01:99"
 
@@ -59,10 +60,10 @@ def test_a_restart_of_a_helper_is_counted_until_the_next_start(network: Lan, vmn
         assert first[restarts] == 0
         assert first["vmnet_process_up", "dnsmasq"] == 1
         assert first["vmnet_guest_identity_received", "eth0", "dnsmasq"] == 0
+        old = pidfiles.read(str(pidfile))
         (pid,) = web.pids_of("dnsmasq")
         os.kill(pid, signal.SIGKILL)
-        before = pidfile.read_text()
-        until(lambda: pidfile.exists() and pidfile.read_text() != before, WAIT, "a new dnsmasq")
+        until(lambda: pidfiles.read(str(pidfile)) not in (None, old), WAIT, "a new dnsmasq")
         assert measured(vmnet, process)[restarts] == 1
     with vmnet.running(web) as process:
         assert measured(vmnet, process)[restarts] == 0
@@ -78,10 +79,17 @@ def test_a_nic_without_a_tap_has_no_counters(
     assert not [key for key in found if key[0].startswith("vmnet_network_")]
 
 
-def scraped(where: Namespace, address: str, port: int = 9100) -> str:
+def answer(where: Namespace, address: str, seconds: int = 20) -> str:
+    """Return the page; empty if there is none, for example because the machine is too busy."""
     host = f"[{address}]" if ":" in address else address
-    asked = ("curl", "-sS", "-g", "--noproxy", "*", "-m", "20", f"http://{host}:{port}/metrics")
-    return where.run(*asked, timeout=WAIT, check=False).stdout
+    asked = ("curl", "-sS", "--fail", "-g", "--noproxy", "*", "-m", str(seconds))
+    done = where.run(*asked, f"http://{host}:9100/metrics", timeout=WAIT, check=False)
+    return done.stdout
+
+
+def scraped(where: Namespace, address: str, process: Process) -> Samples:
+    page = until(lambda: answer(where, address), WAIT, "the metrics", detail=process.output)
+    return samples(page)
 
 
 @pytest.mark.parametrize("strategy", ["bridge", "macvlan", "passt"], indirect=True)
@@ -94,14 +102,12 @@ def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
     assert "Daemon metrics" in shown.stdout, shown.stderr
     assert "9100" in vmnet(web, "check", **settings).stdout
     with vmnet.running(web, **settings) as process:
-        found = until(
-            lambda: scraped(station, web.address), WAIT, "an answer", detail=process.output
-        )
-        assert samples(found)["vmnet_up",] == 1
-        assert samples(found)["vmnet_process_up", "metrics"] == 1
+        found = scraped(station, web.address, process)
+        assert found["vmnet_up",] == 1
+        assert found["vmnet_process_up", "metrics"] == 1
         (pid,) = web.pids_of("vmnet-metrics")
         if chosen.get("VMNET_BRIDGE") != "passt":
-            assert scraped(station, str(web.nic().address6))
+            assert scraped(station, str(web.nic().address6), process)["vmnet_up",] == 1
         (http,) = web.pids_of("vmnet-http")
         status = Path(f"/proc/{http}/status").read_text()
         assert "Uid:\t65534\t65534\t65534\t65534" in status
@@ -112,17 +118,17 @@ def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
             return bool(web.pids_of("vmnet-metrics")) and pid not in web.pids_of("vmnet-metrics")
 
         until(is_replaced, WAIT, "another exporter", detail=process.output)
-        restarted = until(lambda: scraped(station, web.address), WAIT, "an answer")
-        assert samples(restarted)["vmnet_process_restarts_total", "metrics"] == 1
+        restarted = scraped(station, web.address, process)
+        assert restarted["vmnet_process_restarts_total", "metrics"] == 1
 
 
 def test_the_exporter_is_found_nowhere_else(network: Lan, vmnet: Vmnet) -> None:
     """The bridge has a spare address, at which the network reaches no service of the container."""
     web, station = network.container("web"), network.station()
     settings = {"VMNET_METRICS": "9100", "VMNET_BRIDGE_ADDRESS": "172.30.1.200/24"}
-    with vmnet.running(web, **settings):
-        until(lambda: scraped(station, web.address), WAIT, "an answer")
-        assert not scraped(station, "172.30.1.200")
+    with vmnet.running(web, **settings) as process:
+        assert scraped(station, web.address, process)
+        assert not answer(station, "172.30.1.200", seconds=3)
         listening = web.run("ss", "-Hltn").stdout.split()
         assert [place for place in listening if place.endswith(":9100")] == [
             place for place in listening if place.startswith("169.254.") and ":9100" in place
@@ -132,8 +138,8 @@ def test_the_exporter_is_found_nowhere_else(network: Lan, vmnet: Vmnet) -> None:
 def test_metrics_on_loopback_keep_no_port(network: Lan, vmnet: Vmnet) -> None:
     web = network.container("web")
     web.ip("link", "set", "lo", "up")
-    with vmnet.running(web, VMNET_METRICS="127.0.0.1:9100"):
-        assert samples(scraped(web, "127.0.0.1"))["vmnet_up",] == 1
+    with vmnet.running(web, VMNET_METRICS="127.0.0.1:9100") as process:
+        assert scraped(web, "127.0.0.1", process)["vmnet_up",] == 1
 
 
 def test_metrics_need_the_guests_address_or_loopback(network: Lan, vmnet: Vmnet) -> None:
