@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Mapping
 from configparser import RawConfigParser
@@ -46,6 +47,7 @@ def _requirements(text: str) -> None:
 
 CHECKS: Mapping[str, Callable[[str], object]] = {
     ".container": _unit,
+    ".json": json.loads,
     ".py": ast.parse,
     ".sh": _shell,
     ".txt": _requirements,
