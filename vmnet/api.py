@@ -140,7 +140,7 @@ if TYPE_CHECKING:
     from vmnet.net.restore import replay as replay
     from vmnet.net.restore import snapshot as snapshot
     from vmnet.planning import capabilities as capabilities
-    from vmnet.planning import queues as queues
+    from vmnet.planning.hardware import queues as queues
     from vmnet.process import Answer as Answer
     from vmnet.running import qmp_session as qmp_session
     from vmnet.supervision import engine_files as engine_files
@@ -271,7 +271,7 @@ LATE = {
     "process": ("vmnet.process", None),
     "program": ("vmnet.program", None),
     "program_log": ("vmnet.supervision.program_log", None),
-    "queues": ("vmnet.planning.queues", None),
+    "queues": ("vmnet.planning.hardware.queues", None),
     "qmp_session": ("vmnet.running.qmp_session", None),
     "reception": ("vmnet.net.filters.reception", None),
     "redirection": ("vmnet.net.filters.redirection", None),

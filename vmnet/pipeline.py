@@ -18,7 +18,7 @@ from vmnet.model.identity import Identity
 from vmnet.model.machine import Command, Machine
 from vmnet.model.wiring import Wiring
 from vmnet.planning import network_boot, takeover
-from vmnet.planning.boot import boot_devices
+from vmnet.planning.booting.boot import boot_devices
 from vmnet.planning.machine import assemble
 from vmnet.settings import core, ports, table
 from vmnet.supervision import exporter_plan

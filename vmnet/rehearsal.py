@@ -12,14 +12,14 @@ from vmnet.imports.precompiled import Recorder
 from vmnet.settings import core
 
 # A start imports these only when it carries out a plan or examines a disk: see
-# vmnet.lifecycle.start and vmnet.planning.boot.
+# vmnet.lifecycle.start and vmnet.planning.booting.boot.
 _IMPORTED_LATE = (
     "ctypes",
     "vmnet.cli.run",
-    "vmnet.planning.image.choose",
-    "vmnet.planning.image.boot_sector",
-    "vmnet.planning.image.qcow2",
-    "vmnet.planning.queues",
+    "vmnet.planning.storage.image.choose",
+    "vmnet.planning.storage.image.boot_sector",
+    "vmnet.planning.storage.image.qcow2",
+    "vmnet.planning.hardware.queues",
     "vmnet.lifecycle.become",
     "vmnet.net.filters.antispoof",
     "vmnet.net.arp",

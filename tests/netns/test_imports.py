@@ -29,7 +29,7 @@ _FIRST = {
     "warnings",
 }
 # Most starts have a disk, unlike the starts in this test.
-_DISK = ("vmnet.planning.image",)
+_DISK = ("vmnet.planning.storage.image",)
 _FORWARDING = ("vmnet.net.arp", "vmnet.net.dns")
 # `vmnet run` with the path of the file as first argument. Its last line lists the modules that came
 # from sources, those that came from the file, the compiled code, and the file's modules.

@@ -20,8 +20,9 @@ from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
 from vmnet.errors import LaunchError, MachineError, PrivilegeError, StateError
-from vmnet.planning import capabilities, state_folder
-from vmnet.planning.state_folder import StateFolder
+from vmnet.planning import capabilities
+from vmnet.planning.storage import state_folder
+from vmnet.planning.storage.state_folder import StateFolder
 
 
 @pytest.mark.parametrize("more", ["", ",+setuid,+setgid"])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lab.wait import WAIT
 from vmnet.errors import MachineError
-from vmnet.planning.image import choose
+from vmnet.planning.storage.image import choose
 
 MIB = 1 << 20
 

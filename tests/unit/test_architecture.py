@@ -12,8 +12,8 @@ from vmnet import testing
 from vmnet.api import LaunchError, process
 from vmnet.errors import MachineError
 from vmnet.model.architecture import AARCH64, ARCHITECTURES, X86_64, Architecture
-from vmnet.planning import accelerator, architecture
-from vmnet.planning.boot import boot_devices
+from vmnet.planning.booting.boot import boot_devices
+from vmnet.planning.hardware import accelerator, architecture
 
 
 @pytest.fixture(autouse=True)

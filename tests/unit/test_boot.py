@@ -18,7 +18,7 @@ from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.machine import Kernel
 from vmnet.planning import kernel_image
-from vmnet.planning.boot import Boot, boot_devices
+from vmnet.planning.booting.boot import Boot, boot_devices
 
 
 def boot(**environ: str | Path) -> Boot:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run
-from vmnet.planning.image import boot_sector
+from vmnet.planning.storage.image import boot_sector
 
 SIZE = 4 << 20
 SYSTEM_PARTITION = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"

@@ -19,7 +19,8 @@ from vmnet.lifecycle import command_record, state, stop_signals
 from vmnet.model.devices import Disk
 from vmnet.model.machine import Command, User
 from vmnet.net import permissions
-from vmnet.planning import memory, preflight
+from vmnet.planning import preflight
+from vmnet.planning.hardware import memory
 from vmnet.settings import core
 from vmnet.settings.core import CORE, CPUS
 from vmnet.terminal.colours import styled

@@ -10,8 +10,8 @@ from tests.unit.images import create
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.model.devices import Base, Disk
-from vmnet.planning import disks, io_uring
-from vmnet.planning.image import record
+from vmnet.planning.storage import disks, io_uring
+from vmnet.planning.storage.image import record
 from vmnet.settings import core
 
 

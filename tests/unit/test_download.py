@@ -23,8 +23,8 @@ from vmnet import testing
 from vmnet.cli import run
 from vmnet.errors import MachineError, SettingsError
 from vmnet.lifecycle import download
-from vmnet.planning import disk_settings, disks
-from vmnet.planning.image import record
+from vmnet.planning.storage import disk_settings, disks
+from vmnet.planning.storage.image import record
 from vmnet.settings.disk_values import DiskValue
 
 IMAGE = random.Random(1).randbytes(3 << 20)

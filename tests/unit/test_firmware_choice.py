@@ -20,8 +20,8 @@ from vmnet.lifecycle import firmware as making
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.firmware import Firmware, FirmwareVariables
 from vmnet.model.machine import Kernel
-from vmnet.planning import firmware, firmware_files
-from vmnet.planning.boot import Boot
+from vmnet.planning.booting import firmware, firmware_files
+from vmnet.planning.booting.boot import Boot
 
 _F_OFD_SETLK = 37  # fcntl(2)
 FOR_UEFI = Boot((Disk(Path("/disk"), "raw", uefi=True),))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.command import run
 from vmnet.errors import LaunchError
-from vmnet.planning import host
+from vmnet.planning.hardware import host
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_few_open_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_limit_of_this_process_is_read() -> None:
-    program = "from vmnet.planning import host; host.require(1)"
+    program = "from vmnet.planning.hardware import host; host.require(1)"
     words = ("prlimit", "--nofile=64", "--", sys.executable, "-c", program)
     assert "may open only 64 files" in run(*words, check=False).stderr
 

@@ -10,8 +10,8 @@ from vmnet import testing
 from vmnet.errors import MachineError
 from vmnet.model.devices import Balloon
 from vmnet.model.machine import Machine
-from vmnet.planning import container_limits, memory
-from vmnet.planning.boot import Boot
+from vmnet.planning.booting.boot import Boot
+from vmnet.planning.hardware import container_limits, memory
 from vmnet.planning.machine import assemble
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.unit.images import MIB, converted, create, refused
 from vmnet.errors import MachineError
-from vmnet.planning.image import choose
-from vmnet.planning.image.choose import Choice
+from vmnet.planning.storage.image import choose
+from vmnet.planning.storage.image.choose import Choice
 
 PACKED = [
     (("gzip", "-c"), "gzip -dc disk > disk.img"),

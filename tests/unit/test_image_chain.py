@@ -10,8 +10,8 @@ import pytest
 from tests.lab.command import run
 from tests.unit.images import create, header, qemu_img, refused, truncate
 from vmnet.errors import MachineError
-from vmnet.planning.image import choose, qcow2
-from vmnet.planning.image.choose import Choice
+from vmnet.planning.storage.image import choose, qcow2
+from vmnet.planning.storage.image.choose import Choice
 
 
 def overlay(path: Path, base: str | Path, base_format: str = "qcow2", *options: str) -> Path:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.images import MIB, converted, create, header, qemu_img, refused, truncate
-from vmnet.planning.image import choose
-from vmnet.planning.image.choose import Choice
+from vmnet.planning.storage.image import choose
+from vmnet.planning.storage.image.choose import Choice
 
 OTHERS = [
     ("qcow",),

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tests.unit.images import converted
 from vmnet.errors import MachineError
-from vmnet.planning.image import choose, magic, other_formats, qcow2
-from vmnet.planning.image.reading import Read
+from vmnet.planning.storage.image import choose, magic, other_formats, qcow2
+from vmnet.planning.storage.image.reading import Read
 
 FORMATS = ("qcow", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", "parallels")
 # Marks in the first sector that QEMU recognises, and similar bytes that are not marks.

@@ -13,8 +13,8 @@ from tests.unit.images import create, header, refused
 from vmnet.errors import MachineError
 from vmnet.lifecycle import disks
 from vmnet.model.devices import Base, Disk
-from vmnet.planning.image import choose, lock, record
-from vmnet.planning.image.choose import Choice
+from vmnet.planning.storage.image import choose, lock, record
+from vmnet.planning.storage.image.choose import Choice
 
 _QCOW2 = b"QFI\xfb\0\0\0\3"
 # Locks a byte as QEMU does for writing, and names itself like QEMU.

@@ -17,8 +17,9 @@ from tests.lab import kustomize
 from tests.lab.pod_security import level
 from tests.unit.test_docs import rows
 from vmnet.cli import health
-from vmnet.planning import memory, stop_time
+from vmnet.planning import stop_time
 from vmnet.planning.capabilities import NEEDED, VM
+from vmnet.planning.hardware import memory
 from vmnet.settings import core, table, values
 
 Objects = list[dict[str, Any]]

@@ -12,8 +12,8 @@ from vmnet.errors import MachineError
 from vmnet.model.devices import Balloon, Cdrom, Channel, Disk
 from vmnet.model.machine import Nic
 from vmnet.model.wiring import Tap
-from vmnet.planning import accelerator
-from vmnet.planning.boot import Boot
+from vmnet.planning.booting.boot import Boot
+from vmnet.planning.hardware import accelerator
 from vmnet.planning.machine import assemble
 
 

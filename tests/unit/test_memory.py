@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmnet.errors import MachineError
-from vmnet.planning import container_limits, memory
+from vmnet.planning.hardware import container_limits, memory
 
 _GIB = 1 << 30
 

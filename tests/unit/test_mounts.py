@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from vmnet.planning.mounts import Mounts, Place
+from vmnet.planning.storage.mounts import Mounts, Place
 
 TABLE = r"""22 1 0:50 / / rw - overlay overlay rw
 23 22 8:1 /srv/vm /data rw - ext4 /dev/sda1 rw

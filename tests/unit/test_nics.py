@@ -10,7 +10,8 @@ from vmnet import testing
 from vmnet.errors import MachineError
 from vmnet.model.devices import Cdrom, Disk
 from vmnet.model.firmware import Firmware
-from vmnet.planning import boot_order, nics
+from vmnet.planning import nics
+from vmnet.planning.booting import boot_order
 
 BIOS = Firmware()
 IDENTITY = testing.identity(

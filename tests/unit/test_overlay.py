@@ -18,8 +18,8 @@ from vmnet import process, testing
 from vmnet.errors import MachineError, SettingsError
 from vmnet.lifecycle import disks
 from vmnet.model.devices import Disk
-from vmnet.planning.boot import boot_devices
-from vmnet.planning.image import lock
+from vmnet.planning.booting.boot import boot_devices
+from vmnet.planning.storage.image import lock
 from vmnet.process import Outcome
 
 _MIB = 1 << 20

@@ -14,8 +14,8 @@ from vmnet.errors import SettingsError
 from vmnet.model.devices import Base, Cdrom, Device, Disk
 from vmnet.model.firmware import Firmware, FirmwareVariables
 from vmnet.model.machine import Kernel
-from vmnet.planning import disks, own_files
-from vmnet.planning.own_files import OwnFile
+from vmnet.planning.storage import disks, own_files
+from vmnet.planning.storage.own_files import OwnFile
 from vmnet.settings import values
 from vmnet.settings.table import optional, setting
 

@@ -19,7 +19,7 @@ from vmnet.errors import MachineError, PluginError, PrivilegeError
 from vmnet.model.delivery import Daemon, Delivery, File
 from vmnet.model.devices import Base, Disk
 from vmnet.planning import capabilities, preflight
-from vmnet.planning.state_folder import StateFolder
+from vmnet.planning.storage.state_folder import StateFolder
 
 # QEMU's locks of a disk that it writes: it uses permissions 0, 1 and 3, and denies 1 and 3.
 WRITER, READER = (100, 101, 103, 201, 203), (100, 201)

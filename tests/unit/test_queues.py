@@ -10,7 +10,8 @@ from attrs import evolve
 from vmnet import testing
 from vmnet.errors import MachineError
 from vmnet.model.wiring import Stream, Tap
-from vmnet.planning import accelerator, nics, queues, vhost
+from vmnet.planning import nics
+from vmnet.planning.hardware import accelerator, queues, vhost
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from vmnet.lifecycle import readdress
+from vmnet.lifecycle.changes import readdress
 from vmnet.model.identity import Interface, Route
 from vmnet.net.restore.assigned import Assigned
 

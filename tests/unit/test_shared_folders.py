@@ -15,8 +15,9 @@ from tests.lab.wait import WAIT
 from vmnet import testing
 from vmnet.errors import MachineError, SettingsError, VmnetError
 from vmnet.model.devices import SharedFolder
-from vmnet.planning import capabilities, shared_folders
-from vmnet.planning.own_files import OwnFile
+from vmnet.planning import capabilities
+from vmnet.planning.storage import shared_folders
+from vmnet.planning.storage.own_files import OwnFile
 from vmnet.settings import values
 from vmnet.settings.table import optional
 
@@ -146,8 +147,8 @@ import sys
 from pathlib import Path
 from vmnet import testing
 from vmnet.errors import MachineError
-from vmnet.planning import shared_folders
-from vmnet.planning.own_files import OwnFile
+from vmnet.planning.storage import shared_folders
+from vmnet.planning.storage.own_files import OwnFile
 settings = testing.settings({"VMNET_SHARE": sys.argv[1]})
 try:
     shared_folders.plan(settings, [OwnFile("VMNET_KERNEL", Path(sys.argv[2]))])

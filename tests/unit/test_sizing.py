@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmnet import testing
-from vmnet.planning import container_limits, memory, sizing
+from vmnet.planning.hardware import container_limits, memory, sizing
 
 _MIB = 1 << 20
 NONE = "9223372036854771712"  # no limit, with version 1

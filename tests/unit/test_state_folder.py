@@ -13,8 +13,8 @@ from vmnet.errors import MachineError
 from vmnet.lifecycle import state_folder as folders
 from vmnet.model.devices import Base, Device, Disk
 from vmnet.model.firmware import Firmware, FirmwareVariables
-from vmnet.planning import state_folder
-from vmnet.planning.state_folder import StateFolder
+from vmnet.planning.storage import state_folder
+from vmnet.planning.storage.state_folder import StateFolder
 
 PERSISTENT = Disk(Path("/disk"), "raw")
 EPHEMERAL = Disk(Path("/disk"), "raw", ephemeral=True)

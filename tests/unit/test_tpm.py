@@ -14,7 +14,7 @@ from vmnet import process, testing
 from vmnet.errors import MachineError, PrivilegeError
 from vmnet.model.devices import Disk, Tpm
 from vmnet.planning import capabilities, tpm
-from vmnet.planning.boot import Boot
+from vmnet.planning.booting.boot import Boot
 
 BOOT = Boot((Disk(Path("/disk"), "raw"),))
 EPHEMERAL = Boot((Disk(Path("/disk"), "raw", ephemeral=True),))

@@ -11,8 +11,8 @@ import pytest
 from attrs import evolve
 
 from vmnet.errors import StateError
-from vmnet.lifecycle import uplink_record
-from vmnet.lifecycle.uplink_record import Uplink, UplinkRecord
+from vmnet.lifecycle.changes import uplink_record
+from vmnet.lifecycle.changes.uplink_record import Uplink, UplinkRecord
 from vmnet.net.device import Device, devices
 
 ETH0 = Device(2, "eth0", True, True, True, 3, "veth")

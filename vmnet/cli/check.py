@@ -19,20 +19,12 @@ from vmnet.lifecycle import files, run_directory, vm_record
 from vmnet.lifecycle import state as saved_state
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import Redirect, Wiring
-from vmnet.planning import (
-    accelerator,
-    architecture,
-    huge_pages,
-    memory,
-    network_boot,
-    preflight,
-    sizing,
-    state_folder,
-    takeover,
-)
-from vmnet.planning.boot import Boot, boot_devices, disk_variables
-from vmnet.planning.disk_settings import NotDownloadedError
+from vmnet.planning import network_boot, preflight, takeover
+from vmnet.planning.booting.boot import Boot, boot_devices, disk_variables
+from vmnet.planning.hardware import accelerator, architecture, huge_pages, memory, sizing
 from vmnet.planning.machine import assemble
+from vmnet.planning.storage import state_folder
+from vmnet.planning.storage.disk_settings import NotDownloadedError
 from vmnet.settings.core import ACCEL, HUGEPAGES, METRICS, RUN_DIR
 from vmnet.settings.table import Settings
 from vmnet.supervision import exporter_plan

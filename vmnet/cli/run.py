@@ -12,7 +12,10 @@ from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import recovery, shared_network, start, stop_signals
 from vmnet.pipeline import Plan
-from vmnet.planning import boot, disk_settings, preflight, sizing, state_folder, stop_time
+from vmnet.planning import preflight, stop_time
+from vmnet.planning.booting import boot
+from vmnet.planning.hardware import sizing
+from vmnet.planning.storage import disk_settings, state_folder
 from vmnet.settings.core import GUARD, STOP_TIMEOUT
 from vmnet.settings.table import Settings
 

@@ -14,7 +14,7 @@ from vmnet import process
 from vmnet.errors import MachineError
 from vmnet.lifecycle import state_folder
 from vmnet.model.devices import Device, Disk, Preparation
-from vmnet.planning.image import lock, record
+from vmnet.planning.storage.image import lock, record
 
 _log = logging.getLogger(__name__)
 # A file system without hard links, such as vfat.

@@ -20,7 +20,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from vmnet.errors import MachineError
-from vmnet.planning import downloads
+from vmnet.planning.storage import downloads
 from vmnet.settings.disk_values import DiskValue
 
 _log = logging.getLogger(__name__)

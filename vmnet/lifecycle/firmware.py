@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from vmnet.errors import MachineError
 from vmnet.lifecycle import files, state_folder
 from vmnet.model.firmware import FirmwareVariables
-from vmnet.planning.image import lock
+from vmnet.planning.storage.image import lock
 
 _log = logging.getLogger(__name__)
 

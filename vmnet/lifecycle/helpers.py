@@ -129,7 +129,7 @@ def _watches(
     """Yield the daemons' watches, and the watch of the network."""
     for daemon in daemons:
         yield from watches.watch_of(daemon)
-    argv = program.command("vmnet.lifecycle.uplink_changes", settings[RUN_DIR])
+    argv = program.command("vmnet.lifecycle.changes.uplink_changes", settings[RUN_DIR])
     yield Watch("uplinks", argv, known=known)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vmnet.errors import BridgeError, StateError
 from vmnet.hooks.facade import Hooks
-from vmnet.lifecycle import run_directory, state, uplink_record, vm_record
+from vmnet.lifecycle import run_directory, state, vm_record
+from vmnet.lifecycle.changes import uplink_record
 from vmnet.settings.core import RUN_DIR
 
 _log = logging.getLogger(__name__)

@@ -19,18 +19,17 @@ from vmnet.lifecycle import (
     saved_vm,
     state,
     stop_signals,
-    uplink_description,
-    uplink_record,
     vm_record,
 )
+from vmnet.lifecycle.changes import uplink_description, uplink_record
 from vmnet.model.devices import Disk
 from vmnet.model.firmware import Firmware
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
 from vmnet.net import announcement, device
 from vmnet.pipeline import Plan
-from vmnet.planning import state_folder
 from vmnet.planning.nics import described
+from vmnet.planning.storage import state_folder
 from vmnet.settings.core import HOTPLUG, INTERFACES, RUN_DIR
 from vmnet.settings.table import Settings
 
@@ -149,7 +148,7 @@ def _write_records(
     is_given = settings[HOTPLUG] > 0 and not record.is_user_mode
     if not is_given and uplink_record.appeared(record, devices, wanted):
         # Connected during planning. The keeper handles NICs that the guest gets, or appear later.
-        from vmnet.lifecycle import uplink_changes
+        from vmnet.lifecycle.changes import uplink_changes
 
         uplink_changes.log_changes(run_dir, os.environ)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from vmnet.errors import MachineError, StateError
 from vmnet.lifecycle import files
-from vmnet.planning import state_folder
-from vmnet.planning.image import lock, record
-from vmnet.planning.state_folder import StateFolder
+from vmnet.planning.storage import state_folder
+from vmnet.planning.storage.image import lock, record
+from vmnet.planning.storage.state_folder import StateFolder
 
 
 def hold(folder: StateFolder, vm: str, undo: ExitStack) -> int:

@@ -9,18 +9,12 @@ from vmnet.model.devices import AGENT_CHANNEL, Balloon, Channel, Device, SharedF
 from vmnet.model.identity import Identity
 from vmnet.model.machine import Machine
 from vmnet.model.wiring import Wiring
-from vmnet.planning import (
-    accelerator,
-    architecture,
-    boot_order,
-    firmware,
-    memory,
-    nics,
-    own_files,
-    sizing,
-)
-from vmnet.planning.boot import Boot
-from vmnet.planning.own_files import OwnFile
+from vmnet.planning import nics
+from vmnet.planning.booting import boot_order, firmware
+from vmnet.planning.booting.boot import Boot
+from vmnet.planning.hardware import accelerator, architecture, memory, sizing
+from vmnet.planning.storage import own_files
+from vmnet.planning.storage.own_files import OwnFile
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -89,7 +83,7 @@ def _tpm(settings: Settings, boot: Boot) -> Iterator[Tpm]:
 def _shared(settings: Settings, files: tuple[OwnFile, ...]) -> tuple[SharedFolder, ...]:
     if not settings[core.SHARE]:
         return ()
-    from vmnet.planning import shared_folders
+    from vmnet.planning.storage import shared_folders
 
     return shared_folders.plan(settings, files)
 
@@ -98,7 +92,7 @@ def _memory(settings: Settings) -> tuple[int, int]:
     """Return the size of the memory, and of its huge pages; huge pages count for no other limit."""
     wanted = sizing.memory_size(settings)
     if settings[core.HUGEPAGES]:
-        from vmnet.planning import huge_pages
+        from vmnet.planning.hardware import huge_pages
 
         return huge_pages.require(wanted)
     memory.require(wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmnet.errors import MachineError
 from vmnet.model.identity import Identity
 from vmnet.model.wiring import UserMode, Wiring
-from vmnet.planning import boot_order
+from vmnet.planning.booting import boot_order
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 

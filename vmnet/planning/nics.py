@@ -11,7 +11,8 @@ from vmnet.model.identity import Identity, Interface
 from vmnet.model.machine import Nic
 from vmnet.model.nic_models import VIRTIO
 from vmnet.model.wiring import Port, Tap, Wiring
-from vmnet.planning import boot_order, vhost
+from vmnet.planning.booting import boot_order
+from vmnet.planning.hardware import vhost
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 

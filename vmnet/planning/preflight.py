@@ -11,8 +11,10 @@ from pathlib import Path
 
 from vmnet.model.delivery import Delivery
 from vmnet.model.devices import Device, Disk, daemon_of
-from vmnet.planning import capabilities, host, state_folder
-from vmnet.planning.state_folder import StateFolder
+from vmnet.planning import capabilities
+from vmnet.planning.hardware import host
+from vmnet.planning.storage import state_folder
+from vmnet.planning.storage.state_folder import StateFolder
 
 # The name of the check, and a function that returns a detail, or raises VmnetError.
 Check = tuple[str, Callable[[], str]]
@@ -81,7 +83,7 @@ def _disk(
     disks = [d for d in devices if isinstance(d, Disk) and d.path not in written]
     if not disks:
         return "none"
-    from vmnet.planning.image import lock
+    from vmnet.planning.storage.image import lock
 
     lock.require_free(disks, own, state.path)
     return f"no other VM uses {', '.join(str(disk.path) for disk in disks)}"

@@ -8,8 +8,9 @@ from vmnet import process, program
 from vmnet.errors import MachineError
 from vmnet.model.delivery import Daemon
 from vmnet.model.devices import Tpm
-from vmnet.planning import boot_order, capabilities, files
-from vmnet.planning.boot import Boot
+from vmnet.planning import capabilities, files
+from vmnet.planning.booting import boot_order
+from vmnet.planning.booting.boot import Boot
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 

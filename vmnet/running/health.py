@@ -14,7 +14,8 @@ from pathlib import Path
 from attrs import evolve
 
 from vmnet.errors import GuestError, StateError
-from vmnet.lifecycle import files, uplink_record, vm_record
+from vmnet.lifecycle import files, vm_record
+from vmnet.lifecycle.changes import uplink_record
 from vmnet.lifecycle.vm_record import GuestNic, VmRecord
 from vmnet.model.base import frozen
 from vmnet.running import guest_answers, local_state, run_state, snapshot_lock

@@ -8,7 +8,7 @@ from vmnet import engine
 from vmnet.errors import GuestError
 from vmnet.hooks.facade import Hooks
 from vmnet.lifecycle import state
-from vmnet.lifecycle import uplink_record as uplinks
+from vmnet.lifecycle.changes import uplink_record as uplinks
 from vmnet.lifecycle.vm_record import Helper, VmRecord
 from vmnet.model.base import frozen
 from vmnet.model.identity import Identity

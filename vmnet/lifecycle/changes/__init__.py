@@ -1,0 +1,1 @@
+"""Carry changes of the container's networks to the guest while the VM runs."""

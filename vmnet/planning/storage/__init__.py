@@ -1,0 +1,1 @@
+"""Choose the VM's disks and shared folders, and find which files they use."""
