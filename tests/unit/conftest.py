@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
 from tests.unit import recorder
-from vmnet.lifecycle import stop_signals
+from vmnet.lifecycle import helpers, stop_signals
 from vmnet.net import namespace_record
 from vmnet.supervision import signals
+from vmnet.supervision.watches import Watch
 
 INSTALLED = Path(__file__).with_name("installed")
 
@@ -22,6 +25,13 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(INSTALLED)
     recorder.CALLS.clear()
     recorder.FAIL_AT.clear()
+    made = helpers._watches
+
+    def harmless(*given: Any) -> Iterator[Watch]:
+        """Yield the watches with a program that changes nothing in the machine's own network."""
+        return (evolve(watch, argv=("/bin/true",)) for watch in made(*given))
+
+    monkeypatch.setattr(helpers, "_watches", harmless)
     kept = {number: signal.getsignal(number) for number in signals.STOP_SIGNALS}
     yield
     stop_signals._arrived.clear()

@@ -10,7 +10,7 @@ from tests.lab.wait import WAIT
 
 
 def run(program: str, *options: str, path: Path | None = None) -> str:
-    """Return the program's output.
+    """Return the program's output. It runs in a network of its own, where no VM has left a record.
 
     :param options: the interpreter's options
     :param path: a folder to import from
@@ -18,7 +18,7 @@ def run(program: str, *options: str, path: Path | None = None) -> str:
     """
     environ = {"PYTHONPATH": str(path)} if path else None
     done = subprocess.run(
-        (sys.executable, *options, "-c", program),
+        ("unshare", "--net", sys.executable, *options, "-c", program),
         capture_output=True,
         text=True,
         timeout=WAIT,
