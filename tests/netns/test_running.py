@@ -14,6 +14,7 @@ from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet
 from vmnet.errors import BridgeError
+from vmnet.supervision import pidfiles
 
 
 def test_a_start_records_its_helpers(network: Lan, vmnet: Vmnet) -> None:
@@ -49,10 +50,7 @@ def test_a_start_records_its_helpers(network: Lan, vmnet: Vmnet) -> None:
 
 
 def _await_successor(pidfile: Path, pid: int) -> None:
-    def has_changed() -> bool:
-        return pidfile.exists() and pidfile.read_text().strip() not in ("", str(pid))
-
-    until(has_changed, WAIT, "another process")
+    until(lambda: pidfiles.read(str(pidfile)) not in (None, pid), WAIT, "another process")
 
 
 def test_a_second_start_in_a_running_vms_container_changes_nothing(
