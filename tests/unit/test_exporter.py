@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.lab.wait import WAIT, until
 from tests.unit.captured_log import CapturedLog
@@ -160,6 +162,12 @@ def test_the_answer_to_a_request(request_: bytes, text: bytes, status: bytes) ->
     assert (body == text) == (status == b"200 OK")
     assert b"Traceback" not in found
     assert b"Python" not in found
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"GET /metrics ", GET[:-2], b"GET /"]))
+def test_no_bytes_cause_anything_but_an_answer(tail: bytes, head: bytes) -> None:
+    found = exporter_http.answer(head + tail + b"\r\n\r\n", Fixed(TEXT))
+    assert b"Traceback" not in found
 
 
 @contextmanager
