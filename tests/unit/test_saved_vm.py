@@ -97,12 +97,17 @@ def changes(told: list[str]) -> list[str]:
     return [command for command in told if not command.startswith(("q", "job"))]
 
 
+@pytest.mark.parametrize(
+    "file",
+    ["/dev/fdset/0", 'json:{"driver": "qcow2", "file": {"filename": "/dev/fdset/0"}}', "{image}"],
+)
 def test_saving_stops_the_guest_and_ends_qemu_afterwards(
-    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     ended: list[Path] = []
     monkeypatch.setattr(save, "quit_after_exit", ended.append)
-    with running_vm(tmp_path, image) as (machine, qemu):
+    disks = [block(image={}, file=file.replace("{image}", str(image)))]
+    with running_vm(tmp_path, image, query_block=disks) as (machine, qemu):
         assert save.save(machine, tmp_path).result == "saved"
     assert changes(qemu.told) == ["stop", "snapshot-save", "stop"]
     assert ended == [tmp_path / "qmp.sock"]

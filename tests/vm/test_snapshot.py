@@ -13,6 +13,7 @@ from tests.lab.images.bootable import convert
 from tests.lab.images.initrd import appended
 from tests.lab.images.kernel_modules import modules
 from tests.lab.net.lan import Lan
+from tests.lab.wait import WAIT
 from tests.vm.agent_guest import Inside, settings
 from tests.vm.conftest import DemoVm
 from tests.vm.test_least_privilege import STOPPED
@@ -129,6 +130,19 @@ def test_memory_disks_firmware_and_tpm_return_together(
 
         assert inside("snapshot", "delete", "one").returncode == 0
         assert inside("snapshot", "list", "--json").json() == []
+
+        # All of it also returns in a new QEMU, with a new swtpm.
+        before, variables = tpm.state(), (state / "uefi-variables.fd").read_bytes()
+        assert before[1] == 11
+        saved = inside("stop", "--save")
+        assert saved.returncode == 0, saved.stderr
+        assert guest.process.wait(WAIT) == 0
+    with machine.booted(web, **own) as guest:
+        guest.says("the guest is resumed as it was saved")
+        inside = Inside(guest, machine)
+        assert Tpm(inside).state() == before
+        assert (state / "uefi-variables.fd").read_bytes() == variables
+        assert inside.shell(found).split() == ["Again"] * 3
         inside.shell("sync; umount /mnt/vda /mnt/vdb")
     run("qemu-img", "check", "-q", data)
     run("qemu-img", "check", "-q", next(state.glob("**/*.qcow2")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from vmnet.running.qmp_session import QmpSession
 from vmnet.running.snapshots import BlockNode
 from vmnet.running.stop import Stopped, quit_after_exit
 
-_SETS = "/dev/fdset/"
+_SETS, _JSON = "/dev/fdset/", "json:"
 
 
 def save(record: VmRecord, run_dir: Path) -> Stopped:
@@ -74,13 +75,21 @@ def _savable(qemu: QmpSession) -> tuple[BlockNode, ...]:
 def _images(command: Command, found: tuple[BlockNode, ...]) -> list[Path]:
     """Return the images of the disks, and what else QEMU writes: the variables of UEFI."""
     paths = {file.path for file in command.opened if file.writable}
-    paths |= {Path(disk.file) for disk in found if not disk.file.startswith(_SETS)}
+    names = {_image(disk.file) for disk in found}
+    paths |= {Path(name) for name in names if not name.startswith(_SETS)}
     if others := [path for path in paths if path.is_block_device() or not path.exists()]:
         raise GuestError(
             f"{others[0]} is not an image file, whose changes vmnet could recognise",
             "use a qcow2 image in a file, or `vmnet snapshot`",
         )
     return sorted(path for path in paths if path.is_file())
+
+
+def _image(name: str) -> str:
+    """Return the image that QEMU's name of a disk means. A disk with options has a name in JSON."""
+    if not name.startswith(_JSON):
+        return name
+    return str(json.loads(name.removeprefix(_JSON))["file"]["filename"])
 
 
 def describe_version(version: dict[str, Any]) -> str:
