@@ -153,6 +153,27 @@ def test_a_hypervisor_that_cannot_be_executed_undoes_the_start(
     assert not [pid for pid in web.pids() if "dnsmasq" in Path(f"/proc/{pid}/comm").read_text()]
 
 
+def test_a_start_that_has_given_up_its_capabilities_leaves_the_undo_to_the_next(
+    web: Namespace, vmnet: Vmnet, tmp_path: Path
+) -> None:
+    """QEMU as root, and no SETPCAP: the capabilities are gone before the exec, which fails."""
+    before = web.dump()
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\x7fELF but not really")
+    broken.chmod(0o755)
+    environ = {**vmnet.environ, "VMNET_QEMU": str(broken), "VMNET_USER": "root"}
+    without = ("setpriv", "--bounding-set", "-setpcap", "--inh-caps", "-setpcap")
+    ended = web.run(*without, *VMNET, "run", env=environ, check=False)
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    assert "the network could not be restored: no permission to" in ended.stderr
+    assert "the next start restores it" in ended.stderr
+    assert "the network is as it was" not in ended.stderr
+    assert (vmnet.run_dir / "state.json").exists()
+    ended = _run(vmnet, web, VMNET_QEMU=str(broken))
+    assert ended.returncode == LaunchError.exit_code, ended.stderr
+    require_same(before, web.dump())
+
+
 def test_a_foreign_bridge_named_br0_is_left_unchanged(web: Namespace, vmnet: Vmnet) -> None:
     web.ip("link", "add", "br0", "type", "bridge")
     before = web.dump()

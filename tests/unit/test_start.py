@@ -19,6 +19,7 @@ from vmnet.errors import (
     InterruptedStartError,
     LaunchError,
     PluginError,
+    PrivilegeError,
     VmnetError,
 )
 from vmnet.hooks.facade import Hooks
@@ -358,6 +359,28 @@ def test_a_failed_undo_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) 
     with pytest.raises(LaunchError):
         start.start(hooks, plan)
     assert names(run_dir) == ["state.json"]
+
+
+@pytest.mark.parametrize(("failing", "kept"), [("build_bridge", []), ("launch", ["state.json"])])
+def test_a_missing_privilege_means_that_nothing_has_changed_only_if_the_network_lacked_it(
+    failing: str,
+    kept: list[str],
+    hooks: Hooks,
+    plan: Plan,
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the exec, the start may have given up what the undo needs."""
+
+    def refuse(hooks: Hooks, wiring: object) -> None:
+        raise PrivilegeError("no permission to remove br0")
+
+    monkeypatch.setattr(Hooks, "restore_bridge", refuse)
+    if failing == "build_bridge":
+        monkeypatch.setattr(Hooks, failing, refuse)
+    with pytest.raises(VmnetError):  # the recorder launches nothing
+        start.start(hooks, plan)
+    assert names(run_dir) == kept
 
 
 def test_nothing_to_recover(hooks: Hooks) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import NoReturn
 
 from vmnet.errors import BridgeError, LaunchError, PrivilegeError, VmnetError
@@ -49,9 +50,9 @@ def start(hooks: Hooks, plan: Plan, there: frozenset[int] | None = None) -> NoRe
     try:
         now = device_indexes()
         _carry_out(hooks, plan, now - (now if there is None else there), undo)
-    except BaseException:
+    except BaseException as error:
         stop_signals.ignore()  # a second signal must not interrupt the undos
-        undo.close()
+        undo.__exit__(type(error), error, error.__traceback__)
         raise
 
 
@@ -67,7 +68,7 @@ def _carry_out(hooks: Hooks, plan: Plan, late: frozenset[int], undo: ExitStack) 
     _prepare_disks(plan.machine, undo)
     _prepare_firmware(plan.machine.firmware, undo)
     state.save(hooks.settings[RUN_DIR], plan.identity, plan.wiring)
-    undo.callback(_restore, hooks, plan.wiring)
+    undo.push(partial(_restore, hooks, plan.wiring))
     hooks.build_bridge(plan.wiring)
     for delivery in plan.deliveries:
         deliver.deliver(delivery, undo)
@@ -190,18 +191,26 @@ def _reading_devices() -> Iterator[None]:
         ) from None
 
 
-def _restore(hooks: Hooks, wiring: Wiring) -> None:
-    """Restore the network, and keep the saved state for the next start if that fails."""
+def _restore(hooks: Hooks, wiring: Wiring, _: object, cause: object, __: object) -> None:
+    """Restore the network, and keep the saved state for the next start if that fails.
+
+    :param cause: the error of the start
+    """
     try:
         hooks.restore_bridge(wiring)
-    except PrivilegeError:
-        # Without this privilege the start changed nothing. Its own error is reported.
-        _log.debug("nothing to restore")
     except VmnetError as error:
+        hint = error.hint
+        if isinstance(error, PrivilegeError):
+            if isinstance(cause, PrivilegeError):
+                # Without this privilege the start changed nothing. Its own error is reported.
+                _log.debug("nothing to restore")
+                state.discard(hooks.settings[RUN_DIR])
+                return
+            hint = "the start has given up its capabilities already; the next start restores it"
         _log.error(
             "the network could not be restored: %s",
             error,
-            extra={"event": "network.restore_failed", "hint": error.hint},
+            extra={"event": "network.restore_failed", "hint": hint},
         )
         return
     state.discard(hooks.settings[RUN_DIR])
