@@ -52,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "snapshot",
         "Save the running VM's memory and disks within its qcow2 images, or return to them. The "
-        "guest pauses meanwhile.",
+        "guest pauses meanwhile. Without arguments, list the snapshots. thaw unfreezes file "
+        "systems that stay frozen because a command was killed.",
     )
     actions = ("create", "list", "restore", "delete", "thaw")
     parser.add_argument("action", nargs="?", default="list", choices=actions)
