@@ -118,5 +118,6 @@ EVENTS: Mapping[str, str] = {
     "snapshot.created": "A snapshot was created.",
     "snapshot.restored": "The VM was restored to a snapshot.",
     "snapshot.deleted": "A snapshot was deleted.",
+    "snapshot.not_deleted": "A saved state can't be deleted after the guest was resumed.",
     OTHER: "Any other line: of a plugin, or at the level debug.",
 }

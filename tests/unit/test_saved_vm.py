@@ -19,7 +19,8 @@ from vmnet.lifecycle import command_record, saved_vm
 from vmnet.lifecycle import resume as start
 from vmnet.lifecycle.vm_record import VmRecord
 from vmnet.model.machine import Command, Opened
-from vmnet.running import resume, save, snapshot_lock
+from vmnet.running import qmp_session, resume, save, snapshot_lock, snapshots
+from vmnet.running.qmp_session import QmpSession
 
 COMMAND = Command(("qemu", "-S", "-m", "256", "-object", "secret,id=one,data=hunter2"))
 NICS = (running.NIC,)
@@ -151,6 +152,26 @@ def test_a_guest_that_qemu_fails_to_save_runs_on(tmp_path: Path, image: Path) ->
     assert not saved_vm.exists(tmp_path)
 
 
+def test_an_interrupted_save_waits_until_the_guest_runs_on(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While QEMU writes the memory, it answers nothing."""
+    waits: dict[str, float] = {}
+    ask = QmpSession.ask
+
+    def recording_ask(session: QmpSession, command: str, *given: Any, **named: Any) -> Any:
+        waits[command] = named.get("seconds", qmp_session.SECONDS)
+        if command == "snapshot-save":
+            raise KeyboardInterrupt
+        return ask(session, command, *given, **named)
+
+    monkeypatch.setattr(QmpSession, "ask", recording_ask)
+    with running_vm(tmp_path, image) as (machine, qemu), pytest.raises(KeyboardInterrupt):
+        save.save(machine, tmp_path)
+    assert changes(qemu.told) == ["stop", "cont"]
+    assert waits["cont"] == waits["snapshot-save"] == snapshots.SECONDS
+
+
 def resumed(tmp_path: Path, image: Path, version: str, **answers: Any) -> list[str]:
     with running_vm(tmp_path, image, **{"query_block": [TAKEN], **answers}) as (_, qemu):
         resume.main(str(tmp_path), str(os.getpid()), version)
@@ -187,6 +208,46 @@ def test_a_guest_that_can_not_be_resumed_boots(
     assert "is paused" not in said
 
 
+def test_a_qemu_that_can_not_be_reached_boots(
+    tmp_path: Path, image: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with running_vm(tmp_path, image), snapshot_lock.locked(tmp_path):
+        resume.main(str(tmp_path), str(os.getpid()), "10.0.2 ")
+    said = capfd.readouterr().err
+    assert "error: the guest boots, and is not resumed as it was saved: another" in said
+    assert f"`vmnet snapshot restore {SAVED}`" in said
+
+
+@pytest.mark.parametrize(
+    ("refused", "told", "said"),
+    [
+        (
+            "stop",
+            ["stop", "system_reset", "cont"],
+            "error: the guest boots, and is not resumed as it was saved: QEMU does not carry out",
+        ),
+        (
+            "snapshot-delete",
+            ["stop", "snapshot-load", "cont", "snapshot-delete"],
+            "warning: the saved state, which is no longer needed, is not deleted: QEMU does not",
+        ),
+    ],
+)
+def test_the_guest_runs_whatever_qemu_refuses(
+    tmp_path: Path,
+    image: Path,
+    capfd: pytest.CaptureFixture[str],
+    refused: str,
+    told: list[str],
+    said: str,
+) -> None:
+    with running_vm(tmp_path, image, query_block=[TAKEN]) as (_, qemu):
+        qemu.refused.add(refused)
+        resume.main(str(tmp_path), str(os.getpid()), "10.0.2 ")
+    assert changes(qemu.told) == told
+    assert said in capfd.readouterr().err
+
+
 def test_a_start_that_failed_resumes_nothing(tmp_path: Path) -> None:
     resume.main(str(tmp_path), str(os.getpid()), "10.0.2 ")
 
@@ -205,7 +266,20 @@ def prepared(
     monkeypatch.setattr("os.killpg", lambda *_: None)
     with ExitStack() as undo:
         start.prepare(tmp_path, command, NICS, undo)
+        undo.pop_all()  # the start succeeds
     return ran
+
+
+def test_a_start_that_fails_leaves_the_record_to_the_next(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmnet.process.spawn", lambda *_: os.getpid())
+    monkeypatch.setattr("os.killpg", lambda *_: None)
+    saved_vm.save(tmp_path, record(image))
+    with ExitStack() as undo:
+        start.prepare(tmp_path, COMMAND, NICS, undo)
+        assert not saved_vm.exists(tmp_path)
+    assert saved_vm.take(tmp_path) == record(image)
 
 
 def test_a_start_resumes_only_the_same_machine(

@@ -38,6 +38,7 @@ def prepare(run_dir: Path, command: Command, nics: Sequence[GuestNic], undo: Exi
         return
     if saved is None:
         return
+    undo.callback(saved_vm.save, run_dir, saved)  # for the next start
     if differences := list(saved_vm.differences(saved, command, nics)):
         _log.warning(
             "the guest boots, and is not resumed as it was saved: %s",

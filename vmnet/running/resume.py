@@ -30,10 +30,17 @@ def main(run_dir: str, pid: str, version: str) -> None:
     :param version: of the QEMU that saved the state
     """
     with program_log.logged():
-        record = _await_qemu(Path(run_dir), int(pid))
-        if record is not None:
-            with snapshot_lock.locked(Path(run_dir)):
-                resume(record, version)
+        try:
+            record = _await_qemu(Path(run_dir), int(pid))
+            if record is not None:
+                with snapshot_lock.locked(Path(run_dir)):
+                    resume(record, version)
+        except GuestError as error:
+            _log.error(
+                "the guest boots, and is not resumed as it was saved: %s",
+                error.message,
+                extra={"event": "guest.not_resumed", "hint": KEPT},
+            )
 
 
 def _await_qemu(run_dir: Path, pid: int) -> VmRecord | None:
@@ -55,25 +62,37 @@ def _await_qemu(run_dir: Path, pid: int) -> VmRecord | None:
 
 
 def resume(record: VmRecord, version: str) -> None:
-    """Load the saved state, and delete it. If that fails, the guest boots."""
+    """Load the saved state, and delete it. If that fails, the guest boots.
+
+    :raises GuestError: the state can't be loaded
+    """
     assert record.qmp is not None
     with qmp_session.session(record.qmp) as qemu:
-        qemu.ask("stop")
         try:
+            qemu.ask("stop", seconds=snapshots.SECONDS)
             _load(qemu, version)
-        except GuestError as error:
-            qemu.ask("system_reset")
-            qemu.ask("cont")
-            _log.error(
-                "the guest boots, and is not resumed as it was saved: %s",
-                error.message,
-                extra={"event": "guest.not_resumed", "hint": KEPT},
-            )
-            return
-        qemu.ask("cont")
-        snapshots.delete(qemu, SNAPSHOT)
-    _log.info("the guest is resumed as it was saved", extra={"event": "guest.resumed"})
+        except GuestError:
+            qemu.ask("system_reset", seconds=snapshots.SECONDS)
+            qemu.ask("cont", seconds=snapshots.SECONDS)
+            raise
+        qemu.ask("cont", seconds=snapshots.SECONDS)
+        _log.info("the guest is resumed as it was saved", extra={"event": "guest.resumed"})
+        _delete(qemu)
     guest_clock.set_right(record)
+
+
+def _delete(qemu: QmpSession) -> None:
+    try:
+        snapshots.delete(qemu, SNAPSHOT)
+    except GuestError as error:
+        _log.warning(
+            "the saved state, which is no longer needed, is not deleted: %s",
+            error.message,
+            extra={
+                "event": "snapshot.not_deleted",
+                "hint": f"`vmnet snapshot delete {SNAPSHOT}` tries it again",
+            },
+        )
 
 
 def _load(qemu: QmpSession, version: str) -> None:

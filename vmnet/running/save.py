@@ -48,7 +48,8 @@ def save(record: VmRecord, run_dir: Path) -> Stopped:
             raise StateError(f"can't read a disk: {error}", "the VM runs on") from None
         finally:
             if not is_done:
-                qemu.ask("cont")
+                # After an interruption QEMU may still write, and answers only then.
+                qemu.ask("cont", seconds=snapshots.SECONDS)
     quit_after_exit(record.qmp)
     return Stopped("saved", round(time.monotonic() - begun, 1))
 

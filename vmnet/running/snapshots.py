@@ -21,7 +21,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _TEMPORARY = re.compile(r"/vl\.\w{6}\b")  # in QEMU's name of a file
 _JOB = "vmnet-snapshot-"
 # For all of a job: QEMU answers nothing while it writes or reads the memory.
-_SECONDS = 3600.0
+SECONDS = 3600.0
 _POLL_SECONDS = 0.1
 
 
@@ -235,11 +235,11 @@ def _run(qemu: QmpSession, command: str, arguments: dict[str, Any]) -> None:
         else:
             raise GuestError("QEMU still works on another snapshot", "try again when it is done")
     number = f"{_JOB}{os.getpid()}"
-    end = time.monotonic() + _SECONDS
-    qemu.ask(command, {"job-id": number, **arguments}, seconds=_SECONDS)
+    end = time.monotonic() + SECONDS
+    qemu.ask(command, {"job-id": number, **arguments}, seconds=SECONDS)
     while (job := _own(qemu, number, end))["status"] != "concluded":
         if time.monotonic() >= end:
-            raise GuestError(f"{command} takes longer than {_SECONDS:g} s", "is the disk hung?")
+            raise GuestError(f"{command} takes longer than {SECONDS:g} s", "is the disk hung?")
         time.sleep(_POLL_SECONDS)
     qemu.ask("job-dismiss", {"id": number})
     if why := job.get("error"):
@@ -255,6 +255,6 @@ def _own(qemu: QmpSession, number: str, end: float) -> dict[str, Any]:
     return job
 
 
-def _jobs(qemu: QmpSession, seconds: float = _SECONDS) -> list[dict[str, Any]]:
+def _jobs(qemu: QmpSession, seconds: float = SECONDS) -> list[dict[str, Any]]:
     jobs: list[dict[str, Any]] = qemu.ask("query-jobs", seconds=seconds)
     return [job for job in jobs if job["id"].startswith(_JOB)]
