@@ -92,7 +92,8 @@ def test_passt_leaves_the_answers_and_the_place_to_the_container(
     """Nothing is announced, because neither the MAC nor its port at the switch has changed."""
     web, station = network.container("web", ipv6=True), network.station(ipv6=True)
     socket = vmnet.run_dir / "passt" / "passt.sock"
-    station.run("arping", "-c1", "-w10", "-I", "eth0", web.address)
+    # Until the first answer: the kernel drops frames until it has noticed the new NIC's carrier.
+    station.run("arping", "-f", "-w10", "-I", "eth0", web.address)
     before = _place(network, web)
     with test_passt.running(web, vmnet), behind_stream(web, socket) as vm:
         _require_one_answer(station, web, vm)

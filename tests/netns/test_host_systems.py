@@ -135,16 +135,16 @@ def test_the_host_moves_to_its_bridge(
 
     def is_right() -> bool:
         found = findings()
-        return len(found) == 4 and all(finding["result"] == "ok" for finding in found)
+        routes = [route.get("gateway") for route in machine.routes() if route["dst"] == "default"]
+        is_ok = len(found) == 4 and all(finding["result"] == "ok" for finding in found)
+        return is_ok and routes == [network.gateway]
 
     with served(network, machine) as host, moved(host, own, machine, vmnet) as output:
 
         def detail() -> str:
-            return f"{findings()}\n{output()}"
+            return f"{findings()}\n{machine.routes()}\n{output()}"
 
         until(is_right, WAIT, "the host to have its bridge", interval=0.5, detail=detail)
-        gateways = [route.get("gateway") for route in machine.routes() if route["dst"] == "default"]
-        assert gateways == [network.gateway]
         machine.run("ping", "-c1", "-W5", network.gateway)
         assert "the change is kept" in host.run("sh", SCRIPT, "keep").stdout
 
