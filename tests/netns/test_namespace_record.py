@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.net.namespace import namespace
 from vmnet.net import namespace_record as record
+from vmnet.net import netlink
 
 
 def test_a_record_is_replaced_and_removed() -> None:
@@ -42,3 +43,13 @@ def test_another_network_namespace_has_another_record() -> None:
             record.save(b"data")
         with second.entered():
             assert record.load() is None
+
+
+@pytest.mark.parametrize("marked", [b"\0", b"\0\xff", b"\0\x02zz"])
+def test_a_forged_rule_gives_no_valid_record(marked: bytes) -> None:
+    with namespace("empty") as empty, empty.entered():
+        table, chain, (kind, flags, rule) = record._creation(b"x")
+        place = rule[: -len(netlink.attribute(record._RULE_USERDATA, b"\0\0" + b"78\0"))]
+        forged = place + netlink.attribute(record._RULE_USERDATA, marked)
+        record._commit([table, chain, (kind, flags, forged)])
+        assert record.load() == b""

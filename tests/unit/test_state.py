@@ -185,6 +185,10 @@ _ROUTE, _ENDLESS = "0200000004000100" + "00000000", "0c000900" + "00" * 8
         (_saved((24, _ROUTE + _ENDLESS)), "a hop of the route is incomplete"),
         (_saved((104, "02" + "00" * 7)), "lacks the attribute 1"),
         (_saved((20, "02180080" + "01000000" + "06000100" + "0a000000")), "IPv4 or IPv6 address"),
+        (
+            _saved((20, "0218008001000000" + "18000800" + "ff" * 20)),
+            "an attribute that is too long",
+        ),
         (_port(uplink="../eth0"), "has the uplink"),
         (_port(backend=Tap("tap/0", (3,))), "cannot be the name of an interface"),
         (_port(backend=Tap("tap0", (0,))), "they begin at 3"),

@@ -16,7 +16,7 @@ RESERVED = frozenset(
     (
         *("state.json", "allocations.json", "vm.json", "uplinks.json", "command.json"),
         "saved.json",
-        *("answered", ".check", "hotplug.lock", "snapshot.lock"),
+        *("answered", ".check", "hotplug.lock", "snapshot.lock", "metrics.pid"),
         *("guard.pid", "keeper.pid", "qmp.sock", "guard.sock", "console.sock", "agent.sock"),
         *("swtpm.pid", "swtpm.sock", "swtpm.log", "tpm"),
         *("uefi-variables.fd", "secureboot-variables.fd"),

@@ -95,7 +95,9 @@ def _part(body: bytes) -> str | None:
     marked = found.get(_RULE_USERDATA, b"")
     if names != (TABLE.encode() + b"\0", _CHAIN.encode() + b"\0") or marked[:1] != b"\0":
         return None
-    return marked[2 : 2 + marked[1]].rstrip(b"\0").decode("ascii", "replace")
+    return (
+        marked[2 : 2 + int.from_bytes(marked[1:2], "big")].rstrip(b"\0").decode("ascii", "replace")
+    )
 
 
 def _commit(requests: Sequence[tuple[int, int, bytes]]) -> None:

@@ -30,3 +30,5 @@ def _require_complete(message: Message) -> None:
             message.gateway_route()
     except KeyError as error:
         raise ValueError(f"a saved message lacks the attribute {error}") from None
+    except OverflowError:
+        raise ValueError("a saved message has an attribute that is too long") from None
