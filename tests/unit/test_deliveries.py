@@ -62,6 +62,9 @@ def daemon(pidfile: Path, log: Path | None = None) -> Delivery:
         ("fake.conf", "is not below the run directory"),
         ("/run/vmnet/state.json", "is a file of vmnet"),
         ("/run/vmnet/guard.pid", "is a file of vmnet"),
+        ("/run/vmnet/metrics.pid", "is a file of vmnet"),
+        ("/run/vmnet/keeper-1.pid", "is a file of vmnet"),
+        ("/run/vmnet/fake.pid.restarts", "is a file of vmnet"),
     ],
 )
 def test_a_path_that_is_not_the_plugins(

@@ -130,6 +130,14 @@ def test_a_place_where_it_cannot_listen_is_refused(
         planned.plan(settings, evolve(IDENTITY, listening=busy), where)
 
 
+def test_a_port_of_loopback_on_which_another_program_listens_is_refused() -> None:
+    """The identity lists only programs that listen for other machines."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SettingsError, match="another program"):
+            planned.plan(testing.settings({"VMNET_METRICS": endpoint}), IDENTITY, WIRING)
+
+
 class Fixed(exporter_http.Source):
     """A source that always has the same text."""
 

@@ -12,6 +12,7 @@ import pytest
 from tests.lab.command import run
 from tests.lab.wait import WAIT, until
 from tests.unit import qmp, running
+from vmnet.errors import GuestError
 
 VMNET = (sys.executable, "-m", "vmnet", "stop")
 OFF = {"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}} | {
@@ -64,6 +65,12 @@ def test_no_running_vm_is_no_error(tmp_path: Path, environ: dict[str, str]) -> N
     done = run(*VMNET, env=environ)
     assert done.stdout == "no VM runs here\n"
     assert run(*VMNET, "--json", env=environ).json() == {"result": "not-running", "seconds": 0.0}
+
+
+def test_a_vm_that_does_not_run_can_t_be_saved(environ: dict[str, str]) -> None:
+    done = run(*VMNET, "--save", env=environ, check=False)
+    assert done.returncode == GuestError.exit_code
+    assert "no VM runs here" in done.stderr
 
 
 def test_progress_is_logged_in_the_format_of_the_log(

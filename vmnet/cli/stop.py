@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from vmnet.lifecycle import vm_record
 from vmnet.model.serial import plain
 from vmnet.planning import stop_time
+from vmnet.running.find_vm import find_vm
 from vmnet.running.save import save
 from vmnet.running.stop import Stopped, stop
 from vmnet.settings.core import RUN_DIR, STOP_TIMEOUT
@@ -32,15 +33,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     options = _parser(timeout).parse_args(arguments)
     run_dir = value(environ, RUN_DIR)
     machine = vm_record.load(run_dir)
-    if machine is None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # raise, so that stop() resets QEMU
+        signal.signal(number, signal.default_int_handler)
+    if options.save:
+        found = save(find_vm(environ), run_dir)
+    elif machine is None:
         found = Stopped("not-running", 0.0)
     else:
-        for number in (signal.SIGTERM, signal.SIGHUP):  # raise, so that stop() resets QEMU
-            signal.signal(number, signal.default_int_handler)
-        if options.save:
-            found = save(machine, run_dir)
-        else:
-            found = stop(machine, options.timeout, _report, force=options.force)
+        found = stop(machine, options.timeout, _report, force=options.force)
     if options.json:
         print_json(plain(found))
     else:

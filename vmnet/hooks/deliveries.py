@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ RESERVED = frozenset(
         *(f"virtiofsd{number}.{kind}" for number in range(3) for kind in ("pid", "sock", "log")),
     )
 )
+
+# The files that the keeper makes next to a PID file.
+_OF_THE_KEEPER = re.compile(r"\.restarts?$|^keeper-.*\.pid$")
 
 
 def require_own_files(
@@ -58,6 +62,6 @@ def _fault(path: Path, run_dir: Path, owner: Plugin | None) -> str:
         return "is not in its shortest form"
     if run_dir not in path.parents:
         return "is not below the run directory"
-    if path.parent == run_dir and path.name in RESERVED:
+    if path.parent == run_dir and (path.name in RESERVED or _OF_THE_KEEPER.search(path.name)):
         return "is a file of vmnet"
     return f"plugin {owner} has delivered already" if owner else ""

@@ -79,7 +79,7 @@ class Helper:
         """Whether the VM needs it. Nothing of the VM depends on its metrics."""
         from vmnet.supervision import exporter  # few commands need it
 
-        return self.name != exporter.NAME
+        return self.pidfile.name != exporter.PIDFILE  # no plugin may deliver it
 
 
 @frozen

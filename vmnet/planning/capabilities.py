@@ -32,7 +32,8 @@ class Capability(NamedTuple):
 
 VM, SHARE, TPM = "vm", "share", "tpm"
 _SHARING, _NO_SHARING = "folders shared with the guest (`VMNET_SHARE`)", "no start with these"
-_OWN_USER, _ROOT = "QEMU, `dnsmasq` and `swtpm` as users other than root", "they are root"
+_OWN_USER = "QEMU, `dnsmasq`, `swtpm` and the server of `VMNET_METRICS` as users other than root"
+_ROOT = "they are root"
 _SHARING_AND_TPM = f"{_SHARING}; `swtpm` (`VMNET_TPM`) as a user other than root"
 NEEDED: Mapping[str, Capability] = {
     "NET_ADMIN": Capability(

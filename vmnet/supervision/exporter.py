@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = "metrics"
+PIDFILE = "metrics.pid"
 MAX_BYTES = 1 << 20
 _COLLECT_SECONDS, _END_SECONDS = 8.0, 5.0
 _BACKLOG, _SIGKILL = 16, 9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Iterator
 
 from vmnet import program
@@ -35,6 +37,7 @@ def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | Non
             "`pip install 'vmnet-entrypoint[metrics]'`; the image has it",
         )
     if endpoint.is_loopback:
+        _require_unbound(settings, str(endpoint.address), endpoint.port)
         addresses: tuple[str, ...] = (str(endpoint.address),)
     else:
         _require_free(settings, identity, endpoint.port)
@@ -46,7 +49,7 @@ def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | Non
         )
     if not addresses:
         _refuse(settings)
-    pidfile = settings[RUN_DIR] / f"{exporter.NAME}.pid"
+    pidfile = settings[RUN_DIR] / exporter.PIDFILE
     printing = program.command("vmnet.running.metrics.page")
     words = exporter.arguments(pidfile, settings[LOG], endpoint.port, addresses, printing)
     serving = program.command(exporter.__name__, *words, light=True)
@@ -72,11 +75,32 @@ def _places(interface: Interface, port: Port) -> Iterator[tuple[object, str]]:
 
 def _require_free(settings: Settings, identity: Identity, port: int) -> None:
     if any(own.protocol == "tcp" and port in own for own in identity.listening):
+        raise _taken(settings, port)
+
+
+def _require_unbound(settings: Settings, address: str, port: int) -> None:
+    """Require that no program listens on loopback. The identity does not list these."""
+    try:
+        socket.create_server((address, port), family=_family(address)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _taken(settings, port) from None
         raise SettingsError(
-            f"{METRICS.name}={settings.given[METRICS.name]}: another program of the container "
-            f"listens on TCP port {port}",
-            "choose another port",
-        )
+            f"{METRICS.name}={settings.given[METRICS.name]}: {error.strerror}",
+            "give the port alone, or another address",
+        ) from None
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _taken(settings: Settings, port: int) -> SettingsError:
+    return SettingsError(
+        f"{METRICS.name}={settings.given[METRICS.name]}: another program of the container "
+        f"listens on TCP port {port}",
+        "choose another port",
+    )
 
 
 def _refuse(settings: Settings) -> None:
