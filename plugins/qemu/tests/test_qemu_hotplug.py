@@ -66,3 +66,22 @@ def test_a_further_nic_has_vhost_for_each_queue(
         "vhostfds": "hotplug0-vhost-0:hotplug0-vhost-1",
     }
     assert (added["device_add"]["mq"], added["device_add"]["bus"]) == (True, "port0")
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386", "aarch64", "arm"])
+def test_a_nic_is_removed_from_any_qemu(
+    arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VMNET_QEMU can name QEMU for another processor."""
+
+    class Target(Recorder):
+        def ask(self, command: str, *given: Any, **named: Any) -> object:
+            if command == "query-target":
+                return {"arch": arch}
+            return super().ask(command, *given, **named)
+
+    qemu = Target()
+    monkeypatch.setattr(qmp_session, "session", partial(recorded, qemu))
+    nic = Nic("hotplug0", "02:42:ac:12:00:02", 1500, Tap("tap1", (3,)))
+    hotplug.change(Command(("/qemu",), qmp=tmp_path), NicChange("unplug", nic, 0))
+    assert "netdev_del" in dict(qemu.asked)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from vmnet.api import Command, Nic, NicChange, qmp_session
 
 # Linux removes a device five seconds after PCI Express has asked for it. On x86, ACPI asks instead.
-_RELEASE_SECONDS = {"x86_64": 4.0, "aarch64": 10.0}
+_RELEASE_SECONDS = {"x86_64": 4.0, "i386": 4.0}
+_MOST_RELEASE_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _DEVICES = "/machine/peripheral"
 
@@ -114,7 +115,7 @@ def _unplug(qemu: qmp_session.QmpSession, nic: Nic) -> None:
     device = _device(nic)
     if _exists(qemu, _DEVICES, device):
         qemu.ask("device_del", {"id": device})
-    seconds = _RELEASE_SECONDS[qemu.ask("query-target")["arch"]]
+    seconds = _RELEASE_SECONDS.get(qemu.ask("query-target")["arch"], _MOST_RELEASE_SECONDS)
     end = time.monotonic() + seconds
     while (is_there := _exists(qemu, _DEVICES, device)) and time.monotonic() < end:
         time.sleep(_POLL_SECONDS)
