@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -196,3 +197,23 @@ def test_a_snapshot_at_work_prevents_another_and_is_healthy(tmp_path: Path) -> N
             "healthy", "the guest is paused for a snapshot"
         )
     assert not snapshot_lock.is_locked(tmp_path)
+
+
+def test_a_look_at_the_lock_refuses_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`vmnet health` and the metrics share the lock for a moment."""
+    flock = fcntl.flock
+    with (tmp_path / "snapshot.lock").open("w") as looking:
+        flock(looking, fcntl.LOCK_SH)
+
+        def ending_flock(file: IO[str], operation: int) -> None:
+            if operation == fcntl.LOCK_EX:
+                looking.close()
+            flock(file, operation)
+
+        monkeypatch.setattr(fcntl, "flock", ending_flock)
+        with snapshot_lock.locked(tmp_path):
+            assert snapshot_lock.is_locked(tmp_path)
+            with pytest.raises(GuestError, match="is at work"), snapshot_lock.locked(tmp_path):
+                pass

@@ -20,11 +20,13 @@ def locked(run_dir: Path) -> Iterator[None]:
     """
     with (run_dir / _FILE).open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Fails only if another program has the lock: is_locked() shares it, for a moment.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise GuestError(
                 "another `vmnet snapshot` is at work on this VM", "try again when it is done"
             ) from None
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
