@@ -69,7 +69,7 @@ def named(path: Path) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
-    form = re.compile(rf"({'|'.join(AREAS)})\.(?!json|lock|sock)[a-z0-9_]+")
+    form = re.compile(rf"({'|'.join(AREAS)})\.(?!json|lock|pid|sock)[a-z0-9_]+")
     return {text for text in strings if form.fullmatch(text)}
 
 
