@@ -110,3 +110,13 @@ def test_a_recorder_raises_a_result_that_is_an_exception() -> None:
     with pytest.raises(AllocationError) as caught:
         recorder.hooks().allocate("recorder", testing.identity())
     assert caught.value is error
+
+
+def test_a_container_is_ready_when_the_kernel_changes_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its link-local address comes late, and is tentative for a moment."""
+    shown = ["", "inet6 fe80::1/64 scope link tentative", "inet6 fe80::1/64 scope link"]
+    monkeypatch.setattr(namespace, "_ip", lambda *_: shown.pop(0))
+    namespace._await_link_local("container")
+    assert not shown

@@ -107,9 +107,13 @@ def _has_ipv6() -> bool:
 
 
 def _await_link_local(name: str) -> None:
-    """Wait for eth0's own address, so that the kernel then changes nothing by itself."""
+    """Wait for eth0's own address, so that the kernel then changes nothing by itself.
+
+    The address is tentative at first, also without duplicate address detection.
+    """
     end = time.monotonic() + _LINK_SECONDS
-    while not _ip("-n", name, "-6", "address", "show", "dev", "eth0", "scope", "link"):
+    shown = ("-6", "address", "show", "dev", "eth0", "scope", "link")
+    while not (found := _ip("-n", name, *shown)) or "tentative" in found:
         if time.monotonic() >= end:
             raise RuntimeError(f"eth0 has no link-local address after {_LINK_SECONDS:g} s")
         time.sleep(0.01)
