@@ -65,7 +65,7 @@ def test_the_vm_is_healthy_without_its_metrics(
 ) -> None:
     monkeypatch.setattr(health, "_HELPERS_SECONDS", 0)
     for name, expected in (("metrics", "healthy"), ("dnsmasq", "unhealthy")):
-        running.machine(tmp_path, helpers=(Helper(name, tmp_path / "none.pid"),))
+        running.machine(tmp_path, helpers=(Helper(name, tmp_path / f"{name}.pid"),))
         with qmp.qemu(tmp_path / "qmp.sock"):
             assert verdict(tmp_path)[0] == expected
         (tmp_path / "qmp.sock").unlink()
