@@ -14,7 +14,7 @@ from attrs import evolve
 from tests.unit import qmp, running
 from tests.unit.qmp import Qemu
 from tests.unit.test_snapshots import block
-from vmnet.errors import GuestError
+from vmnet.errors import GuestError, StateError
 from vmnet.lifecycle import command_record, saved_vm
 from vmnet.lifecycle import resume as start
 from vmnet.lifecycle.vm_record import VmRecord
@@ -124,7 +124,7 @@ def test_saving_stops_the_guest_and_ends_qemu_afterwards(
         ({"query_status": {"status": "paused"}}, "only a running guest can be saved"),
         ({"query_block": [block(driver="raw")]}, "disk0 is raw"),
         ({"query_migrate": {"blocked-reasons": ["virtiofs"]}}, "can't have snapshots: virtiofs"),
-        ({"query_block": [TAKEN]}, "an earlier saved state has not been resumed"),
+        ({"query_block": [TAKEN]}, "contain a saved state already"),
         ({"query_block": [block(file="/nonexistent", image={})]}, "/nonexistent is not an image"),
     ],
 )
@@ -150,6 +150,37 @@ def test_a_guest_that_qemu_fails_to_save_runs_on(tmp_path: Path, image: Path) ->
         save.save(machine, tmp_path)
     assert changes(qemu.told) == ["stop", "snapshot-save", "cont"]
     assert not saved_vm.exists(tmp_path)
+
+
+def test_a_save_that_can_not_be_recorded_leaves_no_snapshot(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run_dir: Path, saved: object) -> None:
+        qemu.answers = {**qemu.answers, "query-block": [TAKEN]}
+        raise StateError("can't write saved.json", "make room")
+
+    monkeypatch.setattr(saved_vm, "save", fail)
+    with running_vm(tmp_path, image) as (machine, qemu), pytest.raises(StateError):
+        save.save(machine, tmp_path)
+    assert changes(qemu.told) == ["stop", "snapshot-save", "stop", "snapshot-delete", "cont"]
+
+
+def test_images_that_qemu_only_reads_are_recorded(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest has cached their content. Each start makes those in the run directory."""
+    monkeypatch.setattr(save, "quit_after_exit", lambda path: None)
+    read, seed, run_dir = tmp_path / "read.img", tmp_path / "run" / "seed.iso", tmp_path / "run"
+    run_dir.mkdir()
+    for path in (read, seed):
+        path.write_bytes(b"content")
+    with running_vm(run_dir, image) as (machine, _):
+        opened = (Opened(image, 9, writable=True), Opened(read, 10), Opened(seed, 11))
+        command_record.save(run_dir, evolve(COMMAND, opened=opened))
+        save.save(machine, run_dir)
+    saved = saved_vm.take(run_dir)
+    assert saved is not None
+    assert [path for path, *_ in saved.images] == [str(image), str(read)]
 
 
 def test_an_interrupted_save_waits_until_the_guest_runs_on(

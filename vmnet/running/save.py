@@ -35,12 +35,13 @@ def save(record: VmRecord, run_dir: Path) -> Stopped:
     begun = time.monotonic()
     command = command_record.load(run_dir)
     with snapshot_lock.locked(run_dir), qmp_session.session(record.qmp) as qemu:
-        images = _images(command, _savable(qemu))
+        images = _images(command, _savable(qemu), run_dir)
         version = describe_version(qemu.ask("query-version"))
-        is_done = False
+        is_taken = is_done = False
         qemu.ask("stop")
         try:
             snapshots.create(qemu, saved_vm.SNAPSHOT)
+            is_taken = True
             qemu.ask("stop")  # writes back what QEMU has cached of the images, too
             saved_vm.save(run_dir, saved_vm.describe(command, version, record.nics, images))
             is_done = True
@@ -48,10 +49,19 @@ def save(record: VmRecord, run_dir: Path) -> Stopped:
             raise StateError(f"can't read a disk: {error}", "the VM runs on") from None
         finally:
             if not is_done:
-                # After an interruption QEMU may still write, and answers only then.
-                qemu.ask("cont", seconds=snapshots.SECONDS)
+                _go_on(qemu, discard=is_taken)
     quit_after_exit(record.qmp)
     return Stopped("saved", round(time.monotonic() - begun, 1))
+
+
+def _go_on(qemu: QmpSession, *, discard: bool) -> None:
+    """Let the guest run on, and delete the snapshot that no start can resume without a record."""
+    try:
+        if discard:
+            snapshots.delete(qemu, saved_vm.SNAPSHOT)
+    finally:
+        # After an interruption QEMU may still write, and answers only then.
+        qemu.ask("cont", seconds=snapshots.SECONDS)
 
 
 def _savable(qemu: QmpSession) -> tuple[BlockNode, ...]:
@@ -67,15 +77,20 @@ def _savable(qemu: QmpSession) -> tuple[BlockNode, ...]:
     found = snapshots.possible(qemu)
     if any(saved_vm.SNAPSHOT in disk.snapshots for disk in found):
         raise GuestError(
-            "an earlier saved state has not been resumed",
+            "the disks contain a saved state already",
             f"`vmnet snapshot delete {saved_vm.SNAPSHOT}` discards it",
         )
     return tuple(found)
 
 
-def _images(command: Command, found: tuple[BlockNode, ...]) -> list[Path]:
-    """Return the images of the disks, and what else QEMU writes: the variables of UEFI."""
+def _images(command: Command, found: tuple[BlockNode, ...], run_dir: Path) -> list[Path]:
+    """Return the images of the disks, and what else QEMU writes: the variables of UEFI.
+
+    Images that QEMU only reads are among them: the guest has cached their content. Those in the run
+    directory are not, because each start makes them.
+    """
     paths = {file.path for file in command.opened if file.writable}
+    read = {file.path for file in command.opened if run_dir not in file.path.parents} - paths
     names = {_image(disk.file) for disk in found}
     paths |= {Path(name) for name in names if not name.startswith(_SETS)}
     if others := [path for path in paths if path.is_block_device() or not path.exists()]:
@@ -83,7 +98,7 @@ def _images(command: Command, found: tuple[BlockNode, ...]) -> list[Path]:
             f"{others[0]} is not an image file, whose changes vmnet could recognise",
             "use a qcow2 image in a file, or `vmnet snapshot`",
         )
-    return sorted(path for path in paths if path.is_file())
+    return sorted(path for path in paths | read if path.is_file())
 
 
 def _image(name: str) -> str:
