@@ -30,6 +30,7 @@ from vmnet import testing
 from vmnet.cli import check
 from vmnet.errors import BridgeError
 from vmnet.model.wiring import Redirect, Requirements
+from vmnet.net import namespace_record
 from vmnet.net.filters import clsact
 from vmnet.net.packets import mac_bytes
 from vmnet.strategies.auto import plan as auto
@@ -123,13 +124,14 @@ def test_automatic_choice(network: Lan, vmnet: Vmnet) -> None:
         require_same(before, web.dump())
 
 
-def test_a_second_vm_and_a_start_after_the_run_directory_was_lost(
+def test_a_second_vm_and_a_start_after_the_saved_state_was_lost(
     network: Lan, vmnet: Vmnet, kind: str
 ) -> None:
     web = network.container("web", resolv_conf=ON_LOOPBACK, kind=kind)
     lost = {"VMNET_RUN_DIR": str(vmnet.run_dir.with_name("lost"))}
     with vmnet.running(web, **REDIRECT):
         second = vmnet(web, "run", **lost)
+    web.run("nft", "delete", "table", "ip", namespace_record.TABLE)
     after = vmnet(web, "run", **lost)
     for refused in (second, after):
         assert refused.returncode == BridgeError.exit_code, refused.stderr
