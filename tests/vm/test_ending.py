@@ -137,7 +137,10 @@ def test_a_guest_that_ignores_the_button_is_forced_with_a_special_status(
         process.signal(signal.SIGTERM)
         assert process.wait(WAIT) == FORCED_STATUS
         output = process.output()
-    assert '"warning", "message": "guard: the guest did not power off within 4 s' in output
+    forced = (
+        '"warning", "event": "guest.stop_forced", "message": "guard: the guest did not power off'
+    )
+    assert f"{forced} within 4 s" in output
     assert "--stop-timeout 70 -e VMNET_STOP_TIMEOUT=60" in output
 
 

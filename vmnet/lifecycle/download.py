@@ -143,27 +143,19 @@ def _continue(file: BufferedRandom, url: str) -> bool:
 def _copy(
     answer: http.client.HTTPResponse, file: BufferedRandom, url: str, total: int | None
 ) -> None:
-    of = f" of {total // _MIB}" if total else ""
-    _log.info(
-        "downloading %s: %d%s MiB",
-        url,
-        file.tell() // _MIB,
-        of,
-        extra={"event": "disk.downloading"},
-    )
+    _report(url, file.tell(), total)
     reported = time.monotonic()
     while chunk := answer.read(_CHUNK):
         file.write(chunk)
         if time.monotonic() - reported >= _REPORT_SECONDS:
             reported = time.monotonic()
-            _log.info(
-                "downloading %s: %d%s MiB",
-                url,
-                file.tell() // _MIB,
-                of,
-                extra={"event": "disk.downloading"},
-            )
+            _report(url, file.tell(), total)
     file.flush()
+
+
+def _report(url: str, done: int, total: int | None) -> None:
+    mib = f"{done // _MIB} of {total // _MIB}" if total else str(done // _MIB)
+    _log.info("downloading %s: %s MiB", url, mib, extra={"event": "disk.downloading"})
 
 
 def _sha256(file: BufferedRandom) -> str:
