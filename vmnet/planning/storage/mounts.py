@@ -33,13 +33,20 @@ class Place(NamedTuple):
 
 
 class _Mount(NamedTuple):
+    """A mount.
+
+    :param parent: the mount on which its point is
+    """
+
+    number: str
+    parent: str
     point: PurePosixPath
     root: Place
 
 
 @frozen
 class Mounts:
-    """The mounts of this process, in the kernel's order."""
+    """The mounts of this process."""
 
     _mounts: tuple[_Mount, ...]
 
@@ -54,10 +61,27 @@ class Mounts:
     def place(self, path: Path) -> Place:
         """Return the place of a path, which need not exist."""
         real = PurePosixPath(os.path.realpath(path))
-        # Of two mounts on one folder, the later hides the earlier.
-        mounts = [mount for mount in self._mounts if real.is_relative_to(mount.point)]
-        best = max(enumerate(mounts), key=lambda item: (len(item[1].point.parts), item[0]))[1]
-        return best.root._replace(path=best.root.path / real.relative_to(best.point))
+        if (mount := self._mount_of(real)) is None:  # after chroot(2) to a folder within a mount
+            status = Path("/").stat()
+            return Place(f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}", real)
+        return mount.root._replace(path=mount.root.path / real.relative_to(mount.point))
+
+    def _mount_of(self, real: PurePosixPath) -> _Mount | None:
+        """Return the mount that contains a path; None if none does.
+
+        As in the kernel, the path leads from the root through the mounts on its way. So a mount
+        hides those on its parent whose points are below its own.
+        """
+        numbers = {mount.number for mount in self._mounts}
+        found = None
+        level = [mount for mount in self._mounts if mount.parent not in numbers - {mount.number}]
+        while crossed := [mount for mount in level if real.is_relative_to(mount.point)]:
+            # Of two on one point, the later is on top.
+            found = min(reversed(crossed), key=lambda mount: len(mount.point.parts))
+            level = [
+                mount for mount in self._mounts if mount.parent == found.number != mount.number
+            ]
+        return found
 
     def below(self, folder: Path) -> Iterator[Place]:
         """Yield the places that a program sees in a folder: its own, and those mounted there."""
@@ -69,8 +93,8 @@ class Mounts:
 
 
 def _parsed(line: str) -> _Mount:
-    _, _, device, root, point, *_ = line.split(" ")
-    return _Mount(_path(point), Place(device, _path(root)))
+    number, parent, device, root, point, *_ = line.split(" ")
+    return _Mount(number, parent, _path(point), Place(device, _path(root)))
 
 
 def _path(escaped: str) -> PurePosixPath:
