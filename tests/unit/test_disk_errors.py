@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.wait import WAIT, until
 from tests.unit.captured_log import CapturedLog
-from tests.unit.test_guard import connected, machine
+from tests.unit.test_guard import connected, machine, next_command
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
 
 FULL = {
@@ -126,7 +126,7 @@ def test_the_guard_resumes_the_guest(tmp_path: Path, messages: tuple[dict[str, A
     ):
         for message in messages:
             theirs.sendall(json.dumps(message).encode() + b"\n")
-        assert commands.readline() == b'{"execute": "cont"}\n'
+        assert next_command(commands) == {"execute": "cont"}
         process.kill()
         process.wait(WAIT)
         until(lambda: running.poll() is not None, WAIT, "the keeper's end")

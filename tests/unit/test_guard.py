@@ -218,6 +218,17 @@ def connected(
                 yield running, theirs, commands
 
 
+def next_command(commands: IO[bytes]) -> dict[str, Any]:
+    """Return the guard's next command, except for questions about the firmware.
+
+    The guard asks these at a certain time after the start, which passes quickly on a busy machine.
+    """
+    while True:
+        command: dict[str, Any] = json.loads(commands.readline())
+        if command["execute"] != "ringbuf-read":
+            return command
+
+
 def watched(
     tmp_path: Path,
     obeys: str,
@@ -269,7 +280,7 @@ _ENDING_AFTER_PANIC = [json.loads(command) for command in ending(1)]
 def test_a_paused_panic_is_logged_and_then_ends_qemu(tmp_path: Path) -> None:
     with machine() as process, connected(process, tmp_path / "qmp") as (running, qmp, commands):
         qmp.sendall(b'{"event": "GUEST_PANICKED", "data": {"action": "pause"}}\n')
-        assert [json.loads(commands.readline()) for _ in range(3)] == _ENDING_AFTER_PANIC
+        assert [next_command(commands) for _ in range(3)] == _ENDING_AFTER_PANIC
         process.kill()
         process.wait(WAIT)
         assert running.stderr is not None
@@ -280,7 +291,7 @@ def test_a_guard_that_connects_after_a_panic_ends_qemu(tmp_path: Path) -> None:
     with machine() as process, connected(process, tmp_path / "qmp") as (running, qmp, commands):
         answer = {"return": {"status": "guest-panicked", "running": False}, "id": "status"}
         qmp.sendall(json.dumps(answer).encode() + b"\n")
-        assert [json.loads(commands.readline()) for _ in range(3)] == _ENDING_AFTER_PANIC
+        assert [next_command(commands) for _ in range(3)] == _ENDING_AFTER_PANIC
         process.kill()
         process.wait(WAIT)
         assert running.stderr is not None
