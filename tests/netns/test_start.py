@@ -139,13 +139,19 @@ def test_a_dnsmasq_that_fails_is_reported_and_the_start_undone(
     require_same(before, web.dump())
 
 
+def _broken_program(folder: Path) -> Path:
+    """Write an executable file that the kernel refuses to execute."""
+    path = folder / "broken"
+    path.write_bytes(b"\x7fELF but not really")
+    path.chmod(0o755)
+    return path
+
+
 def test_a_hypervisor_that_cannot_be_executed_undoes_the_start(
     web: Namespace, vmnet: Vmnet, tmp_path: Path
 ) -> None:
     before = web.dump()
-    broken = tmp_path / "broken"
-    broken.write_bytes(b"\x7fELF but not really")
-    broken.chmod(0o755)
+    broken = _broken_program(tmp_path)
     ended = _run(vmnet, web, VMNET_QEMU=str(broken))
     assert ended.returncode == LaunchError.exit_code, ended.stderr
     assert f"can't execute {broken}" in ended.stderr
@@ -158,9 +164,7 @@ def test_a_start_that_has_given_up_its_capabilities_leaves_the_undo_to_the_next(
 ) -> None:
     """QEMU as root, and no SETPCAP: the capabilities are gone before the exec, which fails."""
     before = web.dump()
-    broken = tmp_path / "broken"
-    broken.write_bytes(b"\x7fELF but not really")
-    broken.chmod(0o755)
+    broken = _broken_program(tmp_path)
     environ = {**vmnet.environ, "VMNET_QEMU": str(broken), "VMNET_USER": "root"}
     without = ("setpriv", "--bounding-set", "-setpcap", "--inh-caps", "-setpcap")
     ended = web.run(*without, *VMNET, "run", env=environ, check=False)

@@ -43,7 +43,7 @@ def arguments(
 def main(pidfile: str, form: str, port: str, addresses: str, *argv: str) -> None:
     """Serve in the background as long as the VM runs; see :func:`arguments`."""
     try:
-        listeners = [_listening(address, int(port)) for address in addresses.split(",")]
+        listeners = [listening(address, int(port)) for address in addresses.split(",")]
     except OSError as error:
         sys.exit(f"can't listen on port {port} of {addresses}: {error.strerror}")
     ready, done = os.pipe()
@@ -73,7 +73,11 @@ def main(pidfile: str, form: str, port: str, addresses: str, *argv: str) -> None
     exporter_http.serve(listeners, theirs)
 
 
-def _listening(address: str, port: int) -> socket.socket:
+def listening(address: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address, which may end with ``%`` and a device.
+
+    :raises OSError: the kernel refuses, such as for an address in use
+    """
     host, _, device = address.partition("%")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -82,8 +86,12 @@ def _listening(address: str, port: int) -> socket.socket:
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         place = (host, port, 0, socket.if_nametoindex(device) if device else 0)
-    listener.bind(place)
-    listener.listen(_BACKLOG)
+    try:
+        listener.bind(place)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

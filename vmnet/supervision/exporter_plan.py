@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Iterator
 
 from vmnet import program
@@ -15,8 +14,8 @@ from vmnet.settings.core import LOG, METRICS, RUN_DIR
 from vmnet.settings.table import Settings
 from vmnet.supervision import exporter
 
-# capabilities(7): SETGID and SETUID to become nobody, NET_BIND_SERVICE for a low port, NET_RAW to
-# ask whether the guest answers.
+# capabilities(7): SETGID and SETUID to change to an unprivileged user, NET_BIND_SERVICE for a low
+# port, NET_RAW to ask whether the guest answers.
 _CAPABILITIES = "6,7,10,13"
 
 
@@ -81,7 +80,7 @@ def _require_free(settings: Settings, identity: Identity, port: int) -> None:
 def _require_unbound(settings: Settings, address: str, port: int) -> None:
     """Require that no program listens on loopback. The identity does not list these."""
     try:
-        socket.create_server((address, port), family=_family(address)).close()
+        exporter.listening(address, port).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _taken(settings, port) from None
@@ -89,10 +88,6 @@ def _require_unbound(settings: Settings, address: str, port: int) -> None:
             f"{METRICS.name}={settings.given[METRICS.name]}: {error.strerror}",
             "give the port alone, or another address",
         ) from None
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _taken(settings: Settings, port: int) -> SettingsError:
