@@ -27,7 +27,8 @@ def test_a_vmxnet3_nic_has_the_containers_network(network: Lan, machine: DemoVm)
     with machine.booted(web, VMNET_NIC_MODEL="vmxnet3") as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
         (eth0,) = ask(station, web.address, "identity")["interfaces"]
-        ping = ("ping", "-c3", "-i0.2", "-W5", "-M", "do", "-s", "1422", web.address)
+        # Longer than the guest needs to see that its NIC has been reset for the new MTU.
+        ping = ("ping", "-c30", "-i0.1", "-W5", "-M", "do", "-s", "1422", web.address)
         assert " 0% packet loss" in station.run(*ping).stdout
         assert "the MTU of eth0 (vmxnet3, 1450 bytes)" in guest.output()
     assert (eth0["mac"], eth0["mtu"]) == (web.mac, 1450)
