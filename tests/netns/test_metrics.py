@@ -100,7 +100,10 @@ def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
     settings = {**chosen, "VMNET_METRICS": "9100"}
     shown = vmnet(web, "plan", **settings)
     assert "Daemon metrics" in shown.stdout, shown.stderr
-    assert "9100" in vmnet(web, "check", **settings).stdout
+    checked = vmnet(web, "check", **settings)
+    assert "TCP port 9100" in checked.stdout
+    assert checked.stdout.count("the container keeps 9100/tcp") == 1
+    assert checked.stderr == ""
     with vmnet.running(web, **settings) as process:
         found = scraped(station, web.address, process)
         assert found["vmnet_up",] == 1

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.wait import WAIT
 from tests.unit import recorder, running
-from vmnet import __version__, cli
+from vmnet import __version__, cli, log
 from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
 from vmnet.lifecycle import command_record, state, stop_signals
 from vmnet.model.devices import Disk
 from vmnet.model.machine import Command, User
 from vmnet.net import permissions
 from vmnet.planning import preflight
-from vmnet.planning.hardware import memory
+from vmnet.planning.hardware import accelerator, memory
 from vmnet.settings import core
 from vmnet.settings.core import CORE, CPUS
 from vmnet.terminal.colours import styled
+from vmnet.terminal.findings import Finding
+from vmnet.terminal.logged import logged
 from vmnet.terminal.tables import table
 
 Capture = pytest.CaptureFixture[str]
@@ -294,6 +298,63 @@ def test_check_goes_on_after_an_earlier_start(
     findings = {f["what"]: f for f in json.loads(capsys.readouterr().out)}
     assert findings["network"]["detail"] == "a running VM uses this network namespace"
     assert "disk" not in findings
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """Restore the root logger after a test that configures it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = []  # or configure() would close pytest's handlers
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("able", "root_logger")
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_check_reports_what_a_start_logs_once_and_logs_nothing(
+    level: str,
+    environ: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(512))
+    environ |= {"VMNET_DISK": str(disk), "VMNET_ACCEL": "auto"}
+    monkeypatch.setattr(accelerator, "obstacle", lambda guests: "no /dev/kvm")
+    log.configure({"VMNET_LOG_LEVEL": level})
+    assert run("check", "--json", **environ) == 0
+    logging.getLogger().warning("afterwards")
+    printed = capsys.readouterr()
+    assert printed.err == ("vmnet: warning: afterwards\n" if level == "info" else "")
+    found = [(f["what"], f["result"], f["detail"]) for f in json.loads(printed.out)]
+    (guessed,) = [each for each in found if "because its format is unknown" in each[2]]
+    assert guessed[:2] == ("disk", "ok")
+    (emulated,) = [each for each in found if "no /dev/kvm" in each[2]]
+    assert emulated[:2] == ("accelerator", "warning")
+
+
+def test_lines_become_findings_before_that_during_which_they_are_logged() -> None:
+    def findings() -> Iterator[Finding]:
+        yield Finding("first", "ok", "1")
+        for _ in range(2):
+            extra = {"event": "port.kept", "hint": "a remedy"}
+            logging.getLogger("plugin").warning("kept %d", 9100, extra=extra)
+        logging.getLogger("plugin").info("covered", extra={"event": "machine.emulated"})
+        logging.getLogger("plugin").debug("for developers")
+        yield Finding("second", "ok", "2")
+        logging.getLogger("plugin").error("last")
+
+    with logged() as found:
+        seen = list(found.among(findings(), ("machine.emulated",)))
+    assert seen == [
+        Finding("first", "ok", "1"),
+        Finding("port", "warning", "kept 9100", "a remedy"),
+        Finding("second", "ok", "2"),
+        Finding("message", "warning", "last"),
+    ]
 
 
 def test_plan_accepts_the_arguments_of_run(environ: dict[str, str], capsys: Capture) -> None:

@@ -5,12 +5,10 @@ The command plans a start and makes the checks of :mod:`vmnet.planning.preflight
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from vmnet import engine, pipeline, planning
+from vmnet import engine, pipeline
 from vmnet.cli import port_words
 from vmnet.errors import VmnetError
 from vmnet.hooks.facade import Hooks
@@ -29,6 +27,7 @@ from vmnet.settings.core import ACCEL, HUGEPAGES, METRICS, RUN_DIR
 from vmnet.settings.table import Settings
 from vmnet.supervision import exporter_plan
 from vmnet.terminal.findings import Finding, report
+from vmnet.terminal.logged import logged
 from vmnet.terminal.options import Parser
 
 _ROOM = 32 << 10  # a start writes about ten small files to the run directory, each a page
@@ -36,30 +35,28 @@ _USED = (
     "the network itself is not checked: a VM has used this network namespace, and a start restores "
     "its network first"
 )
+# The logged events that are among the findings anyway.
+_COVERED = frozenset(
+    {
+        "identity.not_carried",
+        "localhost.guest",
+        "machine.emulated",
+        "machine.memory_short",
+        "port.kept",
+    }
+)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = Parser("check", "Check whether this host and container can run a VM.")
     options = parser.parse_args(arguments)
-    with _without_warnings():
+    with logged() as log:
         return report(
-            _examine(environ),
+            log.among(_examine(environ), _COVERED),
             as_json=options.json,
             good="ready to run",
             bad="a start would fail",
         )
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keep the warnings of a start out of the log, because they are findings here."""
-    logger = logging.getLogger(planning.__name__)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _examine(environ: Mapping[str, str]) -> Iterator[Finding]:
