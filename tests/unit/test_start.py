@@ -327,7 +327,7 @@ def test_the_next_start_undoes_a_killed_start(hooks: Hooks, plan: Plan, run_dir:
     recovery.recover(hooks)
     ((hook, given),) = recorder.CALLS
     assert (hook, given["wiring"]) == ("vmnet_bridge_restore", recorder.WIRING)
-    assert state.load(run_dir) is None
+    assert state.load(run_dir, hooks.restorers) is None
 
 
 def test_the_strategy_that_built_the_bridges_restores(tmp_path: Path, plan: Plan) -> None:
@@ -343,7 +343,7 @@ def test_a_strategy_that_is_no_longer_installed_is_named(hooks: Hooks, run_dir: 
     state.save(run_dir, recorder.IDENTITY, evolve(recorder.WIRING, strategy="gone"))
     with pytest.raises(PluginError, match=r"the bridge strategy gone, .* is not installed"):
         recovery.recover(hooks)
-    assert state.load(run_dir) is not None
+    assert state.load(run_dir, hooks.restorers) is not None
 
 
 def test_a_failed_recovery_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_failed_recovery_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Pa
     recorder.FAIL_AT.add("vmnet_bridge_restore")
     with pytest.raises(LaunchError):
         recovery.recover(hooks)
-    assert state.load(run_dir) is not None
+    assert state.load(run_dir, hooks.restorers) is not None
 
 
 def test_a_failed_undo_keeps_the_state(hooks: Hooks, plan: Plan, run_dir: Path) -> None:

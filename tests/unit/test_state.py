@@ -23,7 +23,8 @@ from vmnet.model.wiring import SavedMessage, Stream, Tap, UserMode, Wiring
 from vmnet.net import links, namespace_record
 
 IDENTITY = testing.identity()
-WIRING = testing.wiring(IDENTITY)
+WIRING = evolve(testing.wiring(IDENTITY), strategy="bridge")
+RESTORERS = {"bridge"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def edit(run_dir: Path, **changed: Any) -> None:
 
 
 def test_saved_state_is_loaded(saved: Path) -> None:
-    found = state.load(saved)
+    found = state.load(saved, RESTORERS)
     assert found is not None
     assert (found.identity, found.wiring) == (IDENTITY, WIRING)
     assert found.version == state.VERSION
@@ -49,13 +50,13 @@ def test_only_its_owner_can_read_it(saved: Path) -> None:
 
 
 def test_no_saved_state(tmp_path: Path) -> None:
-    assert state.load(tmp_path) is None
-    assert state.load(tmp_path / "absent") is None
+    assert state.load(tmp_path, RESTORERS) is None
+    assert state.load(tmp_path / "absent", RESTORERS) is None
 
 
 def test_discarded_state_is_removed(saved: Path) -> None:
     state.discard(saved)
-    assert state.load(saved) is None
+    assert state.load(saved, RESTORERS) is None
     state.discard(saved)
     assert list(saved.iterdir()) == []
 
@@ -63,13 +64,13 @@ def test_discarded_state_is_removed(saved: Path) -> None:
 def test_another_namespaces_state_is_ignored(saved: Path, namespace_records: list[bytes]) -> None:
     namespace_records.clear()
     edit(saved, namespace="another boot 4026531840")
-    assert state.load(saved) is None
+    assert state.load(saved, RESTORERS) is None
 
 
 def test_another_versions_state_is_ignored(saved: Path, namespace_records: list[bytes]) -> None:
     namespace_records.clear()
     edit(saved, version=state.VERSION + 1)
-    assert state.load(saved) is None
+    assert state.load(saved, RESTORERS) is None
 
 
 def test_another_versions_state_may_have_another_structure(
@@ -77,7 +78,7 @@ def test_another_versions_state_may_have_another_structure(
 ) -> None:
     namespace_records.clear()
     edit(saved, version=state.VERSION + 1, uplinks=[])
-    assert state.load(saved) is None
+    assert state.load(saved, RESTORERS) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_corrupt_file_is_refused_and_left_unchanged(content: bytes, saved: Pat
     path = saved / "state.json"
     path.write_bytes(content)
     with pytest.raises(StateError) as caught:
-        state.load(saved)
+        state.load(saved, RESTORERS)
     assert caught.value.message.startswith(f"can't read {path}: ")
     assert f"`rm {path}`" in caught.value.hint
     assert path.read_bytes() == content
@@ -99,12 +100,12 @@ def test_a_corrupt_file_is_refused_and_left_unchanged(content: bytes, saved: Pat
 def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
     (tmp_path / "state.json").mkdir()
     with pytest.raises(StateError, match="Is a directory"):
-        state.load(tmp_path)
+        state.load(tmp_path, RESTORERS)
 
 
 def test_the_copy_in_the_namespace_replaces_a_lost_file(saved: Path) -> None:
     (saved / "state.json").unlink()
-    found = state.load(saved)
+    found = state.load(saved, RESTORERS)
     assert found is not None
     assert (found.identity, found.wiring) == (IDENTITY, WIRING)
 
@@ -112,14 +113,14 @@ def test_the_copy_in_the_namespace_replaces_a_lost_file(saved: Path) -> None:
 def test_the_copy_replaces_the_file_of_another_namespace(saved: Path) -> None:
     """A volume of the run directory that outlived an earlier pod."""
     edit(saved, namespace="another boot 4026531840")
-    found = state.load(saved)
+    found = state.load(saved, RESTORERS)
     assert found is not None
     assert found.wiring == WIRING
 
 
 def test_the_file_comes_before_the_copy(saved: Path, namespace_records: list[bytes]) -> None:
     namespace_records[:] = [packed(WIRING, version=state.VERSION, identity=None)]
-    found = state.load(saved)
+    found = state.load(saved, RESTORERS)
     assert found is not None
     assert found.identity == IDENTITY
 
@@ -136,7 +137,7 @@ def test_the_copy_of_a_running_vm_is_not_restored(
     """It runs in another container of the pod, with files of its own."""
     monkeypatch.setattr(links, "exists", lambda name: name == "tap0")
     (saved / "state.json").unlink()
-    assert state.load(saved) is None
+    assert state.load(saved, RESTORERS) is None
 
 
 def test_a_kernel_without_nftables(
@@ -148,9 +149,9 @@ def test_a_kernel_without_nftables(
     for name in ("save", "load", "remove"):
         monkeypatch.setattr(namespace_record, name, refuse)
     state.save(tmp_path, IDENTITY, WIRING)
-    assert state.load(tmp_path) is not None
+    assert state.load(tmp_path, RESTORERS) is not None
     state.discard(tmp_path)
-    assert state.load(tmp_path) is None
+    assert state.load(tmp_path, RESTORERS) is None
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
@@ -191,7 +192,9 @@ _ROUTE, _ENDLESS = "0200000004000100" + "00000000", "0c000900" + "00" * 8
         ),
         (_port(uplink="../eth0"), "has the uplink"),
         (_port(backend=Tap("tap/0", (3,))), "cannot be the name of an interface"),
-        (_port(backend=Tap("tap0", (0,))), "they begin at 3"),
+        (_port(backend=Tap("tap0", (0,))), "not from 3 to"),
+        (_port(backend=Tap("tap0", (1 << 40,))), "not from 3 to"),
+        (evolve(WIRING, strategy="gone"), "there is no strategy 'gone' that could restore it"),
         (_port(backend=Stream(Path("/etc/passwd")), local=None), "a port has no tap"),
         (evolve(WIRING, ports=()), "0 ports for 1 interfaces"),
     ],
@@ -204,7 +207,7 @@ def test_a_forged_copy_is_ignored(
     why: str,
 ) -> None:
     namespace_records[:] = [packed(wiring)]
-    assert state.load(tmp_path) is None
+    assert state.load(tmp_path, RESTORERS) is None
     assert why in caplog.text
 
 
@@ -213,7 +216,7 @@ def test_the_copy_of_another_version_or_namespace_is_ignored(
     tmp_path: Path, namespace_records: list[bytes], changed: dict[str, Any]
 ) -> None:
     namespace_records[:] = [packed(WIRING, **changed)]
-    assert state.load(tmp_path) is None
+    assert state.load(tmp_path, RESTORERS) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"{}", b"[" * 100_000, b"\xff"])
@@ -224,7 +227,7 @@ def test_a_copy_with_other_content_is_ignored(
     content: bytes,
 ) -> None:
     namespace_records[:] = [packing.pack(content)]
-    assert state.load(tmp_path) is None
+    assert state.load(tmp_path, RESTORERS) is None
     assert "the copy of the saved state in the network namespace is ignored" in caplog.text
 
 

@@ -199,8 +199,15 @@ def bridged(**changes: Any) -> Wiring:
             bridged(spares=(IPv4Interface("10.1.0.255/24"),)),
             "br0's address 10.1.0.255/24 is the broadcast address",
         ),
-        (wired(backend=Tap("tap0", ())), "tap0 has the descriptors (); they begin at 3"),
-        (wired(backend=Tap("tap0", (1,))), "tap0 has the descriptors (1,); they begin at 3"),
+        (wired(backend=Tap("tap0", ())), "tap0 has the descriptors (), not from 3 to 2147483647"),
+        (
+            wired(backend=Tap("tap0", (1,))),
+            "tap0 has the descriptors (1,), not from 3 to 2147483647",
+        ),
+        (
+            wired(backend=Tap("tap0", (1 << 40,))),
+            "tap0 has the descriptors (1099511627776,), not from 3 to 2147483647",
+        ),
         (wired(backend=Tap("tap0", (100, 100))), "the descriptor 100 occurs twice"),
         (
             evolve(testing.wiring(IDENTITY), nameserver=IPv4Address("10.1.0.7")),

@@ -173,7 +173,7 @@ def _network(hooks: Hooks, boot: Boot | None, *, may_try: bool) -> Iterator[Find
     """
     run_dir = hooks.settings[RUN_DIR]
     try:
-        saved = saved_state.load(run_dir)
+        saved = saved_state.load(run_dir, hooks.restorers)
         if saved is None:
             planned = yield from _planned(hooks)
         elif vm_record.load(run_dir) is not None:

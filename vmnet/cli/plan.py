@@ -30,7 +30,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     for_qemu = remaining[1:] if remaining[:1] == ["--"] else remaining
     hooks = pipeline.select(environ)
     run_dir = hooks.settings[RUN_DIR]
-    saved = state.load(run_dir)
+    saved = state.load(run_dir, hooks.restorers)
     known = None if saved is None else (saved.identity, saved.wiring)
     plan = pipeline.plan(hooks, for_qemu, known)
     is_running = saved is not None and vm_record.load(run_dir) is not None

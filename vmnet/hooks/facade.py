@@ -236,6 +236,12 @@ class Hooks:
         """Make ports correspond to their plan, and connect new uplinks."""
         self._required(wiring.strategy, "vmnet_bridge_rejoin", bool, wiring=wiring)
 
+    @property
+    def restorers(self) -> frozenset[str]:
+        """The strategies, selected or not, that can restore a network."""
+        names = self.plugins.names
+        return frozenset(n for n in names if self.plugins.implements(n, "vmnet_bridge_restore"))
+
     def restore_bridge(self, wiring: Wiring) -> None:
         """Restore the network with the strategy, selected or not, that planned the wiring.
 

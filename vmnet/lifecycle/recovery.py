@@ -25,7 +25,7 @@ def recover(hooks: Hooks) -> None:
     """
     run_dir = hooks.settings[RUN_DIR]
     run_directory.require(run_dir)
-    left = state.load(run_dir)
+    left = state.load(run_dir, hooks.restorers)
     if left is not None:
         if _runs(run_dir):
             raise BridgeError(

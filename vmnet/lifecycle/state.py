@@ -14,6 +14,7 @@ import json
 import logging
 import socket
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 from vmnet.errors import StateError
@@ -59,12 +60,13 @@ def save(run_dir: Path, identity: Identity, wiring: Wiring) -> None:
             _log.debug("no copy of the state in the network namespace: %s", error.strerror or error)
 
 
-def load(run_dir: Path) -> State | None:
+def load(run_dir: Path, restorers: Container[str]) -> State | None:
     """Return the saved state of this network namespace, or None if there is none.
 
+    :param restorers: the strategies that can restore a network
     :raises StateError: the file can't be read
     """
-    return _read_file(run_dir / _FILE) or _read_copy()
+    return _read_file(run_dir / _FILE) or _read_copy(restorers)
 
 
 def _read_file(path: Path) -> State | None:
@@ -83,7 +85,7 @@ def _read_file(path: Path) -> State | None:
         ) from None
 
 
-def _read_copy() -> State | None:
+def _read_copy(restorers: Container[str]) -> State | None:
     """Return the state from the network namespace; None if a VM uses it now.
 
     Any program with NET_ADMIN in the namespace can have written it.
@@ -100,7 +102,7 @@ def _read_copy() -> State | None:
         if not _is_ours(json.loads(text)):
             return None
         found = from_json(text, State)
-        _require_sound(found)
+        _require_sound(found, restorers)
     except (ValueError, RecursionError) as error:
         _log.warning(
             "the copy of the saved state in the network namespace is ignored: %s",
@@ -114,8 +116,8 @@ def _read_copy() -> State | None:
     return None if _is_in_use(found.wiring) else found
 
 
-def _require_sound(found: State) -> None:
-    """:raises ValueError: a start can't have written the state"""
+def _require_sound(found: State, restorers: Container[str]) -> None:
+    """:raises ValueError: a start can't have written the state, or this one can't use it"""
     from vmnet.model.validation import wiring_fault
     from vmnet.net.restore import soundness
 
@@ -123,6 +125,8 @@ def _require_sound(found: State) -> None:
         raise ValueError("a port has no tap")
     if fault := wiring_fault(found.wiring, found.identity):
         raise ValueError(fault)
+    if found.wiring.strategy not in restorers:
+        raise ValueError(f"there is no strategy {found.wiring.strategy!r} that could restore it")
     for port in found.wiring.ports:
         soundness.require_sound(port.saved)
 

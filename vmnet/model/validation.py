@@ -20,7 +20,7 @@ Address = IPv4Address | IPv6Address
 _MIN_MTU, _MIN_MTU6, _MAX_MTU = 68, 1280, 65535
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
 _NAME = re.compile(r"[^\s/:%]{1,15}")  # of an interface; the kernel's IFNAMSIZ
-_FIRST_FREE_FD = 3
+_FDS = range(3, 1 << 31)  # the standard streams, and an int of C
 
 
 def allocation_fault(before: Identity, after: Identity) -> str:
@@ -123,9 +123,9 @@ def _port_faults(port: Port, used: dict[IPv4Address, str]) -> Iterator[str]:
         if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
             yield f"{mac!r} is no MAC of a station, such as 06:00:00:00:00:01"
     yield _mtu_fault(f"the MTU of {port.uplink}'s port", port.mtu, is_ipv6=False)
-    if port.tap is not None and (not port.tap.fds or min(port.tap.fds) < _FIRST_FREE_FD):
-        tap = port.tap
-        yield f"{tap.name} has the descriptors {tap.fds}; they begin at {_FIRST_FREE_FD}"
+    tap = port.tap
+    if tap is not None and not (tap.fds and all(fd in _FDS for fd in tap.fds)):
+        yield f"{tap.name} has the descriptors {tap.fds}, not from {_FDS[0]} to {_FDS[-1]}"
     if port.local is not None:
         yield from _own_faults(port.local, port.local.addresses, used)
         if isinstance(port.backend, Stream):

@@ -8,6 +8,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from vmnet import engine
@@ -58,9 +59,15 @@ def _attach(control: int, name: str, flags: int) -> None:
 
 
 def close_tap(fds: Iterable[int]) -> None:
-    """Remove a tap by closing its descriptors; ignore descriptors that are not open."""
+    """Remove a tap by closing its descriptors.
+
+    Ignore those that are not open, or of another file: after a start that was killed, the numbers
+    come from its saved state, and mean nothing in this process.
+    """
     for fd in fds:
-        os.closerange(fd, fd + 1)
+        with suppress(OSError):
+            if os.fstat(fd).st_rdev == _TUN_DEVICE:
+                os.close(fd)
 
 
 def _open_tun() -> int:

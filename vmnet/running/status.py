@@ -106,7 +106,7 @@ def of(record: VmRecord, hooks: Hooks) -> Status:
 
     :raises GuestError: the run directory has no record of its identity
     """
-    saved = state.load(hooks.settings[RUN_DIR])
+    saved = state.load(hooks.settings[RUN_DIR], hooks.restorers)
     if saved is None:
         raise GuestError(
             "a VM runs, but not in this network namespace",

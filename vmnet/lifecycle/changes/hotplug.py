@@ -77,10 +77,10 @@ def find(environ: Mapping[str, str], run_dir: Path) -> Vm:
 
     :raises VmnetError: its files can't be read, or a plugin can't be loaded
     """
-    saved = state.load(run_dir)
+    hooks = pipeline.select(environ)
+    saved = state.load(run_dir, hooks.restorers)
     if saved is None:
         raise BridgeError("the VM's saved state is gone", "restart the container")
-    hooks = pipeline.select(environ)
     return Vm(hooks, saved.identity, saved.wiring, command_record.load(run_dir))
 
 

@@ -103,7 +103,7 @@ def _guest(record: VmRecord, hooks: Hooks) -> Iterator[Reading]:
         answers = guest_answers.ask(nic, _ANSWER_SECONDS)
         if not answers.unknown:
             yield Reading(table.ANSWERS, (nic.name,), not answers.silent)
-    saved = state.load(hooks.settings[RUN_DIR])
+    saved = state.load(hooks.settings[RUN_DIR], hooks.restorers)
     if saved is None:  # the VM's network is in another namespace
         return
     received: dict[tuple[str, str], bool] = {}
