@@ -17,7 +17,7 @@ _SECONDS, _POLL_SECONDS = 5.0, 0.05
 class BusyError(GuestError):
     """QEMU is serving another client, and a socket serves one client at a time.
 
-    :param others: the connected clients
+    :param others: the connected clients; none if the kernel does not tell
     """
 
     def __init__(self, path: Path, others: tuple[Client, ...]) -> None:
@@ -30,7 +30,7 @@ class BusyError(GuestError):
     @property
     def others(self) -> str:
         """The connected clients, as text."""
-        return " and ".join(map(str, self.clients))
+        return " and ".join(map(str, self.clients)) or "another client"
 
 
 def connect(path: Path, patience: float = _SECONDS, seconds: float = _SECONDS) -> socket.socket:
@@ -42,14 +42,24 @@ def connect(path: Path, patience: float = _SECONDS, seconds: float = _SECONDS) -
     :raises GuestError: QEMU does not listen, or the socket belongs to another user
     """
     end = time.monotonic() + patience
-    while others := unix.clients(path):
+    while True:
+        others = unix.clients(path)
+        if not others and (connection := _attempt(path, seconds)):
+            return connection
         if time.monotonic() >= end:
             raise BusyError(path, others)
         time.sleep(_POLL_SECONDS)
+
+
+def _attempt(path: Path, seconds: float) -> socket.socket | None:
+    """Return a connection, or None if QEMU's queue is full of clients that have just connected."""
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(seconds)
     try:
         connection.connect(os.fspath(path))
+    except BlockingIOError:
+        connection.close()
+        return None
     except OSError as error:
         connection.close()
         raise GuestError(
