@@ -301,6 +301,21 @@ def test_a_plan_does_not_download(site: Site, tmp_path: Path) -> None:
     assert site.asked == []
 
 
+def test_a_folder_that_cannot_keep_the_download(site: Site, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.touch()
+    environ = {"VMNET_DISK2": f"{site.url},sha256={SHA256}", "VMNET_DISK_STATE": str(state)}
+    settings = testing.settings(environ)
+    refusal = (
+        f"^VMNET_DISK_STATE={state} can't keep the download of VMNET_DISK2={site.url}: {state} "
+    )
+    with pytest.raises(MachineError, match=refusal):
+        disks.plan(settings)
+    with pytest.raises(MachineError, match=refusal):
+        download.fetch(disk_settings.disks(settings))
+    assert site.asked == []
+
+
 @pytest.mark.parametrize(
     ("environ", "message", "hint"),
     [

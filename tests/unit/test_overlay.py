@@ -121,6 +121,14 @@ def test_an_overlay_that_cannot_be_used(tmp_path: Path) -> None:
     assert caught.value.hint.startswith(f"`rm {overlay}`")
 
 
+def test_a_folder_that_cannot_keep_the_overlay(tmp_path: Path) -> None:
+    image, state = raw(tmp_path / "image"), tmp_path / "state"
+    state.touch()
+    refusal = f"VMNET_DISK_STATE={state} can't keep the overlay of VMNET_DISK={image}: "
+    with pytest.raises(MachineError, match=refusal):
+        planned(image, state, **OVERLAY)
+
+
 def test_an_image_that_refers_to_another_has_no_overlay(tmp_path: Path) -> None:
     base, top = raw(tmp_path / "base"), tmp_path / "top.qcow2"
     qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, top)

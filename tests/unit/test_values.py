@@ -31,6 +31,13 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+@pytest.mark.parametrize("given", ["4", "2K", "15M"])
+def test_a_number_of_gib_without_its_unit_is_no_memory(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^at least 16M; a number without a unit is in MiB"):
+        values.memory(given)
+    assert values.memory("16") == 16 << 20
+
+
 @pytest.mark.parametrize(
     ("parser", "given", "value"),
     [

@@ -36,12 +36,11 @@ def fetch(disks: Mapping[str, DiskValue]) -> None:
     """Download each disk from a URL that is not there yet.
 
     :param disks: by variable
-    :raises MachineError: a download fails, the image has another checksum, or it would replace a
-        disk of earlier starts
+    :raises MachineError: a download fails or is not possible, or the image has another checksum
     """
     for variable, disk in disks.items():
         if disk.url and not disk.path.exists():
-            downloads.require_no_former(variable, disk, disks.values())
+            downloads.require_possible(variable, disk, disks.values())
             try:
                 _fetch(variable, disk)
             except (OSError, ValueError) as error:  # the latter: an invalid URL, also of a redirect

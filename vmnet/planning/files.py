@@ -59,3 +59,17 @@ def obstacle(path: Path) -> str:
     if there != path and not there.is_dir():
         return f"{there} is not a folder"
     return "" if os.access(there, os.W_OK) else f"{there} is not writable"
+
+
+def require_kept(folder: Path, path: Path, what: str) -> None:
+    """Require that a file can be written in the folder of VMNET_DISK_STATE.
+
+    :param folder: of VMNET_DISK_STATE
+    :param what: the file keeps, for the error
+    :raises MachineError: it can't
+    """
+    if found := obstacle(path):
+        raise MachineError(
+            f"VMNET_DISK_STATE={folder} can't keep {what}: {found}",
+            "mount it writable, or set VMNET_DISK_STATE to another folder",
+        )

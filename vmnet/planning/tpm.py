@@ -35,11 +35,7 @@ def plan(settings: Settings, boot: Boot) -> Tpm:
     run_dir = settings[core.RUN_DIR]
     is_kept = not boot_order.is_ephemeral(boot.devices)
     state = (settings[core.DISK_STATE] if is_kept else run_dir) / _FOLDER
-    if obstacle := files.obstacle(state):
-        raise MachineError(
-            f"VMNET_DISK_STATE={state.parent} can't keep the state of the TPM: {obstacle}",
-            "mount it writable, or set VMNET_DISK_STATE to another folder",
-        )
+    files.require_kept(state.parent, state, "the state of the TPM")
     socket, pidfile, log = (run_dir / f"swtpm.{kind}" for kind in ("sock", "pid", "log"))
     user = "own" if all(map(capabilities.has, _OWN_USER)) else "root"
     words = (swtpm, pidfile, socket, state, log, "kept" if is_kept else "new", user)

@@ -23,6 +23,7 @@ _TRUE = frozenset(("true", "1", "yes", "on"))
 _FALSE = frozenset(("false", "0", "no", "off"))
 _UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
+_LEAST_MEMORY = 16 << 20
 _NO_USER = (1 << 32) - 1  # means "no change" to setresuid(2)
 _FOLDER = re.compile(r"(/[A-Za-z0-9._@+~-]+)+/?", re.ASCII)
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp))?", re.ASCII)
@@ -62,7 +63,7 @@ class Share(NamedTuple):
 
 
 def memory(value: str) -> int | Share | str:
-    """Parse a size, a percentage, max, which is 100%, or auto."""
+    """Parse a size of at least 16 MiB, a percentage, max, which is 100%, or auto."""
     lowered = value.strip().lower()
     if lowered == "auto":
         return lowered
@@ -70,9 +71,12 @@ def memory(value: str) -> int | Share | str:
     if match is not None:
         return Share(int(match[1]))
     try:
-        return size(value)
+        found = size(value)
     except ValueError:
         raise ValueError("a size such as 512M or 2G, a part such as 75%, max or auto") from None
+    if found < _LEAST_MEMORY:  # such as 4, meant as GiB, in which no system would boot
+        raise ValueError("at least 16M; a number without a unit is in MiB, such as 512 or 2048")
+    return found
 
 
 def cpus(value: str) -> int | str:

@@ -103,11 +103,7 @@ def _variables(settings: Settings, boot: Boot, kind: str, template: Path) -> Fir
             extra={"event": "firmware.volatile", "hint": engine.mount(path.parent)},
         )
         return FirmwareVariables(settings[core.RUN_DIR] / name, template, kept=False)
-    if obstacle:
-        raise MachineError(
-            f"VMNET_DISK_STATE={path.parent} can't keep the variables of UEFI: {obstacle}",
-            "mount it writable, or set VMNET_DISK_STATE to another folder",
-        )
+    files.require_kept(path.parent, path, "the variables of UEFI")
     if path.exists() and path.stat().st_size != template.stat().st_size:
         raise MachineError(
             f"{path} has {path.stat().st_size} bytes, but the firmware's variables need "

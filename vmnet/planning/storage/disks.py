@@ -32,7 +32,7 @@ def plan(settings: Settings) -> list[Disk]:
     _refuse_repeated(values)
     for variable, value in values.items():
         if value.url and not value.path.exists():
-            downloads.require_no_former(variable, value, values.values())
+            downloads.require_possible(variable, value, values.values())
     disks = [_disk(variable, value, settings) for variable, value in values.items()]
     if len(disks) > 1:
         disks = [

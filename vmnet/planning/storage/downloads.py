@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from vmnet.errors import MachineError
+from vmnet.planning import files
 from vmnet.planning.storage.image import lock, record
 from vmnet.settings.disk_values import DiskValue
 
@@ -13,15 +14,23 @@ PART = ".part"
 """The ending of a download that is not complete and verified."""
 
 
-def require_no_former(variable: str, disk: DiskValue, all_disks: Collection[DiskValue]) -> None:
+def require_possible(variable: str, disk: DiskValue, all_disks: Collection[DiskValue]) -> None:
+    """Check that an image can be downloaded.
+
+    :param disk: a disk from a URL that is not there yet
+    :param all_disks: the disks of this VM
+    :raises MachineError: its folder can't be written, or has a disk that no variable names now
+    """
+    folder = disk.path.parent
+    files.require_kept(folder.parent, folder, f"the download of {variable}={disk.url}")
+    _require_no_former(variable, disk, all_disks)
+
+
+def _require_no_former(variable: str, disk: DiskValue, all_disks: Collection[DiskValue]) -> None:
     """Check that a download would not replace a disk to which the guest has written.
 
     With another checksum or name, the image gets another path, so the VM would start with a new
     disk, as if all were lost.
-
-    :param disk: a disk from a URL that is not there yet
-    :param all_disks: the disks of this VM
-    :raises MachineError: the folder has a disk that no variable names any more
     """
     if disk.mode != "persistent" or disk.readonly:
         return

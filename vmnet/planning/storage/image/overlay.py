@@ -13,6 +13,7 @@ from vmnet import engine
 from vmnet.errors import MachineError
 from vmnet.model.delivery import File
 from vmnet.model.devices import Base, Disk, Preparation
+from vmnet.planning import files
 from vmnet.planning.storage.image import choose, qcow2, resize
 from vmnet.planning.storage.image.reading import opened
 
@@ -29,11 +30,12 @@ def plan(
     :param size: the guest's disk in bytes; None for that of the image
     :param variable: the variable that names the image: the overlay of VMNET_DISK2 is
         ``overlay2.qcow2``
-    :raises MachineError: the overlay is damaged, or belongs to another image
+    :raises MachineError: the overlay is damaged, or belongs to another image, or can't be written
     """
     name = f"overlay{variable.removeprefix('VMNET_DISK')}"
     path, record = folder / f"{name}.qcow2", File(folder / f"{name}.json", _identified(base))
     disk = Disk(path, "qcow2", base=Base(base, base_format, base.is_block_device()))
+    files.require_kept(folder, path, f"the overlay of {variable}={base}")
     if path.exists():
         _require_made_on(path, record, disk.base, variable)
         return resize.grown(disk, size, variable)
