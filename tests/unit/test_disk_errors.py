@@ -11,6 +11,7 @@ import pytest
 from tests.lab.wait import WAIT, until
 from tests.unit.captured_log import CapturedLog
 from tests.unit.test_guard import connected, machine, next_command
+from vmnet.running import snapshot_lock
 from vmnet.supervision.disk_errors import RETRY_SECONDS, DiskErrors
 
 FULL = {
@@ -30,9 +31,9 @@ BROKEN = {
 
 
 @pytest.fixture
-def disks(caplog: pytest.LogCaptureFixture) -> DiskErrors:
+def disks(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> DiskErrors:
     caplog.set_level("INFO")
-    return DiskErrors(CapturedLog("text"))
+    return DiskErrors(CapturedLog("text"), str(tmp_path))
 
 
 def test_a_full_disk_is_logged_once_and_the_guest_resumed_until_it_runs(
@@ -60,6 +61,21 @@ def test_a_guest_that_another_client_stopped_is_not_resumed(disks: DiskErrors) -
     disks.resumed(1001.0)
     assert not disks.must_resume(2000.0)
     assert not disks.must_resume(3000.0)
+
+
+def test_a_guest_that_is_being_saved_is_not_resumed(disks: DiskErrors, tmp_path: Path) -> None:
+    """QEMU waits for the disks when `vmnet stop --save` stops the guest, and may find no room."""
+    now = 100.0
+    disks.report(FULL, now)
+    with snapshot_lock.locked(tmp_path):
+        now += RETRY_SECONDS
+        assert not disks.must_resume(now)
+        (tmp_path / "saved.json").touch()
+    now += RETRY_SECONDS
+    assert not disks.must_resume(now), "it is saved, and QEMU is about to quit"
+    (tmp_path / "saved.json").unlink()
+    now += RETRY_SECONDS
+    assert disks.must_resume(now)
 
 
 def test_other_errors_are_logged_up_to_a_limit(

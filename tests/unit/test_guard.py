@@ -178,7 +178,7 @@ def test_the_deadline_leaves_out_pauses_of_the_container(
     fake, qemu = FakeTime(*pauses), cast("Any", FakeQemu())
     monkeypatch.setattr(clock, "time", fake)
     log = Log("text", "guard")
-    watching = guard.Guard(qemu, qemu, None, qemu, Resumption((), log), 8, "wait", log)
+    watching = guard.Guard(qemu, qemu, None, qemu, Resumption((), log), 8, "wait", log, "")
     monkeypatch.setattr(watching, "_sleep", lambda seconds: watching._clock.wait(fake, seconds))
     watching.run()
     assert [command for command in qemu.commands if b"powerdown" in command] == [

@@ -17,11 +17,11 @@ from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.model.base import frozen
 from vmnet.model.machine import Command
 from vmnet.model.serial import plain
+from vmnet.supervision import kept_paused
 
 SNAPSHOT = "vmnet-saved"
 """The name of the snapshot."""
 
-_FILE = "saved.json"
 _CPU = Path("/proc/cpuinfo")
 _CPU_LINES = ("model name", "flags", "Features")
 
@@ -60,11 +60,11 @@ def save(run_dir: Path, saved: SavedVm) -> None:
 
     :raises StateError: the run directory can't be written
     """
-    files.write(run_dir / _FILE, json.dumps(plain(saved)).encode(), durable=True)
+    files.write(run_dir / kept_paused.SAVED, json.dumps(plain(saved)).encode(), durable=True)
 
 
 def exists(run_dir: Path) -> bool:
-    return (run_dir / _FILE).exists()
+    return (run_dir / kept_paused.SAVED).exists()
 
 
 def take(run_dir: Path) -> SavedVm | None:
@@ -73,9 +73,9 @@ def take(run_dir: Path) -> SavedVm | None:
     :raises StateError: it can't be read
     """
     try:
-        return files.load(run_dir / _FILE, _build)
+        return files.load(run_dir / kept_paused.SAVED, _build)
     finally:
-        (run_dir / _FILE).unlink(missing_ok=True)
+        (run_dir / kept_paused.SAVED).unlink(missing_ok=True)
 
 
 def differences(saved: SavedVm, command: Command, nics: Iterable[GuestNic]) -> Iterator[str]:

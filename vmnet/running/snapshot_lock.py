@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmnet.errors import GuestError
-
-_FILE = "snapshot.lock"
+from vmnet.supervision import kept_paused
 
 
 @contextmanager
@@ -18,7 +17,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
     :raises GuestError: another program has it
     """
-    with (run_dir / _FILE).open("w") as file:
+    with (run_dir / kept_paused.LOCK).open("w") as file:
         try:
             # Fails only if another program has the lock: is_locked() shares it, for a moment.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -32,11 +31,4 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 def is_locked(run_dir: Path) -> bool:
     """Return whether a program has the lock."""
-    try:
-        with (run_dir / _FILE).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return kept_paused.is_locked(run_dir)

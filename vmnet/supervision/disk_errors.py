@@ -6,6 +6,8 @@ write when the guest is resumed. It passes other errors on to the guest.
 
 from __future__ import annotations
 
+from . import kept_paused
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +23,11 @@ _MAX_LINES = 100  # the guest can cause errors without limit
 class DiskErrors:
     """Follows QEMU's events BLOCK_IO_ERROR and RESUME, and its answers to :data:`QUERY`.
 
-    Only a guest that QEMU stopped for lack of room is resumed.
+    Only a guest that QEMU stopped for lack of room is resumed, and no guest that is being saved.
     """
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, log: Log, run_dir: str) -> None:
+        self._log, self._run_dir = log, run_dir
         self._is_stopped = self._is_logged = False
         self._check_at = 0.0
         self._lines_left = _MAX_LINES
@@ -86,7 +88,7 @@ class DiskErrors:
             self._write(text, event="disk.has_room", is_error=False)
             return False
         self._check_at = now + RETRY_SECONDS
-        return True
+        return not kept_paused.is_kept(self._run_dir)
 
     def _write(self, text: str, *, event: str, is_error: bool = True) -> None:
         self._lines_left -= 1

@@ -88,6 +88,7 @@ class Guard:
 
     :param deadline: seconds from the signal to the forced stop, without pauses of the container
     :param remedy: how to give the guest more time
+    :param run_dir: the run directory, which contains the control socket
     """
 
     def __init__(
@@ -100,11 +101,12 @@ class Guard:
         deadline: float,
         remedy: str,
         log: Log,
+        run_dir: str,
     ) -> None:
         self._hypervisor, self._qmp, self._alarm = hypervisor, qmp, alarm
         self._keeper, self._resumption, self._log = keeper, resumption, log
         self._deadline, self._remedy = deadline, remedy
-        self._clock, self._disks = Clock(), DiskErrors(log)
+        self._clock, self._disks = Clock(), DiskErrors(log, run_dir)
         self._firmware = Firmware(self._clock.now())
         self._retry = _CONNECT_SECONDS[0]
         self._force_at = self._press_at = 0.0
@@ -305,4 +307,4 @@ def main(
     inherited = Alarm(int(alarm)) if int(alarm) >= 0 else None
     log = Log(form, "guard")
     followed = Connection(qmp, QUERY), inherited, watched, Resumption(resumed, log)
-    Guard(hypervisor, *followed, float(deadline), remedy, log).run()
+    Guard(hypervisor, *followed, float(deadline), remedy, log, qmp.rpartition("/")[0]).run()
