@@ -236,3 +236,20 @@ def test_connections_that_do_not_reach_the_guest_are_named() -> None:
     assert list(gaps.of_ports(testing.identity(dual), dual, at_the_nic)) == []
     ipv6 = testing.interface("2001:db8::2/64")
     assert list(gaps.of_ports(testing.identity(ipv6), ipv6, LINK)) == []
+
+
+def test_names_that_do_not_reach_the_guest_are_named() -> None:
+    search = ("corp.example", "a b", ".", *(f"s{number}.example" for number in range(6)))
+    identity = testing.identity(
+        hostname="w" * 64, domain="example.org", resolver=testing.resolver(search=search)
+    )
+    named = list(gaps.of_identity(identity, identity.interfaces[0], LINK, seeded=False))
+    for line in (
+        "search domains 'a b': not valid names",
+        "search domains s5.example: passt hands over six",
+        f"host name '{'w' * 64}': not a valid name",
+        "domain example.org: use VMNET_IPAM=cloudinit",
+    ):
+        assert line in named
+    seeded = gaps.of_identity(identity, identity.interfaces[0], LINK, seeded=True)
+    assert not any("name" in line or "domain" in line for line in seeded)

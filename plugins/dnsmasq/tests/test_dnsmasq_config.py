@@ -176,6 +176,15 @@ def test_the_guest_gets_the_best_of_several_routes_to_a_destination() -> None:
     assert "route metrics" in metrics
 
 
+@pytest.mark.parametrize("own", ["172.17.0.2/16", "172.17.0.2/32"])
+def test_a_default_route_without_a_gateway_is_in_the_option(own: str) -> None:
+    nic = interface(own, routes=(route("0.0.0.0/0"),))
+    identity = testing.identity(nic)
+    service = Service.of(identity, testing.wiring(identity))
+    assert service.leases[0].classless == ((IPv4Network("0.0.0.0/0"), IPv4Address(0)),)
+    assert service.not_carried == ()
+
+
 def test_a_source_address_other_than_the_first_is_reported() -> None:
     own, other = ip_address("172.17.0.2"), ip_address("172.17.0.3")
     routes = (route("10.1.0.0/16", source=own), route("10.2.0.0/16", source=other))

@@ -35,8 +35,9 @@ class Classless:
 def classless(interface: Interface, nameserver: IPv4Address | None = None) -> Classless:
     """Return the interface's routes, nearest first.
 
-    A client that gets option 121 ignores option 3, so the default route is in both. A gateway
-    outside the subnet gets a route to the link, before the routes that use it.
+    A client that gets option 121 ignores option 3, so the default route is in both. Option 3 cannot
+    express a default route without a gateway. A gateway outside the subnet gets a route to the
+    link, before the routes that use it.
 
     :param nameserver: an address that the guest must reach on this link
     """
@@ -50,7 +51,7 @@ def classless(interface: Interface, nameserver: IPv4Address | None = None) -> Cl
         option.reach(nameserver)
     if default is not None:
         option.add(default)
-    if not best and not option.hosts:
+    if not best and not option.hosts and (default is None or default.gateway is not None):
         return Classless(outranked=outranked)
     left_out = tuple(route for route in best.values() if not option.add(route))
     return Classless(option.pairs, left_out, outranked)

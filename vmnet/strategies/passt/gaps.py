@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmnet.api import Identity, Interface, shown
+from vmnet.api import Identity, Interface, is_domain, is_label, shown
 from vmnet.strategies.passt import arguments, ports, sysctls
 from vmnet.strategies.passt.arguments import HOSTNAME, Link
 
@@ -37,8 +37,11 @@ def of_identity(
             yield f"nameservers {', '.join(map(str, more))}: passt hands over three"
     if seeded:
         return
-    if more_domains := resolver.search[arguments.MAX_SEARCH :]:
-        yield f"search domains {' '.join(map(shown, more_domains))}: passt hands over six"
+    valid = tuple(filter(is_domain, resolver.search))
+    if invalid := [name for name in resolver.search if name not in valid and name != "."]:
+        yield f"search domains {' '.join(map(repr, invalid))}: not valid names"
+    if more_domains := valid[arguments.MAX_SEARCH :]:
+        yield f"search domains {' '.join(more_domains)}: passt hands over six"
     if identity.resolver_options:
         yield f"resolv.conf options: {' '.join(map(shown, identity.resolver_options))}"
     if identity.hosts:
@@ -48,6 +51,10 @@ def of_identity(
         yield "time servers: use VMNET_IPAM=cloudinit"
     if HOSTNAME not in link.options:
         yield "host name: this passt cannot hand it over"
+    elif not is_label(identity.hostname):
+        yield f"host name {identity.hostname!r}: not a valid name"
+    if identity.domain:
+        yield f"domain {shown(identity.domain)}: use VMNET_IPAM=cloudinit"
 
 
 def of_ports(identity: Identity, interface: Interface, link: Link) -> Iterator[str]:
