@@ -97,6 +97,7 @@ def plan(
         identity, wiring = known
     else:
         identity = _survey(hooks, allocate)
+        exporter_plan.require(hooks.settings, identity)
         requirements = hooks.requirements(identity)
         wiring, outside = hooks.plan_bridge(identity, requirements), requirements.any_address
         identity = takeover.examine(hooks.settings, identity, wiring)

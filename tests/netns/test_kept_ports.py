@@ -313,7 +313,14 @@ def test_a_start_says_what_kept_ports_lack(network: Lan, vmnet: Vmnet) -> None:
     assert "over IPv4 only" in plan.stderr
     outside = vmnet(web, "run", VMNET_KEEP_PORTS="8006", NO_DHCP="true")
     assert outside.returncode == 10
-    assert "VMNET_KEEP_PORTS=8006/tcp needs the guest's addresses" in outside.stderr
+    assert "VMNET_KEEP_PORTS=8006: vmnet must know the guest's addresses" in outside.stderr
+    metrics = vmnet(web, "plan", VMNET_METRICS="9100", NO_DHCP="true")
+    assert "VMNET_METRICS=9100: vmnet must know the guest's addresses" in metrics.stderr
+    assert "VMNET_KEEP_PORTS" not in metrics.stderr
+    wrong = vmnet(web, "plan", VMNET_METRICS="192.0.2.1:9100")
+    assert wrong.returncode == 10
+    assert "192.0.2.1:9100 is not an address" in wrong.stderr
+    assert "the container keeps" not in wrong.stderr
 
 
 def test_kept_ports_and_localhost_are_shown(

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -224,6 +225,18 @@ def test_plan_in_the_container_of_a_running_vm_shows_its_command(
     assert "user 64055, group 64055, without capabilities" in text
     assert run("plan", "--json", **environ) == 0
     assert json.loads(capsys.readouterr().out)["command"]["user"]["groups"] == [108]
+
+
+def test_plan_in_the_container_of_a_running_vm_that_serves_its_metrics_on_loopback(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    state.save(run_dir, recorder.IDENTITY, recorder.WIRING)
+    command_record.save(run_dir, Command(("/bin/true",)))
+    running.machine(run_dir)
+    with socket.create_server(("127.0.0.1", 0)) as exporter:
+        environ["VMNET_METRICS"] = f"127.0.0.1:{exporter.getsockname()[1]}"
+        assert run("plan", **environ) == 0
 
 
 def test_plan_needs_the_record_of_a_running_vm(environ: dict[str, str], tmp_path: Path) -> None:

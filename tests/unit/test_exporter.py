@@ -115,19 +115,24 @@ def test_without_the_setting_there_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "where", "busy", "reason"),
+    ("metrics", "busy", "reason"),
     [
-        ("192.0.2.1:9100", wiring(*STAND_INS), (), "is not an address at which the container can"),
-        ("9100", WIRING, (), "is not an address at which the container can"),
-        ("9100", wiring(*STAND_INS), (PortRange("tcp", 9100, 9100),), "another program"),
+        ("192.0.2.1:9100", (), "is not an address at which the container can"),
+        ("9100", (PortRange("tcp", 9100, 9100),), "another program"),
     ],
 )
-def test_a_place_where_it_cannot_listen_is_refused(
-    metrics: str, where: Wiring, busy: tuple[PortRange, ...], reason: str
+def test_a_place_where_it_cannot_listen_is_refused_before_the_network_is_planned(
+    metrics: str, busy: tuple[PortRange, ...], reason: str
 ) -> None:
     settings = testing.settings({"VMNET_METRICS": metrics})
     with pytest.raises(SettingsError, match=reason):
-        planned.plan(settings, evolve(IDENTITY, listening=busy), where)
+        planned.require(settings, evolve(IDENTITY, listening=busy))
+
+
+def test_a_wiring_without_kept_ports_is_refused() -> None:
+    settings = testing.settings({"VMNET_METRICS": "9100"})
+    with pytest.raises(SettingsError, match="is not an address at which the container can"):
+        planned.plan(settings, IDENTITY, WIRING)
 
 
 def test_a_port_of_loopback_on_which_another_program_listens_is_refused() -> None:
@@ -135,7 +140,7 @@ def test_a_port_of_loopback_on_which_another_program_listens_is_refused() -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(SettingsError, match="another program"):
-            planned.plan(testing.settings({"VMNET_METRICS": endpoint}), IDENTITY, WIRING)
+            planned.require(testing.settings({"VMNET_METRICS": endpoint}), IDENTITY)
 
 
 class Fixed(exporter_http.Source):

@@ -19,7 +19,7 @@ from vmnet.model.wiring import Bridge, Redirect, Requirements
 from vmnet.net import links
 from vmnet.net.filters import cbpf, keeping
 from vmnet.net.kept import rules
-from vmnet.settings import values
+from vmnet.settings import ports
 from vmnet.strategies.ports import kept
 
 MAC, OWN_MAC = "02:42:ac:11:00:02", "06:aa:bb:cc:dd:ee"
@@ -29,6 +29,7 @@ BOTH = (
     StandIn(ip_address("172.17.0.2"), ip_address("169.254.7.7")),
     StandIn(ip_address("fd00::2"), ip_address("fe80::7")),
 )
+KEEPING = testing.settings({"VMNET_KEEP_PORTS": "8006"})
 FOR_KEPT = cbpf.assemble(keeping.program(Kept(PORTS, BOTH)))
 KEEP, NEXT = 0, 0xFFFFFFFF  # TC_ACT_OK, TC_ACT_UNSPEC
 GUEST4, GUEST6, OWN6 = "172.17.0.2", "fd00::2", "fe80::7"
@@ -145,7 +146,7 @@ def test_without_an_address_nothing_is_kept() -> None:
     (port,) = testing.wiring(testing.identity(interface)).ports
     assert kept.keeping(PORTS, port, interface, testing.identity(interface)) == port
     with pytest.raises(SettingsError, match="the container has no address"):
-        kept.require(PORTS, testing.identity(interface), Requirements())
+        kept.require(KEEPING, testing.identity(interface), Requirements())
 
 
 def test_ranges_as_text() -> None:
@@ -155,5 +156,36 @@ def test_ranges_as_text() -> None:
 
 @pytest.mark.parametrize("text", ["53", "50-60/udp", "67/udp"])
 def test_ports_that_serve_the_guest_are_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="on which the guest reaches its"):
-        kept.require(values.ports(text), testing.identity(), Requirements())
+    settings = testing.settings({"VMNET_KEEP_PORTS": text})
+    with pytest.raises(SettingsError, match="the guest reaches its"):
+        kept.require(settings, testing.identity(), Requirements())
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "remedy"),
+    [
+        ({"VMNET_METRICS": "9100"}, "VMNET_METRICS=9100", "unset VMNET_METRICS"),
+        (
+            {"VMNET_KEEP_PORTS": "8006", "VMNET_METRICS": "127.0.0.1:9100"},
+            "VMNET_KEEP_PORTS=8006",
+            "unset VMNET_KEEP_PORTS",
+        ),
+        (
+            {"VMNET_KEEP_PORTS": "8006", "VMNET_METRICS": "9100"},
+            "VMNET_KEEP_PORTS=8006, VMNET_METRICS=9100",
+            "unset VMNET_KEEP_PORTS and VMNET_METRICS",
+        ),
+    ],
+)
+def test_an_error_names_the_variables_that_are_set(
+    given: dict[str, str], names: str, remedy: str
+) -> None:
+    settings = ports.keep_for_metrics(testing.settings(given))
+    identities = testing.identity(), testing.identity(testing.interface())
+    for identity, requirements in zip(
+        identities, (Requirements(any_address=True), Requirements()), strict=True
+    ):
+        with pytest.raises(SettingsError) as raised:
+            kept.require(settings, identity, requirements)
+        assert raised.value.message.startswith(f"{names}: ")
+        assert raised.value.hint.removeprefix("use VMNET_IPAM=dnsmasq or cloudinit, or ") == remedy

@@ -223,6 +223,7 @@ def _machine(
     for line in hooks.unused_with(wiring):
         yield Finding("settings", "warning", line)
     deliveries = hooks.deliver(identity, wiring)
+    exporter_plan.require(hooks.settings, identity)
     if exporter_plan.plan(hooks.settings, identity, wiring) is not None:
         yield Finding("metrics", "ok", f"TCP port {hooks.settings.given[METRICS.name]}")
     yield Finding("IPAM", "ok", ", ".join(delivery.strategy for delivery in deliveries))

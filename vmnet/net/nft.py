@@ -10,8 +10,8 @@ from vmnet import engine, process
 from vmnet.errors import BridgeError, PrivilegeError
 
 _NEEDS = {
-    "VMNET_KEEP_PORTS": "ingress and egress of devices (Linux 5.16, CONFIG_NETFILTER_EGRESS), "
-    "nft_fwd_netdev, nft_dup_netdev",
+    "VMNET_KEEP_PORTS or VMNET_METRICS": "ingress and egress of devices (Linux 5.16, "
+    "CONFIG_NETFILTER_EGRESS), nft_fwd_netdev, nft_dup_netdev",
     "VMNET_LOCALHOST": "ingress of devices, nft_socket, nft_dup_ipv4, nft_dup_ipv6",
 }
 
@@ -19,7 +19,7 @@ _NEEDS = {
 def check(ruleset: Mapping[str, Any], setting: str) -> None:
     """Let the kernel check a ruleset without loading it.
 
-    :param setting: the variable that needs the ruleset
+    :param setting: the variables that need the ruleset
     :raises BridgeError: nft is missing, or the kernel lacks what the ruleset needs
     :raises PrivilegeError: the capability NET_ADMIN is missing
     """
@@ -29,7 +29,7 @@ def check(ruleset: Mapping[str, Any], setting: str) -> None:
 def load(ruleset: Mapping[str, Any], setting: str) -> None:
     """Load a ruleset: all of it, or nothing.
 
-    :param setting: the variable that needs the ruleset
+    :param setting: the variables that need the ruleset
     :raises BridgeError: nft is missing, or the kernel lacks what the ruleset needs
     :raises PrivilegeError: the capability NET_ADMIN is missing
     """

@@ -19,15 +19,15 @@ from vmnet.supervision import exporter
 _CAPABILITIES = "6,7,10,13"
 
 
-def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | None:
-    """Return the daemon that serves the metrics; None without VMNET_METRICS.
+def require(settings: Settings, identity: Identity) -> None:
+    """Check what can be known of VMNET_METRICS before the network is planned.
 
-    :raises SettingsError: it can't listen where VMNET_METRICS says
+    :raises SettingsError: the exporter can't listen there
     :raises DeliveryError: the library for the metrics is missing
     """
     endpoint = settings[METRICS]
     if endpoint is None:
-        return None
+        return
     from importlib.util import find_spec  # a start without metrics does not need it
 
     if find_spec("prometheus_client") is None:
@@ -37,9 +37,24 @@ def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | Non
         )
     if endpoint.is_loopback:
         _require_unbound(settings, str(endpoint.address), endpoint.port)
+        return
+    _require_free(settings, identity, endpoint.port)
+    own = (address.ip for interface in identity.interfaces for address in interface.addresses)
+    if endpoint.address not in (None, *own):
+        raise _unknown(settings)
+
+
+def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | None:
+    """Return the daemon that serves the metrics; None without VMNET_METRICS.
+
+    :raises SettingsError: the container serves no port of the address in VMNET_METRICS
+    """
+    endpoint = settings[METRICS]
+    if endpoint is None:
+        return None
+    if endpoint.is_loopback:
         addresses: tuple[str, ...] = (str(endpoint.address),)
     else:
-        _require_free(settings, identity, endpoint.port)
         addresses = tuple(
             own
             for interface, port in wiring.pairs(identity)
@@ -47,7 +62,7 @@ def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | Non
             if endpoint.address in (None, guest)
         )
     if not addresses:
-        _refuse(settings)
+        raise _unknown(settings)
     pidfile = settings[RUN_DIR] / exporter.PIDFILE
     printing = program.command("vmnet.running.metrics.page")
     words = exporter.arguments(pidfile, settings[LOG], endpoint.port, addresses, printing)
@@ -98,8 +113,8 @@ def _taken(settings: Settings, port: int) -> SettingsError:
     )
 
 
-def _refuse(settings: Settings) -> None:
-    raise SettingsError(
+def _unknown(settings: Settings) -> SettingsError:
+    return SettingsError(
         f"{METRICS.name}={settings.given[METRICS.name]} is not an address at which the container "
         "can serve",
         "give the port alone, an address of the container, or 127.0.0.1 with the port",

@@ -12,7 +12,7 @@ from vmnet.net import links, nft, routing_rules, rtnl
 from vmnet.net.kept import rules
 from vmnet.net.nft_objects import Object
 
-_SETTING = "VMNET_KEEP_PORTS"
+_SETTING = "VMNET_KEEP_PORTS or VMNET_METRICS"
 _MIN_IPV6_MTU = 1280  # bytes (RFC 8200 section 5)
 # A link's own addresses need fe80::/64, through which the kernel reaches link-local gateways.
 _PREFIXES = {4: 32, 6: 64}

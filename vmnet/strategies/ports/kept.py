@@ -17,6 +17,7 @@ from vmnet.api import (
     PortRange,
     Requirements,
     Route,
+    Settings,
     SettingsError,
     StandIn,
 )
@@ -26,29 +27,36 @@ _OF_THE_GUEST = {53: "its DNS", 67: "its DHCP server"}
 _log = logging.getLogger(__name__)
 
 
-def require(ports: tuple[PortRange, ...], identity: Identity, requirements: Requirements) -> None:
+def require(settings: Settings, identity: Identity, requirements: Requirements) -> None:
     """Check that the container can keep the ports, and that the guest's addresses are known.
 
     :raises SettingsError: a port serves the guest, another system gives the guest its addresses, or
         it has none
     """
-    setting = f"{KEEP_PORTS.name}={','.join(map(str, ports))}"
+    given = dict(_given(settings))
+    setting = ", ".join(f"{name}={text}" for name, text in given.items())
+    unset = f"unset {' and '.join(given)}"
     for number, service in _OF_THE_GUEST.items():
-        if any(number in each for each in ports):
+        if any(number in each for each in settings[KEEP_PORTS] or ()):
             raise SettingsError(
-                f"{setting} contains port {number}, on which the guest reaches {service}",
-                "choose another port",
+                f"{setting}: the guest reaches {service} on port {number}", "choose another port"
             )
     if requirements.any_address:
         raise SettingsError(
-            f"{setting} needs the guest's addresses, which another system gives to it",
-            "use VMNET_IPAM=dnsmasq or cloudinit, or unset VMNET_KEEP_PORTS and VMNET_METRICS",
+            f"{setting}: vmnet must know the guest's addresses, which another system gives to it",
+            f"use VMNET_IPAM=dnsmasq or cloudinit, or {unset}",
         )
     if not any(interface.addresses for interface in identity.interfaces):
-        raise SettingsError(
-            f"{setting} has no effect, because the container has no address",
-            "unset VMNET_KEEP_PORTS and VMNET_METRICS",
-        )
+        raise SettingsError(f"{setting}: the container has no address to keep ports of", unset)
+
+
+def _given(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the variables that keep ports, with their texts."""
+    if settings.is_given(KEEP_PORTS):
+        yield KEEP_PORTS.name, settings.given[KEEP_PORTS.name]
+    metrics = settings.rows["VMNET_METRICS"]
+    if settings.is_given(metrics) and not settings[metrics].is_loopback:
+        yield metrics.name, settings.given[metrics.name]
 
 
 def keeping(

@@ -21,7 +21,6 @@ from vmnet.api import (
     Identity,
     Interface,
     Port,
-    PortRange,
     Requirements,
     Resolver,
     Saved,
@@ -58,7 +57,7 @@ def plan(
     if spare is not None:
         ports[default] = choose(interface).give(ports[default], default, interface, spare)
     if ranges := settings[KEEP_PORTS]:
-        ports = _keep(ranges, ports, identity.interfaces, identity, requirements)
+        ports = _keep(settings, ports, identity.interfaces, identity, requirements)
         keeps = ", ".join(map(str, ranges))
         _log.info(
             "the container keeps %s: the guest can't serve these ports",
@@ -92,8 +91,8 @@ def extend(
     new = [interface for interface in identity.interfaces if interface.name not in present]
     numbered = zip(_free_numbers(), new, strict=False)
     ports = _planned(settings, identity, requirements, numbered, choose)
-    if ranges := settings[KEEP_PORTS]:
-        ports = _keep(ranges, ports, new, identity, requirements)
+    if settings[KEEP_PORTS]:
+        ports = _keep(settings, ports, new, identity, requirements)
     present |= {port.uplink: port for port in ports}
     return evolve(wiring, ports=tuple(present[own.name] for own in identity.interfaces))
 
@@ -207,7 +206,7 @@ def _free_numbers() -> Iterator[int]:
 
 
 def _keep(
-    ranges: tuple[PortRange, ...],
+    settings: Settings,
     ports: Iterable[Port],
     interfaces: Iterable[Interface],
     identity: Identity,
@@ -217,7 +216,8 @@ def _keep(
     from vmnet.api import kept_ports
     from vmnet.strategies.ports import kept
 
-    kept.require(ranges, identity, requirements)
+    kept.require(settings, identity, requirements)
+    ranges = settings[KEEP_PORTS] or ()
     keeping = [
         kept.keeping(ranges, port, interface, identity)
         for port, interface in zip(ports, interfaces, strict=True)
