@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,9 @@ import pytest
 from tests.lab.command import run
 from tests.lab.wait import WAIT, until
 from tests.unit import qmp, running
+from vmnet import process
 from vmnet.errors import GuestError
+from vmnet.running import qmp_session, stop
 
 VMNET = (sys.executable, "-m", "vmnet", "stop")
 OFF = {"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}} | {
@@ -59,6 +64,33 @@ def test_force_writes_back_the_disks_and_quits(tmp_path: Path, environ: dict[str
     assert done.json()["result"] == "forced"
     assert "system_powerdown" not in qemu.told
     assert qemu.told[-3:] == ["stop", "human-monitor-command", "quit"]
+
+
+def test_qemu_quits_when_another_client_has_disconnected(tmp_path: Path) -> None:
+    code = "import sys; from vmnet.running import quit_after; quit_after._SECONDS = 0.01; "
+    code += "quit_after.main(*sys.argv[1:])"
+    path, command = tmp_path / "qmp.sock", '{"execute": "quit"}'
+    argv = (sys.executable, "-c", code, str(os.getppid()), str(path), command)
+    with qmp.qemu(path) as qemu:
+        with qmp_session.session(path):
+            waiting = subprocess.Popen(argv)
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(1)
+        assert waiting.wait(WAIT) == 0
+    assert qemu.told[-1] == "quit"
+
+
+def test_a_program_that_can_not_be_started_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container may have as many processes as it may have."""
+
+    def refuse(argv: Sequence[str]) -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(process, "spawn", refuse)
+    with pytest.raises(GuestError, match="makes QEMU quit: Resource temporarily unavailable"):
+        stop.quit_after_exit(tmp_path / "qmp.sock")
 
 
 def test_no_running_vm_is_no_error(tmp_path: Path, environ: dict[str, str]) -> None:

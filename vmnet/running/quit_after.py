@@ -24,8 +24,8 @@ def main(pid: str, qmp: str, *commands: str) -> None:
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     with suppress(ProcessLookupError):
         select.select([os.pidfd_open(int(pid))], [], [], _SECONDS)
+    # QEMU serves one client at a time, so this waits without a limit while another is connected.
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_SECONDS)
         connection.connect(qmp)
         for command in ('{"execute": "qmp_capabilities"}', *commands):
             connection.sendall(f"{command}\n".encode())

@@ -118,4 +118,10 @@ def quit_after_exit(path: Path) -> None:
 def _send_after_exit(path: Path, commands: Sequence[bytes]) -> None:
     """Start a process that sends QEMU its last commands after this process has ended."""
     arguments = (os.getpid(), path, *map(bytes.decode, commands))
-    process.spawn(program.command("vmnet.running.quit_after", *arguments, light=True))
+    try:
+        process.spawn(program.command("vmnet.running.quit_after", *arguments, light=True))
+    except OSError as error:
+        raise GuestError(
+            f"can't start the program that makes QEMU quit: {error.strerror}",
+            f"{engine.stop()} ends the container",
+        ) from None
