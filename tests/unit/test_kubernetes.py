@@ -207,6 +207,14 @@ def test_the_guests_memory_is_requested_in_full() -> None:
 
 
 @every_variant
+def test_every_limit_has_a_request(variant: tuple[str, ...]) -> None:
+    """Kubernetes would request the whole limit, and reserve it on the node."""
+    resources = vm(kustomize.render(*variant))["resources"]
+    own = {name for name in resources["limits"] if "/" not in name}  # others, such as devices
+    assert set(resources["requests"]) == own
+
+
+@every_variant
 def test_the_objects_refer_to_each_other(variant: tuple[str, ...]) -> None:
     objects = kustomize.render(*variant)
     pod = kustomize.as_pod(objects)
