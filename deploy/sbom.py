@@ -1,7 +1,7 @@
 """Print the software bill of materials of an image.
 
 The format is CycloneDX 1.6 (JSON). It lists the Debian packages, the Python packages, and the
-packages from which the demonstration guest was built. The same image gives the same bytes. The
+packages from which the demonstration guests were built. The same image gives the same bytes. The
 environment is that of development, ``pip install -e '.[dev]'``.
 """
 
@@ -12,7 +12,8 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from attrs import frozen
@@ -27,7 +28,9 @@ _DPKG = (
     r"${db:Status-Status}\t${Package}\t${Version}\t${Architecture}"
     r"\t${source:Package}\t${source:Version}\n"
 )
-_STAMP = "/usr/share/vmnet/demo/stamp"
+_DEMO = PurePosixPath("/usr/share/vmnet/demo")
+_FIND = ("find", str(_DEMO), "-maxdepth", "2", "-name", "stamp")
+_DEBIAN_NAMES = {"aarch64": "arm64", "x86_64": "amd64"}
 _NAMESPACE = uuid.UUID("0a3c5c5e-6f0b-5d0e-9f0c-3f0f5f1f7a11")
 
 
@@ -41,7 +44,10 @@ class Contents:
     debian: str
     python: Mapping[str, Any]
     """The object of ``pip inspect``."""
-    stamp: str
+    stamps: Mapping[str, str]
+    """What each demonstration guest was built from, by its folder: empty for that of the image's
+    architecture, and the name of the architecture for that of ``FOREIGN=on``.
+    """
 
 
 def read(engine: str, image: str) -> Contents:
@@ -56,8 +62,12 @@ def read(engine: str, image: str) -> Contents:
         inside("cat", "/etc/os-release"),
         inside("dpkg-query", "--show", "--showformat", _DPKG),
         json.loads(inside("pip", "inspect")),
-        inside("cat", _STAMP),
+        {_architecture(path): inside("cat", path) for path in inside(*_FIND).splitlines()},
     )
+
+
+def _architecture(stamp: str) -> str:
+    return str(PurePosixPath(stamp).parent.relative_to(_DEMO)).removeprefix(".")
 
 
 def _output(*command: str) -> str:
@@ -67,8 +77,7 @@ def _output(*command: str) -> str:
 def document(contents: Contents) -> str:
     """Return the bill of materials."""
     image, labels = contents.image, contents.image["Config"]["Labels"] or {}
-    # Docker writes up to nine digits of a second.
-    created = datetime.fromisoformat(f"{image['Created'].partition('.')[0].rstrip('Z')}+00:00")
+    created = datetime.fromisoformat(image["Created"]).astimezone(UTC).replace(microsecond=0)
     bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, image["Id"]))
     bom.metadata.timestamp = created
     bom.metadata.component = Component(
@@ -97,10 +106,13 @@ def _debian(contents: Contents) -> Iterator[Component]:
 
 def _guest(contents: Contents) -> Iterator[Component]:
     """Yield the packages that guest/build unpacked: a name and a version on each line."""
-    for line in contents.stamp.splitlines():
-        name, version = line.split()
-        if name != "sources":
-            yield _package(contents.os_release, name, version, {}, part="demonstration guest")
+    for architecture, stamp in contents.stamps.items():
+        more = {"arch": _DEBIAN_NAMES[architecture]} if architecture else {}
+        part = f"demonstration guest {architecture}".rstrip()
+        for line in stamp.splitlines():
+            name, version = line.split()
+            if name != "sources":
+                yield _package(contents.os_release, name, version, more, part)
 
 
 def _package(

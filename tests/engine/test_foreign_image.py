@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 
 from tests.engine.conftest import ROOT, Vms
+from tests.lab.command import run
 from tests.lab.engines.docker import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -14,6 +18,14 @@ pytestmark = [pytest.mark.engine, pytest.mark.long]
 def foreign(docker: Engine, image: str) -> str:
     """The image for both architectures, which shares most layers with the usual image."""
     return docker.build(ROOT, f"{image}-foreign", options=("--build-arg", "FOREIGN=on"))
+
+
+def test_the_bill_of_materials_has_the_packages_of_both_guests(
+    docker: Engine, foreign: str
+) -> None:
+    printed = run(sys.executable, ROOT / "deploy" / "sbom.py", foreign, env=docker.env)
+    parts = {part["properties"][0]["value"] for part in json.loads(printed.stdout)["components"]}
+    assert parts == {"image", "demonstration guest", "demonstration guest aarch64"}
 
 
 def test_a_guest_for_arm64(vms: Vms, foreign: str) -> None:

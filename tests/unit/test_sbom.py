@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from attrs import evolve
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
@@ -28,7 +30,12 @@ CONTENTS = sbom.Contents(
             {"metadata": {"name": "pyroute2", "version": "0.9.7", "license": "a text"}},
         ]
     },
-    stamp="linux-image-6.12.1-cloud-amd64 6.12.1-1\nbusybox-static 1:1.37.0-6\nsources 0123abcd\n",
+    stamps={
+        "": (
+            "linux-image-6.12.1-cloud-amd64 6.12.1-1\nbusybox-static 1:1.37.0-6\nsources 0123abcd\n"
+        ),
+        "aarch64": "busybox-static 1:1.37.0-6\nsources 0123abcd\n",
+    },
 )
 
 
@@ -48,12 +55,31 @@ def test_a_bill_of_materials() -> None:
         (f"{debian}busybox-static@1:1.37.0-6{in_image}&upstream=busybox%401:1.37.0-6", "image"),
         (f"{kernel}?distro=debian-13", "demonstration guest"),
         (f"{debian}busybox-static@1:1.37.0-6?distro=debian-13", "demonstration guest"),
+        (
+            f"{debian}busybox-static@1:1.37.0-6?arch=arm64&distro=debian-13",
+            "demonstration guest aarch64",
+        ),
         ("pkg:pypi/attrs@26.1.0", "image"),
         ("pkg:pypi/pyroute2@0.9.7", "image"),
     }
     licenses = {part["name"]: part.get("licenses") for part in bill["components"]}
     assert licenses["attrs"] == [{"expression": "MIT"}]
     assert licenses["pyroute2"] is None
+
+
+def test_the_architecture_of_a_guest_is_its_folder() -> None:
+    assert sbom._architecture("/usr/share/vmnet/demo/stamp") == ""
+    assert sbom._architecture("/usr/share/vmnet/demo/aarch64/stamp") == "aarch64"
+
+
+@pytest.mark.parametrize(
+    "created",
+    ["2026-11-30T05:06:07Z", "2026-11-30T05:06:07.1Z", "2026-11-30T07:06:07.123456789+02:00"],
+)
+def test_the_time_of_the_image(created: str) -> None:
+    image = {**CONTENTS.image, "Created": created}
+    bill = json.loads(sbom.document(evolve(CONTENTS, image=image)))
+    assert bill["metadata"]["timestamp"] == "2026-11-30T05:06:07+00:00"
 
 
 def test_the_same_image_gives_the_same_bytes() -> None:
