@@ -28,7 +28,7 @@ def test_a_failure_quotes_the_transcript() -> None:
         on_process(program) as console,
         pytest.raises(ConsoleError, match=r"(?s)closed before.*booting.*oops"),
     ):
-        console.expect("login:", 5)
+        console.expect("login:")
 
 
 def test_expect_fails_after_its_timeout() -> None:

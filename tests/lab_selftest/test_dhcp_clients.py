@@ -11,6 +11,7 @@ from tests.lab.clients.dhcp6 import CLIENTS6, Client6
 from tests.lab.net.bridge_guest import guest
 from tests.lab.net.lan import Lan
 from tests.lab.net.services import dnsmasq
+from tests.lab.wait import WAIT
 
 MAC = "02:42:ac:1e:01:02"
 OPTIONS = (
@@ -49,7 +50,7 @@ def test_a_client_gets_every_option(network: Lan, client: Client) -> None:
         assert lease.seconds == 2**32 - 1
         assert lease.server == IPv4Address("172.30.1.1")
         lease.configure(machine)
-        machine.run("ping", "-c1", "-W2", network.gateway)
+        machine.run("ping", "-c1", f"-w{WAIT // 2}", network.gateway)
 
 
 OPTIONS6 = (

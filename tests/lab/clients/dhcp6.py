@@ -28,7 +28,7 @@ class Lease6:
 
 def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = WAIT) -> Lease6:
     """Run ISC's client. It does not wait for a router advertisement."""
-    _await_link_local(where)
+    _await_link_local(where, interface)
     with hook() as (script, result):
         config = script.with_name("dhclient.conf")
         config.write_text("request dhcp6.name-servers, dhcp6.domain-search;\n")
@@ -40,7 +40,7 @@ def dhclient6(where: Namespace, interface: str = "eth0", *, timeout: float = WAI
 
 def dhcpcd6(where: Namespace, interface: str = "eth0", *, timeout: float = WAIT) -> Lease6:
     """Run Roy Marples' client. It waits for a router advertisement that announces DHCPv6."""
-    _await_link_local(where)
+    _await_link_local(where, interface)
     with hook() as (script, result):
         config = script.with_name("dhcpcd.conf")
         config.write_text("duid\nnodelay\noption dhcp6_name_servers, dhcp6_domain_search\n")
@@ -53,9 +53,18 @@ Client6 = Callable[[Namespace], Lease6]
 CLIENTS6 = (dhclient6, dhcpcd6)
 
 
-def _await_link_local(where: Namespace) -> None:
-    """Wait until the link-local address has passed duplicate detection, which clients need."""
-    until(lambda: not snapshot.tentative(where.name), WAIT, "duplicate address detection")
+def _await_link_local(where: Namespace, interface: str) -> None:
+    """Wait until the interface has a link-local address that has passed duplicate detection.
+
+    Clients need it, and the kernel adds it some time after the interface is up.
+    """
+
+    def usable() -> bool:
+        addresses = where.addresses(interface)
+        has_one = any(found["local"].startswith("fe80:") for found in addresses)
+        return has_one and not snapshot.tentative(where.name)
+
+    until(usable, WAIT, "a link-local address", detail=lambda: str(where.addresses(interface)))
 
 
 def _lease(variables: dict[str, str], address: str) -> Lease6:
