@@ -21,6 +21,8 @@ from tests.lab.command import run
 from tests.lab.console import Console, on_socket
 from tests.lab.folders import open_to_readers
 from tests.lab.images.cache import cached
+from tests.lab.images.debootstrap import debootstrap
+from tests.lab.images.packages import RELEASE
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT
 
@@ -29,7 +31,6 @@ BOOT_SECONDS = 4 * WAIT  # under TCG, where a boot takes half a minute
 
 _PROMPT = "guest> "
 
-_RELEASE = "trixie"
 _PACKAGES = (
     "cloud-init",
     "dbus",
@@ -140,8 +141,8 @@ def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> I
 
 def debian_guest() -> DebianGuest:
     """Return the guest from the cache, or build it, which takes about two minutes."""
-    name = f"debian-{_RELEASE}-cloud-init-{_CHANGE}"
-    folder = cached(name, f"a Debian {_RELEASE} guest", _make)
+    name = f"debian-{RELEASE}-cloud-init-{_CHANGE}"
+    folder = cached(name, f"a Debian {RELEASE} guest", _make)
     return DebianGuest(folder / "disk.img", folder / "vmlinuz", folder / "initrd.img")
 
 
@@ -152,8 +153,7 @@ def _make(made: Path) -> None:
 
 
 def _install(root: Path, made: Path) -> None:
-    include = f"--include={','.join(_PACKAGES)}"
-    run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=900)
+    debootstrap(root, *_PACKAGES)
     for name, text in _SETTINGS.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..command import background, run
+from ..command import background
 from ..images.cache import cached
+from ..images.debootstrap import debootstrap
+from ..images.packages import RELEASE
 from ..net.namespace import Namespace
 from ..wait import WAIT, until
 
-_RELEASE = "trixie"
 _PACKAGES = (
     "ca-certificates",
     "catatonit",
@@ -82,11 +83,9 @@ def debian13(host: Namespace, kept: Path) -> Iterator[tuple[str, ...]]:
 
 def _tree() -> Path:
     """Return the files, from the cache or made in about two minutes."""
-    name = f"debian-{_RELEASE}-engines-{_VERSION}"
-    return cached(name, f"the engines of Debian {_RELEASE}", _make)
+    name = f"debian-{RELEASE}-engines-{_VERSION}"
+    return cached(name, f"the engines of Debian {RELEASE}", _make)
 
 
 def _make(root: Path) -> None:
-    include = f"--include={','.join(_PACKAGES)}"
-    run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=1200)
-    root.chmod(0o755)
+    debootstrap(root, *_PACKAGES)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..command import run
 from ..wait import WAIT
 from .cache import cached
+from .debootstrap import debootstrap
 
 TAG = "debian:trixie-slim"
 
@@ -38,7 +39,7 @@ def minimal_tarball() -> Path:
 def _make(tarball: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="vmnet-trixie-", dir="/var/tmp") as folder:
         root = Path(folder, "root")
-        run("debootstrap", "--variant=minbase", "trixie", root, timeout=900)
+        debootstrap(root)
         patterns = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*", "./dev/*")
         excludes = [f"--exclude={pattern}" for pattern in patterns]
         run("tar", "-C", root, "--numeric-owner", *excludes, "-cf", tarball, ".", timeout=WAIT)

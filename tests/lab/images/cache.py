@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -32,7 +33,9 @@ def cached(name: str, what: str, make: Callable[[Path], None]) -> Path:
     with Path(folder, f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            work = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder))
+            for left in folder.glob(f"{glob.escape(name)}.*.part"):  # by a killed run
+                shutil.rmtree(left, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".part", dir=folder))
             try:
                 with step(what):
                     make(work / "made")

@@ -16,8 +16,9 @@ from ..command import Argument, Completed, Process, background, run
 from ..net.namespace import Namespace
 from ..wait import WAIT, until
 from .cache import cached
+from .debootstrap import debootstrap
+from .packages import RELEASE
 
-_RELEASE = "trixie"
 _PACKAGES = (
     "bridge-utils",
     "cloud-init",
@@ -105,13 +106,11 @@ def debian_host(network: Namespace) -> Iterator[DebianHost]:
 
 def _tree() -> Path:
     """Return the host's files, from the cache or made in about two minutes."""
-    return cached(f"debian-{_RELEASE}-host-{_VERSION}", f"a Debian {_RELEASE} host", _make)
+    return cached(f"debian-{RELEASE}-host-{_VERSION}", f"a Debian {RELEASE} host", _make)
 
 
 def _make(root: Path) -> None:
-    include = f"--include={','.join(_PACKAGES)}"
-    run("debootstrap", "--variant=minbase", include, _RELEASE, root, timeout=1200)
-    root.chmod(0o755)
+    debootstrap(root, *_PACKAGES)
     for name in _UNCONFIGURED:
         (root / name).unlink(missing_ok=True)
     (root / "etc/machine-id").write_text(_MACHINE_ID)

@@ -32,7 +32,8 @@ def modules(kernel: Path, *names: str) -> dict[str, Path]:
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="vmt-modules-") as name:
             package = f"linux-image-{version}"
-            run("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package, cwd=name)
+            download = ("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root")
+            run(*download, package, cwd=name, timeout=300)
             (archive,) = Path(name).glob("*.deb")
             run("dpkg-deb", "-x", archive, name)
             (tree,) = Path(name).glob("**/lib/modules")

@@ -75,7 +75,8 @@ def _arm_grub(demo: Path) -> Path:
     def make(program: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="vmt-grub-") as name:
             download = ("apt-get", "download", "-qq", "grub-efi-arm64-bin")
-            run(*download, cwd=name, env=os.environ | {"APT_CONFIG": f"{demo}/packages/apt.conf"})
+            environ = os.environ | {"APT_CONFIG": f"{demo}/packages/apt.conf"}
+            run(*download, cwd=name, env=environ, timeout=300)
             (archive,) = Path(name).glob("*.deb")
             run("dpkg-deb", "-x", archive, name)
             modules = Path(name, "usr/lib/grub/arm64-efi")
