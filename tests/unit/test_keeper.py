@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from vmnet_qemu import hotplug
 
 from tests.lab.wait import WAIT, until
 from tests.unit.supervised import guard_command, keeper_command
-from vmnet.supervision import ends, keeper, keeping
+from vmnet import testing
+from vmnet.lifecycle import helpers
+from vmnet.lifecycle.changes import uplink_changes
+from vmnet.running import qmp_session, sockets
+from vmnet.supervision import ends, keeper, keeping, watches
 from vmnet.supervision.log import Log
 from vmnet.supervision.pidfiles import read as read_pid
 from vmnet.supervision.pidfiles import request_restart
@@ -206,6 +211,27 @@ def test_a_change_of_a_followed_file_runs_the_program(tmp_path: Path, change: st
                 followed.write_text(content)
             until(lambda content=content: _last(ran) == content, WAIT, content)  # type: ignore[misc]
     os.close(fd)
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_program_that_takes_longer_than_its_watch_allows_is_killed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    order = keeper.watch("the links", reading, ("/bin/sleep", "60"), 1)
+    os.write(writing, b"change")
+    with kept(keeper._task("text", *map(str, order))):
+        until(lambda: "did not finish in 1 s" in capfd.readouterr().err, WAIT, "the end")
+    for fd in (reading, writing):
+        os.close(fd)
+
+
+def test_a_program_that_follows_the_network_outlives_the_timeouts_of_one_change() -> None:
+    (watch,) = helpers._watches((), testing.settings({}), None)
+    connecting, answering = sockets._SECONDS, qmp_session.SECONDS
+    release = hotplug._MOST_RELEASE_SECONDS + answering
+    assert watch.seconds > uplink_changes._START_SECONDS + connecting + answering + release
+    assert watches.Watch("a file", ()).seconds == keeping.RUN_SECONDS
 
 
 def _last(path: Path) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vmnet.supervision.keeper import Order
 
 _log = logging.getLogger(__name__)
+# For one change: 5 for the start, 10 for a connection to QEMU, 15 for the guest to release a NIC.
+_UPLINKS_SECONDS = 40
 
 
 def start(
@@ -63,7 +65,7 @@ def start(
         for watch in _watches(kept, settings, known):
             if (fd := _open(watch, opened)) is not None:
                 inherited.append(fd)
-                orders.append(keeper.watch(watch.name, fd, watch.argv))
+                orders.append(keeper.watch(watch.name, fd, watch.argv, watch.seconds))
         has_privileges = bool(orders) and command.user is not None
         if command.user is not None:
             privileges.shed(privileges.SERVING if has_privileges else ())
@@ -130,7 +132,7 @@ def _watches(
     for daemon in daemons:
         yield from watches.watch_of(daemon)
     argv = program.command("vmnet.lifecycle.changes.uplink_changes", settings[RUN_DIR])
-    yield Watch("uplinks", argv, known=known)
+    yield Watch("uplinks", argv, known=known, seconds=_UPLINKS_SECONDS)
 
 
 def _open(watch: Watch, opened: ExitStack) -> int | None:

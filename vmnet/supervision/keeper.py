@@ -78,9 +78,12 @@ def keep_daemon(name: str, pidfile: object, argv: Iterable[str]) -> Order:
     return ("daemon", name.removeprefix("the "), pidfile, *argv)
 
 
-def watch(name: str, fd: int, argv: Iterable[str]) -> Order:
-    """Return the order to run a program when a descriptor becomes readable."""
-    return ("watch", name, fd, *argv)
+def watch(name: str, fd: int, argv: Iterable[str], seconds: int) -> Order:
+    """Return the order to run a program when a descriptor becomes readable.
+
+    :param seconds: after which the program is killed
+    """
+    return ("watch", name, fd, seconds, *argv)
 
 
 def keep_guard(pidfile: object, fds: Iterable[int], argv: Iterable[str]) -> Order:
@@ -114,9 +117,9 @@ def _task(form: str, kind: str, *words: str) -> Task[None]:
     match kind, words:
         case "daemon", (name, pidfile, *argv):
             return keeping.daemon(Log(form, name), pidfile, argv, keeping.PAUSES)
-        case "watch", (name, fd, *argv):
+        case "watch", (name, fd, seconds, *argv):
             spawning.set_uninheritable([int(fd)])
-            return keeping.run_on_change(Log(form, name), int(fd), argv)
+            return keeping.run_on_change(Log(form, name), int(fd), argv, int(seconds))
         case "guard", (pidfile, fds, *argv):
             inherited = [int(fd) for fd in fds.split(",") if fd]
             spawning.set_uninheritable(inherited)

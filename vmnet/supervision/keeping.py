@@ -66,15 +66,20 @@ def run(argv: Sequence[str], seconds: float = RUN_SECONDS) -> Task[None]:
         raise FailedError(f"failed ({ends.describe(status)})")
 
 
-def run_on_change(log: Log, fd: int, argv: Sequence[str]) -> Task[None]:
-    """Run a program when a descriptor becomes readable, with a pause after each run."""
+def run_on_change(
+    log: Log, fd: int, argv: Sequence[str], seconds: float = RUN_SECONDS
+) -> Task[None]:
+    """Run a program when a descriptor becomes readable, with a pause after each run.
+
+    :param seconds: after which the program is killed
+    """
     os.set_blocking(fd, False)
     while True:
         yield fd, None
         yield -1, SETTLE_SECONDS
         _drain(fd)
         try:
-            yield from run(argv)
+            yield from run(argv, seconds)
         except FailedError as failure:
             log.error(str(failure), event="watch.failed")
         yield -1, REST_SECONDS

@@ -30,15 +30,17 @@ class Watch:
     """A program to run when something changes.
 
     :param name: names the program in the log
-    :param argv: a program that ends within ten seconds
+    :param argv: a program that ends
     :param files: the files to watch; empty: the network
     :param known: the network devices that need no run of the program; None: all
+    :param seconds: after which the keeper kills the program
     """
 
     name: str
     argv: tuple[str, ...]
     files: tuple[Path, ...] = ()
     known: frozenset[int] | None = None
+    seconds: int = 10
 
     def open(self) -> int:
         """Return a descriptor that becomes readable when something changes.
