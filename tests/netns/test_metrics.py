@@ -115,6 +115,7 @@ def test_a_machine_on_the_network_scrapes_the_metrics_at_the_guests_address(
         status = Path(f"/proc/{http}/status").read_text()
         assert "Uid:\t65534\t65534\t65534\t65534" in status
         assert "CapPrm:\t0000000000000000" in status
+        assert Path(f"/proc/{http}/environ").read_bytes() == b"", "it may contain passwords"
         os.kill(http, signal.SIGKILL)
 
         def is_replaced() -> bool:

@@ -1,9 +1,10 @@
 """The exporter: serve the VM's metrics to Prometheus, for VMNET_METRICS.
 
 It has two processes. The one that parses the requests of the network
-(:mod:`vmnet.supervision.exporter_http`) is an unprivileged user. The other is root, as the sockets
-of the VM require: for each byte from the first it runs a program that prints the metrics, and sends
-the text back. Each ends when the other does.
+(:mod:`vmnet.supervision.exporter_http`) is an unprivileged user, and a program of its own with an
+empty environment, because that of the start may contain passwords. The other is root, as the
+sockets of the VM require: for each byte from the first it runs a program that prints the metrics,
+and sends the text back. Each ends when the other does.
 """
 
 from __future__ import annotations
@@ -25,23 +26,30 @@ MAX_BYTES = 1 << 20
 _COLLECT_SECONDS, _END_SECONDS = 8.0, 5.0
 _BACKLOG, _SIGKILL = 16, 9
 _CONTAINERS_LOG = 3  # see vmnet.process.run
-_NOBODY = 65534
 
 
 def arguments(
-    pidfile: object, form: str, port: int, addresses: Sequence[str], argv: Sequence[str]
+    pidfile: object,
+    form: str,
+    port: int,
+    addresses: Sequence[str],
+    answering: Sequence[str],
+    printing: Sequence[str],
 ) -> tuple[object, ...]:
     """Return the arguments of :func:`main`.
 
     :param form: of the log: text or json
     :param addresses: IP addresses, a link-local one of IPv6 with its device: ``fe80::1%br0``
-    :param argv: a program that prints the metrics
+    :param answering: the program of :mod:`vmnet.supervision.exporter_http`
+    :param printing: a program that prints the metrics
     """
-    return (pidfile, form, port, ",".join(addresses), *argv)
+    places = ",".join(addresses)
+    return (pidfile, form, port, places, len(answering), *answering, *printing)
 
 
-def main(pidfile: str, form: str, port: str, addresses: str, *argv: str) -> None:
+def main(pidfile: str, form: str, port: str, addresses: str, count: str, *words: str) -> None:
     """Serve in the background as long as the VM runs; see :func:`arguments`."""
+    answering, printing = words[: int(count)], words[int(count) :]
     try:
         listeners = [listening(address, int(port)) for address in addresses.split(",")]
     except OSError as error:
@@ -62,15 +70,14 @@ def main(pidfile: str, form: str, port: str, addresses: str, *argv: str) -> None
         pidfiles.write(pidfile, os.getpid(), log)
         for fd in (ready, done):
             os.close(fd)
-        collect(ours, argv, log)
+        collect(ours, printing, log)
         return
     for fd in (ready, done, ours.detach()):
         os.close(fd)
-    from . import exporter_http
-
-    process_name.set_own("vmnet-http")
-    _become_nobody(log)
-    exporter_http.serve(listeners, theirs)
+    inherited = [each.detach() for each in (theirs, *listeners)]
+    for fd in inherited:
+        os.set_inheritable(fd, True)
+    os.execve(answering[0], [*answering, form, *map(str, inherited)], {})
 
 
 def listening(address: str, port: int) -> socket.socket:
@@ -105,16 +112,6 @@ def _leave_foreground() -> int:
         os.dup2(null, stream)
     os.close(null)
     return 2
-
-
-def _become_nobody(log: Log) -> None:
-    try:
-        os.setgroups(())
-        os.setgid(_NOBODY)
-        os.setuid(_NOBODY)
-    except OSError as error:  # without the capabilities, or without this user in the namespace
-        text = f"requests for metrics are parsed by root, which can't become another user: {error}"
-        log.warning(text, event="privilege.missing")
 
 
 def collect(requests: socket.socket, argv: Sequence[str], log: Log) -> None:

@@ -6,22 +6,27 @@ and the time of a request, and the rate at which metrics are collected are limit
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 import threading
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 
+from . import process_name
+from .log import Log
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 MAX_CONNECTIONS, MAX_REQUEST_BYTES = 16, 8192
 REQUEST_SECONDS = 5.0
 _SEND_SECONDS = 5.0
+_NOBODY = 65534
 _FRESH_SECONDS = 5.0  # a collection takes a quarter of a second of CPU time
 
 
@@ -87,6 +92,28 @@ def answer(request: bytes, source: Source) -> bytes:
     handler = _Handler(request, source)
     assert isinstance(handler.wfile, BytesIO)
     return handler.wfile.getvalue()
+
+
+def main(form: str, requests: str, *listeners: str) -> None:
+    """Serve as an unprivileged user.
+
+    :param form: of the log: text or json
+    :param requests: the descriptor of the socket to the other process of the exporter
+    :param listeners: those of the listening sockets
+    """
+    process_name.set_own("vmnet-http")
+    _become_nobody(Log(form, "metrics"))
+    serve([socket.socket(fileno=int(fd)) for fd in listeners], socket.socket(fileno=int(requests)))
+
+
+def _become_nobody(log: Log) -> None:
+    try:
+        os.setgroups(())
+        os.setgid(_NOBODY)
+        os.setuid(_NOBODY)
+    except OSError as error:  # without the capabilities, or without this user in the namespace
+        text = f"requests for metrics are parsed by root, which can't become another user: {error}"
+        log.warning(text, event="privilege.missing")
 
 
 def serve(listeners: Sequence[socket.socket], requests: socket.socket) -> None:

@@ -65,7 +65,10 @@ def plan(settings: Settings, identity: Identity, wiring: Wiring) -> Daemon | Non
         raise _unknown(settings)
     pidfile = settings[RUN_DIR] / exporter.PIDFILE
     printing = program.command("vmnet.running.metrics.page")
-    words = exporter.arguments(pidfile, settings[LOG], endpoint.port, addresses, printing)
+    answering = program.command("vmnet.supervision.exporter_http", light=True)
+    words = exporter.arguments(
+        pidfile, settings[LOG], endpoint.port, addresses, answering, printing
+    )
     serving = program.command(exporter.__name__, *words, light=True)
     confined = program.command(
         "vmnet.supervision.unprivileged", _CAPABILITIES, *serving, light=True
