@@ -132,6 +132,31 @@ def test_a_guest_cannot_replace_a_file_of_its_vm(installed: Path, data: Path) ->
     )
 
 
+def test_a_folder_is_searched_once_for_links_to_all_files(
+    installed: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may contain millions of files."""
+    walked: list[Path] = []
+    walk = os.walk
+
+    def counting_walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        walked.append(folder)
+        return walk(folder)
+
+    monkeypatch.setattr(os, "walk", counting_walk)
+    settings = testing.settings({"VMNET_SHARE": str(data)})
+    files = [data.with_name(name) for name in ("alone", "first", "second")]
+    own = [OwnFile("VMNET_DISK2", file) for file in files]
+    for file in files:
+        file.touch()
+    shared_folders.plan(settings, own)
+    assert walked == [], "without links there is nothing to search"
+    for file in files[1:]:
+        file.with_name(f"{file.name}-link").hardlink_to(file)
+    shared_folders.plan(settings, own)
+    assert walked == [data]
+
+
 def test_a_guest_cannot_read_what_an_argument_for_qemu_names(installed: Path, data: Path) -> None:
     words = optional("VMNET_QEMU_ARGS", values.shell_words, "words")
     environ = {

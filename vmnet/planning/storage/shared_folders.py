@@ -119,7 +119,7 @@ def _require_names(folders: tuple[Path, ...]) -> None:
 
 
 def _require_shareable(
-    folder: Path, mounts: Mounts, own: Iterable[OwnFile], closed: tuple[Path, ...]
+    folder: Path, mounts: Mounts, own: tuple[OwnFile, ...], closed: tuple[Path, ...]
 ) -> None:
     """Refuse a folder in which the guest would see one of the container's own files.
 
@@ -138,24 +138,29 @@ def _require_shareable(
             raise _refused(given, str(path))
     for file in own:
         inner = mounts.place(file.path)
-        if any(inner.is_within(outer) for outer in seen) or _is_linked_in(file.path, folder):
+        if any(inner.is_within(outer) for outer in seen):
             raise _refused(given, str(file))
+    if (linked := _linked_in(folder, own)) is not None:
+        raise _refused(given, str(linked))
 
 
-def _is_linked_in(path: Path, folder: Path) -> bool:
-    """Return whether a folder contains another hard link to a file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    if status.st_nlink < 2 or not stat.S_ISREG(status.st_mode):
-        return False
+def _linked_in(folder: Path, own: tuple[OwnFile, ...]) -> OwnFile | None:
+    """Return one of the files if a folder contains another hard link to it."""
+    linked: dict[tuple[int, int], OwnFile] = {}
+    for file in own:
+        with suppress(OSError):  # a start makes it
+            status = file.path.stat()
+            if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+                linked[status.st_dev, status.st_ino] = file
+    if not linked:
+        return None
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):  # removed meanwhile
-                if os.path.samestat(os.lstat(os.path.join(parent, name)), status):  # noqa: PTH118
-                    return True
-    return False
+                status = os.lstat(os.path.join(parent, name))  # noqa: PTH118
+                if found := linked.get((status.st_dev, status.st_ino)):
+                    return found
+    return None
 
 
 def _refused(given: str, what: str) -> MachineError:
