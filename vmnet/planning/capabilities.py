@@ -40,10 +40,16 @@ NEEDED: Mapping[str, Capability] = {
         12, "bridges, taps and filters", "no start, unless with `VMNET_BRIDGE=passt`"
     ),
     "NET_RAW": Capability(
-        13, "a spare address for the bridge; IPv6 that `dnsmasq` hands over", "no start with these"
+        13,
+        "a spare address for the bridge; IPv6 that `dnsmasq` hands over; `vmnet status`, `health` "
+        "and the metrics, to ask the guest whether it answers",
+        "no start with the first two; otherwise it is unknown whether the guest answers",
     ),
     "NET_BIND_SERVICE": Capability(
-        10, "DHCP and DNS by `dnsmasq`, if ports below 1024 are privileged", "no start with these"
+        10,
+        "DHCP and DNS by `dnsmasq`, and a low port in `VMNET_METRICS`, if ports below 1024 are "
+        "privileged",
+        "no start with these",
     ),
     "SETUID": Capability(7, _OWN_USER, _ROOT, (VM, SHARE, TPM)),
     "SETGID": Capability(6, _OWN_USER, _ROOT, (VM, SHARE, TPM)),
