@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.images.loop import loop_device
 from tests.unit.images import create
 from vmnet import testing
 from vmnet.errors import SettingsError
 from vmnet.model.devices import Base, Cdrom, Device, Disk
 from vmnet.model.firmware import Firmware, FirmwareVariables
 from vmnet.model.machine import Kernel
-from vmnet.planning.storage import disks, own_files
+from vmnet.planning.storage import block_devices, disks, own_files
 from vmnet.planning.storage.own_files import OwnFile
 from vmnet.settings import values
 from vmnet.settings.table import optional, setting
@@ -118,7 +119,7 @@ def test_a_disk_that_the_guest_writes_is_no_other_disk(
     with pytest.raises(SettingsError) as caught:
         require_apart(VMNET_DISK=str(first), VMNET_DISK3=f"{second}{options}")
     assert f"VMNET_DISK={first} and VMNET_DISK3={second} are the same" in caught.value.message
-    with pytest.raises(SettingsError, match="are the same file"):
+    with pytest.raises(SettingsError, match="are the same file or device"):
         require_apart(VMNET_DISK2=f"{first}{options}", VMNET_DISK3=str(second))
 
 
@@ -127,7 +128,7 @@ def test_a_disk_that_the_guest_writes_is_no_other_file(
     two: tuple[Path, Path], variable: str
 ) -> None:
     first, second = two
-    with pytest.raises(SettingsError, match=f"and {variable}={second} are the same file"):
+    with pytest.raises(SettingsError, match=f"and {variable}={second} are the same file or device"):
         require_apart(**{"VMNET_DISK2": str(first), variable: str(second)})
 
 
@@ -148,12 +149,12 @@ def test_disks_may_share_what_they_only_read(two: tuple[Path, Path], tmp_path: P
 def test_a_backing_file_is_no_disk(tmp_path: Path) -> None:
     base = create(tmp_path / "base", "-f", "raw", "1M")
     top = create(tmp_path / "top", "-f", "qcow2", "-b", str(base), "-F", "raw", "1M")
-    with pytest.raises(SettingsError, match="are the same file"):
+    with pytest.raises(SettingsError, match="are the same file or device"):
         require_apart(VMNET_DISK=str(base), VMNET_DISK2=f"{top},format=qcow2")
 
 
 def test_two_blank_disks_at_one_path(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="are the same file"):
+    with pytest.raises(SettingsError, match="are the same file or device"):
         require_apart(VMNET_DISK2=f"{tmp_path}/new,size=1M", VMNET_DISK3=f"{tmp_path}/new,size=1M")
 
 
@@ -164,3 +165,32 @@ def test_a_block_device_by_two_names(tmp_path: Path) -> None:
     files = [OwnFile(f"VMNET_DISK{n}", name, writes=True) for n, name in enumerate(names, 2)]
     with pytest.raises(SettingsError, match=r"VMNET_DISK2=.* and VMNET_DISK3=.* are the same"):
         own_files.require_apart(files)
+
+
+def test_a_disk_and_its_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_devices, "_SYS", tmp_path / "sys")
+    users = {}
+    for number, name in enumerate(("disk", "disk1", "disk2"), 240):
+        os.mknod(tmp_path / name, stat.S_IFBLK | 0o600, os.makedev(240, number))
+        users[name] = OwnFile(f"VMNET_{name.upper()}", tmp_path / name, writes=True)
+        if name != "disk":
+            folder = tmp_path / "sys/240:240" / name
+            folder.mkdir(parents=True)
+            (folder / "dev").write_text(f"240:{number}\n")
+            (folder / "partition").write_text(f"{number - 240}\n")
+    own_files.require_apart([users["disk1"], users["disk2"]])
+    for name in ("disk1", "disk2"):
+        for pair in ([users["disk"], users[name]], [users[name], users["disk"]]):
+            with pytest.raises(SettingsError, match="are the same file or device"):
+                own_files.require_apart(pair)
+
+
+def test_a_loop_device_and_its_file(tmp_path: Path) -> None:
+    image, other = tmp_path / "image", tmp_path / "other"
+    for path in (image, other):
+        path.write_bytes(bytes(1 << 20))
+    with loop_device(image) as device:
+        disk = OwnFile("VMNET_DISK2", Path(device), writes=True)
+        own_files.require_apart([disk, OwnFile("VMNET_DISK3", other, writes=True)])
+        with pytest.raises(SettingsError, match="are the same file or device"):
+            own_files.require_apart([disk, OwnFile("VMNET_DISK3", image, writes=True)])

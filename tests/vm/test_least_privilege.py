@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.command import run
+from tests.lab.images.loop import loop_device
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT, until
@@ -172,12 +171,3 @@ def qmp(path: Path, command: str) -> Any:
             monitor.sendall(json.dumps({"execute": name}).encode() + b"\n")
             answer = next(found for line in lines if "event" not in (found := json.loads(line)))
         return answer["return"]
-
-
-@contextmanager
-def loop_device(image: Path) -> Iterator[str]:
-    device = run("losetup", "--find", "--show", image).stdout.strip()
-    try:
-        yield device
-    finally:
-        run("losetup", "--detach", device)

@@ -18,7 +18,7 @@ from vmnet.model.base import frozen
 from vmnet.model.devices import Cdrom, Device, Disk
 from vmnet.model.firmware import Firmware
 from vmnet.model.machine import Kernel
-from vmnet.planning.storage import disk_settings
+from vmnet.planning.storage import block_devices, disk_settings
 from vmnet.settings import core
 from vmnet.settings.table import Settings
 
@@ -79,7 +79,8 @@ def require_apart(files: Iterable[OwnFile]) -> None:
             other = first.setdefault(key, file)
             if other.user != file.user and (other.writes or file.writes):
                 raise SettingsError(
-                    f"{other} and {file} are the same file, to which the guest would write",
+                    f"{other} and {file} are the same file or device, to which the guest would "
+                    "write",
                     f"name another file in {file.user}; only disks with readonly=on, or with the "
                     "mode ephemeral or overlay, may share an image",
                 )
@@ -88,7 +89,10 @@ def require_apart(files: Iterable[OwnFile]) -> None:
 
 
 def _keys(path: Path) -> Iterator[object]:
-    """Yield what identifies a file: its path without links, and its inode or its device."""
+    """Yield what identifies a file: its path without links, and its inode or its device.
+
+    A disk has the numbers of its partitions, too, and a loop device the inode of its file.
+    """
     yield os.path.realpath(path)
     try:
         status = path.stat()
@@ -96,6 +100,10 @@ def _keys(path: Path) -> Iterator[object]:
         return  # a start makes it
     if stat.S_ISBLK(status.st_mode):
         yield "block", status.st_rdev
+        for number in block_devices.partitions(status.st_rdev):
+            yield "block", number
+        if file := block_devices.backing_file(path, status.st_rdev):
+            yield file
     elif stat.S_ISREG(status.st_mode):
         yield status.st_dev, status.st_ino
 
