@@ -82,7 +82,8 @@ def test_any_path_can_be_written(path: str) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("disk,bus=sata", "an absolute path"),
+        ("disk,bus=sata", "an absolute path in the container, or a URL of http or https"),
+        ("ftp://192.0.2.1/a.img", "an absolute path in the container, or a URL of http or https"),
         ("/disk,bus=usb", "a disk whose bus is one of virtio, scsi, sata, ide, nvme"),
         ("/disk,buss=sata", "did you mean 'bus'?"),
         ("/with,comma", "a comma in the path is written twice"),

@@ -71,10 +71,8 @@ def further(value: str) -> DiskValue:
 
 
 def _parse(value: str, known: Mapping[str, Callable[[str], Any]]) -> DiskValue:
-    path, *given = split(value)
-    is_url = path.startswith(("http://", "https://"))
-    named: dict[str, Any] = _from(path) if is_url else {"path": values.absolute_path(path)}
-    disk = DiskValue(**named, **options(given, known, "a disk"))
+    source, *given = split(value)
+    disk = DiskValue(**_from(source), **options(given, known, "a disk"))
     if fault := _fault(disk):
         raise ValueError(fault)
     return disk
@@ -102,10 +100,15 @@ def options(
     return found
 
 
-def _from(url: str) -> dict[str, Any]:
-    if not _URL.fullmatch(url):
-        raise ValueError("a URL such as https://example.org/disk.qcow2, without a password")
-    return {"url": url, "path": Path()}
+def _from(source: str) -> dict[str, Any]:
+    if source.startswith(("http://", "https://")):
+        if not _URL.fullmatch(source):
+            raise ValueError("a URL such as https://example.org/disk.qcow2, without a password")
+        return {"url": source, "path": Path()}
+    try:
+        return {"path": values.absolute_path(source)}
+    except ValueError as error:
+        raise ValueError(f"{error}, or a URL of http or https") from None
 
 
 def split(value: str) -> list[str]:

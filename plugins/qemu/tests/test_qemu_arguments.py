@@ -53,7 +53,7 @@ def disks() -> Case:
     """Disks of each kind, a CD drive, a plugin's seed, and two NICs, the second with two queues."""
     devices = (
         Disk(Path("/disk.qcow2"), "qcow2"),
-        Disk(Path("/scratch.img"), "raw", ephemeral=True),
+        Disk(Path("/scratch.img"), "raw", ephemeral=True, cache="none", aio="native"),
         Disk(Path("/state/overlay.qcow2"), "qcow2", base=Base(Path("/shared.vmdk"), "vmdk")),
         Disk(Path("/dev/sdb"), "raw", block=True, guessed=True),
         Disk(Path("/with,comma.qcow2"), "qcow2", backed=True),

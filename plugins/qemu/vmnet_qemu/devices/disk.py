@@ -30,7 +30,9 @@ def _drive(disk: Disk, number: int, files: tuple[Opened, ...]) -> Iterator[str]:
     yield f"if=none,id=disk{number}"
     yield opened.words(disk.path, number, files, block=disk.block)
     yield _format(disk)
-    yield "snapshot=on" if disk.ephemeral else f"cache={disk.cache}"
+    if disk.ephemeral:  # QEMU's temporary file is always cached; cache= is that of the image below
+        yield "snapshot=on"
+    yield f"cache={disk.cache}"
     if disk.readonly:
         yield "readonly=on"
     if disk.aio != "threads":
