@@ -82,6 +82,7 @@ def plan(
     arguments: Sequence[str] = (),
     known: tuple[Identity, Wiring] | None = None,
     allocate: Callable[[Identity], Identity] | None = None,
+    own_firmware: str = "",
 ) -> Plan:
     """Plan a start without changing anything in this container.
 
@@ -89,6 +90,7 @@ def plan(
     :param known: the identity and wiring of an earlier plan, if the container has already handed
         over its network
     :param allocate: lets another system allocate addresses for the guest; None: no allocation
+    :param own_firmware: the argument of an earlier start that set the firmware
     :raises vmnet.errors.VmnetError: the start can't succeed
     """
     boot = boot_devices(hooks.settings)
@@ -104,7 +106,7 @@ def plan(
         network_boot.require(hooks.settings, identity, wiring, outside=outside)
     deliveries = hooks.deliver(identity, wiring)
     devices = hooks.devices(identity, wiring)
-    own = hooks.own_firmware(arguments)
+    own = hooks.own_firmware(arguments) or own_firmware
     machine = assemble(hooks.settings, identity, wiring, boot, devices, own)
     command = hooks.launch_command(machine, arguments)
     unallocated = () if known or allocate else hooks.allocators

@@ -18,7 +18,7 @@ from tests.lab.wait import WAIT
 from tests.unit import recorder, running
 from vmnet import __version__, cli, log
 from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
-from vmnet.lifecycle import command_record, state, stop_signals
+from vmnet.lifecycle import command_record, saved_vm, state, stop_signals
 from vmnet.model.devices import Disk
 from vmnet.model.machine import Command, User
 from vmnet.net import permissions
@@ -237,6 +237,40 @@ def test_plan_in_the_container_of_a_running_vm_that_serves_its_metrics_on_loopba
     with socket.create_server(("127.0.0.1", 0)) as exporter:
         environ["VMNET_METRICS"] = f"127.0.0.1:{exporter.getsockname()[1]}"
         assert run("plan", **environ) == 0
+
+
+def test_plan_in_the_container_of_a_running_vm_shows_the_firmware_of_its_arguments(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    run_dir = tmp_path / "run"
+    state.save(run_dir, recorder.IDENTITY, recorder.WIRING)
+    command_record.save(run_dir, Command(("/bin/true", "-bios", "own")))
+    own = "the user's own (-bios in the arguments for the hypervisor)"
+    running.machine(run_dir, firmware=own)
+    assert run("plan", **environ) == 0
+    assert f"\nFirmware\n{own}\n" in capsys.readouterr().out
+    running.machine(run_dir, firmware="BIOS (QEMU loads the kernel itself)")
+    assert run("plan", "--json", **environ) == 0
+    assert json.loads(capsys.readouterr().out)["machine"]["firmware"]["kind"] == "bios"
+
+
+def test_plan_shows_whether_a_start_resumes_a_saved_vm(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir(mode=0o700)
+    assert run("plan", **environ) == 0
+    assert "Saved VM" not in capsys.readouterr().out
+    command = Command(("/bin/true", "-m", "2G"))
+    saved_vm.save(run_dir, saved_vm.describe(command, "10.0.2", (running.NIC,), ()))
+    assert run("plan", "-m", "2G", **environ) == 0
+    assert "\nSaved VM\na start resumes the guest" in capsys.readouterr().out
+    assert run("plan", **environ) == 0
+    assert "does not resume it: these options of QEMU differ: -m" in capsys.readouterr().out
+    (run_dir / "saved.json").write_text("{")
+    assert run("plan", **environ) == 0
+    assert "a start boots the guest: can't read " in capsys.readouterr().out
+    assert (run_dir / "saved.json").exists()
 
 
 def test_plan_needs_the_record_of_a_running_vm(environ: dict[str, str], tmp_path: Path) -> None:

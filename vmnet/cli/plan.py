@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from attrs import evolve
 
 from vmnet import pipeline
 from vmnet.cli import port_words
-from vmnet.lifecycle import command_record, state, vm_record
+from vmnet.errors import StateError
+from vmnet.lifecycle import command_record, saved_vm, state, vm_record
 from vmnet.model.delivery import File
 from vmnet.model.machine import Command
 from vmnet.model.serial import plain
 from vmnet.model.wiring import Port
 from vmnet.pipeline import Plan
 from vmnet.planning import nics
+from vmnet.planning.booting import firmware
 from vmnet.settings.core import RUN_DIR
 from vmnet.terminal.colours import heading
 from vmnet.terminal.documents import print_json
@@ -32,18 +35,24 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     run_dir = hooks.settings[RUN_DIR]
     saved = state.load(run_dir, hooks.restorers)
     known = None if saved is None else (saved.identity, saved.wiring)
-    plan = pipeline.plan(hooks, for_qemu, known)
-    is_running = saved is not None and vm_record.load(run_dir) is not None
-    if is_running and not for_qemu:
+    running = None if saved is None else vm_record.load(run_dir)
+    if running is None or for_qemu:
+        plan = pipeline.plan(hooks, for_qemu, known)
+    else:
+        own = firmware.own_argument(running.firmware)
+        plan = pipeline.plan(hooks, (), known, own_firmware=own)
         plan = evolve(plan, command=command_record.load(run_dir))
     if options.json:
         print_json(plain(plan))
     else:
-        if is_running:
+        if running is not None:
             print("A running VM uses this network; this is the plan of its start.\n")
         elif saved is not None:
             print("A VM has used this network; a start restores it first.\n")
         _show(plan)
+        if running is None and (resumption := _resumption(plan, run_dir)):
+            heading("\nSaved VM")
+            print(resumption)
     return 0
 
 
@@ -83,6 +92,22 @@ def _show(plan: Plan) -> None:
         print("\n".join(plan.unused_settings))
     heading("\nNot carried to the guest")
     print("\n".join((*plan.identity.not_carried, *plan.not_carried)) or "nothing")
+
+
+def _resumption(plan: Plan, run_dir: Path) -> str:
+    """Return whether a start resumes the VM that was saved; empty if none was."""
+    try:
+        saved = saved_vm.load(run_dir)
+    except StateError as error:
+        return f"a start boots the guest: {error.message}"
+    if saved is None:
+        return ""
+    addresses = vm_record.expected(plan.identity, outside=plan.outside)
+    devices = map(nics.described, plan.machine.nics)
+    guest_nics = vm_record.guest_nics(plan.wiring, addresses, devices)
+    if differences := list(saved_vm.differences(saved, plan.command, guest_nics)):
+        return f"a start boots the guest, and does not resume it: {'; '.join(differences)}"
+    return "a start resumes the guest as it was saved, if QEMU has the same version"
 
 
 def _path(port: Port) -> tuple[str, ...]:

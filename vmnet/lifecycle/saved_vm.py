@@ -67,13 +67,21 @@ def exists(run_dir: Path) -> bool:
     return (run_dir / kept_paused.SAVED).exists()
 
 
+def load(run_dir: Path) -> SavedVm | None:
+    """Return the record, or None if there is none.
+
+    :raises StateError: it can't be read
+    """
+    return files.load(run_dir / kept_paused.SAVED, _build)
+
+
 def take(run_dir: Path) -> SavedVm | None:
     """Return the record and remove it, because it is valid only for one start.
 
     :raises StateError: it can't be read
     """
     try:
-        return files.load(run_dir / kept_paused.SAVED, _build)
+        return load(run_dir)
     finally:
         (run_dir / kept_paused.SAVED).unlink(missing_ok=True)
 

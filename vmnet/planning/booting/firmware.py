@@ -31,9 +31,9 @@ def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
         _require_readable(wanted)
         return Firmware("image", "VMNET_FIRMWARE", wanted)
     if wanted == "auto" and own:
-        described = f"{own} in the arguments for the hypervisor"
-        _log.info("the firmware is that of %s", described, extra={"event": "firmware.chosen"})
-        return Firmware("own", described)
+        chosen = _of_argument(own)
+        _log.info("the firmware is that of %s", chosen.reason, extra={"event": "firmware.chosen"})
+        return chosen
     if wanted == "auto":
         kind, reason = _suitable(boot, guests)
     else:
@@ -53,6 +53,20 @@ def choose(settings: Settings, boot: Boot, own: str = "") -> Firmware:
         return Firmware(kind, reason, found.code)  # it reads no boot entries
     variables = _variables(settings, boot, kind, found.template)
     return Firmware(kind, reason, found.code, variables, found.smm)
+
+
+def own_argument(described: str) -> str:
+    """Return the user's own argument that set a firmware.
+
+    :param described: the firmware in words; the result is empty if no argument set it
+    """
+    before, after = _of_argument("\0").described.split("\0")
+    is_own = described.startswith(before) and described.endswith(after)
+    return described.removeprefix(before).removesuffix(after) if is_own else ""
+
+
+def _of_argument(own: str) -> Firmware:
+    return Firmware("own", f"{own} in the arguments for the hypervisor")
 
 
 def _require_possible(kind: str, boot: Boot, guests: Architecture) -> None:
