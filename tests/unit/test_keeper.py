@@ -51,7 +51,7 @@ def kept(*tasks: Task[None]) -> Iterator[None]:
 
 def daemon_in(folder: Path, script: str = "") -> tuple[str, ...]:
     """Return the command line of a daemon that counts its starts."""
-    go = script or "sleep 60 >/dev/null 2>&1 & echo $! > pid"
+    go = script or "sleep 600 >/dev/null 2>&1 & echo $! > pid"
     return ("/bin/sh", "-c", f"cd {folder}; echo start >> starts; {go}")
 
 
@@ -180,6 +180,14 @@ def test_an_unfinished_start_ends_with_the_vm(tmp_path: Path) -> None:
     with kept(daemon(tmp_path, "echo $$ > shell; sleep 60")):
         shell = until(lambda: read_pid(str(tmp_path / "shell")), WAIT, "the start")
     assert not lives(shell)
+
+
+def test_a_daemon_whose_start_is_unfinished_ends_with_the_vm(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text("4194305\n")
+    background = "setsid sleep 600 >/dev/null 2>&1 & echo $! > pid; echo > written; sleep 60"
+    with kept(daemon(tmp_path, background)):
+        until((tmp_path / "written").exists, WAIT, "the daemon")
+    until(lambda: not lives(pid_in(tmp_path)), WAIT, "its end")
 
 
 @pytest.fixture
@@ -333,9 +341,14 @@ def test_a_pid_file_that_can_t_be_written_is_logged(tmp_path: Path) -> None:
     assert "error: guard: can't write" in said[1]
 
 
-def test_a_keeper_ends_if_the_vm_has_ended_before(tmp_path: Path) -> None:
+def test_a_keeper_ends_with_its_daemons_if_the_vm_has_ended_before(tmp_path: Path) -> None:
     with subprocess.Popen(("true",)) as machine:
         machine.wait(WAIT)
+    lasting = "sleep 600 >/dev/null 2>&1 & echo $! > pid"
+    subprocess.run(daemon_in(tmp_path, lasting), check=True)
     done = subprocess.run(guarded(tmp_path, machine.pid), check=False, timeout=WAIT)
     assert done.returncode == 0
+    until(lambda: not lives(pid_in(tmp_path)), WAIT, "the end of the daemon")
+    assert starts(tmp_path) == 1
+    assert not (tmp_path / "guard.pid").exists()
     assert sys.executable in guarded(tmp_path, 1)

@@ -103,7 +103,10 @@ def main(hypervisor: str, form: str, pidfile: str, *words: str) -> None:
     pidfiles.write(pidfile, os.getpid(), log)
     try:
         end = os.pidfd_open(int(hypervisor))
-    except ProcessLookupError:  # the hypervisor has ended already
+    except ProcessLookupError:  # the hypervisor has ended already, as with a wrong argument
+        for kind, *order in _orders(iter(words)):
+            if kind == "daemon":
+                keeping.end_daemon(order[1])
         return
     keep(end, [_task(form, *order) for order in _orders(iter(words))])
 

@@ -156,13 +156,23 @@ def daemon(log: Log, pidfile: str, argv: Sequence[str], pauses: Sequence[float])
     """Keep a daemon alive that goes into the background."""
 
     def start() -> Task[int]:
-        yield from run(argv)
+        try:
+            yield from run(argv)
+        except GeneratorExit:  # the hypervisor has ended, and the daemon may be in the background
+            end_daemon(pidfile)
+            raise
         pid = pidfiles.read(pidfile)
         if pid is None:
             raise FailedError(f"was started, but wrote no PID to {pidfile}")
         return pid
 
     return keep_alive(log, pidfile, start, _terminate, lambda: iter(pauses))
+
+
+def end_daemon(pidfile: str) -> None:
+    """End a daemon that has outlived the hypervisor; it may have ended already."""
+    if (pid := pidfiles.read(pidfile)) is not None:
+        _terminate(pid)
 
 
 def guard(log: Log, pidfile: str, argv: Sequence[str], fds: Sequence[int]) -> Task[None]:
@@ -185,7 +195,7 @@ def guard(log: Log, pidfile: str, argv: Sequence[str], fds: Sequence[int]) -> Ta
     return keep_alive(log, pidfile, start, _await_guard, lambda: chain(PAUSES, repeat(PAUSES[-1])))
 
 
-def _terminate(pid: int, _end: int) -> None:
+def _terminate(pid: int, _end: int = -1) -> None:
     try:
         os.kill(pid, _SIGTERM)
     except OSError:  # it has just ended, or this keeper has no privileges
