@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +140,25 @@ def test_the_clock_notices_frozen_processes_and_a_sleeping_host(
 
 
 def set_right(
-    tmp_path: Path, late: float, *, refused: str = "", is_silent: bool = False
+    tmp_path: Path,
+    late: float,
+    *,
+    refused: str = "",
+    is_silent: bool = False,
+    delays: Sequence[float] = (),
 ) -> tuple[list[str], float]:
-    """Run the program, and return the commands that the agent got and how late its clock is."""
-    late_now = [late]
+    """Run the program, and return the commands that the agent got and how late its clock is.
+
+    :param delays: the seconds after which the guest carries out each command to set the clock
+    """
+    late_now, delayed = [late], iter(delays)
 
     def reply(command: str, arguments: dict[str, Any]) -> Any:
         now = time.time_ns()
         if command == "guest-get-time":
             return {"return": now - int(late_now[0] * 1e9)}
         if refused != "before":
-            late_now[0] = (now - arguments["time"]) / 1e9
+            late_now[0] = (now - arguments["time"]) / 1e9 + next(delayed, 0)
         return {"error": {"desc": "hwclock failed"}} if refused else {"return": {}}
 
     record = running.machine(tmp_path)
@@ -181,6 +189,23 @@ def test_a_wrong_clock_is_set(
     assert ("guest-set-time" in asked) == bool(said)
     assert caplog.messages == ([said] if said else [])
     assert abs(left) < WAIT
+
+
+def test_a_busy_guest_gets_the_time_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    asked, left = set_right(tmp_path, 100.0, delays=(30.0, 3000.0))
+    assert asked.count("guest-set-time") == 3
+    assert caplog.messages == ["the guest's clock was 100 s late after the pause: it is set"]
+    assert left < 30
+
+
+def test_a_guest_that_stays_busy_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, _ = set_right(tmp_path, 100.0, delays=[3000.0] * 5)
+    assert asked.count("guest-set-time") == 5
+    (said,) = caplog.messages
+    assert said.endswith("late after the pause: the guest is too busy to set it in time")
 
 
 def test_a_refusal_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

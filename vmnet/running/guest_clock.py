@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 # After a pause, the guest may have much to do at first.
 _SECONDS = 30.0
 _TOLERANCE_SECONDS = 1.0
+_TRIES = 5
 _LARGEST = (1 << 63) - 1
 
 
@@ -76,13 +77,12 @@ def _set(session: AgentSession) -> None:
     before = _seconds_late(session)
     if abs(before) <= _TOLERANCE_SECONDS:
         return
-    try:
-        session.ask("guest-set-time", {"time": time.time_ns()}, seconds=_SECONDS)
-    except AgentError as error:
-        # The agent sets the system's clock first, and then that of the hardware.
-        if abs(_seconds_late(session)) > _TOLERANCE_SECONDS:
-            raise
-        _log.debug("the hardware's clock in the guest: %s", error.message)
+    # A busy guest may carry out the command late, and then its clock is late by that time.
+    left = _TRIES
+    while not _is_set(session):
+        left -= 1
+        if not left:
+            raise GuestError("the guest is too busy to set it in time")
     way = "late" if before > 0 else "early"
     _log.info(
         "the guest's clock was %.0f s %s after the pause: it is set",
@@ -92,6 +92,30 @@ def _set(session: AgentSession) -> None:
     )
 
 
+def _is_set(session: AgentSession) -> bool:
+    """Set the clock, and return whether it is right then.
+
+    :raises AgentError: the agent refuses, and the clock is not right
+    """
+    refusal = None
+    try:
+        session.ask("guest-set-time", {"time": time.time_ns()}, seconds=_SECONDS)
+    except AgentError as error:
+        refusal = error
+    is_right = abs(_seconds_late(session)) <= _TOLERANCE_SECONDS
+    if refusal is not None:
+        if not is_right:
+            raise refusal
+        # The agent sets the system's clock first, and then that of the hardware.
+        _log.debug("the hardware's clock in the guest: %s", refusal.message)
+    return is_right
+
+
 def _seconds_late(session: AgentSession) -> float:
+    """Return by how many seconds the clock is late at least; less than zero if it is early.
+
+    The guest reads its clock at any time between the question and the answer.
+    """
+    asked = time.time_ns()
     answer = session.ask("guest-get-time", seconds=_SECONDS).integer(-_LARGEST, _LARGEST)
-    return (time.time_ns() - answer) / 1e9
+    return (max(asked - answer, 0) + min(time.time_ns() - answer, 0)) / 1e9
