@@ -18,6 +18,8 @@ from vmnet.demo.wait import Found, until
 
 # A container's environment contains its user's variables, not those of the machine.
 _PASSED_ON = ("PATH", "VMNET_ACCEL", "VMNET_DEMO", "VMNET_LOG_LEVEL", "VMNET_QEMU")
+# No engine limits the time here, and an emulated guest on a busy machine may need much of it.
+_STOP_TIMEOUT = 30
 _INIT = ("unshare", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
 _EXCERPT_LINES = 20
 
@@ -103,7 +105,7 @@ def entry_point(
     :param folder: the folder for the console's transcript and vmnet's run directory
     """
     own = {name: environ[name] for name in _PASSED_ON if name in environ}
-    own["VMNET_RUN_DIR"] = str(folder / "run")
+    own |= {"VMNET_RUN_DIR": str(folder / "run"), "VMNET_STOP_TIMEOUT": str(_STOP_TIMEOUT)}
     entry = (sys.executable, "-P", "-m", "vmnet.demo.inside", HOSTNAME)
     output = folder / "console"
     with programs.background(container.command(*_INIT, *entry), own, output) as started:
