@@ -229,8 +229,8 @@ def require_service(place: tuple[str, int]) -> None:
 def test_a_client_gets_the_metrics_behind_as_many_silent_clients_as_there_may_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each of them is closed after its time."""
-    with serving(monkeypatch, 0.5) as place:
+    """A further client closes the oldest of them."""
+    with serving(monkeypatch, 10 * WAIT) as place:
         silent = [
             socket.create_connection(place, WAIT) for _ in range(2 * exporter_http.MAX_CONNECTIONS)
         ]

@@ -1,7 +1,8 @@
 """Answer requests for the metrics by HTTP, in a process of an unprivileged user.
 
 Any machine on the network may connect, and may be hostile. So the connections at a time, the bytes
-and the time of a request, and the rate at which metrics are collected are limited.
+and the time of a request, and the rate at which metrics are collected are limited. A client that
+sends its request at once does not have to wait for those that send none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import select
 import socket
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
@@ -119,6 +122,7 @@ def _become_nobody(log: Log) -> None:
 def serve(listeners: Sequence[socket.socket], requests: socket.socket) -> None:
     """Serve until the other process of the exporter has ended."""
     source, slots = Source(requests), threading.BoundedSemaphore(MAX_CONNECTIONS)
+    incomplete: deque[socket.socket] = deque()  # whose requests are, oldest first
     by_number = {listener.fileno(): listener for listener in listeners}
     poll = select.poll()
     for number in by_number:
@@ -132,16 +136,29 @@ def serve(listeners: Sequence[socket.socket], requests: socket.socket) -> None:
                 connection, _ = by_number[number].accept()
             except OSError:  # the client has gone
                 continue
-            slots.acquire()  # a connection ends within seconds; further ones wait in the backlog
-            threading.Thread(
-                target=_converse, args=(connection, source, slots), daemon=True
-            ).start()
+            if not slots.acquire(blocking=False):
+                with suppress(IndexError, OSError):  # it has just been completed
+                    incomplete.popleft().shutdown(socket.SHUT_RDWR)
+                slots.acquire()  # an answer takes seconds; further connections are in the backlog
+            incomplete.append(connection)
+            arguments = (connection, source, slots, incomplete)
+            threading.Thread(target=_converse, args=arguments, daemon=True).start()
 
 
-def _converse(connection: socket.socket, source: Source, slots: threading.BoundedSemaphore) -> None:
+def _converse(
+    connection: socket.socket,
+    source: Source,
+    slots: threading.BoundedSemaphore,
+    incomplete: deque[socket.socket],
+) -> None:
     try:
         with connection:
-            if request := _request(connection):
+            try:
+                request = _request(connection)
+            finally:
+                with suppress(ValueError):  # it was the oldest, and is shut down
+                    incomplete.remove(connection)
+            if request:
                 connection.settimeout(_SEND_SECONDS)
                 connection.sendall(answer(request, source))
     except OSError:  # the client is too slow or gone, or the exporter ends
