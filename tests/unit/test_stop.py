@@ -70,7 +70,7 @@ def test_qemu_quits_when_another_client_has_disconnected(tmp_path: Path) -> None
     code = "import sys; from vmnet.running import quit_after; quit_after._SECONDS = 0.01; "
     code += "quit_after.main(*sys.argv[1:])"
     path, command = tmp_path / "qmp.sock", '{"execute": "quit"}'
-    argv = (sys.executable, "-c", code, str(os.getppid()), str(path), command)
+    argv = (sys.executable, "-c", code, str(os.getpid()), str(path), command)
     with qmp.qemu(path) as qemu:
         with qmp_session.session(path):
             waiting = subprocess.Popen(argv)
