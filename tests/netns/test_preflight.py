@@ -256,3 +256,13 @@ def test_a_run_directory_without_room(network: Lan, vmnet: Vmnet, command: str) 
     assert "No space left on device" in output
     left = [line for line in ended.stdout.splitlines() if line.startswith(".")]
     assert not left, "a temporary file stays in the way of the next start"
+
+
+def test_check_says_what_an_error_of_the_planning_is_about(network: Lan, vmnet: Vmnet) -> None:
+    settings = {"VMNET_IPAM": "cloudinit", "VMNET_PASSWORD": "secret"}
+    checked = vmnet(network.container("web"), "check", "--json", **settings)
+    (missing,) = (f for f in json.loads(checked.stdout) if f["result"] == "missing")
+    assert (missing["what"], missing["detail"]) == (
+        "settings",
+        "VMNET_PASSWORD is not the hash of a password",
+    )

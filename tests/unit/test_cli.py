@@ -59,7 +59,6 @@ def test_version(argument: str, capsys: Capture) -> None:
     [
         ("plna", "unknown command plna (did you mean 'plan'?)"),
         ("zzz", "unknown command zzz"),
-        ("--jsno", "unknown command --jsno"),
         ("output", "unknown command output"),
     ],
 )
@@ -70,6 +69,13 @@ def test_an_unknown_command_is_an_error(command: str, message: str) -> None:
         message,
         "`vmnet --help` lists the commands",
     )
+
+
+@pytest.mark.parametrize("option", ["-e", "-vga", "--jsno"])
+def test_an_option_in_place_of_a_command_is_an_error(option: str) -> None:
+    with pytest.raises(UsageError, match=f"^unknown command {option}") as caught:
+        run(option)
+    assert "`docker run -e VMNET_CPUS=2 … vmnet run -vga std`" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

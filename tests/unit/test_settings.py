@@ -141,7 +141,8 @@ def test_iteration_yields_every_row() -> None:
     [
         ("VMNET_MEMROY", "unknown variable VMNET_MEMROY (did you mean 'VMNET_MEMORY'?)"),
         ("VMNET_DISKS", "unknown variable VMNET_DISKS (did you mean 'VMNET_DISK'?)"),
-        ("VMNET_ZZZZZZZZZZZ", "unknown variable VMNET_ZZZZZZZZZZZ"),
+        ("VMNET_NO_DHCP", "unknown variable VMNET_NO_DHCP (did you mean 'NO_DHCP'?)"),
+        ("VMNET_DEBUG", "unknown variable VMNET_DEBUG"),
     ],
 )
 @pytest.mark.parametrize("value", ["1", ""])

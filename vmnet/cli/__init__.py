@@ -27,6 +27,11 @@ COMMANDS: Mapping[str, str] = {
     "demo": "run a demonstration on this machine, without a container engine",
 }
 
+_OPTIONS_FIRST = (
+    "the engine's options, such as `-e`, come before the image's name, and QEMU's arguments after"
+    " `run`: `docker run -e VMNET_CPUS=2 … vmnet run -vga std`"
+)
+
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command.
@@ -44,7 +49,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if name not in COMMANDS:
         raise UsageError(
             f"unknown command {name}{nearest(name, tuple(COMMANDS))}",
-            "`vmnet --help` lists the commands",
+            _OPTIONS_FIRST if name.startswith("-") else "`vmnet --help` lists the commands",
         )
     status: int = importlib.import_module(f"vmnet.cli.{name.replace('-', '_')}").main(rest, environ)
     return status

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmnet import engine, pipeline
 from vmnet.cli import port_words
-from vmnet.errors import VmnetError
+from vmnet.errors import DeliveryError, LaunchError, MachineError, SettingsError, VmnetError
 from vmnet.hooks.facade import Hooks
 from vmnet.hooks.stages import IPAM
 from vmnet.lifecycle import files, run_directory, vm_record
@@ -35,6 +35,13 @@ _USED = (
     "the network itself is not checked: a VM has used this network namespace, and a start restores "
     "its network first"
 )
+# What an error of the planning is about, unless it is about the network.
+_STEPS: Mapping[type[VmnetError], str] = {
+    DeliveryError: "IPAM",
+    LaunchError: "hypervisor",
+    MachineError: "machine",
+    SettingsError: "settings",
+}
 # The logged events that are among the findings anyway.
 _COVERED = frozenset(
     {
@@ -190,7 +197,7 @@ def _network(hooks: Hooks, boot: Boot | None, *, may_try: bool) -> Iterator[Find
                     yield filters(planned[1])
             yield from _machine(hooks, *planned, boot)
     except VmnetError as error:
-        yield Finding("network", "missing", error.message, error.hint)
+        yield Finding(_STEPS.get(type(error), "network"), "missing", error.message, error.hint)
 
 
 def _planned(hooks: Hooks) -> Generator[Finding, None, tuple[Identity, Wiring] | None]:

@@ -200,7 +200,7 @@ def _refuse_unknown(environ: Mapping[str, str], known: tuple[str, ...]) -> None:
             if re.fullmatch(_INJECTED, variable, re.ASCII):
                 continue
             raise SettingsError(
-                f"unknown variable {variable}{values.nearest(variable, known)}",
+                f"unknown variable {variable}{values.nearest(variable, known, 'VMNET_')}",
                 "`vmnet config` lists every variable",
             )
 

@@ -282,9 +282,13 @@ def shell_words(value: str) -> tuple[str, ...]:
         raise ValueError(f"a list of arguments: {error}") from None
 
 
-def nearest(wrong: str, known: tuple[str, ...]) -> str:
-    """Return `` (did you mean 'x'?)``, or an empty string if no known word is close."""
+def nearest(wrong: str, known: tuple[str, ...], prefix: str = "") -> str:
+    """Return `` (did you mean 'x'?)``, or an empty string if no known word is close.
+
+    :param prefix: what begins most words, and would make all of them close
+    """
     import difflib
 
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    words = {word.removeprefix(prefix): word for word in known}
+    close = difflib.get_close_matches(wrong.removeprefix(prefix), words, n=1)
+    return f" (did you mean '{words[close[0]]}'?)" if close else ""
