@@ -229,9 +229,7 @@ def test_the_objects_refer_to_each_other(variant: tuple[str, ...]) -> None:
         *(owner["spec"]["selector"]["matchLabels"] for owner in of_kind(objects, "StatefulSet")),
     ):
         assert selector.items() <= labels.items()
-    assert {
-        port["targetPort"] for service in services for port in service["spec"]["ports"]
-    } <= ports
+    assert _named_ports(objects) == ports
     for owner in of_kind(objects, "StatefulSet"):
         (headless,) = (
             service
@@ -241,6 +239,24 @@ def test_the_objects_refer_to_each_other(variant: tuple[str, ...]) -> None:
         assert headless["spec"]["clusterIP"] == "None"
     volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
     assert {mount["name"] for mount in vm(objects)["volumeMounts"]} == volumes
+
+
+def _named_ports(objects: Objects) -> set[str]:
+    """Return the ports to which probes, Services and policies refer, as far as they have names."""
+    probes = (probe for key, probe in vm(objects).items() if key.endswith("Probe"))
+    allowed = (
+        port
+        for policy in of_kind(objects, "NetworkPolicy")
+        for rule in (*policy["spec"]["ingress"], *policy["spec"]["egress"])
+        for port in rule.get("ports", ())
+    )
+    served = (port for service in of_kind(objects, "Service") for port in service["spec"]["ports"])
+    found = (
+        *(probe["httpGet"]["port"] for probe in probes if "httpGet" in probe),
+        *(port["port"] for port in allowed),
+        *(port["targetPort"] for port in served),
+    )
+    return {port for port in found if isinstance(port, str)}
 
 
 def test_the_statefulset_makes_the_pod_that_the_other_components_change() -> None:
