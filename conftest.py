@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The machine is shared: how long an example takes says nothing about the code.
-settings.register_profile("vmnet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The machine is shared: how long an example takes says nothing about the code. The examples are the
+# same in each run, so that a test that passed does not fail without a change of the code.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("vmnet", _UNTIMED, derandomize=True)
 settings.register_profile("quick", settings.get_profile("vmnet"), max_examples=20)
+# To look for faults that the same examples do not show.
+settings.register_profile("random", _UNTIMED, max_examples=1000, print_blob=True)
 settings.load_profile("vmnet")
 _STATE = Path("/var/lib/vmnet")  # the default of VMNET_DISK_STATE
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from tests.lab import waiting_vm
 from tests.lab.command import Completed, Process
 from tests.lab.folders import open_to_readers
 from tests.lab.net.lan import Lan, lan
@@ -19,14 +20,6 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT, until
 
 VMNET = (sys.executable, "-m", "vmnet")
-# Like QEMU, it inherits the taps, which keeps them alive, and ends on SIGTERM.
-WAITING_VM = """\
-#!/bin/sh
-if [ "$1" = --version ]; then echo "QEMU emulator version 10.0.0"; exit; fi
-trap 'exit 0' TERM
-sleep 600 &
-wait
-"""
 
 
 @frozen
@@ -67,9 +60,9 @@ def bridge_address(container: Namespace) -> IPv4Interface:
 
 
 def is_vm(process: Process) -> bool:
-    """Whether vmnet has executed the program that replaces QEMU."""
+    """Whether vmnet has executed the program that replaces QEMU, and it waits."""
     process.require_running()
-    return Path(f"/proc/{process.pid}/comm").read_text() == "hypervisor\n"
+    return waiting_vm.waits(process.pid)
 
 
 def hypervisor(container: Namespace) -> int:
@@ -78,7 +71,7 @@ def hypervisor(container: Namespace) -> int:
     def single() -> list[int] | None:
         found = container.pids_of("hypervisor")
         # The child has the same name until it executes sleep(1).
-        return found if len(found) == 1 else None
+        return found if len(found) == 1 and waiting_vm.waits(*found) else None
 
     (found,) = until(single, WAIT, "the program that replaces QEMU")
     return found
@@ -93,9 +86,7 @@ def network() -> Iterator[Lan]:
 
 @pytest.fixture
 def vmnet(tmp_path: Path) -> Vmnet:
-    hypervisor = tmp_path / "hypervisor"
-    hypervisor.write_text(WAITING_VM)
-    hypervisor.chmod(0o755)
+    hypervisor = waiting_vm.write(tmp_path)
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(b"")
     # dnsmasq must reach its files after it has given up root.

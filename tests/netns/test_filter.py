@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import namespace
+from tests.lab.wait import WAIT
 from tests.netns.conftest import Vmnet
 from tests.unit import frames
 from vmnet.errors import SettingsError
@@ -37,9 +38,10 @@ def exchange(sender: Sender | None) -> Iterator[Exchange]:
                 container.ip("link", "set", link, "master", "br0", "up")
             for link in ("br0", "outside"):
                 container.ip("link", "set", link, "up")
+            container.await_carriers("uplink", "outside")
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as outside:
                 outside.bind(("outside", 3))
-                outside.settimeout(10)
+                outside.settimeout(WAIT)
                 yield lambda sent: _exchange(outside, sent)
         finally:
             tap.close_tap((FD,))

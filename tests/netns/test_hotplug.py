@@ -227,8 +227,12 @@ def test_a_smaller_mtu_and_a_route_reach_the_guest(network: Lan, vmnet: Vmnet) -
         _await(process, f"eth0 was changed: the guest gets {own}, MTU 1400")
         assert [(web.link(name) or {})["mtu"] for name in ("br0", "tap0")] == [1400, 1400]
         assert "option:mtu,1400" in (vmnet.run_dir / "dnsmasq.conf").read_text()
-        web.ip("address", "add", "172.30.1.77/24", "dev", "eth0")
-        web.ip("route", "add", "10.9.0.0/16", "via", network.gateway, "dev", "eth0")
+        web.batch(
+            (
+                "address add 172.30.1.77/24 dev eth0",
+                f"route add 10.9.0.0/16 via {network.gateway} dev eth0",
+            )
+        )
         _await(process, "172.30.1.77/24, MTU 1400")
         (interface,) = _ask(vmnet, process, "status", "--json")["identity"]["interfaces"]
         assert "10.9.0.0/16" in [route["destination"] for route in interface["routes"]]
@@ -309,7 +313,9 @@ def test_a_network_that_is_connected_while_the_vm_starts(network: Lan, vmnet: Vm
                 pass
             late = second.attach(web, "eth1", gateway=False)
             path = vmnet.run_dir / "qmp.sock"
-            until(path.exists, WAIT, "the control socket", detail=process.output)
+            # The stand-in serves at this path before vmnet has planned the NIC, and connects.
+            what = "the control socket"
+            until(path.exists, WAIT, what, interval=0.005, detail=process.output)
             path.unlink()
             with qemu(path):
                 _await(process, f"{CONNECTED}: the guest has a new NIC, {late.mac}")

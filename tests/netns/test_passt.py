@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -105,7 +104,7 @@ def test_the_guest_is_the_container_and_the_network_stays_as_it_is(
 def _require_traffic(network: Lan, vm: Namespace, station: Namespace, web: Namespace) -> None:
     own6 = (web.nic().address6 or "").partition("/")[0]
     vm.run("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
-    vm.ip("address", "add", f"{own6}/64", "dev", "eth0")
+    vm.ip("address", "add", f"{own6}/64", "dev", "eth0", "nodad")
     with web_server(network.world(), "the world\n"), web_server(vm, "the guest\n"):
         assert fetch(vm, WORLD) == "the world\n"
         assert fetch(station, web.address) == "the guest\n"
@@ -151,8 +150,7 @@ def test_passt_is_started_again(network: Lan, vmnet: Vmnet) -> None:
 
 def _outer(container: Namespace) -> int:
     """Return passt's process ID outside the container."""
-    names = ((pid, Path(f"/proc/{pid}/comm").read_text()) for pid in container.pids())
-    (found,) = [pid for pid, name in names if name.startswith("passt")]
+    (found,) = [pid for pid, name in container.names().items() if name.startswith("passt")]
     return found
 
 

@@ -70,7 +70,7 @@ def test_ipv6_neighbours_are_reached_through_the_router(
         assert routers(vm)
         on_link = {route["dst"] for route in vm.routes() if "gateway" not in route}
         assert on_link == {ptp.GATEWAY6, "fe80::/64"}
-        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0")
+        vm.ip("address", "add", f"{dhclient6(vm).address}/128", "dev", "eth0", "nodad")
         vm.run("ping", "-6", "-c1", "-W5", str(db.nic().address6))
         db.run("ping", "-6", "-c1", "-W5", str(web.nic().address6))
 

@@ -91,7 +91,7 @@ def test_the_guest_has_the_containers_network(network: Lan, vmnet: Vmnet, kind: 
         vm.run("ping", "-6", *largest, "1452", WORLD6)
         world.run("ping", *largest, "1472", web.address)
         station.run("ping", "-6", *largest, "1452", str(web.nic().address6))
-        replies = station.run("arping", "-c3", "-w5", "-I", "eth0", web.address).stdout
+        replies = station.run("arping", "-c3", "-w30", "-I", "eth0", web.address).stdout
         assert (replies.count("reply from"), replies.count("[" + web.mac.upper() + "]")) == (3, 3)
     vmnet(web, "run", VMNET_QEMU="/nonexistent")  # restores the network
     require_same(before, web.dump())
@@ -223,7 +223,7 @@ def test_a_guest_that_requests_no_classless_routes(network: Lan, vmnet: Vmnet, k
         lease.configure(vm)
         assert (lease.routes, lease.dns) == ((), (IPv4Address(own),))
         assert resolve(vm, "db.internal.test", own) == {"192.0.2.7"}
-        replies = vm.run("arping", "-c2", "-w5", "-I", "eth0", own).stdout
+        replies = vm.run("arping", "-c2", "-w30", "-I", "eth0", own).stdout
         assert (replies.count("reply from"), replies.count(mac_of(web, "tap0"))) == (2, 2)
         other = network.container("other", address=own)
         other.run("ping", "-c1", "-W5", network.gateway)  # sends ARP from its address
@@ -231,7 +231,7 @@ def test_a_guest_that_requests_no_classless_routes(network: Lan, vmnet: Vmnet, k
         until(lambda: "out0 gives it up" in log(), WAIT, "the loss", detail=log)
         vm.ip("neighbour", "flush", "dev", "eth0")
         vm.run("ping", "-c1", "-W5", own)
-        replies = vm.run("arping", "-c2", "-w5", "-I", "eth0", own).stdout
+        replies = vm.run("arping", "-c2", "-w30", "-I", "eth0", own).stdout
         assert (replies.count("reply from"), replies.count(other.mac.upper())) == (2, 2)
 
 
@@ -277,7 +277,7 @@ def test_other_modes_of_macvlan(network: Lan, vmnet: Vmnet, mode: str) -> None:
         vm.run("ping", "-c1", "-W5", WORLD)
         world.run("ping", "-c1", "-W5", web.address)
         station.run("ping", "-6", "-c1", "-W5", address6)
-        replies = station.run("arping", "-c3", "-w5", "-I", "eth0", web.address).stdout
+        replies = station.run("arping", "-c3", "-w30", "-I", "eth0", web.address).stdout
         assert (replies.count("reply from"), replies.count(web.mac.upper())) == (3, 3)
         assert resolve(vm, "db.internal.test", own_address(web)) == {"192.0.2.7"}
         if mode == "passthru":
@@ -308,7 +308,7 @@ def test_a_neighbour_reaches_only_the_guest(network: Lan, vmnet: Vmnet, kind: st
             assert station.run(*ask, check=False).returncode
         assert engine.output().count("query[A] db.test") == before
         assert resolve(vm, "db.test", own) == {"192.0.2.7"}
-        replies = station.run("arping", "-c2", "-w5", "-I", "eth0", spare).stdout
+        replies = station.run("arping", "-c2", "-w30", "-I", "eth0", spare).stdout
         assert (replies.count("reply from"), replies.count(mac_of(web, "out0"))) == (2, 2)
 
 

@@ -29,7 +29,8 @@ def test_links_instead_of_the_files_of_a_start(
     trap, victims = tmp_path / "trap", tmp_path / "victims"
     trap.mkdir()
     victims.mkdir()
-    for name in (*names, *(f".{name}.new" for name in names), *(f".{name}" for name in names)):
+    # A set, because a helper may have been replacing a file.
+    for name in {*names, *(f".{name}.new" for name in names), *(f".{name}" for name in names)}:
         victim = victims / name
         victim.write_text("root's")
         victim.chmod(0o600)

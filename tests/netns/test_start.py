@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_the_vm_is_pid_1_and_there_are_no_zombies(web: Namespace, vmnet: Vmnet) 
     ]
 
     def names() -> list[str]:
-        return sorted(Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids())
+        return sorted(web.names().values())
 
     with vmnet.running(web, VMNET_GUARD="on") as process:
         until(lambda: names() == expected, WAIT, str(expected), detail=lambda: str(names()))
@@ -85,16 +86,18 @@ def test_the_vm_is_pid_1_and_there_are_no_zombies(web: Namespace, vmnet: Vmnet) 
 def test_only_the_hypervisor_holds_the_tap(web: Namespace, vmnet: Vmnet) -> None:
     """A helper with the tap could send frames as the guest, and would keep the tap alive."""
 
-    def holders() -> set[str]:
-        return {
-            Path(f"/proc/{pid}/comm").read_text().strip()
-            for pid in web.pids()
-            for fd in Path(f"/proc/{pid}/fd").iterdir()
-            if fd.is_symlink() and fd.readlink() == Path("/dev/net/tun")
-        }
-
     with vmnet.running(web, VMNET_GUARD="on"):
-        assert holders() - {"sleep"} == {"hypervisor"}
+        holders = {name for pid, name in web.names().items() if _has_open(pid, "/dev/net/tun")}
+        assert holders - {"sleep"} == {"hypervisor"}
+
+
+def _has_open(pid: int, path: str) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process has ended
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it has closed the file
+                if fd.readlink() == Path(path):
+                    return True
+    return False
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_a_hypervisor_that_cannot_be_executed_undoes_the_start(
     assert ended.returncode == LaunchError.exit_code, ended.stderr
     assert f"can't execute {broken}" in ended.stderr
     require_same(before, web.dump())
-    assert not [pid for pid in web.pids() if "dnsmasq" in Path(f"/proc/{pid}/comm").read_text()]
+    assert web.pids_of("dnsmasq") == []
 
 
 def test_a_start_that_has_given_up_its_capabilities_leaves_the_undo_to_the_next(
@@ -302,8 +305,7 @@ def test_an_interface_without_an_address_needs_another_system(network: Lan, vmne
 
 def test_nodhcp_starts_no_dnsmasq(web: Namespace, vmnet: Vmnet) -> None:
     with vmnet.running(web, NO_DHCP="TRUE"):
-        names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in web.pids()}
-    assert "dnsmasq" not in names
+        assert web.pids_of("dnsmasq") == []
 
 
 def test_a_second_start_in_the_same_namespace_has_the_same_result(

@@ -108,11 +108,17 @@ def test_a_guard_that_trusts_its_alarm_sleeps(rings: bool, tmp_path: Path) -> No
             with connection:
                 connection.recv(4096)  # the guard runs
                 both = (Path("/proc", str(pid)), *_children(pid))
-                first, start = sum(map(_switches, both)), time.monotonic()
-                until(lambda: time.monotonic() - start > 3, WAIT, "three seconds to pass")
-                woken = sum(map(_switches, both)) - first
                 assert len(both) == 2
+
+                def sleeps_as_expected() -> bool:
+                    """Whether it sleeps through some seconds, or checks as often as it should."""
+                    first = sum(map(_switches, both))
+                    time.sleep(3)
+                    woken = sum(map(_switches, both)) - first
+                    return woken <= 2 if rings else woken >= 4
+
+                # On a busy machine, both may still be starting.
+                until(sleeps_as_expected, WAIT, "the expected number of checks")
         finally:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    assert woken <= 3 if rings else woken >= 4

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lab.wait import WAIT
 from vmnet.model.identity import Interface, Resolver
 from vmnet.net import dns
 from vmnet.net.dns import Question, answers, networks, query
@@ -106,6 +107,7 @@ def nameserver(
             server.sendto(response(message, kind, values, 0x8180 if values else 0x8183), peer)
 
     monkeypatch.setattr(dns, "_PORT", server.getsockname()[1])
+    monkeypatch.setattr(dns, "_SECONDS", WAIT)
     thread = threading.Thread(target=serve)
     thread.start()
     try:

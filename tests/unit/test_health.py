@@ -29,6 +29,15 @@ UP = GuestAnswers("eth0", answering=("172.17.0.2",))
 UNKNOWN = GuestAnswers("eth0", unknown="no permission to ask the guest on tap0")
 
 
+_SECONDS = health._SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer for the stand-in for QEMU, which is a thread of a busy process."""
+    monkeypatch.setattr(health, "_SECONDS", WAIT)
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[GuestAnswers]:
     """The guest's answers in order; the last answer repeats."""
@@ -90,8 +99,9 @@ def test_a_suspended_guest_is_healthy(tmp_path: Path, asked: list[GuestAnswers])
 
 
 def test_a_qemu_that_has_ended_or_does_not_answer_is_unhealthy(
-    tmp_path: Path, asked: list[GuestAnswers]
+    tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "_SECONDS", _SECONDS)
     running.machine(tmp_path)
     assert verdict(tmp_path)[0] == "unhealthy"
     with socket.socket(socket.AF_UNIX) as deaf:
@@ -110,6 +120,7 @@ def test_all_queries_share_one_limit_below_half_a_second(
     tmp_path: Path, asked: list[GuestAnswers], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """QEMU and two NICs are queried at the same time; in turn, the first would wait in vain."""
+    monkeypatch.setattr(health, "_SECONDS", _SECONDS)
     all_queried = threading.Barrier(3, timeout=WAIT)
     limits = []
 
@@ -311,7 +322,8 @@ def test_it_imports_only_what_it_needs(tmp_path: Path) -> None:
     """The command runs every few seconds."""
     running.machine(tmp_path, nics=())
     program = (
-        "import sys; from vmnet import cli\n"
+        "import sys; from vmnet import cli; from vmnet.running import health\n"
+        f"health._SECONDS = {WAIT}\n"
         "assert cli.main(['health'], {'VMNET_RUN_DIR': sys.argv[1]}) == 0\n"
         "print(*sys.modules)"
     )

@@ -44,7 +44,7 @@ def kept(*tasks: Task[None]) -> Iterator[None]:
             yield
         finally:
             machine.kill()
-            thread.join(20)
+            thread.join(WAIT)
             os.close(end)
     assert not thread.is_alive()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.wait import WAIT
-from tests.unit.test_guard import CONNECT, guard_of, machine
+from tests.unit.test_guard import CONNECT, guard_of, machine, next_command
 from vmnet.supervision import firmware, qmp
 from vmnet.supervision.qmp import Connection
 
@@ -153,7 +153,7 @@ def test_a_flooded_guard_handles_a_stop_signal(qemu: socket.socket, tmp_path: Pa
         process.send_signal(signal.SIGTERM)
         assert "SIGTERM: pressing the guest's power button" in running.stderr.readline()
         with qemu.accept()[0] as theirs, theirs.makefile("rb") as lines:
-            commands = [json.loads(next(lines))["execute"] for _ in range(3)]
+            commands = [next_command(lines)["execute"] for _ in range(3)]
             assert commands == [*CONNECT, "system_powerdown"]
         process.kill()
         process.wait(WAIT)

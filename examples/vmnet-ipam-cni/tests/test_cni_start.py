@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import waiting_vm
 from tests.lab.clients.dhcp4 import udhcpc
 from tests.lab.command import Completed, Process, background
 from tests.lab.ipam.cni import Lab, lab
@@ -46,11 +47,7 @@ def running(vmnet: Vmnet, lab: Lab, web: Namespace, **settings: str) -> Iterator
 
 def _has_vm(process: Process, web: Namespace) -> bool:
     process.require_running()
-    return any(
-        path.read_text() == "hypervisor\n"
-        for path in (Path(f"/proc/{pid}/comm") for pid in web.pids())
-        if path.exists()
-    )
+    return any(map(waiting_vm.waits, web.pids()))
 
 
 def run(vmnet: Vmnet, lab: Lab, web: Namespace, **settings: str) -> Completed:

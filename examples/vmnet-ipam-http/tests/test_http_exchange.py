@@ -106,8 +106,14 @@ def test_a_service_that_does_not_listen(tmp_path: Path, pauses: list[float]) -> 
     assert len(pauses) == 2
 
 
-def test_a_name_that_does_not_resolve(tmp_path: Path, pauses: list[float]) -> None:
-    error = refused("http://ipam.invalid", tmp_path, RETRIES="0", TIMEOUT="20")
+def test_a_name_that_does_not_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the machine's nameservers, which may answer late, or not at all."""
+
+    def unknown(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = refused("http://ipam.invalid", tmp_path, RETRIES="0")
     assert "the name of the service can't be resolved" in error.message
 
 

@@ -16,6 +16,7 @@ import pycdlib
 import pytest
 import yaml
 
+from tests.lab import waiting_vm
 from tests.lab.command import Completed, Process
 from tests.lab.ipam.http import TOKEN, Site
 from tests.lab.net.lan import lan
@@ -25,15 +26,10 @@ from tests.lab.wait import WAIT, until
 from tests.vm.conftest import VMNET
 from vmnet.api import AllocationError, LaunchError, SettingsError
 
-# Inherits the taps and ends on SIGTERM, like QEMU.
-WAITING_VM = "#!/bin/sh\ntrap 'exit 0' TERM\nsleep 600 &\nwait\n"
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    hypervisor, kernel = tmp_path / "hypervisor", tmp_path / "vmlinuz"
-    hypervisor.write_text(WAITING_VM)
-    hypervisor.chmod(0o755)
+    hypervisor, kernel = waiting_vm.write(tmp_path), tmp_path / "vmlinuz"
     kernel.touch()
     with lan() as network:
         yield Site.made(
@@ -56,16 +52,9 @@ def await_vm(container: Namespace, process: Process) -> None:
 
     def runs() -> bool:
         process.require_running()
-        return any(_name(pid) == "hypervisor\n" for pid in container.pids())
+        return any(map(waiting_vm.waits, container.pids()))
 
     until(runs, WAIT, "the VM to run", interval=0.2, detail=process.output)
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def run(container: Namespace, environ: Mapping[str, str]) -> Completed:

@@ -31,6 +31,8 @@ def guest(
         run("bridge", "-n", container.name, "fdb", "replace", *entry)
         made.ip("link", "set", name, "up")
         try:
+            container.await_carriers(port)
+            made.await_carriers(name)
             yield made
         finally:
             # Delete it now, because the kernel deletes devices later than their namespace.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from vmnet.net import packet_socket
 from vmnet.net.packets import BROADCAST, mac_bytes
 
+from ..wait import WAIT
 from .namespace import Namespace
 
 
@@ -31,7 +32,7 @@ def heard(where: Namespace, at: str = "eth0", *, sent: bool = False) -> Iterator
         if not sent:
             packet_socket.ignore_outgoing(card)
         card.bind((at, packet_socket.ETH_P_ALL))
-        card.settimeout(10)
+        card.settimeout(WAIT)
         yield card
 
 

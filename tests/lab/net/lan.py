@@ -128,27 +128,27 @@ class Lan:
             port = self._plug(container, name, mtu)
         else:
             port = self._add_macvlan(container, name, kind)
-        link = ("dev", name)
-        container.ip("link", "set", *link, "address", mac, "mtu", str(mtu))
-        container.ip("address", "add", str(own), "broadcast", "+", *link)
         address6 = self._address6(own, ipv6)
         if address6 or any(":" in more for more in extra):
             # Docker also enables IPv6 on loopback only for containers with an IPv6 address.
             for device in ("lo", name):
                 container.sysctl(**{f"net__ipv6__conf__{device}__disable_ipv6": 0})
-        if address6:
-            container.ip("address", "add", f"{address6}/64", *link, "nodad")
-        for more in extra:
-            container.ip("address", "add", *more.split(), *link)
-        container.ip("link", "set", *link, "up")
-        for route in routes:
-            family = ("-6",) if ":" in route else ()
-            container.ip(*family, "route", "add", *route.split())
+        commands = [
+            f"link set dev {name} address {mac} mtu {mtu}",
+            f"address add {own} broadcast + dev {name}",
+            *([f"address add {address6}/64 dev {name} nodad"] if address6 else ()),
+            *(f"address add {more} dev {name}" for more in extra),
+            f"link set dev {name} up",
+            *(f"route add {route}" for route in routes),
+        ]
         if gateway:
             via = self.gateway if gateway is True else str(gateway)
-            container.ip("route", "add", "default", "via", via, *link)
+            commands.append(f"route add default via {via} dev {name}")
             if address6 and self.gateway6:
-                container.ip("-6", "route", "add", "default", "via", self.gateway6, *link)
+                commands.append(f"route add default via {self.gateway6} dev {name}")
+        container.batch(commands)
+        container.await_carriers(name)
+        self.host.await_carriers(port)
         nic = Nic(name, mac, str(own.ip), own.network.prefixlen, address6, port)
         container.nics[name] = nic
         return nic
@@ -170,6 +170,8 @@ class Lan:
             end.ip("address", "add", f"198.51.100.{last}/24", "dev", name)
             end.ip("address", "add", f"2001:db8:51::{last}/64", "dev", name, "nodad")
             end.ip("link", "set", name, "up")
+        for end, name in ((world, "eth0"), (self.host, "world0")):
+            end.await_carriers(name)
         world.ip("route", "add", "default", "via", "198.51.100.1")
         world.ip("-6", "route", "add", "default", "via", "2001:db8:51::1")
 
@@ -189,6 +191,7 @@ class Lan:
             self.host.sysctl(**{f"net__ipv6__conf__{parent}__disable_ipv6": 1})
             self.host.ip("link", "set", port, "mtu", str(self.mtu), "master", self.bridge, "up")
             self.host.ip("link", "set", parent, "mtu", str(self.mtu), "up")
+            self.host.await_carriers(port)
         made = ("link", parent, "name", name, "netns", container.name, "type", *kind.split())
         self.host.ip("link", "add", *made)
         return parent

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -120,6 +120,14 @@ class Namespace:
         """Run ``ip -n NAME …``."""
         return run("ip", "-n", self.name, *argv)
 
+    def batch(self, commands: Iterable[str]) -> None:
+        """Run commands of ip(8) at once, as an engine does.
+
+        A running VM takes over what is added to the container's NICs when nothing has been added
+        for a moment, in which a busy machine may not have started another program.
+        """
+        run("ip", "-n", self.name, "-batch", "-", input="".join(f"{line}\n" for line in commands))
+
     def sysctl(self, **settings: str | int) -> None:
         """Set sysctls. ``__`` stands for a dot: ``net__ipv4__ip_forward=1``."""
         pairs = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
@@ -132,6 +140,23 @@ class Namespace:
     def link(self, name: str) -> Json | None:
         """Return a link of :meth:`links` by name, or None."""
         return next((link for link in self.links() if link["ifname"] == name), None)
+
+    def await_carriers(self, *names: str) -> None:
+        """Wait until the kernel has noticed the carriers of links.
+
+        It drops their frames before, without an error, and does so for long on a busy machine.
+        """
+
+        def are_up() -> bool:
+            found = {link["ifname"]: link for link in self.links() if link["ifname"] in names}
+            ports = (link.get("linkinfo", {}).get("info_slave_data", {}) for link in found.values())
+            return (
+                len(found) == len(names)
+                and all(link["operstate"] == "UP" for link in found.values())
+                and all(port.get("state", "forwarding") == "forwarding" for port in ports)
+            )
+
+        until(are_up, WAIT, f"carriers of {' and '.join(names)}", interval=0.01)
 
     def addresses(self, interface: str | None = None) -> list[Json]:
         """Return all IPv4 and IPv6 addresses, each with its interface as ``dev``."""
@@ -160,14 +185,17 @@ class Namespace:
         """Return the IDs of the processes in the namespace."""
         return [int(word) for word in run("ip", "netns", "pids", self.name).stdout.split()]
 
+    def names(self) -> dict[int, str]:
+        """Return the names of the processes by their IDs, without those that end meanwhile."""
+        found = {}
+        for pid in self.pids():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found[pid] = Path(f"/proc/{pid}/comm").read_text().removesuffix("\n")
+        return found
+
     def pids_of(self, name: str) -> list[int]:
         """Return the IDs of the processes with a name (proc_pid_comm(5))."""
-        found = []
-        for pid in self.pids():
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-                if Path(f"/proc/{pid}/comm").read_text() == f"{name}\n":
-                    found.append(pid)
-        return found
+        return [pid for pid, found in self.names().items() if found == name]
 
     def pid_of(self, name: str) -> int:
         """Wait for the only process with a name, which may still have its program's name."""

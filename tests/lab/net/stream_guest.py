@@ -82,4 +82,5 @@ def behind_stream(container: Namespace, path: Path) -> Iterator[Namespace]:
                 return "plugged in" in process.output()
 
             until(ready, WAIT, "the cable to be plugged in", detail=process.output)
+            made.await_carriers("eth0", _WIRE)
             yield made

@@ -61,4 +61,5 @@ def behind_tap(hypervisor: int, mac: str, *, tap: int = 100) -> Iterator[Namespa
                 return "plugged in" in process.output()
 
             until(ready, WAIT, "the cable to be plugged in", detail=process.output)
+            made.await_carriers("eth0", _WIRE)
             yield made
