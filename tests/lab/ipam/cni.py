@@ -76,7 +76,8 @@ class Lab:
     def calls(self) -> list[dict[str, Any]]:
         """Return the environment and input of each call of the scripted plugin, except VERSION."""
         text = self.log.read_text() if self.log.exists() else ""
-        calls = [json.loads(line) for line in text.splitlines()]
+        whole = text[: text.rfind("\n") + 1]  # without a line that is being written
+        calls = [json.loads(line) for line in whole.splitlines()]
         return [call for call in calls if call["environ"]["CNI_COMMAND"] != "VERSION"]
 
     def commands(self) -> list[str]:
