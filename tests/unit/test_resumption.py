@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from vmnet.supervision import clock
 from vmnet.supervision.clock import Clock
 from vmnet.supervision.resumption import SETTLE_SECONDS, Resumption
 
+NOW = 10**18  # nanoseconds
 STOP, RESUME = {"event": "STOP"}, {"event": "RESUME"}
 PAUSED = {"id": "status", "return": {"status": "paused", "running": False}}
 RUNNING = {"id": "status", "return": {"status": "running", "running": True}}
@@ -139,6 +140,12 @@ def test_the_clock_notices_frozen_processes_and_a_sleeping_host(
     assert own.now() - before == pytest.approx(1, abs=0.1)
 
 
+@pytest.fixture
+def _standing_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no time pass for the program, however busy the machine is."""
+    monkeypatch.setattr(guest_clock, "time", SimpleNamespace(time_ns=lambda: NOW))
+
+
 def set_right(
     tmp_path: Path,
     late: float,
@@ -154,11 +161,10 @@ def set_right(
     late_now, delayed = [late], iter(delays)
 
     def reply(command: str, arguments: dict[str, Any]) -> Any:
-        now = time.time_ns()
         if command == "guest-get-time":
-            return {"return": now - int(late_now[0] * 1e9)}
+            return {"return": NOW - int(late_now[0] * 1e9)}
         if refused != "before":
-            late_now[0] = (now - arguments["time"]) / 1e9 + next(delayed, 0)
+            late_now[0] = (NOW - arguments["time"]) / 1e9 + next(delayed, 0)
         return {"error": {"desc": "hwclock failed"}} if refused else {"return": {}}
 
     record = running.machine(tmp_path)
@@ -171,6 +177,7 @@ def set_right(
     return asked[1:], late_now[0]
 
 
+@pytest.mark.usefixtures("_standing_time")
 @pytest.mark.parametrize(
     ("late", "said"),
     [
@@ -191,6 +198,7 @@ def test_a_wrong_clock_is_set(
     assert abs(left) < WAIT
 
 
+@pytest.mark.usefixtures("_standing_time")
 def test_a_busy_guest_gets_the_time_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     asked, left = set_right(tmp_path, 100.0, delays=(30.0, 3000.0))
@@ -199,6 +207,7 @@ def test_a_busy_guest_gets_the_time_again(tmp_path: Path, caplog: pytest.LogCapt
     assert left < 30
 
 
+@pytest.mark.usefixtures("_standing_time")
 def test_a_guest_that_stays_busy_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,6 +217,7 @@ def test_a_guest_that_stays_busy_is_reported(
     assert said.endswith("late after the pause: the guest is too busy to set it in time")
 
 
+@pytest.mark.usefixtures("_standing_time")
 def test_a_refusal_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, left = set_right(tmp_path, 100.0, refused="before")
     assert left == 100.0
