@@ -17,7 +17,7 @@ import pytest
 from tests.lab.wait import WAIT
 from tests.unit import recorder, running
 from vmnet import __version__, cli, log
-from vmnet.errors import PrivilegeError, SettingsError, StateError, UsageError
+from vmnet.errors import MachineError, PrivilegeError, SettingsError, StateError, UsageError
 from vmnet.lifecycle import command_record, saved_vm, state, stop_signals
 from vmnet.model.devices import Disk
 from vmnet.model.machine import Command, User
@@ -387,6 +387,23 @@ def test_check_reports_what_a_start_logs_once_and_logs_nothing(
     assert guessed[:2] == ("disk", "ok")
     (emulated,) = [each for each in found if "no /dev/kvm" in each[2]]
     assert emulated[:2] == ("accelerator", "warning")
+
+
+@pytest.mark.usefixtures("able")
+def test_check_and_plan_refuse_kvm_in_the_same_words(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    environ |= {"VMNET_ACCEL": "kvm"}
+    monkeypatch.setattr(accelerator, "obstacle", lambda guests: "there is no device")
+    assert run("check", "--json", **environ) == 1
+    (found,) = [
+        (finding["detail"], finding["remedy"])
+        for finding in json.loads(capsys.readouterr().out)
+        if finding["what"] == "accelerator"
+    ]
+    with pytest.raises(MachineError) as refused:
+        run("plan", **environ)
+    assert found == (refused.value.message, refused.value.hint)
 
 
 def test_lines_become_findings_before_that_during_which_they_are_logged() -> None:

@@ -140,6 +140,8 @@ def _accelerator(hooks: Hooks) -> Finding:
         return Finding("accelerator", "ok", "emulation (TCG), because VMNET_ACCEL=tcg")
     try:
         guests = architecture.choose(hooks.settings)
+        if hooks.settings[ACCEL] == "kvm":
+            accelerator.choose("kvm", guests)
     except VmnetError as error:
         return Finding("accelerator", "missing", error.message, error.hint)
     obstacle = accelerator.obstacle(guests)
@@ -148,8 +150,7 @@ def _accelerator(hooks: Hooks) -> Finding:
     remedy = f"on a host with virtualisation {engine.device(Path('/dev/kvm'))}"
     if architecture.is_foreign(guests):
         remedy = f"run the VM on a host with a processor for {guests.alias}"
-    result = "missing" if hooks.settings[ACCEL] == "kvm" else "warning"
-    return Finding("accelerator", result, f"no KVM ({obstacle}): QEMU emulates the CPU", remedy)
+    return Finding("accelerator", "warning", f"no KVM ({obstacle}): QEMU emulates the CPU", remedy)
 
 
 def _memory(settings: Settings) -> Finding:
