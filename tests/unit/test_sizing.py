@@ -22,6 +22,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(container_limits, "_OWN", tmp_path / "own")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     (tmp_path / "meminfo").write_text("MemTotal: 8388608 kB\nSwapTotal: 0 kB\n")
     return tmp_path
 
@@ -106,3 +107,22 @@ def test_cpus_with_version_1(root: Path, quota: str, expected: int) -> None:
     files = {"cpu/cpu.cfs_quota_us": quota, "cpu/cpu.cfs_period_us": "100000"}
     limit(root, files, "4:cpu,cpuacct:/")
     assert cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "quota", "expected"),
+    [
+        ("", "max 100000", 2),
+        ("max", "max 100000", 2),
+        ("", "300000 100000", 2),
+        ("", "100000 100000", 1),
+        ("3", "max 100000", 3),
+    ],
+)
+def test_a_set_of_cpus_is_a_limit(
+    root: Path, monkeypatch: pytest.MonkeyPatch, setting: str, quota: str, expected: int
+) -> None:
+    """As of ``docker run --cpuset-cpus 0,1`` on a host with four."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    limit(root, {"cpu.max": quota})
+    assert cpus(setting) == expected

@@ -24,12 +24,17 @@ def memory() -> int | None:
 
 
 def cpus() -> float | None:
-    """Return the lowest number of CPUs whose time the container may use; None without a limit."""
+    """Return the lowest number of CPUs whose time the container may use; None without a limit.
+
+    CPUs that the host has, and on which the container may not run, are a limit, too.
+    """
     limits = [
         int(quota) / int(period)
         for quota, period in _cpu_limits()
         if quota.isdecimal() and period.isdecimal() and int(period)
     ]
+    if usable_cpus() < (os.cpu_count() or 1):
+        limits.append(usable_cpus())
     return min(limits, default=None)
 
 
