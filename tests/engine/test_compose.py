@@ -52,6 +52,7 @@ def test_two_vms_and_a_container(project: Project) -> None:
     db, web, files = map(project.container, ("db", "web", "files"))
     started = [made.inspect()["State"] for made in (db, web, files)]
     assert [state.get("Health", {}).get("Status") for state in started[:2]] == ["healthy"] * 2
+    assert "Health" not in started[2], "the image's HEALTHCHECK is for VMs"
     # Compose started each service when the one before it was healthy.
     first_healthy = [min(_healthy(state)) for state in started[:2]]
     assert first_healthy[0] < started[1]["StartedAt"]
