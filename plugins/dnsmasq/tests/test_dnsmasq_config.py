@@ -162,6 +162,16 @@ def test_metrics_and_several_default_routes_are_reported() -> None:
     assert any("route metrics of eth0" in line for line in service.not_carried)
 
 
+def test_a_metric_that_nothing_is_compared_with_is_not_reported() -> None:
+    """As on Podman's default network, whose only route has the metric 100."""
+    nic, other = interface("172.17.0.2/16"), interface("172.18.0.2/16", name="eth1")
+    nic = evolve(nic, routes=(route("0.0.0.0/0", "172.17.0.1", metric=100),))
+    alone, two = testing.identity(nic), testing.identity(nic, other)
+    assert Service.of(alone, testing.wiring(alone)).not_carried == ()
+    (line,) = Service.of(two, testing.wiring(two)).not_carried
+    assert line.startswith("route metrics of eth0")
+
+
 def test_the_guest_gets_the_best_of_several_routes_to_a_destination() -> None:
     hops = tuple(
         route("10.1.0.0/16", f"172.17.0.{metric}", metric=metric) for metric in (50, 20, 30, 40, 60)

@@ -36,7 +36,8 @@ def gaps(identity: Identity, wiring: Wiring) -> tuple[str, ...]:
 def _lease_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
     for interface, port in wiring.pairs(identity):
         if interface.ipv4:
-            yield from _interface_gaps(interface, own_nameserver(port, wiring))
+            several = len(wiring.ports) > 1
+            yield from _interface_gaps(interface, own_nameserver(port, wiring), several=several)
     if not is_label(identity.hostname):
         yield f"host name {identity.hostname!r}: not a valid name"
 
@@ -122,7 +123,13 @@ def _forwarder_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
         yield f"names outside the container's networks: {_NO_SPARE} ({_SPARE} or VMNET_DNS)"
 
 
-def _interface_gaps(interface: Interface, nameserver: IPv4Address | None) -> Iterator[str]:
+def _interface_gaps(
+    interface: Interface, nameserver: IPv4Address | None, *, several: bool
+) -> Iterator[str]:
+    """Yield what a lease of one interface leaves out.
+
+    :param several: whether the guest has other interfaces
+    """
     name, routes = interface.name, interface.routes_of(4)
     further = interface.ipv4[1:]
     if further:
@@ -138,7 +145,8 @@ def _interface_gaps(interface: Interface, nameserver: IPv4Address | None) -> Ite
             f"{len(option.left_out)} of {len(routes)} routes of {name}: "
             f"option 121 holds {CAPACITY} bytes ({REMEDY})"
         )
-    if any(route.metric for route in routes):
+    # Without another route to choose, as on Podman's default network, a metric has no effect.
+    if (several or option.outranked) and any(route.metric for route in routes):
         yield f"route metrics of {name} ({REMEDY})"
     if any(route.mtu not in (None, interface.guest_mtu) for route in routes):
         yield f"route MTUs of {name} ({REMEDY})"
