@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import vmnet_qemu
 from attrs import evolve
-from vmnet_qemu import firmware, inherited
+from vmnet_qemu import firmware, hardware, inherited
 
 from vmnet import testing
 from vmnet.api import Disk, Firmware, FirmwareVariables, Kernel, Machine, MachineError
@@ -86,6 +86,14 @@ def test_a_machine_of_another_architecture() -> None:
     with pytest.raises(MachineError, match=r"q35 is a machine of x86_64, but .* is aarch64"):
         check(testing.machine(architecture="aarch64"), kind="q35")
     check(testing.machine(architecture="aarch64"), kind="raspi3b")
+
+
+@pytest.mark.parametrize("kind", ["microvm", "microvm,pit=on", "isapc"])
+def test_a_machine_without_pci_is_refused(kind: str) -> None:
+    with pytest.raises(MachineError, match=f"^VMNET_MACHINE={kind} has no PCI bus"):
+        hardware.require_pci(kind)
+    for other in ("microvm,pcie=on", "q35", "pc", "virt,gic-version=max"):
+        hardware.require_pci(other)
 
 
 def test_secure_boot_sets_system_management_mode() -> None:

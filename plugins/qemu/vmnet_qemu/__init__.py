@@ -26,7 +26,7 @@ def vmnet_launch_firmware(settings: Settings, arguments: Sequence[str]) -> str:
 @hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
-    from vmnet_qemu import binary, firmware, inherited, listeners, passwords, stdin, user
+    from vmnet_qemu import binary, firmware, hardware, inherited, listeners, passwords, stdin, user
     from vmnet_qemu.devices import channel
 
     path = binary.find(settings[rows.QEMU], machine.architecture)
@@ -40,7 +40,9 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     machine = channel.without_users_own(machine, options.extra)
     listeners.check(options)
     passwords.check(options)
-    firmware.check(machine, make.machine_type(machine, options), options.extra)
+    kind = make.machine_type(machine, options)
+    firmware.check(machine, kind, options.extra)
+    hardware.require_pci(kind)
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
     sockets = (qmp, guard, *((console,) if console else ()), *inherited.channels(machine))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmnet.api import frozen
+from vmnet.api import MachineError, frozen
 from vmnet_qemu import slots
 
 
@@ -66,3 +66,17 @@ def of_machine_type(machine_type: str) -> str | None:
     return next(
         (name for name, each in _HARDWARE.items() if machine_type.startswith(each.families)), None
     )
+
+
+def require_pci(machine_type: str) -> None:
+    """Check that a machine has the bus on which all devices are.
+
+    :param machine_type: with its properties
+    :raises MachineError: it has none
+    """
+    name, *properties = machine_type.split(",")
+    if name == "isapc" or (name == "microvm" and "pcie=on" not in properties):
+        raise MachineError(
+            f"VMNET_MACHINE={machine_type} has no PCI bus, which the VM's devices need",
+            "unset VMNET_MACHINE, or set it to pc for an old guest",
+        )
