@@ -91,7 +91,7 @@ class Process:
     argv: tuple[str, ...]
     pid: int
     _popen: subprocess.Popen[bytes]
-    _log: IO[bytes]
+    _logs: tuple[IO[bytes], ...]
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -106,10 +106,12 @@ class Process:
         return self._popen.stdout
 
     def output(self) -> str:
-        """Return the output so far; only standard error if started with ``pipe=True``."""
-        # pread, because the program shares the file position and is still writing.
-        size = os.fstat(self._log.fileno()).st_size
-        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+        """Return the output so far.
+
+        It is only standard error if the program was started with ``pipe=True``, and standard error
+        follows the whole standard output with ``apart=True``.
+        """
+        return "".join(map(_content, self._logs))
 
     def poll(self) -> int | None:
         """Return the exit status, or None while the program runs. -9 stands for signal 9."""
@@ -153,6 +155,7 @@ def background(
     env: Mapping[str, str] | None = None,
     cwd: Argument | None = None,
     pipe: bool = False,
+    apart: bool = False,
     terminal: int | None = None,
     grace: float = 5,
 ) -> Iterator[Process]:
@@ -161,18 +164,20 @@ def background(
 
     :param pipe: connect its standard input and output to the caller by unbuffered pipes. By
         default, the input is empty and all output goes to :meth:`Process.output`.
+    :param apart: collect standard error apart from standard output. Otherwise a line of one may
+        begin within a line of the other, which QEMU writes byte by byte.
     :param terminal: descriptor of a terminal for all standard streams.
     :param grace: seconds between SIGTERM and SIGKILL.
     """
     command = _words(argv, netns)
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as errors:
         streams: tuple[int | IO[bytes], int | IO[bytes], int | IO[bytes]]
         if terminal is not None:
             streams = (terminal, terminal, terminal)
         elif pipe:
             streams = (subprocess.PIPE, subprocess.PIPE, log)
         else:
-            streams = (subprocess.DEVNULL, log, log)
+            streams = (subprocess.DEVNULL, log, errors if apart else log)
         try:
             popen = subprocess.Popen(
                 command,
@@ -188,7 +193,7 @@ def background(
         except OSError as error:
             raise CommandError(_report(command, f"could not be started: {error}")) from None
         # Not `with popen`, because its exit may wait forever.
-        process = Process(command, popen.pid, popen, log)
+        process = Process(command, popen.pid, popen, (log, errors))
         try:
             yield process
         finally:
@@ -196,6 +201,12 @@ def background(
             for stream in (popen.stdin, popen.stdout):
                 if stream:
                     stream.close()
+
+
+def _content(log: IO[bytes]) -> str:
+    # pread, because the program shares the file position and is still writing.
+    size = os.fstat(log.fileno()).st_size
+    return os.pread(log.fileno(), size, 0).decode(errors="replace")
 
 
 def _words(argv: tuple[Argument, ...], netns: str | None) -> tuple[str, ...]:

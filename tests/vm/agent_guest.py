@@ -37,6 +37,12 @@ class Inside:
         seconds = int(self.shell("date +%s"))
         return max(before - (seconds + 1), seconds - time.time(), 0)
 
+    def await_clock(self) -> None:
+        """Await a clock that is right, which vmnet sets next to what the test does."""
+        right = lambda: self.clock_error() < 2  # noqa: E731
+        detail = lambda: f"{self.clock_error()} s\n{self.guest.output()}"  # noqa: E731
+        until(right, WAIT, "the guest's clock to be right", interval=0.5, detail=detail)
+
     def await_agent(self) -> None:
         ready = lambda: self("exec", "true").returncode == 0  # noqa: E731
         detail = lambda: self.guest.output() + self("exec", "true").stderr  # noqa: E731

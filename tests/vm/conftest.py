@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tests.lab.command import Process, run
+from tests.lab.command import Completed, Process, run
+from tests.lab.console import Console
 from tests.lab.folders import open_to_readers
 from tests.lab.images.cache import cache
 from tests.lab.images.initrd import appended
@@ -25,6 +27,10 @@ from tests.lab.wait import WAIT, until
 VMNET = (sys.executable, "-m", "vmnet")
 BUILDER = Path(__file__).parents[2] / "guest" / "build"
 BOOT_SECONDS = 2 * WAIT  # under TCG, where a boot takes some seconds
+PROMPT = "vmnet-guest# "
+PROMPT_LINE = re.escape(PROMPT)
+PATIENT = {"VMNET_STOP_TIMEOUT": str(WAIT)}
+"""For a guest that must power off by itself: by default, it has as long as `docker stop` waits."""
 
 
 @frozen
@@ -57,9 +63,11 @@ class DemoVm:
     @contextmanager
     def booted(self, container: Namespace, *arguments: str, **settings: str) -> Iterator[Guest]:
         """Start a VM, and yield it when QEMU runs; the guest may not have booted yet."""
+        command = (*VMNET, "run", *arguments)
         environ = {**self.environ, **settings}
-        with container.popen(*VMNET, "run", *arguments, env=environ, pid=True) as process:
-            until(lambda: _is_qemu(process), WAIT, "QEMU to be process 1", detail=process.output)
+        with container.popen(*command, env=environ, pid=True, apart=True) as process:
+            ran = lambda: _has_become_qemu(process)  # noqa: E731
+            until(ran, WAIT, "QEMU to be process 1", detail=process.output)
             yield Guest(process)
 
 
@@ -91,16 +99,38 @@ def boot_sector(folder: Path, code: bytes) -> dict[str, str]:
     }
 
 
-def _is_qemu(process: Process) -> bool:
-    process.require_running()
-    return Path(f"/proc/{process.pid}/comm").read_text().startswith("qemu-system")
+def _has_become_qemu(process: Process) -> bool:
+    """Return whether QEMU runs, or has ended: a boot sector may end it within a moment."""
+    if process.poll() is not None:
+        if "vmnet: error: " in process.output():
+            process.require_running()
+        return True
+    try:
+        name = Path(f"/proc/{process.pid}/comm").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended after poll()
+        return False
+    return name.startswith("qemu-system")
+
+
+def await_shell(console: Console, up: str = r"vmnet-guest: eth0 [^\n]*via") -> None:
+    """Await the prompt of the demonstration Linux, at which nothing has been typed yet.
+
+    :param up: a pattern of the line that reports the network, before or after the prompt
+    """
+    console.expect(f"(?s){up}.*{PROMPT_LINE}|{PROMPT_LINE}.*{up}", BOOT_SECONDS)
 
 
 def ask(station: Namespace, address: str, page: str) -> Any:
-    """Return a JSON page of the guest's web server, requested from a station."""
+    """Return a JSON page of the guest's web server, when a station gets it."""
     url = f"http://{address}/cgi-bin/{page}"
-    curl = ("curl", "-sS", "--fail", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
-    return station.run(*curl, "--max-time", "20", url, timeout=WAIT).json()
+    curl = ("curl", "-sS", "--fail", "--max-time", "60", url)
+
+    def answer() -> Completed | None:
+        done = station.run(*curl, check=False)
+        return done if done.returncode == 0 else None
+
+    detail = lambda: station.run(*curl, check=False).stderr  # noqa: E731
+    return until(answer, BOOT_SECONDS, url, interval=0.5, detail=detail).json()
 
 
 @pytest.fixture(scope="session")

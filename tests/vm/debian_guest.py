@@ -131,7 +131,7 @@ def booted(container: Namespace, folder: Path, settings: Mapping[str, str]) -> I
     vmnet = (sys.executable, "-m", "vmnet", "run")
     with (
         container.popen(*vmnet, env={**inherited, **own, **settings}, pid=True) as process,
-        on_socket(shell, 30, process.output) as console,
+        on_socket(shell, more=process.output) as console,
     ):
         console.expect(f"^{_PROMPT}$", BOOT_SECONDS)
         guest = Shell(console)

@@ -13,7 +13,7 @@ from tests.lab.folders import open_to_readers
 from tests.lab.images import uefi
 from tests.lab.net.lan import Lan, lan
 from tests.lab.wait import WAIT
-from tests.vm.conftest import DemoVm, ask
+from tests.vm.conftest import PATIENT, DemoVm, ask
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("arm_guest")]
 
@@ -22,7 +22,7 @@ ARM = {"VMNET_ARCH": "arm64"}
 
 def test_the_guest_is_the_container_and_stops(network: Lan, machine: DemoVm) -> None:
     web, station = network.container("web", mtu=1450), network.station()
-    with machine.booted(web, VMNET_CPUS="9", **ARM) as guest:
+    with machine.booted(web, VMNET_CPUS="9", **ARM, **PATIENT) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
         identity = ask(station, web.address, "identity")
         guest.process.signal(signal.SIGTERM)
@@ -66,7 +66,7 @@ def test_a_disk_boots_with_uefi_among_every_device(
         "VMNET_MEMORY": "512M",
     }
     web = network.container("web")
-    with machine.booted(web, **settings, **others, **ARM) as guest:
+    with machine.booted(web, **settings, **others, **ARM, **PATIENT) as guest:
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
         guest.process.signal(signal.SIGTERM)
         assert guest.process.wait(WAIT) == 0

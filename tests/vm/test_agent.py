@@ -40,9 +40,10 @@ def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) ->
             done = pool.map(lambda script: inside("exec", "--", "sh", "-c", script), scripts)
             assert [each.stdout + each.stderr for each in done] == ["0\n", "1\n", "2\n", "3\n"]
 
-        late = inside("exec", "--timeout", "1", "--", "sh", "-c", "echo begun; sleep 300")
+        # The time includes that for the shell to start in the guest.
+        late = inside("exec", "--timeout", "10", "--", "sh", "-c", "echo begun; sleep 300")
         assert (late.stdout, late.returncode) == ("begun\n", 124)
-        assert "exceeded its 1 s and was ended" in late.stderr
+        assert "exceeded its 10 s and was ended" in late.stderr
         large = inside("exec", "--", "dd", "if=/dev/zero", "bs=1M", "count=1")
         assert len(large.stdout) == 1 << 20
         missing = inside("exec", "--", "missing")
@@ -89,7 +90,7 @@ def test_a_snapshot_brings_memory_disk_and_clock_back(
         assert restored.returncode == 0, restored.stderr
         assert shell("cat /tmp/memory /mnt/disk") == "first\nfirst\n"
         shell(write.format("thawed"))
-        assert inside.clock_error() < 2
+        inside.await_clock()
         assert inside("status", "--json").json()["qemu"]["state"] == "running"
 
         assert inside("snapshot", "delete", "one").returncode == 0

@@ -14,6 +14,7 @@ import pytest
 
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.namespace import Namespace
+from tests.lab.net.pinging import await_answer
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import WAIT, until
 from tests.vm.debian_guest import DebianGuest, Shell, booted, debian_guest
@@ -122,8 +123,8 @@ def test_the_whole_identity(network: Lan, debian: DebianGuest, tmp_path: Path) -
                 (network.station("other"), "172.30.1.200"),
                 (second.station(), web.nic("eth1").address),
             ):
-                station.run("ping", "-c2", "-W5", address)
-            network.host.run("ping", "-6", "-c2", "-W5", "fd00:30:1::2")
+                await_answer(station, address)
+            await_answer(network.host, "fd00:30:1::2")
 
             links = {link["address"]: link for link in guest.json("ip -j address")}
             assert _mtu_and_addresses(links[web.mac]) == (
@@ -170,12 +171,12 @@ def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_pat
         **debian.settings(append=_NETWORKD),
     }
     with content(pod, tmp_path, settings) as guest:
-        network.host.run("ping", "-c2", "-W5", "10.1.2.3")
+        await_answer(network.host, "10.1.2.3")
         (link,) = (link for link in guest.json("ip -j address") if link["ifname"] != "lo")
         assert link["address"] == pod.mac
         assert _mtu_and_addresses(link) == (1500, {"10.1.2.3/32"})
         assert _routes(guest) == {"default via 169.254.1.1", "169.254.1.1 scope link"}
-        assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {network.gateway}")
+        assert " 0% packet loss" in guest.ask(f"ping -c1 -W60 {network.gateway}")
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("ls /etc/netplan") == ""
 
@@ -197,7 +198,7 @@ def test_a_thousand_routes_and_two_default_gateways(
     }
     with content(web, tmp_path, settings) as guest:
         until(lambda: _routes(guest) == routes, WAIT, "the routes", interval=1)
-        network.host.run("ping", "-c2", "-W5", web.address)
+        await_answer(network.host, web.address)
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("cat /root/from-config") == "a part of its own\n"
 

@@ -51,12 +51,7 @@ def _stop_after_losing_dnsmasq(container: Namespace, vm: Process) -> None:
 
 
 def _kill(container: Namespace, name: str) -> None:
-    (pid,) = (pid for pid in container.pids() if _name(pid) == name)
-    os.kill(pid, signal.SIGKILL)
-
-
-def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    os.kill(container.pid_of(name), signal.SIGKILL)
 
 
 _ENDS: tuple[End, ...] = (

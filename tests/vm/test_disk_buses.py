@@ -11,6 +11,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.services import file_server
 from tests.lab.wait import WAIT
 from tests.vm.conftest import VMNET, DemoVm, booting
+from tests.vm.test_least_privilege import await_locks
 from vmnet.errors import MachineError
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
@@ -90,7 +91,8 @@ def test_a_second_vm_is_told_which_vm_uses_the_disk(
     disk.write_bytes(b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))  # jmp $
     settings = {"VMNET_DISK": str(disk), "VMNET_MEMORY": "64M", "VMNET_STOP_TIMEOUT": "1"}
     other = {**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")}
-    with machine.booted(network.container("db"), **settings):
+    with machine.booted(network.container("db"), **settings) as guest:
+        await_locks(guest)
         second = network.container("copy").run(
             *VMNET, "run", env=other, pid=True, check=False, timeout=WAIT
         )

@@ -18,7 +18,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, boot_sector
+from tests.vm.conftest import BOOT_SECONDS, PATIENT, VMNET, DemoVm, await_shell, boot_sector
 from vmnet.supervision.exit_port import FORCED_STATUS
 
 pytestmark = pytest.mark.vm
@@ -32,7 +32,7 @@ def shell(web: Namespace, machine: DemoVm, **settings: str) -> Iterator[tuple[Pr
         web.popen(*VMNET, "run", env=environ, pid=True, pipe=True) as process,
         on_process(process) as console,
     ):
-        console.expect("vmnet-guest# ", BOOT_SECONDS)
+        await_shell(console)
         yield process, console
 
 
@@ -78,7 +78,7 @@ def test_a_panic_is_a_failure(network: Lan, machine: DemoVm) -> None:
     """
     web = network.container("web")
     with shell(web, machine) as (process, console):
-        (guard,) = web.pids_of("vmnet-guard")
+        guard = web.pid_of("vmnet-guard")
         os.kill(guard, signal.SIGSTOP)
         console.send_line("echo c > /proc/sysrq-trigger")
         console.expect("Kernel panic", WAIT)
@@ -115,7 +115,7 @@ def test_a_disk_without_a_boot_loader_is_reported(
 def test_a_guest_that_powers_off_in_time_is_success(
     network: Lan, machine: DemoVm, number: signal.Signals
 ) -> None:
-    with shell(network.container(), machine) as (process, console):
+    with shell(network.container(), machine, **PATIENT) as (process, console):
         process.signal(number)
         process.signal(number)
         console.expect("power button, shutting down", WAIT)
@@ -173,7 +173,7 @@ def test_a_stop_during_the_boot_is_not_lost(network: Lan, machine: DemoVm) -> No
 
 
 def test_a_guard_that_is_killed_is_replaced(network: Lan, machine: DemoVm) -> None:
-    with shell(network.container(), machine) as (process, console):
+    with shell(network.container(), machine, **PATIENT) as (process, console):
         keeper = until(lambda: _child(str(process.pid), "vmnet-keeper"), WAIT, "the keeper")
         guard = until(lambda: _child(keeper, "vmnet-guard"), WAIT, "the guard")
         os.kill(int(guard), signal.SIGKILL)

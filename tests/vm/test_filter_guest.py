@@ -14,31 +14,22 @@ from tests.lab.images.initrd import appended, program
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT, until
-from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm
+from tests.vm.conftest import PROMPT_LINE, VMNET, DemoVm, await_shell
 
 pytestmark = pytest.mark.vm
 
-PROMPT = "vmnet-guest# "
-PROMPT_LINE = re.escape(PROMPT)
 ROGUE_MAC = "02:42:ac:1e:01:99"
 
 
 @contextmanager
-def shell(
-    container: Namespace, machine: DemoVm, up: str = r"vmnet-guest: eth0 .*via", **settings: str
-) -> Iterator[Console]:
-    """Boot a guest, and yield its console.
-
-    :param up: a pattern of the line that the guest prints when its network is up
-    """
+def shell(container: Namespace, machine: DemoVm, *up: str, **settings: str) -> Iterator[Console]:
+    """Boot a guest, and yield its console at the prompt of :func:`await_shell`."""
     environ = {**machine.environ, **settings}
     with (
         container.popen(*VMNET, "run", env=environ, pid=True, pipe=True) as process,
         on_process(process) as console,
     ):
-        console.expect(up, BOOT_SECONDS)
-        console.send_line()
-        console.expect(PROMPT, BOOT_SECONDS)
+        await_shell(console, *up)
         yield console
 
 
@@ -117,7 +108,7 @@ def test_a_guest_that_plays_the_networks_router(
         "VMNET_INITRD": str(initrd),
         "VMNET_APPEND": "console=ttyS0 quiet panic=-1 vmnet.dhcp=off",
     }
-    with shell(web, machine, PROMPT_LINE, **settings) as guest:
+    with shell(web, machine, "", **settings) as guest:
         for address in (f"{web.address}/24", f"{own6}/64", f"{foreign6}/64"):
             guest.command(f"ip address add {address} dev eth0", PROMPT_LINE)
         station.run("ping", "-c1", "-W60", str(own6), timeout=WAIT)

@@ -44,15 +44,10 @@ def test_the_guest_waits_for_room(
     with machine.booted(db, **settings, VMNET_DISK=str(disk)) as guest:
         guest.says("guard: disk0: the host's disk is full")
         assert "written" not in guest.output()
-        (guard,) = (pid for pid in db.pids() if _name(pid) == "vmnet-guard")
-        os.kill(guard, signal.SIGKILL)
+        os.kill(db.pid_of("vmnet-guard"), signal.SIGKILL)
         said = "the guest is stopped until there is room"
         until(lambda: guest.output().count(said) == 2, WAIT, "the next guard", detail=guest.output)
         run("mount", "-o", "remount,size=32M", small)
         guest.says("written: 0")
         guest.says("guard: the host's disk has room again: the guest runs")
     assert disk.read_bytes()[: 8 * _MIB] == (b"vmnet\n" * (2 * _MIB))[: 8 * _MIB]
-
-
-def _name(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()

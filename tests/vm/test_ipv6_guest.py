@@ -10,7 +10,7 @@ import pytest
 from tests.lab.net.lan import WORLD6, Lan
 from tests.lab.wait import WAIT, until
 from tests.vm.conftest import DemoVm, ask
-from tests.vm.debian_guest import booted, debian_guest
+from tests.vm.debian_guest import Shell, booted, debian_guest
 
 pytestmark = pytest.mark.vm
 
@@ -19,6 +19,7 @@ def test_the_guest_is_reached_from_beyond_the_gateway(network: Lan, machine: Dem
     web = network.container("web", ipv6=True)
     own = web.nic().address6
     with machine.booted(web) as guest:
+        guest.says(f"eth0 {web.address}/24")
         guest.says(f"eth0 {own}/128")
         identity = ask(network.world(), f"[{own}]", "identity")
     (eth0,) = identity["interfaces"]
@@ -57,37 +58,41 @@ def test_systemd_networkd(network: Lan, tmp_path: Path, ipv4: bool) -> None:
         web.ip("-4", "address", "flush", "dev", "eth0")
     network.world()
     with booted(web, tmp_path, debian_guest().settings()) as guest:
-        until(
-            lambda: "configured" in guest.ask("networkctl"), WAIT, "networkd to configure the link"
-        )
-        assert _addresses(guest.json("ip -j -6 address")) == {
-            f"{web.nic().address6}/128",
-            "fd00:30:1::200/128",
-        }
-        assert _routes(guest.json("ip -j -6 route")) == {
+        # networkd calls a link configured when DHCPv4, DHCPv6 or an advertisement has done so.
+        addresses = {f"{web.nic().address6}/128", "fd00:30:1::200/128"}
+        routes = {
             ("default", _gateway(network)),
             ("fd00:99::/64", _gateway(network)),
             ("fd00:30:1::/64", None),
             ("fd00:98::/64", None),
         }
+        until(
+            lambda: _addresses(guest) == addresses and _routes(guest) == routes,
+            WAIT,
+            "networkd to configure the link",
+            interval=1,
+            detail=lambda: f"{_addresses(guest)} {_routes(guest)}",
+        )
         # networkd ignores a DHCP server's search domains unless UseDomains= is set.
-        resolver = guest.ask("cat /run/systemd/resolve/resolv.conf").splitlines()
-        assert f"nameserver {WORLD6}" in resolver
-        assert " 0% packet loss" in guest.ask(f"ping -c2 -W5 {WORLD6}")
+        resolver = "cat /run/systemd/resolve/resolv.conf"
+        named = lambda: f"nameserver {WORLD6}" in guest.ask(resolver).splitlines()  # noqa: E731
+        until(named, WAIT, "resolved to know the server", interval=1)
+        assert " 0% packet loss" in guest.ask(f"ping -c1 -W60 {WORLD6}")
 
 
-def _addresses(links: Any) -> set[str]:
+def _addresses(guest: Shell) -> set[str]:
     """Return the guest's global addresses, including any that it generated itself."""
     return {
         f"{address['local']}/{address['prefixlen']}"
-        for link in links
+        for link in guest.json("ip -j -6 address")
         for address in link["addr_info"]
         if address["scope"] == "global"
     }
 
 
-def _routes(routes: Any) -> set[tuple[str, str | None]]:
+def _routes(guest: Shell) -> set[tuple[str, str | None]]:
     """Return destination and gateway of each route from a router advertisement."""
+    routes = guest.json("ip -j -6 route")
     return {(route["dst"], route.get("gateway")) for route in routes if route["protocol"] == "ra"}
 
 

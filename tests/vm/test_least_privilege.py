@@ -15,7 +15,7 @@ from tests.lab.images.loop import loop_device
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT, until
-from tests.vm.conftest import VMNET, DemoVm
+from tests.vm.conftest import VMNET, DemoVm, Guest
 from vmnet.errors import MachineError
 from vmnet.lifecycle import privileges
 
@@ -29,7 +29,8 @@ STOPPED = "-S"  # the CPU never starts: these tests look only at QEMU
 
 def statuses(container: Namespace) -> dict[str, dict[str, str]]:
     """Return /proc/PID/status of each process, by its name."""
-    found = [_fields(Path(f"/proc/{pid}/status").read_text()) for pid in container.pids()]
+    texts = (_content(Path(f"/proc/{pid}/status")) for pid in container.pids())
+    found = [_fields(text) for text in texts if text]
     return {status["Name"]: status for status in found}
 
 
@@ -58,9 +59,7 @@ def test_every_process_has_only_the_privileges_it_needs(
     before = image.stat()
     settings = {"VMNET_DISK": str(image), "VMNET_IPAM": "dnsmasq,cloudinit"}
     with machine.booted(web, STOPPED, **settings):
-        names = {"qemu-system-x86", "vmnet-guard", "vmnet-keeper", "dnsmasq", "vmnet-responder"}
-        until(lambda: names <= set(statuses(web)), WAIT, str(names))
-        found = statuses(web)
+        found = until(lambda: _settled(statuses(web)), WAIT, "every process to have shed its own")
         sockets = [path.stat() for path in (tmp_path / "run").glob("*.sock")]
         after = image.stat()
     qemu, guard, keeper = found["qemu-system-x86"], found["vmnet-guard"], found["vmnet-keeper"]
@@ -121,7 +120,7 @@ def test_qemu_locks_a_disk_that_it_inherits(
     settings = {"VMNET_DISK": str(disk(tmp_path, image_format)), "VMNET_GUARD": "off"}
     web, other = network.container("web"), network.container("other")
     with machine.booted(web, STOPPED, **settings) as guest:
-        until(lambda: _holds_locks(guest.process.pid), WAIT, "a lock", detail=guest.output)
+        await_locks(guest)
         environ = {**machine.environ, **settings, "VMNET_RUN_DIR": str(tmp_path / "other")}
         second, checked = (
             other.run(*VMNET, *arguments, env=environ, check=False, pid=True)
@@ -133,16 +132,33 @@ def test_qemu_locks_a_disk_that_it_inherits(
     assert (checked.returncode, refusal in checked.stdout) == (1, True), checked.stdout
 
 
+def _settled(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]] | None:
+    """Return the processes when all run, and these two have finished their own preparations.
+
+    QEMU gets its system call filter, and the responder gives up root, after the exec.
+    """
+    names = {"qemu-system-x86", "vmnet-guard", "vmnet-keeper", "dnsmasq", "vmnet-responder"}
+    if not names <= set(found) or found["qemu-system-x86"]["Seccomp"] == "0":
+        return None
+    return None if "0" in found["vmnet-responder"]["Uid"].split() else found
+
+
+def await_locks(guest: Guest) -> None:
+    """Wait until QEMU has locked its disk."""
+    held = lambda: _holds_locks(guest.process.pid)  # noqa: E731
+    until(held, WAIT, "a lock", detail=guest.output)
+
+
 def _holds_locks(pid: int) -> bool:
     """Return whether a process has locked part of an open file (F_OFD_SETLK)."""
     return any("OFDLCK" in _content(path) for path in Path(f"/proc/{pid}/fdinfo").iterdir())
 
 
 def _content(path: Path) -> str:
-    """Return the content of a file; empty if it is gone, as after QEMU closed a descriptor."""
+    """Return the content of a file of /proc; empty if the process or descriptor is gone."""
     try:
         return path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 
@@ -162,7 +178,7 @@ def test_vmnet_opens_a_block_device_for_qemu(network: Lan, machine: DemoVm, tmp_
 def qmp(path: Path, command: str) -> Any:
     """Return QEMU's answer to a command on its control socket."""
     with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(30)
+        monitor.settimeout(WAIT)
         monitor.connect(str(path))
         lines = monitor.makefile("rb")
         lines.readline()  # the greeting

@@ -10,8 +10,8 @@ from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.openmetrics import Samples, samples
 from tests.lab.wait import WAIT, until
-from tests.vm.conftest import VMNET, DemoVm
-from tests.vm.test_filter_guest import PROMPT_LINE, received, shell
+from tests.vm.conftest import PROMPT_LINE, VMNET, DemoVm
+from tests.vm.test_filter_guest import received, shell
 
 pytestmark = pytest.mark.vm
 
@@ -37,11 +37,14 @@ def test_the_metrics_of_a_vm(network: Lan, machine: DemoVm, tmp_path: Path) -> N
         entered = ("nsenter", "-t", str(pid), "--net", "--pid", "--mount")
         return samples(run(*entered, *VMNET, "metrics", env=environ, timeout=WAIT).stdout)
 
+    def answered(found: Samples) -> Samples | None:
+        """Return samples of a guest that answered in time, as a busy guest does not always."""
+        good = found["vmnet_health", "healthy"] and found["vmnet_guest_answers", "eth0"]
+        return found if good else None
+
     with shell(web, machine, **settings) as console:
-        until(lambda: measured()["vmnet_health", "healthy"], WAIT, "a healthy guest")
-        first = measured()
+        first = until(lambda: answered(measured()), WAIT, "a healthy guest that answers")
         assert first["vmnet_up",] == first["vmnet_guest_running",] == 1
-        assert first["vmnet_guest_answers", "eth0"] == 1
         assert first["vmnet_guest_identity_received", "eth0", "dnsmasq"] == 1
         assert first["vmnet_guest_agent_up",] == 0
         assert first["vmnet_guest_memory_bytes",] == 256 << 20
@@ -49,7 +52,7 @@ def test_the_metrics_of_a_vm(network: Lan, machine: DemoVm, tmp_path: Path) -> N
         assert first["vmnet_process_restarts_total", "guard"] == 0
         console.command("dd if=/dev/vda of=/dev/null bs=64k count=4 iflag=direct", PROMPT_LINE)
         console.command(f"ip address add {FORGED}/32 dev eth0", PROMPT_LINE)
-        assert received(console, f"arping -c 3 -w 3 -I eth0 -s {FORGED} {network.gateway}") == 0
+        assert received(console, f"arping -c 3 -w 60 -I eth0 -s {FORGED} {network.gateway}") == 0
         second = measured()
     counters = {
         ("vmnet_disk_read_bytes_total", "disk0"): 4 << 16,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.net.lan import Lan, lan
+from tests.lab.net.pinging import require_every_answer
 from tests.vm.conftest import DemoVm, ask, booting
 
 pytestmark = pytest.mark.vm
@@ -28,8 +29,8 @@ def test_a_vmxnet3_nic_has_the_containers_network(network: Lan, machine: DemoVm)
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
         (eth0,) = ask(station, web.address, "identity")["interfaces"]
         # Longer than the guest needs to see that its NIC has been reset for the new MTU.
-        ping = ("ping", "-c30", "-i0.1", "-W5", "-M", "do", "-s", "1422", web.address)
-        assert " 0% packet loss" in station.run(*ping).stdout
+        largest = ("-M", "do", "-s", "1422")
+        require_every_answer(station, web.address, *largest, count=30, interval=0.1)
         assert "the MTU of eth0 (vmxnet3, 1450 bytes)" in guest.output()
     assert (eth0["mac"], eth0["mtu"]) == (web.mac, 1450)
 

@@ -19,7 +19,7 @@ def test_a_guest_without_net_admin(network: Lan, machine: DemoVm) -> None:
     web.sysctl(net__ipv4__ip_unprivileged_port_start=0)  # as Docker does
     before = web.dump()
     environ = {**machine.environ, "VMNET_BRIDGE": "auto,passt"}
-    with web.popen(*UNPRIVILEGED, *VMNET, "run", env=environ, pid=True) as process:
+    with web.popen(*UNPRIVILEGED, *VMNET, "run", env=environ, pid=True, apart=True) as process:
         guest = Guest(process)
         guest.says(f"vmnet-guest: eth0 {web.address}/24 via {network.gateway}")
         (eth0,) = ask(station, web.address, "identity")["interfaces"]

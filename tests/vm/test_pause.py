@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT, until
 from tests.vm.agent_guest import Inside, settings
-from tests.vm.conftest import DemoVm, Guest
+from tests.vm.conftest import DemoVm
 from vmnet.running import qmp_session
 
 pytestmark = [pytest.mark.vm, pytest.mark.long]
@@ -38,16 +38,22 @@ def stopped(machine: DemoVm, command: str, arguments: dict[str, str]) -> Iterato
 def frozen(web: Namespace) -> Iterator[None]:
     """Stop all processes, as an engine's freezer does."""
     pids = web.pids()
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in pids:
+            with suppress(ProcessLookupError):  # a program of the keeper, which has ended
+                os.kill(pid, number)
+        if number == signal.SIGSTOP:
+            yield
+
+
+@contextmanager
+def setting(inside: Inside) -> Iterator[None]:
+    """Require that the clock is set after what happens in the context, and then is right."""
+    before = inside.guest.output().count(_SET)
     yield
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
-
-
-def is_set(guest: Guest, times: int) -> None:
-    set_again = lambda: guest.output().count(_SET) == times  # noqa: E731
-    until(set_again, WAIT, f"the clock to be set {times} times", detail=guest.output)
+    set_again = lambda: inside.guest.output().count(_SET) > before  # noqa: E731
+    until(set_again, WAIT, "the clock to be set", detail=inside.guest.output)
+    inside.await_clock()
 
 
 def test_the_clock_is_right_after_a_pause(network: Lan, machine: DemoVm, tmp_path: Path) -> None:
@@ -56,13 +62,10 @@ def test_the_clock_is_right_after_a_pause(network: Lan, machine: DemoVm, tmp_pat
         inside = Inside(guest, machine)
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
         inside.await_agent()
-        with stopped(machine, "human-monitor-command", {"command-line": "cont"}):
+        resumed = stopped(machine, "human-monitor-command", {"command-line": "cont"})
+        with setting(inside), resumed:
             time.sleep(_POLL_SECONDS)  # the guest's clock stands still
-        is_set(guest, 1)
-        assert inside.clock_error() < 2
 
         inside.shell("date -s @1000000000")
-        with frozen(web):
+        with setting(inside), frozen(web):
             time.sleep(2 * _POLL_SECONDS + 1)
-        is_set(guest, 2)
-        assert inside.clock_error() < 2

@@ -32,9 +32,9 @@ def recipe() -> dict[str, str]:
 
 def challenge(connection: socket.socket) -> bytes:
     """Begin a session with the only authentication that QEMU offers."""
-    version = connection.recv(12)
+    version = connection.recv(12, socket.MSG_WAITALL)
     connection.sendall(version)
-    assert connection.recv(2) == bytes((1, VNC_AUTHENTICATION))
+    assert connection.recv(2, socket.MSG_WAITALL) == bytes((1, VNC_AUTHENTICATION))
     connection.sendall(bytes((VNC_AUTHENTICATION,)))
     return connection.recv(16, socket.MSG_WAITALL)
 
@@ -50,7 +50,8 @@ def encrypted(text: bytes, password: str, folder: Path) -> bytes:
 def is_accepted(display: Path, password: str) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
-        connection.connect(str(display))
+        # The socket exists a moment before it listens.
+        until(lambda: connection.connect_ex(str(display)) == 0, WAIT, "the display to listen")
         answer = encrypted(challenge(connection), password, display.parent)
         connection.sendall(answer)
         return connection.recv(4, socket.MSG_WAITALL) == bytes(4)

@@ -10,7 +10,7 @@ import pytest
 from tests.lab.ipam.http import Site
 from tests.lab.net.lan import lan
 from tests.lab.net.snapshot import require_same
-from tests.vm.conftest import BOOT_SECONDS, VMNET, DemoVm, Guest, ask
+from tests.vm.conftest import BOOT_SECONDS, PATIENT, VMNET, DemoVm, Guest, ask
 from tests.vm.conftest import demo_guest as demo_guest  # needed by machine
 from tests.vm.conftest import machine as machine
 
@@ -23,8 +23,8 @@ def test_the_guest_has_what_was_allocated(machine: DemoVm, tmp_path: Path) -> No
         web, station = network.container("web"), network.station()
         before = web.dump()
         with site.service(pool="172.30.1.200/30") as server:
-            environ = {**machine.environ, **site.settings(server.url)}
-            with web.popen(*VMNET, "run", env=environ, pid=True) as process:
+            environ = {**machine.environ, **site.settings(server.url), **PATIENT}
+            with web.popen(*VMNET, "run", env=environ, pid=True, apart=True) as process:
                 guest = Guest(process)
                 guest.says(f"vmnet-guest: eth0 172.30.1.201/24 via {network.gateway}")
                 identity = ask(station, "172.30.1.201", "identity")

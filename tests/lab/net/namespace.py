@@ -92,6 +92,7 @@ class Namespace:
         env: Mapping[str, str] | None = None,
         cwd: Argument | None = None,
         pipe: bool = False,
+        apart: bool = False,
         pid: bool = False,
     ) -> Iterator[Process]:
         """
@@ -100,7 +101,8 @@ class Namespace:
         :param pid: make the program PID 1 of a new PID namespace. :attr:`Process.pid` is then its
             ID outside that namespace, so that signals reach it instead of ``unshare``.
         """
-        with background(*self._enter(pid), *argv, env=env, cwd=cwd, pipe=pipe) as process:
+        command = (*self._enter(pid), *argv)
+        with background(*command, env=env, cwd=cwd, pipe=pipe, apart=apart) as process:
             if pid:
                 process.pid = until(
                     lambda: _only_child(process),
