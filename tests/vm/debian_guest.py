@@ -26,7 +26,7 @@ from tests.lab.images.packages import RELEASE
 from tests.lab.net.namespace import Namespace
 from tests.lab.wait import WAIT
 
-BOOT_SECONDS = 4 * WAIT  # under TCG, where a boot takes half a minute
+BOOT_SECONDS = 8 * WAIT  # under TCG, where a boot takes half a minute
 """For a Debian under TCG, on a busy machine."""
 
 _PROMPT = "guest> "
