@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import vmnet_cloudinit
 import yaml
-from vmnet_cloudinit import login, metadata, seed, vendordata
+from vmnet_cloudinit import login, metadata, replaced, seed, vendordata
 from vmnet_cloudinit.content import UserContent
 
 from tests.lab.command import run
@@ -80,3 +80,41 @@ def test_without_settings_the_vendor_data_is_unchanged() -> None:
     identity = testing.identity()
     config = login.config(None, installs_agent=False)
     assert vendordata.vendor_data(identity, None, config) == vendordata.vendor_data(identity, None)
+
+
+@pytest.mark.parametrize(
+    ("user_data", "lost"),
+    [
+        ("users: [{name: me}]", {"VMNET_SSH_KEY", "VMNET_PASSWORD"}),
+        ("users: []", {"VMNET_SSH_KEY", "VMNET_PASSWORD"}),
+        ("users: [default, {name: me}]", set()),
+        ("users: [{name: default}]", set()),
+        ("users: me, default", set()),
+        ("users: {me: {}}", set()),
+        ("packages: [vim]", {"VMNET_INSTALL_AGENT"}),
+        ("packages: [vim, qemu-guest-agent]", set()),
+        ("hostname: x", set()),
+        ("", set()),
+    ],
+)
+def test_what_user_data_replaces_is_reported(user_data: str, lost: set[str]) -> None:
+    given = testing.settings(
+        {
+            "VMNET_USER_DATA": f"#cloud-config\n{user_data}",
+            "VMNET_SSH_KEY": KEY,
+            "VMNET_PASSWORD": HASH,
+            "VMNET_INSTALL_AGENT": "on",
+        },
+        *vmnet_cloudinit.vmnet_settings(),
+    )
+    identity = testing.identity()
+    delivery = vmnet_cloudinit.vmnet_ipam_deliver(given, identity, testing.wiring(identity))
+    lines = (line.partition(": ") for line in delivery.not_carried)
+    assert {name for name, _, why in lines if "user-data" in why} == lost
+
+
+def test_only_settings_that_are_set_are_lost() -> None:
+    own = UserContent(b"#!/bin/sh\n", ssh_keys=(KEY,))
+    assert not tuple(replaced.not_carried(own))
+    own = UserContent(b"#cloud-config\nusers: []\npackages: []\n")
+    assert not tuple(replaced.not_carried(own))

@@ -172,7 +172,7 @@ def _refuse_malformed(shown: str, content: bytes, found: str) -> None:
     import yaml
 
     expected, description = _CONTAINS[found]
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = _loader()
     try:
         _refuse_deep(content, loader)  # deep nesting would overflow the stack of libyaml's loader
         data = yaml.load(content, loader)
@@ -185,6 +185,21 @@ def _refuse_malformed(shown: str, content: bytes, found: str) -> None:
             f"{shown} begins with {found}, but contains a {type(data).__name__}, not {description}",
             _CHECK,
         )
+
+
+def cloud_config(content: bytes) -> dict[str, Any]:
+    """Return the keys of content that was checked; none if it is of another type."""
+    import yaml
+
+    plain = expand(content)
+    found = yaml.load(plain, _loader()) if kind(plain) == "#cloud-config" else None
+    return found if isinstance(found, dict) else {}
+
+
+def _loader() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _refuse_deep(content: bytes, loader: Any) -> None:

@@ -15,7 +15,7 @@ _KEY = re.compile(
 )
 # What cloud-init takes for a hash (cc_set_passwords): it would set anything else as it is.
 _HASH = re.compile(r"\$(1|2a|2y|5|6)(\$[^\s:$]+){2,3}")
-_PACKAGE = "qemu-guest-agent"
+PACKAGE = "qemu-guest-agent"
 
 
 def keys(variable: str, source: Path | str | None) -> tuple[str, ...]:
@@ -59,6 +59,6 @@ def config(password: str | None, *, installs_agent: bool) -> dict[str, Any]:
         found |= {"password": password, "chpasswd": {"expire": False}}
     if installs_agent:
         # Some distributions start a service when they install it, and others do not.
-        start = ["sh", "-c", f"systemctl start {_PACKAGE} || rc-service {_PACKAGE} start"]
-        found |= {"packages": [_PACKAGE], "runcmd": [start]}
+        start = ["sh", "-c", f"systemctl start {PACKAGE} || rc-service {PACKAGE} start"]
+        found |= {"packages": [PACKAGE], "runcmd": [start]}
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmnet.api import Delivery, File, Identity, Wiring
-from vmnet_cloudinit import document, iso, metadata, vendordata
+from vmnet_cloudinit import document, iso, metadata, replaced, vendordata
 from vmnet_cloudinit.content import UserContent
 from vmnet_cloudinit.network import Network
 
@@ -29,6 +29,7 @@ def deliver(path: Path, identity: Identity, wiring: Wiring, own: UserContent) ->
             *metadata.not_carried(identity),
             *network.not_carried,
             *vendordata.not_carried(identity),
+            *replaced.not_carried(own),
         ),
     )
 
