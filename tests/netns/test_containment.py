@@ -89,7 +89,7 @@ def test_the_bridge_never_answers_for_the_guest(network: Lan, vmnet: Vmnet) -> N
     with vmnet.running(web):
         own = bridge_address(web)
         assert own in IPv4Interface(f"{web.address}/24").network
-        assert _answers_arp(station, str(own.ip))
+        station.run("arping", "-f", "-w30", "-I", "eth0", str(own.ip))
         assert not _answers_arp(station, web.address)
         station.run("ping", "-6", "-c1", "-W2", str(web.nic().address6), check=False)
         (asked,) = station.ip("-j", "-6", "neighbour", "show", str(web.nic().address6)).json()
