@@ -10,6 +10,7 @@ from attrs import evolve
 
 from tests.lab.command import run
 from tests.lab.net.namespace import Namespace, namespace
+from vmnet.errors import CaptureError
 from vmnet.model.identity import Interface, Neighbour, Router
 from vmnet.net import router
 from vmnet.strategies.netns import capture
@@ -186,3 +187,15 @@ def test_a_bridge_without_ipv6_answers_for_no_ipv6_gateway(container: Namespace)
         f"the permanent MAC {MAC} of the gateway fe80::1 of eth0: a bridge in this container "
         "has no IPv6 (set the sysctl net.ipv6.conf.default.disable_ipv6=0)",
     )
+
+
+def test_interfaces_with_the_same_mac_are_refused(container: Namespace) -> None:
+    for name in ("eth2", "eth10"):
+        peer = ("peer", "name", f"{name}-peer")
+        container.ip("link", "add", name, "address", MAC, "type", "veth", *peer)
+        container.ip("link", "set", name, "up")
+    with container.entered():
+        with pytest.raises(CaptureError, match=f"^eth2 and eth10 have the same MAC, {MAC}$"):
+            capture.read_network(("eth0", "eth2", "eth10"))
+        found = capture.read_network(("eth0", "eth10"))
+    assert [interface.name for interface in found.interfaces] == ["eth0", "eth10"]

@@ -148,6 +148,18 @@ def test_a_thousand_routes_fill_the_option_and_the_rest_is_reported() -> None:
     assert "VMNET_IPAM=cloudinit" in line
 
 
+def test_names_that_no_client_could_read_are_reported() -> None:
+    search = resolver("192.0.2.53", search=("a b", ".", "corp.example"))
+    identity = testing.identity(hostname="-web", domain=".b", resolver=search)
+    service = Service.of(identity, testing.wiring(identity))
+    assert service.domain == "corp.example"
+    assert service.not_carried == (
+        "host name '-web': not a valid name",
+        "domain '.b': not a valid name",
+        "search domains 'a b': not valid names",
+    )
+
+
 def test_metrics_and_several_default_routes_are_reported() -> None:
     nic = interface("172.17.0.2/16")
     routes = (

@@ -40,6 +40,8 @@ def _lease_gaps(identity: Identity, wiring: Wiring) -> Iterator[str]:
             yield from _interface_gaps(interface, own_nameserver(port, wiring), several=several)
     if not is_label(identity.hostname):
         yield f"host name {identity.hostname!r}: not a valid name"
+    if identity.domain and not is_domain(identity.domain):
+        yield f"domain {identity.domain!r}: not a valid name"
 
 
 def own_nameserver(port: Port, wiring: Wiring) -> IPv4Address | None:

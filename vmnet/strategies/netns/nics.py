@@ -22,7 +22,7 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
     """Return the links to hand over, in the natural order of their names: eth2 before eth10.
 
     :param wanted: the names of the NICs to return; None for every Ethernet NIC that is up
-    :raises CaptureError: there is no NIC, or a wanted NIC is missing
+    :raises CaptureError: there is no NIC, a wanted NIC is missing, or two have the same MAC
     :raises BridgeError: a NIC belongs to another VM
     """
     nics = {link.get_attr("IFLA_IFNAME"): link for link in links if is_nic(link)}
@@ -46,6 +46,7 @@ def choose(links: list[Any], wanted: tuple[str, ...] | None) -> list[Any]:
         chosen = [nics[name] for name in wanted]
     for link in chosen:
         _refuse_used(link, links)
+    _require_distinct(chosen)
     return sorted(chosen, key=lambda link: _natural_key(link.get_attr("IFLA_IFNAME")))
 
 
@@ -109,3 +110,15 @@ def _refuse_used(link: Any, links: list[Any]) -> None:
             "another VM uses this network namespace, or used it and its saved state is lost: start "
             "in a container or pod with its own network, and mount a volume at VMNET_RUN_DIR",
         )
+
+
+def _require_distinct(chosen: list[Any]) -> None:
+    """Refuse two NICs with the same MAC, such as a NIC and its VLAN: a guest needs two."""
+    names: dict[str, str] = {}
+    for link in chosen:
+        name, mac = link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_ADDRESS")
+        if (other := names.setdefault(mac, name)) != name:
+            raise CaptureError(
+                f"{other} and {name} have the same MAC, {mac}",
+                "give one of them another MAC, or set VMNET_INTERFACES to the guest's interfaces",
+            )
