@@ -141,6 +141,16 @@ def test_the_container_gets_the_routes_of_the_families_that_it_serves() -> None:
     ]
 
 
+def test_an_ipv4_route_with_an_ipv6_gateway_is_left_out() -> None:
+    """The container's own end may have no IPv6, and the guest does not get the route either."""
+    routes = (Route(ip_network("0.0.0.0/0"), ip_address("fd00::1")),)
+    interface = testing.interface("172.17.0.2/16", "fd00::2/64", routes=routes)
+    assert list(kept._routes(interface, BOTH)) == [
+        Route(ip_network("172.17.0.0/16")),
+        Route(ip_network("fd00::/64")),
+    ]
+
+
 def test_without_an_address_nothing_is_kept() -> None:
     interface = testing.interface()
     (port,) = testing.wiring(testing.identity(interface)).ports

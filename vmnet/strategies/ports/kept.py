@@ -117,11 +117,17 @@ def _has_ipv6() -> bool:
 def _routes(interface: Interface, stand_ins: Sequence[StandIn]) -> Iterator[Route]:
     """Yield the routes to the interface's subnets, then its other routes.
 
-    The kernel accepts a gateway only after the route that leads to it.
+    The kernel accepts a gateway only after the route that leads to it. IPv4 routes with an IPv6
+    gateway (RFC 8950) are left out: the container's own end may have no IPv6.
     """
     versions = {stand_in.guest.version for stand_in in stand_ins}
     on_link = (interface.on_link(own).network for own in interface.addresses)
     subnets = (Route(network) for network in on_link if network.prefixlen < network.max_prefixlen)
     others = sorted(interface.routes, key=lambda route: route.gateway is not None)
     routes = (*dict.fromkeys(subnets), *others)
-    return (route for route in routes if route.destination.version in versions)
+    return (
+        route
+        for route in routes
+        if route.destination.version in versions
+        and (route.gateway is None or route.gateway.version == route.destination.version)
+    )
