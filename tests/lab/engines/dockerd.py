@@ -6,12 +6,10 @@ The daemon is the machine's own, or that of Debian 13.
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field
@@ -20,6 +18,8 @@ from ..command import Argument, Process, background, run
 from ..net.namespace import Namespace, namespace
 from ..progress import step
 from ..wait import WAIT, until
+from . import control_groups
+from .data_folder import data_folder, end_users, kill
 from .debian13 import debian13
 
 ANSWERS = ("docker", "version", "--format", "{{.Server.Version}}")
@@ -30,10 +30,6 @@ BIP = "10.213.0.1/24"
 
 # End these programs if the test run is killed.
 _END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
-
-# overlay2 needs a real disk, and /tmp may be a tmpfs.
-_DISK = Path("/var/tmp")
-_PREFIX = "vmnet-engine-"
 
 # Paths of the machine that the daemon must not use: it writes its key to the first, takes a
 # containerd in the second for its own, and reads the user IDs of containers in the others. In its
@@ -82,8 +78,9 @@ class Daemon:
         """Kill the daemon, its helpers and its containers."""
         self.crash()
         folder = self.socket.parent
-        until(lambda: not _kill_users(folder), WAIT, "the daemon's helpers to end")
-        until(lambda: not _kill_members(folder.name), WAIT, "the containers to end")
+        end_users(folder)
+        members = partial(control_groups.members, folder.name)
+        until(lambda: not kill(members()), WAIT, "the containers to end")
 
     def _answers(self) -> bool:
         self.process.require_running()
@@ -105,9 +102,8 @@ def dockerd(
     :param config: the text of its daemon.json, which must then set ``bip``.
     :param current: run Docker 26 of Debian 13, instead of the machine's own. It can't crash.
     """
-    _sweep()
     with ExitStack() as stack:
-        folder = stack.enter_context(_folder())
+        folder = stack.enter_context(data_folder())
         host = host or stack.enter_context(outward())
         socket = folder / "docker.sock"
         enter: tuple[str, ...] = ("nsenter", f"--net={host.path}")
@@ -154,27 +150,6 @@ def outward() -> Iterator[Namespace]:
             yield made
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_DISK))
-    folder.chmod(0o711)  # root of a user namespace must enter the folder
-    try:
-        yield folder
-    finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Kill the programs that a daemon left running, and remove its files and control groups."""
-    with suppress(AssertionError):
-        until(lambda: not _kill_users(folder), WAIT, "the daemon's helpers to end")
-    for group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}"):
-        for path, _, _ in os.walk(group, topdown=False):
-            with suppress(OSError):  # only an empty group can be removed
-                Path(path).rmdir()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _make_replacements(folder: Path) -> Path:
     """Make the files and folders that replace the machine's, and return their common folder."""
     replacements = folder / "own"
@@ -186,37 +161,6 @@ def _make_replacements(folder: Path) -> Path:
         else:
             replacement.mkdir(parents=True)
     return replacements
-
-
-def _kill_members(group: str) -> list[int]:
-    """Kill the processes in the control groups with this name and in the groups below."""
-    pids = set()
-    for procs in Path("/sys/fs/cgroup").glob(f"**/{group}/**/cgroup.procs"):
-        with suppress(OSError):
-            pids |= set(map(int, procs.read_text().split()))
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return sorted(pids)
-
-
-def _kill_users(folder: Path) -> list[int]:
-    """Kill the processes with the folder in their arguments: containerd and containers' shims."""
-    pids = []
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if os.fsencode(folder) in cmdline.read_bytes():
-                pids.append(int(cmdline.parent.name))
-                os.kill(pids[-1], signal.SIGKILL)
-    return pids
-
-
-def _sweep() -> None:
-    """Remove what killed runs left behind. A folder's name contains the run's process ID."""
-    for folder in _DISK.glob(f"{_PREFIX}*"):
-        owner = re.match(rf"{_PREFIX}(\d+)-", folder.name)
-        if owner and not Path("/proc", owner[1]).exists():
-            _remove(folder)
 
 
 def _write_config(folder: Path, config: str) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..command import Argument, Completed, run
 from ..net.namespace import Namespace
 from ..progress import step
 from ..wait import WAIT
+from .data_folder import data_folder
 from .debian13 import debian13
 
 PODMAN = (
@@ -143,7 +143,7 @@ class Container:
         """Return the logs and the processes, for the message of a failure."""
         return f"{self.logs()}\n{self.engine('top', self.id, check=False).stdout}"
 
-    def stop(self, seconds: int) -> None:
+    def stop(self, seconds: int = 2 * WAIT) -> None:
         """Run ``podman stop``, which kills the container after *seconds*."""
         self.engine("stop", "-t", str(seconds), self.id, timeout=seconds + WAIT)
 
@@ -167,12 +167,10 @@ def podman(
     :param capabilities: those that containers have by default.
     :param current: run Podman 5 of Debian 13, instead of the machine's own.
     """
-    # On a real disk: Podman cannot mount its overlay on a tmpfs or on another overlay.
     with (
-        tempfile.TemporaryDirectory(prefix="vmnet-podman-", dir="/var/tmp") as name,
-        debian13(host, Path(name)) if current else nullcontext(()) as inside,
+        data_folder() as folder,
+        debian13(host, folder) if current else nullcontext(()) as inside,
     ):
-        folder = Path(name)
         (folder / "networks").mkdir()
         conf = folder / "containers.conf"
         conf.write_text(_CONF.format(folder=folder, capabilities=json.dumps(capabilities)))
@@ -194,4 +192,3 @@ def podman(
             made("pod", "rm", "-a", "-f", "-t", "0", check=False)
             made("rm", "-a", "-f", "-t", "0", check=False)
             made("rmi", "-a", "-f", check=False)
-            run("umount", "-l", folder / "root" / "overlay", check=False)

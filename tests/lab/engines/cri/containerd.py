@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from ...command import Argument, Completed, Process, background, run
 from ...net.namespace import Namespace
 from ...progress import step
 from ...wait import WAIT, until
-from .. import control_groups
+from ..data_folder import data_folder
 from ..debian13 import debian13
 from .interface import Interface, Json, UnavailableError, connect
 
@@ -88,24 +87,18 @@ def containerd(
     :param networks: the CNI configurations of each pod network; the pod gets an interface from each
     :param plugins: CNI plugins in addition to Debian's
     """
-    # On a real disk: containerd cannot mount its overlay on a tmpfs or on another overlay.
-    with tempfile.TemporaryDirectory(prefix="vmnet-cri-", dir="/var/tmp") as name:
-        folder = Path(name)
-        try:
-            with debian13(node, folder) as inside:
-                _write(folder, networks)
-                made = Containerd(node, inside, folder, connect(folder / "cri.sock"))
-                made.run("sh", "-c", f"ln -s /usr/lib/cni/* {folder}/cni/bin")
-                for plugin in plugins:
-                    shutil.copy(plugin, folder / "cni" / "bin")
-                config = ("--config", folder / "config.toml")
-                with background(*inside, "containerd", *config) as process:
-                    until(lambda: _ready(made, process), WAIT, "containerd", detail=process.output)
-                    for archive in archives:
-                        _load(made, archive)
-                    yield made
-        finally:
-            control_groups.remove(folder.name)
+    with data_folder() as folder, debian13(node, folder) as inside:
+        _write(folder, networks)
+        made = Containerd(node, inside, folder, connect(folder / "cri.sock"))
+        made.run("sh", "-c", f"ln -s /usr/lib/cni/* {folder}/cni/bin")
+        for plugin in plugins:
+            shutil.copy(plugin, folder / "cni" / "bin")
+        config = ("--config", folder / "config.toml")
+        with background(*inside, "containerd", *config) as process:
+            until(lambda: _ready(made, process), WAIT, "containerd", detail=process.output)
+            for archive in archives:
+                _load(made, archive)
+            yield made
 
 
 def busybox(name: str, *command: str, **settings: object) -> Json:
