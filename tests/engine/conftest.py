@@ -14,10 +14,14 @@ from attrs import frozen
 from tests.lab.engines.docker import Container, Engine, engine, own_engine
 from tests.lab.engines.dockerd import BIP
 from tests.lab.wait import WAIT, until
+from tests.lab.web import fetch
 
 ROOT = Path(__file__).parents[2]
 BOOT_SECONDS = 2 * WAIT  # under TCG, where a boot takes some seconds
 NET_ADMIN = ("--cap-add", "NET_ADMIN")
+# By default, an emulated guest has 9 s to power off, which may be too few on a busy machine.
+VM = ("-e", "VMNET_MEMORY=256M", "-e", f"VMNET_STOP_TIMEOUT={WAIT}")
+"""Settings of every VM."""
 FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
 """A program for a container's python3 that prints the page at a URL."""
 
@@ -30,15 +34,7 @@ class Vms:
     image: str
 
     def start(self, *options: str, command: tuple[str, ...] = ()) -> Container:
-        return self.docker.start(
-            self.image, *command, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *options)
-        )
-
-    def remove(self) -> None:
-        """Remove the containers that a test left."""
-        own = ("--filter", f"label={self.docker.label}")
-        if left := self.docker.docker("ps", "-a", "-q", *own).stdout.split():
-            self.docker.docker("rm", "-f", "-v", *left)
+        return self.docker.start(self.image, *command, options=(*NET_ADMIN, *VM, *options))
 
     def await_log(self, vm: Container, text: str) -> str:
         """Wait for a text in a VM's log, and return the log."""
@@ -53,9 +49,7 @@ class Vms:
 
     def query(self, address: str, page: str) -> Any:
         """Request a JSON page from a guest on the engine's host, and return its content."""
-        url = f"http://{address}/cgi-bin/{page}"
-        curl = ("curl", "-sSf", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
-        return self.docker.on_host(*curl, "--max-time", "20", url, timeout=WAIT).json()
+        return fetch(self.docker.on_host, f"http://{address}/cgi-bin/{page}").json()
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +89,5 @@ def another(
 
 @pytest.fixture
 def vms(docker: Engine, image: str) -> Iterator[Vms]:
-    made = Vms(docker, image)
-    yield made
-    made.remove()
+    yield Vms(docker, image)
+    docker.remove()

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
+from tests.engine.test_ending import attached
 from tests.lab.command import run
 from tests.lab.engines.docker import Engine
 from tests.lab.images.bootable import convert, make_disk
-from tests.lab.wait import WAIT
+from tests.lab.wait import WAIT, until
 from vmnet.errors import MachineError, PrivilegeError, SettingsError, VmnetError
 
 pytestmark = pytest.mark.engine
@@ -51,7 +52,7 @@ def test_the_guest_has_the_container_s_identity(vms: Vms) -> None:
     assert len(sockets) >= 2
     assert set(sockets) == {"600 0 socket"}
 
-    vm.stop(20)
+    vm.stop()
     assert "vmnet-guest: power button, shutting down" in vm.logs()
     assert vm.wait() == 0
 
@@ -84,12 +85,16 @@ def test_ipv6_on_a_dual_stack_network(vms: Vms) -> None:
         endpoint = vm.inspect()["NetworkSettings"]["Networks"][network]
         address6 = endpoint["GlobalIPv6Address"]
         vms.await_log(vm, f"vmnet-guest: eth0 {address6}/128")
-        identity = vms.query(f"[{address6}]", "identity")
-        (eth0,) = identity["interfaces"]
-        assert eth0["ipv4"] == [f"{endpoint['IPAddress']}/24"]
-        assert eth0["ipv6"] == [f"{address6}/128"]
-        (default,) = (route for route in identity["routes6"] if route.startswith("default "))
-        assert default.startswith("default via fe80::")
+
+        def received() -> tuple[list[str], list[str], list[str]]:
+            identity = vms.query(f"[{address6}]", "identity")
+            (eth0,) = identity["interfaces"]
+            defaults = [route for route in identity["routes6"] if route.startswith("default ")]
+            return eth0["ipv4"], eth0["ipv6"], [route.split("::")[0] for route in defaults]
+
+        # DHCP, DHCPv6 and router advertisements arrive in any order.
+        given = ([f"{endpoint['IPAddress']}/24"], [f"{address6}/128"], ["default via fe80"])
+        until(lambda: received() == given, WAIT, str(given), detail=lambda: str(received()))
         page = vms.docker.run(
             vms.image,
             *("-c", FETCH, f"http://[{address6}]/"),
@@ -110,7 +115,7 @@ def test_with_no_dhcp_another_server_gives_the_guest_its_address(vms: Vms) -> No
         vm = vms.start("--network", network, "-e", "NO_DHCP=true")
         vms.await_log(vm, "vmnet-guest: eth0 10.213.78.200/24")
         mac = vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
-        assert mac in server.logs()
+        vms.await_log(server, mac)
         names = vm.exec("sh", "-c", "cat /proc/[0-9]*/comm").stdout
         assert "dnsmasq" not in names
         vm.rm()
@@ -154,11 +159,10 @@ def test_the_disk_mode_decides_whether_writes_are_kept(vms: Vms, tmp_path: Path,
         *("-e", f"VMNET_KERNEL={demo}/vmlinuz", "-e", f"VMNET_INITRD={demo}/initrd"),
         *("-e", "VMNET_APPEND=console=ttyS0 quiet"),
     )
-    console = vms.docker.console(vms.image, options=(*NET_ADMIN, *options))
-    with console as guest:
-        guest.expect("vmnet-guest# ", 90)
-        guest.send_line("echo written by the guest > /dev/vda; sync; poweroff")
-        guest.expect("Power down|reboot: ", 60)
+    vm = vms.start("-it", *options)
+    with attached(vms, vm) as console:
+        console.send_line("echo written by the guest > /dev/vda; sync; poweroff")
+        assert vm.wait() == 0, vm.logs()
     after = hashlib.sha256(disk.read_bytes()).digest()
     if mode == "ephemeral":
         assert after == before
@@ -210,7 +214,7 @@ def test_check_warns_of_a_container_too_small_for_its_guest(vms: Vms) -> None:
 def test_a_read_only_root_and_a_restart(vms: Vms) -> None:
     vm = vms.start("--read-only", "--tmpfs", "/run")
     vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
-    vms.docker.docker("restart", "-t", "20", vm.id, timeout=WAIT)
+    vm.restart()
     identity = vms.query(vm.address(), "identity")
     assert identity["interfaces"][0]["mac"] == vm.inspect()["NetworkSettings"]["MacAddress"]
 

@@ -30,11 +30,11 @@ from tests.lab.engines.docker import Engine
 from tests.lab.images import pause
 from tests.lab.net.namespace import Namespace, namespace
 from tests.lab.wait import WAIT, until
+from tests.lab.web import fetch
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 BUTTON = "vmnet-guest: power button, shutting down"
-CURL = ("curl", "-sSf", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", "-m20")
 SHELL = "This is a root shell"
 RESTORED = "restoring the network that a start left in this namespace"
 NETWORKS = {
@@ -90,7 +90,7 @@ def identity(node: Namespace, address: str, port: int = 80) -> Any:
     """Return what the guest at an address reports of itself, when it answers."""
     host = f"[{address}]" if ":" in address else address
     url = f"http://{host}:{port}/cgi-bin/identity"
-    return node.run(*CURL, url).json()
+    return fetch(node.run, url).json()
 
 
 def require_identity(pod: Pod, vm: Container, mac: str) -> None:
@@ -268,10 +268,10 @@ def test_a_forwarded_port_and_other_containers(vms: dict[str, Vm]) -> None:
         assert mac.encode() in port.read()
 
     web = vm.pod.start("web")
-    fetch = ("/bin/busybox", "wget", "-qO-")
-    assert mac in web.exec(*fetch, f"http://127.0.0.1{page}").stdout
+    wget = ("/bin/busybox", "wget", "-qO-")
+    assert mac in web.exec(*wget, f"http://127.0.0.1{page}").stdout
     kept = f"http://{vm.pod.address}:9000/hosts"
-    assert "Kubernetes-managed" in node.run(*CURL, kept).stdout
+    assert "Kubernetes-managed" in fetch(node.run, kept).stdout
     with forward(runtime, vm.pod.sandbox, 9000) as port:
         port.send(b"GET /hosts HTTP/1.0\r\n\r\n")
         assert b"Kubernetes-managed" in port.read()
@@ -279,7 +279,7 @@ def test_a_forwarded_port_and_other_containers(vms: dict[str, Vm]) -> None:
     target = {"targetContainerId": vm.container.id}
     debug = vm.pod.launch(busybox("debug", "sleep", "infinity", **target))
     assert "qemu-system-x86_64" in debug.exec("/bin/busybox", "ps").stdout
-    assert mac in debug.exec(*fetch, f"http://127.0.0.1{page}").stdout
+    assert mac in debug.exec(*wget, f"http://127.0.0.1{page}").stdout
     debug.kill()
     await_probe(vm.container, vm.pod.manifest)
 
@@ -290,8 +290,13 @@ def test_removed_pods_leave_nothing(vms: dict[str, Vm]) -> None:
         runtime, node = vm.pod.runtime, vm.pod.runtime.node
         vm.pod.remove()
     assert [runtime.allocated(network) for network in NETWORKS] == [[]] * len(NETWORKS)
-    bridges = {"cni0", "cni1", "cni2", "cni3"}
-    assert {link["ifname"] for link in node.links()} <= {"lo", "lan", "uplink", *bridges}
+    own = {"lo", "lan", "uplink", "cni0", "cni1", "cni2", "cni3"}
+
+    def left() -> set[str]:
+        return {link["ifname"] for link in node.links()} - own
+
+    # The kernel removes the interfaces of a namespace some time after the namespace.
+    until(lambda: not left(), WAIT, "the pods' interfaces to go", detail=lambda: str(left()))
     node.run("sh", ROOT / "deploy" / "cni-masquerade.sh", runtime.folder / "cni" / "networks")
     for program in ("iptables-save", "ip6tables-save"):
         rules = runtime.run(program, "-t", "nat").stdout

@@ -47,5 +47,7 @@ def test_a_port_of_the_bridge_is_a_hairpin(current: Vms) -> None:
     ids=lambda behaviour: behaviour.__name__.removeprefix("test_"),
 )
 def test_docker_26(current: Vms, behaviour: Callable[[Vms], None]) -> None:
-    behaviour(current)
-    current.remove()
+    try:
+        behaviour(current)
+    finally:
+        current.docker.remove()

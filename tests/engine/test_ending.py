@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
+from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, VM, Vms
 from tests.lab.command import background
 from tests.lab.console import Console, on_pty
 from tests.lab.engines.docker import Container
@@ -108,7 +108,7 @@ def test_keys_on_a_terminal_go_to_the_guest(vms: Vms) -> None:
 def test_an_interrupt_without_a_terminal_presses_the_power_button(vms: Vms) -> None:
     """`docker run` in the foreground forwards Ctrl-C. `docker stop -t 0` kills the VM."""
     options = ("--name", "vmt-foreground", "--label", vms.docker.label)
-    argv = ("run", *NET_ADMIN, *options, "-e", "VMNET_MEMORY=256M", vms.image)
+    argv = ("run", *NET_ADMIN, *VM, *options, vms.image)
     with background("docker", *argv, env=vms.docker.env) as client:
 
         def booted() -> bool:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, another
+from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, ROOT, VM, another
 from tests.engine.test_restart import require_identity
 from tests.lab import kustomize
 from tests.lab.engines.podman import CRI_O, PODMAN, Container, Podman, podman
 from tests.lab.net.namespace import namespace
 from tests.lab.wait import WAIT, until
+from tests.lab.web import fetch
 from vmnet.errors import PrivilegeError
 from vmnet.planning.capabilities import NEEDED
 
@@ -39,7 +40,7 @@ def test_vms_survive_a_killed_engine_and_start_after_a_power_loss(saved: Path, i
         vms.docker.daemon.start()
         assert vm.inspect()["State"]["Pid"] == pid
         require_identity(vms, vm)
-        vm.stop(20)
+        vm.stop()
         assert vm.wait() == 0
         assert BUTTON in vm.logs()
 
@@ -69,7 +70,7 @@ def test_user_namespaces(saved: Path, image: str, tmp_path: Path) -> None:
         require_identity(vms, vm)
         uids = Path(f"/proc/{vm.inspect()['State']['Pid']}/status").read_text()
         assert "Uid:\t164055\t164055\t164055\t164055" in uids
-        vm.stop(20)
+        vm.stop()
         assert vm.wait() == 0
         assert BUTTON in vm.logs()
 
@@ -134,13 +135,13 @@ def require_pod(engine: Podman, vm: Container, objects: list[dict[str, Any]]) ->
 
     The container has exactly the capabilities that it adds, and its root is read-only.
     """
-    until(lambda: "serves a web page" in vm.logs(), BOOT_SECONDS, "a guest", detail=vm.report)
+    until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
     pod = kustomize.as_pod(objects)
     infra = engine.infra(pod["metadata"]["name"]).inspect()
     networks = infra["NetworkSettings"]["Networks"].values()
     for network in networks:
         url = f"http://{network['IPAddress']}/cgi-bin/identity"
-        found = engine.host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
+        found = fetch(engine.host.run, url).json()["interfaces"]
         assert {interface["mac"] for interface in found} == {
             network["MacAddress"] for network in networks
         }
@@ -200,7 +201,7 @@ def test_a_network_with_ipv6_only(saved: Path, image: str, current: bool) -> Non
     with namespace("podman") as host, podman(host, saved, current=current) as engine:
         engine("network", "create", "--disable-dns", "--subnet", "fd00:214:6::/64", "six")
         capabilities = ("--cap-add", "NET_ADMIN,NET_RAW")
-        options = ("--network", "six", *capabilities, *TUN, "-e", "VMNET_MEMORY=256M")
+        options = ("--network", "six", *capabilities, *TUN, *VM)
         vm = engine.start(image, options=options)
         endpoint = vm.inspect()["NetworkSettings"]["Networks"]["six"]
         assert not endpoint["IPAddress"]
@@ -208,10 +209,10 @@ def test_a_network_with_ipv6_only(saved: Path, image: str, current: bool) -> Non
         lease = f"vmnet-guest: eth0 {address}/128"
         until(lambda: lease in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
         url = f"http://[{address}]/cgi-bin/identity"
-        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
+        (eth0,) = fetch(host.run, url).json()["interfaces"]
         assert (eth0["mac"], eth0["ipv4"]) == (endpoint["MacAddress"], [])
         assert eth0["ipv6"] == [f"{address}/128"]
-        vm.stop(20)
+        vm.stop()
         assert vm.wait() == 0
         assert BUTTON in vm.logs()
 
@@ -219,16 +220,16 @@ def test_a_network_with_ipv6_only(saved: Path, image: str, current: bool) -> Non
 def test_podman_as_root(saved: Path, image: str) -> None:
     """Podman's containers have fewer capabilities than Docker's, and cannot create devices."""
     with namespace("podman") as host, podman(host, saved) as engine:
-        options = (*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
+        options = (*NET_ADMIN, *VM)
         vm = engine.start(image, options=("--cap-add", "NET_RAW", *TUN, *options))
-        until(lambda: "vmnet-guest: eth0 " in vm.logs(), WAIT, "a lease", detail=vm.report)
+        until(lambda: "vmnet-guest: eth0 " in vm.logs(), BOOT_SECONDS, "a lease", detail=vm.report)
         settings = vm.inspect()["NetworkSettings"]
         (network,) = settings["Networks"].values()
         url = f"http://{network['IPAddress']}/cgi-bin/identity"
-        (eth0,) = host.run("curl", "-sSf", "-m20", url, timeout=WAIT).json()["interfaces"]
+        (eth0,) = fetch(host.run, url).json()["interfaces"]
         assert eth0["mac"] == network["MacAddress"]
         assert eth0["ipv4"] == [f"{network['IPAddress']}/{network['IPPrefixLen']}"]
-        vm.stop(20)
+        vm.stop()
         assert vm.wait() == 0
         assert BUTTON in vm.logs()
 

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.engine.conftest import Vms
+from tests.engine.conftest import BOOT_SECONDS, Vms
+from tests.engine.test_ending import attached
 from tests.lab.net.lan import Lan, lan
 from tests.lab.net.services import dnsmasq
 from tests.lab.wait import until
+from tests.lab.web import fetch
 from vmnet.host_bridge.inspection import DOCKER
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -60,7 +62,8 @@ def test_guests_are_hosts_of_the_physical_network(vms: Vms) -> None:
             )
             assert f"{BRIDGE} is Docker's network 'vmt-lan'" in check.stdout
             assert "missing" not in check.stdout
-            pair = [vms.start("--network", network, "-e", "NO_DHCP=true") for _ in range(2)]
+            connected = ("--network", network, "-e", "NO_DHCP=true", "-it")
+            pair = [vms.start(*connected) for _ in range(2)]
             addresses = {}
             for vm in pair:
                 mac = vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
@@ -78,10 +81,13 @@ def test_guests_are_hosts_of_the_physical_network(vms: Vms) -> None:
                 log = server.output()
                 return all(log.count(f"{acks} {address} ") >= 2 for address in addresses.values())
 
-            until(renewed, 150, "both leases to be renewed", interval=1, detail=server.output)
+            for vm in pair:  # not after half of the two minutes
+                with attached(vms, vm) as console:
+                    console.send_line("killall -USR1 udhcpc")
+            until(renewed, BOOT_SECONDS, "both leases to be renewed", detail=server.output)
             for mac, address in addresses.items():
                 url = f"http://{address}/cgi-bin/identity"
-                (eth0,) = physical.host.run("curl", "-sSf", "-m20", url).json()["interfaces"]
+                (eth0,) = fetch(physical.host.run, url).json()["interfaces"]
                 assert (eth0["mac"], eth0["ipv4"]) == (mac, [f"{address}/24"])
             for vm in pair:
                 vm.rm()

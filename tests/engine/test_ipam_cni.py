@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import NET_ADMIN, ROOT, Vms
+from tests.engine.conftest import ROOT, Vms
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -34,8 +34,8 @@ def test_containers_share_a_pool_in_a_volume(vms: Vms, tmp_path: Path) -> None:
             *("-v", f"{tmp_path / 'store'}:{STORE}"),
             *("-v", f"{tmp_path / 'vmnet.conflist'}:/etc/cni/net.d/vmnet.conflist:ro"),
         )
-        options = ("--network", network, *NET_ADMIN, *mounts, "-e", "VMNET_MEMORY=256M")
-        first, second = (vms.docker.start(image, options=options) for _ in range(2))
+        own = Vms(vms.docker, image)
+        first, second = (own.start("--network", network, *mounts) for _ in range(2))
         for vm in (first, second):
             vms.await_log(vm, "vmnet-guest: eth0 10.213.79.1")
         assert allocated() == {"10.213.79.129", "10.213.79.130"}
@@ -46,7 +46,8 @@ def test_containers_share_a_pool_in_a_volume(vms: Vms, tmp_path: Path) -> None:
         assert len(allocated()) == 2, "the next start releases a killed VM's address"
         vms.docker.docker("start", first.id)
         vms.await_log(first, "released by cni")
-        vms.docker.docker("stop", "-t", "45", first.id, second.id)
+        for vm in (first, second):
+            vm.stop()
         assert allocated() == set()
         for vm in (first, second):
             vm.rm()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from tests.engine.conftest import BOOT_SECONDS, NET_ADMIN, Vms
+from tests.engine.conftest import BOOT_SECONDS, Vms
 from tests.lab.engines.docker import Container
 from tests.lab.ipam.http import FOLDER, TOKEN, Certificates
 from tests.lab.wait import WAIT, until
@@ -65,15 +65,14 @@ def test_a_service_allocates_the_guest_s_address(vms: Vms, tmp_path: Path) -> No
     assert f"http (vmnet-ipam-http {__version__})" in hooks
     with site(vms, tmp_path) as made:
         environ = {
-            "VMNET_MEMORY": "256M",
             "VMNET_HTTP_URL": f"https://{NAME}:8443",
             "VMNET_HTTP_CA": "/etc/ipam/ca.pem",
             "VMNET_HTTP_TOKEN_FILE": "/etc/ipam/token",
         }
         variables = [word for name, text in environ.items() for word in ("-e", f"{name}={text}")]
         mount = ("-v", f"{tmp_path}:/etc/ipam:ro")
-        options = ("--network", made.network, "--hostname", "web", *NET_ADMIN, *mount, *variables)
-        vm = vms.docker.start(image, options=options)
+        options = ("--network", made.network, "--hostname", "web", *mount, *variables)
+        vm = Vms(vms.docker, image).start(*options)
         vms.await_log(vm, "vmnet-guest: eth0 10.213.78.129/24 via 10.213.78.1")
         identity = vms.query("10.213.78.129", "identity")
         assert identity["hostname"] == "web"
@@ -91,7 +90,7 @@ def test_a_service_allocates_the_guest_s_address(vms: Vms, tmp_path: Path) -> No
         )
         assert made.allocated() == ["10.213.78.129"]
 
-        vm.stop(45)
+        vm.stop()
         assert vm.wait() == 0
         assert made.allocated() == []
         vm.rm()

@@ -6,6 +6,7 @@ import pytest
 
 from tests.engine.conftest import FETCH, Vms
 from tests.lab.wait import WAIT, until
+from tests.lab.web import fetch
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -23,13 +24,12 @@ def test_published_ports_of_the_container_and_of_the_guest(vms: Vms) -> None:
     )
     vm.exec("python3", "-m", "http.server", "8006", "-d", "/usr/share/vmnet", options=["-d"])
     kept = f"http://127.0.0.1:{vm.port('8006/tcp')}/"
-    curl = ("curl", "-sSf", "--retry", "20", "--retry-all-errors", "--retry-delay", "1")
     # Most likely, the guest has not booted yet.
-    assert "demo/" in vms.docker.on_host(*curl, kept, timeout=WAIT).stdout
+    assert "demo/" in fetch(vms.docker.on_host, kept).stdout
     vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
     published = f"127.0.0.1:{vm.port('80/tcp')}"
     identity = vms.query(published, "identity")
     assert identity == vms.query(vm.address(), "identity")
-    assert "demo/" in vms.docker.on_host(*curl, kept, timeout=WAIT).stdout
+    assert "demo/" in fetch(vms.docker.on_host, kept).stdout
     localhost = vm.exec("python3", "-c", FETCH, "http://127.0.0.1/cgi-bin/identity").stdout
     assert identity["hostname"] in localhost

@@ -9,6 +9,8 @@ import pytest
 
 from tests.engine.conftest import FETCH, NET_ADMIN, Vms
 from tests.engine.test_networks import lookup
+from tests.engine.test_running import await_output
+from tests.lab.wait import WAIT
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -45,15 +47,15 @@ def test_a_guest_has_its_address_and_its_names(vms: Vms) -> None:
         assert "eth0 is a macvlan interface: VMNET_BRIDGE=redirect applies to it" in logs
         (nic,) = vms.query(address, "identity")["interfaces"]
         assert nic["mac"] == vm.inspect()["NetworkSettings"]["Networks"][network]["MacAddress"]
-        vms.docker.on_host("ping", "-c1", "-W5", "-M", "do", "-s", "1472", address)
+        vms.docker.on_host("ping", "-c1", f"-w{WAIT}", "-M", "do", "-s", "1472", address)
         fetch = ("python3", "-c", FETCH, f"http://{address}/")
         assert address in outside.exec(*fetch).stdout  # a neighbour on the same parent
         named = ("--network", network, "--name", "vmt-neighbour", "--entrypoint", "sleep")
         neighbour = vms.docker.start(vms.image, "600", options=named)
         assert lookup(vms, vm, network, "vmt-neighbour") == [neighbour.address(network)]
         assert lookup(vms, vm, network, "www.outside.test") == ["192.0.2.80"]
-        assert "answers for" in vm.exec("vmnet", "status").stdout
-        vm.stop(20)
+        await_output(vm, lambda output: "answers for" in output, "status")
+        vm.stop()
         assert vm.wait() == 0, vm.logs()
         for container in (vm, outside, neighbour):
             container.rm()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
-from tests.engine.conftest import FETCH, NET_ADMIN, Vms
+from tests.engine.conftest import BOOT_SECONDS, FETCH, NET_ADMIN, VM, Vms
+from tests.engine.test_running import await_output
 from tests.lab.engines.docker import Container
 from tests.lab.wait import WAIT, until
 from vmnet.errors import CaptureError
@@ -116,9 +118,13 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
 
         plain = connected("--entrypoint", "sleep", command=("600",))
         order, default = network_order(plain)
-        vm = connected(*NET_ADMIN, "-e", "VMNET_MEMORY=256M")
+        vm = connected(*NET_ADMIN, *VM)
 
-        def require_same_networks() -> None:
+        def require_same_networks(start: int) -> None:
+            for number in range(len(order)):
+                lease = f"vmnet-guest: eth{number} 10.213."
+                leased = partial(_has_lines, vm, lease, start)
+                until(leased, BOOT_SECONDS, f"lease {start} of eth{number}", detail=vm.logs)
             by_mac = {mac: network for network, mac in macs(vm).items()}
             identity = vms.query(vm.address(first), "identity")
             assert [by_mac[nic["mac"]] for nic in identity["interfaces"]] == order
@@ -131,13 +137,11 @@ def test_networks_connected_before_the_start(vms: Vms) -> None:
                 page = vms.docker.run(vms.image, "-c", FETCH, f"http://{address}/", options=fetch)
                 assert address in page.stdout
 
-        for number, network in enumerate(order):
-            vms.await_log(vm, f"vmnet-guest: eth{number} {vm.address(network)}/24")
+        require_same_networks(1)
         resolver = planned_resolver(vm)
         assert resolver["search"] == resolver["networks"] == order
-        require_same_networks()
-        vms.docker.docker("restart", "-t", "20", vm.id, timeout=WAIT)
-        require_same_networks()
+        vm.restart()
+        require_same_networks(2)
         vm.rm()
         plain.rm()
 
@@ -158,11 +162,10 @@ def test_networks_that_are_connected_and_disconnected_while_a_vm_runs(vms: Vms) 
         connecting = ("python3", "-c", _CONNECT, vm.address(second))
         assert neighbour.exec(*connecting).stdout.split() in (["EHOSTUNREACH"], ["TimeoutError"])
         vms.docker.docker(*disconnect, second, vm.id)
-        assert "eth0" not in vm.exec("vmnet", "health", check=False).stdout.split(":")[0]
+        await_output(vm, lambda output: output.startswith(("starting", "healthy")), "health")
         vms.docker.docker(*disconnect, first, vm.id)
         vms.await_log(vm, "eth0 is gone, and the VM is off its network")
-        health = vm.exec("vmnet", "health", check=False)
-        assert (health.returncode, "eth0 is gone" in health.stdout) == (1, True)
+        await_output(vm, lambda output: "unhealthy: eth0 is gone" in output, "health")
         for container in (vm, neighbour):
             container.rm()
 
@@ -173,6 +176,10 @@ def test_the_network_of_the_engine_s_host_is_refused(vms: Vms) -> None:
     assert refused.returncode == CaptureError.exit_code, refused.stderr
     assert "this is a host's own network namespace" in refused.stderr
     assert vms.docker.on_host("ip", "link", "show", "br0", check=False).returncode
+
+
+def _has_lines(vm: Container, text: str, number: int) -> bool:
+    return vm.logs().count(text) == number
 
 
 def planned_resolver(vm: Container) -> dict[str, list[str]]:

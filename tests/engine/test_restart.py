@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.conftest import NET_ADMIN, Vms
+from tests.engine.conftest import Vms
 from tests.lab.engines.docker import Container
-from tests.lab.wait import WAIT
 
 pytestmark = pytest.mark.engine
 
@@ -33,7 +32,7 @@ def test_a_crash_a_pause_and_a_restart(vms: Vms) -> None:
     vms.docker.docker("unpause", vm.id)
     require_identity(vms, vm)
 
-    vms.docker.docker("restart", "-t", "20", vm.id, timeout=WAIT)
+    vm.restart()
     require_identity(vms, vm)
     assert "vmnet-guest: power button, shutting down" in vm.logs()
     assert "restoring the network" not in vm.logs()
@@ -43,7 +42,7 @@ def test_a_namespace_that_outlives_the_container(vms: Vms) -> None:
     """In a Kubernetes pod, another container has the network. A volume is the run directory."""
     holder = vms.docker.start(vms.image, "600", options=["--entrypoint", "sleep"])
     pod = ("--network", f"container:{holder.id}", "-v", "/run/vmnet")
-    vm = vms.docker.start(vms.image, options=(*NET_ADMIN, "-e", "VMNET_MEMORY=256M", *pod))
+    vm = vms.start(*pod)
     network = holder.inspect()["NetworkSettings"]
 
     def require_mac_of_pod() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from attrs import define, field
 
 from ..command import Argument, Completed, run
-from ..console import Console, on_pty
 from ..images import base_image
 from ..net.namespace import Namespace
 from ..progress import step
@@ -70,9 +69,13 @@ class Container:
             input=input,
         )
 
-    def stop(self, seconds: int = 10) -> None:
+    def stop(self, seconds: int = 2 * WAIT) -> None:
         """Run ``docker stop``, which kills the container after *seconds*."""
         self.engine.docker("stop", "-t", str(seconds), self.id, timeout=seconds + WAIT)
+
+    def restart(self, seconds: int = 2 * WAIT) -> None:
+        """Run ``docker restart``, which kills the container after *seconds*."""
+        self.engine.docker("restart", "-t", str(seconds), self.id, timeout=seconds + WAIT)
 
     def kill(self, signal: str = "KILL") -> None:
         """Run ``docker kill``."""
@@ -154,20 +157,12 @@ class Engine:
         return self.docker(*argv, check=check, timeout=timeout, input=input)
 
     @contextmanager
-    def console(self, image: str, *command: str, options: Sequence[str] = ()) -> Iterator[Console]:
-        """Run ``docker run --rm -it`` on a terminal until the context exits."""
-        argv = ("run", "--rm", "-it", "--label", self.label, *options, image, *command)
-        with on_pty("docker", *argv, env=self.env) as console:
-            yield console
-
-    @contextmanager
     def network(self, name: str, *options: str) -> Iterator[str]:
         """Run ``docker network create``, and remove the network when the context exits."""
         self.docker("network", "create", "--label", self.label, *options, name)
-        try:
-            yield name
-        finally:
-            self.docker("network", "rm", name)
+        yield name
+        # After a failure, containers may still use it: remove() removes both.
+        self.docker("network", "rm", name)
 
     def ensure_base_image(self) -> str:
         """Pull or make ``debian:trixie-slim``, on which the Dockerfile is based."""
@@ -189,13 +184,17 @@ class Engine:
             base_image.write_context(Path(folder), minimal)
             return self.build(Path(folder), tag)
 
-    def clean(self) -> None:
-        """Remove the containers, networks and images that were made with this object."""
+    def remove(self) -> None:
+        """Remove the containers and networks that were made with this object."""
         labelled = ("--filter", f"label={self.label}", "-q")
         if containers := self.docker("ps", "-a", *labelled).stdout.split():
             self.docker("rm", "-f", "-v", *containers)
         if networks := self.docker("network", "ls", *labelled).stdout.split():
             self.docker("network", "rm", *networks)
+
+    def clean(self) -> None:
+        """Remove the containers, networks and images that were made with this object."""
+        self.remove()
         if self._tags and self.daemon is None:  # a private daemon removes its images
             self.docker("rmi", *reversed(self._tags), check=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -61,6 +62,18 @@ class Swarm:
         return name
 
 
+def _join(engine: Engine, token: str, manager: str) -> None:
+    # After 20 seconds, the command fails, and the engine goes on in the background.
+    joined = engine.docker("swarm", "join", "--token", token, manager, check=False)
+    state = partial(engine.docker, "info", "--format", "{{.Swarm.LocalNodeState}}")
+    until(
+        lambda: state().stdout.strip() == "active",
+        WAIT,
+        "the node to join the Swarm",
+        detail=lambda: joined.stderr + state().stdout,
+    )
+
+
 @contextmanager
 def swarm(images: Path, count: int = 2) -> Iterator[Swarm]:
     """
@@ -78,7 +91,7 @@ def swarm(images: Path, count: int = 2) -> Iterator[Swarm]:
                 engine.docker("load", "-i", images, timeout=300)
             if nodes:
                 token = nodes[0].engine.docker("swarm", "join-token", "-q", "worker").stdout.strip()
-                engine.docker("swarm", "join", "--token", token, nodes[0].machine.address)
+                _join(engine, token, nodes[0].machine.address)
             else:
                 engine.docker("swarm", "init", "--advertise-addr", machine.address, timeout=WAIT)
             node_id = engine.docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
