@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 from tests.lab.net.lan import Lan
 from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
@@ -170,3 +172,15 @@ def test_a_guest_whose_address_is_unknown(network: Lan, vmnet: Vmnet) -> None:
     refused = vmnet(web, "run", VMNET_LOCALHOST="on", NO_DHCP="true")
     assert refused.returncode == 10
     assert "VMNET_LOCALHOST=on needs an address of the guest" in refused.stderr
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_a_network_without_a_gateway(network: Lan, vmnet: Vmnet, ipv6: bool) -> None:
+    """The guest has no route for its answers over IPv4; those over IPv6 are on the link."""
+    web = network.container("web", ipv6=ipv6, gateway=False)
+    web.sysctl(net__ipv6__conf__default__disable_ipv6=0)
+    planned = vmnet(web, "plan", VMNET_LOCALHOST="on").stderr
+    reason = "because it gets no IPv4 default route for its answers"
+    assert f"127.0.0.1 in the container does not lead to the guest, {reason}" in planned
+    assert "127.0.0.1 in the container: the guest" not in planned
+    assert ("::1 in the container: the guest" in planned) == ipv6

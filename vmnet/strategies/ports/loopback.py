@@ -52,12 +52,7 @@ def with_localhost(
     served = evolve(port, localhost=stand_ins)
     if not _is_possible(served, wanted):
         return port
-    addresses = " and ".join(str(each.loopback) for each in stand_ins)
-    _log.info(
-        "%s in the container: the guest, where nothing in the container listens",
-        addresses,
-        extra={"event": "localhost.guest"},
-    )
+    _log_reached(stand_ins, has_route=interface.default_route(4) is not None)
     return served
 
 
@@ -83,6 +78,26 @@ def _stand_ins(port: Port, interface: Interface, identity: Identity) -> Iterator
             "::1 in the container does not lead to the guest, because IPv6 is disabled on new "
             "interfaces",
             extra={"event": "localhost.unavailable", "hint": hint},
+        )
+
+
+def _log_reached(stand_ins: tuple[StandIn, ...], *, has_route: bool) -> None:
+    """Log which addresses lead to the guest.
+
+    :param has_route: the guest gets an IPv4 default route, by which its answers come back
+    """
+    reached = [each.loopback for each in stand_ins if has_route or each.loopback.version == 6]
+    if reached:
+        _log.info(
+            "%s in the container: the guest, where nothing in the container listens",
+            " and ".join(map(str, reached)),
+            extra={"event": "localhost.guest"},
+        )
+    if len(reached) < len(stand_ins):
+        _log.warning(
+            "127.0.0.1 in the container does not lead to the guest, because it gets no IPv4 "
+            "default route for its answers",
+            extra={"event": "localhost.unavailable", "hint": "give the network a gateway"},
         )
 
 
