@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.engine.conftest import FETCH, Vms
+from tests.engine.conftest import FETCH, VM, Vms
 from tests.engine.test_ending import attached
 from tests.lab.command import run
 from tests.lab.engines.docker import Container
@@ -19,7 +19,7 @@ NO_CAPABILITY = ("--cap-drop", "ALL")
 
 
 def start(vms: Vms, *options: str, bridge: str = "auto,passt") -> Container:
-    settings = ("-e", f"VMNET_BRIDGE={bridge}", "-e", "VMNET_MEMORY=256M")
+    settings = (*VM, "-e", f"VMNET_BRIDGE={bridge}")
     return vms.docker.start(vms.image, options=(*NO_CAPABILITY, *settings, *options))
 
 
@@ -35,10 +35,9 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
             options=("--network", network, "--name", "vmt-peer", "--entrypoint", "python3"),
         )
         vm = start(vms, "--network", network, "-p", "80", "-p", "5000/udp", "-it")
-        vms.await_log(vm, "serves a web page on port 80")
-        assert "not wired by auto: the container lacks the capability NET_ADMIN" in vm.logs()
         published = f"127.0.0.1:{vm.port('80/tcp')}"
         identity = vms.query(published, "identity")
+        assert "not wired by auto: the container lacks the capability NET_ADMIN" in vm.logs()
         inspected = vm.inspect()["NetworkSettings"]["Networks"][network]
         (interface,) = identity["interfaces"]
         assert interface["mac"] == inspected["MacAddress"]
@@ -50,12 +49,12 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
         assert found == [web.address(network)]
 
         _require_datagrams(vms, vm)
-        assert healthy(vm)
+        until(lambda: healthy(vm), WAIT, "the guest to be healthy", detail=vm.logs)
         vm.exec("sh", "-c", "kill $(cat /run/vmnet/passt/passt.pid)")
         vms.await_log(vm, "passt: ended before the VM")
         until(lambda: healthy(vm), WAIT, "QEMU to connect to the new passt", detail=vm.logs)
         assert vms.query(published, "identity") == identity
-        vm.stop(60)
+        vm.stop()
         assert vm.wait() == 0
         for container in (vm, web):
             container.rm()
@@ -71,9 +70,12 @@ def _require_datagrams(vms: Vms, vm: Container) -> None:
 
         before = counted()
         to = f"/dev/udp/127.0.0.1/{vm.port('5000/udp')}"
-        for _ in range(3):
+
+        def arrived() -> bool:
             vms.docker.on_host("bash", "-c", f"echo datagram > {to}")
-        until(lambda: counted() >= before + 3, WAIT, "the datagrams in the guest")
+            return counted() >= before + 3
+
+        until(arrived, WAIT, "the datagrams in the guest")
 
 
 @contextmanager
@@ -94,7 +96,7 @@ def macvlan(vms: Vms) -> Iterator[str]:
 def test_a_macvlan_network(vms: Vms) -> None:
     with macvlan(vms) as network:
         vm = start(vms, "--network", network, bridge="passt")
-        vms.await_log(vm, "serves a web page on port 80")
+        vms.await_log(vm, f"vmnet-guest: eth0 {vm.address(network)}/")
         url = f"http://{vm.address(network)}/cgi-bin/identity"
         page = vms.docker.run(
             vms.image,

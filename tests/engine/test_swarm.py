@@ -11,6 +11,7 @@ import pytest
 from tests.engine.conftest import BOOT_SECONDS, FETCH, Vms
 from tests.lab.engines.swarm import Swarm, swarm
 from tests.lab.wait import until
+from tests.lab.web import fetch
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -45,7 +46,7 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
     plan = json.loads(vm.exec("vmnet", "plan", "--json").stdout)
     assert plan["identity"]["resolver"]["search"] == [overlay]
     pages = f"http://{first.machine.address}:{PUBLISHED}/cgi-bin"
-    identity = second.machine.run("curl", "-sSf", "-m20", f"{pages}/identity").json()
+    identity = fetch(second.machine.run, f"{pages}/identity").json()
     eth0, eth1 = identity["interfaces"]
     assert (eth0["mac"], eth0["mtu"]) == (endpoint["MacAddress"], 1450)
     assert eth0["ipv4"] == [f"{endpoint['IPAddress']}/24"]
@@ -59,8 +60,13 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
         *("-m", "http.server", "80"),
         options=["--network", overlay, "--name", "peer", "--entrypoint", "python3"],
     )
-    lookup = second.machine.run("curl", "-sSf", "-m20", f"{pages}/lookup?name=peer").json()
-    assert lookup["addresses"] == [peer.address(overlay)]
+
+    def found() -> list[str]:
+        lookup = fetch(second.machine.run, f"{pages}/lookup?name=peer").json()
+        return list(lookup["addresses"])
+
+    # The first node learns the name from the other one some time after the container's start.
+    until(lambda: found() == [peer.address(overlay)], BOOT_SECONDS, "the name of a later container")
 
     def page_of_guest() -> str:
         return peer.exec("python3", "-c", FETCH, "http://vm/", check=False).stdout
