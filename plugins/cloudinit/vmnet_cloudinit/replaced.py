@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from vmnet_cloudinit import content, login
@@ -34,4 +35,12 @@ def _has_default(users: Any) -> bool:
 
 
 def _has_agent(packages: Any) -> bool:
-    return isinstance(packages, list) and login.PACKAGE in packages
+    return isinstance(packages, list) and login.PACKAGE in _names(packages)
+
+
+def _names(packages: list[Any]) -> Iterator[Any]:
+    """Yield the names of packages: alone, in a list with a version, or by package manager."""
+    managers = [entry for entry in packages if isinstance(entry, dict)]
+    theirs = [each for entry in managers for each in entry.values() if isinstance(each, list)]
+    for entry in chain(packages, *theirs):
+        yield entry[0] if isinstance(entry, list) and entry else entry
