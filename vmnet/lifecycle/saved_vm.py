@@ -17,7 +17,7 @@ from vmnet.lifecycle.vm_record import GuestNic
 from vmnet.model.base import frozen
 from vmnet.model.machine import Command
 from vmnet.model.serial import plain
-from vmnet.supervision import kept_paused
+from vmnet.supervision import intended_pause
 
 SNAPSHOT = "vmnet-saved"
 """The name of the snapshot."""
@@ -60,11 +60,11 @@ def save(run_dir: Path, saved: SavedVm) -> None:
 
     :raises StateError: the run directory can't be written
     """
-    files.write(run_dir / kept_paused.SAVED, json.dumps(plain(saved)).encode(), durable=True)
+    files.write(run_dir / intended_pause.SAVED, json.dumps(plain(saved)).encode(), durable=True)
 
 
 def exists(run_dir: Path) -> bool:
-    return (run_dir / kept_paused.SAVED).exists()
+    return (run_dir / intended_pause.SAVED).exists()
 
 
 def load(run_dir: Path) -> SavedVm | None:
@@ -72,7 +72,7 @@ def load(run_dir: Path) -> SavedVm | None:
 
     :raises StateError: it can't be read
     """
-    return files.load(run_dir / kept_paused.SAVED, _build)
+    return files.load(run_dir / intended_pause.SAVED, _build)
 
 
 def take(run_dir: Path) -> SavedVm | None:
@@ -83,7 +83,7 @@ def take(run_dir: Path) -> SavedVm | None:
     try:
         return load(run_dir)
     finally:
-        (run_dir / kept_paused.SAVED).unlink(missing_ok=True)
+        (run_dir / intended_pause.SAVED).unlink(missing_ok=True)
 
 
 def differences(saved: SavedVm, command: Command, nics: Iterable[GuestNic]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmnet.errors import GuestError
-from vmnet.supervision import kept_paused
+from vmnet.supervision import intended_pause
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def locked(run_dir: Path) -> Iterator[None]:
 
     :raises GuestError: another program has it
     """
-    with (run_dir / kept_paused.LOCK).open("w") as file:
+    with (run_dir / intended_pause.LOCK).open("w") as file:
         try:
             # Fails only if another program has the lock: is_locked() shares it, for a moment.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -31,4 +31,4 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 def is_locked(run_dir: Path) -> bool:
     """Return whether a program has the lock."""
-    return kept_paused.is_locked(run_dir)
+    return intended_pause.is_locked(run_dir)

@@ -6,7 +6,7 @@ write when the guest is resumed. It passes other errors on to the guest.
 
 from __future__ import annotations
 
-from . import kept_paused
+from . import intended_pause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class DiskErrors:
             self._write(text, event="disk.has_room", is_error=False)
             return False
         self._check_at = now + RETRY_SECONDS
-        return not kept_paused.is_kept(self._run_dir)
+        return not intended_pause.is_intended(self._run_dir)
 
     def _write(self, text: str, *, event: str, is_error: bool = True) -> None:
         self._lines_left -= 1

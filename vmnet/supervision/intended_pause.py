@@ -9,8 +9,11 @@ SAVED = "saved.json"
 """The record of a saved VM, which its start removes."""
 
 
-def is_kept(run_dir: object) -> bool:
-    """Return whether only that program may resume the guest, or no program before QEMU quits."""
+def is_intended(run_dir: object) -> bool:
+    """Return whether the guard must leave a paused guest as it is.
+
+    Either a program has the lock, and resumes the guest itself, or the VM is saved and QEMU quits.
+    """
     return is_locked(run_dir) or os.access(f"{run_dir}/{SAVED}", os.F_OK)
 
 
