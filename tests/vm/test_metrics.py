@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from tests.lab.command import run
 from tests.lab.net.lan import Lan
 from tests.lab.openmetrics import Samples, samples
 from tests.lab.wait import WAIT, until
-from tests.vm.conftest import PROMPT_LINE, VMNET, DemoVm
+from tests.vm.conftest import BOOT_SECONDS, PROMPT_LINE, VMNET, DemoVm
 from tests.vm.test_filter_guest import received, shell
 
 pytestmark = pytest.mark.vm
@@ -62,3 +65,37 @@ def test_the_metrics_of_a_vm(network: Lan, machine: DemoVm, tmp_path: Path) -> N
     }
     for key, least in counters.items():
         assert second[key] - first[key] >= least, key
+
+
+def test_a_vms_life_in_metrics_and_events(network: Lan, machine: DemoVm) -> None:
+    web, station = network.container("web"), network.station()
+    settings = {"VMNET_METRICS": "9100", "VMNET_LOG": "json", "VMNET_STOP_TIMEOUT": f"{WAIT}"}
+
+    def scraped() -> Samples:
+        """Return the metrics; none while the exporter restarts, or the machine is too busy."""
+        asked = ("curl", "-sS", "--fail", "--noproxy", "*", "-m", "20")
+        done = station.run(*asked, f"http://{web.address}:9100/metrics", timeout=WAIT, check=False)
+        return {} if done.returncode else samples(done.stdout)
+
+    def has(*expected: tuple[str, ...]) -> bool:
+        found = scraped()
+        return all(found.get(key) == 1 for key in expected)
+
+    with machine.booted(web, **settings) as guest:
+        guest.says(f"vmnet-guest: eth0 {web.address}/24")
+        well = (
+            ("vmnet_health", "healthy"),
+            ("vmnet_guest_answers", "eth0"),
+            ("vmnet_guest_running",),
+        )
+        until(lambda: has(*well), WAIT, "a healthy guest", detail=guest.output)
+        (http,) = web.pids_of("vmnet-http")
+        os.kill(http, signal.SIGKILL)
+        restarted = ("vmnet_process_restarts_total", "metrics")
+        until(lambda: has(restarted), WAIT, "another exporter", detail=guest.output)
+        os.kill(guest.process.pid, signal.SIGTERM)
+        assert guest.process.wait(BOOT_SECONDS) == 0
+        events = re.findall(r'"event": "([\w.]+)"', guest.output())
+    # The kernel may kill the guard with QEMU, before it logs the power-off.
+    facts = ("guest.identity", "helper.restarting", "guest.stopping")
+    assert [event for event in events if event in facts] == list(facts)
