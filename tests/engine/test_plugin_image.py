@@ -8,6 +8,7 @@ import pytest
 
 from tests.docs import plugin
 from tests.engine.conftest import Vms
+from tests.lab.console import on_pty
 from tests.lab.engines.docker import Engine
 
 pytestmark = pytest.mark.engine
@@ -39,9 +40,10 @@ def test_a_vm_of_the_image_has_its_identity_on_a_disk(vms: Vms, own_image: str) 
     disk = vm.exec("cat", "/run/vmnet/jsondisk.img").stdout.rstrip("\0")
     identity = json.loads(disk)
     vms.await_log(vm, "This is a root shell.")
-    command = "grep -c '\"web\"' /dev/vda | sed 's/^/lines that name it: /'\n"
-    vm.exec("timeout", "5", "vmnet", "console", input=command, check=False)
-    vms.await_log(vm, "lines that name it: 1")
+    with on_pty("docker", "exec", "-it", vm.id, "vmnet", "console", env=vms.docker.env) as console:
+        console.expect("Ctrl-] leaves")
+        console.send("grep -c '\"web\"' /dev/vda | sed 's/^/lines that name it: /'\r")
+        console.expect("^lines that name it: 1$")
     network = vm.inspect()["NetworkSettings"]
     assert identity["hostname"] == "web"
     assert identity["interfaces"][0]["addresses"] == [

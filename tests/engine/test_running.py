@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.engine.conftest import BOOT_SECONDS, Vms
-from tests.lab.console import on_pty
+from tests.lab.command import background
+from tests.lab.console import on_process, on_pty
 from tests.lab.engines.docker import Container
 from tests.lab.wait import WAIT, until
 
@@ -84,10 +85,11 @@ def test_the_console_and_a_stop(vms: Vms) -> None:
 
         console.send("\x1d")
         console.expect("detached: the VM keeps running")
-    piped = vm.exec(
-        *("timeout", "30", "vmnet", "console"), input="echo $((7 * 6)) is piped\n", check=False
-    )
-    assert "42 is piped" in piped.stdout
+    piped = ("docker", "exec", "-i", vm.id, "vmnet", "console")
+    with background(*piped, env=vms.docker.env, pipe=True) as client, on_process(client) as console:
+        client.stdin.write(b"echo $((7 * 6)) is piped\n")
+        client.stdin.close()
+        console.expect("42 is piped")
 
     stopping = ("vmnet", "stop", "--timeout", str(WAIT))
     stopped = vm.exec(*stopping, check=False, timeout=2 * WAIT)
