@@ -122,7 +122,22 @@ def test_cpus_with_version_1(root: Path, quota: str, expected: int) -> None:
 def test_a_set_of_cpus_is_a_limit(
     root: Path, monkeypatch: pytest.MonkeyPatch, setting: str, quota: str, expected: int
 ) -> None:
-    """As of ``docker run --cpuset-cpus 0,1`` on a host with four."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
-    limit(root, {"cpu.max": quota})
+    """As of ``docker run --cpuset-cpus 0,3`` on a host with four."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 3})
+    limit(root, {"cpuset.cpus": "0,3", "cpu.max": quota})
     assert cpus(setting) == expected
+
+
+@pytest.mark.parametrize(("listed", "expected"), [("1-3", 3), ("0-1,3", 3), ("2", 1), ("0-3", 1)])
+def test_a_set_of_cpus_with_version_1(root: Path, listed: str, expected: int) -> None:
+    """Without a set of its own, a container has that of its parent."""
+    limit(root, {"cpuset/cpuset.cpus": listed}, "3:cpuset:/")
+    assert cpus() == expected
+
+
+def test_cpus_that_the_host_keeps_from_all_programs_are_no_limit(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})  # isolcpus=2,3
+    limit(root, {"cpuset.cpus": ""})
+    assert cpus() == 1

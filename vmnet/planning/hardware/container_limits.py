@@ -26,15 +26,16 @@ def memory() -> int | None:
 def cpus() -> float | None:
     """Return the lowest number of CPUs whose time the container may use; None without a limit.
 
-    CPUs that the host has, and on which the container may not run, are a limit, too.
+    A set of CPUs is a limit if the host has more (cpuset(7)). CPUs that the host keeps from all
+    programs (isolcpus) are not in question here.
     """
     limits = [
         int(quota) / int(period)
         for quota, period in _cpu_limits()
         if quota.isdecimal() and period.isdecimal() and int(period)
     ]
-    if usable_cpus() < (os.cpu_count() or 1):
-        limits.append(usable_cpus())
+    sizes = [_size(cpus) for cpus in _cpu_sets() if cpus]
+    limits += [size for size in sizes if size < (os.cpu_count() or 1)]
     return min(limits, default=None)
 
 
@@ -70,6 +71,17 @@ def _cpu_limits() -> Iterator[tuple[str, str]]:
         yield quota, period
     for group in _groups("cpu"):
         yield _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+
+
+def _cpu_sets() -> Iterator[str]:
+    for group in (*_groups(""), *_groups("cpuset")):
+        yield _read(group / "cpuset.cpus")
+
+
+def _size(cpus: str) -> int:
+    """Return the number of CPUs in a list such as 0-3,8."""
+    ranges = (part.partition("-") for part in cpus.split(","))
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
 def _groups(controller: str) -> Iterator[Path]:
