@@ -17,8 +17,9 @@ _LOOP_INFO64 = struct.Struct("=QQ216x")
 def partitions(device: int) -> Iterator[int]:
     """Yield the numbers of a disk's partitions."""
     for partition in (_SYS / f"{os.major(device)}:{os.minor(device)}").glob("*/partition"):
-        major, minor = partition.with_name("dev").read_text().split(":")
-        yield os.makedev(int(major), int(minor))
+        with suppress(FileNotFoundError):  # removed meanwhile
+            major, minor = partition.with_name("dev").read_text().split(":")
+            yield os.makedev(int(major), int(minor))
 
 
 def backing_file(path: Path, device: int) -> tuple[int, int] | None:
