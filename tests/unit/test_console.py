@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import select
 import signal
 import socket
@@ -19,6 +20,7 @@ from tests.lab.command import background, run
 from tests.lab.console import on_pty
 from tests.lab.wait import WAIT, until
 from tests.unit import running
+from vmnet.running import console
 
 VMNET = (sys.executable, "-m", "vmnet", "console")
 
@@ -75,6 +77,19 @@ def test_the_console_closes_when_qemu_ends(server: socket.socket, environ: dict[
     with on_pty(*VMNET, env=environ) as terminal:
         accept(server).close()
         terminal.expect("the console has closed: QEMU has ended")
+
+
+def test_what_is_typed_before_the_terminal_is_raw_is_not_lost() -> None:
+    master, keyboard = pty.openpty()
+    try:
+        os.write(master, b"typed early\r")
+        with console.raw(keyboard) as is_terminal:
+            assert is_terminal
+            assert select.select([keyboard], [], [], 0)[0]
+            assert os.read(keyboard, 64) == b"typed early\n"
+    finally:
+        os.close(master)
+        os.close(keyboard)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])

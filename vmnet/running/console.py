@@ -47,6 +47,8 @@ def attach(console: socket.socket, keyboard: int, screen: int) -> bool:
 def raw(keyboard: int) -> Iterator[bool]:
     """Pass each key on as it is typed, Ctrl-C included, and restore the terminal's mode afterwards.
 
+    Keys that have been typed already are passed on, too.
+
     Yield whether the keyboard is a terminal.
     """
     before = {number: signal.signal(number, _leave) for number in _SIGNALS}
@@ -56,7 +58,7 @@ def raw(keyboard: int) -> Iterator[bool]:
             return
         cooked = termios.tcgetattr(keyboard)
         try:
-            tty.setraw(keyboard)
+            tty.setraw(keyboard, termios.TCSADRAIN)  # by default it discards what has been typed
             yield True
         finally:
             termios.tcsetattr(keyboard, termios.TCSADRAIN, cooked)
