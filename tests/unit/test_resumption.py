@@ -18,7 +18,7 @@ from tests.unit.test_guard import FakeTime, connected, machine
 from vmnet.running import guest_clock, snapshot_lock
 from vmnet.supervision import clock
 from vmnet.supervision.clock import Clock
-from vmnet.supervision.resumption import SETTLE_SECONDS, Resumption
+from vmnet.supervision.resumption import NO_AGENT_STATUS, SETTLE_SECONDS, Resumption
 
 NOW = 10**18  # nanoseconds
 STOP, RESUME = {"event": "STOP"}, {"event": "RESUME"}
@@ -28,11 +28,15 @@ FULL = {"id": "status", "return": {"status": "io-error", "running": False}}
 
 
 class Runs:
-    """A program that writes its argument to a file."""
+    """A program that writes its argument to a file, and ends with the status of another file."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "runs"
-        self.argv = ("/bin/sh", "-c", f"echo $1 >>{self._file}", "sh")
+        self._file, self._status = folder / "runs", folder / "status"
+        self.ends_with(0)
+        self.argv = ("/bin/sh", "-c", f"echo $1 >>{self._file}; exit $(cat {self._status})", "sh")
+
+    def ends_with(self, status: int) -> None:
+        self._status.write_text(str(status))
 
     def words(self) -> list[str]:
         return self._file.read_text().split() if self._file.exists() else []
@@ -54,19 +58,35 @@ def followed(runs: Runs) -> Resumption:
     return Resumption(runs.argv, CapturedLog("text"))
 
 
+def pause(followed: Resumption, now: float) -> float:
+    """Stop and resume the guest, run the program, and return the time then."""
+    followed.stopped()
+    assert followed.check(now + 1000) == float("inf"), "the guest is still stopped"
+    followed.resumed(now)
+    assert followed.check(now) == now + SETTLE_SECONDS
+    Runs.await_run(followed, now + SETTLE_SECONDS)
+    assert followed.check(now + 1000) == float("inf")
+    return now + SETTLE_SECONDS
+
+
 def test_it_runs_once_for_each_pause_and_logs_a_missing_agent_once(
     followed: Resumption, runs: Runs
 ) -> None:
     now = 100.0
-    for _ in range(3):
-        followed.stopped()
-        assert followed.check(now + 1000) == float("inf"), "the guest is still stopped"
-        followed.resumed(now)
-        assert followed.check(now) == now + SETTLE_SECONDS
-        now += SETTLE_SECONDS
-        runs.await_run(followed, now)
-        assert followed.check(now + 1000) == float("inf")
-    assert runs.words() == ["log", "silent", "silent"]
+    for status in (NO_AGENT_STATUS, NO_AGENT_STATUS, 0, NO_AGENT_STATUS, 0):
+        runs.ends_with(status)
+        now = pause(followed, now)
+    assert runs.words() == ["log", "silent", "silent", "log", "silent"]
+
+
+def test_a_program_that_fails_is_a_warning(
+    followed: Resumption, runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs.ends_with(1)
+    pause(followed, 100.0)
+    assert caplog.messages == [
+        "the guest's clock may be late after a pause: the program that sets it failed (status 1)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +152,10 @@ def test_the_clock_notices_frozen_processes_and_a_sleeping_host(
     monkeypatch.setattr(clock, "time", fake)
     own = Clock()
     assert [own.wait(fake, 1.0) for _ in range(4)] == [False, False, True, False]
+    before = own.now()
+    fake.poll(9000)  # between two waits
+    assert own.now() - before == pytest.approx(0, abs=0.1)
+    assert [own.wait(fake, 1.0) for _ in range(2)] == [True, False]
     fake = SleepingHost()
     monkeypatch.setattr(clock, "time", fake)
     own = Clock()
@@ -173,7 +197,7 @@ def set_right(
     with qmp.qemu(record.qmp) as qemu, agent_at(record.agent, reply) as asked:
         chardev = {"frontend-open": True, "filename": f"unix:{record.agent},server=on"}
         qemu.answers = {**qemu.answers, "query-chardev": [chardev]}
-        guest_clock.after_pause(tmp_path, is_silent=is_silent)
+        assert guest_clock.after_pause(tmp_path, is_silent=is_silent)
     return asked[1:], late_now[0]
 
 
@@ -233,7 +257,7 @@ def test_a_missing_agent_is_logged_once(
     caplog.set_level("INFO")
     with qmp.qemu(tmp_path / "qmp.sock"):
         running.machine(tmp_path)
-        guest_clock.after_pause(tmp_path, is_silent=is_silent)
+        assert not guest_clock.after_pause(tmp_path, is_silent=is_silent)
     said = "the guest's clock may be late after the pause: no qemu-guest-agent runs in the guest"
     assert caplog.messages == ([] if is_silent else [said])
 

@@ -13,6 +13,7 @@ from vmnet.running import agent, snapshot_lock
 from vmnet.running.agent import AgentError, AgentSession, NoAgentError
 from vmnet.running.sockets import BusyError
 from vmnet.supervision import program_log
+from vmnet.supervision.resumption import NO_AGENT_STATUS
 
 _log = logging.getLogger(__name__)
 # After a pause, the guest may have much to do at first.
@@ -26,26 +27,30 @@ def main(run_dir: str, missing: str) -> None:
     """Set the clock right after a pause: the program that the guard runs.
 
     :param missing: ``log`` to log that there is no agent, else ``silent``
+    :raises SystemExit: there is no agent
     """
     with program_log.logged():
-        after_pause(Path(run_dir), is_silent=missing == "silent")
+        if not after_pause(Path(run_dir), is_silent=missing == "silent"):
+            raise SystemExit(NO_AGENT_STATUS)
 
 
-def after_pause(run_dir: Path, *, is_silent: bool) -> None:
+def after_pause(run_dir: Path, *, is_silent: bool) -> bool:
     """Set the clock right, unless `vmnet snapshot` is at work, which does it itself.
 
     :param is_silent: whether a missing agent is not logged
+    :return: false if there is no agent
     """
     record = vm_record.load(run_dir)
     if record is None or snapshot_lock.is_locked(run_dir):
-        return
-    set_right(record, is_silent=is_silent)
+        return True
+    return set_right(record, is_silent=is_silent)
 
 
-def set_right(record: VmRecord, *, is_silent: bool = False) -> None:
+def set_right(record: VmRecord, *, is_silent: bool = False) -> bool:
     """Set the guest's clock right if it differs by more than a second. Log whether it is right.
 
     :param is_silent: whether a missing agent is not logged
+    :return: false if there is no agent
     """
     try:
         with agent.session(_channel(record), _SECONDS) as session:
@@ -57,12 +62,14 @@ def set_right(record: VmRecord, *, is_silent: bool = False) -> None:
                 error.message,
                 extra={"event": "guest.clock_late"},
             )
+        return False
     except GuestError as error:
         _log.warning(
             "the guest's clock may be late after the pause: %s",
             error.message,
             extra={"event": "guest.clock_late"},
         )
+    return True
 
 
 def _channel(record: VmRecord) -> Path:

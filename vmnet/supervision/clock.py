@@ -14,33 +14,45 @@ if TYPE_CHECKING:
         def poll(self, milliseconds: int, /) -> object: ...
 
 
-# A wait that takes this much too long was a pause. A busy host delays the guard less.
+# What takes this much too long was a pause. A busy host delays the guard less.
 LATE_SECONDS = 5.0
 
 
 class Clock:
     """Seconds in which this process could run.
 
-    The engine pauses a container by freezing its processes. The kernel's clocks go on. While the
-    host sleeps, CLOCK_MONOTONIC does not.
+    The engine pauses a container by freezing its processes, wherever they are: in a wait or between
+    two. The kernel's clocks go on. While the host sleeps, CLOCK_MONOTONIC does not.
     """
 
     def __init__(self) -> None:
-        self._paused = 0.0
+        self._seen, self._paused = time.monotonic(), 0.0
         self._slept = _seconds_slept()
+        self._was_paused = False
 
     def now(self) -> float:
-        return time.monotonic() - self._paused
+        """Return the time without the pauses."""
+        self._look(0.0)
+        return self._seen - self._paused
 
     def wait(self, poll: Poll, seconds: float) -> bool:
-        """Wait for an event, leave out a pause, and return whether there was one."""
-        before = time.monotonic()
+        """Wait for an event, and return whether there was a pause since the last wait."""
+        self._look(0.0)
         poll.poll(int(max(seconds, 0.0) * 1000) + 1)
-        late = time.monotonic() - before - seconds
+        self._look(seconds)
+        slept, self._slept = _seconds_slept() - self._slept, _seconds_slept()
+        was_paused = self._was_paused or slept > LATE_SECONDS
+        self._was_paused = False
+        return was_paused
+
+    def _look(self, seconds: float) -> None:
+        """Leave out the time since the last look if it is much longer than expected."""
+        now = time.monotonic()
+        late = now - self._seen - seconds
+        self._seen = now
         if late > LATE_SECONDS:
             self._paused += late
-        slept, self._slept = _seconds_slept() - self._slept, _seconds_slept()
-        return max(late, slept) > LATE_SECONDS
+            self._was_paused = True
 
 
 def _seconds_slept() -> float:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # While a disk is full, the guest stops again at once.
 SETTLE_SECONDS = 1.0
+NO_AGENT_STATUS = 3
+"""The exit status of the program if there is no agent."""
 _NEVER = float("inf")
 # A guest that has not started yet, or that failed, is not among them.
 _PAUSED = ("paused", "io-error")
@@ -27,7 +29,8 @@ _PAUSED = ("paused", "io-error")
 class Resumption:
     """Follows QEMU's events STOP and RESUME, and its status, and runs a program after a pause.
 
-    :param argv: the program. It gets one more argument: whether a missing agent is to be logged.
+    :param argv: the program. It gets one more argument: ``log`` if it is to log a missing agent,
+        ``silent`` if that has been logged.
     """
 
     def __init__(self, argv: Sequence[str], log: Log) -> None:
@@ -70,7 +73,7 @@ class Resumption:
         if self._end >= 0 and ends.has_ended(self._end):
             os.close(self._end)
             self._end = -1
-            ends.exit_status(self._pid)
+            self._note_end(ends.exit_status(self._pid))
         if self._end < 0 and now >= self._due:
             self._due = _NEVER
             self._run()
@@ -80,8 +83,15 @@ class Resumption:
         try:
             self._pid = spawning.spawn((*self._argv, self._silence), session=True)
         except OSError as error:
-            text = f"the guest's clock may be late after a pause: {error}"
-            self._log.warning(text, event="guest.clock_late")
+            self._warn(str(error))
             return
         self._end = os.pidfd_open(self._pid)
-        self._silence = "silent"
+
+    def _note_end(self, status: int | None) -> None:
+        self._silence = "silent" if status == NO_AGENT_STATUS else "log"
+        if status not in (0, NO_AGENT_STATUS):
+            self._warn(f"the program that sets it failed ({ends.describe(status)})")
+
+    def _warn(self, why: str) -> None:
+        text = f"the guest's clock may be late after a pause: {why}"
+        self._log.warning(text, event="guest.clock_late")
