@@ -118,6 +118,9 @@ def test_a_guest_that_plays_the_networks_router(
         )
         assert (answers.returncode == 0) == succeeds
 
+        # Otherwise the guest's neighbour advertisements say that it is no router, and the station's
+        # kernel removes the route when it checks its neighbour (RFC 4861, section 7.2.5).
+        guest.command("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding", PROMPT_LINE)
         guest.command("server &", PROMPT_LINE)
 
         def logged(text: str) -> bool:
