@@ -87,6 +87,7 @@ from vmnet.model.wiring import (
 )
 from vmnet.settings import values
 from vmnet.settings.core import (
+    AGENT,
     BOOT,
     BRIDGE_ADDRESS,
     DNS,
@@ -101,6 +102,7 @@ from vmnet.settings.core import (
     LOCALHOST,
     LOG,
     LOST_ROUTES,
+    NO_DHCP,
     NTP,
     QUEUES,
     RUN_DIR,
@@ -149,6 +151,7 @@ if TYPE_CHECKING:
     from vmnet.supervision.firmware import FIRMWARE_LOG as FIRMWARE_LOG
 
 __all__ = [
+    "AGENT",
     "AGENT_CHANNEL",
     "BOOT",
     "BRIDGE_ADDRESS",
@@ -165,6 +168,7 @@ __all__ = [
     "LOCALHOST",
     "LOG",
     "LOST_ROUTES",
+    "NO_DHCP",
     "NTP",
     "QUEUES",
     "RUN_DIR",

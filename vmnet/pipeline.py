@@ -33,6 +33,7 @@ class Plan:
     :param unused_settings: a line for each variable that is set and has no effect
     :param outside: another system gives the guest its addresses, which may differ from the identity
     :param exporter: the daemon that serves the metrics
+    :param saved_vm: whether a start resumes the VM that was saved, in words; empty if none was
     """
 
     identity: Identity
@@ -44,6 +45,7 @@ class Plan:
     outside: bool = False
     unused_settings: tuple[str, ...] = ()
     exporter: Daemon | None = None
+    saved_vm: str = ""
 
     @property
     def device_daemons(self) -> tuple[Daemon, ...]:

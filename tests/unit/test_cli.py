@@ -267,10 +267,14 @@ def test_plan_shows_whether_a_start_resumes_a_saved_vm(
     run_dir.mkdir(mode=0o700)
     assert run("plan", **environ) == 0
     assert "Saved VM" not in capsys.readouterr().out
+    assert run("plan", "--json", **environ) == 0
+    assert json.loads(capsys.readouterr().out)["saved_vm"] == ""
     command = Command(("/bin/true", "-m", "2G"))
     saved_vm.save(run_dir, saved_vm.describe(command, "10.0.2", (running.NIC,), ()))
     assert run("plan", "-m", "2G", **environ) == 0
     assert "\nSaved VM\na start resumes the guest" in capsys.readouterr().out
+    assert run("plan", "--json", "-m", "2G", **environ) == 0
+    assert json.loads(capsys.readouterr().out)["saved_vm"].startswith("a start resumes the guest")
     assert run("plan", **environ) == 0
     assert "does not resume it: these options of QEMU differ: -m" in capsys.readouterr().out
     (run_dir / "saved.json").write_text("{")

@@ -205,9 +205,47 @@ def test_nothing_installed_for_a_stage() -> None:
         ),
         ({"VMNET_DEMO": "/demo"}, None),
         (
-            {"VMNET_NTP": "192.0.2.1", "NO_DHCP": "true"},
-            "VMNET_NTP has no effect with NO_DHCP=true (unset one of them)",
+            {"VMNET_DEMO": "/demo", "VMNET_DISK2": "/disk2"},
+            "VMNET_DEMO has no effect with VMNET_DISK2=/disk2 (unset one of them)",
         ),
+        (
+            {"VMNET_DEMO": "/demo", "VMNET_BOOT": "network"},
+            "VMNET_DEMO has no effect with VMNET_BOOT=network (unset one of them)",
+        ),
+        ({"VMNET_DEMO": "/demo", "VMNET_BOOT": "disk"}, None),
+        (
+            {"VMNET_DISK_BACKING": "/images"},
+            "VMNET_DISK_BACKING has no effect without VMNET_DISK "
+            "(set it, or unset VMNET_DISK_BACKING)",
+        ),
+        ({"VMNET_DISK_BACKING": "/images", "VMNET_DISK2": "/disk2"}, None),
+        (
+            {"VMNET_QUEUES": "2", "VMNET_NIC_MODEL": "e1000,eth1=rtl8139"},
+            "VMNET_QUEUES has no effect with VMNET_NIC_MODEL=e1000,eth1=rtl8139 "
+            "(unset one of them)",
+        ),
+        (
+            {"VMNET_VHOST": "on", "VMNET_NIC_MODEL": "vmxnet3"},
+            "VMNET_VHOST has no effect with VMNET_NIC_MODEL=vmxnet3 (unset one of them)",
+        ),
+        ({"VMNET_QUEUES": "2", "VMNET_NIC_MODEL": "e1000,eth1=virtio"}, None),
+        ({"VMNET_QUEUES": "2", "VMNET_NIC_MODEL": "virtio,eth1=e1000"}, None),
+        (
+            {"VMNET_LOST_ROUTES": "refuse", "VMNET_HOST_NETWORK": "take"},
+            "VMNET_LOST_ROUTES has no effect with VMNET_HOST_NETWORK=take (unset one of them)",
+        ),
+        ({"VMNET_LOST_ROUTES": "accept", "VMNET_HOST_NETWORK": "refuse"}, None),
+        (
+            {"VMNET_BOOT_URL": "tftp://192.0.2.1/x", "NO_DHCP": "true"},
+            "VMNET_BOOT_URL has no effect with NO_DHCP=true (unset one of them)",
+        ),
+        (
+            {"VMNET_INSTALL_AGENT": "on", "VMNET_AGENT": "off", "VMNET_IPAM": "cloudinit"},
+            "VMNET_INSTALL_AGENT has no effect with VMNET_AGENT=off (unset one of them)",
+        ),
+        ({"VMNET_INSTALL_AGENT": "on", "VMNET_IPAM": "cloudinit"}, None),
+        # The seed has them, as well as without NO_DHCP. nodhcp alone names them itself.
+        ({"VMNET_NTP": "192.0.2.1", "NO_DHCP": "true", "VMNET_IPAM": "cloudinit"}, None),
     ],
 )
 def test_a_setting_without_effect_is_named(environ: dict[str, str], line: str | None) -> None:

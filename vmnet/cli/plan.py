@@ -38,6 +38,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     running = None if saved is None else vm_record.load(run_dir)
     if running is None or for_qemu:
         plan = pipeline.plan(hooks, for_qemu, known)
+        if running is None:
+            plan = evolve(plan, saved_vm=_resumption(plan, run_dir))
     else:
         own = firmware.own_argument(running.firmware)
         plan = pipeline.plan(hooks, (), known, own_firmware=own)
@@ -50,9 +52,6 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         elif saved is not None:
             print("A VM has used this network; a start restores it first.\n")
         _show(plan)
-        if running is None and (resumption := _resumption(plan, run_dir)):
-            heading("\nSaved VM")
-            print(resumption)
     return 0
 
 
@@ -92,6 +91,9 @@ def _show(plan: Plan) -> None:
         print("\n".join(plan.unused_settings))
     heading("\nNot carried to the guest")
     print("\n".join((*plan.identity.not_carried, *plan.not_carried)) or "nothing")
+    if plan.saved_vm:
+        heading("\nSaved VM")
+        print(plan.saved_vm)
 
 
 def _resumption(plan: Plan, run_dir: Path) -> str:

@@ -6,9 +6,32 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vmnet.hooks.selection import Selection
+from vmnet.model.nic_models import VIRTIO
 from vmnet.model.wiring import Wiring
-from vmnet.settings.core import BRIDGE, HOTPLUG, IPAM, LOST_ROUTES, RESTORE_NETWORK
+from vmnet.settings.core import (
+    BOOT,
+    BRIDGE,
+    DEMO,
+    DISK,
+    DISK_BACKING,
+    FURTHER_DISKS,
+    HOST_NETWORK,
+    HOTPLUG,
+    IPAM,
+    LOST_ROUTES,
+    NIC_MODEL,
+    QUEUES,
+    RESTORE_NETWORK,
+    VHOST,
+)
 from vmnet.settings.table import Setting, Settings
+
+# Settings that have no effect with certain values of another one.
+_BY_VALUE: tuple[tuple[tuple[Setting[Any], ...], Setting[Any], Callable[[Settings], bool]], ...] = (
+    ((QUEUES, VHOST), NIC_MODEL, lambda settings: VIRTIO not in settings[NIC_MODEL].named),
+    ((LOST_ROUTES,), HOST_NETWORK, lambda settings: settings[HOST_NETWORK] == "take"),
+    ((DEMO,), BOOT, lambda settings: "network" in settings[BOOT]),
+)
 
 
 def lines(
@@ -58,14 +81,23 @@ def with_wiring(
 
 def _obstacle(row: Setting[Any], settings: Settings) -> str:
     """Return the setting because of which a setting has no effect; empty if there is none."""
-    for other in row.unless:
+    for other in (*row.unless, *_replacing(row, settings)):
         if settings[other]:
             return f"with {_shown(other, settings)} (unset one of them)"
+    if row is DISK_BACKING and not any(settings[disk] for disk in (DISK, *FURTHER_DISKS)):
+        return f"without {DISK.name} (set it, or unset {row.name})"
     if row.needs is None or settings[row.needs]:
         return ""
     if settings.is_given(row.needs):
         return f"with {_shown(row.needs, settings)} (unset one of them)"
     return f"without {row.needs.name} (set it, or unset {row.name})"
+
+
+def _replacing(row: Setting[Any], settings: Settings) -> Iterator[Setting[Any]]:
+    """Yield the settings whose values leave a setting without effect."""
+    for rows, other, is_replaced in _BY_VALUE:
+        if row in rows and is_replaced(settings):
+            yield other
 
 
 def _shown(row: Setting[Any], settings: Settings) -> str:

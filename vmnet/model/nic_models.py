@@ -19,6 +19,11 @@ class NicModels:
     others: str = VIRTIO
     exceptions: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def named(self) -> frozenset[str]:
+        """All models that a NIC can have."""
+        return frozenset((self.others, *(model for _, model in self.exceptions)))
+
     def of(self, interface: str) -> str:
         """Return the model of an interface's NIC."""
         return dict(self.exceptions).get(interface, self.others)

@@ -97,13 +97,11 @@ DNS = optional(
     "VMNET_DNS",
     values.listed(values.ip),
     "comma-separated nameservers for the guest, instead of the container's",
-    unless=(NO_DHCP,),
 )
 NTP = optional(
     "VMNET_NTP",
     values.listed(values.ip),
     "comma-separated time servers for the guest",
-    unless=(NO_DHCP,),
 )
 DISK = optional(
     "VMNET_DISK",
@@ -174,7 +172,7 @@ DEMO = setting(
     values.absolute_path,
     "/usr/share/vmnet/demo",
     "folder of the demonstration Linux, which boots if no disk, CD or kernel is set",
-    unless=(DISK, CDROM, KERNEL),
+    unless=(DISK, *FURTHER_DISKS, CDROM, KERNEL),
 )
 ARCH = setting(
     "VMNET_ARCH",

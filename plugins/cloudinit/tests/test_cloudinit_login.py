@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 import vmnet_cloudinit
 import yaml
+from attrs import evolve
 from vmnet_cloudinit import login, metadata, replaced, seed, vendordata
 from vmnet_cloudinit.content import UserContent
 
@@ -116,8 +118,61 @@ def test_what_user_data_replaces_is_reported(user_data: str, lost: set[str]) -> 
     assert {name for name, _, why in lines if "user-data" in why} == lost
 
 
+@pytest.mark.parametrize(
+    ("user_data", "lines"),
+    [
+        (
+            "runcmd: [[echo, hello]]",
+            ["VMNET_INSTALL_AGENT: the user-data's `runcmd` does not start qemu-guest-agent"],
+        ),
+        ("runcmd: [systemctl start qemu-guest-agent]", []),
+        ("runcmd: [[systemctl, start, qemu-guest-agent.service]]", []),
+        ("password: x", ["VMNET_PASSWORD: the user-data has `password`"]),
+        (
+            "chpasswd: {users: [{name: me, type: RANDOM}]}",
+            ["VMNET_PASSWORD: the user-data has `chpasswd`"],
+        ),
+        ("chpasswd: {expire: true}", []),
+        ("ntp: {servers: [192.0.2.9]}", ["time servers: the user-data has its own `ntp`"]),
+        ("ntp: {enabled: false}", ["time servers: the user-data has its own `ntp`"]),
+        ("ntp: {pools: [pool.example]}", []),
+        *(
+            (
+                f"vendor_data: {disabled}\nruncmd: [x]",
+                [
+                    "names in the hosts file: the user-data disables vendor-data",
+                    "time servers: the user-data disables vendor-data",
+                    "VMNET_VENDOR_DATA: the user-data disables vendor-data",
+                    "VMNET_SHARE: the user-data disables vendor-data",
+                    "VMNET_PASSWORD: the user-data disables vendor-data",
+                    "VMNET_INSTALL_AGENT: the user-data disables vendor-data",
+                ],
+            )
+            for disabled in ("{enabled: false}", "{enabled: 'no'}", "false")
+        ),
+        ("vendor_data: {enabled: true}", []),
+        ("vendor_data: {prefix: /bin/sh}", []),
+    ],
+)
+def test_what_user_data_replaces_in_the_vendor_data_is_reported(
+    user_data: str, lines: list[str]
+) -> None:
+    own = UserContent(
+        f"#cloud-config\n{user_data}\n".encode(),
+        b"#!/bin/sh\n",
+        ssh_keys=(KEY,),
+        config=login.config(HASH, installs_agent=True),
+        shared_folders=(Path("/data"),),
+    )
+    identity = testing.identity(ntp=(IPv4Address("192.0.2.1"),))
+    assert list(replaced.not_carried(own, identity)) == lines
+    nothing = evolve(own, vendor_data=None, ssh_keys=(), config={}, shared_folders=())
+    unset = list(replaced.not_carried(nothing, testing.identity()))
+    assert unset == [line for line in lines if line.startswith("names in ")]
+
+
 def test_only_settings_that_are_set_are_lost() -> None:
     own = UserContent(b"#!/bin/sh\n", ssh_keys=(KEY,))
-    assert not tuple(replaced.not_carried(own))
+    assert not tuple(replaced.not_carried(own, testing.identity()))
     own = UserContent(b"#cloud-config\nusers: []\npackages: []\n")
-    assert not tuple(replaced.not_carried(own))
+    assert not tuple(replaced.not_carried(own, testing.identity()))

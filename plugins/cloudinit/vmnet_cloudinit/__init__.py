@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vmnet.api import (
+    AGENT,
     FORWARDER,
     RUN_DIR,
     SHARE,
@@ -61,6 +62,7 @@ INSTALL_AGENT = setting(
     values.boolean,
     "off",
     "install qemu-guest-agent at the guest's first boot, from its distribution by the network",
+    needs=AGENT,
 )
 
 

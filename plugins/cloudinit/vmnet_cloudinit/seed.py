@@ -29,7 +29,7 @@ def deliver(path: Path, identity: Identity, wiring: Wiring, own: UserContent) ->
             *metadata.not_carried(identity),
             *network.not_carried,
             *vendordata.not_carried(identity),
-            *replaced.not_carried(own),
+            *replaced.not_carried(own, identity),
         ),
     )
 

@@ -48,3 +48,25 @@ def test_a_boot_from_the_network_without_a_boot_file_is_refused() -> None:
     named = testing.settings({**booting, "VMNET_BOOT_URL": "tftp://192.0.2.1/x"}, *ROWS)
     config = service.deliver(named, identity, testing.wiring(identity)).files[0].content
     assert b'dhcp-boot=tag:br0,"x",,192.0.2.1' in config
+
+
+@pytest.mark.parametrize(
+    ("boot", "lines"),
+    [
+        (
+            {"VMNET_BOOT": "disk"},
+            (
+                "VMNET_BOOT_URL: without network in VMNET_BOOT, only a boot program of the guest's "
+                "own asks for it",
+            ),
+        ),
+        ({"VMNET_BOOT": "disk,network"}, ()),
+    ],
+)
+def test_a_boot_file_without_a_boot_from_the_network_is_reported(
+    boot: dict[str, str], lines: tuple[str, ...]
+) -> None:
+    identity = testing.identity()
+    settings = testing.settings({**boot, "VMNET_BOOT_URL": "tftp://192.0.2.1/x"}, *ROWS)
+    delivery = service.deliver(settings, identity, testing.wiring(identity))
+    assert delivery.not_carried == lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from vmnet.api import Settings, frozen
+from vmnet.api import BOOT, Settings, frozen
 from vmnet_dnsmasq.options import Option, quoted
 from vmnet_dnsmasq.rows import BOOT_URL
 
@@ -45,3 +45,13 @@ def of(settings: Settings) -> BootFile | None:
     except ValueError:
         return BootFile(url.text, None)
     return BootFile(url.path, server) if url.scheme == "tftp" else BootFile(url.text, None)
+
+
+def not_carried(settings: Settings) -> tuple[str, ...]:
+    """Return a line if the machine's own boot program never asks for the file that is named."""
+    if settings[BOOT_URL] is None or "network" in settings[BOOT]:
+        return ()
+    return (
+        f"{BOOT_URL.name}: without network in {BOOT.name}, only a boot program of the guest's own "
+        "asks for it",
+    )

@@ -47,7 +47,9 @@ def deliver(settings: Settings, identity: Identity, wiring: Wiring) -> Delivery:
             "set VMNET_BOOT_URL, such as tftp://192.0.2.1/boot.ipxe; or set NO_DHCP=true if the "
             "network's own DHCP server knows it",
         )
-    delivery = Delivery(strategy="dnsmasq", not_carried=service.not_carried)
+    delivery = Delivery(
+        strategy="dnsmasq", not_carried=service.not_carried + boot_file.not_carried(settings)
+    )
     if service.is_needed:
         delivery = _with_dnsmasq(delivery, service, settings, identity)
     if _needs_responder(identity, wiring):
