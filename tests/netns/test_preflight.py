@@ -19,6 +19,7 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.snapshot import require_same
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
+from vmnet import process
 from vmnet.errors import LaunchError, MachineError, PrivilegeError, StateError
 from vmnet.planning import capabilities
 from vmnet.planning.storage import state_folder
@@ -266,3 +267,34 @@ def test_check_says_what_an_error_of_the_planning_is_about(network: Lan, vmnet: 
         "settings",
         "VMNET_PASSWORD is not the hash of a password",
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"VMNET_MACHINE": "q53"}, "VMNET_MACHINE=q53: QEMU has no machine type q53"),
+        ({"VMNET_CPU": "Hasvell,-avx"}, "VMNET_CPU=Hasvell,-avx: QEMU has no CPU model Hasvell"),
+        ({"VMNET_MACHINE": "pc", "VMNET_CPUS": "256"}, "machine type pc allows at most 255"),
+        ({"VMNET_FIRMWARE": "/etc/passwd"}, "VMNET_FIRMWARE=/etc/passwd is no firmware for x86_64"),
+    ],
+)
+def test_what_qemu_would_refuse_is_refused_before_any_change(
+    network: Lan, vmnet: Vmnet, settings: dict[str, str], message: str
+) -> None:
+    """Plan, check and run say the same."""
+    web = network.container("web")
+    before = web.dump()
+    settings = {"VMNET_QEMU": f"{process.find('qemu-system-x86_64')}", **settings}
+    ended = vmnet(web, "run", **settings)
+    assert ended.returncode == MachineError.exit_code, ended.stderr
+    error = ended.stderr.splitlines()[-2].partition("error: ")[2]
+    hint = ended.stderr.splitlines()[-1].partition("hint: ")[2]
+    assert message in error
+    planned = vmnet(web, "plan", **settings)
+    assert planned.returncode == MachineError.exit_code
+    assert error in planned.stderr
+    checked = vmnet(web, "check", "--json", **settings)
+    (finding,) = (f for f in json.loads(checked.stdout) if f["result"] == "missing")
+    assert (finding["detail"], finding["remedy"]) == (error, hint)
+    require_same(before, web.dump())
+    assert not (vmnet.run_dir / "state.json").exists()

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import vmnet_qemu
 from attrs import evolve
-from vmnet_qemu import firmware, hardware, inherited
+from vmnet_qemu import binary, firmware, hardware, inherited
 
+from tests.lab.wait import WAIT
 from vmnet import testing
-from vmnet.api import Disk, Firmware, FirmwareVariables, Kernel, Machine, MachineError
+from vmnet.api import Disk, Firmware, FirmwareVariables, Kernel, Machine, MachineError, process
 
 DISK = Disk(Path("/disk"), "raw", uefi=True)
 UEFI = Firmware(
@@ -81,11 +82,11 @@ def test_a_machine_without_flash_memory_has_no_uefi() -> None:
 
 def test_a_machine_of_another_architecture() -> None:
     with pytest.raises(MachineError, match=r"VMNET_MACHINE=virt-7\.2 is a machine of aarch64") as e:
-        check(testing.machine(), kind="virt-7.2")
+        hardware.require_architecture("virt-7.2", "x86_64")
     assert "VMNET_ARCH=aarch64" in e.value.hint
     with pytest.raises(MachineError, match=r"q35 is a machine of x86_64, but .* is aarch64"):
-        check(testing.machine(architecture="aarch64"), kind="q35")
-    check(testing.machine(architecture="aarch64"), kind="raspi3b")
+        hardware.require_architecture("q35", "aarch64")
+    hardware.require_architecture("raspi3b", "aarch64")
 
 
 @pytest.mark.parametrize("kind", ["microvm", "microvm,pit=on", "isapc"])
@@ -94,6 +95,32 @@ def test_a_machine_without_pci_is_refused(kind: str) -> None:
         hardware.require_pci(kind)
     for other in ("microvm,pcie=on", "q35", "pc", "virt,gic-version=max"):
         hardware.require_pci(other)
+
+
+@pytest.mark.parametrize("size", [0, 1, (64 << 10) - 1, 100_000])
+def test_a_file_that_is_no_firmware_for_a_pc(tmp_path: Path, size: int) -> None:
+    image = tmp_path / "firmware"
+    image.write_bytes(bytes(size))
+    given = Firmware("image", "VMNET_FIRMWARE", image)
+    with pytest.raises(MachineError, match=f"^VMNET_FIRMWARE={image} is no .* {size} bytes"):
+        check(testing.machine(firmware=given))
+    check(testing.machine(firmware=given, architecture="aarch64"), kind="virt")
+    assert "could not load PC BIOS" in _refusal(image)
+
+
+def test_a_file_of_the_size_of_firmware(tmp_path: Path) -> None:
+    image = tmp_path / "firmware"
+    image.write_bytes(bytes(3 * (64 << 10)))
+    check(testing.machine(firmware=Firmware("image", "VMNET_FIRMWARE", image)))
+    assert not _refusal(image)
+
+
+def _refusal(image: Path) -> str:
+    """Return the error of the real QEMU with this firmware."""
+    commands = b'{"execute": "qmp_capabilities"}{"execute": "quit"}'
+    words = ("-nodefaults", "-display", "none", "-S", "-qmp", "stdio", "-bios", str(image))
+    program = binary.find(None, "x86_64")
+    return process.ask((str(program), *words), stdin=commands, seconds=WAIT).stderr
 
 
 def test_secure_boot_sets_system_management_mode() -> None:

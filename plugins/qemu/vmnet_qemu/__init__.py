@@ -26,7 +26,17 @@ def vmnet_launch_firmware(settings: Settings, arguments: Sequence[str]) -> str:
 @hookimpl
 def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequence[str]) -> Command:
     from vmnet_qemu import arguments as make
-    from vmnet_qemu import binary, firmware, hardware, inherited, listeners, passwords, stdin, user
+    from vmnet_qemu import (
+        binary,
+        firmware,
+        hardware,
+        inherited,
+        listeners,
+        models,
+        passwords,
+        stdin,
+        user,
+    )
     from vmnet_qemu.devices import channel
 
     path = binary.find(settings[rows.QEMU], machine.architecture)
@@ -41,8 +51,10 @@ def vmnet_launch_command(settings: Settings, machine: Machine, arguments: Sequen
     listeners.check(options)
     passwords.check(options)
     kind = make.machine_type(machine, options)
-    firmware.check(machine, kind, options.extra)
+    hardware.require_architecture(kind, machine.architecture)
     hardware.require_pci(kind)
+    models.check(path, machine, options)
+    firmware.check(machine, kind, options.extra)
     qmp, guard = inherited.qmp(machine), inherited.guard(machine)
     console = inherited.console(machine) if options.console else None
     sockets = (qmp, guard, *((console,) if console else ()), *inherited.channels(machine))

@@ -73,7 +73,7 @@ def _accelerator(machine: Machine, options: Options) -> Iterator[str]:
     emulation, each boot adds 50 MiB of translated code, up to 1 GiB. With the limit set here, QEMU
     translates again what no longer fits.
     """
-    if not _user_sets_accelerator(options):
+    if not user_sets_accelerator(options):
         bound = f",tb-size={_TRANSLATED_MIB}" if machine.accelerator == "tcg" else ""
         yield from ("-accel", machine.accelerator + bound)
 
@@ -92,7 +92,7 @@ def _processors(count: int, extra: tuple[str, ...]) -> str:
     return str(count) if is_given else f"{count},sockets=1,cores={count},threads=1"
 
 
-def _user_sets_accelerator(options: Options) -> bool:
+def user_sets_accelerator(options: Options) -> bool:
     """Return whether the user sets ``-accel``, ``-enable-kvm``, or a machine with ``accel=``."""
     pairs = zip(("", *options.extra), options.extra, strict=False)
     machines = [value for name, value in pairs if name in ("-machine", "--machine", "-M", "--M")]

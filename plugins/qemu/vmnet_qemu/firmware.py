@@ -1,13 +1,14 @@
-"""QEMU's arguments for firmware, and its conditions. Pure functions but for warnings."""
+"""QEMU's arguments for firmware, and its conditions. Only the checks have effects."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from vmnet.api import Disk, Firmware, Machine, MachineError
-from vmnet_qemu import hardware, inherited
+from vmnet_qemu import inherited
 from vmnet_qemu.quoting import escape
 
 _log = logging.getLogger(__name__)
@@ -17,6 +18,7 @@ _MACHINES = ("VMNET_MACHINE", "-machine", "--machine", "-M", "--M")
 _PROPERTY = re.compile(r"(^|,)(pflash0|firmware)=")
 # Types of machines whose flash memory is where UEFI firmware expects it.
 _WITH_FLASH = ("q35", "pc", "virt")
+_BLOCK = 64 << 10  # QEMU maps a PC's firmware in such blocks, and refuses a part of one
 
 
 def users_own(extra: Sequence[str], kind: str) -> str:
@@ -73,14 +75,9 @@ def check(machine: Machine, kind: str, extra: Sequence[str]) -> None:
             f"{firmware.kind} ({firmware.reason})",
             "remove these arguments, or unset VMNET_FIRMWARE to use their firmware",
         )
+    if firmware.kind == "image" and firmware.code and machine.architecture == "x86_64":
+        _require_whole_blocks(firmware.code)
     name, *properties = kind.split(",")
-    family = hardware.of_machine_type(name)
-    if family not in (None, machine.architecture):
-        raise MachineError(
-            f"VMNET_MACHINE={kind} is a machine of {family}, but the guest's processor is "
-            f"{machine.architecture}",
-            f"unset VMNET_MACHINE, or set VMNET_ARCH={family}",
-        )
     if firmware.smm and ("smm=off" in properties or not name.startswith(("q35", "pc-q35"))):
         raise MachineError(
             f"VMNET_MACHINE={kind} has no system management mode, which secure boot needs",
@@ -97,4 +94,14 @@ def check(machine: Machine, kind: str, extra: Sequence[str]) -> None:
             "%s has a boot loader only for UEFI, but the VM's firmware is a BIOS",
             disk.path,
             extra={"event": "firmware.mismatch", "hint": "unset VMNET_FIRMWARE"},
+        )
+
+
+def _require_whole_blocks(image: Path) -> None:
+    size = image.stat().st_size
+    if size == 0 or size % _BLOCK:
+        raise MachineError(
+            f"VMNET_FIRMWARE={image} is no firmware for x86_64: it has {size} bytes, not a "
+            f"multiple of {_BLOCK}",
+            "set VMNET_FIRMWARE to an image for QEMU's -bios, such as OVMF.fd, or unset it",
         )

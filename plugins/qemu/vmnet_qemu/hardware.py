@@ -68,6 +68,22 @@ def of_machine_type(machine_type: str) -> str | None:
     )
 
 
+def require_architecture(machine_type: str, architecture: str) -> None:
+    """Check that a machine type is not of another architecture.
+
+    :param machine_type: with its properties
+    :param architecture: of the guest
+    :raises MachineError: it is
+    """
+    family = of_machine_type(machine_type)
+    if family not in (None, architecture):
+        raise MachineError(
+            f"VMNET_MACHINE={machine_type} is a machine of {family}, but the guest's processor is "
+            f"{architecture}",
+            f"unset VMNET_MACHINE, or set VMNET_ARCH={family}",
+        )
+
+
 def require_pci(machine_type: str) -> None:
     """Check that a machine has the bus on which all devices are.
 
