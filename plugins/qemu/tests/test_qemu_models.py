@@ -12,6 +12,7 @@ from vmnet_qemu import binary, models
 from vmnet_qemu.arguments import Options
 from vmnet_qemu.rows import ROWS
 
+from tests.lab.wait import WAIT
 from vmnet import testing
 from vmnet.api import LaunchError, Machine, MachineError, process
 
@@ -39,12 +40,12 @@ def given(*extra: str, **environ: str) -> Options:
 def test_the_lists_are_those_of_qemus_help(architecture: str) -> None:
     """The remedy refers to the help, so it must list what the check accepts."""
     path = program(architecture)
-    kinds = process.ask((str(path), "-machine", "help")).stdout.splitlines()[1:]
-    cpus = process.ask((str(path), "-cpu", "help")).stdout.split("\n\n")[0].splitlines()[1:]
+    kinds = process.ask((str(path), "-machine", "help"), seconds=WAIT).stdout.splitlines()[1:]
+    cpus = process.ask((str(path), "-cpu", "help"), seconds=WAIT).stdout.split("\n\n")[0]
     offered = models._ask(path)
     assert offered is not None
     assert set(offered.machines) == {line.split()[0] for line in kinds}
-    assert offered.models == {line.removeprefix("x86").split()[0] for line in cpus}
+    assert offered.models == {line.removeprefix("x86").split()[0] for line in cpus.splitlines()[1:]}
 
 
 @pytest.mark.parametrize(
