@@ -48,9 +48,11 @@ class Guest:
         return self.process.output()
 
     def _has(self, text: str) -> bool:
+        has_ended = self.process.poll() is not None  # before the look, which then is the last
         if text in self.output():
             return True
-        self.process.require_running()
+        if has_ended:
+            self.process.require_running()
         return False
 
 
