@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from tests.lab.wait import WAIT
 from tests.unit import qmp, running
 from vmnet.errors import GuestError
-from vmnet.running import agent, guest_exec, guest_network
+from vmnet.running import agent, guest_exec, guest_network, sockets
 from vmnet.running.agent import AgentError, AgentSession, NoAgentError
 from vmnet.running.agent_values import Answer, InvalidError, printable
 from vmnet.running.guest_exec import Outcome
@@ -198,6 +200,32 @@ def test_a_busy_channel_is_an_error_that_names_the_other_program(tmp_path: Path)
         agent.session(path, 0.1),
     ):
         other.ask("guest-ping")
+
+
+def test_a_command_waits_for_the_sessions_of_other_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theirs may take long, such as for large answers."""
+    path, passed = tmp_path / "agent.sock", [0]
+
+    def reply(command: str, _: dict[str, Any]) -> Any:
+        return {
+            "return": {"pid": 5} if command == "guest-exec" else {"exited": True, "exitcode": 0}
+        }
+
+    def sleep(seconds: float) -> None:
+        if passed[0] < 30:
+            passed[0] += 1
+        else:
+            other.close()
+            time.sleep(seconds)
+
+    with agent_at(path, reply), socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(path))
+        AgentSession(other).ask("guest-ping")
+        fake = SimpleNamespace(monotonic=lambda: passed[0], sleep=sleep)
+        monkeypatch.setattr(sockets, "time", fake)
+        assert guest_exec.run(path, ("true",), None, None) == Outcome(0)
 
 
 def test_a_missing_agent_is_an_error_with_a_remedy(tmp_path: Path) -> None:

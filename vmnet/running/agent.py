@@ -186,14 +186,17 @@ def is_open_in_guest(path: Path, chardevs: Any) -> bool:
 
 
 @contextmanager
-def session(path: Path, seconds: float = SECONDS) -> Iterator[AgentSession]:
+def session(
+    path: Path, seconds: float = SECONDS, *, patience: float | None = None
+) -> Iterator[AgentSession]:
     """Open a session with the agent.
 
-    :param seconds: for other sessions to end, and then for the agent to answer
+    :param seconds: for the agent to answer
+    :param patience: seconds for other sessions to end before, by default as many
     :raises vmnet.running.sockets.BusyError: another program still uses the channel
     :raises AgentError: the agent does not answer
     """
-    with sockets.connect(path, patience=seconds) as connection:
+    with sockets.connect(path, patience=seconds if patience is None else patience) as connection:
         agent = AgentSession(connection)
         agent.synchronise(seconds)
         yield agent

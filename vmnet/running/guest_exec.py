@@ -88,16 +88,21 @@ def _start(path: Path, argv: Sequence[str], given: bytes | None = None) -> int:
     }
     if given:
         arguments["input-data"] = agent.encode(given)
-    with agent.session(path) as session:
+    # Another session lasts as long as the agent takes for a large answer.
+    with agent.session(path, patience=_ANSWER_SECONDS) as session:
         answer = session.ask("guest-exec", arguments, seconds=_ANSWER_SECONDS)
     return answer["pid"].integer(0, (1 << 63) - 1)
 
 
 def _await(path: Path, pid: int, end: float | None) -> Outcome | None:
-    """Return the outcome, or None at the end of the time."""
+    """Return the outcome, or None at the end of the time.
+
+    The command runs already, so a guest that is hung for a while is no reason to fail.
+    """
     pause = _FIRST_PAUSE
     while True:
-        with agent.session(path) as session:
+        left = _ANSWER_SECONDS if end is None else end - time.monotonic()
+        with agent.session(path, max(left, agent.SECONDS), patience=_ANSWER_SECONDS) as session:
             answer = session.ask(
                 "guest-exec-status", {"pid": pid}, seconds=_ANSWER_SECONDS, limit=_ANSWER_LIMIT
             )
