@@ -243,7 +243,10 @@ def lan(
             host = stack.enter_context(_plain("host"))
             host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
         made = Lan(host, bridge, network, network6, mtu, stack)
-        host.ip("link", "add", bridge, "mtu", str(mtu), "type", "bridge")
+        # As Docker does. By default, a bridge has the lowest MAC of its ports, which changes with
+        # a further port; then frames to the MAC that others have learned are lost for up to 20 s.
+        mac = f"02:42:{network[1].packed.hex(':')}"
+        host.ip("link", "add", bridge, "address", mac, "mtu", str(mtu), "type", "bridge")
         host.ip("address", "add", f"{made.gateway}/24", "broadcast", "+", "dev", bridge)
         if made.gateway6:
             host.ip("address", "add", f"{made.gateway6}/64", "dev", bridge, "nodad")
