@@ -13,7 +13,7 @@ from tests.lab.images.bootable import convert
 from tests.lab.images.initrd import appended
 from tests.lab.images.kernel_modules import modules
 from tests.lab.net.lan import Lan
-from tests.lab.wait import WAIT
+from tests.lab.wait import WAIT, until
 from tests.vm.agent_guest import Inside, settings
 from tests.vm.conftest import DemoVm
 from tests.vm.test_least_privilege import STOPPED
@@ -165,7 +165,11 @@ def test_a_snapshot_is_refused_before_anything_happens(
     qcow2 = convert(raw, tmp_path / "disk.qcow2", "qcow2")
     image = disk.format(raw=raw, qcow2=qcow2)
     with machine.booted(network.container("web"), STOPPED, VMNET_DISK=image, **own) as guest:
-        refused = Inside(guest, machine)("snapshot", "create", "one")
+        inside = Inside(guest, machine)
+        # The command gives QEMU five seconds to answer, less than a busy machine needs to start it.
+        state = lambda: inside("status", "--json").json()["qemu"]["state"]  # noqa: E731
+        until(state, WAIT, "QEMU to answer", detail=guest.output)
+        refused = inside("snapshot", "create", "one")
     assert refused.returncode == 22
     assert said in refused.stderr
     assert "vmnet: hint: " in refused.stderr
