@@ -1,4 +1,7 @@
-"""What a running VM's networks require after a change: each action returns the changed record."""
+"""What a running VM's networks require after a change: each action returns the changed record.
+
+An action logs a change after it has saved it, so `vmnet status` shows what the log reports.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +37,19 @@ def abandon_pending(
     if not record.pending:
         return record
     name, slot = record.pending, record.pending_slot
-    text = f"{name} can't become a NIC of the guest: this took too long"
-    _log.error("%s", text, extra={"event": "network.refused"})
+    refusal = f"{name} can't become a NIC of the guest: this took too long"
+    _log.error("%s", refusal, extra={"event": "network.refused"})
     trouble = hotplug.unplug(hotplug.find(environ, run_dir), name, slot)
     blocked = (*record.blocked, slot) if trouble else record.blocked
-    known = [*record.known]
+    known, texts = [*record.known], []
     for index, found in device.devices().items():
         if index not in known and found.name == name:
-            new_nics.shut(found)
+            texts.append(new_nics.shut(found))
             known.append(index)
     record = evolve(record, pending="", known=tuple(known), blocked=blocked)
     uplink_record.save(run_dir, record)
+    for text in texts:
+        new_nics.report(text)
     return record
 
 
@@ -59,11 +64,11 @@ def unplug_gone(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str])
         if trouble:
             text = f"{uplink.name} was disconnected: {trouble}"
             record = evolve(record, blocked=(*record.blocked, uplink.slot))
-        log = _log.error if trouble else _log.info
-        log("%s", text, extra={"event": "network.disconnected"})
         left = tuple(other for other in record.uplinks if other != uplink)
         record = evolve(record, uplinks=left).with_event(text)
         uplink_record.save(run_dir, record)
+        log = _log.error if trouble else _log.info
+        log("%s", text, extra={"event": "network.disconnected"})
     return record
 
 
@@ -94,7 +99,6 @@ def _rejoin(
     by = f" by {nic.name}" if nic.name != uplink.name else ""
     text = f"{uplink.name} was replaced{by}: the guest's NIC is on its network again"
     text += f", with {readdress.describe(interface)}"
-    _log.info("%s", text, extra={"event": "network.replaced"})
     devices = device.devices()
     described = uplink_description.describe(vm.wiring, devices)
     (new,) = (found for found in described.uplinks if found.name == nic.name)
@@ -102,6 +106,7 @@ def _rejoin(
     known = (*record.known, *(index for index in devices if index not in before))
     record = evolve(record, known=known, way_out=way_out.plan(vm.wiring)).with_event(text)
     uplink_record.save(run_dir, record)
+    _log.info("%s", text, extra={"event": "network.replaced"})
     return record
 
 
@@ -117,15 +122,16 @@ def deliver_changed(
             if uplink.is_cut:
                 readdress.set_carrier(vm, uplink.name, uplink.slot, up=True)
             vm, text = readdress.change(vm, uplink.name, uplink.most_mtu, uplink.slot)
-            if text:
-                _log.info("%s", text, extra={"event": "network.changed"})
+            log, event = _log.info, "network.changed"
         except VmnetError as error:
             text = f"{uplink.name} was changed; the guest sees it after a restart: {error.message}"
-            _log.warning("%s", text, extra={"event": "network.change_deferred"})
+            log, event = _log.warning, "network.change_deferred"
         new = evolve(uplink, is_cut=False, mtu=devices[uplink.index].mtu)
         record = evolve(_replaced(record, uplink, new), way_out=way_out.plan(vm.wiring))
         record = record.with_event(text) if text else record
         uplink_record.save(run_dir, record)
+        if text:
+            log("%s", text, extra={"event": event})
     return record
 
 
@@ -192,7 +198,6 @@ def plug_added(
         interface = vm.identity.interfaces[-1]
         addresses = " ".join(map(str, interface.addresses)) or "no address"
         text = f"{nic.name} was connected: the guest has a new NIC, {interface.mac} {addresses}"
-        _log.info("%s", text, extra={"event": "network.connected"})
         described = uplink_description.describe(vm.wiring, now)
         (uplink,) = (uplink for uplink in described.uplinks if uplink.name == nic.name)
         record = evolve(
@@ -201,6 +206,7 @@ def plug_added(
             known=(*record.known, *(index for index in now if index not in before), nic.index),
         ).with_event(text)
         uplink_record.save(run_dir, record)
+        _log.info("%s", text, extra={"event": "network.connected"})
     return record
 
 

@@ -106,14 +106,15 @@ def _log_changes(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]
     devices = device.devices()
     troubles = {uplink.index: _log_change(uplink, devices) for uplink in record.uplinks}
     new = _added(record, devices, environ)
-    for nic in new:
-        new_nics.shut(nic)
+    texts = [new_nics.shut(nic) for nic in new]
     before = record
     if record.is_user_mode:
         record = user_mode.log_changes(record, devices, value(environ, INTERFACES))
     changed = uplink_record.with_news(record, troubles, [nic.index for nic in new], devices)
     if changed != before:
         uplink_record.save(run_dir, changed)
+    for text in texts:
+        new_nics.report(text)
 
 
 def _log_change(uplink: Uplink, devices: Mapping[int, Device]) -> str:
