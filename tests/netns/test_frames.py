@@ -145,6 +145,8 @@ def test_several_machines_behind_one_tap(network: Lan, vmnet: Vmnet) -> None:
         moved = network.station("moved")
         moved.ip("link", "set", "eth0", "down", "address", mac)
         moved.ip("link", "set", "eth0", "up")
+        moved.await_carriers("eth0")
+        network.host.await_carriers(moved.nic().port)
         vm.run("ping", "-c1", "-W5", moved.address)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -16,9 +16,10 @@ from tests.lab.net.namespace import Namespace
 from tests.lab.net.services import web_server
 from tests.lab.net.tap_guest import behind_tap
 from tests.lab.wait import WAIT, until
-from tests.netns.conftest import VMNET, Vmnet, bridge_address, hypervisor
+from tests.netns.conftest import VMNET, Vmnet, bridge_address, hypervisor, is_vm
 from tests.netns.test_kept_ports import filtering, page
 from tests.unit.qmp import Qemu, qemu
+from vmnet.lifecycle.changes import hotplug
 
 CONNECTED, DISCONNECTED = "eth1 was connected", "eth1 was disconnected: the guest's NIC is removed"
 
@@ -305,20 +306,22 @@ def test_a_network_that_is_connected_while_the_vm_starts(network: Lan, vmnet: Vm
         web = network.container("web", resolv_conf="nameserver 127.0.0.11\n")
         probed = network.station("probed")
         probing = {"NO_DHCP": "true", "VMNET_BRIDGE_ADDRESS": "spare", "VMNET_HOTPLUG": "4"}
-        with (
-            heard(probed) as card,
-            web.popen(*VMNET, "run", env={**vmnet.environ, **probing}, pid=True) as process,
-        ):
+        vmnet.run_dir.mkdir()
+        with ExitStack() as served, ExitStack() as unserved:
+            # vmnet does not connect to the control socket before the stand-in serves there.
+            unserved.enter_context(hotplug.exclusive(vmnet.run_dir))
+            card = served.enter_context(heard(probed))
+            environ = {**vmnet.environ, **probing}
+            process = served.enter_context(web.popen(*VMNET, "run", env=environ, pid=True))
             while card.recv(2048)[12:14] != b"\x08\x06":  # an ARP probe for a spare address
                 pass
             late = second.attach(web, "eth1", gateway=False)
+            until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
             path = vmnet.run_dir / "qmp.sock"
-            # The stand-in serves at this path before vmnet has planned the NIC, and connects.
-            what = "the control socket"
-            until(path.exists, WAIT, what, interval=0.005, detail=process.output)
             path.unlink()
-            with qemu(path):
-                _await(process, f"{CONNECTED}: the guest has a new NIC, {late.mac}")
+            served.enter_context(qemu(path))
+            unserved.close()
+            _await(process, f"{CONNECTED}: the guest has a new NIC, {late.mac}")
 
 
 def test_the_containers_default_route_survives_a_new_network(network: Lan, vmnet: Vmnet) -> None:

@@ -31,8 +31,8 @@ _FIRST = {
 # Most starts have a disk, unlike the starts in this test.
 _DISK = ("vmnet.planning.storage.image",)
 _FORWARDING = ("vmnet.net.arp", "vmnet.net.dns")
-# `vmnet run` with the path of the file as first argument. Its last line lists the modules that came
-# from sources, those that came from the file, the compiled code, and the file's modules.
+# `vmnet run` with the path of the file as first argument. A line of JSON lists the modules that
+# came from sources, those that came from the file, the compiled code, and the file's modules.
 _INSTRUMENTED_RUN = """
 import builtins, os, sys
 from importlib.machinery import SourceFileLoader
@@ -59,7 +59,8 @@ def print_and_exec(*arguments):
     (finder,) = (f for f in sys.meta_path if isinstance(f, precompiled._Finder))
     recorded = [*finder._modules]
     import json
-    print(json.dumps([from_source, from_file, compiled, recorded]), file=sys.stderr, flush=True)
+    line = json.dumps([from_source, from_file, compiled, recorded])
+    os.write(2, f"{line}\\n".encode())  # at once: the responder writes lines, too
     execv(*arguments)
 
 SourceFileLoader.get_code, precompiled._Loader.get_code = record_source, record_file
@@ -94,7 +95,8 @@ def test_a_start_imports_everything_from_the_file(
     with web.popen(*command, env=vmnet.environ, pid=True) as process:
         until(lambda: is_vm(process), WAIT, "vmnet to become the VM", detail=process.output)
         output = process.output()
-    from_source, from_file, compiled, recorded = json.loads(output.splitlines()[-1])
+    (line,) = (line for line in output.splitlines() if line.startswith("[["))
+    from_source, from_file, compiled, recorded = json.loads(line)
     assert set(from_source) <= _FIRST
     assert {
         "vmnet.strategies.bridge.build",
