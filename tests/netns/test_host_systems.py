@@ -187,11 +187,11 @@ def moved(
         yield lambda: output() + host.path(f"/var/lib/vmnet/{BRIDGE}.log").read_text()
 
 
-# The script counts seconds with `sleep`. Its time starts when the bridge exists, because a busy
-# machine may need longer than that time for the switch alone.
-_SLEEP = f"""\
+# The script counts seconds with `sleep`. Its time starts when the test has seen the bridge, because
+# a busy machine may need longer than that time for the switch alone, or for a look at it.
+_SLEEP = """\
 #!/bin/sh
-until ip link show dev {BRIDGE} >/dev/null 2>&1; do /usr/bin/sleep 0.1; done
+until [ -e /root/seen ]; do /usr/bin/sleep 0.1; done
 exec /usr/bin/sleep "$@"
 """
 
@@ -219,6 +219,7 @@ def test_a_switch_that_is_not_kept_is_undone(
             return output() + (log.read_text() if log.exists() else "")
 
         until(lambda: machine.link(BRIDGE), WAIT, "the switch", detail=detail)
+        host.write("/root/seen", "")
 
         def is_back() -> bool:
             ended = not saved.exists() and not machine.link(BRIDGE)
@@ -247,13 +248,15 @@ def _require_that_failures_change_nothing(host: DebianHost) -> None:
         return host.run("sh", "-c", f"sh {SCRIPT} {step} 2>&1 || true").stdout
 
     for program in ("cp", "ifdown"):
-        host.write(f"/usr/local/bin/{program}", "#!/bin/sh\nexit 1\n", 0o755)
+        failing = f"#!/bin/sh\n: >/root/{program}-failed\nexit 1\n"
+        host.write(f"/usr/local/bin/{program}", failing, 0o755)
     host.run("sh", "-c", f"sed -i 's#^PATH=#&/usr/local/bin:#' {SCRIPT}")
     script("try")
     assert not host.path(f"/var/lib/vmnet/{BRIDGE}").exists()
     assert "there is nothing to revert" in script("undo")
     host.path("/usr/local/bin/cp").unlink()
     script("try")
+    until(host.path("/root/ifdown-failed").exists, WAIT, "the switch to fail")
     assert f"{NIC} is not in {BRIDGE}, so there is nothing to keep" in script("keep")
     host.path("/usr/local/bin/ifdown").unlink()
     script("undo")
