@@ -45,6 +45,19 @@ def test_clients_that_connect_at_once_take_turns(
     assert len(looks) == 2
 
 
+def test_a_client_that_has_left_is_none_before_the_server_notices(
+    server: socket.socket, tmp_path: Path
+) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(path))
+        connection, _ = server.accept()
+        assert [found.pid for found in unix.clients(path)] == [os.getpid()]
+    with connection:
+        assert unix.clients(path) == ()
+        sockets.connect(path, patience=0).close()
+
+
 def test_a_full_queue_is_a_busy_vm_also_if_the_kernel_names_no_client(
     server: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,8 @@ def clients(path: Path) -> tuple[Client, ...]:
     """
     names = set(map(os.fsencode, bound_names(path)))
     try:
-        return tuple(_client(inode) for inode in _peers(names))
+        # The inode of a client that has left is 0, until the server notices.
+        return tuple(_client(inode) for inode in _peers(names) if inode)
     except OSError:
         return ()
 
