@@ -111,6 +111,26 @@ def test_a_failure_leaves_the_rest_of_the_vm_and_blocks_the_nic(network: Lan, vm
             assert all(helper["runs"] for helper in status["helpers"])
 
 
+def test_a_network_that_comes_while_another_is_being_added(network: Lan, vmnet: Vmnet) -> None:
+    """``docker network connect`` of two networks, one right after the other."""
+    with lan(2, host=network.host) as second, lan(3, host=network.host) as third:
+        web = network.container("web")
+        with running(vmnet, web) as (process, _):
+            peer = ("peer", "name", "eth1", "netns", web.name)
+            second.host.ip("link", "add", "late", "type", "veth", *peer)
+            web.ip("link", "set", "eth1", "up")
+            record = vmnet.run_dir / "uplinks.json"
+
+            def is_pending() -> bool:
+                return bool(json.loads(record.read_text())["pending"] == "eth1")
+
+            # It now waits two seconds for an address.
+            until(is_pending, WAIT, "vmnet to add eth1", interval=0.01, detail=process.output)
+            late = third.attach(web, "eth2", gateway=False)
+            _await(process, f"eth2 was connected: the guest has a new NIC, {late.mac}")
+            assert CONNECTED in process.output()
+
+
 def test_a_network_without_a_free_slot(network: Lan, vmnet: Vmnet) -> None:
     with lan(2, host=network.host) as second, lan(3, host=network.host) as third:
         web = network.container("web")

@@ -89,7 +89,7 @@ def _rejoin(
     run_dir: Path, record: UplinkRecord, environ: Mapping[str, str], uplink: Uplink, nic: Device
 ) -> UplinkRecord:
     """Connect a NIC in the place of a NIC of the start that is gone."""
-    before = device.numbers() - {nic.index}
+    before = device.devices()
     try:
         vm = readdress.rejoin(hotplug.find(environ, run_dir), uplink.name, nic.name)
     except VmnetError as error:
@@ -103,7 +103,8 @@ def _rejoin(
     described = uplink_description.describe(vm.wiring, devices)
     (new,) = (found for found in described.uplinks if found.name == nic.name)
     record = _replaced(record, uplink, evolve(new, most_mtu=uplink.most_mtu))
-    known = (*record.known, *(index for index in devices if index not in before))
+    made = uplink_description.made_for(vm.wiring, nic.name, before, devices)
+    known = (*record.known, *made, nic.index)
     record = evolve(record, known=known, way_out=way_out.plan(vm.wiring)).with_event(text)
     uplink_record.save(run_dir, record)
     _log.info("%s", text, extra={"event": "network.replaced"})
@@ -200,10 +201,11 @@ def plug_added(
         text = f"{nic.name} was connected: the guest has a new NIC, {interface.mac} {addresses}"
         described = uplink_description.describe(vm.wiring, now)
         (uplink,) = (uplink for uplink in described.uplinks if uplink.name == nic.name)
+        made = uplink_description.made_for(vm.wiring, nic.name, before, now)
         record = evolve(
             record,
             uplinks=(*record.uplinks, evolve(uplink, slot=slot)),
-            known=(*record.known, *(index for index in now if index not in before), nic.index),
+            known=(*record.known, *made, nic.index),
         ).with_event(text)
         uplink_record.save(run_dir, record)
         _log.info("%s", text, extra={"event": "network.connected"})

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from vmnet.lifecycle import vm_record
@@ -44,12 +44,14 @@ def follow(run_dir: Path, environ: Mapping[str, str]) -> None:
     record = _await_start(run_dir)
     if record is None:
         return
+    slots = value(environ, HOTPLUG)
+    # A NIC that comes later gets its own call, which can give it to the guest.
+    seen = device.numbers() if slots else None
     if _is_idle(record, environ):
-        _log_changes(run_dir, record, environ)
+        _log_changes(run_dir, record, environ, seen)
         return
     from vmnet.lifecycle.changes import hotplug, uplink_actions
 
-    slots = value(environ, HOTPLUG)
     with hotplug.exclusive(run_dir):
         record = uplink_record.load(run_dir)
         if record is not None:
@@ -60,9 +62,10 @@ def follow(run_dir: Path, environ: Mapping[str, str]) -> None:
                 record = uplink_actions.deliver_changed(run_dir, record, environ)
             uplink_actions.withdraw_way_out(record)
             if slots:
+                seen = device.numbers()
                 record = uplink_actions.plug_added(run_dir, record, environ, slots)
             uplink_actions.put_way_out_right(record)
-            _log_changes(run_dir, record, environ)
+            _log_changes(run_dir, record, environ, seen)
 
 
 def _await_start(run_dir: Path) -> UplinkRecord | None:
@@ -102,10 +105,17 @@ def log_changes(run_dir: Path, environ: Mapping[str, str]) -> None:
         _log_changes(run_dir, record, environ)
 
 
-def _log_changes(run_dir: Path, record: UplinkRecord, environ: Mapping[str, str]) -> None:
+def _log_changes(
+    run_dir: Path,
+    record: UplinkRecord,
+    environ: Mapping[str, str],
+    seen: Container[int] | None = None,
+) -> None:
+    """:param seen: the indexes of the devices that may be blocked; None for all"""
     devices = device.devices()
     troubles = {uplink.index: _log_change(uplink, devices) for uplink in record.uplinks}
-    new = _added(record, devices, environ)
+    added = _added(record, devices, environ)
+    new = [nic for nic in added if seen is None or nic.index in seen]
     texts = [new_nics.shut(nic) for nic in new]
     before = record
     if record.is_user_mode:

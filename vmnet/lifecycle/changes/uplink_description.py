@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 
 from vmnet.lifecycle.changes import user_mode, way_out
 from vmnet.lifecycle.changes.uplink_record import Uplink, UplinkRecord
-from vmnet.model.wiring import Bridge, Port, Redirect, UserMode, Wiring
+from vmnet.model.wiring import Bridge, Custom, Port, Redirect, Tap, UserMode, Wiring
 from vmnet.net.device import Device
 
 
@@ -41,6 +41,24 @@ def describe(
         is_user_mode=bool(wiring.ports) and all(port.tap is None for port in wiring.ports),
         way_out=way_out.plan(wiring),
     )
+
+
+def made_for(
+    wiring: Wiring, uplink: str, before: Container[int], devices: Mapping[int, Device]
+) -> tuple[int, ...]:
+    """Return the indexes of the new devices that connect an uplink to the running VM.
+
+    An engine may add another NIC at the same time, which is none of them.
+
+    :param before: the indexes of the devices that existed before
+    """
+    port = next(port for port in wiring.ports if port.uplink == uplink)
+    new = (device for index, device in devices.items() if index not in before)
+    if isinstance(port.path, Custom):  # vmnet does not know the names of its devices
+        return tuple(device.index for device in new)
+    own = port.tap, port.local, port.way_out
+    names = {part.name if isinstance(part, Tap) else part.device for part in own if part}
+    return tuple(device.index for device in new if device.name in names)
 
 
 def _bridge(port: Port) -> str:
