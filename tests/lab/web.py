@@ -5,24 +5,28 @@ from __future__ import annotations
 from typing import Protocol
 
 from .command import Argument, Completed
-from .wait import WAIT
+from .wait import WAIT, until
 
 _SECONDS = 2 * WAIT
 """Bound of the requests, as long as a boot may take."""
-# Bounded by time, because a refused request takes no time, and an unanswered one seconds.
-_CURL = (
-    *("curl", "-sSf", "--max-time", "20"),
-    *("--retry", "10000", "--retry-all-errors", "--retry-delay", "1"),
-    *("--retry-max-time", str(_SECONDS)),
-)
+# Not --retry, with which curl prints what each request receives, also before a connection breaks.
+_CURL = ("curl", "-sSf", "--max-time", "20")
 
 
 class Run(Protocol):
     """A function that runs a program at a certain place, such as :meth:`Namespace.run`."""
 
-    def __call__(self, *argv: Argument, timeout: float = WAIT) -> Completed: ...
+    def __call__(self, *argv: Argument, check: bool = True, timeout: float = WAIT) -> Completed: ...
 
 
 def fetch(run: Run, url: str) -> Completed:
-    """Run curl, which repeats its request until the server answers."""
-    return run(*_CURL, url, timeout=_SECONDS + WAIT)
+    """Run curl until the server has answered completely, and return the last run's output."""
+    errors = [""]
+
+    def answer() -> Completed | None:
+        done = run(*_CURL, url, check=False)
+        errors.append(done.stderr)
+        return None if done.returncode else done
+
+    what = f"an answer from {url}"
+    return until(answer, _SECONDS, what, interval=1, detail=lambda: errors[-1])
