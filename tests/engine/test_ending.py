@@ -27,10 +27,14 @@ _FAULT = b"\xf4"
 
 @contextmanager
 def attached(vms: Vms, vm: Container) -> Iterator[Console]:
-    """Open the guest's shell with `docker attach`."""
+    """Open the guest's shell with `docker attach`. All its output so far has been consumed."""
     with on_pty("docker", "attach", vm.id, env=vms.docker.env) as console:
         console.send_line()
         console.expect(re.escape(PROMPT), BOOT_SECONDS)
+        # If Enter arrived while the guest booted, the shell prints a second prompt.
+        console.send_line("echo $((6 * 7)) is attached")
+        console.expect("^42 is attached$")
+        console.expect(re.escape(PROMPT))
         yield console
 
 

@@ -31,6 +31,8 @@ def test_a_service_on_an_overlay_network(vms: Vms, cluster: Swarm) -> None:
     options = (
         *("--network", overlay, "--endpoint-mode", "dnsrr", "--cap-add", "NET_ADMIN"),
         *("--env", "VMNET_MEMORY=256M", "--hostname", "web", "--health-interval", "2s"),
+        # The Swarm replaces an unhealthy task, such as one whose guest answers late three times.
+        *("--health-retries", "100"),
         # Docker's DNS knows the task, and so the network's name, only when the task is healthy.
         *("--dns-search", overlay),
         *("--publish", f"mode=host,target=80,published={PUBLISHED}"),
