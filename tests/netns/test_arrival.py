@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.lab.net.lan import Lan, lan
 from tests.lab.wait import WAIT, until
 from tests.netns.conftest import VMNET, Vmnet, is_vm
@@ -39,13 +41,17 @@ def test_a_start_waits_until_a_nic_is_set_up(network: Lan, vmnet: Vmnet) -> None
         environ["VMNET_INTERFACES_TIMEOUT"] = "50"
         with web.popen(*VMNET, "plan", "--json", env=environ, pid=True) as plan:
             until(lambda: "waiting 50 s for eth1" in plan.output(), WAIT, "the wait")
-            web.run(
-                *("sh", "-ec"),
-                # Much less than the time without a change that vmnet waits for.
-                "ip link set eth1 up; sleep 0.05; "
-                f"ip address add {address}/24 dev eth1; sleep 0.05; "
-                "ip route add 10.9.0.0/16 dev eth1",
-            )
+            # A single program, because a busy machine may start others late.
+            with web.popen("ip", "-batch", "-", pipe=True) as ip:
+                for command in (
+                    "link set eth1 up",
+                    f"address add {address}/24 dev eth1",
+                    "route add 10.9.0.0/16 dev eth1",
+                ):
+                    ip.stdin.write(f"{command}\n".encode())
+                    time.sleep(0.05)  # much less than the time that vmnet waits for changes
+                ip.stdin.close()
+                assert ip.wait() == 0, ip.output()
             until(lambda: "10.9.0.0/16" in plan.output(), WAIT, "the plan", detail=plan.output)
             assert f'"{address}/24"' in plan.output()
 

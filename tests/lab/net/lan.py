@@ -124,15 +124,18 @@ class Lan:
         own = self._address(address)
         mac = mac or "02:42:" + own.ip.packed.hex(":")
         mtu = mtu or self.mtu
+        address6 = self._address6(own, ipv6)
+        has_ipv6 = address6 or any(":" in more for more in extra)
+        if has_ipv6:
+            # Docker also enables IPv6 on loopback only for containers with an IPv6 address.
+            container.sysctl(net__ipv6__conf__lo__disable_ipv6=0)
+        # From here to the addresses, few programs: a running VM waits only seconds for them.
         if kind == "veth":
             port = self._plug(container, name, mtu)
         else:
             port = self._add_macvlan(container, name, kind)
-        address6 = self._address6(own, ipv6)
-        if address6 or any(":" in more for more in extra):
-            # Docker also enables IPv6 on loopback only for containers with an IPv6 address.
-            for device in ("lo", name):
-                container.sysctl(**{f"net__ipv6__conf__{device}__disable_ipv6": 0})
+        if has_ipv6:
+            container.sysctl(**{f"net__ipv6__conf__{name}__disable_ipv6": 0})
         commands = [
             f"link set dev {name} address {mac} mtu {mtu}",
             f"address add {own} broadcast + dev {name}",
