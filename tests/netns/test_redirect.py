@@ -341,10 +341,10 @@ def test_a_guest_reaches_nothing_in_the_container(network: Lan, vmnet: Vmnet, ki
         own, out = own_address(web), spare_address(web, process)
         vm.run("ping", "-c1", "-W5", own)
 
-        def fetch(address: str) -> tuple[str, ...]:
-            return ("curl", "-s", "--max-time", "2", f"http://{address}:8080/")
+        def fetch(address: str, seconds: int = 2) -> tuple[str, ...]:
+            return ("curl", "-s", "--max-time", str(seconds), f"http://{address}:8080/")
 
-        assert station.run(*fetch(out)).stdout == "hello\n"
+        assert station.run(*fetch(out, WAIT // 2)).stdout == "hello\n"
         assert vm.run(*fetch(out), check=False).returncode == _TIMED_OUT
         vm.ip("route", "replace", out, "via", own, "onlink", "dev", "eth0")
         for address in (own, out):
@@ -430,9 +430,14 @@ def test_the_state_of_a_redirected_vm(network: Lan, vmnet: Vmnet, kind: str) -> 
     with vmnet.running(web, **REDIRECT) as process, guest(web):
         assert "eth0 by redirection" in vmnet(web, "plan", **REDIRECT).stdout
         entered = ("nsenter", "-t", str(process.pid), "--net", "--pid", "--mount")
-        status = run(*entered, *VMNET, "status", env=vmnet.environ, check=False).stdout
-        assert f"tap0 {own_address(web)}/32, eth0 by redirection" in status
-        assert f"the guest answers for {web.address}" in status, status
+
+        def status() -> str:
+            return run(*entered, *VMNET, "status", env=vmnet.environ, check=False).stdout
+
+        assert f"tap0 {own_address(web)}/32, eth0 by redirection" in status()
+        # The cable of the guest's stand-in may be slower than the second that status allows.
+        answers = f"the guest answers for {web.address}"
+        until(lambda: answers in status(), WAIT, "the guest's answer", detail=status)
         web.run("tc", "qdisc", "delete", "dev", "eth0", "clsact")
         log, lost = process.output, "the frames of eth0 are no longer redirected to tap0"
         until(lambda: lost in log(), WAIT, "the lost redirection in the log", detail=log)

@@ -249,9 +249,10 @@ def test_a_signal_during_the_start_undoes_it(
 def test_a_signal_during_planning_ends_it(
     web: Namespace, vmnet: Vmnet, signal_number: signal.Signals
 ) -> None:
-    """The signal must wait for a handler of PID 1; ARP probes make planning take long enough."""
+    """The signal must wait for a handler of PID 1. Planning waits for a NIC that does not come."""
     before = web.dump()
-    environ = {**vmnet.environ, "NO_DHCP": "true", "VMNET_BRIDGE_ADDRESS": "spare"}
+    awaited = {"VMNET_INTERFACES": "eth7", "VMNET_INTERFACES_TIMEOUT": str(2 * WAIT)}
+    environ = {**vmnet.environ, **awaited}
     with web.popen(*VMNET, "run", env=environ, pid=True) as process:
 
         def handles() -> int:

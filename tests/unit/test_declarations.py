@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.wait import WAIT
 from tests.unit import fakes
 from vmnet.errors import PluginError, SettingsError
 from vmnet.hooks import loading
@@ -20,11 +21,13 @@ Patch = pytest.MonkeyPatch
 PLUGIN = "plugin fake (vmnet-fake 1.0)"
 
 
-def parsed(monkeypatch: Patch, value: str, parser: Callable[[str], Any]) -> Settings:
+def parsed(
+    monkeypatch: Patch, value: str, parser: Callable[[str], Any], seconds: float = WAIT
+) -> Settings:
     """Parse VMNET_FAKE_SIZE, which a plugin declares with this parser."""
     row = setting("VMNET_FAKE_SIZE", parser, "", "a size")
     plugin = fakes.install(monkeypatch, "fake", vmnet_settings=lambda: [row])
-    return parse({row.name: value}, loading.load([plugin], seconds=1).settings())
+    return parse({row.name: value}, loading.load([plugin], seconds).settings())
 
 
 def refused(monkeypatch: Patch, *rows: object) -> str:
@@ -64,7 +67,7 @@ def test_a_parser_that_exits(monkeypatch: Patch) -> None:
 
 def test_a_parser_that_does_not_return(monkeypatch: Patch) -> None:
     with pytest.raises(PluginError, match="VMNET_FAKE_SIZE: it did not return within 1 s"):
-        parsed(monkeypatch, "lots", lambda value: time.sleep(1000))
+        parsed(monkeypatch, "lots", lambda value: time.sleep(1000), seconds=1)
 
 
 def test_the_output_of_a_parser_is_logged(
