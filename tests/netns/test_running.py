@@ -41,7 +41,8 @@ def test_a_start_records_its_helpers(network: Lan, vmnet: Vmnet) -> None:
             pidfile = helpers[name]
             pid = int(pidfile.read_text())
             os.kill(outside[pid], signal.SIGSTOP)
-            assert health().startswith(f"{name} is stopped")
+            stopped = f"{name} is stopped"
+            until(lambda stopped=stopped: health().startswith(stopped), WAIT, stopped)  # type: ignore[misc]
             os.kill(outside[pid], signal.SIGKILL)
             _await_successor(pidfile, pid)
             who = name.removeprefix("the ")

@@ -191,8 +191,8 @@ def test_an_unsupported_version_is_found_before_add(lab: Lab) -> None:
 
 def test_a_hanging_plugin(lab: Lab) -> None:
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
-    with pytest.raises(AllocationError, match="did not answer ADD for eth0 within 2 s"):
-        allocate(lab, VMNET_CNI_TIMEOUT="2")
+    with pytest.raises(AllocationError, match="did not answer ADD for eth0 within 5 s"):
+        allocate(lab, VMNET_CNI_TIMEOUT="5")  # enough for VERSION
     release(lab, VMNET_CNI_TIMEOUT="30")
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
 

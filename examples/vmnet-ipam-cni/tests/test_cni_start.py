@@ -141,9 +141,9 @@ def test_an_empty_pool_is_an_allocation_error(
 def test_a_hanging_plugin_is_abandoned(web: Namespace, vmnet: Vmnet, lab: Lab) -> None:
     before = web.dump()
     lab.scripted("import time\nwhile command == 'ADD': time.sleep(60)")
-    ended = run(vmnet, lab, web, VMNET_CNI_TIMEOUT="3")
+    ended = run(vmnet, lab, web, VMNET_CNI_TIMEOUT="5")  # enough for VERSION and DEL
     assert ended.returncode == AllocationError.exit_code
-    assert "did not answer ADD for eth0 within 3 s" in ended.stderr
+    assert "did not answer ADD for eth0 within 5 s" in ended.stderr
     assert lab.commands() == ["ADD eth0", "DEL eth0"]
     require_same(before, web.dump())
 

@@ -143,14 +143,14 @@ def test_the_time_of_a_slow_resolver_is_limited(
 
 
 def test_retry_after_is_honoured(tmp_path: Path, pauses: list[float]) -> None:
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=9)
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90)
     date = response(503, Retry_After=format_datetime(soon, usegmt=True))
     steps = (response(503, Retry_After="7"), date, response(503, Retry_After="soon"), GOOD)
     with misbehaving(*steps) as server:
         assert allocate(server.url, tmp_path, TIMEOUT="600").hostname == "db"
     first, second, third = pauses
     assert first == 7
-    assert 0 < second <= 9
+    assert 7 < second <= 90
     assert third <= 3
 
 
