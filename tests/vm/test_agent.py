@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.lab.command import run
+from tests.lab.command import Completed, run
 from tests.lab.images.bootable import convert
 from tests.lab.net.lan import Lan
+from tests.lab.wait import WAIT, until
 from tests.vm.agent_guest import Inside, settings
 from tests.vm.conftest import DemoVm
 
@@ -20,8 +22,8 @@ def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) ->
     web = network.container("web")
     with machine.booted(web, **settings(machine, tmp_path)) as guest:
         inside = Inside(guest, machine)
-        early = inside("exec", "--", "true")  # before the guest has booted
-        if early.returncode:
+        early = until(lambda: _early(inside), WAIT, "QEMU to have started")
+        if early.returncode:  # the guest has not booted yet
             assert "no qemu-guest-agent runs in the guest" in early.stderr
             assert early.returncode == 22
         guest.says(f"vmnet-guest: eth0 {web.address}/24")
@@ -54,12 +56,30 @@ def test_commands_in_the_guest(network: Lan, machine: DemoVm, tmp_path: Path) ->
         assert "vmnet console" in terminal.stderr
 
         inside("exec", "--", "ip", "address", "add", "198.51.100.7/32", "dev", "lo")
-        (agreed,) = inside("status", "--json").json()["in_guest"]
+        agreed = until(lambda: _judged(inside), WAIT, "the guest's addresses")
         assert (agreed["verdict"], agreed["addresses"]) == ("agree", [web.address])
-        assert f"by its agent, the guest has {web.address}, as it should" in inside("status").stdout
+        text = f"by its agent, the guest has {web.address}, as it should"
+        until(lambda: text in inside("status").stdout, WAIT, text)
         inside("exec", "--", "ip", "address", "add", "198.51.100.8/32", "dev", "eth0")
-        (differing,) = inside("status", "--json").json()["in_guest"]
+        differing = until(lambda: _judged(inside), WAIT, "the guest's addresses")
         assert (differing["verdict"], differing["others"]) == ("differ", ["198.51.100.8"])
+
+
+def _early(inside: Inside) -> Completed | None:
+    """Run a command, and return None if QEMU or the agent did not answer within 5 s."""
+    done = inside("exec", "--", "true")
+    return None if "does not answer" in done.stderr else done
+
+
+def _state(inside: Inside) -> str:
+    """Return QEMU's state, or an empty string if it did not answer within 5 s."""
+    return str(inside("status", "--json").json()["qemu"]["state"])
+
+
+def _judged(inside: Inside) -> Any:
+    """Return the comparison of the only NIC, or None if the agent did not answer within 2 s."""
+    (found,) = inside("status", "--json").json()["in_guest"]
+    return None if found["verdict"] == "unknown" else found
 
 
 def test_a_snapshot_brings_memory_disk_and_clock_back(
@@ -91,7 +111,7 @@ def test_a_snapshot_brings_memory_disk_and_clock_back(
         assert shell("cat /tmp/memory /mnt/disk") == "first\nfirst\n"
         shell(write.format("thawed"))
         inside.await_clock()
-        assert inside("status", "--json").json()["qemu"]["state"] == "running"
+        until(lambda: _state(inside) == "running", WAIT, "the guest to run")
 
         assert inside("snapshot", "delete", "one").returncode == 0
         assert inside("snapshot", "list", "--json").json() == []
