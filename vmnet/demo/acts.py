@@ -17,9 +17,9 @@ from vmnet.demo.observed import Observed
 from vmnet.demo.story import Stopwatch, Story
 
 # Upper limits: even with an emulated CPU on a busy machine, each step takes a few seconds.
-_TAKEOVER_SECONDS = 20.0
+_TAKEOVER_SECONDS = 60.0
 _BOOT_SECONDS = 120.0
-_ANSWER_SECONDS = 20.0
+_ANSWER_SECONDS = 60.0
 _STOP_SECONDS = 40.0
 
 _SHUTDOWN = "vmnet-guest: power button, shutting down"

@@ -24,7 +24,7 @@ _ADDRESS = IPv4Interface("172.31.0.2/16")
 _MAC = "02:42:ac:1f:00:02"  # Docker derives it from the address
 # ip-netns(8): programs in a namespace see this folder's files in /etc.
 _ETC = Path("/etc/netns")
-_END_SECONDS = 5.0
+_END_SECONDS = 30.0
 
 
 @frozen

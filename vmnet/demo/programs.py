@@ -12,7 +12,8 @@ from pathlib import Path
 from attrs import frozen
 
 _log = logging.getLogger(__name__)
-_SECONDS = 10.0
+SECONDS = 60.0
+"""For a program that takes a moment, even on a busy machine."""
 
 
 @frozen
@@ -27,7 +28,7 @@ class Output:
     stderr: str
 
 
-def ask(argv: Sequence[str], *, seconds: float = _SECONDS) -> Output:
+def ask(argv: Sequence[str], *, seconds: float = SECONDS) -> Output:
     """Run a program and return its output.
 
     :raises TimeoutError: the program did not end in time, and was killed
@@ -86,4 +87,4 @@ def background(
         yield Background(started.pid, started)
     finally:
         started.kill()
-        started.wait(_SECONDS)
+        started.wait(SECONDS)

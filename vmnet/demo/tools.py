@@ -32,7 +32,7 @@ def require() -> None:
         )
 
 
-def run(*argv: str, seconds: float = 10) -> str:
+def run(*argv: str, seconds: float = programs.SECONDS) -> str:
     """Run a program and return its standard output.
 
     :raises DemoError: the program failed
@@ -64,7 +64,7 @@ def parse(text: str) -> Any:
         raise DemoError(f"not JSON: {error}", excerpt=text) from None
 
 
-def ask(*argv: str, seconds: float = 10) -> programs.Output:
+def ask(*argv: str, seconds: float = programs.SECONDS) -> programs.Output:
     """Run a program and return its answer, even if it fails.
 
     :raises DemoError: the program can't be executed, or does not end
