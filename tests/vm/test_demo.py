@@ -40,7 +40,8 @@ def traces(pid: int) -> list[Path]:
     return [
         path
         for folder in (Path("/run/netns"), Path("/etc/netns"))
-        for path in folder.glob(f"vmnet-demo-{pid}*")
+        for end in ("", "-*")  # but not more digits, which are of another demonstration
+        for path in folder.glob(f"vmnet-demo-{pid}{end}")
     ]
 
 
