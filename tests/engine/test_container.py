@@ -157,7 +157,7 @@ def test_the_disk_mode_decides_whether_writes_are_kept(vms: Vms, tmp_path: Path,
         *("-v", f"{disk}:/data.qcow2", "-e", "VMNET_DISK=/data.qcow2"),
         *("-e", f"VMNET_DISK_MODE={mode}"),
         *("-e", f"VMNET_KERNEL={demo}/vmlinuz", "-e", f"VMNET_INITRD={demo}/initrd"),
-        *("-e", "VMNET_APPEND=console=ttyS0 quiet panic=-1"),
+        *("-e", "VMNET_APPEND=console=ttyS0 quiet panic=-1 no_timer_check"),
     )
     vm = vms.start("-it", *options)
     with attached(vms, vm) as console:

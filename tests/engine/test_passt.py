@@ -36,6 +36,8 @@ def test_a_container_without_capabilities(vms: Vms) -> None:
         )
         vm = start(vms, "--network", network, "-p", "80", "-p", "5000/udp", "-it")
         published = f"127.0.0.1:{vm.port('80/tcp')}"
+        # The guest answers before it has set its name and its resolver.
+        vms.await_log(vm, f"vmnet-guest: eth0 {vm.address(network)}/")
         identity = vms.query(published, "identity")
         assert "not wired by auto: the container lacks the capability NET_ADMIN" in vm.logs()
         inspected = vm.inspect()["NetworkSettings"]["Networks"][network]

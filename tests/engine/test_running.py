@@ -19,10 +19,6 @@ pytestmark = pytest.mark.engine
 FAST_HEALTH = ("--health-interval", "2s", "--health-timeout", "20s", "--health-retries", "2")
 
 
-def health(vm: Container) -> str:
-    return str(vm.inspect()["State"]["Health"]["Status"])
-
-
 def await_output(vm: Container, is_right: Callable[[str], bool], *command: str) -> None:
     """Wait for a command's output, because a busy guest may answer later than vmnet waits."""
 
@@ -35,9 +31,14 @@ def await_output(vm: Container, is_right: Callable[[str], bool], *command: str) 
 def test_docker_reports_whether_a_vm_is_healthy(vms: Vms) -> None:
     vm = vms.start("--hostname", "web", *FAST_HEALTH)
 
-    def await_health(wanted: str) -> None:
+    def await_health(wanted: str, reason: str = "") -> None:
+        def reported() -> bool:
+            found = vm.inspect()["State"]["Health"]
+            is_given = found["Status"] == wanted
+            return is_given and str(found["Log"][-1]["Output"]).startswith(reason)
+
         detail = lambda: json.dumps(vm.inspect()["State"]["Health"], indent=1)  # noqa: E731
-        until(lambda: health(vm) == wanted, BOOT_SECONDS, wanted, interval=0.5, detail=detail)
+        until(reported, BOOT_SECONDS, wanted, interval=0.5, detail=detail)
 
     await_health("healthy")
     vms.await_log(vm, f"vmnet-guest: eth0 {vm.address()}/")
@@ -60,9 +61,7 @@ def test_docker_reports_whether_a_vm_is_healthy(vms: Vms) -> None:
 
     (dnsmasq,) = (helper for helper in status["helpers"] if helper["name"] == "dnsmasq")
     vm.exec("sh", "-c", f"kill -STOP {dnsmasq['pid']}")
-    await_health("unhealthy")
-    (*_, last) = vm.inspect()["State"]["Health"]["Log"]
-    assert last["Output"].startswith("unhealthy: dnsmasq is stopped")
+    await_health("unhealthy", "unhealthy: dnsmasq is stopped")
     vm.exec("sh", "-c", f"kill -9 {dnsmasq['pid']}")
     await_health("healthy")
     assert "vmnet: error: dnsmasq: ended before the VM" in vm.logs()

@@ -10,7 +10,8 @@ from .wait import WAIT, until
 _SECONDS = 2 * WAIT
 """Bound of the requests, as long as a boot may take."""
 # Not --retry, with which curl prints what each request receives, also before a connection breaks.
-_CURL = ("curl", "-sSf", "--max-time", "20")
+# An emulated guest on a busy machine runs the script of a page for up to 20 s.
+_CURL = ("curl", "-sSf", "--connect-timeout", "10", "--max-time", "60")
 
 
 class Run(Protocol):
