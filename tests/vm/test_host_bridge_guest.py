@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,30 +70,28 @@ def test_a_host_with_netplan_moves_to_its_bridge_and_back(network: Lan, tmp_path
         _await_address(host, "br0")
         assert "the change is kept" in host.ask("sh br0.sh keep")
         assert "master br0" in host.ask(f"{_IP} link show {nic}")
-        assert "inet " not in host.ask(f"{_IP} -4 address show dev {nic}")
-        assert f"{way} dev br0" in host.ask(f"{_IP} route")
-        assert " 0% packet loss" in host.ask(f"ping -c1 -W60 {network.gateway}")
+        # networkd adds routes after the addresses, and configures one interface after the other.
+        _await(host, "the bridge's route", lambda: f"{way} dev br0" in host.ask(f"{_IP} route"))
+        alone = lambda: "inet " not in host.ask(f"{_IP} -4 address show dev {nic}")  # noqa: E731
+        _await(host, f"{nic} to have no address", alone)
+        pinged = f"ping -c1 -W5 {network.gateway}"
+        _await(host, "the gateway", lambda: " 0% packet loss" in host.ask(pinged))
         host.ask("sh br0.sh undo")
         _await_address(host, nic)
-        until(
-            lambda: "no try is under way" in host.ask("sh br0.sh keep 2>&1"),
-            180,
-            "the end of the revert",
-            interval=1,
-        )
+        over = lambda: "no try is under way" in host.ask("sh br0.sh keep 2>&1")  # noqa: E731
+        _await(host, "the end of the revert", over)
         assert "does not exist" in host.ask(f"{_IP} link show br0 2>&1")
         assert host.ask("cat /etc/netplan/50-cloud-init.yaml").strip() == installed
 
 
 def _await_address(host: Shell, interface: str) -> None:
     command = f"{_IP} -4 -o address show dev {interface} 2>&1"
-    until(
-        lambda: _STATIC in host.ask(command),
-        180,
-        f"{interface} to have its address",
-        interval=1,
-        detail=lambda: host.ask(f"{_IP} address; networkctl --no-pager; cat /var/lib/vmnet/*.log"),
-    )
+    _await(host, f"{interface} to have its address", lambda: _STATIC in host.ask(command))
+
+
+def _await(host: Shell, what: str, state: Callable[[], bool]) -> None:
+    shown = f"{_IP} address; {_IP} route; networkctl --no-pager; cat /var/lib/vmnet/*.log"
+    until(state, 180, what, interval=1, detail=lambda: host.ask(shown))
 
 
 def _plug_into_the_hosts_bridge(host: Namespace, container: Namespace) -> None:
