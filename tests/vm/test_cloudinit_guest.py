@@ -52,6 +52,12 @@ def _routes(guest: Shell) -> set[str]:
     return {" ".join(_words(route)) for route in found if route["protocol"] != "kernel"}
 
 
+def _await_routes(guest: Shell, routes: set[str]) -> None:
+    """Await exactly these routes, which networkd sets after the addresses."""
+    differing = lambda: str(_routes(guest) ^ routes)  # noqa: E731
+    until(lambda: _routes(guest) == routes, WAIT, "the routes", interval=1, detail=differing)
+
+
 def _words(route: Mapping[str, Any]) -> Iterator[str]:
     yield route["dst"]
     names = {"gateway": "via", "scope": "scope", "prefsrc": "src", "metric": "metric"}
@@ -132,7 +138,7 @@ def test_the_whole_identity(network: Lan, debian: DebianGuest, tmp_path: Path) -
                 {"172.30.1.2/24", "172.30.1.200/24", "fd00:30:1::2/64"},
             )
             assert _mtu_and_addresses(links[web.nic("eth1").mac]) == (1450, {"172.30.2.2/24"})
-            assert _routes(guest) == {
+            routes = {
                 "default via 172.30.1.1",
                 "default via fd00:30:1::1 metric 1024",
                 "10.1.0.0/16 via 172.30.1.1 metric 50",
@@ -142,6 +148,7 @@ def test_the_whole_identity(network: Lan, debian: DebianGuest, tmp_path: Path) -
                 "fd00:98::/64 metric 1024",
                 "fd00:99::/64 via fd00:30:1::1 metric 1024",
             }
+            _await_routes(guest, routes)
             assert guest.ask("hostname -f") == "web.example.org\n"
             assert guest.ask("getent hosts database").split() == ["172.30.1.9", "db", "database"]
             assert guest.ask("getent ahostsv4 wiki").split()[0] == "192.0.2.80"
@@ -175,8 +182,9 @@ def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_pat
         (link,) = (link for link in guest.json("ip -j address") if link["ifname"] != "lo")
         assert link["address"] == pod.mac
         assert _mtu_and_addresses(link) == (1500, {"10.1.2.3/32"})
-        assert _routes(guest) == {"default via 169.254.1.1", "169.254.1.1 scope link"}
-        assert " 0% packet loss" in guest.ask(f"ping -c1 -W60 {network.gateway}")
+        _await_routes(guest, {"default via 169.254.1.1", "169.254.1.1 scope link"})
+        ping = f"ping -c1 -W5 {network.gateway}"
+        until(lambda: " 0% packet loss" in guest.ask(ping), WAIT, f"an answer to the guest: {ping}")
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("ls /etc/netplan") == ""
 
@@ -197,7 +205,7 @@ def test_a_thousand_routes_and_two_default_gateways(
         **debian.settings(),
     }
     with content(web, tmp_path, settings) as guest:
-        until(lambda: _routes(guest) == routes, WAIT, "the routes", interval=1)
+        _await_routes(guest, routes)
         await_answer(network.host, web.address)
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("cat /root/from-config") == "a part of its own\n"
