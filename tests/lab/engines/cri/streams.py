@@ -78,5 +78,11 @@ def _connected(runtime: Containerd, url: str) -> Iterator[ClientConnection]:
     with runtime.node.entered():
         made = socket.create_connection((parts.hostname, parts.port), WAIT)
     web_socket = parts._replace(scheme="ws").geturl()
-    with connect(web_socket, sock=made, subprotocols=[_PROTOCOL]) as connection:  # type: ignore[list-item]
+    with connect(
+        web_socket,
+        sock=made,
+        subprotocols=[_PROTOCOL],  # type: ignore[list-item]
+        open_timeout=WAIT,
+        ping_interval=None,  # a busy containerd answers late
+    ) as connection:
         yield connection
