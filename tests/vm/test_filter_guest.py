@@ -67,8 +67,10 @@ def test_a_guest_that_impersonates_a_neighbour(
     seconds = _seconds(succeeds)
     with shell(web, machine, VMNET_FILTER=filtering) as guest:
         await_answer_in(guest, station.address)
-        # Now, because the kernel may forget a neighbour that it has not used for a minute.
-        await_answer(station, victim.address)
+        # Now, because the kernel may forget a neighbour that it has not used for a minute. And from
+        # the victim: the kernel that answers checks its neighbour five seconds later. With such a
+        # packet, the victim would tell the station its MAC again.
+        await_answer(victim, station.address)
         assert mac_of(station, victim.address) == victim.mac
 
         guest.command(f"ip address add {victim.address}/32 dev eth0", PROMPT_LINE)
