@@ -24,7 +24,7 @@ from tests.lab.images.cache import cached
 from tests.lab.images.debootstrap import debootstrap
 from tests.lab.images.packages import RELEASE
 from tests.lab.net.namespace import Namespace
-from tests.lab.wait import WAIT
+from tests.lab.wait import WAIT, until
 
 BOOT_SECONDS = 8 * WAIT  # under TCG, where a boot takes half a minute
 """For a Debian under TCG, on a busy machine."""
@@ -117,6 +117,12 @@ class Shell:
 
     def json(self, command: str, seconds: float = WAIT) -> Any:
         return json.loads(self.ask(command, seconds))
+
+    def await_answer(self, address: object) -> None:
+        """Ping until an address answers. ping fails after 3 s if a neighbour does not resolve."""
+        ping = f"ping -c1 -W5 {address}"
+        answered = lambda: " 0% packet loss" in self.ask(ping)  # noqa: E731
+        until(answered, WAIT, f"an answer to the guest: {ping}", interval=1)
 
 
 @contextmanager

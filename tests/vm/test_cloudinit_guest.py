@@ -183,8 +183,7 @@ def test_a_gateway_outside_the_subnet(network: Lan, debian: DebianGuest, tmp_pat
         assert link["address"] == pod.mac
         assert _mtu_and_addresses(link) == (1500, {"10.1.2.3/32"})
         _await_routes(guest, {"default via 169.254.1.1", "169.254.1.1 scope link"})
-        ping = f"ping -c1 -W5 {network.gateway}"
-        until(lambda: " 0% packet loss" in guest.ask(ping), WAIT, f"an answer to the guest: {ping}")
+        guest.await_answer(network.gateway)
         assert guest.ask("cat /root/from-user") == "ran\n"
         assert guest.ask("ls /etc/netplan") == ""
 
